@@ -1,0 +1,88 @@
+"""What Airflow's provider manager reads about this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_consent_retl import __version__
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider info, in the form of Airflow's `provider_info.schema.json`."""
+    return {
+        "package-name": "airflow-consent-retl",
+        "name": "Consent in Reverse ETL",
+        "description": "Load model results into destinations, only for people who consented to their purpose.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "Consent in Reverse ETL",
+                "external-doc-url": "https://github.com/airflow-consent-retl/airflow-consent-retl",
+                "tags": ["software"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Consent in Reverse ETL",
+                "python-modules": [
+                    "airflow_consent_retl.operators.extract",
+                    "airflow_consent_retl.operators.consent",
+                    "airflow_consent_retl.operators.load",
+                    "airflow_consent_retl.destinations.files",
+                    "airflow_consent_retl.destinations.sql_table",
+                    "airflow_consent_retl.destinations.webhook",
+                ],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "Consent in Reverse ETL",
+                "python-modules": ["airflow_consent_retl.hooks.policy"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "consent_policy",
+                "hook-class-name": "airflow_consent_retl.hooks.policy.ConsentPolicyHook",
+                "hook-name": "Consent policy",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
+                },
+                "conn-fields": {
+                    "policy": {
+                        "label": "Policy document",
+                        "description": "The consent policy as one JSON document.",
+                        "schema": {"type": "string", "format": "multiline"},
+                    }
+                },
+            }
+        ],
+        "config": {
+            "consent_retl": {
+                "description": "Where snapshots, permitted sets and decision logs live.",
+                "options": {
+                    "workspace": {
+                        "description": (
+                            "Folder or object storage of the workspace, as an ObjectStoragePath. Every worker that "
+                            "runs a task must see it. Default: the folder consent_retl under AIRFLOW_HOME."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/consent_retl",
+                        "default": None,
+                    },
+                    "digest_key": {
+                        "description": (
+                            "Secret, at least 32 characters, under which the decision log pseudonymises subjects. "
+                            "Default, for a workspace in a local folder: a key file made there on first use."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
+                        "default": None,
+                    },
+                },
+            }
+        },
+    }
