@@ -1,0 +1,106 @@
+"""What became of each row of a batch, in the destination's words but never with the row's values."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# A vendor's code is a short word such as `invalid_email` or `http_422`. Anything longer or freer may quote the row.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,47}|[0-9]{1,5}")
+UNNAMED_CODE = "unnamed"
+
+
+class RowStatus(StrEnum):
+    """The destination's answer for one row. `uncertain`: it may or may not have been applied."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One row's outcome; `code` says why for all but accepted rows."""
+
+    status: RowStatus
+    code: str = ""
+
+
+_ACCEPTED = Outcome(RowStatus.ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """One outcome per row of a batch, in the batch's order.
+
+    Most batches end the same way for every row, so it holds the common outcome and the exceptions.
+    """
+
+    rows: int
+    common: Outcome = _ACCEPTED
+    exceptions: Mapping[int, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows < 0 or any(not 0 <= row < self.rows for row in self.exceptions):
+            raise ValueError("an outcome belongs to no row of the batch")
+
+    @classmethod
+    def accepted(cls, rows: int) -> Outcomes:
+        """Every row was applied, and the destination said so."""
+        return cls(rows)
+
+    @classmethod
+    def rejected(cls, rows: int, code: str) -> Outcomes:
+        """No row was applied, and the destination said so."""
+        return cls(rows, Outcome(RowStatus.REJECTED, code))
+
+    @classmethod
+    def uncertain(cls, rows: int, code: str) -> Outcomes:
+        """Nobody knows: a timeout, a reset, an answer that cannot be read."""
+        return cls(rows, Outcome(RowStatus.UNCERTAIN, code))
+
+    @classmethod
+    def concatenated(cls, pieces: Iterable[Outcomes]) -> Outcomes:
+        """Return the outcomes of a batch that was sent in pieces, in order."""
+        outcomes = [piece[row] for piece in pieces for row in range(piece.rows)]
+        if not outcomes:
+            return cls(0)
+        common = Counter(outcomes).most_common(1)[0][0]
+        return cls(len(outcomes), common, {row: o for row, o in enumerate(outcomes) if o != common})
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> Outcome:
+        if not 0 <= row < self.rows:
+            raise IndexError(row)
+        return self.exceptions.get(row, self.common)
+
+    def counts(self) -> Counter[Outcome]:
+        """Return how many rows ended in each way."""
+        counts = Counter(self.exceptions.values())
+        counts[self.common] += self.rows - len(self.exceptions)
+        return +counts
+
+
+def vendor_code(text: object, *, row_values: Iterable[object] = ()) -> str:
+    """Return a vendor's error code if it is safe to log, else `unnamed`.
+
+    Args:
+        text: what the vendor called a code.
+        row_values: the row's own values: a code that repeats one of them is no code.
+    """
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        return UNNAMED_CODE
+    code = str(text)
+    if not _CODE.fullmatch(code) or any(_quotes(code, value) for value in row_values):
+        return UNNAMED_CODE
+    return code
+
+
+def _quotes(code: str, value: object) -> bool:
+    text = str(value).casefold()
+    return len(text) >= 3 and (text in code.casefold() or code.casefold() in text)

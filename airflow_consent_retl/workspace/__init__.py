@@ -1,0 +1,1 @@
+"""Where snapshots, permitted sets and decision logs live."""

@@ -1,0 +1,231 @@
+"""One folder of the workspace: immutable files on any fsspec storage, published by the manifest written last.
+
+It never overwrites a file, and on a local disk nobody but the owner can read what it writes (folders 0700, files
+0600). It knows bytes and Parquet parts; what they mean is the manifest's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, Part, sha256_hex
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_CHUNK_BYTES = 1 << 20
+
+
+class _DigestingSink(io.RawIOBase):
+    """Passes bytes on and digests them, so that a file is never read again only to be named."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, chunk: bytes) -> int:  # type: ignore[override]
+        self._raw.write(chunk)
+        self._sha256.update(chunk)
+        size = memoryview(chunk).nbytes
+        self.size_bytes += size
+        return size
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+class Folder:
+    """A folder of immutable files.
+
+    Args:
+        fs: the storage, with its credentials.
+        path: the folder, as `fs` spells it.
+        uri: the folder, as tasks and people spell it.
+    """
+
+    def __init__(self, fs: AbstractFileSystem, path: str, uri: str) -> None:
+        self.fs = fs
+        self.path = path.rstrip("/")
+        self.uri = uri.rstrip("/")
+
+    @classmethod
+    def local(cls, path: str | Path) -> Self:
+        """Return the folder at a local path, which need not exist yet."""
+        absolute = Path(path).absolute()
+        return cls(LocalFileSystem(), str(absolute), absolute.as_uri())
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files here are ordinary files of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def file_path(self, name: str) -> str:
+        """Return the path of a file here, as the storage spells it; refuses names that lead elsewhere."""
+        if not name or "/" in name or name in {".", ".."}:
+            raise RefusedError(f"a manifest names a file outside its folder: {self.uri}")
+        return f"{self.path}/{name}"
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a new file for writing; an existing one is an error, never overwritten."""
+        path = self.file_path(name)
+        if self.is_local:
+            Path(self.path).mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+        else:
+            if self.fs.exists(path):
+                raise FileExistsError(f"{self.uri}/{name}")
+            with self.fs.open(path, "wb") as file:
+                yield file
+
+    def publish(self, manifest: bytes) -> str:
+        """Write the manifest, which makes the folder's files visible, and return its SHA-256."""
+        with self.create(MANIFEST_NAME) as file:
+            file.write(manifest)
+        if self.is_local:
+            _fsync_folder(self.path)
+        return sha256_hex(manifest)
+
+    def read(self, name: str) -> bytes:
+        """Return a whole small file.
+
+        Raises:
+            RefusedError: there is no such file.
+        """
+        try:
+            content: bytes = self.fs.cat_file(self.file_path(name))
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{name} does not exist any more") from None
+        return content
+
+    def read_manifest(self, *, sha256: str) -> bytes:
+        """Return the manifest that a reference means.
+
+        Raises:
+            RefusedError: it is gone, or its bytes are not the ones referred to.
+        """
+        manifest = self.read(MANIFEST_NAME)
+        if sha256_hex(manifest) != sha256:
+            raise RefusedError(f"{self.uri}/{MANIFEST_NAME} was changed since it was written: its SHA-256 differs")
+        return manifest
+
+    def verify(self, part: Part) -> None:
+        """Read a part's bytes and hold them against the manifest.
+
+        Raises:
+            RefusedError: the file is gone, shorter, longer, or differs in one bit.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
+        try:
+            with self.fs.open(self.file_path(part.name), "rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    size_bytes += len(chunk)
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
+        if size_bytes != part.size_bytes:
+            raise RefusedError(
+                f"{self.uri}/{part.name} has {size_bytes:,} bytes, its manifest says {part.size_bytes:,}"
+            )
+        if digest.hexdigest() != part.sha256:
+            raise RefusedError(f"{self.uri}/{part.name} was changed since it was written: its SHA-256 differs")
+
+    def open_parquet(self, part: Part) -> pq.ParquetFile:
+        """Open a part for reading.
+
+        Raises:
+            RefusedError: it is gone, or holds another number of rows than its manifest says.
+        """
+        path = self.file_path(part.name)
+        try:
+            # pre_buffer reads whole row groups ahead: several times the memory, for nothing on a local disk.
+            file = pq.ParquetFile(path if self.is_local else self.fs.open(path, "rb"), pre_buffer=not self.is_local)
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
+        if file.metadata.num_rows != part.rows:
+            raise RefusedError(
+                f"{self.uri}/{part.name} holds {file.metadata.num_rows:,} rows, its manifest says {part.rows:,}"
+            )
+        return file
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self.fs.exists(self.file_path(name)))
+
+    def remove(self) -> None:
+        """Remove the folder and all it holds; one that is not there is no error."""
+        if self.fs.exists(self.path):
+            self.fs.rm(self.path, recursive=True)
+
+
+class PartWriter:
+    """Writes one Parquet part; `close` returns what the manifest says of it.
+
+    Args:
+        folder: where the part goes.
+        name: the file's name in the folder.
+        schema: of every table written.
+        row_group_rows: rows in a row group at the most.
+    """
+
+    def __init__(self, folder: Folder, name: str, schema: pa.Schema, *, row_group_rows: int) -> None:
+        self._name = name
+        self._row_group_rows = row_group_rows
+        self._rows = 0
+        self._file_context = folder.create(name)
+        self._sink = _DigestingSink(self._file_context.__enter__())
+        self._writer = pq.ParquetWriter(pa.PythonFile(self._sink, mode="w"), schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        self._writer.write_table(table, row_group_size=self._row_group_rows)
+        self._rows += table.num_rows
+
+    def close(self) -> Part:
+        """Finish the file and describe it."""
+        self._writer.close()
+        self._file_context.__exit__(None, None, None)
+        return Part(name=self._name, sha256=self._sink.hexdigest(), rows=self._rows, size_bytes=self._sink.size_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._file_context.__exit__(kind, error, trace)
+
+
+def _fsync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

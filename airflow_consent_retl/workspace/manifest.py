@@ -1,0 +1,159 @@
+"""Manifests: what a folder of the workspace holds, written last, read first.
+
+A manifest names every file with its SHA-256, so that whoever holds the manifest's own digest holds proof of every
+byte. References to manifests are what travels between tasks. Neither holds a value of a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Literal, Self
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from airflow_consent_retl.errors import RefusedError
+
+MANIFEST_NAME = "manifest.json"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def to_json(self) -> bytes:
+        """Encode as the bytes whose SHA-256 a reference carries."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_json(cls, document: bytes | str) -> Self:
+        """Parse what `to_json` wrote.
+
+        Raises:
+            RefusedError: the document is of another kind or version, or broken.
+        """
+        try:
+            return cls.model_validate_json(document)
+        except ValidationError as error:
+            places = "; ".join(f"{e['msg']} @ {'.'.join(map(str, e['loc'])) or '$'}" for e in error.errors()[:5])
+            raise RefusedError(f"not a {cls.__name__}: {places}") from None
+
+
+class Column(_Document):
+    """A column of a model: its name as the source has it, its Arrow type in Arrow's own notation."""
+
+    name: str
+    type: str
+
+
+class Part(_Document):
+    """One Parquet file beside its manifest."""
+
+    name: str
+    sha256: str
+    rows: int
+    size_bytes: int
+
+
+class SnapshotManifest(_Document):
+    """The immutable rows of one extraction of a model."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    version: Literal[1] = 1
+    model: str
+    primary_key: str
+    # True: every id was seen to be present and to occur once, on the bytes that `parts` names.
+    primary_key_checked: bool
+    conn_id: str
+    sql_sha256: str
+    read_at: AwareDatetime
+    columns: tuple[Column, ...]
+    parts: tuple[Part, ...]
+    rows: int
+    size_bytes: int
+
+
+class DestinationCounts(_Document):
+    """What was decided for one destination. `read = permitted + denied`; a row with two reasons is in both."""
+
+    required: tuple[str, ...]
+    match: Literal["all", "any"]
+    ground: Literal["consent", "not_required", "unmapped"]
+    read: int
+    permitted: int
+    denied: int
+    denied_by_reason: dict[str, int]
+
+
+class RecipientsGroup(_Document):
+    """The rows that may go to exactly these destinations."""
+
+    recipients: tuple[str, ...]
+    parts: tuple[Part, ...]
+    rows: int
+
+
+class DecisionLog(_Document):
+    """One entry for each row that some asked destination may not receive, and the table of signatures it refers to."""
+
+    key_id: str
+    parts: tuple[Part, ...]
+    signatures: Part
+    rows: int
+
+
+class PermittedManifest(_Document):
+    """Who may be sent where: the outcome of one filter run, for all destinations asked for."""
+
+    kind: Literal["permitted"] = "permitted"
+    version: Literal[1] = 1
+    model: str
+    primary_key: str
+    snapshot_sha256: str
+    snapshot_read_at: AwareDatetime
+    # Where the policy was read: `variable:…`, `connection:…`, `file:…`, or `inline`.
+    policy_source: str
+    policy_digest: str
+    decided_at: AwareDatetime
+    columns: tuple[Column, ...]
+    destinations: dict[str, DestinationCounts]
+    groups: tuple[RecipientsGroup, ...]
+    decision_log: DecisionLog
+    rows_read: int
+    rows_for_nobody: int
+
+
+class ManifestRef(_Document):
+    """What one task hands to the next: where a manifest is, and the digest that proves it is the same one."""
+
+    kind: Literal["snapshot", "permitted"]
+    manifest: str
+    sha256: str
+    model: str
+    rows: int
+    at: datetime
+
+    def to_xcom(self) -> dict[str, object]:
+        """Return plain JSON values: all that Airflow stores of a snapshot or a permitted set."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_xcom(cls, value: object, *, kind: Literal["snapshot", "permitted"]) -> Self:
+        """Read back what an upstream task returned.
+
+        Raises:
+            RefusedError: the value is something else, or refers to the other kind of manifest.
+        """
+        if not isinstance(value, dict):
+            raise RefusedError(
+                f"expected the output of an upstream task that returns a {kind} set, got {type(value).__name__}"
+            )
+        ref = cls.from_json(orjson.dumps(value))
+        if ref.kind != kind:
+            raise RefusedError(f"expected a reference to a {kind} manifest, got one to a {ref.kind} manifest")
+        return ref
+
+
+def sha256_hex(content: bytes) -> str:
+    """Return the digest in the form all manifests use."""
+    return hashlib.sha256(content).hexdigest()
