@@ -1,0 +1,75 @@
+"""The law: what a consent policy says, what a raw value means, and whether a row may go.
+
+Pure: no Airflow, no engine, no I/O, no clock. `decide` is the one implementation of the rule.
+"""
+
+from __future__ import annotations
+
+from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
+from airflow_consent_retl.consent.decision import (
+    Decision,
+    Denied,
+    Ground,
+    Permitted,
+    Reason,
+    SubjectStatus,
+    decide,
+)
+from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
+from airflow_consent_retl.consent.near import nearest, resembles
+from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision, plan_consent
+from airflow_consent_retl.consent.policy import (
+    Category,
+    CategoryId,
+    ConsentPolicy,
+    DestinationName,
+    DestinationRule,
+    base_of,
+)
+from airflow_consent_retl.consent.signals import (
+    NULL_TOKEN,
+    BooleanColumn,
+    CategorySignal,
+    ColumnKind,
+    ConsentStatus,
+    Literals,
+)
+
+__all__ = [
+    "NULL_TOKEN",
+    "BooleanColumn",
+    "Category",
+    "CategoryId",
+    "CategorySignal",
+    "ColumnKind",
+    "ConsentMapping",
+    "ConsentMappingLike",
+    "ConsentObject",
+    "ConsentObjectKey",
+    "ConsentPlan",
+    "ConsentPolicy",
+    "ConsentStatus",
+    "Decision",
+    "DecisionCounts",
+    "Denied",
+    "DestinationCounts",
+    "DestinationName",
+    "DestinationRule",
+    "Ground",
+    "Literals",
+    "Permitted",
+    "Reason",
+    "Signature",
+    "SignatureDecision",
+    "SubjectStatus",
+    "base_of",
+    "count_decisions",
+    "decide",
+    "nearest",
+    "parse_consent_mapping",
+    "parse_policy",
+    "plan_consent",
+    "resembles",
+]

@@ -1,0 +1,86 @@
+"""Counts by destination and reason, from the histogram of signatures.
+
+Holds numbers that add up: `read = permitted + denied` for each destination. Never sees a row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent.decision import Denied, SubjectStatus
+from airflow_consent_retl.consent.signals import ConsentStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from airflow_consent_retl.consent.plan import ConsentPlan, Signature
+    from airflow_consent_retl.consent.policy import DestinationName
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationCounts:
+    """Rows of one destination. A row denied for two reasons counts under both in `denied_by_reason`.
+
+    In `denied_by_reasons` each denied row counts once, under all of its reasons: the values add up to `denied`.
+    """
+
+    read: int
+    permitted: int
+    denied: int
+    denied_by_reason: Mapping[str, int]
+    denied_by_reasons: Mapping[tuple[str, ...], int]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCounts:
+    """Rows of one run, by destination and in total.
+
+    `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` those that no
+    destination receives, `by_subject` every row by what its id says.
+    """
+
+    read: int
+    invalid: int
+    for_nobody: int
+    by_subject: Mapping[SubjectStatus, int]
+    destinations: Mapping[DestinationName, DestinationCounts]
+
+
+def count_decisions(
+    histogram: Mapping[tuple[SubjectStatus, Signature], int], plan: ConsentPlan, *, at: datetime
+) -> DecisionCounts:
+    """Decide every signature of a histogram (signature to number of rows) and count the rows."""
+    by_subject = dict.fromkeys(SubjectStatus, 0)
+    reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
+    read = invalid = for_nobody = 0
+    for (subject, tokens), rows in histogram.items():
+        if rows < 0:
+            raise ValueError("a signature cannot have fewer than 0 rows")
+        decided = plan.decide_signature(tokens, subject, at=at)
+        read += rows
+        by_subject[subject] += rows
+        invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
+        for_nobody += rows if not decided.recipients else 0
+        for destination, decision in decided.decisions.items():
+            if isinstance(decision, Denied):
+                reasons[destination][tuple(reason.code for reason in decision.reasons)] += rows
+    destinations = {name: _destination_counts(read, counter) for name, counter in reasons.items()}
+    return DecisionCounts(read, invalid, for_nobody, by_subject, destinations)
+
+
+def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]]) -> DestinationCounts:
+    by_reason: Counter[str] = Counter()
+    for codes, rows in by_reasons.items():
+        for code in codes:
+            by_reason[code] += rows
+    denied = by_reasons.total()
+    return DestinationCounts(
+        read=read,
+        permitted=read - denied,
+        denied=denied,
+        denied_by_reason=dict(sorted(by_reason.items())),
+        denied_by_reasons=dict(sorted(by_reasons.items())),
+    )

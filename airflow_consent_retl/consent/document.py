@@ -1,0 +1,268 @@
+"""Reading the policy document: every check, and all problems at once.
+
+Holds `parse_policy`. Never looks at a DAG or a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast, get_args
+
+from airflow_consent_retl.consent.json_path import child, type_name
+from airflow_consent_retl.consent.near import nearest_destination, suggestion
+from airflow_consent_retl.consent.policy import (
+    Category,
+    CategoryId,
+    ConsentPolicy,
+    DestinationName,
+    DestinationRule,
+    Match,
+    MissingConsentColumn,
+    UnmappedDestinations,
+    base_of,
+)
+from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
+from airflow_consent_retl.errors import PolicyError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAME_CHARACTERS = 20
+ID_CHARACTERS = 35
+DESTINATION_CHARACTERS = 100
+_DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+
+_TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations")
+_CATEGORY_KEYS = ("id", "name", "destinations", "enabled")
+_RULE_KEYS = ("match", "consent", "reason")
+
+
+def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
+    """Read and check a policy document. The only maker of `ConsentPolicy`.
+
+    Text and bytes are JSON (bytes in UTF-8). Raises `PolicyError` with every problem, each with its JSON path and,
+    where a name is nearly right, the name that was probably meant.
+    """
+    reader = _Reader()
+    policy = reader.policy(_loaded(document))
+    if reader.problems:
+        raise PolicyError(reader.problems)
+    return policy
+
+
+def destination_problem(destination: object) -> str | None:
+    """Return what is wrong with a destination's spelling (`google_ads` or `google_ads:emea`), or None."""
+    if not isinstance(destination, str):
+        return f"expected a destination, found {type_name(destination)}"
+    if len(destination) > DESTINATION_CHARACTERS:
+        return f"a destination has at most {DESTINATION_CHARACTERS} characters, found {len(destination)}"
+    if not _DESTINATION.fullmatch(destination):
+        return (
+            f"{destination!r} is no destination: letters, digits, `_`, `.` and `-`, not starting with `.` or `-`, "
+            "then optionally `:` and the name of an instance"
+        )
+    return None
+
+
+def _loaded(document: object) -> Mapping[str, object]:
+    if isinstance(document, bytes):
+        try:
+            document = document.decode("utf-8")
+        except UnicodeDecodeError:
+            raise PolicyError([Problem("$", "the document is not UTF-8")]) from None
+    if isinstance(document, str):
+        try:
+            document = read_json(document)
+        except MalformedJsonError as error:
+            raise PolicyError([Problem("$", f"the document is not JSON: {error}")]) from None
+    if not isinstance(document, Mapping):
+        raise PolicyError([Problem("$", f"expected an object, found {type_name(document)}")])
+    return document
+
+
+class _Reader:
+    """Walks one document and notes every problem. What it returns is only of use when there was none."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        # Where each destination, category id and name was seen first.
+        self.mapped_at: dict[DestinationName, str] = {}
+        self.id_at: dict[str, str] = {}
+        self.name_at: dict[str, str] = {}
+
+    def policy(self, document: Mapping[str, object]) -> ConsentPolicy:
+        self.known_keys(document, "$", _TOP_KEYS, required=("categories",))
+        unmapped = self.choice(document, "$", "unmapped_destinations", get_args(UnmappedDestinations), "permit")
+        missing = self.choice(document, "$", "missing_consent_column", get_args(MissingConsentColumn), "error")
+        raw_categories = self.filled_list(document, "$", "categories")
+        categories = [self.category(raw, f"$.categories[{index}]") for index, raw in enumerate(raw_categories)]
+        rules = self.rules(document)
+        self.check_not_required(categories, rules)
+        self.check_inherited_any(rules)
+        self.check_near_matches(rules)
+        return ConsentPolicy(
+            categories=tuple(sorted(categories, key=lambda category: category.id)),
+            destination_rules=tuple(sorted(rules.items(), key=lambda item: item[0])),
+            unmapped_destinations=cast("UnmappedDestinations", unmapped),
+            missing_consent_column=cast("MissingConsentColumn", missing),
+        )
+
+    def category(self, raw: object, path: str) -> Category:
+        document = self.an_object(raw, path)
+        if document is None:
+            return Category(CategoryId(""), "", ())
+        self.known_keys(document, path, _CATEGORY_KEYS, required=("id", "name", "destinations"))
+        category_id = self.label(document, path, "id", ID_CHARACTERS, self.id_at)
+        name = self.label(document, path, "name", NAME_CHARACTERS, self.name_at)
+        destinations: list[DestinationName] = []
+        for index, listed in enumerate(self.filled_list(document, path, "destinations")):
+            at = f"{path}.destinations[{index}]"
+            problem = destination_problem(listed)
+            if problem is None and listed in destinations:
+                problem = f"destination `{listed}` is listed twice"
+            if problem is not None:
+                self.note(at, problem)
+                continue
+            destination = DestinationName(cast("str", listed))
+            destinations.append(destination)
+            self.mapped_at.setdefault(destination, at)
+        enabled = document.get("enabled", True)
+        if not isinstance(enabled, bool):
+            self.note(f"{path}.enabled", f"expected a boolean, found {type_name(enabled)}")
+        return Category(CategoryId(category_id), name, tuple(sorted(destinations)), enabled is not False)
+
+    def rules(self, document: Mapping[str, object]) -> dict[DestinationName, DestinationRule]:
+        section = self.an_object(document.get("destinations", {}), "$.destinations")
+        if section is None:
+            return {}
+        self.note_repeated(section, "$.destinations")
+        rules = {}
+        for destination, raw in section.items():
+            path = child("$.destinations", str(destination))
+            problem = destination_problem(destination)
+            if problem is not None:
+                self.note(path, problem)
+                continue
+            rules[DestinationName(destination)] = self.rule(raw, path)
+        return rules
+
+    def rule(self, raw: object, path: str) -> DestinationRule:
+        document = self.an_object(raw, path)
+        if document is None:
+            return DestinationRule()
+        self.known_keys(document, path, _RULE_KEYS, required=())
+        match = self.choice(document, path, "match", get_args(Match), "all")
+        consent_required = (
+            self.choice(document, path, "consent", ("required", "not_required"), "required") == "required"
+        )
+        reason = document.get("reason")
+        if consent_required and "reason" in document:
+            self.note(f"{path}.reason", 'a reason belongs to `"consent": "not_required"` only')
+        elif not consent_required and (not isinstance(reason, str) or not reason.strip()):
+            self.note(f"{path}.reason", "consent is not required for a reason: say which, as text")
+        if not consent_required and "match" in document:
+            self.note(f"{path}.match", "where consent is not required there is nothing to match")
+        return DestinationRule(cast("Match", match), consent_required, reason if isinstance(reason, str) else None)
+
+    def check_not_required(
+        self, categories: Sequence[Category], rules: Mapping[DestinationName, DestinationRule]
+    ) -> None:
+        for destination, rule in rules.items():
+            covering = {destination, base_of(destination)}
+            mapped = [category.id for category in categories if covering.intersection(category.destinations)]
+            if mapped and not rule.consent_required:
+                shown = ", ".join(f"`{category_id}`" for category_id in mapped)
+                self.note(f"{child('$.destinations', destination)}.consent", f"`{destination}` is mapped to {shown}")
+
+    def check_inherited_any(self, rules: Mapping[DestinationName, DestinationRule]) -> None:
+        for destination, path in self.mapped_at.items():
+            base = base_of(destination)
+            if destination != base and destination not in rules and rules.get(base, DestinationRule()).match == "any":
+                # INVARIANT: a mapping to an instance never enlarges its recipients without the document saying so.
+                self.note(
+                    path,
+                    f"`{base}` takes any of its categories; say in the `destinations` section what `{destination}`, "
+                    "which has a category of its own, takes",
+                )
+
+    def check_near_matches(self, rules: Mapping[DestinationName, DestinationRule]) -> None:
+        seen: list[DestinationName] = []
+        places = {**self.mapped_at}
+        for destination in rules:
+            places.setdefault(destination, child("$.destinations", destination))
+        for destination, path in places.items():
+            deliberate = rules if destination in rules else {}
+            near = nearest_destination(destination, (name for name in seen if name not in deliberate))
+            if near is not None:
+                self.note(
+                    path,
+                    f"destination `{destination}` resembles `{near}`, did you mean `{near}`? "
+                    "If they differ, name both in the `destinations` section",
+                )
+            seen.append(destination)
+
+    def an_object(self, raw: object, path: str) -> Mapping[str, object] | None:
+        if isinstance(raw, Mapping):
+            return raw
+        self.note(path, f"expected an object, found {type_name(raw)}")
+        return None
+
+    def known_keys(
+        self, document: Mapping[str, object], path: str, known: Sequence[str], *, required: Sequence[str]
+    ) -> None:
+        self.note_repeated(document, path)
+        for key in document:
+            if not isinstance(key, str):
+                self.note(path, f"a key is text, found {type_name(key)}")
+            elif key not in known:
+                self.note(child(path, key), f"unknown key `{key}`{suggestion(key, known)}")
+        for key in required:
+            if key not in document:
+                self.note(path, f"key `{key}` is missing")
+
+    def note_repeated(self, document: Mapping[str, object], path: str) -> None:
+        if isinstance(document, JsonObject):
+            for key in document.repeated:
+                self.note(child(path, key), f"key `{key}` occurs more than once")
+
+    def choice(self, document: Mapping[str, object], path: str, key: str, choices: Sequence[str], default: str) -> str:
+        chosen = document.get(key, default)
+        listed = ", ".join(f"`{choice}`" for choice in choices)
+        if not isinstance(chosen, str):
+            self.note(f"{path}.{key}", f"expected one of {listed}, found {type_name(chosen)}")
+        elif chosen not in choices:
+            self.note(f"{path}.{key}", f"expected one of {listed}, found `{chosen}`{suggestion(chosen, choices)}")
+        else:
+            return chosen
+        return default
+
+    def filled_list(self, document: Mapping[str, object], path: str, key: str) -> Sequence[object]:
+        if key not in document:
+            return ()
+        listed = document[key]
+        if not isinstance(listed, list | tuple):
+            self.note(f"{path}.{key}", f"expected a list, found {type_name(listed)}")
+            return ()
+        if not listed:
+            self.note(f"{path}.{key}", "expected a list with at least one entry")
+        return listed
+
+    def label(self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]) -> str:
+        if key not in document:
+            return ""
+        text, at = document[key], f"{path}.{key}"
+        if not isinstance(text, str):
+            self.note(at, f"expected text, found {type_name(text)}")
+            return ""
+        if not 1 <= len(text) <= limit:
+            self.note(at, f"a category's {key} has 1 to {limit} characters, found {len(text)}")
+        if text != text.strip() or not text.isprintable():
+            self.note(at, f"a category's {key} has no space at its ends and only printable characters")
+        if text in first_at:
+            self.note(at, f"a category's {key} is unique, and `{text}` is used at {first_at[text]} already")
+        first_at.setdefault(text, at)
+        return text
+
+    def note(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path, message))

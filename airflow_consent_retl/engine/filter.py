@@ -1,0 +1,248 @@
+"""Applies a consent plan to a snapshot: two passes, whatever the number of destinations.
+
+The first reads only the consent columns and counts signatures; each is then decided, once, by `consent`. The second
+joins the answers back, writes each row at most once into the group of its recipients, and logs the denials. Both
+passes have to find the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.consent import (
+    ColumnKind,
+    ConsentPlan,
+    Denied,
+    SignatureDecision,
+    SubjectStatus,
+    count_decisions,
+)
+from airflow_consent_retl.engine.partition import ROW_GROUP_ROWS, PartitionedWriter
+from airflow_consent_retl.engine.signatures import SignatureReader
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
+from airflow_consent_retl.workspace.folder import Folder, repeating_columns
+from airflow_consent_retl.workspace.manifest import DecisionLog, RecipientsGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import DecisionCounts, Signature
+    from airflow_consent_retl.workspace.manifest import SnapshotManifest
+
+_SUBJECTS = (SubjectStatus.IDENTIFIED, SubjectStatus.MISSING_ID, SubjectStatus.DUPLICATE_ID)
+_COUNTING_ROWS = 262_144
+NOBODY = -1
+
+Progress = Callable[[int], None]
+
+
+def column_kind(arrow_type: pa.DataType) -> ColumnKind:
+    """Return what kind of consent column an Arrow type makes."""
+    if pa.types.is_boolean(arrow_type):
+        return ColumnKind.BOOLEAN
+    if pa.types.is_integer(arrow_type):
+        return ColumnKind.INTEGER
+    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
+        return ColumnKind.TEXT
+    return ColumnKind.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectReader:
+    """Tells of each row whether it says whom it is about.
+
+    Args:
+        primary_key: the column with the ids.
+        duplicates: the ids that occur more than once, or None if none does.
+    """
+
+    primary_key: str
+    duplicates: pa.Array | None
+
+    def read(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        """Return the index in `_SUBJECTS` of each row's status."""
+        ids = rows.column(self.primary_key)
+        statuses = np.zeros(rows.num_rows, dtype=np.int64)
+        if self.duplicates is not None:
+            twice = pc.is_in(ids, value_set=self.duplicates, skip_nulls=True)
+            statuses[np.asarray(twice)] = _SUBJECTS.index(SubjectStatus.DUPLICATE_ID)
+        if ids.null_count:
+            statuses[np.asarray(ids.is_null())] = _SUBJECTS.index(SubjectStatus.MISSING_ID)
+        return statuses
+
+
+class DecidedSignatures:
+    """Every signature that a snapshot holds, with its rows and its decision."""
+
+    def __init__(self, plan: ConsentPlan, histogram: Mapping[int, int], reader: SignatureReader, at: datetime) -> None:
+        self.codes = np.array(sorted(histogram), dtype=np.int64)
+        self.rows = np.array([histogram[code] for code in self.codes.tolist()], dtype=np.int64)
+        self._plan = plan
+        self._keys: list[tuple[SubjectStatus, Signature]] = []
+        for code in self.codes.tolist():
+            signature_code, subject = divmod(code, len(_SUBJECTS))
+            self._keys.append((_SUBJECTS[subject], reader.tokens(signature_code)))
+        self.decisions: list[SignatureDecision] = [
+            plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
+        ]
+        self.counts: DecisionCounts = count_decisions(
+            dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
+        )
+        self.recipients = sorted({tuple(decision.recipients) for decision in self.decisions if decision.recipients})
+        numbers = {recipients: number for number, recipients in enumerate(self.recipients)}
+        self.groups = np.array(
+            [numbers.get(tuple(decision.recipients), NOBODY) for decision in self.decisions], dtype=np.int64
+        )
+        self.denied_somewhere = np.array(
+            [len(decision.recipients) < len(plan.destinations) for decision in self.decisions], dtype=bool
+        )
+
+    def find(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each row's signature.
+
+        Raises:
+            RefusedError: a row has a signature that was not there when they were counted.
+        """
+        numbers = np.searchsorted(self.codes, codes)
+        known = numbers < len(self.codes)
+        if not known.all() or not np.array_equal(self.codes[numbers], codes):
+            raise RefusedError("the snapshot changed while it was filtered: a signature appeared that was not counted")
+        return numbers
+
+    def table(self) -> list[SignatureRow]:
+        """Return the table of signatures for the decision log."""
+        return [
+            SignatureRow(
+                subject=str(subject),
+                statuses={c: str(s) for c, s in zip(self._plan.categories, decision.statuses, strict=True)},
+                recipients=decision.recipients,
+                denied={
+                    name: [reason.code for reason in answer.reasons]
+                    for name, answer in decision.decisions.items()
+                    if isinstance(answer, Denied)
+                },
+                rows=rows,
+            )
+            for (subject, _), decision, rows in zip(self._keys, self.decisions, self.rows.tolist(), strict=True)
+        ]
+
+
+class SnapshotFilter:
+    """One filter run over one snapshot.
+
+    Args:
+        folder: the snapshot's.
+        snapshot: its manifest.
+        plan: the policy, checked against the snapshot's columns.
+        duplicates: the ids that occur more than once, or None if none does.
+        at: the time of the run.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        snapshot: SnapshotManifest,
+        plan: ConsentPlan,
+        *,
+        duplicates: pa.Array | None,
+        at: datetime,
+    ) -> None:
+        self._folder = folder
+        self._snapshot = snapshot
+        self._plan = plan
+        self._at = at
+        self._schema = folder.schema(snapshot.parts)
+        self._reader = SignatureReader(plan.signals, self._schema)
+        self._subjects = SubjectReader(snapshot.primary_key, duplicates)
+
+    def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
+        """Count the signatures, reading only ids and consent columns, and decide each of them."""
+        histogram: dict[int, int] = {}
+        columns = [*self._reader.columns]
+        if self._snapshot.primary_key not in columns and not self._ids_are_proven:
+            columns.append(self._snapshot.primary_key)
+        for rows in self._read(columns, _COUNTING_ROWS):
+            codes, counts = np.unique(self._codes(rows), return_counts=True)
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                histogram[code] = histogram.get(code, 0) + count
+            progress(rows.num_rows)
+        decided = DecidedSignatures(self._plan, histogram, self._reader, self._at)
+        if decided.counts.read != self._snapshot.rows:
+            raise RefusedError(
+                f"the snapshot's files hold {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
+            )
+        return decided
+
+    def write(
+        self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, progress: Progress = lambda rows: None
+    ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
+        """Write the permitted rows and the decision log into a folder, which the caller publishes or removes."""
+        batches = self._read(None, ROW_GROUP_ROWS)
+        first = next(batches, None)
+        log = DecisionLogWriter(folder, key)
+        if first is None:
+            return (), log.close(decided.table())
+        writer = PartitionedWriter(
+            folder,
+            self._schema,
+            {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
+            dictionary_columns=repeating_columns(first),
+        )
+        try:
+            written = np.zeros(len(decided.codes), dtype=np.int64)
+            for rows in _chain(first, batches):
+                numbers = decided.find(self._codes(rows))
+                written += np.bincount(numbers, minlength=len(written))
+                # INVARIANT: a row leaves this loop only into the group of its own decision.
+                writer.write(rows, decided.groups[numbers])
+                logged = np.flatnonzero(decided.denied_somewhere[numbers])
+                ids = rows.column(self._snapshot.primary_key).take(pa.array(logged))
+                log.write(ids, numbers[logged].astype(np.int32))
+                progress(rows.num_rows)
+            if not np.array_equal(written, decided.rows):
+                raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
+            parts = writer.close()
+            groups = tuple(
+                RecipientsGroup(
+                    recipients=recipients,
+                    parts=tuple(parts[number]),
+                    rows=int(decided.rows[decided.groups == number].sum()),
+                )
+                for number, recipients in enumerate(decided.recipients)
+            )
+            return groups, log.close(decided.table())
+        except BaseException:
+            # Not handled, only let go of: threads and files must not outlive the task's failure.
+            writer.abort()
+            log.abort()
+            raise
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._reader.close()
+
+    @property
+    def _ids_are_proven(self) -> bool:
+        return self._snapshot.primary_key_checked
+
+    def _read(self, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)
+
+    def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        codes = self._reader.codes(rows) * len(_SUBJECTS)
+        return codes if self._ids_are_proven else codes + self._subjects.read(rows)
+
+
+def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest

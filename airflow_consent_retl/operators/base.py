@@ -1,0 +1,36 @@
+"""What all operators of this package share: errors become Airflow's, the workspace is found."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
+from airflow_consent_retl.errors import PermanentError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ConsentRetlOperator(BaseOperator):
+    """An operator whose permanent errors fail the task at once, and whose transient errors Airflow retries."""
+
+    def execute(self, context: Context) -> Any:
+        """Run, and translate a `PermanentError` into "do not retry"."""
+        failure: str
+        try:
+            return self.run(context)
+        except PermanentError as error:
+            failure = str(error)
+        # Raised outside the handler: a chained exception could bring a driver's message, and with it a row, to the log.
+        raise AirflowFailException(failure)
+
+    @abstractmethod
+    def run(self, context: Context) -> Any:
+        """Do the operator's work and return what goes into XCom: references, digests and counts."""

@@ -1,0 +1,175 @@
+"""The decision log: proof, for each row that some destination may not receive, of what was decided and why.
+
+A subject stands in it as a keyed digest, so that whoever holds the key and an id can look the decision up, and nobody
+else can tell whose entry it is. Reasons stand in a table of signatures beside it, once each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.workspace.folder import Folder, PartWriter
+from airflow_consent_retl.workspace.manifest import DecisionLog
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.workspace.manifest import Part, PermittedManifest
+
+DIGEST_BYTES = 16
+_MIN_SECRET_CHARACTERS = 32
+_PART_ROWS = 8_388_608
+_ROW_GROUP_ROWS = 131_072
+_ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int32())])
+
+
+class SubjectKey:
+    """The secret under which subjects are pseudonymised, with BLAKE2s in its keyed mode (RFC 7693).
+
+    Raises:
+        ConfigurationError: the secret is shorter than 32 characters.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < _MIN_SECRET_CHARACTERS:
+            raise ConfigurationError(
+                f"`[consent_retl] digest_key` has {len(secret)} characters, it needs {_MIN_SECRET_CHARACTERS}"
+            )
+        key = hashlib.sha256(secret.encode()).digest()
+        self._keyed = hashlib.blake2s(key=key, digest_size=DIGEST_BYTES)
+        # Names the key without telling it, so that a look-up under another key is noticed.
+        self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
+
+    def digests(self, ids: pa.Array) -> pa.Array:
+        """Return a digest for each id, NULL for NULL. Text is digested as UTF-8, a number as its decimal notation."""
+        texts = ids if pa.types.is_binary(ids.type) else ids.cast(pa.string()).cast(pa.binary())
+        copy = self._keyed.copy
+        digests = []
+        for text in texts.to_pylist():
+            keyed = copy()
+            keyed.update(text or b"")
+            digests.append(keyed.digest())
+        joined = pa.Array.from_buffers(
+            _ENTRIES.field("subject").type, len(ids), [None, pa.py_buffer(b"".join(digests))]
+        )
+        return pc.if_else(ids.is_null(), None, joined) if ids.null_count else joined
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRow:
+    """One line of the table of signatures: what its rows said, who receives them, and who does not and why."""
+
+    subject: str
+    statuses: Mapping[str, str]
+    recipients: Sequence[str]
+    denied: Mapping[str, Sequence[str]]
+    rows: int
+
+
+class DecisionLogWriter:
+    """Writes the log of one filter run."""
+
+    def __init__(self, folder: Folder, key: SubjectKey) -> None:
+        self._folder = folder
+        self._key = key
+        self._writer: PartWriter | None = None
+        self._part_rows = 0
+        self._parts: list[Part] = []
+
+    def write(self, ids: pa.Array, signatures: NDArray[np.int32]) -> None:
+        """Add one entry per id."""
+        if not len(ids):
+            return
+        if self._writer is None:
+            name = f"decisions-{len(self._parts):05d}.parquet"
+            self._writer = PartWriter(
+                self._folder, name, _ENTRIES, row_group_rows=_ROW_GROUP_ROWS, dictionary_columns=["signature"]
+            )
+        self._writer.write(pa.table([self._key.digests(ids), pa.array(signatures)], schema=_ENTRIES))
+        self._part_rows += len(ids)
+        if self._part_rows >= _PART_ROWS:
+            self._finish_part()
+
+    def close(self, signatures: Sequence[SignatureRow]) -> DecisionLog:
+        """Write the table of signatures and describe the log."""
+        self._finish_part()
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "signature": number,
+                    "subject": row.subject,
+                    "statuses": sorted(row.statuses.items()),
+                    "recipients": list(row.recipients),
+                    "denied": sorted((name, list(reasons)) for name, reasons in row.denied.items()),
+                    "rows": row.rows,
+                }
+                for number, row in enumerate(signatures)
+            ],
+            schema=_SIGNATURES,
+        )
+        writer = PartWriter(self._folder, "signatures.parquet", _SIGNATURES, row_group_rows=_ROW_GROUP_ROWS)
+        writer.write(table)
+        return DecisionLog(
+            key_id=self._key.key_id,
+            parts=tuple(self._parts),
+            signatures=writer.close(),
+            rows=sum(part.rows for part in self._parts),
+        )
+
+    def abort(self) -> None:
+        """Let go of an unfinished part."""
+        if self._writer is not None:
+            self._writer.abort()
+
+    def _finish_part(self) -> None:
+        if self._writer is not None:
+            self._parts.append(self._writer.close())
+            self._writer, self._part_rows = None, 0
+
+
+_SIGNATURES = pa.schema(
+    [
+        ("signature", pa.int32()),
+        ("subject", pa.string()),
+        ("statuses", pa.map_(pa.string(), pa.string())),
+        ("recipients", pa.list_(pa.string())),
+        ("denied", pa.map_(pa.string(), pa.list_(pa.string()))),
+        ("rows", pa.int64()),
+    ]
+)
+
+
+def find_decisions(
+    folder: Folder, manifest: PermittedManifest, key: SubjectKey, subject: str | int
+) -> Iterator[SignatureRow]:
+    """Yield what one filter run decided about a subject; nothing if every asked destination received its row.
+
+    Raises:
+        ConfigurationError: the log was written under another key.
+    """
+    log = manifest.decision_log
+    if log.key_id != key.key_id:
+        raise ConfigurationError("the decision log was written under another digest key")
+    wanted = key.digests(pa.array([str(subject)]))[0]
+    numbers: set[int] = set()
+    for entries in folder.read_rows(log.parts, batch_rows=_ROW_GROUP_ROWS):
+        found = entries.filter(pc.equal(entries.column("subject"), wanted))
+        numbers.update(found.column("signature").to_pylist())
+    for rows in folder.read_rows([log.signatures], batch_rows=_ROW_GROUP_ROWS):
+        for row in rows.to_pylist():
+            if row["signature"] in numbers:
+                yield SignatureRow(
+                    subject=row["subject"],
+                    statuses=dict(row["statuses"]),
+                    recipients=row["recipients"],
+                    denied=dict(row["denied"]),
+                    rows=row["rows"],
+                )

@@ -1,0 +1,68 @@
+"""Which folder of the workspace belongs to a task's try, and how a reference to it is followed.
+
+The only module of the workspace that knows Airflow: the rest works on fsspec.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from airflow.sdk import ObjectStoragePath
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.workspace.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
+
+
+def workspace_root(workspace: str | None) -> str:
+    """Return the workspace's URI: the operator's, else `[consent_retl] workspace`, else a folder in AIRFLOW_HOME."""
+    configured = workspace or conf.get("consent_retl", "workspace", fallback=None)
+    if configured:
+        return str(configured).rstrip("/")
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return (home / "consent_retl").absolute().as_uri()
+
+
+def open_folder(uri: str) -> Folder:
+    """Return the folder at an ObjectStoragePath URI, with the credentials of the connection the URI names.
+
+    Raises:
+        ConfigurationError: no installed package serves this kind of storage.
+    """
+    try:
+        path = ObjectStoragePath(uri)
+        return Folder(path.fs, path.path, uri)
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
+
+
+def manifest_folder(manifest_uri: str) -> Folder:
+    """Return the folder whose manifest a reference names."""
+    return open_folder(manifest_uri.removesuffix(f"/{MANIFEST_NAME}"))
+
+
+def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapshots", "permitted"]) -> Folder:
+    """Return a folder for this try of a task, not yet made.
+
+    The name carries the run, so that people can find it, and a random part, so that no two tries ever meet.
+    """
+    ti = context.get("ti")
+    names = [kind, "adhoc"] if ti is None else [kind, ti.dag_id, ti.run_id, ti.task_id]
+    if ti is not None and (ti.map_index or -1) >= 0:
+        names.append(f"map-{ti.map_index}")
+    names.append(uuid.uuid4().hex[:12])
+    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))

@@ -1,0 +1,62 @@
+"""Airflow for the tests: a home of their own, made before Airflow is first imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = Path(tempfile.mkdtemp(prefix="consent-retl-tests-"))
+_REPO = Path(__file__).resolve().parent.parent
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(_HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_REPO),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(_HOME / "logs"),
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+)
+sys.path.insert(0, str(_REPO / "tests"))
+
+with warnings.catch_warnings():
+    # Airflow's own import warnings are Airflow's; ours are errors.
+    warnings.simplefilter("ignore")
+    import airflow.sdk  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    return _HOME
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    return _REPO
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Path:
+    """Make the metadata database and return its file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from airflow.utils.db import initdb
+
+        initdb()
+    return airflow_home / "airflow.db"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _remove_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
