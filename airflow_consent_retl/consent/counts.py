@@ -59,6 +59,8 @@ def count_decisions(
     for (subject, tokens), rows in histogram.items():
         if rows < 0:
             raise ValueError("a signature cannot have fewer than 0 rows")
+        if rows == 0:
+            continue
         decided = plan.decide_signature(tokens, subject, at=at)
         read += rows
         by_subject[subject] += rows

@@ -56,7 +56,9 @@ def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> Conse
         path = child("consent", str(category_id))
         signal = BooleanColumn(declared) if isinstance(declared, str) and declared else declared
         if not isinstance(category_id, str) or not category_id:
-            problems.append(Problem("consent", f"a category id is text, found {type_name(category_id)}"))
+            problems.append(Problem("consent", "a category id is text that is not empty"))
+        elif declared == "":
+            problems.append(Problem(path, "expected the name of a column"))
         elif isinstance(signal, ConsentObject):
             problems.append(Problem(path, "a ConsentObject holds all categories: pass it alone, as `consent`"))
         elif not isinstance(signal, CategorySignal):

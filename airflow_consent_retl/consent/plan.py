@@ -209,7 +209,10 @@ class _Planner:
         return None
 
     def note(self, path: str, message: str) -> None:
-        self.problems.append(Problem(path, message))
+        problem = Problem(path, message)
+        # One object holds several categories: what is wrong with its column is said once.
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 def _kind_message(signal: CategorySignal, kind: ColumnKind) -> str:

@@ -135,18 +135,17 @@ def base_of(destination: str) -> DestinationName:
 
 
 def _digest(policy: ConsentPolicy) -> str:
-    """Return a SHA-256 over the meaning: defaults filled in, order and layout of the document left out."""
+    """Return a SHA-256 over the meaning: defaults are filled in, and `parse_policy` has sorted what has no order."""
     meaning = {
         "version": _DIGEST_VERSION,
         "unmapped_destinations": policy.unmapped_destinations,
         "missing_consent_column": policy.missing_consent_column,
         "categories": [
-            [category.id, category.name, sorted(category.destinations), category.enabled]
-            for category in sorted(policy.categories, key=lambda category: category.id)
+            [category.id, category.name, category.destinations, category.enabled] for category in policy.categories
         ],
         "destinations": {
             name: [rule.match, rule.consent_required, rule.reason] for name, rule in policy.destination_rules
         },
     }
-    canonical = json.dumps(meaning, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    canonical = json.dumps(meaning, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

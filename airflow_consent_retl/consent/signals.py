@@ -36,6 +36,8 @@ class ColumnKind(StrEnum):
     INTEGER = "integer"
     TEXT = "text"
     JSON = "json"
+    # Holds only NULL, so that its type is not known: it fits any format, and every row is `unknown`.
+    EMPTY = "empty"
     OTHER = "other"
 
 
@@ -77,7 +79,7 @@ class CategorySignal(ABC):
 
     def accepts(self, kind: ColumnKind) -> bool:
         """Tell whether a column of this kind can hold this format."""
-        return kind in self.kinds
+        return kind is ColumnKind.EMPTY or kind in self.kinds
 
     def status(self, token: int) -> ConsentStatus:
         """Return what a token means. Raises `ValueError` for a number that is no token of this signal."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
+import io
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import IO, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import orjson
 import pyarrow as pa
@@ -19,7 +19,7 @@ Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 
 # What a spreadsheet takes for a formula, also after normalising full-width forms.
 # https://owasp.org/www-community/attacks/CSV_Injection, read 2026-11-23
-_FORMULA = "^[=+\\-@\t\r\n＝＋－＠]"
+_FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _TEXT = pa.large_string()
 _QUOTE = pa.scalar('"', _TEXT)
 _NOTHING = pa.scalar("", _TEXT)
@@ -48,7 +48,7 @@ class FileFormat(ABC):
         """Raise `ConfigurationError` for fields whose type the format cannot hold."""
 
     @abstractmethod
-    def encoder(self, sink: IO[bytes], schema: pa.Schema) -> PartEncoder:
+    def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
 
     def options(self) -> dict[str, str | bool]:
@@ -74,17 +74,21 @@ class Parquet(FileFormat):
         if unfit:
             raise ConfigurationError(f"Parquet cannot hold {', '.join(unfit)}: cast them in the model")
 
-    def encoder(self, sink: IO[bytes], schema: pa.Schema) -> PartEncoder:
+    def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file without the source's own metadata."""
-        return _ParquetEncoder(pq.ParquetWriter(sink, _bare(schema), compression=self.compression))
+        bare = _bare(schema)
+        return _ParquetEncoder(
+            pq.ParquetWriter(pa.PythonFile(sink, mode="w"), bare, compression=self.compression), bare
+        )
 
 
 class _ParquetEncoder(PartEncoder):
-    def __init__(self, writer: pq.ParquetWriter) -> None:
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer = writer
+        self._schema = schema
 
     def write(self, rows: pa.RecordBatch) -> Refused:
-        self._writer.write_batch(rows.replace_schema_metadata(None))
+        self._writer.write_batch(rows.cast(self._schema))
         return {}
 
     def close(self) -> None:
@@ -102,13 +106,13 @@ class JsonLines(FileFormat):
         """Refuse types without an exact form in JSON."""
         check_fields(schema)
 
-    def encoder(self, sink: IO[bytes], schema: pa.Schema) -> PartEncoder:
+    def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
         return _JsonLinesEncoder(sink, self.nulls)
 
 
 class _JsonLinesEncoder(PartEncoder):
-    def __init__(self, sink: IO[bytes], nulls: Nulls) -> None:
+    def __init__(self, sink: io.RawIOBase, nulls: Nulls) -> None:
         self._sink = sink
         self._nulls = nulls
 
@@ -134,64 +138,81 @@ class Csv(FileFormat):
         """Refuse types without a form in text."""
         check_fields(schema)
 
-    def encoder(self, sink: IO[bytes], schema: pa.Schema) -> PartEncoder:
+    def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file with its header."""
         encoder = _CsvEncoder(sink, self)
-        names = encoder.cells(pa.array(schema.names, pa.string()))
+        names, _ = encoder.cells(pa.array(schema.names, pa.string()))
         sink.write(",".join(names.to_pylist()).encode() + b"\r\n")
         return encoder
 
 
 class _CsvEncoder(PartEncoder):
-    def __init__(self, sink: IO[bytes], options: Csv) -> None:
+    def __init__(self, sink: io.RawIOBase, options: Csv) -> None:
         self._sink = sink
         self._null = pa.scalar(options.null_text, _TEXT)
         self._escape = options.escape_formulas
 
     def write(self, rows: pa.RecordBatch) -> Refused:
-        refused = _not_text(rows)
+        refused: Refused = {}
+        columns = []
+        for column in rows.columns:
+            cells, unfit = self.cells(column)
+            columns.append(pc.fill_null(cells, self._null))
+            refused = {**unfit, **refused}
+        lines = pc.binary_join_element_wise(*columns, pa.scalar(",", _TEXT)).to_pylist()
         if refused:
-            keep = [row for row in range(rows.num_rows) if row not in refused]
-            rows = rows.take(pa.array(keep, pa.int64()))
-        if rows.num_rows:
-            columns = [pc.fill_null(self.cells(column), self._null) for column in rows.columns]
-            lines = pc.binary_join_element_wise(*columns, pa.scalar(",", _TEXT))
-            self._sink.write("\r\n".join([*lines.to_pylist(), ""]).encode())
+            lines = [line for row, line in enumerate(lines) if row not in refused]
+        self._sink.write("\r\n".join([*lines, ""]).encode() if lines else b"")
         return refused
 
-    def cells(self, array: pa.Array) -> pa.Array:
-        """Return the text of each cell, quoted where it is text; NULL stays NULL."""
+    def cells(self, array: pa.Array) -> tuple[pa.Array, Refused]:
+        """Return the text of each cell, in quotes where it is text; NULL stays NULL."""
         kind = array.type
-        if isinstance(kind, pa.DictionaryType):
+        if pa.types.is_dictionary(kind):
             return self.cells(array.dictionary_decode())
-        if _is_binary(kind):
-            encoded = [raw if raw is None else base64.b64encode(raw).decode() for raw in array.to_pylist()]
-            return _quoted(pa.array(encoded, _TEXT))
-        if _is_text(kind):
-            text = array.cast(_TEXT)
-            if self._escape:
-                escaped = pc.binary_join_element_wise(pa.scalar("'", _TEXT), text, _NOTHING)
-                text = pc.if_else(pc.match_substring_regex(text, _FORMULA), escaped, text)
-            return _quoted(text)
-        values = pa.array(_as_json(array), _TEXT)
-        return values if pa.types.is_decimal(kind) or pa.types.is_temporal(kind) else _quoted(values)
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            return array.cast(_TEXT), {}
+        if _is_text(kind) and _is_utf8(array):
+            return _quoted(self._harmless(array.cast(_TEXT))), {}
+        text, refused = _json_text(array)
+        if pa.types.is_decimal(kind) or pa.types.is_temporal(kind):
+            return text, refused
+        return _quoted(self._harmless(text) if _is_text(kind) else text), refused
+
+    def _harmless(self, text: pa.Array) -> pa.Array:
+        if not self._escape:
+            return text
+        escaped = pc.binary_join_element_wise(pa.scalar("'", _TEXT), text, _NOTHING)
+        return pc.if_else(pc.match_substring_regex(text, _FORMULA), escaped, text)
 
 
-def _as_json(array: pa.Array) -> list[str | None]:
-    """Return each value as the text that JSON Lines has for it, nested values as JSON."""
-    rows = pa.RecordBatch.from_arrays([array], names=["cell"])
-    records = json_rows(rows, nulls="null", integers="number").records
-    return [_json_text(record["cell"]) for record in records]
+def _quoted(text: pa.Array) -> pa.Array:
+    doubled = pc.replace_substring(text, '"', '""')
+    return pc.binary_join_element_wise(_QUOTE, doubled, _QUOTE, _NOTHING)
 
 
-def _json_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+def _json_text(array: pa.Array) -> tuple[pa.Array, Refused]:
+    """Return each value as JSON Lines writes it, but without quotes around text, and codes for those it cannot."""
+    encoded = json_rows(pa.RecordBatch.from_arrays([array], names=["cell"]), nulls="null", integers="number")
+    values: list[str | None] = [None] * len(array)
+    for row, record in zip(encoded.positions, encoded.records, strict=True):
+        value = record["cell"]
+        values[row] = value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    return pa.array(values, _TEXT), encoded.refused
 
 
-def _not_text(rows: pa.RecordBatch) -> Refused:
-    refused: Refused = {}
-    for column in rows.columns:
-        if not _is_plain(column.type) and not _is_binary(column.type):
-            lone = pa.RecordBatch.from_arrays([column], names=["cell"])
-            refused = {**json_rows(lone, nulls="null", integers="number").refused, **refused}
-    return refused
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    # Nothing in Arrow or Parquet promises that text is UTF-8.
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(field.name, field.type, field.nullable) for field in schema])

@@ -90,26 +90,25 @@ def _expressible(kind: pa.DataType) -> bool:
         return _expressible(kind.value_type)
     if pa.types.is_struct(kind):
         return all(_expressible(kind.field(child).type) for child in range(kind.num_fields))
-    return any(fits(kind) for fits, _ in _SCALARS) or pa.types.is_null(kind)
+    return any(fits(kind) for fits, _ in _SCALARS)
 
 
 def _values(array: pa.Array, *, integers: Integers) -> _Values:
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
-        if kind.extension_name == "arrow.uuid":
-            return [value and str(value) for value in array.to_pylist()], {}
-        return _values(array.storage, integers=integers)
+        return _uuids(array) if kind.extension_name == "arrow.uuid" else _values(array.storage, integers=integers)
     if pa.types.is_dictionary(kind):
         return _values(array.dictionary_decode(), integers=integers)
-    if pa.types.is_null(kind):
-        return [None] * len(array), {}
     if pa.types.is_struct(kind):
         return _structs(array, integers=integers)
     if _is_list(kind):
         return _lists(array, integers=integers)
-    if pa.types.is_integer(kind) and integers == "string":
-        return _text(array.cast(pa.string()))
-    return next(encode for fits, encode in _SCALARS if fits(kind))(array)
+    encode = (
+        _texts_of
+        if integers == "string" and pa.types.is_integer(kind)
+        else next(encode for fits, encode in _SCALARS if fits(kind))
+    )
+    return encode(array)
 
 
 def _structs(array: pa.StructArray, *, integers: Integers) -> _Values:
@@ -135,6 +134,10 @@ def _lists(array: pa.ListArray, *, integers: Integers) -> _Values:
         parents.extend(repeat(row, length or 0))
         start += length or 0
     return lists, {parents[item]: code for item, code in unfit.items()}
+
+
+def _uuids(array: pa.Array) -> _Values:
+    return [value and str(value) for value in array.to_pylist()], {}
 
 
 def _plain(array: pa.Array) -> _Values:
@@ -186,7 +189,7 @@ def _dates(array: pa.Array) -> _Values:
     return _text(values.cast(pa.string()))[0], refused
 
 
-def _times(array: pa.Array) -> _Values:
+def _texts_of(array: pa.Array) -> _Values:
     return _text(array.cast(pa.string()))
 
 
@@ -223,12 +226,13 @@ def _any_of(*names: str) -> Callable[[pa.DataType], bool]:
 
 _is_list = _any_of("list", "large_list", "fixed_size_list")
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], _Values]], ...] = (
+    (_any_of("null"), lambda array: ([None] * len(array), {})),
     (_any_of("boolean", "integer"), _plain),
     (_any_of("floating"), _floats),
     (_any_of("string", "large_string", "string_view"), _text),
     (_any_of("binary", "large_binary", "fixed_size_binary", "binary_view"), _base64),
     (_any_of("decimal"), _decimals),
     (_any_of("date"), _dates),
-    (_any_of("time"), _times),
+    (_any_of("time"), _texts_of),
     (_any_of("timestamp"), _timestamps),
 )

@@ -7,10 +7,11 @@ passes have to find the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
 from airflow_consent_retl.workspace.folder import Folder, repeating_columns
-from airflow_consent_retl.workspace.manifest import DecisionLog, RecipientsGroup
+from airflow_consent_retl.workspace.manifest import Column, DecisionLog, RecipientsGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,15 +47,20 @@ NOBODY = -1
 Progress = Callable[[int], None]
 
 
-def column_kind(arrow_type: pa.DataType) -> ColumnKind:
-    """Return what kind of consent column an Arrow type makes."""
-    if pa.types.is_boolean(arrow_type):
-        return ColumnKind.BOOLEAN
-    if pa.types.is_integer(arrow_type):
-        return ColumnKind.INTEGER
-    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
-        return ColumnKind.TEXT
-    return ColumnKind.OTHER
+def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
+    """Return what kind of consent column each column of a manifest makes, by its Arrow type's name."""
+    return {column.name: _KINDS.get(column.type, ColumnKind.OTHER) for column in columns}
+
+
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_KINDS = {
+    "bool": ColumnKind.BOOLEAN,
+    "string": ColumnKind.TEXT,
+    "large_string": ColumnKind.TEXT,
+    # A column of nothing but NULL has no type yet: it fits any format, and grants nothing.
+    "null": ColumnKind.EMPTY,
+    **dict.fromkeys(_INTEGERS, ColumnKind.INTEGER),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +165,9 @@ class SnapshotFilter:
     ) -> None:
         self._folder = folder
         self._snapshot = snapshot
-        self._plan = plan
+        self.plan = plan
         self._at = at
-        self._schema = folder.schema(snapshot.parts)
-        self._reader = SignatureReader(plan.signals, self._schema)
+        self._reader = SignatureReader(plan.signals)
         self._subjects = SubjectReader(snapshot.primary_key, duplicates)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
@@ -176,7 +181,7 @@ class SnapshotFilter:
             for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
                 histogram[code] = histogram.get(code, 0) + count
             progress(rows.num_rows)
-        decided = DecidedSignatures(self._plan, histogram, self._reader, self._at)
+        decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
                 f"the snapshot's files hold {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
@@ -187,14 +192,24 @@ class SnapshotFilter:
         self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, progress: Progress = lambda rows: None
     ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
         """Write the permitted rows and the decision log into a folder, which the caller publishes or removes."""
-        batches = self._read(None, ROW_GROUP_ROWS)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading:
+            return self._write(decided, read_ahead(self._read(None, ROW_GROUP_ROWS), reading), folder, key, progress)
+
+    def _write(
+        self,
+        decided: DecidedSignatures,
+        batches: Iterator[pa.RecordBatch],
+        folder: Folder,
+        key: SubjectKey,
+        progress: Progress,
+    ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
         first = next(batches, None)
         log = DecisionLogWriter(folder, key)
         if first is None:
             return (), log.close(decided.table())
         writer = PartitionedWriter(
             folder,
-            self._schema,
+            first.schema,
             {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
             dictionary_columns=repeating_columns(first),
         )
@@ -227,8 +242,10 @@ class SnapshotFilter:
             log.abort()
             raise
 
-    def close(self) -> None:
-        """Let go of the engine."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._reader.close()
 
     @property
@@ -246,3 +263,11 @@ class SnapshotFilter:
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield first
     yield from rest
+
+
+def read_ahead(batches: Iterator[pa.RecordBatch], reading: Executor) -> Iterator[pa.RecordBatch]:
+    """Yield batches, each read in another thread while the one before it is worked on."""
+    coming = reading.submit(next, batches, None)
+    while (rows := coming.result()) is not None:
+        coming = reading.submit(next, batches, None)
+        yield rows

@@ -5,6 +5,7 @@ It is told each row's group and never asks why.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.workspace.manifest import Part
 
-ROW_GROUP_ROWS = 65_536
-_BUFFER_BYTES = 48 << 20
+ROW_GROUP_ROWS = 32_768
+_BUFFER_BYTES = 32 << 20
 # Groups with an open file. Beyond it the one written least recently is closed, and continues in a further part.
 _OPEN_FILES = 128
+_SCATTERING_BATCHES = 2
 
 
 @dataclass(slots=True)
@@ -58,22 +60,20 @@ class PartitionedWriter:
         self._dictionary_columns = dictionary_columns
         self._groups = {group: _Group(prefix) for group, prefix in prefixes.items()}
         self._open: dict[int, None] = {}
+        self._scattering: deque[Future[list[tuple[int, pa.RecordBatch]]]] = deque()
         # Arrow encodes and compresses without holding Python's lock.
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="partition")
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
         """Add a batch; `groups` holds each row's group, negative for a row that goes nowhere."""
-        order = np.argsort(groups, kind="stable")
-        present, starts = np.unique(groups[order], return_index=True)
-        ends = np.append(starts[1:], len(order))
-        for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            if group >= 0:
-                # Taken, not sliced: a slice of a rare group would keep its whole batch in memory.
-                self._buffer(group, rows.take(pa.array(order[begin:end])))
-        self._relieve()
+        self._scattering.append(self._pool.submit(_scatter, rows, groups))
+        if len(self._scattering) >= _SCATTERING_BATCHES:
+            self._gather()
 
     def close(self) -> dict[int, list[Part]]:
         """Write what is left, finish the files, and return each group's parts."""
+        while self._scattering:
+            self._gather()
         for group, state in self._groups.items():
             if state.rows:
                 self._flush(group)
@@ -89,6 +89,11 @@ class PartitionedWriter:
             writer = self._groups[group].writer
             if writer is not None:
                 writer.abort()
+
+    def _gather(self) -> None:
+        for group, rows in self._scattering.popleft().result():
+            self._buffer(group, rows)
+        self._relieve()
 
     def _buffer(self, group: int, rows: pa.RecordBatch) -> None:
         state = self._groups[group]
@@ -146,3 +151,15 @@ class PartitionedWriter:
         if state.pending is not None:
             state.pending.result()
             state.pending = None
+
+
+def _scatter(rows: pa.RecordBatch, groups: NDArray[np.int64]) -> list[tuple[int, pa.RecordBatch]]:
+    order = np.argsort(groups, kind="stable")
+    present, starts = np.unique(groups[order], return_index=True)
+    ends = np.append(starts[1:], len(order))
+    return [
+        # Taken, not sliced: a slice of a rare group would keep its whole batch in memory.
+        (group, rows.take(pa.array(order[begin:end])))
+        for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        if group >= 0
+    ]

@@ -7,7 +7,7 @@ leniently than the law does (JSON with trailing commas, say), it answers "ask", 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,7 +15,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import ConsentObjectKey
+from airflow_consent_retl.consent import ColumnKind, ConsentObjectKey
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -59,18 +59,19 @@ class SignatureReader:
         ConfigurationError: the alphabets multiply to more than 2**61 signatures.
     """
 
-    def __init__(self, signals: Sequence[CategorySignal | None], schema: pa.Schema) -> None:
+    def __init__(self, signals: Sequence[CategorySignal | None]) -> None:
         self._signals = tuple(signals)
         self._radices = tuple(1 if signal is None else signal.unlisted_token + 1 for signal in self._signals)
         if math.prod(self._radices) > 2**61:
             raise ConfigurationError(
                 f"the {len(self._signals)} consent categories asked for have more than 2**61 signatures"
             )
-        self.columns = tuple(dict.fromkeys(signal.column for signal in self._signals if signal is not None))
+        self._types = {signal.column: _arrow_type(signal) for signal in self._signals if signal is not None}
+        self.columns = tuple(self._types)
         self._connection = duckdb.connect(
             config={"threads": "1", "autoinstall_known_extensions": "false", "preserve_insertion_order": "true"}
         )
-        self.sql = _compile(self._signals, pa.schema([schema.field(column) for column in self.columns]))
+        self.sql = _compile(self._signals, self._types)
 
     def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Return one number a row, which stands for the row's signature: see `tokens`."""
@@ -99,7 +100,7 @@ class SignatureReader:
     def _ask_engine(self, rows: pa.RecordBatch) -> pa.Table:
         ordinals = pa.array(np.arange(rows.num_rows, dtype=np.int32))
         consent = pa.table(
-            [*(rows.column(column) for column in self.columns), ordinals], names=[*self.columns, _ORDINAL]
+            {**{name: self._typed(rows.column(name), name) for name in self.columns}, _ORDINAL: ordinals}
         )
         self._connection.register(_ROWS, consent)
         answers: pa.Table = self._connection.sql(self.sql).to_arrow_table()
@@ -108,6 +109,9 @@ class SignatureReader:
         if not np.array_equal(answers.column(_ORDINAL).to_numpy(), np.asarray(ordinals)):
             raise RefusedError("the engine returned the signatures in another order than the rows")
         return answers
+
+    def _typed(self, column: pa.Array, name: str) -> pa.Array:
+        return pa.nulls(len(column), self._types[name]) if pa.types.is_null(column.type) else column
 
     def _tokens(
         self, rows: pa.RecordBatch, position: int, signal: CategorySignal, answer: pa.ChunkedArray
@@ -125,8 +129,15 @@ def _token_column(position: int) -> str:
     return f"token_{position}"
 
 
-def _compile(signals: Sequence[CategorySignal | None], schema: pa.Schema) -> str:
-    columns = {field.name: _ibis_type(field.type) for field in schema}
+def _arrow_type(signal: CategorySignal) -> pa.DataType:
+    kinds = signal.kinds
+    if ColumnKind.BOOLEAN in kinds:
+        return pa.bool_()
+    return pa.int64() if ColumnKind.INTEGER in kinds else pa.string()
+
+
+def _compile(signals: Sequence[CategorySignal | None], types: Mapping[str, pa.DataType]) -> str:
+    columns = {name: _IBIS_TYPES[arrow_type] for name, arrow_type in types.items()}
     table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
     tokens = {
         _token_column(position): _token(table, signal, signals).cast("int16")
@@ -136,10 +147,7 @@ def _compile(signals: Sequence[CategorySignal | None], schema: pa.Schema) -> str
     return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens), dialect="duckdb"))
 
 
-def _ibis_type(arrow_type: pa.DataType) -> str:
-    if pa.types.is_boolean(arrow_type):
-        return "boolean"
-    return "int64" if pa.types.is_integer(arrow_type) else "string"
+_IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
 
 
 def _token(table: ir.Table, signal: CategorySignal, signals: Sequence[CategorySignal | None]) -> Any:

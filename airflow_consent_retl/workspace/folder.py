@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
@@ -198,7 +198,7 @@ class Folder:
 
 
 class PartWriter:
-    """Writes one Parquet part; `close` returns what the manifest says of it.
+    """Writes one Parquet part; `close` returns what the manifest says of it. As a context manager it lets go of it.
 
     Args:
         folder: where the part goes.
@@ -221,13 +221,22 @@ class PartWriter:
         self._name = name
         self._row_group_rows = row_group_rows
         self._rows = 0
-        self._file_context = folder.create(name)
-        self._sink = _DigestingSink(self._file_context.__enter__())
+        self._files = ExitStack()
+        self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
+        # Every call into Python waits for its lock: a few large ones instead of one for each page.
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _CHUNK_BYTES)
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._sink, mode="w"),
+            self._stream,
             schema,
             use_dictionary=True if dictionary_columns is None else dictionary_columns,
+            # Nothing here is ever looked up by value.
+            write_statistics=False,
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        return self._sink.size_bytes
 
     def write(self, table: pa.Table) -> None:
         """Append a table."""
@@ -237,12 +246,19 @@ class PartWriter:
     def close(self) -> Part:
         """Finish the file and describe it."""
         self._writer.close()
-        self._file_context.__exit__(None, None, None)
+        self._stream.close()
+        self._files.close()
         return Part(name=self._name, sha256=self._sink.hexdigest(), rows=self._rows, size_bytes=self._sink.size_bytes)
 
     def abort(self) -> None:
         """Let go of an unfinished file, which its folder's owner removes."""
-        self._file_context.__exit__(None, None, None)
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.abort()
 
 
 def _make_private(folder: Path) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +27,9 @@ from airflow_consent_retl.workspace.manifest import MANIFEST_NAME
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.workspace.decision_log import SubjectKey
+
+_KEY_NAME = "digest.key"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
 
 
@@ -66,3 +71,32 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
         names.append(f"map-{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
     return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+
+
+def subject_key(workspace: str | None) -> SubjectKey:
+    """Return the key under which the decision log pseudonymises subjects.
+
+    It is `[consent_retl] digest_key`, or for a workspace in a local folder a key file made there on first use.
+
+    Raises:
+        ConfigurationError: there is none, or it is too short.
+    """
+    from airflow_consent_retl.workspace.decision_log import SubjectKey
+
+    configured = conf.get("consent_retl", "digest_key", fallback=None)
+    if configured:
+        return SubjectKey(configured)
+    root = open_folder(workspace_root(workspace))
+    if not root.is_local:
+        raise ConfigurationError(
+            "set `[consent_retl] digest_key`: beside the decision log, in object storage, its key would be no secret"
+        )
+    if not root.exists(_KEY_NAME):
+        # Linked into place whole: another worker sees no key or a complete one, and the first one stays.
+        draft = f"{_KEY_NAME}.{uuid.uuid4().hex}"
+        with root.create(draft) as file:
+            file.write(secrets.token_hex(32).encode())
+        with suppress(FileExistsError):
+            Path(root.file_path(_KEY_NAME)).hardlink_to(root.file_path(draft))
+        Path(root.file_path(draft)).unlink()
+    return SubjectKey(root.read(_KEY_NAME).decode())

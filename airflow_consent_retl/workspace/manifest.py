@@ -132,6 +132,8 @@ class ManifestRef(_Document):
     model: str
     rows: int
     at: datetime
+    # Rows by destination, for a permitted set.
+    permitted: dict[str, int] = {}
 
     def to_xcom(self) -> dict[str, object]:
         """Return plain JSON values: all that Airflow stores of a snapshot or a permitted set."""

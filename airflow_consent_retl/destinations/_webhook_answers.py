@@ -63,9 +63,7 @@ def outcomes_of_success(body: bytes | None, records: Sequence[Record], *, key_fi
     return outcomes
 
 
-def outcomes_of_refusal(
-    body: bytes | None, records: Sequence[Record], *, key_field: str | None, code: str
-) -> Outcomes:
+def outcomes_of_refusal(body: bytes | None, records: Sequence[Record], *, key_field: str | None, code: str) -> Outcomes:
     """Return what a 4xx answer says of each row: all rejected with `code`, save what the body says of single rows."""
     refused = Outcome(RowStatus.REJECTED, code)
     try:

@@ -1,0 +1,181 @@
+"""What a load is handed, verified: the rows of one destination, and the proof that a filter permitted them.
+
+Holding a `PermittedRows` is that proof; `verify` is its only maker. Nothing else in the package opens the files of a
+permitted set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import pyarrow as pa
+
+from airflow_consent_retl.consent import nearest
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.workspace.manifest import DestinationCounts, Part, PermittedManifest
+
+# How far the clocks of two workers may be apart.
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class PermittedRows:
+    """The verified rows of one destination.
+
+    Args:
+        folder: where the files are.
+        manifest: of the filter run.
+        manifest_sha256: its digest.
+        destination: the policy's name for it.
+        fields: the destination's field names, each with the model's column.
+        parts: the files, in the order in which they are read.
+    """
+
+    folder: Folder
+    manifest: PermittedManifest
+    manifest_sha256: str
+    destination: str
+    fields: Mapping[str, str]
+    parts: tuple[Part, ...]
+
+    @property
+    def counts(self) -> DestinationCounts:
+        """What was decided for this destination."""
+        return self.manifest.destinations[self.destination]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.counts.permitted
+
+    @property
+    def key(self) -> str:
+        """A hex digest: the same for the same rows with the same fields at the same destination."""
+        identity = [self.manifest_sha256, self.destination, list(self.fields.items())]
+        return hashlib.sha256(orjson.dumps(identity)).hexdigest()
+
+    @property
+    def key_field(self) -> str | None:
+        """The destination's name for the primary key, or None where it is not mapped."""
+        return next((name for name, column in self.fields.items() if column == self.manifest.primary_key), None)
+
+    def schema(self) -> pa.Schema:
+        """Return the rows' schema, with the destination's field names."""
+        if not self.parts:
+            types = {column.name: column.type for column in self.manifest.columns}
+            return pa.schema([(name, _type_named(types[column])) for name, column in self.fields.items()])
+        schema = self.folder.schema(self.parts)
+        return pa.schema([schema.field(column).with_name(name) for name, column in self.fields.items()])
+
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in an order that never changes, in batches that are full but for the last one.
+
+        Only mapped columns are read.
+        """
+        schema = self.schema()
+        columns = list(dict.fromkeys(self.fields.values()))
+        pending: list[pa.RecordBatch] = []
+        pending_rows = 0
+        for rows in self.folder.read_rows(self.parts, columns=columns, batch_rows=batch_rows):
+            mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
+            pending.append(mapped)
+            pending_rows += mapped.num_rows
+            while pending_rows >= batch_rows:
+                joined = pa.concat_batches(pending)
+                yield joined.slice(0, batch_rows)
+                pending = [joined.slice(batch_rows)]
+                pending_rows -= batch_rows
+        if pending_rows:
+            yield pa.concat_batches(pending)
+
+
+def verify(
+    folder: Folder,
+    manifest: PermittedManifest,
+    *,
+    manifest_sha256: str,
+    destination: str,
+    fields: Mapping[str, str] | None,
+    policy_digest: str,
+    max_age_s: float,
+    now: datetime,
+) -> PermittedRows:
+    """Check everything that makes a permitted set permitted, before anything is sent.
+
+    Args:
+        fields: the destination's field names, each with the model's column; None for all columns as they are.
+        policy_digest: of the policy as it is now.
+        max_age_s: seconds since the decision.
+        now: the present time, with a zone.
+
+    Raises:
+        RefusedError: another destination, a changed policy, an old decision, a changed or missing file, numbers that
+            do not add up.
+        ConfigurationError: a field is mapped to a column that the model does not have.
+    """
+    if destination not in manifest.destinations:
+        near = nearest(destination, manifest.destinations)
+        hint = f", did you mean `{near}`?" if near else f": it was made for {_names(manifest.destinations)}"
+        raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
+    if manifest.policy_digest != policy_digest:
+        raise RefusedError(
+            f"the policy changed since consent was decided for `{destination}`: run the filter again "
+            f"(decided under {manifest.policy_digest}, now {policy_digest})"
+        )
+    age = now - manifest.decided_at
+    if age > timedelta(seconds=max_age_s) or age < -_CLOCK_SKEW:
+        raise RefusedError(
+            f"consent for `{destination}` was decided {age.total_seconds():,.0f} s ago, max_age_s is {max_age_s:,.0f}: "
+            "run the filter again"
+        )
+    mapped = _checked_fields(fields, [column.name for column in manifest.columns])
+    parts: list[Part] = []
+    for group in manifest.groups:
+        if sum(part.rows for part in group.parts) != group.rows:
+            raise RefusedError(f"{folder.uri}: the parts of a group do not add up to its {group.rows:,} rows")
+        if destination in group.recipients:
+            parts.extend(group.parts)
+    counts = manifest.destinations[destination]
+    if sum(part.rows for part in parts) != counts.permitted or counts.read != counts.permitted + counts.denied:
+        raise RefusedError(f"{folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
+    for part in parts:
+        folder.verify(part)
+    return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts))
+
+
+def _checked_fields(fields: Mapping[str, str] | None, columns: list[str]) -> dict[str, str]:
+    if fields is None:
+        return {column: column for column in columns}
+    if not fields:
+        raise ConfigurationError("fields: at least one field has to be mapped")
+    problems = []
+    for name, column in fields.items():
+        if column not in columns:
+            near = nearest(column, columns)
+            problems.append(
+                f"fields[{name!r}]: column `{column}` is not in the model"
+                + (f", did you mean `{near}`?" if near else "")
+            )
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return dict(fields)
+
+
+def _names(names: Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _type_named(name: str) -> pa.DataType:
+    try:
+        return pa.type_for_alias(name)
+    except ValueError:
+        # Only reached for an empty set, where a type without an alias has no value to hold.
+        return pa.string()

@@ -1,0 +1,253 @@
+"""Upserts into DuckDB through its own connection: Arrow goes in as it is, so every type survives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from airflow_consent_retl.destinations._sql_target import (
+    BusyError,
+    Family,
+    Nulls,
+    Refused,
+    RowRefusedError,
+    TableName,
+    TableWriter,
+    Target,
+    TargetColumn,
+    check_fields,
+    check_target,
+    missing_table,
+)
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.destinations.base import Load
+
+_BATCH = "_consent_retl_batch"
+_CODES = (
+    ("NOT NULL", "not_null"),
+    ("CHECK", "check"),
+    ("foreign key", "foreign_key"),
+    ("Duplicate key", "unique"),
+    ("PRIMARY KEY or UNIQUE", "unique"),
+)
+_ACCEPTED: dict[str, frozenset[Family]] = {
+    "BOOLEAN": frozenset({"boolean"}),
+    "FLOAT": frozenset({"float32"}),
+    "DOUBLE": frozenset({"float32", "float"}),
+    "DECIMAL": frozenset({"integer", "decimal"}),
+    "VARCHAR": frozenset({"text"}),
+    "UUID": frozenset({"text"}),
+    "ENUM": frozenset({"text"}),
+    "JSON": frozenset({"text", "nested"}),
+    "BLOB": frozenset({"binary"}),
+    "DATE": frozenset({"date"}),
+    "TIME": frozenset({"time"}),
+    "TIME_NS": frozenset({"time"}),
+    "TIMESTAMP WITH TIME ZONE": frozenset({"timestamptz"}),
+}
+
+
+class DuckDbWriter(TableWriter):
+    """Writes through a DuckDB hook's connection, which it holds while the load runs.
+
+    Args:
+        hook: of the connection.
+        table: to write to.
+        nulls: `"keep"` leaves a column as it is where the row has NULL.
+        create_table: make the table when it is missing.
+    """
+
+    def __init__(self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool) -> None:
+        self._hook = hook
+        self._table = table
+        self._keep = nulls == "keep"
+        self._create_table = create_table
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._target = Target({})
+        self._statement = ""
+        self._staged = pa.table({})
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that take no NULL."""
+        return self._target.not_null
+
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, make or check the table, and prepare the statement."""
+        check_fields(load, case_sensitive=False)
+        failure: Exception
+        try:
+            self._connection = self._hook.get_conn()
+            self._target = self._made_or_checked(load, key=key)
+            self._statement = self._upsert_for(load.schema.names, key=key)
+            return
+        except duckdb.IOException:
+            failure = DestinationUnavailableError(
+                f"connection `{self._hook.get_conn_id()}`: the DuckDB file cannot be opened, or another process has it"
+            )
+        except duckdb.Error as error:
+            failure = DestinationError(f"table `{self._table}`: refused ({type(error).__name__})")
+        raise failure
+
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Keep the batch; DuckDB holds all that Arrow does."""
+        self._staged = pa.Table.from_batches([rows])
+        return {}
+
+    def write(self, positions: Sequence[int]) -> None:
+        """Upsert in one transaction."""
+        connection = self._opened
+        failure: Exception
+        connection.register(_BATCH, self._staged.take(pa.array(positions, pa.int64())))
+        try:
+            connection.execute(self._statement)
+            return
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            failure = self._failure_of(error)
+        finally:
+            connection.unregister(_BATCH)
+        raise failure
+
+    def close(self) -> None:
+        """Close the connection, which lets other processes open the file."""
+        self._staged = pa.table({})
+        if self._connection is not None:
+            with suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = None
+
+    @property
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise RuntimeError("open() comes first")
+        return self._connection
+
+    def _failure_of(self, error: Exception) -> Exception:
+        if isinstance(error, duckdb.ConstraintException):
+            # The message quotes the row after its first words; only those are read.
+            message = str(error)
+            return RowRefusedError(next((code for mark, code in _CODES if mark in message), "constraint"))
+        if isinstance(error, duckdb.OutOfRangeException):
+            return RowRefusedError("value_out_of_range")
+        if isinstance(error, duckdb.DataError | UnicodeDecodeError | duckdb.InvalidInputException):
+            return RowRefusedError("data_error")
+        if isinstance(error, duckdb.TransactionException | duckdb.IOException | duckdb.OutOfMemoryException):
+            return BusyError(type(error).__name__)
+        return DestinationError(f"table `{self._table}`: the statement was refused ({type(error).__name__})")
+
+    def _made_or_checked(self, load: Load, *, key: str) -> Target:
+        kind = self._table_kind()
+        if kind == "VIEW":
+            raise ConfigurationError(f"`{self._table}` is a view: name a table")
+        if kind is None:
+            if not self._create_table:
+                raise missing_table(self._table, self._table_names())
+            self._make(load, key=key)
+        target = self._existing()
+        check_target(load, key=key, table=self._table, target=target)
+        return target
+
+    def _table_kind(self) -> str | None:
+        schema = self._table.schema
+        if (
+            schema is not None
+            and not self._opened.execute(
+                "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?", [schema]
+            ).fetchone()
+        ):
+            raise ConfigurationError(f"there is no schema `{schema}`")
+        row = self._opened.execute(
+            "SELECT table_type FROM information_schema.tables WHERE table_catalog = current_database() "
+            "AND table_schema = coalesce(?, current_schema()) AND table_name = ?",
+            [schema, self._table.name],
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _table_names(self) -> list[str]:
+        rows = self._opened.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() "
+            "AND schema_name = coalesce(?, current_schema())",
+            [self._table.schema],
+        ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def _make(self, load: Load, *, key: str) -> None:
+        # DuckDB itself says which of its types an Arrow type is.
+        schema = pa.schema([_decoded(field) for field in load.schema])
+        described = self._opened.from_arrow(schema.empty_table())
+        columns = [
+            f"{_quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
+            for name, kind in zip(described.columns, described.types, strict=True)
+        ]
+        self._opened.execute(f"CREATE TABLE IF NOT EXISTS {self._quoted_table} ({', '.join(columns)})")
+
+    def _existing(self) -> Target:
+        place = [self._table.schema, self._table.name]
+        where = (
+            "WHERE database_name = current_database() AND schema_name = coalesce(?, current_schema()) "
+            "AND table_name = ?"
+        )
+        columns = {}
+        for name, kind, nullable, default, scale in self._opened.execute(
+            "SELECT column_name, data_type, is_nullable, column_default, numeric_scale "  # noqa: S608 - constants
+            f"FROM duckdb_columns() {where}",
+            place,
+        ).fetchall():
+            columns[str(name)] = TargetColumn(
+                shown=kind,
+                accepts=_accepts(kind),
+                scale=scale if kind.startswith("DECIMAL") else None,
+                nullable=bool(nullable),
+                filled=default is not None,
+            )
+        unique = self._opened.execute(
+            f"SELECT constraint_column_names FROM duckdb_constraints() {where} "  # noqa: S608 - constants
+            "AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
+            place,
+        ).fetchall()
+        return Target(columns, frozenset(frozenset(row[0]) for row in unique))
+
+    @property
+    def _quoted_table(self) -> str:
+        schema = "" if self._table.schema is None else f"{_quoted(self._table.schema)}."
+        return schema + _quoted(self._table.name)
+
+    def _upsert_for(self, names: Sequence[str], *, key: str) -> str:
+        columns = ", ".join(map(_quoted, names))
+        changes = []
+        for name in names:
+            if name != key:
+                new, old = f"excluded.{_quoted(name)}", f"target.{_quoted(name)}"
+                changes.append(f"{_quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
+        action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+        return (
+            f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {columns} FROM {_BATCH} "  # noqa: S608
+            f"ON CONFLICT ({_quoted(key)}) DO {action}"
+        )
+
+
+def _accepts(kind: str) -> frozenset[Family]:
+    name = kind.partition("(")[0].strip()
+    if name.endswith("]") or kind.endswith("]") or name in {"STRUCT", "MAP", "UNION"}:
+        return frozenset({"nested"})
+    if name.endswith(("INT", "INTEGER")):
+        return frozenset({"integer"})
+    if name == "TIMESTAMP" or name.startswith("TIMESTAMP_"):
+        return frozenset({"timestamp"})
+    return _ACCEPTED.get(name, frozenset())
+
+
+def _decoded(field: pa.Field) -> pa.Field:
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

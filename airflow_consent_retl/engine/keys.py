@@ -1,0 +1,215 @@
+"""Whether a model's ids are there and occur once, in memory bounded by a buffer, whatever the number of rows.
+
+Each id leaves eight bytes: equal ids leave equal bytes, so eight bytes that occur once prove an id that occurs once.
+Where some occur twice, the ids themselves are compared, exactly: text byte by byte, numbers as numbers. Ids are never
+written to disk by the first pass; what the second one spills goes to a private folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+Fingerprints = NDArray[np.uint64]
+
+DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
+# Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
+_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+class KeyFingerprints:
+    """Collects the fingerprints of ids and tells which of them occur more than once.
+
+    Use it as a context manager: it keeps a temporary file, of fingerprints only, without a name.
+
+    Args:
+        memory_limit_bytes: what it may hold in memory, roughly.
+    """
+
+    def __init__(self, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> None:
+        # A run is sorted in place; looking for repeats takes a copy of as much and a mask.
+        self._run_length = max(1024, memory_limit_bytes // 24)
+        self._pending: list[Fingerprints] = []
+        self._pending_count = 0
+        self._runs: list[int] = []
+        self._spill: IO[bytes] | None = None
+        self._hasher = Hasher(memory_limit_bytes=memory_limit_bytes)
+        self.null_count = 0
+        self.is_exact = True
+
+    def add(self, ids: pa.Array) -> None:
+        """Take in the next ids; all calls pass the same type."""
+        self.null_count += ids.null_count
+        self.is_exact = is_exact(ids.type)
+        fingerprints = self._hasher.fingerprints(ids.drop_null() if ids.null_count else ids)
+        self._pending.append(fingerprints)
+        self._pending_count += len(fingerprints)
+        if self._pending_count >= self._run_length:
+            self._spill_run()
+
+    def repeated(self) -> Fingerprints:
+        """Return the fingerprints that occur more than once, each once.
+
+        For integers (`is_exact`) each stands for one id. For other types a few may stand for different ids.
+        """
+        if not self._runs:
+            return _repeated(self._take_pending())
+        self._spill_run()
+        spilled = self._spill_file()
+        spilled.flush()
+        runs = np.memmap(spilled, dtype=np.uint64, mode="r")
+        starts = np.cumsum([0, *self._runs])
+        sorted_runs = [runs[start:end] for start, end in pairwise(starts)]
+        slices = 1 + len(runs) // self._run_length
+        bounds = [np.uint64((1 << 64) * index // slices) for index in range(1, slices)]
+        cuts = [[0, *np.searchsorted(run, np.array(bounds, np.uint64)), len(run)] for run in sorted_runs]
+        found = [
+            _repeated(np.concatenate([run[cut[i] : cut[i + 1]] for run, cut in zip(sorted_runs, cuts, strict=True)]))
+            for i in range(slices)
+        ]
+        return np.concatenate(found)
+
+    def _take_pending(self) -> Fingerprints:
+        taken = np.concatenate(self._pending) if self._pending else np.empty(0, np.uint64)
+        self._pending, self._pending_count = [], 0
+        return taken
+
+    def _spill_run(self) -> None:
+        run = self._take_pending()
+        if not len(run):
+            return
+        run.sort()
+        self._spill_file().write(run.data)
+        self._runs.append(len(run))
+
+    def _spill_file(self) -> IO[bytes]:
+        if self._spill is None:
+            self._spill = tempfile.TemporaryFile(prefix="consent-retl-")
+        return self._spill
+
+    def close(self) -> None:
+        """Release the engine and the temporary file."""
+        self._hasher.close()
+        if self._spill is not None:
+            self._spill.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Hasher:
+    """Makes fingerprints of ids."""
+
+    def __init__(self, *, memory_limit_bytes: int) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def fingerprints(self, ids: pa.Array) -> Fingerprints:
+        """Return eight bytes for each id, none of which is NULL."""
+        if is_exact(ids.type):
+            wide: NDArray[np.int64] = ids.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+            return wide.view(np.uint64) * _SPREAD
+        if self._connection is None:
+            self._connection = duckdb.connect(
+                config={"threads": 1, "memory_limit": _mebibytes(self._memory_limit_bytes)}
+            )
+        batch = pa.table({"id": ids})
+        self._connection.register("batch", batch)
+        try:
+            hashes = self._connection.sql("SELECT hash(id) AS h FROM batch").to_arrow_table()
+        finally:
+            self._connection.unregister("batch")
+        fingerprints: Fingerprints = hashes["h"].to_numpy().astype(np.uint64, copy=False)
+        return fingerprints
+
+    def close(self) -> None:
+        """Release the engine."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def is_exact(type_: pa.DataType) -> bool:
+    """Tell whether different ids of this type always have different fingerprints."""
+    return bool(pt.is_integer(type_))
+
+
+def find_duplicate_ids(
+    read: Callable[[], Iterable[pa.RecordBatch]], *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES
+) -> tuple[pa.Array, int]:
+    """Return the ids that occur more than once, each once, and the number of rows without an id.
+
+    Args:
+        read: starts reading from the first row; every batch has one column, the ids, always of one type. Called again
+            only where ids seem to repeat.
+        memory_limit_bytes: what the search may hold in memory, roughly; the ids returned come on top.
+    """
+    type_: pa.DataType = pa.null()
+    with KeyFingerprints(memory_limit_bytes=memory_limit_bytes) as fingerprints:
+        for batch in read():
+            type_ = batch.schema.field(0).type
+            fingerprints.add(batch.column(0))
+        repeated = fingerprints.repeated()
+    if not len(repeated):
+        return pa.array([], type_), fingerprints.null_count
+    return repeated_ids(read, repeated, memory_limit_bytes=memory_limit_bytes), fingerprints.null_count
+
+
+def repeated_ids(
+    read: Callable[[], Iterable[pa.RecordBatch]],
+    suspects: Fingerprints,
+    *,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+) -> pa.Array:
+    """Return the ids that occur more than once, each once, looking only at those with a suspect fingerprint."""
+    hasher = Hasher(memory_limit_bytes=memory_limit_bytes)
+    suspects = np.sort(suspects)
+    schema: pa.Schema | None = None
+
+    def suspicious(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ids = batch.column(0).drop_null()
+            places = np.searchsorted(suspects, found := hasher.fingerprints(ids))
+            hits = suspects[np.minimum(places, len(suspects) - 1)] == found
+            yield pa.record_batch({"id": ids.filter(pa.array(hits))})
+
+    batches = iter(read())
+    first = next(batches)
+    schema = pa.schema({"id": first.schema.field(0).type})
+    with tempfile.TemporaryDirectory(prefix="consent-retl-") as spill:
+        Path(spill).chmod(0o700)
+        limit = _mebibytes(memory_limit_bytes)
+        with duckdb.connect(config={"memory_limit": limit, "temp_directory": spill}) as connection:
+            reader = pa.RecordBatchReader.from_batches(schema, suspicious(_chain(first, batches)))
+            connection.register("ids", reader)
+            rows = connection.sql("SELECT id FROM ids GROUP BY id HAVING count(*) > 1").to_arrow_table()
+    hasher.close()
+    return rows["id"].combine_chunks().cast(schema.field(0).type)
+
+
+def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _repeated(fingerprints: Fingerprints) -> Fingerprints:
+    fingerprints.sort()
+    return np.unique(fingerprints[1:][fingerprints[1:] == fingerprints[:-1]])
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{max(16, size_bytes >> 20)}MiB"

@@ -1,0 +1,175 @@
+"""Sources: where a model's rows come from, as Arrow batches, through the hook of an Airflow connection.
+
+A source reads only, holds one batch at a time, and lets no message of a driver pass that could quote a row. This file
+holds what all share, and the one that any DB-API hook can be; each kind of connection that can do better is one small
+file beside it, named in `_SOURCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from airflow_consent_retl.engine.columns import check_key_type, check_names
+from airflow_consent_retl.engine.rows import RowColumn, RowConverter
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+T = TypeVar("T")
+# Where an error came up: only until rows are read can a driver's message be trusted to hold none of their values.
+Stage = Literal["connect", "prepare", "read"]
+
+# Connection exceptions, not enough resources, operator intervention, serialization failure.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
+_SOURCES = {
+    "duckdb": "airflow_consent_retl.engine.source_duckdb:DuckDbSource",
+    "postgres": "airflow_consent_retl.engine.source_postgres:PostgresSource",
+    "sqlite": "airflow_consent_retl.engine.source_sqlite:SqliteSource",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelQuery:
+    """What to read.
+
+    Args:
+        conn_id: the Airflow connection, for messages.
+        sql: one query; DuckDB also takes settings before it.
+        primary_key: name of the column that holds the ids.
+        column_types: types that the DAG declares, by column.
+        batch_rows: rows in a batch at the most.
+    """
+
+    conn_id: str
+    sql: str
+    primary_key: str
+    column_types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    batch_rows: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRows:
+    """A running query: the schema known before the first row, and the batches, each with that schema or a wider one."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+@contextmanager
+def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
+    """Run the query; everything it opened is closed at the end.
+
+    Raises:
+        ConfigurationError: the connection or a declared type is wrong.
+        ModelError: the query fails, or its columns cannot make a model.
+        SourceUnavailableError: the source does not answer, or is locked.
+    """
+    source_class: type[Source] = DbApiSource
+    if hook.conn_type in _SOURCES:
+        module, _, name = _SOURCES[hook.conn_type].partition(":")
+        source_class = getattr(import_module(module), name)
+    with ExitStack() as resources:
+        yield source_class(hook, query).open(resources)
+
+
+class Source:
+    """One query on one connection."""
+
+    def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
+        self._hook = hook
+        self._query = query
+
+    def open(self, resources: ExitStack) -> ModelRows:
+        """Connect, start the query, and register with `resources` what is to be closed."""
+        raise NotImplementedError
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Return this package's error for a driver's, without a value of a row."""
+        return self._failure(error, stage)
+
+    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
+        """Call the driver; whatever it raises ends here, since its message may quote a row."""
+        try:
+            return action()
+        except ConsentRetlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
+            problem = self.translate(error, stage)
+        # Outside the handler: the driver's exception is not even chained.
+        raise problem
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        check_names(names, primary_key=self._query.primary_key, declared=self._query.column_types)
+
+    def _failure(self, error: Exception, stage: Stage, message: str = "") -> ConsentRetlError:
+        """Make the error for a failure, with the driver's message where the caller knows it to be harmless."""
+        sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+        names = [type(error).__name__, f"SQLSTATE {sqlstate}" if sqlstate else "", message]
+        told = ": ".join(filter(None, names))
+        conn_id = self._query.conn_id
+        is_network = isinstance(error, ConnectionError | TimeoutError)
+        if is_network or sqlstate.startswith(_TRANSIENT_SQLSTATES) or (stage == "connect" and _is_operational(error)):
+            return SourceUnavailableError(f"connection `{conn_id}` is not available: {told}")
+        if stage == "connect":
+            return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}")
+        what = "the query failed" if stage == "prepare" else "the query failed while its rows were read"
+        return ModelError(f"{what} on connection `{conn_id}`: {told}")
+
+
+class DbApiSource(Source):
+    """Any connection whose hook gives a DB-API 2.0 connection: rows through a cursor, types from the values."""
+
+    def open(self, resources: ExitStack) -> ModelRows:
+        """Connect and execute; rows come by `fetchmany`."""
+        connection = self._guarded("connect", lambda: self.connect(resources))
+        cursor = self._guarded("prepare", lambda: self.execute(connection, resources))
+        if not cursor.description:
+            raise ModelError("the SQL is not a query: it returns no rows")
+        self._check_columns([described[0] for described in cursor.description])
+        converter = RowConverter(
+            [self.column(described) for described in cursor.description],
+            primary_key=self._query.primary_key,
+            declared=self._query.column_types,
+        )
+        return ModelRows(converter.empty_schema, self._batches(cursor, converter))
+
+    def connect(self, resources: ExitStack) -> Any:
+        """Return the hook's connection."""
+        connection = self._hook.get_conn()
+        resources.callback(connection.close)
+        return connection
+
+    def execute(self, connection: Any, resources: ExitStack) -> Any:
+        """Return a cursor that runs the query."""
+        cursor = connection.cursor()
+        resources.callback(cursor.close)
+        cursor.arraysize = self._query.batch_rows
+        cursor.execute(self._query.sql)
+        return cursor
+
+    def column(self, described: Sequence[Any]) -> RowColumn:
+        """Return a column for an entry of the cursor's description."""
+        return RowColumn(described[0])
+
+    def _batches(self, cursor: Any, converter: RowConverter) -> Iterator[pa.RecordBatch]:
+        while rows := self._guarded("read", lambda: cursor.fetchmany(self._query.batch_rows)):
+            yield converter.batch(rows)
+
+
+class ArrowSource(Source):
+    """What sources share that give Arrow batches themselves."""
+
+    def _check_schema(self, schema: pa.Schema) -> None:
+        self._check_columns(schema.names)
+        check_key_type(schema.field(self._query.primary_key).type, primary_key=self._query.primary_key)
+
+
+def _is_operational(error: Exception) -> bool:
+    # PEP 249 names the classes, but drivers share no base class.
+    return any(base.__name__ in {"OperationalError", "InterfaceError"} for base in type(error).__mro__)

@@ -1,0 +1,132 @@
+"""Reads the consent policy from where a DAG says it is: a Variable, a connection, a file, or the DAG itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, ObjectStoragePath, Variable
+
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentPolicy
+
+PolicySource = str | Mapping[str, Any]
+
+INLINE = "inline"
+
+
+class ConsentPolicyHook(BaseHook):
+    """A connection of type `consent_policy`, which holds a policy document in its field `policy`.
+
+    Args:
+        policy_conn_id: the connection.
+    """
+
+    conn_name_attr = "policy_conn_id"
+    default_conn_name = "consent_policy_default"
+    conn_type = "consent_policy"
+    hook_name = "Consent policy"
+
+    def __init__(self, policy_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.policy_conn_id = policy_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields, for an Airflow that builds its forms with Flask."""
+        from flask_appbuilder.fieldwidgets import BS3TextAreaFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import TextAreaField
+
+        return {"policy": TextAreaField(lazy_gettext("Policy document"), widget=BS3TextAreaFieldWidget())}
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Hide every field but the policy."""
+        return {"hidden_fields": ["host", "schema", "login", "password", "port", "extra"], "relabeling": {}}
+
+    def get_conn(self) -> ConsentPolicy:
+        """Return the policy.
+
+        Raises:
+            ConfigurationError: the connection holds none.
+            PolicyError: the document is wrong.
+        """
+        from airflow_consent_retl.consent import parse_policy
+
+        # Read as an object only to find the document: the document itself is text, so that a key that it
+        # repeats is still seen.
+        policy = self.get_connection(self.policy_conn_id).extra_dejson.get("policy")
+        if not isinstance(policy, str | Mapping) or not policy:
+            raise ConfigurationError(
+                f"connection `{self.policy_conn_id}` holds no policy: it belongs into the field `policy` of its extra"
+            )
+        return parse_policy(policy)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check the policy, for the button of the connection's form."""
+        from airflow_consent_retl.errors import PermanentError
+
+        try:
+            policy = self.get_conn()
+        except PermanentError as error:
+            return False, str(error)
+        return True, f"{len(policy.categories)} categories, {len(policy.destinations)} destinations, {policy.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and the name of the place it was read from: `variable:…`, `connection:…`, `file:…` or `inline`."""
+
+    policy: ConsentPolicy
+    source: str
+
+
+def read_policy(source: PolicySource) -> LoadedPolicy:
+    """Read a policy now.
+
+    Args:
+        source: `variable:<key>`, `connection:<conn_id>`, `file:<path or ObjectStoragePath URI>`, or the document.
+
+    Raises:
+        ConfigurationError: there is no such place, or it holds nothing.
+        PolicyError: the document is wrong, with every problem.
+        AirflowRuntimeError: the Variable does not exist, or its backend does not answer: no default stands in for it.
+    """
+    from airflow_consent_retl.consent import parse_policy
+
+    if isinstance(source, Mapping):
+        return LoadedPolicy(parse_policy(source), INLINE)
+    if not isinstance(source, str):
+        raise ConfigurationError(f"policy: expected a text or a document, got {type(source).__name__}")
+    scheme, colon, place = source.partition(":")
+    if not colon or not place:
+        raise ConfigurationError(_SCHEMES)
+    if scheme == "variable":
+        return LoadedPolicy(parse_policy(_variable(place)), source)
+    if scheme == "connection":
+        return LoadedPolicy(ConsentPolicyHook(place).get_conn(), source)
+    if scheme == "file":
+        return LoadedPolicy(parse_policy(_file(source if place.startswith("//") else place)), source)
+    raise ConfigurationError(_SCHEMES)
+
+
+_SCHEMES = "policy: expected `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document itself"
+
+
+def _variable(key: str) -> str:
+    document = Variable.get(key)
+    if not isinstance(document, str) or not document.strip():
+        raise ConfigurationError(f"Variable `{key}` is empty, expected a policy document")
+    return document
+
+
+def _file(path: str) -> bytes:
+    try:
+        content: bytes = ObjectStoragePath(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise ConfigurationError(f"policy file `{path}` does not exist") from None
+    return content

@@ -1,0 +1,259 @@
+"""The operator that decides consent for every row of a snapshot, for all destinations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_consent_retl.errors import ConfigurationError, GuardError, ModelError
+from airflow_consent_retl.operators.base import ConsentRetlOperator
+from airflow_consent_retl.operators.progress import Progress, table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.consent import ConsentMappingLike, ConsentPlan, DecisionCounts
+    from airflow_consent_retl.engine.filter import DecidedSignatures, SnapshotFilter
+    from airflow_consent_retl.hooks.policy import LoadedPolicy, PolicySource
+    from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.workspace.manifest import (
+        DestinationCounts,
+        ManifestRef,
+        PermittedManifest,
+        SnapshotManifest,
+    )
+
+
+class ConsentFilterOperator(ConsentRetlOperator):
+    """Decide who may be sent where, and write each permitted row once, grouped by its recipients.
+
+    Reads: the policy, the snapshot. Writes: into a new folder of the workspace, the permitted rows, the decision log,
+    and, last, the manifest; a failed try removes it. Contacts: nothing else.
+
+    Args:
+        snapshot: the output of an `ExtractModelOperator`. Templated.
+        policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself. Templated.
+        consent: which column of the model holds each category's consent: category id to the name of a boolean column
+            or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all.
+        destinations: the policy's names of the destinations that this DAG serves. Templated.
+        on_duplicate_id: what to do with ids that occur more than once: `fail` the task, or `deny` all their rows.
+        max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
+            number for all or one by destination. None: no limit.
+        max_invalid_ratio: the share of rows, 0 to 1, that may hold a consent value nobody declared. None: no limit.
+        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME.
+            Templated.
+
+    Returns:
+        A reference to the manifest of the permitted set, with its digest and the rows permitted by destination.
+
+    Raises:
+        AirflowFailException: not retried: the policy, the consent mapping, the destinations or the snapshot are
+            wrong, ids occur twice, a limit is passed. Nothing is published.
+    """
+
+    template_fields: Sequence[str] = ("snapshot", "policy", "destinations", "workspace")
+    ui_color = "#cfe2f3"
+
+    def __init__(
+        self,
+        *,
+        snapshot: Any,
+        policy: PolicySource,
+        consent: ConsentMappingLike,
+        destinations: Sequence[str],
+        on_duplicate_id: Literal["fail", "deny"] = "fail",
+        max_denied_ratio: float | Mapping[str, float] | None = None,
+        max_invalid_ratio: float | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.snapshot = snapshot
+        self.policy = policy
+        self.consent = consent
+        self.destinations = destinations
+        self.on_duplicate_id = on_duplicate_id
+        self.max_denied_ratio = max_denied_ratio
+        self.max_invalid_ratio = max_invalid_ratio
+        self.workspace = workspace
+
+    def run(self, context: Context) -> dict[str, object]:
+        """Filter, and return the reference to the permitted set."""
+        from airflow_consent_retl.consent import plan_consent
+        from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
+        from airflow_consent_retl.hooks.policy import read_policy
+        from airflow_consent_retl.workspace.location import manifest_folder, run_folder
+        from airflow_consent_retl.workspace.manifest import ManifestRef, SnapshotManifest
+
+        at = datetime.now(UTC)
+        loaded = read_policy(self.policy)
+        ref = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
+        source = manifest_folder(ref.manifest)
+        snapshot = SnapshotManifest.from_json(source.read_manifest(sha256=ref.sha256))
+        plan = plan_consent(
+            loaded.policy,
+            destinations=self.destinations,
+            mapping=self.consent,
+            columns=column_kinds(snapshot.columns),
+        )
+        for warning in plan.warnings:
+            self.log.warning(warning)
+        for part in snapshot.parts:
+            source.verify(part)
+        duplicates = self._duplicates(source, snapshot)
+        with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
+            decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))
+            self._log_decisions(plan, decided.counts)
+            self._check_limits(decided.counts)
+            folder = run_folder(self.workspace, context, kind="permitted")
+            published = False
+            try:
+                reference = self._write(run, decided, folder, ref, snapshot, loaded, at)
+                published = True
+            finally:
+                if not published:
+                    folder.remove()
+        return reference
+
+    def _write(
+        self,
+        run: SnapshotFilter,
+        decided: DecidedSignatures,
+        folder: Folder,
+        ref: ManifestRef,
+        snapshot: SnapshotManifest,
+        loaded: LoadedPolicy,
+        at: datetime,
+    ) -> dict[str, object]:
+        from airflow_consent_retl.workspace.location import subject_key
+        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
+
+        key = subject_key(self.workspace)
+        groups, log = run.write(decided, folder, key, Progress(self.log, "filtered", total_rows=snapshot.rows))
+        counts = decided.counts
+        manifest = PermittedManifest(
+            model=snapshot.model,
+            primary_key=snapshot.primary_key,
+            snapshot_sha256=ref.sha256,
+            snapshot_read_at=snapshot.read_at,
+            policy_source=loaded.source,
+            policy_digest=loaded.policy.digest,
+            decided_at=at,
+            columns=snapshot.columns,
+            destinations=destination_counts(run.plan, counts),
+            groups=groups,
+            decision_log=log,
+            rows_read=counts.read,
+            rows_for_nobody=counts.for_nobody,
+        )
+        digest = folder.publish(manifest.to_json())
+        self._log_summary(manifest, folder)
+        return ManifestRef(
+            kind="permitted",
+            manifest=f"{folder.uri}/{MANIFEST_NAME}",
+            sha256=digest,
+            model=manifest.model,
+            rows=counts.read - counts.for_nobody,
+            at=at,
+            permitted={name: c.permitted for name, c in manifest.destinations.items()},
+        ).to_xcom()
+
+    def _duplicates(self, source: Folder, snapshot: SnapshotManifest) -> pa.Array | None:
+        if snapshot.primary_key_checked or not snapshot.parts:
+            return None
+        from airflow_consent_retl.engine.keys import find_duplicate_ids
+
+        key = snapshot.primary_key
+        duplicates, missing = find_duplicate_ids(
+            lambda: source.read_rows(snapshot.parts, columns=[key], batch_rows=131_072)
+        )
+        if missing:
+            self.log.warning("%s rows have no `%s` and are denied everywhere (missing_id)", f"{missing:,}", key)
+        if not len(duplicates):
+            return None
+        found = f"{len(duplicates):,} ids of `{key}` occur more than once"
+        if self.on_duplicate_id != "deny":
+            raise ModelError(f'{found}: make them unique in the model, or set on_duplicate_id="deny" to withhold them')
+        self.log.warning("%s: all their rows are denied everywhere (duplicate_id)", found)
+        return duplicates
+
+    def _check_limits(self, counts: DecisionCounts) -> None:
+        if not counts.read:
+            return
+        passed = []
+        if self.max_invalid_ratio is not None and counts.invalid > self.max_invalid_ratio * counts.read:
+            passed.append(
+                f"{counts.invalid:,} of {counts.read:,} rows hold an invalid consent value, "
+                f"max_invalid_ratio is {self.max_invalid_ratio}"
+            )
+        limits = self.max_denied_ratio
+        if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
+            raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
+        for name, destination in counts.destinations.items():
+            limit = limits.get(name) if isinstance(limits, Mapping) else limits
+            if limit is not None and destination.denied > limit * destination.read:
+                passed.append(
+                    f"`{name}`: {destination.denied:,} of {destination.read:,} rows are denied, "
+                    f"max_denied_ratio is {limit}"
+                )
+        if passed:
+            raise GuardError("nothing was published: " + "; ".join(passed))
+
+    def _log_decisions(self, plan: ConsentPlan, counts: DecisionCounts) -> None:
+        permitted = counts.read - counts.for_nobody
+        self.log.info(
+            "read %s = permitted somewhere %s + for nobody %s; policy %s",
+            f"{counts.read:,}",
+            f"{permitted:,}",
+            f"{counts.for_nobody:,}",
+            plan.policy.digest,
+        )
+        for name, destination in counts.destinations.items():
+            if destination.read and not destination.permitted:
+                self.log.warning("`%s` is denied all %s rows: nothing will be sent", name, f"{destination.read:,}")
+
+    def _log_summary(self, manifest: PermittedManifest, folder: Folder) -> None:
+        rows = [
+            [name, requirement(counts), counts.read, counts.permitted, counts.denied, reasons(counts)]
+            for name, counts in manifest.destinations.items()
+        ]
+        headers = ["destination", "needs", "read", "permitted", "denied", "denied because (a row may have several)"]
+        self.log.info("consent decided at %s\n%s", f"{manifest.decided_at:%F %T %Z}", table(headers, rows))
+        self.log.info("permitted set %s", folder.uri)
+
+
+def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, DestinationCounts]:
+    """Return what the manifest says of each destination."""
+    from airflow_consent_retl.workspace.manifest import DestinationCounts
+
+    described: dict[str, DestinationCounts] = {}
+    for name, destination in counts.destinations.items():
+        rule = plan.policy.rule_for(name)
+        required = plan.policy.required_for(name)
+        described[str(name)] = DestinationCounts(
+            required=tuple(map(str, required)),
+            match=rule.match,
+            ground="consent" if required else "unmapped" if rule.consent_required else "not_required",
+            read=destination.read,
+            permitted=destination.permitted,
+            denied=destination.denied,
+            denied_by_reason=dict(destination.denied_by_reason),
+        )
+    return described
+
+
+def requirement(counts: DestinationCounts) -> str:
+    """Return in words what a destination needs: `C0002 and C0004`, or why it needs nothing."""
+    if counts.required:
+        return (" and " if counts.match == "all" else " or ").join(counts.required)
+    return {"consent": "consent", "unmapped": "nothing (unmapped)", "not_required": "nothing (not required)"}[
+        counts.ground
+    ]
+
+
+def reasons(counts: DestinationCounts) -> str:
+    """Return the reasons of the denials with their rows, most frequent first."""
+    ordered = sorted(counts.denied_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

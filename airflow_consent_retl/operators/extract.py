@@ -1,0 +1,188 @@
+"""The operator that extracts a model's rows, once, as an immutable snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseHook
+
+try:
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+except ImportError:  # Airflow 3.1 keeps them elsewhere
+    from airflow.exceptions import AirflowException, AirflowNotFoundException  # type: ignore[attr-defined]
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.operators.base import ConsentRetlOperator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.workspace.manifest import SnapshotManifest
+
+_PROGRESS_S = 10.0
+# Connection types whose hooks this package's extras bring.
+_EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
+
+
+class ExtractModelOperator(ConsentRetlOperator):
+    """Read a model's rows through an Airflow SQL connection and write them as a snapshot.
+
+    Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
+    and give Arrow natively, PostgreSQL reads through a server-side cursor in a read-only transaction, every other
+    connection whose hook is a `DbApiHook` through its cursor.
+    Writes: Parquet parts and, last, their manifest, into a new folder of the workspace; a failed try removes it.
+
+    Types: those that the driver declares, otherwise those that all values of a column have in common. Text stays text
+    (`007` is not 7), integers and decimals stay exact, nested values become JSON text, timestamps with a zone become
+    UTC. A column that holds only NULL has the type `null`.
+
+    Args:
+        model: the model's name, for people and for later tasks. Templated.
+        conn_id: the Airflow connection. Templated.
+        sql: the query, or a path of a `.sql` file. Templated. With DuckDB, settings may come before it:
+            `SET memory_limit = '4GB'; SELECT …` for a query that joins or sorts much (otherwise 64 MiB, the rest spills).
+        primary_key: name of the column that identifies a row. Templated.
+        column_types: Arrow type by column, where the source says too little: `{"ads_ok": "bool"}` reads SQLite's 0
+            and 1. Names as Arrow has them (`int64`, `string`, `decimal128(18, 2)`, `timestamp[us, tz=UTC]`), and `json`.
+        check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
+        batch_rows: rows that are read at once, which bounds the memory.
+        part_bytes: size in bytes after which a Parquet part is closed.
+        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME.
+            Templated.
+
+    Returns:
+        A reference to the snapshot's manifest, with its digest, model, rows and time: `ManifestRef.to_xcom()`.
+
+    Raises:
+        AirflowFailException: not retried: the query, its columns, the primary key, a type or the connection are wrong.
+        SourceUnavailableError: retried: the source did not answer, or is locked.
+    """
+
+    template_fields: Sequence[str] = ("model", "conn_id", "sql", "primary_key", "workspace")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        conn_id: str,
+        sql: str,
+        primary_key: str,
+        column_types: Mapping[str, str] | None = None,
+        check_primary_key: bool = True,
+        batch_rows: int = 65_536,
+        part_bytes: int = 256 << 20,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.conn_id = conn_id
+        self.sql = sql
+        self.primary_key = primary_key
+        self.column_types = column_types
+        self.check_primary_key = check_primary_key
+        self.batch_rows = batch_rows
+        self.part_bytes = part_bytes
+        self.workspace = workspace
+
+    def run(self, context: Context) -> dict[str, object]:
+        """Extract, and return the reference to the snapshot."""
+        from airflow_consent_retl.workspace.location import run_folder
+
+        hook = self._hook()
+        folder = run_folder(self.workspace, context, kind="snapshots")
+        published = False
+        try:
+            reference = self._extract(hook, folder)
+            published = True
+        finally:
+            if not published:
+                folder.remove()
+        return reference
+
+    def _extract(self, hook: DbApiHook, folder: Folder) -> dict[str, object]:
+        from airflow_consent_retl.engine.columns import declared_types
+        from airflow_consent_retl.engine.source import ModelQuery, read_model
+        from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
+        query = ModelQuery(
+            conn_id=self.conn_id,
+            sql=self.sql,
+            primary_key=self.primary_key,
+            column_types=declared_types(self.column_types),
+            batch_rows=self.batch_rows,
+        )
+        started = time.monotonic()
+        read_at = datetime.now(UTC)
+        self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)
+        with (
+            read_model(hook, query) as rows,
+            SnapshotWriter(
+                folder,
+                rows.schema,
+                primary_key=self.primary_key,
+                check_primary_key=self.check_primary_key,
+                part_bytes=self.part_bytes,
+            ) as writer,
+        ):
+            for batch in self._with_progress(rows.batches):
+                writer.write(batch)
+            manifest, reference = writer.publish(model=self.model, conn_id=self.conn_id, sql=self.sql, read_at=read_at)
+        self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
+        return reference.to_xcom()
+
+    def _hook(self) -> DbApiHook:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            raise ConfigurationError(f"there is no connection `{self.conn_id}`") from None
+        try:
+            hook: object = connection.get_hook()  # type: ignore[no-untyped-call]
+        except (AirflowException, ImportError):
+            extra = _EXTRAS.get(connection.conn_type or "")
+            remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
+            raise ConfigurationError(
+                f"connection `{self.conn_id}` is of type `{connection.conn_type}`, which has no hook here: {remedy}"
+            ) from None
+        if not isinstance(hook, DbApiHook):
+            raise ConfigurationError(
+                f"connection `{self.conn_id}` is of type `{connection.conn_type}`, which is no SQL connection: "
+                f"{type(hook).__name__} is not a DbApiHook"
+            )
+        return hook
+
+    def _with_progress(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        count, started = 0, time.monotonic()
+        due = started + _PROGRESS_S
+        for batch in batches:
+            yield batch
+            count += batch.num_rows
+            now = time.monotonic()
+            if now >= due:
+                self.log.info("read %s rows, %s rows/s", f"{count:,}", f"{count / (now - started):,.0f}")
+                due = now + _PROGRESS_S
+
+    def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
+        checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"
+        self.log.info(
+            "model `%s`: read %s rows x %s columns = %s parts, %s MiB, %s, in %.1f s",
+            self.model,
+            f"{manifest.rows:,}",
+            len(manifest.columns),
+            len(manifest.parts),
+            f"{manifest.size_bytes / (1 << 20):,.1f}",
+            checked,
+            duration_s,
+        )
+        self.log.info("snapshot %s", uri)

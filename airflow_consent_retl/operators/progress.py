@@ -1,0 +1,55 @@
+"""A progress line on long work, and numbers as people read them. Counts only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+_INTERVAL_S = 10.0
+
+
+class Log(Protocol):
+    """The part of a task's logger that is used here."""
+
+    def info(self, message: str, /, *arguments: object) -> object:
+        """Log a line."""
+
+
+class Progress:
+    """Called with numbers of rows; logs a line every ten seconds: `read 3,000,000 of 10,000,000 rows, …`.
+
+    Args:
+        log: the task's logger.
+        verb: what happened to the rows, in the past tense.
+        total_rows: how many there will be, where that is known.
+    """
+
+    def __init__(self, log: Log, verb: str, *, total_rows: int | None = None) -> None:
+        self._log = log
+        self._verb = verb
+        self._of_total = "" if total_rows is None else f" of {total_rows:,}"
+        self._started = time.monotonic()
+        self._due = self._started + _INTERVAL_S
+        self.rows = 0
+
+    def __call__(self, rows: int) -> None:
+        """Count rows."""
+        self.rows += rows
+        now = time.monotonic()
+        if now >= self._due:
+            rate = self.rows / (now - self._started)
+            self._log.info("%s %s%s rows, %s rows/s", self._verb, f"{self.rows:,}", self._of_total, f"{rate:,.0f}")
+            self._due = now + _INTERVAL_S
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a plain table for the log, numbers with thousands separators and aligned to the right."""
+    from tabulate import tabulate
+
+    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    numeric = [
+        bool(cells) and all(cell[:1].isdigit() for cell in map(str, column)) for column in zip(*cells, strict=True)
+    ]
+    align = ["right" if is_number else "left" for is_number in numeric] or None
+    return tabulate(cells, headers=headers, colalign=align, disable_numparse=True)

@@ -1,0 +1,164 @@
+"""What a DAG may ask of a policy and a model, and what its signatures then receive."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_consent_retl.consent import (
+    BooleanColumn,
+    CategoryId,
+    ColumnKind,
+    ConsentMappingLike,
+    ConsentObject,
+    ConsentPlan,
+    ConsentStatus,
+    Denied,
+    Literals,
+    SubjectStatus,
+    decide,
+    parse_policy,
+    plan_consent,
+)
+from airflow_consent_retl.errors import PolicyError
+
+CASES = Path(__file__).parents[1] / "cases"
+PROBLEMS = json.loads((CASES / "plan_problems.json").read_text())
+ROWS = json.loads((CASES / "rows.json").read_text())
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def declared(mapping: Any) -> ConsentMappingLike:
+    if not isinstance(mapping, dict):
+        return mapping  # type: ignore[no-any-return]
+    if "object" in mapping:
+        options = {key: value for key, value in mapping.items() if key != "object"}
+        return ConsentObject(mapping["object"], **options)
+    return {
+        category: Literals(entry["literals"], granted=entry["granted"], denied=entry.get("denied", ()))
+        if isinstance(entry, dict)
+        else entry
+        for category, entry in mapping.items()
+    }
+
+
+def planned(case: dict[str, Any]) -> ConsentPlan:
+    columns = case["columns"]
+    return plan_consent(
+        parse_policy(case["policy"] | case.get("settings", {})),
+        destinations=case["destinations"],
+        mapping=declared(case["mapping"]),
+        columns=None if columns is None else {name: ColumnKind(kind) for name, kind in columns.items()},
+    )
+
+
+@pytest.mark.parametrize("case", PROBLEMS["cases"], ids=lambda case: case["name"])
+def test_what_a_dag_asks_is_checked_against_policy_and_model(case: dict[str, Any]) -> None:
+    try:
+        plan = planned(PROBLEMS["defaults"] | case)
+        problems, warnings = [], list(plan.warnings)
+    except PolicyError as error:
+        problems, warnings = [str(problem) for problem in error.problems], []
+
+    assert problems == case["problems"]
+    assert warnings == case.get("warnings", [])
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [(table, row) for table in ROWS for row in table["rows"]],
+    ids=[f"{table['name']} {index}" for table in ROWS for index, _ in enumerate(table["rows"])],
+)
+def test_a_row_goes_where_the_table_says(table: dict[str, Any], row: dict[str, Any]) -> None:
+    plan = planned(table)
+    tokens = tuple(signal.token(row["values"][signal.column]) if signal else 0 for signal in plan.signals)
+
+    decided = plan.decide_signature(tokens, SubjectStatus(row.get("subject", "identified")), at=AT)
+
+    assert list(decided.recipients) == row["recipients"]
+    assert {
+        destination: [str(reason) for reason in decision.reasons]
+        for destination, decision in decided.decisions.items()
+        if isinstance(decision, Denied)
+    } == row["reasons"]
+
+
+def test_a_plan_holds_what_a_run_needs() -> None:
+    policy = parse_policy(PROBLEMS["defaults"]["policy"] | {"missing_consent_column": "deny"})
+
+    plan = plan_consent(
+        policy,
+        destinations=("webhook", "lake", "crm_table"),
+        mapping={"C0004": "elsewhere", "C0002": "ads_ok"},
+        columns={"ads_ok": ColumnKind.BOOLEAN, "email": ColumnKind.TEXT},
+    )
+
+    assert plan.policy is policy
+    assert plan.destinations == ("crm_table", "lake", "webhook")
+    assert plan.categories == ("C0002", "C0004")
+    assert plan.signals == (BooleanColumn("ads_ok"), None)
+    assert plan.consent_columns == ("ads_ok",)
+
+
+def test_the_columns_of_a_plan_are_sorted_and_each_there_once() -> None:
+    document = {
+        "categories": [
+            {"id": "A", "name": "1", "destinations": ["webhook"]},
+            {"id": "B", "name": "2", "destinations": ["webhook"]},
+            {"id": "C", "name": "3", "destinations": ["webhook"]},
+            {"id": "D", "name": "4", "destinations": ["lake"]},
+        ]
+    }
+
+    plan = plan_consent(
+        parse_policy(document),
+        destinations=["webhook"],
+        mapping={"A": "zebra", "B": "apple", "C": "zebra", "D": "unused"},
+        columns={"zebra": ColumnKind.BOOLEAN, "apple": ColumnKind.BOOLEAN, "unused": ColumnKind.BOOLEAN},
+    )
+
+    assert plan.consent_columns == ("apple", "zebra")
+
+
+def a_plan() -> ConsentPlan:
+    return planned(PROBLEMS["defaults"])
+
+
+def test_a_signature_is_decided_as_each_destination_alone() -> None:
+    plan = a_plan()
+    consent = {CategoryId("C0002"): ConsentStatus.GRANTED, CategoryId("C0004"): ConsentStatus.UNKNOWN}
+
+    decided = plan.decide_signature((1, 0), at=AT)
+
+    assert decided.statuses == (ConsentStatus.GRANTED, ConsentStatus.UNKNOWN)
+    assert decided.decisions == {name: decide(plan.policy, name, consent, at=AT) for name in plan.destinations}
+
+
+def test_a_plan_without_required_categories_has_one_signature() -> None:
+    plan = planned(PROBLEMS["defaults"] | {"destinations": ["lake"]})
+
+    assert plan.categories == ()
+    assert plan.decide_signature((), at=AT).recipients == ("lake",)
+
+
+@pytest.mark.parametrize("tokens", [(), (1,), (1, 1, 1)])
+def test_refuses_a_signature_of_another_plan(tokens: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^a signature of this plan has 2 tokens, found {len(tokens)}$"):
+        a_plan().decide_signature(tokens, at=AT)
+
+
+def test_refuses_a_token_for_a_category_without_a_column() -> None:
+    case = {"settings": {"missing_consent_column": "deny"}, "mapping": {"C0002": "analytics_ok"}}
+    plan = planned(PROBLEMS["defaults"] | case)
+
+    with pytest.raises(ValueError, match=r"^a category without a column has token 0$"):
+        plan.decide_signature((1, 1), at=AT)
+
+
+def test_the_time_of_the_decision_is_handed_on() -> None:
+    with pytest.raises(ValueError, match="needs a time zone"):
+        a_plan().decide_signature((1, 1), at=datetime(2026, 11, 1))  # noqa: DTZ001
