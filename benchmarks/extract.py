@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -20,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,9 @@ def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
         pending: list[pa.RecordBatch] = []
         for batch in batches:
             if writer is None:
-                options = {} if default_parquet else {"use_dictionary": repeating_columns(batch), "write_statistics": False}
+                options = (
+                    {} if default_parquet else {"use_dictionary": repeating_columns(batch), "write_statistics": False}
+                )
                 writer = resources.enter_context(pq.ParquetWriter(folder / "part.parquet", batch.schema, **options))
             pending.append(batch)
             written += batch.num_rows
@@ -140,13 +141,35 @@ def _bare_cursor(hook: Any, resources: ExitStack) -> Iterator[Any]:
         yield pa.RecordBatch.from_arrays([pa.array(values) for values in zip(*rows, strict=True)], names)
 
 
-def measure_one(way: str, folder: Path) -> None:
-    """Run one way in this process, and print what it took."""
-    from airflow.sdk import BaseHook
+@dataclass(frozen=True, slots=True)
+class BareHook:
+    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
 
-    logging.disable(logging.INFO)
-    hook = BaseHook.get_connection(_CONN_ID).get_hook()  # type: ignore[no-untyped-call]
-    # What the ways import is not what is measured.
+    conn_type: str
+    host: str
+
+    @property
+    def is_local(self) -> bool:
+        return True
+
+    @property
+    def connection(self) -> BareHook:
+        return self
+
+    def get_uri(self) -> str:
+        return f"sqlite:///{self.host}"
+
+    def get_conn(self) -> Any:
+        if self.conn_type == "sqlite":
+            return sqlite3.connect(self.host)
+        import psycopg
+
+        return psycopg.connect(host=self.host, user="postgres")
+
+
+def measure_one(way: str, hook: BareHook, folder: Path) -> None:
+    """Run one way in this process, and print what it took."""
+    # What the ways import is not what is timed.
     import airflow_consent_retl.engine.source_duckdb
     import airflow_consent_retl.workspace.snapshot  # noqa: F401
 
@@ -163,15 +186,14 @@ def peak_mib() -> float:
     return int(status["VmHWM"].split()[0]) / 1024
 
 
-def measure(source: str, connection: str, scratch: Path, *, repeat: int) -> dict[str, Any]:
+def measure(source: str, host: str, scratch: Path, *, repeat: int) -> dict[str, Any]:
     """Run all ways in turn, each in processes of its own, and keep each one's fastest."""
     runs: dict[str, list[dict[str, float]]] = {"bare": [], "bare_default": [], "ours": []}
-    environment = {**os.environ, f"AIRFLOW_CONN_{_CONN_ID.upper()}": connection, "AIRFLOW_HOME": str(scratch / "home")}
     for _ in range(repeat):
         for way, results in runs.items():
             folder = scratch / "written"
-            command = [sys.executable, __file__, "--one", way, "--folder", str(folder)]
-            answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            command = [sys.executable, __file__, "--one", way, source, host, str(folder)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True)
             results.append(json.loads(answer.stdout.splitlines()[-1]))
             shutil.rmtree(folder)
     best = {way: min(results, key=lambda result: result["s"]) for way, results in runs.items()}
@@ -190,30 +212,30 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--sources", nargs="+", default=["duckdb", "sqlite", "postgres"])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", choices=["ours", "bare", "bare_default"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure_one(arguments.one, arguments.folder)
+        way, source, host, folder = arguments.one
+        measure_one(way, BareHook(source, host), Path(folder))
         return
     results = []
     with ExitStack() as resources:
         scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-bench-")))
         duck, lite = scratch / "people.duckdb", scratch / "people.sqlite"
         make_duckdb(duck, rows=max(arguments.rows, arguments.cursor_rows))
-        connections = {"duckdb": json.dumps({"conn_type": "duckdb", "host": str(duck)})}
+        hosts = {"duckdb": str(duck)}
         if "sqlite" in arguments.sources:
             make_sqlite(lite, source=duck, rows=arguments.cursor_rows)
-            connections["sqlite"] = json.dumps({"conn_type": "sqlite", "host": str(lite)})
+            hosts["sqlite"] = str(lite)
         if "postgres" in arguments.sources:
             sys.path.insert(0, str(_REPO / "tests"))
             from postgres import running_postgres
 
             server = resources.enter_context(running_postgres())
             make_postgres(server, rows=arguments.cursor_rows)
-            connections["postgres"] = server.airflow_connection()
+            hosts["postgres"] = server.socket_folder
         for source in arguments.sources:
-            result = measure(source, connections[source], scratch, repeat=arguments.repeat)
+            result = measure(source, hosts[source], scratch, repeat=arguments.repeat)
             results.append(result)
             for way in ("bare", "bare_default", "ours"):
                 one = result[way]

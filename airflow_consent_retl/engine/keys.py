@@ -7,9 +7,9 @@ written to disk by the first pass; what the second one spills goes to a private 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -25,6 +25,9 @@ Fingerprints = NDArray[np.uint64]
 DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
 # Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+_FINGERPRINTS_BYTES = 24 << 20
+_SLICES = 4096
+_SLICE_BOUNDS = np.arange(_SLICES, dtype=np.uint64) << np.uint64(64 - 12)
 
 
 class KeyFingerprints:
@@ -36,14 +39,16 @@ class KeyFingerprints:
         memory_limit_bytes: what it may hold in memory, roughly.
     """
 
-    def __init__(self, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> None:
-        # A run is sorted in place; looking for repeats takes a copy of as much and a mask.
-        self._run_length = max(1024, memory_limit_bytes // 24)
+    def __init__(self, *, memory_limit_bytes: int = _FINGERPRINTS_BYTES) -> None:
+        # A run is gathered, then joined and sorted: twice its size.
+        self._run_length = max(_SLICES, memory_limit_bytes // 16)
         self._pending: list[Fingerprints] = []
         self._pending_count = 0
-        self._runs: list[int] = []
+        # Of each spilled run, where its slices begin in the file, in fingerprints; and where the last one ends.
+        self._cuts: list[NDArray[np.int64]] = []
+        self._spilled_count = 0
         self._spill: IO[bytes] | None = None
-        self._hasher = Hasher(memory_limit_bytes=memory_limit_bytes)
+        self._hasher = Hasher()
         self.null_count = 0
         self.is_exact = True
 
@@ -62,22 +67,20 @@ class KeyFingerprints:
 
         For integers (`is_exact`) each stands for one id. For other types a few may stand for different ids.
         """
-        if not self._runs:
+        if not self._cuts:
             return _repeated(self._take_pending())
         self._spill_run()
-        spilled = self._spill_file()
-        spilled.flush()
-        runs = np.memmap(spilled, dtype=np.uint64, mode="r")
-        starts = np.cumsum([0, *self._runs])
-        sorted_runs = [runs[start:end] for start, end in pairwise(starts)]
-        slices = 1 + len(runs) // self._run_length
-        bounds = [np.uint64((1 << 64) * index // slices) for index in range(1, slices)]
-        cuts = [[0, *np.searchsorted(run, np.array(bounds, np.uint64)), len(run)] for run in sorted_runs]
-        found = [
-            _repeated(np.concatenate([run[cut[i] : cut[i + 1]] for run, cut in zip(sorted_runs, cuts, strict=True)]))
-            for i in range(slices)
-        ]
-        return np.concatenate(found)
+        self._spill_file().flush()
+        # Equal fingerprints are in the same slice of every run: as many slices at once as fit.
+        step = max(1, _SLICES * self._run_length // self._spilled_count)
+        return np.concatenate(
+            [_repeated(self._read_slices(start, min(start + step, _SLICES))) for start in range(0, _SLICES, step)]
+        )
+
+    def _read_slices(self, start: int, end: int) -> Fingerprints:
+        descriptor = self._spill_file().fileno()
+        pieces = [os.pread(descriptor, (cuts[end] - cuts[start]) * 8, cuts[start] * 8) for cuts in self._cuts]
+        return np.concatenate([np.frombuffer(piece, np.uint64) for piece in pieces])
 
     def _take_pending(self) -> Fingerprints:
         taken = np.concatenate(self._pending) if self._pending else np.empty(0, np.uint64)
@@ -86,15 +89,15 @@ class KeyFingerprints:
 
     def _spill_run(self) -> None:
         run = self._take_pending()
-        if not len(run):
-            return
         run.sort()
         self._spill_file().write(run.data)
-        self._runs.append(len(run))
+        cuts = np.concatenate([np.searchsorted(run, _SLICE_BOUNDS), [len(run)]])
+        self._cuts.append(cuts + self._spilled_count)
+        self._spilled_count += len(run)
 
     def _spill_file(self) -> IO[bytes]:
         if self._spill is None:
-            self._spill = tempfile.TemporaryFile(prefix="consent-retl-")
+            self._spill = tempfile.TemporaryFile(prefix="consent-retl-")  # noqa: SIM115 - `close` closes it
         return self._spill
 
     def close(self) -> None:
@@ -115,8 +118,7 @@ class KeyFingerprints:
 class Hasher:
     """Makes fingerprints of ids."""
 
-    def __init__(self, *, memory_limit_bytes: int) -> None:
-        self._memory_limit_bytes = memory_limit_bytes
+    def __init__(self) -> None:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def fingerprints(self, ids: pa.Array) -> Fingerprints:
@@ -125,9 +127,7 @@ class Hasher:
             wide: NDArray[np.int64] = ids.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
             return wide.view(np.uint64) * _SPREAD
         if self._connection is None:
-            self._connection = duckdb.connect(
-                config={"threads": 1, "memory_limit": _mebibytes(self._memory_limit_bytes)}
-            )
+            self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "64MiB"})
         batch = pa.table({"id": ids})
         self._connection.register("batch", batch)
         try:
@@ -159,7 +159,7 @@ def find_duplicate_ids(
         memory_limit_bytes: what the search may hold in memory, roughly; the ids returned come on top.
     """
     type_: pa.DataType = pa.null()
-    with KeyFingerprints(memory_limit_bytes=memory_limit_bytes) as fingerprints:
+    with KeyFingerprints() as fingerprints:
         for batch in read():
             type_ = batch.schema.field(0).type
             fingerprints.add(batch.column(0))
@@ -176,7 +176,7 @@ def repeated_ids(
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> pa.Array:
     """Return the ids that occur more than once, each once, looking only at those with a suspect fingerprint."""
-    hasher = Hasher(memory_limit_bytes=memory_limit_bytes)
+    hasher = Hasher()
     suspects = np.sort(suspects)
     schema: pa.Schema | None = None
 

@@ -157,7 +157,7 @@ def test_csv_is_read_back_by_another_reader(tmp_path: Path) -> None:
     file = tmp_path / "copy.csv"
     file.write_bytes(content)
     found = duckdb.sql(
-        f"SELECT * FROM read_csv('{file}', header=true, columns={{id: 'BIGINT', name: 'VARCHAR', price: 'DECIMAL(38,8)'}})"
+        f"SELECT * FROM read_csv('{file}', header=true, allow_quoted_nulls=false, columns={{id: 'BIGINT', name: 'VARCHAR', price: 'DECIMAL(38,8)'}})"
     ).fetchall()
     assert found == [tuple(row.values()) for row in EXACT.select(["id", "name", "price"]).to_pylist()]
 

@@ -1,0 +1,52 @@
+# Every target makes its own environment. `demo` installs the base only, the others everything.
+# AIRFLOW=3.1.8 runs a target on the oldest supported version.
+PYTHON ?= python3.11
+AIRFLOW ?=
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
+UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
+
+.PHONY: demo test lint bench mutants constraints clean
+
+demo: $(VENV)/.base
+	$(BIN)/python dags/demo/run.py
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.all
+	$(BIN)/python benchmarks/run.py
+
+mutants: $(VENV)/.all
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(wildcard $(CONSTRAINTS))) uv
+	touch $@
+
+$(VENV)/.base: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
+	$(UV) --editable .
+	touch $@
+
+$(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
+	$(UV) --editable '.[all]' --group dev
+	touch $@ $(VENV)/.base
+
+# Writes the pins anew, without the addresses they came from.
+constraints: $(VENV)/.uv
+	echo uv > $(VENV)/tools.in
+	$(if $(AIRFLOW),echo apache-airflow==$(AIRFLOW) >> $(VENV)/tools.in)
+	UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra all --group dev \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--output-file $(CONSTRAINTS) pyproject.toml $(VENV)/tools.in
+
+clean:
+	rm -rf .venv* .demo

@@ -1,0 +1,77 @@
+"""A whole sync from one call: extract, filter, and one load for each destination, as a task group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import TaskGroup
+
+from airflow_consent_retl.operators.consent import ConsentFilterOperator
+from airflow_consent_retl.operators.extract import ExtractModelOperator
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentMappingLike
+    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.operators.load import LoadOperator
+
+
+def consent_sync(
+    group_id: str,
+    *,
+    conn_id: str,
+    sql: str,
+    primary_key: str,
+    policy: PolicySource,
+    consent: ConsentMappingLike,
+    loads: Mapping[str, Callable[..., LoadOperator]],
+    model: str | None = None,
+    column_types: Mapping[str, str] | None = None,
+    on_duplicate_id: Literal["fail", "deny"] = "fail",
+    max_denied_ratio: float | Mapping[str, float] | None = None,
+    max_invalid_ratio: float | None = None,
+    workspace: str | None = None,
+    **group: Any,
+) -> TaskGroup:
+    """Build `extract`, `consent` and a `load_<destination>` for each destination, and return their task group.
+
+    Args:
+        group_id: the group's name, and the model's where `model` is not given.
+        loads: by destination, the load with its own parameters, still to be told what it shares with the others:
+            `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
+        on_duplicate_id: `deny` withholds rows whose id occurs more than once, and those without one; with `fail` the
+            extraction fails.
+        group: parameters of the task group, such as `tooltip` or `default_args`.
+
+    The others are those of `ExtractModelOperator` and `ConsentFilterOperator`.
+    """
+    with TaskGroup(group_id, **group) as task_group:
+        snapshot = ExtractModelOperator(
+            task_id="extract",
+            model=model or group_id,
+            conn_id=conn_id,
+            sql=sql,
+            primary_key=primary_key,
+            column_types=column_types,
+            check_primary_key=on_duplicate_id == "fail",
+            workspace=workspace,
+        )
+        permitted = ConsentFilterOperator(
+            task_id="consent",
+            snapshot=snapshot.output,
+            policy=policy,
+            consent=consent,
+            destinations=list(loads),
+            on_duplicate_id=on_duplicate_id,
+            max_denied_ratio=max_denied_ratio,
+            max_invalid_ratio=max_invalid_ratio,
+            workspace=workspace,
+        )
+        for destination, load in loads.items():
+            load(
+                task_id=f"load_{destination.replace(':', '__')}",
+                permitted=permitted.output,
+                destination=destination,
+                policy=policy,
+            )
+    return task_group

@@ -1,0 +1,72 @@
+"""A small receiving end for the demonstration: an advertising partner's API that checks what it is sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Received:
+    """What arrived: ids that were accepted, in all batches, and the keys of the batches."""
+
+    accepted: set[int] = field(default_factory=set)
+    rejected: int = 0
+    requests: int = 0
+    batches: dict[str, bytes] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, key: str, body: bytes) -> bytes:
+        """Apply a batch once, however often it is sent, and answer for each row."""
+        with self.lock:
+            self.requests += 1
+            if key not in self.batches:
+                self.batches[key] = self._apply(body)
+            return self.batches[key]
+
+    def _apply(self, body: bytes) -> bytes:
+        results: list[dict[str, object]] = []
+        for index, row in enumerate(json.loads(body)["rows"]):
+            if "@" in row["email"]:
+                self.accepted.add(row["id"])
+                results.append({"index": index, "status": "accepted"})
+            else:
+                self.rejected += 1
+                results.append({"index": index, "status": "rejected", "code": "invalid_email"})
+        return json.dumps({"results": results}).encode()
+
+
+@contextmanager
+def ads_server() -> Iterator[tuple[int, Received]]:
+    """Serve on a free port of the loopback interface until the end of the `with` block."""
+    received = Received()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = received.take(self.headers["Idempotency-Key"], body)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class calls it so
+            """Stay silent: the demonstration's output is Airflow's."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port, received
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
