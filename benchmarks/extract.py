@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _REPO = Path(__file__).resolve().parent.parent
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 32_768
 _SQL = "SELECT * FROM people"
 _CONN_ID = "bench"
 # In DuckDB's and PostgreSQL's common words; {hash} is a function of the row's number and a salt, from 0 to 2^31 - 1.
@@ -115,7 +115,7 @@ def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
                 writer = resources.enter_context(pq.ParquetWriter(folder / "part.parquet", batch.schema, **options))
             pending.append(batch)
             written += batch.num_rows
-            if len(pending) == 2:
+            if len(pending) == 4:
                 writer.write_table(pa.Table.from_batches(pending))
                 pending = []
         if pending:

@@ -32,7 +32,8 @@ sys.path.insert(0, str(_REPO / "tests"))
 with warnings.catch_warnings():
     # Airflow's own import warnings are Airflow's; ours are errors.
     warnings.simplefilter("ignore")
-    import airflow.sdk  # noqa: F401
+    import airflow.sdk
+    import airflow.serialization.serialized_objects  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -59,4 +59,4 @@ def deliver(destination: Destination, rows: pa.Table, load: Load | None = None) 
 
 def rejected(outcomes: Outcomes) -> dict[int, str]:
     """Return the code of each row that was not accepted."""
-    return {row: outcome.code for row, outcome in enumerate(outcomes) if outcome.status != "accepted"}
+    return {row: outcomes[row].code for row in range(len(outcomes)) if outcomes[row].status != "accepted"}

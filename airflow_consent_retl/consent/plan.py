@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import Decision, Permitted, SubjectStatus, decide
-from airflow_consent_retl.consent.document import destination_problem
+from airflow_consent_retl.consent.document import parse_destination
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
 from airflow_consent_retl.consent.near import nearest
-from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy, DestinationName
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
     BooleanColumn,
@@ -25,6 +24,8 @@ from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy, DestinationName
 
 Signature = tuple[int, ...]
 
@@ -62,10 +63,7 @@ class ConsentPlan:
         """Return the status of each category for a signature. Raises `ValueError` if it is none of this plan."""
         if len(tokens) != len(self.categories):
             raise ValueError(f"a signature of this plan has {len(self.categories)} tokens, found {len(tokens)}")
-        return tuple(
-            _status_without_signal(token) if signal is None else signal.status(token)
-            for signal, token in zip(self.signals, tokens, strict=True)
-        )
+        return tuple(map(_status, self.signals, tokens))
 
     def decide_signature(
         self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED, *, at: datetime
@@ -104,7 +102,9 @@ def plan_consent(
     return ConsentPlan(policy, asked, tuple(category.id for category in categories), signals, tuple(planner.warnings))
 
 
-def _status_without_signal(token: int) -> ConsentStatus:
+def _status(signal: CategorySignal | None, token: int) -> ConsentStatus:
+    if signal is not None:
+        return signal.status(token)
     if token != NULL_TOKEN:
         raise ValueError(f"a category without a column has token {NULL_TOKEN}")
     return ConsentStatus.UNKNOWN
@@ -123,15 +123,20 @@ class _Planner:
             self.note("destinations", "expected a list with at least one destination")
             return ()
         asked: list[DestinationName] = []
-        for index, destination in enumerate(destinations):
-            problem = destination_problem(destination)
-            if problem is None and destination in asked:
-                problem = f"destination `{destination}` is asked for twice"
-            if problem is None:
-                asked.append(DestinationName(destination))
-                problem = self.destination_refusal(asked[-1])
-            if problem is not None:
-                self.note(f"destinations[{index}]", problem)
+        for index, listed in enumerate(destinations):
+            try:
+                destination = parse_destination(listed)
+            except ValueError as error:
+                self.note(f"destinations[{index}]", str(error))
+                continue
+            refusal = (
+                f"destination `{destination}` is asked for twice"
+                if destination in asked
+                else self.destination_refusal(destination)
+            )
+            if refusal is not None:
+                self.note(f"destinations[{index}]", refusal)
+            asked.append(destination)
         return tuple(sorted(asked))
 
     def destination_refusal(self, destination: DestinationName) -> str | None:

@@ -109,9 +109,9 @@ class ConsentPolicy:
         if destination in named:
             return None
         near = nearest_destination(destination, named)
-        if near is None:
-            near = next((name for name in named if base_of(name) == destination), None)
-        return None if near is None else DestinationName(near)
+        if near is not None:
+            return near
+        return next((name for name in named if base_of(name) == destination), None)
 
 
 @dataclass(frozen=True, slots=True)

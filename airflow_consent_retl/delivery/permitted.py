@@ -7,15 +7,16 @@ permitted set.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import orjson
 import pyarrow as pa
 
 from airflow_consent_retl.consent import nearest
+from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class PermittedRows:
     def key(self) -> str:
         """A hex digest: the same for the same rows with the same fields at the same destination."""
         identity = [self.manifest_sha256, self.destination, list(self.fields.items())]
-        return hashlib.sha256(orjson.dumps(identity)).hexdigest()
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     @property
     def key_field(self) -> str | None:
@@ -148,6 +149,8 @@ def verify(
         raise RefusedError(f"{folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
     for part in parts:
         folder.verify(part)
+        # The digest proves the bytes, not what the manifest says of their rows.
+        folder.open_parquet(part).close()
     return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts))
 
 
@@ -175,7 +178,7 @@ def _names(names: Mapping[str, object]) -> str:
 
 def _type_named(name: str) -> pa.DataType:
     try:
-        return pa.type_for_alias(name)
-    except ValueError:
+        return declared_types({name: name})[name]
+    except ConfigurationError:
         # Only reached for an empty set, where a type without an alias has no value to hold.
         return pa.string()

@@ -133,6 +133,12 @@ def _send_all(
             started = {future for future in under_way if not future.cancel()}
             _count(started, report, progress, first_failure=False)
             raise
+        except BaseException:
+            # A stopped task must not wait for the requests of a destination that does not answer.
+            for future in under_way:
+                future.cancel()
+            destination.abort()
+            raise
 
 
 def _count(

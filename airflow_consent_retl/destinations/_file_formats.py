@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
-import orjson
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_consent_retl.destinations._json_rows import Nulls, check_fields, json_rows
+from airflow_consent_retl.destinations._json_rows import Nulls, RowEncoder, _expressible, _values
 from airflow_consent_retl.errors import ConfigurationError
 
 Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
@@ -103,22 +103,23 @@ class JsonLines(FileFormat):
     nulls: Nulls = "null"
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse types without an exact form in JSON."""
-        check_fields(schema)
+        """Refuse types and names without an exact form in JSON."""
+        RowEncoder(schema, nulls=self.nulls, integers="number", envelope=None)
 
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
-        return _JsonLinesEncoder(sink, self.nulls)
+        return _JsonLinesEncoder(sink, RowEncoder(schema, nulls=self.nulls, integers="number", envelope=None))
 
 
 class _JsonLinesEncoder(PartEncoder):
-    def __init__(self, sink: io.RawIOBase, nulls: Nulls) -> None:
+    def __init__(self, sink: io.RawIOBase, rows: RowEncoder) -> None:
         self._sink = sink
-        self._nulls = nulls
+        self._rows = rows
+        self._json = msgspec.json.Encoder()
 
     def write(self, rows: pa.RecordBatch) -> Refused:
-        encoded = json_rows(rows, nulls=self._nulls, integers="number")
-        self._sink.write(b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in encoded.records))
+        encoded = self._rows.rows(rows)
+        self._sink.write(self._json.encode_lines(encoded.records))
         return encoded.refused
 
 
@@ -135,8 +136,10 @@ class Csv(FileFormat):
     escape_formulas: bool = True
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse types without a form in text."""
-        check_fields(schema)
+        """Refuse types without an exact form in text."""
+        unfit = [f"`{field.name}` ({field.type})" for field in schema if not _expressible(field.type)]
+        if unfit:
+            raise ConfigurationError(f"no exact form in text for {', '.join(unfit)}: cast them in the model")
 
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file with its header."""
@@ -192,13 +195,12 @@ def _quoted(text: pa.Array) -> pa.Array:
 
 
 def _json_text(array: pa.Array) -> tuple[pa.Array, Refused]:
-    """Return each value as JSON Lines writes it, but without quotes around text, and codes for those it cannot."""
-    encoded = json_rows(pa.RecordBatch.from_arrays([array], names=["cell"]), nulls="null", integers="number")
-    values: list[str | None] = [None] * len(array)
-    for row, record in zip(encoded.positions, encoded.records, strict=True):
-        value = record["cell"]
-        values[row] = value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
-    return pa.array(values, _TEXT), encoded.refused
+    """Return each value as JSON has it, without quotes around text, and codes for those it has no form for."""
+    values, refused = _values(array, integers="number")
+    texts = [
+        value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode() for value in values
+    ]
+    return pa.array(texts, _TEXT), refused
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 MANIFEST_NAME = "_manifest.json"
@@ -19,7 +18,7 @@ class _Document(BaseModel):
 
     def to_json(self) -> bytes:
         """Encode with indentation: people read it."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return (self.model_dump_json(indent=2) + "\n").encode()
 
     @classmethod
     def from_json(cls, document: bytes | None) -> Self | None:

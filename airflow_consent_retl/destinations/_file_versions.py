@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import re
@@ -21,7 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import orjson
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_consent_retl.destinations._file_manifest import (
@@ -70,9 +70,7 @@ class Versions:
         self._load = load
         self._options = options
         owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
-        content = hashlib.sha256(load.key.encode() + orjson.dumps(options, option=orjson.OPT_SORT_KEYS)).hexdigest()[
-            :12
-        ]
+        content = hashlib.sha256(load.key.encode() + json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
         self.name = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{owner}-{content}"
         self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{owner}-[0-9a-f]{{12}}")
         self._staging = f"{path}/{_STAGING}{self.name}" if self._local else f"{path}/{self.name}"

@@ -1,4 +1,4 @@
-"""Arrow rows as Python objects that `orjson` writes exactly; it never rounds, guesses or drops a value silently.
+"""Arrow rows as JSON, exactly: nothing is rounded, guessed or dropped silently.
 
 Every value arrives at the other side as itself, or its row is refused with a code. Works by columns, because a scalar
 at a time costs ten times as much.
@@ -7,13 +7,13 @@ at a time costs ten times as much.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
-import orjson
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,10 +25,15 @@ NOT_UTF8 = "not_utf8"
 
 Nulls = Literal["null", "omit"]
 Integers = Literal["number", "string"]
-Record = dict[str, object]
+Record = msgspec.Struct
 # Positions of values that JSON cannot hold, each with its code.
 _Refused = dict[int, str]
 _Values = tuple[list[object], _Refused]
+
+# From year 1 to year 9999, in seconds since 1970.
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +47,76 @@ class JsonRows:
     """
 
     records: list[Record]
-    positions: range | list[int]
+    positions: Sequence[int]
     refused: _Refused
 
 
-def check_fields(schema: pa.Schema) -> None:
-    """Raise `ConfigurationError` for the fields whose type has no exact form in JSON; names all of them."""
-    unfit = [f"`{field.name}` ({field.type})" for field in schema if not _expressible(field.type)]
-    if unfit:
-        raise ConfigurationError(f"no exact form in JSON for {', '.join(unfit)}: cast them in the model")
-
-
-def json_rows(rows: pa.RecordBatch, *, nulls: Nulls, integers: Integers) -> JsonRows:
-    """Return the rows as JSON objects; see `webhook` for the form of each type.
+class RowEncoder:
+    """Encodes batches of one schema; safe to use from any number of threads.
 
     Args:
-        rows: any batch whose schema passed `check_fields`.
+        schema: the fields, in the order they are sent.
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out of the row's object.
         integers: `"number"` sends all digits as a JSON integer, `"string"` sends text.
+        envelope: the field of the body's object that holds the rows; None sends a bare array.
+
+    Raises:
+        ConfigurationError: fields whose name or type has no exact form in JSON; names all of them.
     """
-    refused: _Refused = {}
-    columns: list[list[object]] = []
-    for column in rows.columns:
-        values, unfit = _values(column, integers=integers)
-        columns.append(values)
-        refused = {**unfit, **refused}
-    names = rows.schema.names
-    # Half of the encoder's time is spent here: `map` takes two thirds of a comprehension's.
-    records: list[Record] = list(map(dict, map(zip, repeat(names), zip(*columns, strict=True))))
-    if nulls == "omit" and any(column.null_count for column in rows.columns):
-        records = [{name: value for name, value in record.items() if value is not None} for record in records]
-    if not refused:
-        return JsonRows(records, range(len(records)), refused)
-    positions = [row for row in range(len(records)) if row not in refused]
-    return JsonRows([records[row] for row in positions], positions, refused)
+
+    def __init__(self, schema: pa.Schema, *, nulls: Nulls, integers: Integers, envelope: str | None) -> None:
+        if not schema.names:
+            raise ConfigurationError("fields names nothing to send")
+        unfit = [f"`{field.name}` ({field.type})" for field in schema if not _expressible(field.type)]
+        if unfit:
+            raise ConfigurationError(f"no exact form in JSON for {', '.join(unfit)}: cast them in the model")
+        # The encoder writes names as they are.
+        odd = [ascii(name) for name in schema.names if not name.isprintable() or not {'"', "\\"}.isdisjoint(name)]
+        if odd:
+            raise ConfigurationError(f"field names with quotes, backslashes or control characters: {', '.join(odd)}")
+        slots = [f"field_{position}" for position in range(len(schema))]
+        # A struct is built and encoded four times as fast as a dictionary.
+        self._record = msgspec.defstruct(
+            "Record",
+            [(slot, Any, None) for slot in slots],
+            rename=dict(zip(slots, schema.names, strict=True)),
+            omit_defaults=nulls == "omit",
+            gc=False,
+        )
+        self._integers: Integers = integers
+        self._envelope = envelope
+
+    def rows(self, batch: pa.RecordBatch) -> JsonRows:
+        """Return the rows as records; `webhook` tells the form of each type."""
+        refused: _Refused = {}
+        columns: list[list[object]] = []
+        for column in batch.columns:
+            values, unfit = _values(column, integers=self._integers)
+            columns.append(values)
+            refused = {**unfit, **refused}
+        records: list[Record] = list(map(self._record, *columns))
+        if not refused:
+            return JsonRows(records, range(len(records)), refused)
+        positions = [row for row in range(len(records)) if row not in refused]
+        return JsonRows([records[row] for row in positions], positions, refused)
+
+    def body(self, records: list[Record]) -> bytes:
+        """Return a request's body: `{"<envelope>": [...]}`, or the bare array."""
+        return msgspec.json.encode(records if self._envelope is None else {self._envelope: records})
 
 
-def body_of(records: list[Record], *, envelope: str | None) -> bytes:
-    """Return the request's body: `{"<envelope>": [...]}`, or the bare array where `envelope` is None."""
-    return orjson.dumps(records if envelope is None else {envelope: records})
+@dataclass(frozen=True, slots=True)
+class SentObjects:
+    """Records as the objects that were sent, made where somebody looks at one."""
+
+    records: list[Record]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, row: int) -> dict[str, object]:
+        sent: dict[str, object] = msgspec.to_builtins(self.records[row])
+        return sent
 
 
 def _expressible(kind: pa.DataType) -> bool:
@@ -180,12 +216,15 @@ def _base64(array: pa.Array) -> _Values:
 
 def _decimals(array: pa.Array) -> _Values:
     values, _ = _text(array.cast(pa.string()))
-    # Arrow writes small decimals with an exponent; not every reader of decimals takes one.
+    if 0 <= array.type.scale <= 6:
+        return values, {}
+    # Arrow writes others with an exponent where they are small; not every reader of decimals takes one.
     return [format(Decimal(text), "f") if isinstance(text, str) and "E" in text else text for text in values], {}
 
 
 def _dates(array: pa.Array) -> _Values:
-    values, refused = _within_years(array)
+    days = array.cast(pa.date32())
+    values, refused = _within(days, days.view(pa.int32()), first=_FIRST_S // _DAY_S, last=_LAST_S // _DAY_S)
     return _text(values.cast(pa.string()))[0], refused
 
 
@@ -194,19 +233,21 @@ def _texts_of(array: pa.Array) -> _Values:
 
 
 def _timestamps(array: pa.Array) -> _Values:
-    zoned = array.type.tz is not None
-    values, refused = _within_years(array.cast(pa.timestamp(array.type.unit)))
-    text = pc.replace_substring(values.cast(pa.string()), " ", "T")
+    unit, zoned = array.type.unit, array.type.tz is not None
+    naive, per_second = array.cast(pa.timestamp(unit)), _PER_SECOND[unit]
+    last = _LAST_S * per_second + per_second - 1
+    values, refused = _within(naive, naive.view(pa.int64()), first=_FIRST_S * per_second, last=last)
+    text = pc.binary_replace_slice(values.cast(pa.string()), 10, 11, "T")
     return _text(pc.binary_join_element_wise(text, "+00:00", "") if zoned else text)[0], refused
 
 
-def _within_years(array: pa.Array) -> tuple[pa.Array, _Refused]:
-    year = pc.year(array)
-    outside = pc.fill_null(pc.or_(pc.less(year, 1), pc.greater(year, 9999)), False)
-    if not pc.any(outside, min_count=0).as_py():
+def _within(array: pa.Array, numbers: pa.Array, *, first: int, last: int) -> tuple[pa.Array, _Refused]:
+    bounds = pc.min_max(numbers).as_py()
+    if bounds["min"] is None or (first <= bounds["min"] and bounds["max"] <= last):
         return array, {}
-    refused = dict.fromkeys(pc.indices_nonzero(outside).to_pylist(), YEAR_OUT_OF_RANGE)
-    return pc.if_else(outside, pa.scalar(None, array.type), array), refused
+    outside = [number is not None and not first <= number <= last for number in numbers.to_pylist()]
+    refused = {row: YEAR_OUT_OF_RANGE for row, out in enumerate(outside) if out}
+    return pc.if_else(pa.array(outside), pa.scalar(None, array.type), array), refused
 
 
 def _with_nulls(values: list[object], array: pa.Array) -> list[object]:
@@ -218,7 +259,7 @@ def _with_nulls(values: list[object], array: pa.Array) -> list[object]:
 
 def _any_of(*names: str) -> Callable[[pa.DataType], bool]:
     # Older releases of pyarrow lack some types, and so their predicates.
-    fits: Collection[Callable[[pa.DataType], bool]] = [
+    fits: list[Callable[[pa.DataType], bool]] = [
         predicate for name in names if (predicate := getattr(pa.types, f"is_{name}", None)) is not None
     ]
     return lambda kind: any(predicate(kind) for predicate in fits)

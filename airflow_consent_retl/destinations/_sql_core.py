@@ -5,17 +5,23 @@ Columns are untyped in the statements, so that the driver's own types decide and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
-from sqlalchemy.sql.elements import quoted_name
 
 from airflow_consent_retl.destinations._sql_failures import failure_of
 from airflow_consent_retl.destinations._sql_shape import column_type, reflected
+from airflow_consent_retl.destinations._sql_statements import (
+    Parameters,
+    Upsert,
+    parameter_names,
+    quoted,
+    quoted_or_none,
+    upsert_into,
+)
 from airflow_consent_retl.destinations._sql_target import (
     Nulls,
     Refused,
@@ -34,12 +40,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.destinations.base import Load
-
-# Oracle takes 1,000 values in one list, SQL Server 2,100 parameters in one statement.
-_KEYS_AT_ONCE = 500
-
-_Parameters = dict[str, object]
-_Upsert = Callable[[sa.Connection, Sequence[_Parameters]], None]
 
 
 class CoreWriter(TableWriter):
@@ -63,8 +63,8 @@ class CoreWriter(TableWriter):
         self._generic = generic
         self._engine: sa.Engine | None = None
         self._target = Target({})
-        self._upsert: _Upsert | None = None
-        self._staged: list[_Parameters] = []
+        self._upsert: Upsert | None = None
+        self._staged: list[Parameters] = []
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -93,7 +93,7 @@ class CoreWriter(TableWriter):
             values, unfit = bound_values(column, dialect=self._opened.dialect.name)
             columns.append(values)
             refused = {**unfit, **refused}
-        names = [_parameter(position) for position in range(rows.num_columns)]
+        names = parameter_names(rows.schema.names)
         self._staged = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         return refused
 
@@ -164,7 +164,7 @@ class CoreWriter(TableWriter):
 
     def _existing(self, connection: sa.Connection) -> Target | None:
         inspector = sa.inspect(connection)
-        name, schema = _quoted(self._table.name), _quoted_or_none(self._table.schema)
+        name, schema = quoted(self._table.name), quoted_or_none(self._table.schema)
         if schema is not None and not inspector.has_schema(schema):
             raise ConfigurationError(f"there is no schema `{schema}`")
         if not inspector.has_table(name, schema=schema):
@@ -180,7 +180,7 @@ class CoreWriter(TableWriter):
         dialect = connection.dialect.name
         columns = [
             sa.Column(
-                _quoted(field.name),
+                quoted(field.name),
                 column_type(field.type, dialect=dialect, is_key=field.name == key),
                 primary_key=field.name == key,
                 nullable=field.name != key,
@@ -188,82 +188,19 @@ class CoreWriter(TableWriter):
             )
             for field in load.schema
         ]
-        table = sa.Table(_quoted(self._table.name), sa.MetaData(), *columns, schema=_quoted_or_none(self._table.schema))
+        table = sa.Table(quoted(self._table.name), sa.MetaData(), *columns, schema=quoted_or_none(self._table.schema))
         try:
             connection.execute(CreateTable(table))
             connection.commit()
-        except sa.exc.ProgrammingError:
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError, sa.exc.IntegrityError):
             # Another task may have made it in between.
             connection.rollback()
             if self._existing(connection) is None:
                 raise
 
-    def _upsert_for(self, names: Sequence[str], *, key: str) -> _Upsert:
-        columns: dict[str, sa.ColumnClause[object]] = {name: sa.column(_quoted(name)) for name in names}
-        table = sa.table(_quoted(self._table.name), *columns.values(), schema=_quoted_or_none(self._table.schema))
-        bound: dict[Any, Any] = {
-            columns[name]: sa.bindparam(_parameter(position), type_=sa.types.NullType())
-            for position, name in enumerate(names)
-        }
-        others = [name for name in names if name != key]
+    def _upsert_for(self, names: Sequence[str], *, key: str) -> Upsert:
         dialect = self._opened.dialect.name
-        statement: sa.Insert
-        if dialect in {"postgresql", "sqlite"} and not self._generic:
-            into = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table).values(bound)
-            new = {name: self._new_value(into.excluded[name], table.c[name]) for name in others}
-            statement = (
-                into.on_conflict_do_update(index_elements=[columns[key]], set_=new)
-                if new
-                else into.on_conflict_do_nothing(index_elements=[columns[key]])
-            )
-            return lambda connection, rows: _executed(connection, statement, rows)
         # MySQL names no constraint: with a second unique one, it could overwrite somebody else's row.
-        if dialect in {"mysql", "mariadb"} and not self._generic and len(self._target.unique) == 1:
-            mine = mysql.insert(table).values(bound)
-            update = {name: self._new_value(mine.inserted[name], table.c[name]) for name in others}
-            statement = mine.on_duplicate_key_update(update or {key: table.c[key]})
-            return lambda connection, rows: _executed(connection, statement, rows)
-        return self._three_statements(table, bound, key=key, others=others, key_at=list(names).index(key))
-
-    def _three_statements(
-        self, table: sa.TableClause, bound: dict[Any, Any], *, key: str, others: Sequence[str], key_at: int
-    ) -> _Upsert:
-        parameter = _parameter(key_at)
-        insert = sa.insert(table).values(bound)
-        changes = {table.c[name]: self._new_value(bound[table.c[name]], table.c[name]) for name in others}
-        update = sa.update(table).where(table.c[key] == bound[table.c[key]]).values(changes)
-
-        def upsert(connection: sa.Connection, rows: Sequence[_Parameters]) -> None:
-            known: set[str] = set()
-            for start in range(0, len(rows), _KEYS_AT_ONCE):
-                keys = [row[parameter] for row in rows[start : start + _KEYS_AT_ONCE]]
-                found = connection.execute(sa.select(table.c[key]).where(table.c[key].in_(keys)))
-                known.update(str(value) for value in found.scalars())
-            old = [row for row in rows if str(row[parameter]) in known]
-            if old and others:
-                connection.execute(update, old)
-            fresh = [row for row in rows if str(row[parameter]) not in known]
-            if fresh:
-                connection.execute(insert, fresh)
-
-        return upsert
-
-    def _new_value(self, new: Any, old: Any) -> Any:
-        return sa.func.coalesce(new, old) if self._keep else new
-
-
-def _executed(connection: sa.Connection, statement: sa.Insert, rows: Sequence[_Parameters]) -> None:
-    connection.execute(statement, rows)
-
-
-def _parameter(position: int) -> str:
-    # Drivers read names of parameters; a column's own could be anything.
-    return f"c{position}"
-
-
-def _quoted(name: str) -> quoted_name:
-    return quoted_name(name, quote=True)
-
-
-def _quoted_or_none(name: str | None) -> quoted_name | None:
-    return None if name is None else _quoted(name)
+        ambiguous = dialect in {"mysql", "mariadb"} and len(self._target.unique) > 1
+        generic = self._generic or ambiguous
+        return upsert_into(self._table, names, key=key, keep=self._keep, dialect=None if generic else dialect)

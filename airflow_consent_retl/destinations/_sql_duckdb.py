@@ -23,6 +23,7 @@ from airflow_consent_retl.destinations._sql_target import (
     check_target,
     missing_table,
 )
+from airflow_consent_retl.destinations._sql_values import TOO_PRECISE, too_precise
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -98,9 +99,13 @@ class DuckDbWriter(TableWriter):
         raise failure
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Keep the batch; DuckDB holds all that Arrow does."""
+        """Keep the batch; DuckDB holds all that Arrow does, but nanoseconds only in columns made for them."""
         self._staged = pa.Table.from_batches([rows])
-        return {}
+        refused: Refused = {}
+        for name, column in zip(rows.schema.names, rows.columns, strict=True):
+            if self._target.columns[name].shown != "TIMESTAMP_NS":
+                refused.update(dict.fromkeys(too_precise(column), TOO_PRECISE))
+        return refused
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
@@ -240,7 +245,7 @@ def _accepts(kind: str) -> frozenset[Family]:
         return frozenset({"nested"})
     if name.endswith(("INT", "INTEGER")):
         return frozenset({"integer"})
-    if name == "TIMESTAMP" or name.startswith("TIMESTAMP_"):
+    if name in {"TIMESTAMP", "TIMESTAMP_NS"}:
         return frozenset({"timestamp"})
     return _ACCEPTED.get(name, frozenset())
 

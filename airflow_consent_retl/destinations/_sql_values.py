@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC
 
-import orjson
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.destinations._json_rows import NOT_A_NUMBER, NOT_UTF8, YEAR_OUT_OF_RANGE, json_rows
+from airflow_consent_retl.destinations._json_rows import NOT_A_NUMBER, YEAR_OUT_OF_RANGE, _values
 from airflow_consent_retl.destinations._sql_target import Family, Refused, family
 
 TOO_PRECISE = "too_precise"
@@ -35,24 +35,26 @@ def bound_values(array: pa.Array, *, dialect: str) -> _Values:
     return array.to_pylist(), {}
 
 
+def too_precise(array: pa.Array) -> list[int]:
+    """Return the positions of the moments and times of day that microseconds cannot tell."""
+    if not (pa.types.is_timestamp(array.type) or pa.types.is_time64(array.type)) or array.type.unit != "ns":
+        return []
+    nanoseconds = array.cast(pa.int64())
+    return _places(pc.not_equal(pc.multiply(pc.divide(nanoseconds, 1000), 1000), nanoseconds))
+
+
 def _text(array: pa.Array, _: str) -> _Values:
     try:
         return array.to_pylist(), {}
     except UnicodeDecodeError:
-        encoded = json_rows(pa.RecordBatch.from_arrays([array], names=["cell"]), nulls="null", integers="number")
-    values: list[object] = [None] * len(array)
-    for row, record in zip(encoded.positions, encoded.records, strict=True):
-        values[row] = record["cell"]
-    return values, dict.fromkeys(encoded.refused, NOT_UTF8)
+        return _values(array, integers="number")
 
 
 def _json_text(array: pa.Array, _: str = "") -> _Values:
-    encoded = json_rows(pa.RecordBatch.from_arrays([array], names=["cell"]), nulls="null", integers="number")
-    values: list[object] = [None] * len(array)
-    for row, record in zip(encoded.positions, encoded.records, strict=True):
-        cell = record["cell"]
-        values[row] = cell if cell is None or isinstance(cell, str) else orjson.dumps(cell).decode()
-    return values, encoded.refused
+    values, refused = _values(array, integers="number")
+    return [
+        value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode() for value in values
+    ], refused
 
 
 def _floats(array: pa.Array, dialect: str) -> _Values:
@@ -79,10 +81,8 @@ def _moments(array: pa.Array, dialect: str) -> _Values:
     refused = dict.fromkeys(_places(outside), YEAR_OUT_OF_RANGE)
     array = pc.if_else(pc.fill_null(outside, False), pa.scalar(None, array.type), array)
     if pa.types.is_timestamp(array.type):
-        microseconds = array.cast(pa.timestamp("us"), safe=False)
-        exact = pc.equal(microseconds.cast(array.type), array)
-        refused |= dict.fromkeys(_places(pc.invert(exact)), TOO_PRECISE)
-        array = microseconds
+        refused |= dict.fromkeys(too_precise(array), TOO_PRECISE)
+        array = array.cast(pa.timestamp("us"), safe=False)
     if dialect == "sqlite":
         text = array.cast(pa.string())
         return (pc.binary_join_element_wise(text, "+00:00", "") if zoned else text).to_pylist(), refused
@@ -93,8 +93,7 @@ def _moments(array: pa.Array, dialect: str) -> _Values:
 
 def _times(array: pa.Array, dialect: str) -> _Values:
     microseconds = array.cast(pa.time64("us"), safe=False)
-    exact = pc.equal(microseconds.cast(array.type), array) if array.type == pa.time64("ns") else None
-    refused = {} if exact is None else dict.fromkeys(_places(pc.invert(exact)), TOO_PRECISE)
+    refused = dict.fromkeys(too_precise(array), TOO_PRECISE)
     return (microseconds.cast(pa.string()) if dialect == "sqlite" else microseconds).to_pylist(), refused
 
 

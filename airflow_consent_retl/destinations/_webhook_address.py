@@ -176,7 +176,9 @@ def _headers(connection: Connection, extra: Mapping[str, Any]) -> dict[str, str]
             # Not quoted: a whole header line in the wrong place brings its secret along.
             raise ConfigurationError(f"a header's name in the extra of connection `{conn_id}` is not valid")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigurationError(f"the value of header `{name}` in the extra of connection `{conn_id}` is not valid")
+            raise ConfigurationError(
+                f"the value of header `{name}` in the extra of connection `{conn_id}` is not valid"
+            )
     names = [name.lower() for name in headers]
     reserved = sorted(_RESERVED_HEADERS.intersection(names))
     if reserved:

@@ -14,8 +14,8 @@ must agree with the lists, or with the number of rows where there is no list.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol
 
 from airflow_consent_retl.delivery.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus, vendor_code
 
@@ -25,14 +25,21 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _FIELDS = {"results", "errors", "accepted", "rejected"}
 _ACCEPTED = Outcome(RowStatus.ACCEPTED)
-Record = Mapping[str, object]
+
+
+class SentRows(Protocol):
+    """The rows of a request, as they were sent."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Mapping[str, object]: ...
 
 
 class UnreadableAnswerError(ValueError):
     """The body does not follow the contract."""
 
 
-def outcomes_of_success(body: bytes | None, records: Sequence[Record], *, key_field: str | None) -> Outcomes:
+def outcomes_of_success(body: bytes | None, records: SentRows, *, key_field: str | None) -> Outcomes:
     """Return what a 2xx answer says of each row.
 
     Args:
@@ -63,7 +70,7 @@ def outcomes_of_success(body: bytes | None, records: Sequence[Record], *, key_fi
     return outcomes
 
 
-def outcomes_of_refusal(body: bytes | None, records: Sequence[Record], *, key_field: str | None, code: str) -> Outcomes:
+def outcomes_of_refusal(body: bytes | None, records: SentRows, *, key_field: str | None, code: str) -> Outcomes:
     """Return what a 4xx answer says of each row: all rejected with `code`, save what the body says of single rows."""
     refused = Outcome(RowStatus.REJECTED, code)
     try:
@@ -86,7 +93,7 @@ def _object(body: bytes | None) -> dict[str, Any]:
     return answer
 
 
-def _named(answer: dict[str, Any], records: Sequence[Record], *, key_field: str | None) -> dict[int, Outcome]:
+def _named(answer: dict[str, Any], records: SentRows, *, key_field: str | None) -> dict[int, Outcome]:
     entries = _entries(answer, "results") + [{**entry, "status": "rejected"} for entry in _entries(answer, "errors")]
     rows = _rows_by_id(records, key_field) if any("id" in entry for entry in entries) else {}
     named: dict[int, Outcome] = {}
@@ -105,10 +112,10 @@ def _entries(answer: dict[str, Any], field: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _rows_by_id(records: Sequence[Record], key_field: str | None) -> dict[str, int]:
+def _rows_by_id(records: SentRows, key_field: str | None) -> dict[str, int]:
     if key_field is None:
         raise UnreadableAnswerError
-    rows = {str(record.get(key_field)): row for row, record in enumerate(records)}
+    rows = {str(records[row].get(key_field)): row for row in range(len(records))}
     if len(rows) != len(records):
         raise UnreadableAnswerError
     return rows
@@ -128,7 +135,7 @@ def _row(entry: dict[str, Any], rows: Mapping[str, int], *, count: int) -> int:
     return row
 
 
-def _outcome(entry: dict[str, Any], record: Record) -> Outcome:
+def _outcome(entry: dict[str, Any], record: Mapping[str, object]) -> Outcome:
     match entry.get("status"):
         case "accepted" if entry.keys() <= {"index", "id", "status"}:
             return _ACCEPTED

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ import tenacity
 from airflow_consent_retl import __version__
 from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations._http import Answer, AttemptError, GuardedClient
-from airflow_consent_retl.destinations._json_rows import JsonRows, Record, body_of, check_fields, json_rows
+from airflow_consent_retl.destinations._json_rows import JsonRows, Record, RowEncoder, SentObjects
 from airflow_consent_retl.destinations._webhook_answers import (
     MAX_ANSWER_BYTES,
     outcomes_of_refusal,
@@ -53,7 +52,9 @@ class WebhookDelivery:
     """
 
     def __init__(self, address: WebhookAddress, options: WebhookOptions, load: Load) -> None:
-        check_fields(load.schema)
+        self._encoder = RowEncoder(
+            load.schema, nulls=options.nulls, integers=options.integers, envelope=options.envelope
+        )
         self._address = address
         self._options = options
         self._key_field = load.key_field
@@ -74,7 +75,7 @@ class WebhookDelivery:
 
     def send(self, batch: Batch) -> Outcomes:
         """POST a batch, again where that may help, in pieces where it is too large."""
-        rows = json_rows(batch.rows, nulls=self._options.nulls, integers=self._options.integers)
+        rows = self._encoder.rows(batch.rows)
         whole = _Piece(key=batch.key, records=rows.records, start=0, stop=len(rows.records))
         sent = self._deliver(whole) if rows.records else Outcomes(0)
         return sent if not rows.refused else _with_refused(sent, rows)
@@ -87,7 +88,7 @@ class WebhookDelivery:
 
     def _deliver(self, piece: _Piece) -> Outcomes:
         records = piece.records[piece.start : piece.stop]
-        body = body_of(records, envelope=self._options.envelope)
+        body = self._encoder.body(records)
         if len(body) > self._options.max_body_bytes:
             return self._deliver_halves(piece)
         doubt = _Doubt()
@@ -173,13 +174,13 @@ class WebhookDelivery:
             self._pause.extend(answer.retry_after_s)
         raise AttemptError(code, maybe_applied=answer.status != 429, retry_after_s=answer.retry_after_s)
 
-    def _outcomes(self, answer: Answer, records: Sequence[Record], doubt: _Doubt) -> Outcomes:
+    def _outcomes(self, answer: Answer, records: list[Record], doubt: _Doubt) -> Outcomes:
         status, rows = answer.status, len(records)
         code = f"http_{status}"
         if 200 <= status < 300:
             if self._options.answer == "status" or status == 204:
                 return Outcomes.accepted(rows)
-            return outcomes_of_success(answer.body, records, key_field=self._key_field)
+            return outcomes_of_success(answer.body, SentObjects(records), key_field=self._key_field)
         if doubt.code:
             # A refusal may mean that an earlier try, whose answer got lost, was applied: a conflict with itself.
             return Outcomes.uncertain(rows, code)
@@ -192,7 +193,7 @@ class WebhookDelivery:
             raise DestinationError(f"the webhook at {self._place} refuses every request with {status}")
         if self._options.answer == "status":
             return Outcomes.rejected(rows, code)
-        return outcomes_of_refusal(answer.body, records, key_field=self._key_field, code=code)
+        return outcomes_of_refusal(answer.body, SentObjects(records), key_field=self._key_field, code=code)
 
     @property
     def _place(self) -> str:

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from airflow.sdk import ObjectStoragePath
-
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.load import LoadOperator
@@ -240,6 +238,8 @@ def _file_format(
 
 def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     """Return the storage, the folder as it spells it, and the folder without credentials, for messages."""
+    from airflow.sdk import ObjectStoragePath
+
     parts = urlsplit(path)
     host = parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme or 'file'}://{host}{parts.path}".rstrip("/")

@@ -34,7 +34,8 @@ class SqlTableDestination(Destination):
     the database refuses it for a row, the batch is cut in halves, each a transaction of its own, until the refused
     rows stand alone: those are `rejected`, with a code such as `not_null`, `check`, `too_long`, `value_out_of_range`
     or `sqlstate_22P02`; all others are applied. Deadlocks, locks and broken connections are tried again, which an
-    upsert allows; rows are `uncertain` when the last answer to a commit stayed away.
+    upsert allows; rows are `uncertain` when the last answer to a commit stayed away, or when the database went away
+    with a part of the batch written.
 
     PostgreSQL, SQLite, MySQL and DuckDB upsert in one statement; others read the keys that are there, update those
     and insert the rest, in one transaction. Moments with a zone are stored as moments; SQLite has none and gets text
@@ -122,12 +123,12 @@ class SqlTableDestination(Destination):
         )
 
         pieces = [positions] if positions else []
-        applied, unavailable = False, ""
+        touched, unavailable = False, ""
         while pieces and not unavailable:
             piece = pieces.pop()
             try:
                 self._tried(piece)
-                applied = True
+                touched = True
             except RowRefusedError as error:
                 if len(piece) == 1:
                     refused[piece[0]] = error.code
@@ -138,11 +139,10 @@ class SqlTableDestination(Destination):
                 unavailable = error.code
                 pieces.append(piece)
             except ConnectionLostError as error:
-                if error.in_commit:
-                    applied = True
+                touched = touched or error.in_commit
                 unavailable = "connection_lost"
                 pieces.append(piece)
-        if unavailable and not applied:
+        if unavailable and not touched:
             raise DestinationUnavailableError(
                 f"table `{self._table}`: {_TRIES} tries failed, nothing of the batch was applied ({unavailable})"
             )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.manifest import SnapshotManifest
 
 _SUBJECTS = (SubjectStatus.IDENTIFIED, SubjectStatus.MISSING_ID, SubjectStatus.DUPLICATE_ID)
-_COUNTING_ROWS = 262_144
+_COUNTING_ROWS = 131_072
 NOBODY = -1
 
 Progress = Callable[[int], None]
@@ -243,9 +243,12 @@ class SnapshotFilter:
             raise
 
     def __enter__(self) -> Self:
+        self._memory_pool = pa.default_memory_pool()
+        pa.set_memory_pool(lean_memory_pool())
         return self
 
     def __exit__(self, *exception: object) -> None:
+        pa.set_memory_pool(self._memory_pool)
         self._reader.close()
 
     @property
@@ -258,6 +261,13 @@ class SnapshotFilter:
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         codes = self._reader.codes(rows) * len(_SUBJECTS)
         return codes if self._ids_are_proven else codes + self._subjects.read(rows)
+
+
+def lean_memory_pool() -> pa.MemoryPool:
+    """Return the allocator that gives memory back soonest: Arrow's default one holds on to a quarter more."""
+    if "jemalloc" in pa.supported_memory_backends():
+        return pa.jemalloc_memory_pool()
+    return pa.system_memory_pool()
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,7 @@ DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
 # Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FINGERPRINTS_BYTES = 24 << 20
+_NONE = np.empty(0, np.uint64)
 _SLICES = 4096
 _SLICE_BOUNDS = np.arange(_SLICES, dtype=np.uint64) << np.uint64(64 - 12)
 
@@ -56,6 +57,8 @@ class KeyFingerprints:
         """Take in the next ids; all calls pass the same type."""
         self.null_count += ids.null_count
         self.is_exact = is_exact(ids.type)
+        if ids.null_count == len(ids):
+            return
         fingerprints = self._hasher.fingerprints(ids.drop_null() if ids.null_count else ids)
         self._pending.append(fingerprints)
         self._pending_count += len(fingerprints)
@@ -124,7 +127,7 @@ class Hasher:
     def fingerprints(self, ids: pa.Array) -> Fingerprints:
         """Return eight bytes for each id, none of which is NULL."""
         if is_exact(ids.type):
-            wide: NDArray[np.int64] = ids.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+            wide: NDArray[np.int64] = np.from_dlpack(ids).astype(np.int64, copy=False)
             return wide.view(np.uint64) * _SPREAD
         if self._connection is None:
             self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "64MiB"})
@@ -134,8 +137,8 @@ class Hasher:
             hashes = self._connection.sql("SELECT hash(id) AS h FROM batch").to_arrow_table()
         finally:
             self._connection.unregister("batch")
-        fingerprints: Fingerprints = hashes["h"].to_numpy().astype(np.uint64, copy=False)
-        return fingerprints
+        # Not `to_numpy`: it loads pandas, and with it 40 MiB.
+        return np.concatenate([np.from_dlpack(chunk) for chunk in hashes["h"].chunks if len(chunk)] or [_NONE])
 
     def close(self) -> None:
         """Release the engine."""

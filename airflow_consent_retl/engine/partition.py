@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.manifest import Part
 
 ROW_GROUP_ROWS = 32_768
-_BUFFER_BYTES = 32 << 20
+_BUFFER_BYTES = 24 << 20
 # Groups with an open file. Beyond it the one written least recently is closed, and continues in a further part.
 _OPEN_FILES = 128
+# Work that waits for a thread holds memory.
 _SCATTERING_BATCHES = 2
+_WRITING_TABLES = 3
 
 
 @dataclass(slots=True)
@@ -60,12 +62,15 @@ class PartitionedWriter:
         self._dictionary_columns = dictionary_columns
         self._groups = {group: _Group(prefix) for group, prefix in prefixes.items()}
         self._open: dict[int, None] = {}
+        self._writing: deque[Future[None]] = deque()
         self._scattering: deque[Future[list[tuple[int, pa.RecordBatch]]]] = deque()
         # Arrow encodes and compresses without holding Python's lock.
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="partition")
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
         """Add a batch; `groups` holds each row's group, negative for a row that goes nowhere."""
+        if not rows.num_rows:
+            return
         self._scattering.append(self._pool.submit(_scatter, rows, groups))
         if len(self._scattering) >= _SCATTERING_BATCHES:
             self._gather()
@@ -120,6 +125,9 @@ class PartitionedWriter:
         writer = self._writer(group)
         self._wait(state)
         state.pending = self._pool.submit(writer.write, table)
+        self._writing.append(state.pending)
+        if len(self._writing) > _WRITING_TABLES:
+            self._writing.popleft().result()
 
     def _writer(self, group: int) -> PartWriter:
         state = self._groups[group]

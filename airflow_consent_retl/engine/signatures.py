@@ -1,12 +1,14 @@
 """Reads rows' consent signatures: for each category, which token of its signal's alphabet the raw value is.
 
-The engine only compares exactly; what a token means is for `consent` to say. Where an engine reads a format more
-leniently than the law does (JSON with trailing commas, say), it answers "ask", and the law reads that value itself.
+The engine only compares exactly, and cuts the part of a document that holds consent out of the rest; what a token
+means is for `consent` to say. JSON itself is read by the law, once for each distinct document: engines read it more
+leniently (DuckDB takes trailing commas and NaN), so what an engine cuts out counts only where no reader could differ.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import ColumnKind, ConsentObjectKey
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -24,15 +26,17 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import CategorySignal
 
-# The engine's answer where the law has to read the value itself. Not a token.
-ASK = -1
-
-# DuckDB's JSON reader takes trailing commas, NaN and infinities; JSON does not.
-_NOT_SURELY_JSON = r",\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
+# Where DuckDB's JSON reader is more lenient than JSON (trailing commas, NaN, infinities), and escapes, which hide keys.
+_NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
 # Python's JSON reader ends at some depth of nesting. Text shorter than this cannot reach it.
-_SURELY_SHALLOW_BYTES = 900
+_SURELY_SHALLOW_CHARACTERS = 900
 
 _ROWS, _ORDINAL = "consent_rows", "consent_ordinal"
+
+# Where a document with consent is: the column, and the keys that lead to it in a larger document.
+Place = tuple[str, tuple[str, ...]]
+# What the engine calls a column that it reads as a type.
+Inputs = Mapping[tuple[str, pa.DataType], str]
 
 
 def _builtin(declared: Callable[..., None], name: str, parameters: tuple[str, ...], returns: str) -> Callable[..., Any]:
@@ -41,12 +45,7 @@ def _builtin(declared: Callable[..., None], name: str, parameters: tuple[str, ..
 
 
 _json_valid = _builtin(lambda text: None, "json_valid", ("string",), "boolean")
-_json_type = _builtin(lambda text, path: None, "json_type", ("string", "string"), "string")
-# Repeats the keys that the document repeats.
-_json_keys = _builtin(lambda text, path: None, "json_keys", ("string", "string"), "array<string>")
-_list_unique = _builtin(lambda keys: None, "list_unique", ("array<string>",), "int64")
-# Many paths at once, for one reading of the document; keeps `true` apart from `"true"`.
-_json_extract = _builtin(lambda text, paths: None, "json_extract", ("string", "array<string>"), "array<string>")
+_json_extract = _builtin(lambda text, path: None, "json_extract", ("string", "string"), "string")
 
 
 class SignatureReader:
@@ -66,12 +65,16 @@ class SignatureReader:
             raise ConfigurationError(
                 f"the {len(self._signals)} consent categories asked for have more than 2**61 signatures"
             )
-        self._types = {signal.column: _arrow_type(signal) for signal in self._signals if signal is not None}
-        self.columns = tuple(self._types)
+        present = [signal for signal in self._signals if signal is not None]
+        self.columns = tuple(dict.fromkeys(signal.column for signal in present))
+        # The engine sees names of its own: it folds case, and a model's column may be called anything.
+        inputs = dict.fromkeys((signal.column, _arrow_type(signal)) for signal in present)
+        self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
+        self._places = tuple(dict.fromkeys(_place_of(s) for s in present if isinstance(s, ConsentObjectKey)))
         self._connection = duckdb.connect(
             config={"threads": "1", "autoinstall_known_extensions": "false", "preserve_insertion_order": "true"}
         )
-        self.sql = _compile(self._signals, self._types)
+        self.sql = _compile(self._signals, self._places, self._inputs)
 
     def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Return one number a row, which stands for the row's signature: see `tokens`."""
@@ -79,10 +82,16 @@ class SignatureReader:
         if not self.columns or not rows.num_rows:
             return codes
         answers = self._ask_engine(rows)
+        documents = {
+            place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
+            for number, place in enumerate(self._places)
+        }
         for position, (signal, radix) in enumerate(zip(self._signals, self._radices, strict=True)):
             codes *= radix
-            if signal is not None:
-                codes += self._tokens(rows, position, signal, answers.column(_token_column(position)))
+            if isinstance(signal, ConsentObjectKey):
+                codes += documents[_place_of(signal)].tokens(signal)
+            elif signal is not None:
+                codes += _numpy(answers.column(_token_column(position)))
         return codes
 
     def tokens(self, code: int) -> tuple[int, ...]:
@@ -99,34 +108,65 @@ class SignatureReader:
 
     def _ask_engine(self, rows: pa.RecordBatch) -> pa.Table:
         ordinals = pa.array(np.arange(rows.num_rows, dtype=np.int32))
-        consent = pa.table(
-            {**{name: self._typed(rows.column(name), name) for name in self.columns}, _ORDINAL: ordinals}
-        )
+        columns = {name: _typed(rows.column(column), type_) for (column, type_), name in self._inputs.items()}
+        consent = pa.table({**columns, _ORDINAL: ordinals})
         self._connection.register(_ROWS, consent)
         answers: pa.Table = self._connection.sql(self.sql).to_arrow_table()
         self._connection.unregister(_ROWS)
         # INVARIANT: an answer is joined back to its own row, or to none.
-        if not np.array_equal(answers.column(_ORDINAL).to_numpy(), np.asarray(ordinals)):
+        if not np.array_equal(_numpy(answers.column(_ORDINAL)), np.from_dlpack(ordinals)):
             raise RefusedError("the engine returned the signatures in another order than the rows")
         return answers
 
-    def _typed(self, column: pa.Array, name: str) -> pa.Array:
-        return pa.nulls(len(column), self._types[name]) if pa.types.is_null(column.type) else column
 
-    def _tokens(
-        self, rows: pa.RecordBatch, position: int, signal: CategorySignal, answer: pa.ChunkedArray
-    ) -> NDArray[np.int64]:
-        tokens: NDArray[np.int64] = answer.to_numpy().astype(np.int64)
-        asked = np.flatnonzero(tokens == ASK)
-        if asked.size:
-            raws = rows.column(signal.column).take(pa.array(asked)).dictionary_encode()
-            read = [signal.token(raw) for raw in raws.dictionary.to_pylist()]
-            tokens[asked] = np.array(read, dtype=np.int64)[raws.indices.to_numpy()]
+class _Documents:
+    """The documents of one place in a batch, each distinct one held once."""
+
+    def __init__(self, raws: pa.Array, cut_out: pa.ChunkedArray) -> None:
+        documents = cut_out.combine_chunks()
+        present = documents.is_valid()
+        # The engine's NULL: nothing is there, or nothing that it can read for sure. The whole text tells which.
+        others = documents.is_null()
+        self._rows = len(raws)
+        self._present, self._others = np.flatnonzero(present), np.flatnonzero(others)
+        self._cut_out = documents.filter(present).dictionary_encode()
+        self._whole = raws.filter(others).cast(pa.string()).dictionary_encode()
+
+    def tokens(self, signal: ConsentObjectKey) -> NDArray[np.int64]:
+        """Return each row's token, as the law reads it."""
+        tokens = np.zeros(self._rows, dtype=np.int64)
+        tokens[self._present] = _read(self._cut_out, ConsentObjectKey(signal.column, signal.path[-1:]))
+        tokens[self._others] = _read(self._whole, signal)
         return tokens
+
+
+def _read(documents: pa.DictionaryArray, signal: ConsentObjectKey) -> NDArray[np.int64]:
+    # One more than the dictionary holds: where NULL points to.
+    read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
+    tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
+    return tokens
+
+
+def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    # Not `to_numpy`: it loads pandas, and with it 40 MiB.
+    numbers: NDArray[np.int32] = np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)])
+    return numbers
+
+
+def _typed(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    return pa.nulls(len(column), type_) if pa.types.is_null(column.type) else column
+
+
+def _place_of(signal: ConsentObjectKey) -> Place:
+    return signal.column, signal.path[:-1]
 
 
 def _token_column(position: int) -> str:
     return f"token_{position}"
+
+
+def _document_column(number: int) -> str:
+    return f"document_{number}"
 
 
 def _arrow_type(signal: CategorySignal) -> pa.DataType:
@@ -136,46 +176,38 @@ def _arrow_type(signal: CategorySignal) -> pa.DataType:
     return pa.int64() if ColumnKind.INTEGER in kinds else pa.string()
 
 
-def _compile(signals: Sequence[CategorySignal | None], types: Mapping[str, pa.DataType]) -> str:
-    columns = {name: _IBIS_TYPES[arrow_type] for name, arrow_type in types.items()}
-    table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
-    tokens = {
-        _token_column(position): _token(table, signal, signals).cast("int16")
-        for position, signal in enumerate(signals)
-        if signal is not None
-    }
-    return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens), dialect="duckdb"))
-
-
 _IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
 
 
-def _token(table: ir.Table, signal: CategorySignal, signals: Sequence[CategorySignal | None]) -> Any:
-    if isinstance(signal, ConsentObjectKey):
-        same_column = [s for s in signals if isinstance(s, ConsentObjectKey) and s.column == signal.column]
-        return _json_token(table[signal.column], signal, same_column)
-    column = table[signal.column]
+def _compile(signals: Sequence[CategorySignal | None], places: Sequence[Place], inputs: Inputs) -> str:
+    columns = {name: _IBIS_TYPES[type_] for (_, type_), name in inputs.items()}
+    table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
+    tokens = {
+        _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
+        for position, signal in enumerate(signals)
+        if signal is not None and not isinstance(signal, ConsentObjectKey)
+    }
+    documents = {
+        _document_column(number): _document(table[inputs[column, pa.string()]], keys)
+        for number, (column, keys) in enumerate(places)
+    }
+    return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens, **documents), dialect="duckdb"))
+
+
+def _token(column: ir.Column, signal: CategorySignal) -> Any:
     listed = [(column == value, token) for token, value in enumerate(signal.alphabet, start=1)]
-    return ibis.cases((column.isnull(), 0), *listed, else_=signal.unlisted_token)
+    return ibis.cases((column.isnull(), NULL_TOKEN), *listed, else_=signal.unlisted_token)
 
 
-def _json_token(column: Any, signal: ConsentObjectKey, same_column: Sequence[ConsentObjectKey]) -> Any:
-    surely_json = (column.length() < _SURELY_SHALLOW_BYTES) & _json_valid(column) & ~column.re_search(_NOT_SURELY_JSON)
-    # One call for all categories of the column: the engine computes it once a row.
-    paths = [_pointer(s.path) for s in same_column]
-    value = _json_extract(column, ibis.array(paths))[same_column.index(signal)]
-    branches: list[tuple[Any, Any]] = [(column.isnull(), 0), (~surely_json, ASK)]
-    for depth in range(len(signal.path)):
-        prefix = _pointer(signal.path[:depth])
-        kind, keys = _json_type(column, prefix), _json_keys(column, prefix)
-        branches += [
-            (kind.isnull() | (kind == "NULL"), 0),
-            (kind != "OBJECT", signal.unlisted_token),
-            (_list_unique(keys) != keys.length(), signal.unlisted_token),
-        ]
-    branches += [(value.isnull() | (value == "null"), 0), (value == "true", 1), (value == "false", 2)]
-    return ibis.cases(*branches, else_=signal.unlisted_token)
-
-
-def _pointer(path: Sequence[str]) -> str:
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+def _document(column: ir.Column, keys: tuple[str, ...]) -> Any:
+    if not keys:
+        return column
+    # A key that occurs twice anywhere in the text may occur twice in its object.
+    repeated = "".join(f'|(?s:"{re.escape(key)}".*"{re.escape(key)}")' for key in keys)
+    surely_json = (
+        (column.length() < _SURELY_SHALLOW_CHARACTERS)
+        & ~column.re_search(_NOT_SURELY_JSON + repeated)
+        & _json_valid(column)
+    )
+    pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+    return ibis.cases((surely_json, _json_extract(column, pointer)), else_=ibis.null("string"))

@@ -44,13 +44,19 @@ class ModelQuery:
         primary_key: name of the column that holds the ids.
         column_types: types that the DAG declares, by column.
         batch_rows: rows in a batch at the most.
+        more_memory: whether to give an embedded engine plenty at once, after `MoreMemoryNeededError`.
     """
 
     conn_id: str
     sql: str
     primary_key: str
     column_types: Mapping[str, pa.DataType] = field(default_factory=dict)
-    batch_rows: int = 65_536
+    batch_rows: int = 32_768
+    more_memory: bool = False
+
+
+class MoreMemoryNeededError(SourceUnavailableError):
+    """A plain scan did not fit in the little memory that plain scans get: read again, with `more_memory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
         ConfigurationError: the connection or a declared type is wrong.
         ModelError: the query fails, or its columns cannot make a model.
         SourceUnavailableError: the source does not answer, or is locked.
+        MoreMemoryNeededError: while rows are read, see there.
     """
     source_class: type[Source] = DbApiSource
     if hook.conn_type in _SOURCES:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -13,11 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from airflow_consent_retl.engine.columns import cast
-from airflow_consent_retl.engine.source import ArrowSource, ModelRows, Stage
+from airflow_consent_retl.engine.source import ArrowSource, ModelRows, MoreMemoryNeededError, Stage
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 
-# A scan takes what it is given, for a cache that a single pass never uses; joins and sorts beyond it go to disk.
-_MEMORY_LIMIT = "64MiB"
+# Joins, sorts and groups beyond it go to disk.
+_MEMORY_LIMIT = "1GiB"
+# A scan takes what it is given, for a cache of blocks that a single pass never reads again.
+_SCAN_MIB, _SCAN_MIB_PER_THREAD = 32, 16
+_SCAN_OPERATORS = frozenset({"SEQ_SCAN", "PROJECTION", "FILTER", "STREAMING_LIMIT"})
 # Types whose Arrow form drops digits, months or a zone, or that Parquet has no type for.
 _AS_TEXT = ("BIT", "BIGNUM", "INTERVAL", "TIME WITH TIME ZONE", "UUID")
 _CASTS = {
@@ -26,12 +31,18 @@ _CASTS = {
     "TIMESTAMP_S": "TIMESTAMP",
     "TIMESTAMP_MS": "TIMESTAMP",
 }
-_INFINITIES = pa.array([2**63 - 1, -(2**63 - 1), None], pa.int64())
-_DATE_INFINITIES = pa.array([2**31 - 1, -(2**31 - 1), None], pa.int32())
+
+# The same, where they are items of a list or fields of a struct, out of a cast's reach.
+_INEXACT_WITHIN = ("HUGEINT", "TIME WITH TIME ZONE", "TIMESTAMP_S", "BIT[", "BIT)", "BIT,")
 
 
 class DuckDbSource(ArrowSource):
     """A DuckDB file, or what else the hook of `airflow-provider-duckdb` opens."""
+
+    # Whether the engine's settings are this source's to make.
+    _owns_instance = True
+    # Whether the query runs with the little memory that a plain scan gets.
+    _is_tight = False
 
     def open(self, resources: ExitStack) -> ModelRows:
         """Connect, run the settings that come before the query, and bind the query."""
@@ -47,7 +58,10 @@ class DuckDbSource(ArrowSource):
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Tell DuckDB's message where it is about the statement or the file."""
         message = str(error).partition("\n\nLINE")[0]
-        if isinstance(error, duckdb.OutOfMemoryException):
+        # What fails in the middle of a stream comes as an OSError.
+        if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory Error"):
+            if self._is_tight:
+                return MoreMemoryNeededError(f"connection `{self._query.conn_id}`: a scan needs more memory")
             return ModelError(
                 f"the query on connection `{self._query.conn_id}` needs more memory than {_MEMORY_LIMIT}: put "
                 f"`SET memory_limit = '…';` before it"
@@ -68,7 +82,8 @@ class DuckDbSource(ArrowSource):
         connection = self._read_only_file(spill)
         if connection is None:
             connection = self._hook.get_conn()
-            if not self._is_file:
+            self._owns_instance = not self._is_file
+            if self._owns_instance:
                 connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'; SET temp_directory = '{spill}'")
         resources.callback(connection.close)
         return connection
@@ -96,7 +111,12 @@ class DuckDbSource(ArrowSource):
             raise ModelError("the SQL does not end in a query")
         for statement in statements[:-1]:
             connection.execute(statement)
-        return connection.sql(statements[-1].query)
+        query = statements[-1].query
+        if self._owns_instance and len(statements) == 1 and not self._query.more_memory and _is_scan(connection, query):
+            threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+            connection.execute(f"SET memory_limit = '{max(_SCAN_MIB, _SCAN_MIB_PER_THREAD * threads)}MiB'")
+            self._is_tight = True
+        return connection.sql(query)
 
     def _type(self, field: pa.Field) -> pa.DataType:
         return self._query.column_types.get(field.name) or _plain(field)
@@ -110,6 +130,16 @@ class DuckDbSource(ArrowSource):
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _is_scan(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Tell whether the query reads tables from one end to the other, and keeps nothing."""
+    plans = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
+    return all(_operators(plan) <= _SCAN_OPERATORS for _, text in plans for plan in json.loads(text))
+
+
+def _operators(plan: dict[str, Any]) -> set[str]:
+    return {plan["name"]}.union(*map(_operators, plan.get("children", [])))
+
+
 def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Have DuckDB cast the columns whose Arrow form would not be exact."""
     expressions = [_expression(name, str(type_)) for name, type_ in zip(relation.columns, relation.types, strict=True)]
@@ -120,6 +150,8 @@ def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
 
 def _expression(name: str, type_: str) -> tuple[bool, str]:
     quoted = '"' + name.replace('"', '""') + '"'
+    if type_.endswith(("]", ")")) and any(inexact in type_ for inexact in _INEXACT_WITHIN):
+        raise ModelError(f"column `{name}` is {type_}, which a snapshot cannot hold exactly: cast it in the SQL")
     wanted = "VARCHAR" if type_ in _AS_TEXT else _CASTS.get(type_)
     return wanted is None, quoted if wanted is None else f"CAST({quoted} AS {wanted}) AS {quoted}"
 
@@ -145,6 +177,11 @@ def _is_storable(type_: pa.DataType) -> bool:
 
 
 def _refuse_infinities(array: pa.Array, *, column: str) -> None:
-    infinities = _INFINITIES if pt.is_timestamp(array.type) else _DATE_INFINITIES if pt.is_date32(array.type) else None
-    if infinities is not None and pc.any(pc.is_in(array.view(infinities.type), infinities.drop_null())).as_py():
+    if not (pt.is_timestamp(array.type) or pt.is_date32(array.type)):
+        return
+    # DuckDB stores infinity as the largest number.
+    stored = array.view(pa.int32() if pt.is_date32(array.type) else pa.int64())
+    infinity = 2 ** (stored.type.bit_width - 1) - 1
+    extremes = pc.min_max(stored)
+    if infinity == extremes["max"].as_py() or -infinity == extremes["min"].as_py():
         raise ModelError(f"column `{column}` holds an infinite date, which has no counterpart: exclude it in the SQL")

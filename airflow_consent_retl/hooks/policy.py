@@ -129,4 +129,6 @@ def _file(path: str) -> bytes:
         content: bytes = ObjectStoragePath(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigurationError(f"policy file `{path}` does not exist") from None
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(f"policy file `{path}` cannot be opened: {error}") from None
     return content

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from airflow_consent_retl.destinations.files import LoadToFilesOperator
-from airflow_consent_retl.destinations.sql_table import LoadToSqlTableOperator
-from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator
-from airflow_consent_retl.operators.consent import ConsentFilterOperator
-from airflow_consent_retl.operators.extract import ExtractModelOperator
-from airflow_consent_retl.operators.load import LoadOperator
-from airflow_consent_retl.operators.permitted import permitted_batches, permitted_dataframes
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.files import LoadToFilesOperator
+    from airflow_consent_retl.destinations.sql_table import LoadToSqlTableOperator
+    from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator
+    from airflow_consent_retl.operators.consent import ConsentFilterOperator
+    from airflow_consent_retl.operators.extract import ExtractModelOperator
+    from airflow_consent_retl.operators.load import LoadOperator
+    from airflow_consent_retl.operators.permitted import permitted_batches, permitted_dataframes
 
 __all__ = [
     "ConsentFilterOperator",
@@ -20,3 +24,21 @@ __all__ = [
     "permitted_batches",
     "permitted_dataframes",
 ]
+
+_MODULES = {
+    "ConsentFilterOperator": "airflow_consent_retl.operators.consent",
+    "ExtractModelOperator": "airflow_consent_retl.operators.extract",
+    "LoadOperator": "airflow_consent_retl.operators.load",
+    "LoadToFilesOperator": "airflow_consent_retl.destinations.files",
+    "LoadToSqlTableOperator": "airflow_consent_retl.destinations.sql_table",
+    "LoadToWebhookOperator": "airflow_consent_retl.destinations.webhook",
+    "permitted_batches": "airflow_consent_retl.operators.permitted",
+    "permitted_dataframes": "airflow_consent_retl.operators.permitted",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Late, since a destination's file holds its operator, and that operator is built on one from here.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

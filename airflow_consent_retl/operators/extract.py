@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
+    from airflow_consent_retl.engine.source import ModelQuery
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import SnapshotManifest
 
@@ -46,10 +48,10 @@ class ExtractModelOperator(ConsentRetlOperator):
         model: the model's name, for people and for later tasks. Templated.
         conn_id: the Airflow connection. Templated.
         sql: the query, or a path of a `.sql` file. Templated. With DuckDB, settings may come before it:
-            `SET memory_limit = '4GB'; SELECT …` for a query that joins or sorts much (otherwise 64 MiB, the rest spills).
+            `SET memory_limit = '4GB'; SELECT …` for a query that joins or sorts (otherwise 1 GiB, then disk).
         primary_key: name of the column that identifies a row. Templated.
         column_types: Arrow type by column, where the source says too little: `{"ads_ok": "bool"}` reads SQLite's 0
-            and 1. Names as Arrow has them (`int64`, `string`, `decimal128(18, 2)`, `timestamp[us, tz=UTC]`), and `json`.
+            and 1. Names are Arrow's (`int64`, `string`, `decimal128(18, 2)`, `timestamp[us, tz=UTC]`), and `json`.
         check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
         batch_rows: rows that are read at once, which bounds the memory.
         part_bytes: size in bytes after which a Parquet part is closed.
@@ -78,7 +80,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         primary_key: str,
         column_types: Mapping[str, str] | None = None,
         check_primary_key: bool = True,
-        batch_rows: int = 65_536,
+        batch_rows: int = 32_768,
         part_bytes: int = 256 << 20,
         workspace: str | None = None,
         **kwargs: Any,
@@ -96,23 +98,9 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
-        from airflow_consent_retl.workspace.location import run_folder
-
-        hook = self._hook()
-        folder = run_folder(self.workspace, context, kind="snapshots")
-        published = False
-        try:
-            reference = self._extract(hook, folder)
-            published = True
-        finally:
-            if not published:
-                folder.remove()
-        return reference
-
-    def _extract(self, hook: DbApiHook, folder: Folder) -> dict[str, object]:
         from airflow_consent_retl.engine.columns import declared_types
-        from airflow_consent_retl.engine.source import ModelQuery, read_model
-        from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+        from airflow_consent_retl.engine.source import ModelQuery, MoreMemoryNeededError
+        from airflow_consent_retl.workspace.location import run_folder
 
         query = ModelQuery(
             conn_id=self.conn_id,
@@ -121,6 +109,26 @@ class ExtractModelOperator(ConsentRetlOperator):
             column_types=declared_types(self.column_types),
             batch_rows=self.batch_rows,
         )
+        hook = self._hook()
+        folder = run_folder(self.workspace, context, kind="snapshots")
+        published = False
+        try:
+            try:
+                reference = self._extract(hook, folder, query)
+            except MoreMemoryNeededError:
+                self.log.info("the rows are too wide for the memory of a plain scan: reading again, with more")
+                folder.remove()
+                reference = self._extract(hook, folder, replace(query, more_memory=True))
+            published = True
+        finally:
+            if not published:
+                folder.remove()
+        return reference
+
+    def _extract(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
+        from airflow_consent_retl.engine.source import read_model
+        from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
         started = time.monotonic()
         read_at = datetime.now(UTC)
         self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)

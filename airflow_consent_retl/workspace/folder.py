@@ -71,7 +71,8 @@ class Folder:
     def local(cls, path: str | Path) -> Self:
         """Return the folder at a local path, which need not exist yet."""
         absolute = Path(path).absolute()
-        return cls(LocalFileSystem(), str(absolute), absolute.as_uri())
+        # Spelled as ObjectStoragePath reads it: without escapes.
+        return cls(LocalFileSystem(), str(absolute), f"file://{absolute}")
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}")
@@ -282,5 +283,7 @@ def repeating_columns(rows: pa.RecordBatch) -> list[str]:
         for field, column in zip(rows.schema, rows.columns, strict=True)
         if not pa.types.is_nested(field.type)
         and not pa.types.is_boolean(field.type)
+        # A column of nothing but NULL: Arrow does not count these.
+        and not pa.types.is_null(field.type)
         and pc.count_distinct(column).as_py() * 4 < rows.num_rows
     ]

@@ -39,7 +39,8 @@ def workspace_root(workspace: str | None) -> str:
     if configured:
         return str(configured).rstrip("/")
     home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    return (home / "consent_retl").absolute().as_uri()
+    # Not `as_uri`: ObjectStoragePath takes the path as it stands, and would keep the escapes.
+    return f"file://{(home / 'consent_retl').absolute()}"
 
 
 def open_folder(uri: str) -> Folder:
@@ -67,7 +68,7 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     """
     ti = context.get("ti")
     names = [kind, "adhoc"] if ti is None else [kind, ti.dag_id, ti.run_id, ti.task_id]
-    if ti is not None and (ti.map_index or -1) >= 0:
+    if ti is not None and ti.map_index is not None and ti.map_index >= 0:
         names.append(f"map-{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
     return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))

@@ -7,10 +7,10 @@ byte. References to manifests are what travels between tasks. Neither holds a va
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime
 from typing import Literal, Self
 
-import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from airflow_consent_retl.errors import RefusedError
@@ -23,7 +23,7 @@ class _Document(BaseModel):
 
     def to_json(self) -> bytes:
         """Encode as the bytes whose SHA-256 a reference carries."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2).encode()
 
     @classmethod
     def from_json(cls, document: bytes | str) -> Self:
@@ -150,7 +150,7 @@ class ManifestRef(_Document):
             raise RefusedError(
                 f"expected the output of an upstream task that returns a {kind} set, got {type(value).__name__}"
             )
-        ref = cls.from_json(orjson.dumps(value))
+        ref = cls.from_json(json.dumps(value))
         if ref.kind != kind:
             raise RefusedError(f"expected a reference to a {kind} manifest, got one to a {ref.kind} manifest")
         return ref

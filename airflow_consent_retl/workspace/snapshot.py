@@ -28,6 +28,7 @@ from airflow_consent_retl.workspace.manifest import (
 
 ROW_GROUP_ROWS = 131_072
 DEFAULT_PART_BYTES = 256 << 20
+_SAMPLE_ROWS = 32_768
 
 
 class SnapshotWriter:
@@ -138,7 +139,9 @@ class SnapshotWriter:
         self._pending, self._pending_rows = [], 0
         if self._part is None:
             if self._dictionary_columns is None:
-                self._dictionary_columns = repeating_columns(rows.combine_chunks().to_batches()[0])
+                sample = max(rows.to_batches(), key=len).slice(0, _SAMPLE_ROWS)
+                typed = [field.name for field in sample.schema if not pa.types.is_null(field.type)]
+                self._dictionary_columns = repeating_columns(sample.select(typed))
             self._part = self._open_part(self._schema)
         self._part.write(rows)
         if self._check_primary_key and self._keys:

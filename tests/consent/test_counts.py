@@ -38,6 +38,7 @@ Histogram = dict[tuple[SubjectStatus, Signature], int]
 
 def test_counts_rows_by_destination_and_reason() -> None:
     histogram: Histogram = {
+        (OK, (2, 1)): 0,
         (OK, (1, 1)): 1000,
         (OK, (1, 2)): 100,
         (OK, (2, 0)): 10,

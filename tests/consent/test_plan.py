@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,6 +157,13 @@ def test_refuses_a_token_for_a_category_without_a_column() -> None:
     plan = planned(PROBLEMS["defaults"] | case)
 
     with pytest.raises(ValueError, match=r"^a category without a column has token 0$"):
+        plan.decide_signature((1, 1), at=AT)
+
+
+def test_a_plan_made_up_with_a_signal_short_decides_nothing() -> None:
+    plan = dataclasses.replace(a_plan(), signals=(BooleanColumn("analytics_ok"),))
+
+    with pytest.raises(ValueError, match="shorter"):
         plan.decide_signature((1, 1), at=AT)
 
 

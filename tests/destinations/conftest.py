@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from databases import database, duck, pg, pg_database, sqlite
 from postgres import postgres
 
-__all__ = ["postgres"]
+__all__ = ["database", "duck", "pg", "pg_database", "postgres", "sqlite"]

@@ -8,6 +8,7 @@ import json
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from loading import deliver, load_of, rejected
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
 from airflow_consent_retl.destinations.files import FilesDestination
 from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.outcomes import Outcomes
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 EXACT = pa.table(
@@ -33,7 +36,9 @@ EXACT = pa.table(
         "hour": pa.array([time(4, 5, 6), None], pa.time64("us")),
         "raw": pa.array([b"\x00\xff", None], pa.binary()),
         "tags": pa.array([["a", None], []], pa.list_(pa.string())),
-        "place": pa.array([{"city": "Köln", "at": 2**63 - 1}, None], pa.struct({"city": pa.string(), "at": pa.int64()})),
+        "place": pa.array(
+            [{"city": "Köln", "at": 2**63 - 1}, None], pa.struct({"city": pa.string(), "at": pa.int64()})
+        ),
         "tier": pa.array(["gold", None]).dictionary_encode(),
         "nothing": pa.nulls(2),
     }
@@ -156,8 +161,11 @@ def test_csv_is_read_back_by_another_reader(tmp_path: Path) -> None:
 
     file = tmp_path / "copy.csv"
     file.write_bytes(content)
-    found = duckdb.sql(
-        f"SELECT * FROM read_csv('{file}', header=true, allow_quoted_nulls=false, columns={{id: 'BIGINT', name: 'VARCHAR', price: 'DECIMAL(38,8)'}})"
+    found = duckdb.read_csv(
+        str(file),
+        header=True,
+        allow_quoted_nulls=False,
+        columns={"id": "BIGINT", "name": "VARCHAR", "price": "DECIMAL(38,8)"},
     ).fetchall()
     assert found == [tuple(row.values()) for row in EXACT.select(["id", "name", "price"]).to_pylist()]
 

@@ -14,22 +14,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.destinations._json_rows import JsonRows, body_of, check_fields, json_rows
+from airflow_consent_retl.destinations._json_rows import Integers, JsonRows, Nulls, RowEncoder, SentObjects
+from airflow_consent_retl.errors import ConfigurationError
 
 BERLIN = dt.timezone(dt.timedelta(hours=1))
 BAD_TEXT = pa.StringArray.from_buffers(3, pa.array([0, 1, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"a\xffb"))
 
 
+def rows_of(batch: pa.RecordBatch, *, nulls: Nulls = "null", integers: Integers = "number") -> JsonRows:
+    return RowEncoder(batch.schema, nulls=nulls, integers=integers, envelope="rows").rows(batch)
+
+
+def read(batch: pa.RecordBatch, *, nulls: Nulls = "null", integers: Integers = "number") -> list[dict[str, object]]:
+    """Return what a reader of the body finds."""
+    encoder = RowEncoder(batch.schema, nulls=nulls, integers=integers, envelope="rows")
+    rows = json.loads(encoder.body(encoder.rows(batch).records))["rows"]
+    assert isinstance(rows, list)
+    return rows
+
+
 def encoded(array: pa.Array) -> list[object]:
-    """Return what a reader of the body finds, value by value."""
-    batch = pa.record_batch({"value": array})
-    check_fields(batch.schema)
-    body = body_of(json_rows(batch, nulls="null", integers="number").records, envelope="rows")
-    return [row["value"] for row in json.loads(body)["rows"]]
-
-
-def rows_of(array: pa.Array) -> JsonRows:
-    return json_rows(pa.record_batch({"value": array}), nulls="null", integers="number")
+    return [row["value"] for row in read(pa.record_batch({"value": array}))]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,8 @@ def rows_of(array: pa.Array) -> JsonRows:
             ["2025-12-31T23:30:00.000001+00:00", None],
         ),
         (pa.array([dt.datetime(2026, 1, 1), None], pa.timestamp("s")), ["2026-01-01T00:00:00", None]),  # noqa: DTZ001
+        (pa.array([-62135596800, 253402300799], pa.timestamp("s")), ["0001-01-01T00:00:00", "9999-12-31T23:59:59"]),
+        (pa.array([dt.date(2026, 1, 1), None], pa.date64()), ["2026-01-01", None]),
         (pa.array([1, None], pa.timestamp("ns", "UTC")), ["1970-01-01T00:00:00.000000001+00:00", None]),
         (pa.array([[1, None], None, []], pa.list_(pa.int64())), [[1, None], None, []]),
         (pa.array([[2**60, 1], None], pa.list_(pa.int64(), 2)), [[2**60, 1], None]),
@@ -109,7 +116,7 @@ def test_json_columns_arrive_as_their_text() -> None:
 def test_rows_that_json_cannot_hold_are_rejected_and_the_others_are_not(
     array: pa.Array, refused: dict[int, str]
 ) -> None:
-    rows = rows_of(array)
+    rows = rows_of(pa.record_batch({"value": array}))
 
     assert rows.refused == refused
     assert list(rows.positions) == [row for row in range(len(array)) if row not in refused]
@@ -119,23 +126,23 @@ def test_rows_that_json_cannot_hold_are_rejected_and_the_others_are_not(
 def test_a_value_under_a_null_list_belongs_to_no_row() -> None:
     hidden = pa.ListArray.from_arrays([0, 1, 2], pa.array([float("nan"), float("nan")]), mask=pa.array([True, False]))
 
-    assert rows_of(hidden).refused == {1: "not_a_number"}
+    assert rows_of(pa.record_batch({"value": hidden})).refused == {1: "not_a_number"}
 
 
 def test_nulls_are_left_out_where_asked_and_only_there() -> None:
     batch = pa.record_batch({"id": [1, 2], "email": ["a", None], "tags": [{"x": None}, None]})
 
-    rows = json_rows(batch, nulls="omit", integers="number")
+    rows = read(batch, nulls="omit")
 
-    assert rows.records == [{"id": 1, "email": "a", "tags": {"x": None}}, {"id": 2}]
+    assert rows == [{"id": 1, "email": "a", "tags": {"x": None}}, {"id": 2}]
 
 
 def test_integers_are_text_where_asked() -> None:
     batch = pa.record_batch({"id": [2**53 + 1, None], "tags": [[1], None], "score": [1.0, 2.0], "ok": [True, None]})
 
-    rows = json_rows(batch, nulls="null", integers="string")
+    rows = read(batch, integers="string")
 
-    assert rows.records == [
+    assert rows == [
         {"id": "9007199254740993", "tags": ["1"], "score": 1.0, "ok": True},
         {"id": None, "tags": None, "score": 2.0, "ok": None},
     ]
@@ -144,7 +151,7 @@ def test_integers_are_text_where_asked() -> None:
 def test_an_empty_batch_has_no_rows() -> None:
     batch = pa.record_batch({"id": pa.array([], pa.int64()), "tags": pa.array([], pa.list_(pa.float64()))})
 
-    assert json_rows(batch, nulls="null", integers="number").records == []
+    assert read(batch) == []
 
 
 @given(
@@ -166,6 +173,25 @@ def test_any_row_arrives_as_itself(records: list[dict[str, object]]) -> None:
     )
     batch = pa.RecordBatch.from_pylist(records, schema=schema)
 
-    body = body_of(json_rows(batch, nulls="null", integers="number").records, envelope="rows")
+    rows = read(batch)
 
-    assert json.loads(body) == {"rows": records}
+    assert rows == records
+
+
+@pytest.mark.parametrize("name", ["e mail", "é", "class", "field_1", "__init__", "a.b", "{}", "%s", ""])
+def test_any_printable_field_name_arrives_as_itself(name: str) -> None:
+    batch = pa.record_batch([[1], ["x"]], names=["field_0", name])
+
+    assert read(batch) == [{"field_0": 1, name: "x"}]
+    assert SentObjects(rows_of(batch).records)[0] == {"field_0": 1, name: "x"}
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "a\x00"])
+def test_refuses_a_field_name_that_would_have_to_be_escaped(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="field names with quotes"):
+        rows_of(pa.record_batch([[1]], names=[name]))
+
+
+def test_refuses_a_load_without_fields() -> None:
+    with pytest.raises(ConfigurationError, match="fields names nothing to send"):
+        RowEncoder(pa.schema([]), nulls="null", integers="number", envelope="rows")

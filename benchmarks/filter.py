@@ -1,0 +1,209 @@
+"""The consent filter against a plain copy of the same Parquet files, and against the pandas way.
+
+    python benchmarks/filter.py [--rows 10000000] [--case booleans ...] [--json figures.json]
+
+The filter is all that `ConsentFilterOperator` does to rows: verify the snapshot's digests, count and decide the
+signatures, write the permitted rows once by recipients, write the decision log. Times are of the work alone, without
+imports; peak memory is of the whole process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+from measure import CACHE, measure, measure_here, parser, show, write_figures
+
+from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, ConsentPlan, Literals, parse_policy
+from airflow_consent_retl.consent import plan_consent
+from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
+from airflow_consent_retl.workspace.decision_log import SubjectKey
+from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.workspace.manifest import SnapshotManifest
+from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
+# Of each category, 85 % granted, 10 % denied, 5 % missing.
+_SHARE = "hash(i * 31 + {k}) % 100"
+_CONSENT = {
+    "boolean": f"CASE WHEN {_SHARE} < 5 THEN NULL ELSE {_SHARE} < 90 END",
+    "text": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 THEN 'yes' ELSE 'no' END",
+}
+_PAYLOAD = """
+    (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
+    'First' || (hash(i + 1) % 5000) AS first_name, 'Last' || (hash(i + 2) % 50000) AS last_name,
+    '+4917' || (hash(i + 3) % 100000000) AS phone, ['DE', 'FR', 'US', 'GB', 'ES'][1 + (hash(i + 4) % 5)::INT] AS country,
+    (hash(i + 6) % 100000)::INT AS orders,
+    TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (hash(i + 7) % 10000000) SECOND AS updated_at"""
+
+# Case: consent format, categories, destinations.
+CASES = {
+    "booleans": ("boolean", 4, 20),
+    "1 destination": ("boolean", 4, 1),
+    "5 destinations": ("boolean", 4, 5),
+    "8 categories": ("boolean", 8, 20),
+    "text values": ("text", 4, 20),
+    "unique JSON objects": ("json", 4, 20),
+}
+
+
+def snapshot_of(consent: str, categories: int, rows: int) -> Path:
+    """Return the folder of a snapshot with 8 columns of payload, and its consent columns; made once."""
+    folder = CACHE / f"snapshot-{consent}-{categories}-{rows}"
+    if (folder / "manifest.json").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    if consent == "json":
+        keys = ", ".join(f"'C{k}', {_SHARE.format(k=k)} < 90" for k in range(categories))
+        columns = f"json_object('id', i, 'categoryPreferences', json_object({keys}))::VARCHAR AS consent"
+    else:
+        columns = ", ".join(f"{_CONSENT[consent].format(k=k)} AS c{k}" for k in range(categories))
+    query = f"SELECT {_PAYLOAD}, {columns} FROM range({rows}) r(i)"
+    with duckdb.connect() as connection:
+        reader = connection.sql(query).to_arrow_reader(65_536)
+        with SnapshotWriter(Folder.local(folder), reader.schema, primary_key="user_id") as writer:
+            for batch in reader:
+                writer.write(batch)
+            writer.publish(model="customers", conn_id="benchmark", sql=query, read_at=datetime.now(UTC))
+    return folder
+
+
+def plan_of(snapshot: SnapshotManifest, consent: str, categories: int, destinations: int) -> ConsentPlan:
+    """Return a plan in which each destination needs another set of categories, as far as there are."""
+    subsets = [subset for size in range(1, categories + 1) for subset in combinations(range(categories), size)]
+    needs = {f"destination-{chr(97 + n) * 4}": subsets[n % len(subsets)] for n in range(destinations)}
+    used = [k for k in range(categories) if any(k in subset for subset in needs.values())]
+    policy = {
+        "categories": [
+            {"id": f"C{k}", "name": f"Category {k}", "destinations": [d for d, s in needs.items() if k in s]}
+            for k in used
+        ]
+    }
+    mapping: ConsentMappingLike
+    if consent == "json":
+        mapping = ConsentObject("consent")
+    elif consent == "text":
+        mapping = {f"C{k}": Literals(f"c{k}", granted=("yes",), denied=("no",)) for k in used}
+    else:
+        mapping = {f"C{k}": f"c{k}" for k in used}
+    kinds = column_kinds(snapshot.columns)
+    return plan_consent(parse_policy(policy), destinations=list(needs), mapping=mapping, columns=kinds)
+
+
+def run_filter(folder: Path, consent: str, categories: int, destinations: int, *, counts_only: bool) -> None:
+    source = Folder.local(folder)
+    snapshot = SnapshotManifest.from_json((folder / "manifest.json").read_bytes())
+    plan = plan_of(snapshot, consent, categories, destinations)
+    with tempfile.TemporaryDirectory(dir=CACHE) as target:
+
+        def work() -> None:
+            if not counts_only:
+                for part in snapshot.parts:
+                    source.verify(part)
+            with SnapshotFilter(source, snapshot, plan, duplicates=None, at=datetime.now(UTC)) as run:
+                decided = run.decide()
+                if not counts_only:
+                    run.write(decided, Folder.local(f"{target}/out"), SubjectKey("benchmark" * 4))
+
+        measure_here(work)
+
+
+def run_copy(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as target:
+
+        def work() -> None:
+            writer = None
+            for path in sorted(folder.glob("part-*.parquet")):
+                with pq.ParquetFile(path, pre_buffer=False) as file:
+                    for rows in file.iter_batches(batch_size=65_536):
+                        writer = writer or pq.ParquetWriter(f"{target}/copy.parquet", rows.schema)
+                        writer.write_batch(rows)
+            if writer is not None:
+                writer.close()
+
+        measure_here(work)
+
+
+def run_pandas(folder: Path, consent: str, categories: int, destinations: int) -> None:
+    import pandas as pd
+
+    snapshot = SnapshotManifest.from_json((folder / "manifest.json").read_bytes())
+    plan = plan_of(snapshot, consent, categories, destinations)
+    with tempfile.TemporaryDirectory(dir=CACHE) as target:
+
+        def work() -> None:
+            frame = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("part-*.parquet"))])
+            for destination in plan.destinations:
+                mask = pd.Series(data=True, index=frame.index)
+                for category in plan.policy.required_for(destination):
+                    mask &= frame[category.lower()] == True  # noqa: E712 - NULL must not count as granted
+                frame[mask].to_parquet(f"{target}/{destination}.parquet")
+
+        measure_here(work)
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=10_000_000)
+    arguments.add_argument("--case", nargs="*", choices=list(CASES), default=list(CASES))
+    arguments.add_argument("--pandas", action="store_true", help="also the pandas way, which takes minutes and 5 GB")
+    arguments.add_argument("--flat", type=int, help="also this many rows, for the memory")
+    arguments.add_argument("--worker", nargs="*", help=argparse_suppress())
+    given = arguments.parse_args()
+    if given.worker:
+        return work_as(given.worker)
+    CACHE.mkdir(exist_ok=True)
+    rows, figures = [], {}
+    for case in given.case:
+        lines = compare(case, given.rows, with_pandas=given.pandas and case == "booleans")
+        figures[case] = lines
+        rows += lines
+    if given.flat:
+        figures["flat"] = compare("booleans", given.flat, with_pandas=False)
+        rows += figures["flat"]
+    show("Filter", ["case", "rows", "way", "seconds", "x copy", "peak MiB"], rows)
+    write_figures(given.json, figures)
+    return None
+
+
+def compare(case: str, row_count: int, *, with_pandas: bool) -> list[list[str]]:
+    consent, categories, destinations = CASES[case]
+    folder = snapshot_of(consent, categories, row_count)
+    copy = measure(__file__, "--worker", "copy", folder)
+    ways = {"plain pyarrow copy": copy}
+    for way in ("filter", "counts"):
+        name = {"filter": "this filter", "counts": "counts and reasons alone"}[way]
+        ways[name] = measure(__file__, "--worker", way, folder, consent, categories, destinations)
+    if with_pandas:
+        ways["pandas, mask and file"] = measure(
+            __file__, "--worker", "pandas", folder, consent, categories, destinations
+        )
+    return [
+        [case, f"{row_count:,}", way, f"{m.wall_s:.1f}", f"{m.wall_s / copy.wall_s:.2f}", str(m.peak_mib)]
+        for way, m in ways.items()
+    ]
+
+
+def work_as(words: list[str]) -> None:
+    way, folder = words[0], Path(words[1])
+    if way == "copy":
+        return run_copy(folder)
+    consent, categories, destinations = words[2], int(words[3]), int(words[4])
+    if way == "pandas":
+        return run_pandas(folder, consent, categories, destinations)
+    return run_filter(folder, consent, categories, destinations, counts_only=way == "counts")
+
+
+def argparse_suppress() -> str:
+    import argparse
+
+    return argparse.SUPPRESS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Snapshots, filter runs and permitted sets for the tests, made by the package itself on real files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_consent_retl.consent import ConsentMappingLike, ConsentPlan, DecisionCounts, parse_policy, plan_consent
+from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
+from airflow_consent_retl.operators.consent import destination_counts
+from airflow_consent_retl.workspace.decision_log import SubjectKey
+from airflow_consent_retl.workspace.folder import Folder, PartWriter
+from airflow_consent_retl.workspace.manifest import (
+    MANIFEST_NAME,
+    Column,
+    ManifestRef,
+    PermittedManifest,
+    SnapshotManifest,
+)
+from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
+AT = datetime(2026, 11, 23, 18, 5, 9, 125_000, tzinfo=UTC)
+KEY = SubjectKey("0123456789abcdef0123456789abcdef")
+
+POLICY: dict[str, Any] = {
+    "categories": [
+        {"id": "C0002", "name": "Analytics", "destinations": ["lake", "webhook"]},
+        {"id": "C0004", "name": "Advertising", "destinations": ["ads", "webhook"]},
+    ]
+}
+CONSENT = {"C0002": "analytics_ok", "C0004": "ads_ok"}
+DESTINATIONS = ["ads", "lake", "webhook"]
+
+
+def customers() -> pa.Table:
+    """Five customers: both consents, ads only, analytics only, none, unknown."""
+    return pa.table(
+        {
+            "id": pa.array([1, 2, 3, 4, 5], pa.int64()),
+            "email": ["a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"],
+            "analytics_ok": [True, False, True, False, None],
+            "ads_ok": [True, True, False, False, None],
+        }
+    )
+
+
+def snapshot_of(
+    folder: Folder, rows: pa.Table, *, primary_key: str = "id", checked: bool = False
+) -> tuple[SnapshotManifest, ManifestRef]:
+    """Publish a snapshot of these rows, as an extraction does."""
+    with SnapshotWriter(folder, rows.schema, primary_key=primary_key, check_primary_key=checked) as writer:
+        for batch in rows.to_batches():
+            writer.write(batch)
+        return writer.publish(model="customers", conn_id="warehouse", sql="SELECT 1", read_at=AT)
+
+
+def snapshot_in_parts(
+    folder: Folder, rows: pa.Table, *, part_rows: int, primary_key: str = "id", checked: bool = False
+) -> SnapshotManifest:
+    """Write a snapshot in parts of so few rows as an extraction would never make."""
+    parts = []
+    for number, start in enumerate(range(0, rows.num_rows, part_rows)):
+        with PartWriter(folder, f"part-{number:05d}.parquet", rows.schema, row_group_rows=part_rows) as writer:
+            writer.write(rows.slice(start, part_rows))
+            parts.append(writer.close())
+    return SnapshotManifest(
+        model="customers",
+        primary_key=primary_key,
+        primary_key_checked=checked,
+        conn_id="warehouse",
+        sql_sha256="0" * 64,
+        read_at=AT,
+        columns=tuple(Column(name=field.name, type=str(field.type)) for field in rows.schema),
+        parts=tuple(parts),
+        rows=rows.num_rows,
+        size_bytes=sum(part.size_bytes for part in parts),
+    )
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """One filter run."""
+
+    folder: Folder
+    manifest: PermittedManifest
+    sha256: str
+    counts: DecisionCounts
+
+    @property
+    def ref(self) -> dict[str, object]:
+        return ManifestRef(
+            kind="permitted",
+            manifest=f"{self.folder.uri}/{MANIFEST_NAME}",
+            sha256=self.sha256,
+            model=self.manifest.model,
+            rows=self.manifest.rows_read - self.manifest.rows_for_nobody,
+            at=self.manifest.decided_at,
+        ).to_xcom()
+
+    def groups(self) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+        """Return every written row by its recipients."""
+        return {
+            group.recipients: [
+                row for rows in self.folder.read_rows(group.parts, batch_rows=10_000) for row in rows.to_pylist()
+            ]
+            for group in self.manifest.groups
+        }
+
+
+def plan_for(
+    snapshot: SnapshotManifest,
+    policy: Mapping[str, Any],
+    *,
+    consent: ConsentMappingLike,
+    destinations: Sequence[str],
+) -> ConsentPlan:
+    """Check a policy against a snapshot."""
+    return plan_consent(
+        parse_policy(policy), destinations=destinations, mapping=consent, columns=column_kinds(snapshot.columns)
+    )
+
+
+def filter_rows(
+    source: Folder,
+    snapshot: SnapshotManifest,
+    plan: ConsentPlan,
+    target: Folder,
+    *,
+    duplicates: pa.Array | None = None,
+    key: SubjectKey = KEY,
+    at: datetime = AT,
+    policy_source: str = "inline",
+) -> Filtered:
+    """Filter a snapshot and publish the permitted set."""
+    with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
+        decided = run.decide()
+        groups, log = run.write(decided, target, key)
+    manifest = PermittedManifest(
+        model=snapshot.model,
+        primary_key=snapshot.primary_key,
+        snapshot_sha256="0" * 64,
+        snapshot_read_at=snapshot.read_at,
+        policy_source=policy_source,
+        policy_digest=plan.policy.digest,
+        decided_at=at,
+        columns=snapshot.columns,
+        destinations=destination_counts(plan, decided.counts),
+        groups=groups,
+        decision_log=log,
+        rows_read=decided.counts.read,
+        rows_for_nobody=decided.counts.for_nobody,
+    )
+    return Filtered(target, manifest, target.publish(manifest.to_json()), decided.counts)
+
+
+def filtered_customers(tmp_path: Path, rows: pa.Table | None = None, *, at: datetime = AT) -> Filtered:
+    """Filter the five customers, or others with the same consent columns, for three destinations."""
+    source = Folder.local(tmp_path / "snapshot")
+    snapshot, _ = snapshot_of(source, customers() if rows is None else rows)
+    plan = plan_for(snapshot, POLICY, consent=CONSENT, destinations=DESTINATIONS)
+    return filter_rows(source, snapshot, plan, Folder.local(tmp_path / "permitted"), at=at)
