@@ -21,7 +21,7 @@ lint: $(VENV)/.all
 	$(BIN)/mypy
 
 bench: $(VENV)/.all
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/all.py
 
 mutants: $(VENV)/.all
 	$(BIN)/mutmut run

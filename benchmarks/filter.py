@@ -20,8 +20,14 @@ import duckdb
 import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
-from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, ConsentPlan, Literals, parse_policy
-from airflow_consent_retl.consent import plan_consent
+from airflow_consent_retl.consent import (
+    ConsentMappingLike,
+    ConsentObject,
+    ConsentPlan,
+    Literals,
+    parse_policy,
+    plan_consent,
+)
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
 from airflow_consent_retl.workspace.decision_log import SubjectKey
 from airflow_consent_retl.workspace.folder import Folder
@@ -37,7 +43,8 @@ _CONSENT = {
 _PAYLOAD = """
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
     'First' || (hash(i + 1) % 5000) AS first_name, 'Last' || (hash(i + 2) % 50000) AS last_name,
-    '+4917' || (hash(i + 3) % 100000000) AS phone, ['DE', 'FR', 'US', 'GB', 'ES'][1 + (hash(i + 4) % 5)::INT] AS country,
+    '+4917' || (hash(i + 3) % 100000000) AS phone,
+    ['DE', 'FR', 'US', 'GB', 'ES'][1 + (hash(i + 4) % 5)::INT] AS country,
     (hash(i + 6) % 100000)::INT AS orders,
     TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (hash(i + 7) % 10000000) SECOND AS updated_at"""
 
@@ -153,10 +160,7 @@ def main() -> None:
     arguments.add_argument("--case", nargs="*", choices=list(CASES), default=list(CASES))
     arguments.add_argument("--pandas", action="store_true", help="also the pandas way, which takes minutes and 5 GB")
     arguments.add_argument("--flat", type=int, help="also this many rows, for the memory")
-    arguments.add_argument("--worker", nargs="*", help=argparse_suppress())
     given = arguments.parse_args()
-    if given.worker:
-        return work_as(given.worker)
     CACHE.mkdir(exist_ok=True)
     rows, figures = [], {}
     for case in given.case:
@@ -168,7 +172,6 @@ def main() -> None:
         rows += figures["flat"]
     show("Filter", ["case", "rows", "way", "seconds", "x copy", "peak MiB"], rows)
     write_figures(given.json, figures)
-    return None
 
 
 def compare(case: str, row_count: int, *, with_pandas: bool) -> list[list[str]]:
@@ -190,20 +193,20 @@ def compare(case: str, row_count: int, *, with_pandas: bool) -> list[list[str]]:
 
 
 def work_as(words: list[str]) -> None:
+    """Do one measured piece of work, in a process that `measure` started."""
     way, folder = words[0], Path(words[1])
     if way == "copy":
-        return run_copy(folder)
+        run_copy(folder)
+        return
     consent, categories, destinations = words[2], int(words[3]), int(words[4])
     if way == "pandas":
-        return run_pandas(folder, consent, categories, destinations)
-    return run_filter(folder, consent, categories, destinations, counts_only=way == "counts")
-
-
-def argparse_suppress() -> str:
-    import argparse
-
-    return argparse.SUPPRESS
+        run_pandas(folder, consent, categories, destinations)
+    else:
+        run_filter(folder, consent, categories, destinations, counts_only=way == "counts")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--worker"]:
+        work_as(sys.argv[2:])
+    else:
+        main()

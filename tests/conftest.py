@@ -18,7 +18,7 @@ _REPO = Path(__file__).resolve().parent.parent
 os.environ.update(
     {
         "AIRFLOW_HOME": str(_HOME),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(_REPO),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_REPO / "tests" / "e2e" / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",

@@ -10,6 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentPlan, DecisionCounts, parse_policy, plan_consent
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
 from airflow_consent_retl.operators.consent import destination_counts
@@ -23,6 +28,22 @@ from airflow_consent_retl.workspace.manifest import (
     SnapshotManifest,
 )
 from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
+__all__ = [
+    "AT",
+    "CONSENT",
+    "DESTINATIONS",
+    "KEY",
+    "POLICY",
+    "AirflowFailException",
+    "Filtered",
+    "customers",
+    "filter_rows",
+    "filtered_customers",
+    "plan_for",
+    "snapshot_in_parts",
+    "snapshot_of",
+]
 
 AT = datetime(2026, 11, 23, 18, 5, 9, 125_000, tzinfo=UTC)
 KEY = SubjectKey("0123456789abcdef0123456789abcdef")

@@ -70,7 +70,7 @@ def parse_destination(destination: object) -> DestinationName:
 def _loaded(document: object) -> Mapping[str, object]:
     if isinstance(document, bytes):
         try:
-            document = document.decode("utf-8")
+            document = document.decode()
         except UnicodeDecodeError:
             raise PolicyError([Problem("$", "the document is not UTF-8")]) from None
     if isinstance(document, str):
@@ -112,7 +112,7 @@ class _Reader:
         self.check_near_matches(rules)
         return ConsentPolicy(
             categories=tuple(sorted(categories, key=lambda category: category.id)),
-            destination_rules=tuple(sorted(rules.items(), key=lambda item: item[0])),
+            destination_rules=tuple((name, rules[name]) for name in sorted(rules)),
             unmapped_destinations=unmapped,
             missing_consent_column=missing,
         )

@@ -36,6 +36,11 @@ def resembles(name: str, other: str) -> bool:
     return edits < shorter and edits <= (1 if longer <= _SHORT_NAME_CHARACTERS else 2)
 
 
+def differs_in_form_only(name: str, other: str) -> bool:
+    """Tell whether two different names are the same but for case and separators."""
+    return name != other and _folded(name) == _folded(other)
+
+
 def nearest(name: str, candidates: Iterable[Name]) -> Name | None:
     """Return the candidate that `name` most resembles, or None; the first by alphabet where several are as near."""
     near = [candidate for candidate in candidates if resembles(name, candidate)]

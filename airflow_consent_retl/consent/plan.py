@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.consent.decision import Decision, Permitted, SubjectStatus, decide
 from airflow_consent_retl.consent.document import parse_destination
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
-from airflow_consent_retl.consent.near import nearest
+from airflow_consent_retl.consent.near import differs_in_form_only, nearest
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
     BooleanColumn,
@@ -173,7 +173,10 @@ class _Planner:
             if category_id in known:
                 self.check_spelling(signal.column, path)
                 continue
-            near = nearest(category_id, known)
+            # Ids of one platform are often an edit apart (`C0003`, `C0004`): one is a slip for another only where that
+            # other one is left out of the mapping.
+            suspects = [k for k in known if k not in consent.category_ids or differs_in_form_only(category_id, k)]
+            near = nearest(category_id, suspects)
             if near is not None:
                 self.note(path, f"category `{category_id}` is not in the policy, did you mean `{near}`?")
             else:

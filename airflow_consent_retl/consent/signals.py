@@ -16,7 +16,7 @@ from airflow_consent_retl.errors import PolicyError, Problem
 Literals64 = tuple[str, ...] | tuple[int, ...]
 
 NULL_TOKEN = 0
-_INT64 = range(-(2**63), 2**63)
+_INT64_END = 2**63
 
 
 class ConsentStatus(StrEnum):
@@ -223,4 +223,4 @@ def _is_literal(literal: object) -> bool:
     if type(literal) is str:
         # A lone surrogate is no text that any engine could hold.
         return not any("\ud800" <= character <= "\udfff" for character in literal)
-    return type(literal) is int and literal in _INT64
+    return type(literal) is int and -_INT64_END <= literal < _INT64_END

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -65,7 +65,7 @@ class Outcomes:
     @classmethod
     def concatenated(cls, pieces: Iterable[Outcomes]) -> Outcomes:
         """Return the outcomes of a batch that was sent in pieces, in order."""
-        outcomes = [piece[row] for piece in pieces for row in range(piece.rows)]
+        outcomes = [outcome for piece in pieces for outcome in piece]
         if not outcomes:
             return cls(0)
         common = Counter(outcomes).most_common(1)[0][0]
@@ -73,6 +73,9 @@ class Outcomes:
 
     def __len__(self) -> int:
         return self.rows
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return (self[row] for row in range(self.rows))
 
     def __getitem__(self, row: int) -> Outcome:
         if not 0 <= row < self.rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
@@ -39,9 +40,11 @@ class ConsentPolicyHook(BaseHook):
         """Return the form's fields, for an Airflow that builds its forms with Flask."""
         from flask_appbuilder.fieldwidgets import BS3TextAreaFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import TextAreaField
 
-        return {"policy": TextAreaField(lazy_gettext("Policy document"), widget=BS3TextAreaFieldWidget())}
+        # Airflow drops the connection type where a field's class is none of the four that it knows.
+        from wtforms import StringField
+
+        return {"policy": StringField(lazy_gettext("Policy document"), widget=BS3TextAreaFieldWidget())}
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def _variable(key: str) -> str:
 
 def _file(path: str) -> bytes:
     try:
-        content: bytes = ObjectStoragePath(path).read_bytes()
+        content: bytes = ObjectStoragePath(path if "://" in path else str(Path(path).absolute())).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigurationError(f"policy file `{path}` does not exist") from None
     except (ValueError, ImportError) as error:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _CHUNK_BYTES = 1 << 20
+_BUFFER_BYTES = 256 << 10
 
 
 class _DigestingSink(io.RawIOBase):
@@ -181,7 +182,12 @@ class Folder:
         """Yield the rows of some parts in order, only the named columns, at most `batch_rows` at a time."""
         for part in parts:
             with self.open_parquet(part) as file:
-                yield from file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns))
+                yield from file.iter_batches(
+                    batch_size=batch_rows,
+                    columns=None if columns is None else list(columns),
+                    # Whoever is in a hurry reads ahead in a thread; several for one batch only hold more memory.
+                    use_threads=False,
+                )
 
     def schema(self, parts: Sequence[Part]) -> pa.Schema:
         """Return the Arrow schema of the parts, which is one."""
@@ -225,7 +231,7 @@ class PartWriter:
         self._files = ExitStack()
         self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
         # Every call into Python waits for its lock: a few large ones instead of one for each page.
-        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _CHUNK_BYTES)
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _BUFFER_BYTES)
         self._writer = pq.ParquetWriter(
             self._stream,
             schema,
@@ -282,6 +288,7 @@ def repeating_columns(rows: pa.RecordBatch) -> list[str]:
         field.name
         for field, column in zip(rows.schema, rows.columns, strict=True)
         if not pa.types.is_nested(field.type)
+        and not pa.types.is_null(field.type)
         and not pa.types.is_boolean(field.type)
         # A column of nothing but NULL: Arrow does not count these.
         and not pa.types.is_null(field.type)

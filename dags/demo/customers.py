@@ -21,7 +21,26 @@ _PREFERENCES = {
     '{"categoryPreferences": {"C0007": "true"}}': 0.02,
     '{"categoryPreferences": {"C0007": tr': 0.01,
 }
-_SYLLABLES = ("an", "be", "ca", "do", "el", "fi", "go", "ha", "is", "jo", "ka", "lu", "mo", "no", "ri", "sa", "te", "vi")
+_SYLLABLES = [
+    "an",
+    "be",
+    "ca",
+    "do",
+    "el",
+    "fi",
+    "go",
+    "ha",
+    "is",
+    "jo",
+    "ka",
+    "lu",
+    "mo",
+    "no",
+    "ri",
+    "sa",
+    "te",
+    "vi",
+]
 
 
 def make_customers(rows: int, *, seed: int = 20_261_123) -> pa.Table:

@@ -1,6 +1,6 @@
 """Runs `dags/quickstart.py` through Airflow, on invented customers, and shows who got what and why the rest did not.
 
-    python dags/demo/run.py [--rows 100000] [--home .demo]
+python dags/demo/run.py [--rows 100000] [--home .demo]
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def airflow(arguments: list[str], environment: dict[str, str], *, log: Path, ech
     """Run Airflow's command line, keep all that it prints in a file, and show what this package's tasks log."""
     command = [str(Path(sys.executable).with_name("airflow")), *arguments]
     with log.open("w") as file:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         entry: list[str] = []
         for line in process.stdout or ():
             file.write(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_consent_retl.consent import ConsentPolicy, DestinationRule, parse_policy
+from airflow_consent_retl.consent import ConsentPolicy, DestinationRule, base_of, parse_policy
 from airflow_consent_retl.errors import PolicyError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -215,6 +215,11 @@ def test_knows_a_destination_that_may_be_a_slip(destination: str, meant: str | N
     policy = parse_policy(BASE)
 
     assert policy.misspelt(destination) == meant
+
+
+def test_the_base_of_an_instance_is_its_destination_and_that_of_a_destination_is_itself() -> None:
+    assert base_of("google_ads:emea") == "google_ads"
+    assert base_of("google_ads") == "google_ads"
 
 
 def test_a_destination_without_its_instance_is_a_slip_where_only_instances_are_named() -> None:

@@ -63,7 +63,7 @@ def test_each_row_is_written_once_in_order_into_its_own_group(
 
 def wide_batches(*, groups: int, batches: int, rows: int) -> list[Batch]:
     """Return rows of 30 KB each, dealt out to the groups in turn."""
-    made = []
+    made: list[Batch] = []
     for number in range(batches):
         order = range(number * rows, (number + 1) * rows)
         batch = pa.record_batch({"row": list(order), "text": [f"{row:08d}" * 3_750 for row in order]})

@@ -125,4 +125,4 @@ def test_the_models_reject_changes_after_they_are_made(tmp_path: Path) -> None:
     manifest = filtered_customers(tmp_path).manifest
 
     with pytest.raises(ValueError, match="Instance is frozen"):
-        manifest.rows_read = 7  # type: ignore[misc]
+        manifest.rows_read = 7

@@ -1,0 +1,133 @@
+"""No personal value is found in anything that Airflow keeps or prints, after success and after failure."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from airflow_run import Airflow, DagRunResult
+from people import CANARY, people
+from servers import Answer, Receiver, apply_and, reset, says, status
+
+pytestmark = pytest.mark.usefixtures("warehouse", "policy")
+
+FIRST = people()[0]
+
+
+def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
+    """Return where a canary is found: anywhere but the warehouse, the destinations and the workspace's own rows."""
+    places: list[tuple[str, bytes]] = [("output", run.output.encode()), *airflow.everything_kept()]
+    places += [(str(path), path.read_bytes()) for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    places += list(pseudonymous(tmp_path / "workspace"))
+    return [place for place, content in places if CANARY.encode() in content]
+
+
+def pseudonymous(workspace: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what outlives the rows in the workspace: manifests, decision logs and tables of signatures."""
+    kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key)")
+    for path in workspace.rglob("*"):
+        if path.is_file() and kept.fullmatch(path.name):
+            yield str(path), path.read_bytes()
+
+
+def test_the_sweep_finds_a_value_that_is_there(airflow: Airflow, vendor: Receiver, tmp_path: Path) -> None:
+    run = airflow.run("webhook")
+    (tmp_path / "tmp" / "left-over").write_text(f"… {FIRST.user_id} …")
+
+    found = leaks(airflow, run, tmp_path)
+
+    assert found == [str(tmp_path / "tmp" / "left-over")]
+
+
+@pytest.mark.parametrize("dag_id", ["webhook", "table", "files", "own_tasks", "sync_variable"])
+def test_nothing_personal_is_kept_after_success(
+    airflow: Airflow, vendor: Receiver, crm: Path, tmp_path: Path, dag_id: str
+) -> None:
+    run = airflow.run(dag_id)
+
+    assert run.state == "success", run.output
+    assert leaks(airflow, run, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "dag_id", ["broken_query", "duplicate_ids", "column_twice", "guarded", "wrong_destination", "too_old"]
+)
+def test_nothing_personal_is_kept_after_a_refusal(
+    airflow: Airflow, vendor: Receiver, tmp_path: Path, dag_id: str
+) -> None:
+    run = airflow.run(dag_id)
+
+    assert run.state == "failed"
+    assert leaks(airflow, run, tmp_path) == []
+
+
+def quoting(code: int) -> Answer:
+    """Answer as vendors do: quoting what they did not like, in every place there is."""
+    errors = [{"index": 0, "code": FIRST.user_id, "message": f"{CANARY}-0@example.com is no address"}]
+    return says({"errors": errors, "message": f"bad row {FIRST.user_id}"}, code)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        quoting(200),
+        quoting(400),
+        quoting(422),
+        status(500, f"could not store {CANARY}".encode()),
+        status(401, f"who is {CANARY}".encode()),
+        status(302, Location=f"https://example.com/{CANARY}"),
+        status(200, f"<html>{CANARY}</html>".encode()),
+        apply_and(reset),
+    ],
+    ids=["200", "400", "422", "500", "401", "302", "html", "reset"],
+)
+def test_nothing_personal_is_kept_when_the_vendor_quotes_it_back(
+    airflow: Airflow, vendor: Receiver, tmp_path: Path, answer: Answer
+) -> None:
+    vendor.answers.append(answer)
+
+    run = airflow.run("webhook")
+
+    assert run.tasks["load"] == "failed"
+    assert leaks(airflow, run, tmp_path) == []
+
+
+def test_nothing_personal_is_kept_when_the_database_quotes_it_back(airflow: Airflow, crm: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(crm)) as connection:
+        connection.execute(
+            "CREATE TABLE people (id TEXT PRIMARY KEY, email TEXT CHECK (length(email) < 3), full_name TEXT)"
+        )
+
+    run = airflow.run("table")
+
+    assert run.tasks["load"] == "failed"
+    assert "check" in run.output
+    assert leaks(airflow, run, tmp_path) == []
+
+
+def test_nothing_personal_is_kept_when_the_vendor_is_gone(
+    airflow: Airflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "http", "host": "127.0.0.1", "port": 9, "extra": {"allow_private": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_HTTP", json.dumps(connection))
+
+    run = airflow.run("webhook")
+
+    assert run.tasks["load"] == "failed"
+    assert leaks(airflow, run, tmp_path) == []
+
+
+def test_template_fields_show_ids_references_and_counts_only(airflow: Airflow, vendor: Receiver) -> None:
+    run = airflow.run("webhook")
+
+    rendered = dict(
+        airflow.query("SELECT task_id, rendered_fields FROM rendered_task_instance_fields WHERE run_id = ?", run.run_id)
+    )
+    assert set(rendered) == {"extract", "consent", "load"}
+    assert '"kind": "permitted"' in rendered["load"] or "'kind': 'permitted'" in rendered["load"]
+    assert CANARY not in "".join(rendered.values())

@@ -1,0 +1,295 @@
+"""A load sends what a filter permitted under the policy as it is now, and fails in a way that tells no secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import DAG, Asset
+from airflow.sdk.execution_time.context import OutletEventAccessors
+from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
+
+from airflow_consent_retl.delivery.outcomes import Outcomes
+from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError
+from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator
+from airflow_consent_retl.workspace.folder import Folder
+
+FIELDS = {"id": "id", "mail": "email"}
+Answer = Callable[[Batch], Outcomes]
+
+
+def accept(batch: Batch) -> Outcomes:
+    return Outcomes.accepted(batch.rows.num_rows)
+
+
+class MemoryDestination(Destination):
+    """Keeps what it is sent."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.sent: list[dict[str, Any]] = []
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(batch_rows=10)
+
+    def open(self, load: Load) -> None:
+        self.opened = load
+
+    def send(self, batch: Batch) -> Outcomes:
+        self.sent.extend(batch.rows.to_pylist())
+        return self.answer(batch)
+
+
+class LoadToMemory(LoadOperator):
+    """Loads into memory."""
+
+    def __init__(self, *, answer: Answer = accept, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kept = MemoryDestination(answer)
+
+    def build_destination(self) -> Destination:
+        return self.kept
+
+
+def permitted(tmp_path: Path, *, policy: Any = POLICY) -> dict[str, Any]:
+    _, ref = snapshot_of(Folder.local(tmp_path / "snapshot"), customers())
+    output: dict[str, Any] = ConsentFilterOperator(
+        task_id="consent",
+        snapshot=ref.to_xcom(),
+        policy=policy,
+        consent=CONSENT,
+        destinations=[*DESTINATIONS, "printer"],
+        workspace=f"file://{tmp_path}/workspace",
+    ).execute({})
+    return output
+
+
+def loading(output: Any, *, destination: str = "lake", policy: Any = POLICY, **parameters: Any) -> LoadToMemory:
+    return LoadToMemory(
+        **{
+            "task_id": "load",
+            "permitted": output,
+            "destination": destination,
+            "fields": FIELDS,
+            "policy": policy,
+            **parameters,
+        }
+    )
+
+
+def failure(operator: LoadOperator) -> str:
+    with pytest.raises(AirflowFailException) as failed:
+        operator.execute({})
+    return str(failed.value)
+
+
+def test_exactly_the_permitted_rows_are_sent_with_the_destinations_field_names(tmp_path: Path) -> None:
+    load = loading(permitted(tmp_path))
+
+    counts = load.execute({})
+
+    assert load.kept.sent == [{"id": 1, "mail": "a@example.com"}, {"id": 3, "mail": "c@example.com"}]
+    numbers = {
+        name: counts[name] for name in ("read", "permitted", "denied", "accepted", "rejected", "uncertain", "unsent")
+    }
+    assert numbers == {
+        "read": 5,
+        "permitted": 2,
+        "denied": 3,
+        "accepted": 2,
+        "rejected": 0,
+        "uncertain": 0,
+        "unsent": 0,
+    }
+    assert counts["denied_by_reason"] == {"C0002:denied": 2, "C0002:unknown": 1}
+    assert "example.com" not in json.dumps(counts)
+
+
+def test_the_event_of_the_destinations_asset_carries_the_counts(tmp_path: Path) -> None:
+    load = loading(permitted(tmp_path))
+    events = OutletEventAccessors()
+
+    counts = load.execute(cast("Any", {"outlet_events": events}))
+
+    (asset,) = cast("list[Asset]", load.outlets)
+    assert (asset.name, asset.uri) == ("consent_retl/lake", "consent-retl://lake/")
+    assert events[asset].extra == counts
+
+
+@pytest.mark.parametrize(
+    ("destination", "uri"),
+    [("google_ads", "consent-retl://google_ads/"), ("google_ads:emea", "consent-retl://google_ads/emea")],
+)
+def test_each_instance_of_a_destination_is_an_asset_of_its_own(destination: str, uri: str) -> None:
+    (asset,) = cast("list[Asset]", loading({}, destination=destination).outlets)
+
+    assert (asset.name, asset.uri) == (f"consent_retl/{destination}", uri)
+
+
+# The policy
+
+
+def test_a_policy_written_in_the_dag_is_taken_over_from_the_filter() -> None:
+    with DAG("d"):
+        upstream = ConsentFilterOperator(
+            task_id="consent", snapshot={}, policy=POLICY, consent=CONSENT, destinations=["lake"]
+        )
+        load = LoadToMemory(task_id="load", permitted=upstream.output, destination="lake", fields=FIELDS)
+
+    assert load.policy == POLICY
+    assert load.upstream_task_ids == {"consent"}
+
+
+def test_a_policy_that_is_read_from_elsewhere_is_left_to_the_filters_own_word() -> None:
+    with DAG("d"):
+        upstream = ConsentFilterOperator(
+            task_id="consent", snapshot={}, policy="variable:x", consent=CONSENT, destinations=["lake"]
+        )
+        load = LoadToMemory(task_id="load", permitted=upstream.output, destination="lake", fields=FIELDS)
+
+    assert load.policy is None
+
+
+def test_a_policy_written_in_a_dag_that_the_load_does_not_know_is_asked_for(tmp_path: Path) -> None:
+    message = failure(loading(permitted(tmp_path), policy=None))
+
+    assert message == "the filter's policy is written in its DAG: pass the same document as policy=…"
+
+
+def test_a_policy_is_read_again_from_where_the_filter_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps(POLICY))
+    output = permitted(tmp_path, policy="variable:consent")
+
+    assert loading(output, policy=None).execute({})["accepted"] == 2
+
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps({**POLICY, "unmapped_destinations": "deny"}))
+    assert "the policy changed since consent was decided for `lake`" in failure(loading(output, policy=None))
+
+
+def test_a_policy_that_is_broken_by_now_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps(POLICY))
+    output = permitted(tmp_path, policy="variable:consent")
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", "{}")
+
+    load = loading(output, policy=None)
+
+    assert "the consent policy cannot be applied" in failure(load)
+    assert load.kept.sent == []
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"destination": "Lake"}, "was not made for destination `Lake`, did you mean `lake`?"),
+        ({"max_age_s": -1}, "max_age_s is -1: run the filter again"),
+        ({"fields": {"id": "ID"}}, "column `ID` is not in the model, did you mean `id`?"),
+        ({"fields": {}}, "at least one field has to be mapped"),
+        ({"policy": "variable:"}, "policy: expected `variable:<key>`"),
+    ],
+)
+def test_what_is_not_permitted_is_refused_before_anything_is_sent(
+    tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    load = loading(permitted(tmp_path), **parameters)
+
+    assert message in failure(load)
+    assert load.kept.sent == []
+
+
+def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+    for path in (tmp_path / "workspace" / "permitted").rglob("group-*.parquet"):
+        path.write_bytes(path.read_bytes() + b"\0")
+
+    assert "its manifest says" in failure(loading(output))
+
+
+def test_the_output_of_an_extraction_is_refused(tmp_path: Path) -> None:
+    _, ref = snapshot_of(Folder.local(tmp_path), customers())
+
+    message = failure(loading(ref.to_xcom()))
+
+    assert message == "expected a reference to a permitted manifest, got one to a snapshot manifest"
+
+
+# Failures
+
+
+class DriverError(Exception):
+    """What a driver raises, with the row in its message."""
+
+
+def raising(error: PermanentError | DestinationUnavailableError) -> Answer:
+    def answer(batch: Batch) -> Outcomes:
+        try:
+            raise DriverError(f"duplicate key: {batch.rows.to_pylist()}")
+        except DriverError:
+            raise error from None
+
+    return answer
+
+
+def chained(error: BaseException | None) -> list[BaseException]:
+    return [] if error is None else [error, *chained(error.__cause__), *chained(error.__context__)]
+
+
+def test_a_permanent_error_is_not_retried_and_brings_no_drivers_message(tmp_path: Path) -> None:
+    load = loading(permitted(tmp_path), answer=raising(DestinationError("the table refuses the rows")))
+
+    with pytest.raises(AirflowFailException) as failed:
+        load.execute({})
+
+    assert str(failed.value) == "the table refuses the rows"
+    assert chained(failed.value) == [failed.value]
+
+
+def test_a_transient_error_is_left_to_airflow_to_retry(tmp_path: Path) -> None:
+    error = DestinationUnavailableError("503", retry_after_s=30)
+    load = loading(permitted(tmp_path), answer=raising(error))
+
+    with pytest.raises(DestinationUnavailableError) as failed:
+        load.execute({})
+
+    assert failed.value is error
+    assert failed.value.__suppress_context__
+
+
+def test_rejected_rows_beyond_the_ratio_fail_the_task_and_up_to_it_are_counted(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+
+    def reject(batch: Batch) -> Outcomes:
+        return Outcomes.rejected(batch.rows.num_rows, "invalid_email")
+
+    assert "`lake` rejected 2 of 2 rows so far" in failure(loading(output, answer=reject))
+    counts = loading(output, answer=reject, max_rejected_ratio=1.0).execute({})
+    assert (counts["rejected"], counts["not_accepted_by_code"]) == (2, {"rejected:invalid_email": 2})
+
+
+def test_the_log_tells_the_counts_also_of_a_load_that_failed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = permitted(tmp_path)
+
+    failure(loading(output, answer=lambda batch: Outcomes.rejected(2, "invalid_email")))
+
+    log = capfd.readouterr().out
+
+    assert "load of model `customers`" in log
+    assert "rejected:invalid_email 2" in log
+    assert "example.com" not in log
+
+
+def test_a_destination_that_is_mapped_to_nothing_is_loaded_with_a_warning(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counts = loading(permitted(tmp_path), destination="printer").execute({})
+
+    warnings = "\n".join(line for line in capfd.readouterr().out.splitlines() if "warning" in line.lower())
+    assert "`printer` is mapped to no consent category and receives every row" in warnings
+    assert counts["accepted"] == 5

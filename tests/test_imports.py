@@ -1,0 +1,104 @@
+"""Parsing a DAG file stays cheap: importing the operators loads no engine and asks no backend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = (
+    "cryptography",
+    "duckdb",
+    "duckdb_provider",
+    "fsspec",
+    "google",
+    "httpcore",
+    "ibis",
+    "numpy",
+    "pandas",
+    "psycopg2",
+    "pyarrow",
+    "snowflake",
+    "sqlalchemy",
+    "sqlglot",
+    "tabulate",
+)
+FOR_AUTHORS = """
+from airflow.sdk import DAG, task
+from airflow_consent_retl.consent import ConsentObject, Literals
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator, ExtractModelOperator, LoadToFilesOperator, LoadToSqlTableOperator, LoadToWebhookOperator,
+    permitted_batches, permitted_dataframes,
+)
+from airflow_consent_retl.sync import consent_sync
+"""
+# What every DAG file loads: the names of `airflow.sdk` are loaded as they are asked for.
+PLAIN = """
+from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, TaskGroup, Variable, XComArg, task
+"""
+
+
+def loaded_by(script: str) -> set[str]:
+    tell = "\nimport sys\nprint(*sys.modules, sep='\\n', file=open(sys.argv[1], 'w'))"
+    out = Path(os.environ["AIRFLOW_HOME"]) / "modules.txt"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script + tell, str(out)], check=True, capture_output=True)
+    return set(out.read_text().split("\n"))
+
+
+def test_importing_the_operators_loads_no_engine_that_airflow_does_not_load() -> None:
+    added = loaded_by(FOR_AUTHORS) - loaded_by(PLAIN)
+
+    assert "airflow_consent_retl.operators.consent" in added
+    assert {module for module in added if module.partition(".")[0] in HEAVY} == set()
+
+
+def test_importing_the_package_loads_nothing_at_all() -> None:
+    added = loaded_by("import airflow_consent_retl") - loaded_by("")
+
+    # The package's own entry, and what an editable installation brings.
+    assert {name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}} == set()
+
+
+BACKEND = """
+from airflow.secrets import BaseSecretsBackend
+
+class Recording(BaseSecretsBackend):
+    def get_variable(self, key, team_name=None):
+        open({path!r}, "a").write(f"variable {{key}}\\n")
+        return None
+
+    def get_conn_value(self, conn_id, team_name=None):
+        open({path!r}, "a").write(f"connection {{conn_id}}\\n")
+        return None
+"""
+EVERY_MODULE = """
+import importlib, pkgutil, airflow_consent_retl
+for module in pkgutil.walk_packages(airflow_consent_retl.__path__, "airflow_consent_retl."):
+    importlib.import_module(module.name)
+"""
+ASK = """
+from airflow.sdk import Variable
+try:
+    Variable.get("asked_at_last")
+except Exception:
+    pass
+"""
+
+
+def test_importing_every_module_asks_no_backend_for_a_variable_or_a_connection(tmp_path: Path) -> None:
+    asked = tmp_path / "asked.txt"
+    asked.touch()
+    (tmp_path / "recording_backend.py").write_text(BACKEND.format(path=str(asked)))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+        "AIRFLOW__SECRETS__BACKEND": "recording_backend.Recording",
+        "AIRFLOW__WORKERS__SECRETS_BACKEND": "recording_backend.Recording",
+    }
+
+    for script in (EVERY_MODULE + FOR_AUTHORS, ASK):
+        command = [sys.executable, "-W", "ignore", "-c", script]
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    assert set(asked.read_text().split("\n")) == {"variable asked_at_last", ""}

@@ -1,0 +1,111 @@
+"""What Airflow reads of this package is what Airflow accepts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from airflow_consent_retl import __version__
+from airflow_consent_retl.get_provider_info import get_provider_info
+
+SCHEMAS = Path(airflow.__file__).parent
+
+
+def schema(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((SCHEMAS / name).read_text())
+    return document
+
+
+def test_the_provider_info_follows_airflows_schema() -> None:
+    jsonschema.validate(get_provider_info(), schema("provider_info.schema.json"))
+
+
+def test_the_connection_form_follows_airflows_schema_of_forms() -> None:
+    whole = schema("provider.yaml.schema.json")
+    forms = {"definitions": whole.get("definitions", {}), **whole["properties"]["connection-types"]}
+
+    jsonschema.validate(get_provider_info()["connection-types"], forms)
+
+
+def test_the_schema_of_forms_refuses_a_form_that_is_wrong() -> None:
+    whole = schema("provider.yaml.schema.json")
+    forms = {"definitions": whole.get("definitions", {}), **whole["properties"]["connection-types"]}
+    (form,) = get_provider_info()["connection-types"]
+
+    slips: list[dict[str, Any]] = [
+        {"conn-fields": {"policy": {"schema": {}}}},
+        {"ui-field-behaviour": {"hidden-fields": ["nonsense"]}},
+    ]
+    # Airflow 3.1 has no word on the fields of a form.
+    known = forms["items"]["properties"]
+    for broken in [slip for slip in slips if known.keys() >= slip.keys()]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate([{**form, **broken}], forms)
+
+
+def test_the_entry_point_leads_to_the_provider_info() -> None:
+    (entry,) = [point for point in entry_points(group="apache_airflow_provider") if "consent" in point.value]
+
+    assert entry.load() is get_provider_info
+    assert get_provider_info()["versions"] == [__version__]
+
+
+def modules() -> list[str]:
+    info = get_provider_info()
+    return [name for section in ("operators", "hooks") for entry in info[section] for name in entry["python-modules"]]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_that_is_named_exists(module: str) -> None:
+    assert import_module(module).__doc__
+
+
+def test_every_operator_for_dag_authors_is_in_a_module_that_is_named() -> None:
+    operators = import_module("airflow_consent_retl.operators")
+
+    offered = {getattr(operators, name).__module__ for name in operators.__all__ if name.endswith("Operator")}
+
+    assert offered <= set(modules())
+
+
+PROVIDERS = """
+import json, warnings
+warnings.simplefilter("ignore")
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+from airflow.configuration import conf
+from airflow.providers_manager import ProvidersManager
+(form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == "consent_policy"]
+shown = form.standard_fields.model_dump()
+fields = {name: dict(field) for name, field in form.extra_fields.items()}
+manager = ProvidersManager()
+print(json.dumps({
+    "version": manager.providers["airflow-consent-retl"].version,
+    "hook": [form.hook_class_name, form.hook_name],
+    "hidden": sorted(name for name, field in shown.items() if field and field["hidden"]),
+    "fields": {name: field["schema"]["title"] for name, field in fields.items()},
+    "config": sorted(dict(manager.provider_configs)["airflow-consent-retl"]["consent_retl"]["options"]),
+    "sensitive": ("consent_retl", "digest_key") in conf.sensitive_config_values,
+}))
+"""
+
+
+def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
+    ended = subprocess.run([sys.executable, "-c", PROVIDERS], check=True, capture_output=True, text=True)
+
+    assert json.loads(ended.stdout.splitlines()[-1]) == {
+        "version": __version__,
+        "hook": ["airflow_consent_retl.hooks.policy.ConsentPolicyHook", "Consent policy"],
+        "hidden": ["host", "login", "password", "port", "url_schema"],
+        "fields": {"policy": "Policy document"},
+        "config": ["digest_key", "workspace"],
+        "sensitive": True,
+    }
