@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.destinations.base import Batch, Destination, Load
-from airflow_consent_retl.errors import ConsentRetlError, DestinationError, DestinationUnavailableError, GuardError
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.permitted import PermittedRows
@@ -73,7 +73,7 @@ def send_permitted(
 
     Raises:
         ConfigurationError: the rows do not suit the destination.
-        DestinationError: the destination refused, or answered for another number of rows than it was sent.
+        DestinationError: the destination refused.
         DestinationUnavailableError: it did not answer, or did not say what became of some rows: sending the same rows
             again, under the same keys, is safe.
         GuardError: it rejected more rows than allowed.
@@ -115,51 +115,46 @@ def _send_all(
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             under_way.difference_update(done)
             _count(done, report, progress)
+            for future in done:
+                # Raises what the first failed batch raised.
+                future.result()
             # Stopped at once: every further batch would only make a failed load longer.
             _check_outcomes(report, load, max_rejected_ratio)
 
-    with ThreadPoolExecutor(max_workers=limits.concurrency, thread_name_prefix="send") as pool:
-        try:
-            start = 0
-            for rows in permitted.batches(limits.batch_rows):
-                batch = Batch(key=_batch_key(load, start, rows.num_rows), rows=rows)
-                start += rows.num_rows
-                under_way.add(pool.submit(_send, destination, batch))
-                # One batch waits for each that is under way, so that no connection ever waits for the reader.
-                collect(until=2 * limits.concurrency - 1)
-            collect(until=0)
-        except ConsentRetlError:
-            # What was already under way may have been applied: it is counted too.
-            started = {future for future in under_way if not future.cancel()}
-            _count(started, report, progress, first_failure=False)
-            raise
-        except BaseException:
-            # A stopped task must not wait for the requests of a destination that does not answer.
-            for future in under_way:
-                future.cancel()
-            destination.abort()
-            raise
+    pool = ThreadPoolExecutor(max_workers=limits.concurrency, thread_name_prefix="send")
+    try:
+        start = 0
+        for rows in permitted.batches(limits.batch_rows):
+            batch = Batch(key=_batch_key(load, start, rows.num_rows), rows=rows)
+            start += rows.num_rows
+            under_way.add(pool.submit(_send, destination, batch))
+            # One batch waits for each that is under way, so that no connection ever waits for the reader.
+            collect(until=2 * limits.concurrency - 1)
+        collect(until=0)
+    except Exception:
+        # What is under way may be applied: it is waited for and counted too.
+        started = {future for future in under_way if not future.cancel()}
+        wait(started)
+        _count(started, report, progress)
+        raise
+    finally:
+        # A task that is stopped does not wait: `abort` ends what is under way.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _count(
-    ended: set[Future[Outcomes]], report: LoadReport, progress: Callable[[int], None], *, first_failure: bool = True
-) -> None:
-    failures = [error for future in ended if (error := future.exception()) is not None]
+def _count(ended: set[Future[Outcomes]], report: LoadReport, progress: Callable[[int], None]) -> None:
     for future in ended:
         if future.exception() is None:
-            report.add(future.result())
-            progress(future.result().rows)
-    if failures and first_failure:
-        raise failures[0]
+            outcomes = future.result()
+            report.add(outcomes)
+            progress(outcomes.rows)
 
 
 def _send(destination: Destination, batch: Batch) -> Outcomes:
     outcomes = destination.send(batch)
-    if len(outcomes) != batch.rows.num_rows:
-        raise DestinationError(
-            f"the destination answered for {len(outcomes):,} rows of a batch of {batch.rows.num_rows:,}"
-        )
-    return outcomes
+    rows = batch.rows.num_rows
+    # An answer for other rows than were sent is no answer for those that were.
+    return outcomes if len(outcomes) == rows else Outcomes.uncertain(rows, "answer_for_other_rows")
 
 
 def _batch_key(load: Load, start: int, rows: int) -> str:

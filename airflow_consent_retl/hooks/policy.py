@@ -95,9 +95,10 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
         source: `variable:<key>`, `connection:<conn_id>`, `file:<path or ObjectStoragePath URI>`, or the document.
 
     Raises:
-        ConfigurationError: there is no such place, or it holds nothing.
+        ConfigurationError: there is no such file or kind of place, or it holds nothing.
         PolicyError: the document is wrong, with every problem.
-        AirflowRuntimeError: the Variable does not exist, or its backend does not answer: no default stands in for it.
+        AirflowRuntimeError, AirflowNotFoundException: the Variable or connection does not exist, or its backend does
+            not answer: no default stands in for it, and Airflow retries.
     """
     from airflow_consent_retl.consent import parse_policy
 

@@ -12,7 +12,7 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
 
-from airflow_consent_retl.errors import PermanentError
+from airflow_consent_retl.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,9 +26,13 @@ class ConsentRetlOperator(BaseOperator):
         failure: str
         try:
             return self.run(context)
+        except TransientError as error:
+            # A chained exception could bring a driver's message, and with it a row, to the log.
+            error.__cause__ = error.__context__ = None
+            raise
         except PermanentError as error:
             failure = str(error)
-        # Raised outside the handler: a chained exception could bring a driver's message, and with it a row, to the log.
+        # Outside the handler, so that nothing is chained to it.
         raise AirflowFailException(failure)
 
     @abstractmethod

@@ -180,17 +180,15 @@ class ConsentFilterOperator(ConsentRetlOperator):
         return duplicates
 
     def _check_limits(self, counts: DecisionCounts) -> None:
-        if not counts.read:
-            return
+        limits = self.max_denied_ratio
+        if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
+            raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
         passed = []
         if self.max_invalid_ratio is not None and counts.invalid > self.max_invalid_ratio * counts.read:
             passed.append(
                 f"{counts.invalid:,} of {counts.read:,} rows hold an invalid consent value, "
                 f"max_invalid_ratio is {self.max_invalid_ratio}"
             )
-        limits = self.max_denied_ratio
-        if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
-            raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
         for name, destination in counts.destinations.items():
             limit = limits.get(name) if isinstance(limits, Mapping) else limits
             if limit is not None and destination.denied > limit * destination.read:

@@ -30,7 +30,8 @@ class LoadOperator(ConsentRetlOperator):
 
     Args:
         permitted: the output of a `ConsentFilterOperator`. Templated.
-        destination: the policy's name of the destination. Templated.
+        destination: the policy's name of the destination. Templated; a name written out has an asset, whose events
+            carry the counts of each load.
         fields: what to send: the destination's field names, each with the model's column. Only these columns are
             read. Templated.
         policy: where the policy is read again; by default where the filter read it. Templated.
@@ -67,7 +68,10 @@ class LoadOperator(ConsentRetlOperator):
         self.policy = inline_policy_of(permitted) if policy is None else policy
         self.max_age_s = max_age_s
         self.max_rejected_ratio = max_rejected_ratio
-        self.outlets.append(destination_asset(destination))
+        # A templated name is not known yet, and an asset has to be.
+        self._asset = None if "{{" in destination else destination_asset(destination)
+        if self._asset is not None:
+            self.outlets.append(self._asset)
 
     @abstractmethod
     def build_destination(self) -> Destination:
@@ -108,8 +112,8 @@ class LoadOperator(ConsentRetlOperator):
         finally:
             counts = self._log_summary(permitted, report)
         events = context.get("outlet_events")
-        if events is not None:
-            events[destination_asset(self.destination)].extra = counts
+        if events is not None and self._asset is not None:
+            events[self._asset].extra = counts
         return counts
 
     def _log_summary(self, permitted: PermittedRows, report: LoadReport) -> dict[str, Any]:

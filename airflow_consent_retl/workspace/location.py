@@ -47,8 +47,10 @@ def open_folder(uri: str) -> Folder:
     """Return the folder at an ObjectStoragePath URI, with the credentials of the connection the URI names.
 
     Raises:
-        ConfigurationError: no installed package serves this kind of storage.
+        ConfigurationError: no installed package serves this kind of storage, or the URI would be cut.
     """
+    if "#" in uri or "?" in uri:
+        raise ConfigurationError(f"the workspace `{uri}` cannot be opened: a path ends at `#` and `?`")
     try:
         path = ObjectStoragePath(uri)
         return Folder(path.fs, path.path, uri)

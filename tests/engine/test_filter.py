@@ -145,7 +145,7 @@ def by_recipients(rows: Sequence[Row], recipients: Sequence[tuple[str, ...]]) ->
     return groups
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     rows=models(),
     policy=policies(),
