@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import logging
@@ -39,9 +40,13 @@ class Airflow:
     database: Path
     capture: pytest.CaptureFixture[str]
 
-    def run(self, dag_id: str) -> DagRunResult:
-        """Run a DAG of `dags/pipelines.py` as it is under the present environment."""
-        dag = getattr(_pipelines(), f"{dag_id}_dag")
+    def dag(self, dag_id: str, *, module: str = "pipelines") -> Any:
+        """Load a DAG file of `e2e/dags` anew, as a worker does for each task, and return one of its DAGs."""
+        return getattr(_load(module), f"{dag_id}_dag")
+
+    def run(self, dag_id: str, *, module: str = "pipelines") -> DagRunResult:
+        """Run a DAG as it is under the present environment."""
+        dag = self.dag(dag_id, module=module)
         log = io.StringIO()
         handler = logging.StreamHandler(log)
         logging.getLogger("airflow.task").addHandler(handler)
@@ -80,15 +85,12 @@ class Airflow:
                 yield str(path.relative_to(self.home)), path.read_bytes()
 
 
-def _pipelines() -> ModuleType:
-    """Load the DAG file anew, as a worker does for each task."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("e2e_pipelines", DAGS / "pipelines.py")
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"e2e_{name}", DAGS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["e2e_pipelines"] = module
+    sys.modules[f"e2e_{name}"] = module
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         spec.loader.exec_module(module)

@@ -50,8 +50,10 @@ def main() -> int:
 def demo_environment(home: Path, port: int) -> dict[str, str]:
     """Return the environment that gives Airflow its home, its connections and the policy."""
     ads = {"conn_type": "http", "host": "127.0.0.1", "port": port, "extra": {"allow_private": True}}
+    # Nothing of an Airflow that this shell may know of.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
-        **os.environ,
+        **inherited,
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DEMO.parent),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
