@@ -1,0 +1,33 @@
+"""Every benchmark, one after the other: what README's figures come from. Takes about an hour; `--quick` a few minutes.
+
+    python benchmarks/all.py [--quick]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FULL = [
+    ["imports.py"],
+    ["filter.py", "--pandas", "--flat", "50000000"],
+    ["extract.py"],
+    ["webhook.py"],
+]
+QUICK = [
+    ["imports.py"],
+    ["filter.py", "--rows", "1000000", "--pandas"],
+    ["extract.py", "--rows", "1000000", "--cursor-rows", "200000", "--repeat", "1"],
+    ["webhook.py", "--rows", "50000", "--drt-rows", "10000"],
+]
+
+
+def main() -> None:
+    for script, *arguments in QUICK if "--quick" in sys.argv[1:] else FULL:
+        subprocess.run([sys.executable, str(HERE / script), *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()
