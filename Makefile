@@ -13,7 +13,7 @@ demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
