@@ -1,6 +1,6 @@
 """Every benchmark, one after the other: what README's figures come from. Takes about an hour; `--quick` a few minutes.
 
-    python benchmarks/all.py [--quick]
+python benchmarks/all.py [--quick]
 """
 
 from __future__ import annotations

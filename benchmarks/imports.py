@@ -1,6 +1,6 @@
 """What importing the operators adds to importing `airflow.sdk`, in seconds; a DAG file is parsed every few seconds.
 
-    python benchmarks/imports.py [--json figures.json]
+python benchmarks/imports.py [--json figures.json]
 """
 
 from __future__ import annotations
