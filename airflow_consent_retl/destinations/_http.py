@@ -204,7 +204,12 @@ def _never(address: IPAddress) -> bool:
 
 
 def _public(address: IPAddress) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST
+        # Relays of retired protocols (RFC 7526), of which Python's versions say different things.
+        or address.sixtofour is not None
+        or address.teredo is not None
+    ):
         return False
     return address.is_global and not address.is_reserved
 

@@ -238,7 +238,7 @@ def test_allows_plain_http_to_a_public_address_when_the_connection_says_so() -> 
         ("2606:4700::1111", False, False, True),
         ("64:ff9b::808:808", False, False, True),
         ("64:ff9b::808:808", False, True, False),
-        ("2002:808:808::", False, False, True),
+        ("2002:808:808::", False, False, False),
         ("::ffff:8.8.8.8", False, False, True),
         ("fd12:3456::1", True, False, True),
     ],
