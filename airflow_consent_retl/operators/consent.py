@@ -100,8 +100,6 @@ class ConsentFilterOperator(ConsentRetlOperator):
         )
         for warning in plan.warnings:
             self.log.warning(warning)
-        for part in snapshot.parts:
-            source.verify(part)
         duplicates = self._duplicates(source, snapshot)
         with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
             decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))

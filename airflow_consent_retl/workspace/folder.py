@@ -99,7 +99,9 @@ class Folder:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(descriptor)
+                # A part that a power failure loses is missed by its digest; a manifest must not be lost.
+                if name == MANIFEST_NAME:
+                    os.fsync(descriptor)
         else:
             if self.fs.exists(path):
                 raise FileExistsError(f"{self.uri}/{name}")
