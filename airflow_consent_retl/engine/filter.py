@@ -200,13 +200,16 @@ class SnapshotFilter:
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
         ):
             verified = [verifying.submit(self._folder.verify, part) for part in self._snapshot.parts]
-            for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
-                codes, counts = np.unique(self._codes(rows), return_counts=True)
-                for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-                    histogram[code] = histogram.get(code, 0) + count
-                progress(rows.num_rows)
-            for verdict in verified:
-                verdict.result()
+            try:
+                for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
+                    codes, counts = np.unique(self._codes(rows), return_counts=True)
+                    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                        histogram[code] = histogram.get(code, 0) + count
+                    progress(rows.num_rows)
+            finally:
+                # Also where the files could not even be read: the verdict tells why.
+                for verdict in verified:
+                    verdict.result()
         decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(

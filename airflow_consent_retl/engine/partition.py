@@ -59,6 +59,8 @@ class PartitionedWriter:
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
         """Add a batch; `groups` holds each row's group, negative for a row that goes nowhere."""
+        if not rows.num_rows:
+            return
         order = np.argsort(groups, kind="stable")
         present, starts = np.unique(groups[order], return_index=True)
         ends = np.append(starts[1:], len(order))

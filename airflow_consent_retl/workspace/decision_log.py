@@ -7,10 +7,12 @@ else can tell whose entry it is. Reasons stand in a table of signatures beside i
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,7 +21,6 @@ from airflow_consent_retl.workspace.folder import Folder, PartWriter
 from airflow_consent_retl.workspace.manifest import DecisionLog
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from airflow_consent_retl.workspace.manifest import Part, PermittedManifest
@@ -51,18 +52,31 @@ class SubjectKey:
         self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
 
     def digests(self, ids: pa.Array) -> pa.Array:
-        """Return a digest for each id, NULL for NULL. Text is digested as UTF-8, a number as its decimal notation."""
-        texts = ids if pa.types.is_binary(ids.type) else ids.cast(pa.string()).cast(pa.binary())
+        """Return a digest for each id, NULL for NULL.
+
+        An integer is digested as 8 bytes, two's complement, little end first; every other id as its text in UTF-8.
+        """
         copy = self._keyed.copy
         digests = []
-        for text in texts.to_pylist():
+        for content in _contents(ids):
             keyed = copy()
-            keyed.update(text or b"")
+            keyed.update(content or b"")
             digests.append(keyed.digest())
         joined = pa.Array.from_buffers(
             _ENTRIES.field("subject").type, len(ids), [None, pa.py_buffer(b"".join(digests))]
         )
         return pc.if_else(ids.is_null(), None, joined) if ids.null_count else joined
+
+
+def _contents(ids: pa.Array) -> list[bytes | None]:
+    if pa.types.is_integer(ids.type) and not pa.types.is_uint64(ids.type):
+        wide = ids.cast(pa.int64())
+        numbers = np.from_dlpack(wide.fill_null(0) if wide.null_count else wide)
+        return [content for (content,) in struct.iter_unpack("8s", numbers.astype("<i8", copy=False).tobytes())]
+    texts: list[bytes | None] = (
+        ids if pa.types.is_binary(ids.type) else ids.cast(pa.string()).cast(pa.binary())
+    ).to_pylist()
+    return texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +174,9 @@ def find_decisions(
     log = manifest.decision_log
     if log.key_id != key.key_id:
         raise ConfigurationError("the decision log was written under another digest key")
-    wanted = key.digests(pa.array([str(subject)]))[0]
+    types = {column.name: column.type for column in manifest.columns}
+    is_number = "int" in types[manifest.primary_key] and types[manifest.primary_key] != "uint64"
+    wanted = key.digests(pa.array([int(subject)] if is_number else [str(subject)]))[0]
     numbers: set[int] = set()
     for entries in folder.read_rows(log.parts, batch_rows=_ROW_GROUP_ROWS):
         found = entries.filter(pc.equal(entries.column("subject"), wanted))
