@@ -24,8 +24,9 @@ bench: $(VENV)/.all
 	$(BIN)/python benchmarks/all.py
 
 mutants: $(VENV)/.all
-	$(BIN)/mutmut run
-	$(BIN)/mutmut results
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children 2
+	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
 
 $(VENV)/.uv:
 	$(PYTHON) -m venv $(VENV)

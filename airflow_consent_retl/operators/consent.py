@@ -163,6 +163,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
             return None
         from airflow_consent_retl.engine.keys import find_duplicate_ids
 
+        # Read before the filter verifies them: so they are verified here too.
+        for part in snapshot.parts:
+            source.verify(part)
         key = snapshot.primary_key
         duplicates, missing = find_duplicate_ids(
             lambda: source.read_rows(snapshot.parts, columns=[key], batch_rows=131_072)
