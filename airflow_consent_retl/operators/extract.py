@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,9 +17,9 @@ except ImportError:  # Airflow 3.1 keeps them elsewhere
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.base import ConsentRetlOperator
+from airflow_consent_retl.operators.progress import Progress
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import SnapshotManifest
 
-_PROGRESS_S = 10.0
 # Connection types whose hooks this package's extras bring.
 _EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
 
@@ -142,8 +141,10 @@ class ExtractModelOperator(ConsentRetlOperator):
                 part_bytes=self.part_bytes,
             ) as writer,
         ):
-            for batch in self._with_progress(rows.batches):
+            progress = Progress(self.log, "read")
+            for batch in rows.batches:
                 writer.write(batch)
+                progress(batch.num_rows)
             manifest, reference = writer.publish(model=self.model, conn_id=self.conn_id, sql=self.sql, read_at=read_at)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
@@ -169,17 +170,6 @@ class ExtractModelOperator(ConsentRetlOperator):
                 f"{type(hook).__name__} is not a DbApiHook"
             )
         return hook
-
-    def _with_progress(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        count, started = 0, time.monotonic()
-        due = started + _PROGRESS_S
-        for batch in batches:
-            yield batch
-            count += batch.num_rows
-            now = time.monotonic()
-            if now >= due:
-                self.log.info("read %s rows, %s rows/s", f"{count:,}", f"{count / (now - started):,.0f}")
-                due = now + _PROGRESS_S
 
     def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
         checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"
