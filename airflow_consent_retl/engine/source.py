@@ -7,6 +7,7 @@ file beside it, named in `_SOURCES`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -85,16 +86,16 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
         yield source_class(hook, query).open(resources)
 
 
-class Source:
+class Source(ABC):
     """One query on one connection."""
 
     def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
         self._hook = hook
         self._query = query
 
+    @abstractmethod
     def open(self, resources: ExitStack) -> ModelRows:
         """Connect, start the query, and register with `resources` what is to be closed."""
-        raise NotImplementedError
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Return this package's error for a driver's, without a value of a row."""
