@@ -12,7 +12,10 @@ The tree answers one question: is another try worth it?
     │   └── DestinationError         the destination refused the load as a whole
     └── TransientError               yes, after `retry_after_s` where the other side named a time
         ├── SourceUnavailableError   the source did not answer
-        └── DestinationUnavailableError  the destination did not answer, or did not say what became of some rows
+        ├── DestinationUnavailableError  the destination did not answer, or did not say what became of some rows
+        ├── LedgerUnavailableError   the ledger did not answer: no ledger, no sends
+        ├── SyncBusyError            another task is loading the same sync
+        └── LeaseLostError           this task was taken for dead, and another one goes on in its place
 
 A denied row is a result, not an error. Messages name ids of categories and destinations, columns, paths and
 counts. They never hold a subject, a value of a row, a payload or a secret. Airflow is not imported here: operators
@@ -88,3 +91,15 @@ class SourceUnavailableError(TransientError):
 
 class DestinationUnavailableError(TransientError):
     """The destination did not answer, or did not say what became of some rows."""
+
+
+class LedgerUnavailableError(TransientError):
+    """The ledger did not answer, or is locked: nothing is sent without it."""
+
+
+class SyncBusyError(TransientError):
+    """Another task holds the lease of the sync."""
+
+
+class LeaseLostError(TransientError):
+    """The lease of the sync ran out and may be another task's by now: nothing more is sent."""

@@ -81,6 +81,7 @@ def ours(hook: Any, folder: Path) -> int:
     """Do what the operator does, without Airflow's task."""
     from airflow_consent_retl.engine.source import ModelQuery, read_model
     from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.workspace.manifest import ModelSource
     from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
     query = ModelQuery(conn_id=_CONN_ID, sql=_SQL, primary_key="user_id", batch_rows=_BATCH_ROWS)
@@ -90,7 +91,7 @@ def ours(hook: Any, folder: Path) -> int:
     ):
         for batch in rows.batches:
             writer.write(batch)
-        writer.publish(model="people", conn_id=_CONN_ID, sql=_SQL, read_at=datetime.now(UTC))
+        writer.publish(model="people", source=ModelSource(conn_id=_CONN_ID, sql=_SQL), read_at=datetime.now(UTC))
     return writer.rows
 
 

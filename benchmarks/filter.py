@@ -32,7 +32,7 @@ from airflow_consent_retl.consent import (
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
 from airflow_consent_retl.workspace.decision_log import SubjectKey
 from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import SnapshotManifest
+from airflow_consent_retl.workspace.manifest import ModelSource, SnapshotManifest
 from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
 # Of each category, 85 % granted, 10 % denied, 5 % missing.
@@ -77,7 +77,9 @@ def snapshot_of(consent: str, categories: int, rows: int) -> Path:
         with SnapshotWriter(Folder.local(folder), reader.schema, primary_key="user_id") as writer:
             for batch in reader:
                 writer.write(batch)
-            writer.publish(model="customers", conn_id="benchmark", sql=query, read_at=datetime.now(UTC))
+            writer.publish(
+                model="customers", source=ModelSource(conn_id="benchmark", sql=query), read_at=datetime.now(UTC)
+            )
     return folder
 
 

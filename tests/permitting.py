@@ -15,7 +15,15 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
 
-from airflow_consent_retl.consent import ConsentMappingLike, ConsentPlan, DecisionCounts, parse_policy, plan_consent
+from airflow_consent_retl.consent import (
+    ConsentMappingLike,
+    ConsentPlan,
+    DecisionCounts,
+    mapping_document,
+    parse_consent_mapping,
+    parse_policy,
+    plan_consent,
+)
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
 from airflow_consent_retl.operators.consent import destination_counts
 from airflow_consent_retl.workspace.decision_log import SubjectKey
@@ -24,6 +32,7 @@ from airflow_consent_retl.workspace.manifest import (
     MANIFEST_NAME,
     Column,
     ManifestRef,
+    ModelSource,
     PermittedManifest,
     SnapshotManifest,
 )
@@ -46,6 +55,7 @@ __all__ = [
 ]
 
 AT = datetime(2026, 11, 23, 18, 5, 9, 125_000, tzinfo=UTC)
+SOURCE = ModelSource(conn_id="warehouse", sql="SELECT 1")
 KEY = SubjectKey("0123456789abcdef0123456789abcdef")
 
 POLICY: dict[str, Any] = {
@@ -77,7 +87,7 @@ def snapshot_of(
     with SnapshotWriter(folder, rows.schema, primary_key=primary_key, check_primary_key=checked) as writer:
         for batch in rows.to_batches():
             writer.write(batch)
-        return writer.publish(model="customers", conn_id="warehouse", sql="SELECT 1", read_at=AT)
+        return writer.publish(model="customers", source=SOURCE, read_at=AT)
 
 
 def snapshot_in_parts(
@@ -93,7 +103,7 @@ def snapshot_in_parts(
         model="customers",
         primary_key=primary_key,
         primary_key_checked=checked,
-        conn_id="warehouse",
+        source=SOURCE,
         sql_sha256="0" * 64,
         read_at=AT,
         columns=tuple(Column(name=field.name, type=str(field.type)) for field in rows.schema),
@@ -155,6 +165,7 @@ def filter_rows(
     duplicates: pa.Array | None = None,
     key: SubjectKey = KEY,
     at: datetime = AT,
+    consent: ConsentMappingLike = CONSENT,
     policy_source: str = "inline",
 ) -> Filtered:
     """Filter a snapshot and publish the permitted set."""
@@ -164,6 +175,8 @@ def filter_rows(
     manifest = PermittedManifest(
         model=snapshot.model,
         primary_key=snapshot.primary_key,
+        source=snapshot.source,
+        consent=mapping_document(parse_consent_mapping(consent)),
         snapshot_sha256="0" * 64,
         snapshot_read_at=snapshot.read_at,
         policy_source=policy_source,

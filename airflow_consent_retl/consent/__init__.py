@@ -18,6 +18,7 @@ from airflow_consent_retl.consent.decision import (
 )
 from airflow_consent_retl.consent.document import parse_policy
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
+from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.near import nearest, resembles
 from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision, plan_consent
 from airflow_consent_retl.consent.policy import (
@@ -28,6 +29,7 @@ from airflow_consent_retl.consent.policy import (
     DestinationRule,
     base_of,
 )
+from airflow_consent_retl.consent.removal import UNGUARDED, RemovalCause, cause_of, removal_cause
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
     BooleanColumn,
@@ -39,6 +41,7 @@ from airflow_consent_retl.consent.signals import (
 
 __all__ = [
     "NULL_TOKEN",
+    "UNGUARDED",
     "BooleanColumn",
     "Category",
     "CategoryId",
@@ -59,17 +62,23 @@ __all__ = [
     "DestinationRule",
     "Ground",
     "Literals",
+    "MappingDocument",
     "Permitted",
     "Reason",
+    "RemovalCause",
     "Signature",
     "SignatureDecision",
     "SubjectStatus",
     "base_of",
+    "cause_of",
     "count_decisions",
     "decide",
+    "mapping_document",
     "nearest",
     "parse_consent_mapping",
+    "parse_mapping_document",
     "parse_policy",
     "plan_consent",
+    "removal_cause",
     "resembles",
 ]

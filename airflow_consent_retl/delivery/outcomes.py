@@ -14,11 +14,20 @@ UNNAMED_CODE = "unnamed"
 
 
 class RowStatus(StrEnum):
-    """The destination's answer for one row. `uncertain`: it may or may not have been applied."""
+    """What became of one row.
+
+    `accepted` and `rejected` are the destination's word. `uncertain`: it may or may not have been applied. `pending`:
+    taken, and processed later; the outcome's code is the request id to ask with. The last two are never a
+    destination's word, but the protocol's: `withheld` was not sent since its person's permission ended, `unsent` was
+    not sent or surely not applied, and is for the next try.
+    """
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     UNCERTAIN = "uncertain"
+    PENDING = "pending"
+    WITHHELD = "withheld"
+    UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,11 @@ class Outcomes:
     def uncertain(cls, rows: int, code: str) -> Outcomes:
         """Nobody knows: a timeout, a reset, an answer that cannot be read."""
         return cls(rows, Outcome(RowStatus.UNCERTAIN, code))
+
+    @classmethod
+    def pending(cls, rows: int, request_id: str) -> Outcomes:
+        """The destination took every row and will say later, under this id, what became of them."""
+        return cls(rows, Outcome(RowStatus.PENDING, request_id))
 
     @classmethod
     def concatenated(cls, pieces: Iterable[Outcomes]) -> Outcomes:

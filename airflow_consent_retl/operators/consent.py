@@ -125,6 +125,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         loaded: LoadedPolicy,
         at: datetime,
     ) -> dict[str, object]:
+        from airflow_consent_retl.consent import mapping_document, parse_consent_mapping
         from airflow_consent_retl.workspace.location import subject_key
         from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
 
@@ -134,6 +135,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         manifest = PermittedManifest(
             model=snapshot.model,
             primary_key=snapshot.primary_key,
+            source=snapshot.source,
+            consent=mapping_document(parse_consent_mapping(self.consent)),
             snapshot_sha256=ref.sha256,
             snapshot_read_at=snapshot.read_at,
             policy_source=loaded.source,

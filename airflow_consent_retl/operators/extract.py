@@ -126,8 +126,10 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _extract(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
         from airflow_consent_retl.engine.source import read_model
+        from airflow_consent_retl.workspace.manifest import ModelSource
         from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
+        source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
         started = time.monotonic()
         read_at = datetime.now(UTC)
         self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)
@@ -145,7 +147,7 @@ class ExtractModelOperator(ConsentRetlOperator):
             for batch in rows.batches:
                 writer.write(batch)
                 progress(batch.num_rows)
-            manifest, reference = writer.publish(model=self.model, conn_id=self.conn_id, sql=self.sql, read_at=read_at)
+            manifest, reference = writer.publish(model=self.model, source=source, read_at=read_at)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 

@@ -55,16 +55,25 @@ class Part(_Document):
     size_bytes: int
 
 
+class ModelSource(_Document):
+    """Where a model's rows come from, so that their consent can be asked for again."""
+
+    conn_id: str
+    sql: str
+    # What the DAG declared, by column, in Arrow's own notation.
+    column_types: dict[str, str] = {}
+
+
 class SnapshotManifest(_Document):
     """The immutable rows of one extraction of a model."""
 
     kind: Literal["snapshot"] = "snapshot"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     model: str
     primary_key: str
     # True: every id was seen to be present and to occur once, on the bytes that `parts` names.
     primary_key_checked: bool
-    conn_id: str
+    source: ModelSource
     sql_sha256: str
     read_at: AwareDatetime
     columns: tuple[Column, ...]
@@ -106,9 +115,12 @@ class PermittedManifest(_Document):
     """Who may be sent where: the outcome of one filter run, for all destinations asked for."""
 
     kind: Literal["permitted"] = "permitted"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     model: str
     primary_key: str
+    source: ModelSource
+    # The consent mapping, as `consent.mapping_document` writes it.
+    consent: dict[str, object]
     snapshot_sha256: str
     snapshot_read_at: AwareDatetime
     # Where the policy was read: `variable:…`, `connection:…`, `file:…`, or `inline`.

@@ -21,6 +21,7 @@ from airflow_consent_retl.workspace.manifest import (
     MANIFEST_NAME,
     Column,
     ManifestRef,
+    ModelSource,
     Part,
     SnapshotManifest,
     sha256_hex,
@@ -83,10 +84,11 @@ class SnapshotWriter:
         self._pending_rows += batch.num_rows
         self.rows += batch.num_rows
 
-    def publish(self, *, model: str, conn_id: str, sql: str, read_at: datetime) -> tuple[SnapshotManifest, ManifestRef]:
+    def publish(self, *, model: str, source: ModelSource, read_at: datetime) -> tuple[SnapshotManifest, ManifestRef]:
         """Check the primary key, write the manifest, and return it with the reference to it.
 
         Args:
+            source: where the rows came from, so that their consent can be asked for again.
             read_at: a time before the query started.
 
         Raises:
@@ -102,8 +104,8 @@ class SnapshotWriter:
             model=model,
             primary_key=self._primary_key,
             primary_key_checked=self._check_primary_key,
-            conn_id=conn_id,
-            sql_sha256=sha256_hex(sql.encode()),
+            source=source,
+            sql_sha256=sha256_hex(source.sql.encode()),
             read_at=read_at,
             columns=tuple(Column(name=field.name, type=str(field.type)) for field in self._schema),
             parts=parts,

@@ -1,0 +1,57 @@
+"""A consent mapping survives being written down, and nothing else is read as one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_consent_retl.consent import (
+    BooleanColumn,
+    ConsentMappingLike,
+    ConsentObject,
+    ConsentObjectKey,
+    Literals,
+    mapping_document,
+    parse_consent_mapping,
+    parse_mapping_document,
+)
+from airflow_consent_retl.errors import PolicyError
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"C0002": "analytics_ok"},
+        {"C0002": BooleanColumn("a"), "C0004": Literals("ads", granted=("yes", "ja"), denied=("no",))},
+        {"C0004": Literals("ads", granted=(1,))},
+        {"C0004": ConsentObjectKey("consent", ("a", "b.c"))},
+        ConsentObject("consent", path="context.consent", key_by="name"),
+        ConsentObject("consent", path=()),
+    ],
+)
+def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike) -> None:
+    checked = parse_consent_mapping(mapping)
+
+    read = parse_mapping_document(json.loads(json.dumps(mapping_document(checked))))
+
+    assert read == checked
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"C0002": {"format": "Tarot", "column": "a"}},
+        {"C0002": {"column": "a"}},
+        {"C0002": "a"},
+        {"C0002": {"format": "BooleanColumn", "column": "a", "default": True}},
+        {"C0002": {"format": "BooleanColumn", "column": ""}},
+        {"format": "ConsentObject", "column": ""},
+        {"format": "ConsentObject", "column": "a", "default": True},
+        {},
+    ],
+)
+def test_refuses_what_this_version_does_not_know(document: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError):
+        parse_mapping_document(document)

@@ -1,0 +1,35 @@
+"""Why somebody who was delivered has to be removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_consent_retl.consent import Denied, Reason, RemovalCause, cause_of, removal_cause
+
+
+@pytest.mark.parametrize(
+    ("reasons", "cause"),
+    [
+        (["C0004:denied"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0002:unknown", "C0004:denied"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0004:denied", "duplicate_id"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0004:unknown"], RemovalCause.CONSENT_MISSING),
+        (["C0004:invalid"], RemovalCause.CONSENT_MISSING),
+        (["C0004:expired"], RemovalCause.CONSENT_MISSING),
+        (["duplicate_id"], RemovalCause.ID_AMBIGUOUS),
+        (["C0004:unknown", "duplicate_id"], RemovalCause.ID_AMBIGUOUS),
+        (["missing_id"], RemovalCause.ID_AMBIGUOUS),
+        (["unmapped_destination"], RemovalCause.DESTINATION_UNMAPPED),
+        (["misspelt_destination"], RemovalCause.DESTINATION_UNMAPPED),
+    ],
+)
+def test_tells_an_explicit_no_from_consent_that_cannot_be_found(reasons: list[str], cause: RemovalCause) -> None:
+    denied = Denied(tuple(Reason(code) for code in reasons))
+
+    assert removal_cause(reasons) is cause
+    assert cause_of(denied) is cause
+
+
+def test_refuses_a_denial_without_a_reason() -> None:
+    with pytest.raises(ValueError, match="needs a reason"):
+        removal_cause([])
