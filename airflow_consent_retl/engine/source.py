@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+# How each kind of connection quotes a name; the others do as the standard says.
+_SQL_DIALECTS = {
+    "databricks": "databricks",
+    "gcpbigquery": "bigquery",
+    "mssql": "tsql",
+    "mysql": "mysql",
+    "spark_sql": "spark",
+    # SQLite takes a name in double quotes that it does not know for text; in back quotes it refuses it.
+    "sqlite": "mysql",
+}
 T = TypeVar("T")
 # Where an error came up: only until rows are read can a driver's message be trusted to hold none of their values.
 Stage = Literal["connect", "prepare", "read"]
@@ -46,6 +56,7 @@ class ModelQuery:
         column_types: types that the DAG declares, by column.
         batch_rows: rows in a batch at the most.
         more_memory: whether to give an embedded engine plenty at once, after `MoreMemoryNeededError`.
+        columns: read only these of the query's columns; None for all.
     """
 
     conn_id: str
@@ -54,6 +65,7 @@ class ModelQuery:
     column_types: Mapping[str, pa.DataType] = field(default_factory=dict)
     batch_rows: int = 32_768
     more_memory: bool = False
+    columns: tuple[str, ...] | None = None
 
 
 class MoreMemoryNeededError(SourceUnavailableError):
@@ -92,6 +104,18 @@ class Source(ABC):
     def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
         self._hook = hook
         self._query = query
+
+    @property
+    def statement(self) -> str:
+        """The SQL to run: the model's query, or the wanted columns of it."""
+        if self._query.columns is None:
+            return self._query.sql
+        from sqlglot import exp
+
+        dialect = _SQL_DIALECTS.get(self._hook.conn_type, "")
+        names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
+        # On lines of its own, so that a comment at its end comments nothing else out.
+        return f"SELECT {names} FROM (\n{self._query.sql.rstrip().removesuffix(';')}\n) AS consent_model"  # noqa: S608
 
     @abstractmethod
     def open(self, resources: ExitStack) -> ModelRows:
@@ -158,7 +182,7 @@ class DbApiSource(Source):
         cursor = connection.cursor()
         resources.callback(cursor.close)
         cursor.arraysize = self._query.batch_rows
-        cursor.execute(self._query.sql)
+        cursor.execute(self.statement)
         return cursor
 
     def column(self, described: Sequence[Any]) -> RowColumn:

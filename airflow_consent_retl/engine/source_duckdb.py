@@ -116,7 +116,10 @@ class DuckDbSource(ArrowSource):
             threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
             connection.execute(f"SET memory_limit = '{max(_SCAN_MIB, _SCAN_MIB_PER_THREAD * threads)}MiB'")
             self._is_tight = True
-        return connection.sql(query)
+        relation = connection.sql(query)
+        if self._query.columns is None:
+            return relation
+        return relation.select(*map(duckdb.ColumnExpression, self._query.columns))
 
     def _type(self, field: pa.Field) -> pa.DataType:
         return self._query.column_types.get(field.name) or _plain(field)

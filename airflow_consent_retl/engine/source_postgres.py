@@ -88,7 +88,7 @@ class PostgresSource(DbApiSource):
             settings.execute("SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'")
         cursor = _psycopg2_cursor(connection) if _is_psycopg2(connection) else _psycopg_cursor(connection)
         resources.callback(cursor.close)
-        cursor.execute(self._query.sql)
+        cursor.execute(self.statement)
         if cursor.description is None:
             # psycopg2 describes a server-side cursor with its first rows.
             cursor.fetchmany(0)

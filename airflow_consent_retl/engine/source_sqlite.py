@@ -27,7 +27,7 @@ class SqliteSource(DbApiSource):
     def execute(self, connection: Any, resources: ExitStack) -> Any:
         """Prepare the query before it runs: what fails by then is about the statement, and can be told."""
         try:
-            connection.execute(f"EXPLAIN {self._query.sql}").close()
+            connection.execute(f"EXPLAIN {self.statement}").close()
             problem = None
         except sqlite3.Error as error:
             problem = self._failure(error, "prepare", str(error)) if not _is_locked(error) else self._locked()

@@ -8,14 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseHook
-
-try:
-    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
-except ImportError:  # Airflow 3.1 keeps them elsewhere
-    from airflow.exceptions import AirflowException, AirflowNotFoundException  # type: ignore[attr-defined]
-
-from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.base import ConsentRetlOperator
 from airflow_consent_retl.operators.progress import Progress
 
@@ -26,9 +18,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.engine.source import ModelQuery
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import SnapshotManifest
-
-# Connection types whose hooks this package's extras bring.
-_EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
 
 
 class ExtractModelOperator(ConsentRetlOperator):
@@ -99,6 +88,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         """Extract, and return the reference to the snapshot."""
         from airflow_consent_retl.engine.columns import declared_types
         from airflow_consent_retl.engine.source import ModelQuery, MoreMemoryNeededError
+        from airflow_consent_retl.hooks.sql import sql_hook
         from airflow_consent_retl.workspace.location import run_folder
 
         query = ModelQuery(
@@ -108,7 +98,7 @@ class ExtractModelOperator(ConsentRetlOperator):
             column_types=declared_types(self.column_types),
             batch_rows=self.batch_rows,
         )
-        hook = self._hook()
+        hook = sql_hook(self.conn_id)
         folder = run_folder(self.workspace, context, kind="snapshots")
         published = False
         try:
@@ -150,28 +140,6 @@ class ExtractModelOperator(ConsentRetlOperator):
             manifest, reference = writer.publish(model=self.model, source=source, read_at=read_at)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
-
-    def _hook(self) -> DbApiHook:
-        from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            raise ConfigurationError(f"there is no connection `{self.conn_id}`") from None
-        try:
-            hook: object = connection.get_hook()  # type: ignore[no-untyped-call]
-        except (AirflowException, ImportError):
-            extra = _EXTRAS.get(connection.conn_type or "")
-            remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
-            raise ConfigurationError(
-                f"connection `{self.conn_id}` is of type `{connection.conn_type}`, which has no hook here: {remedy}"
-            ) from None
-        if not isinstance(hook, DbApiHook):
-            raise ConfigurationError(
-                f"connection `{self.conn_id}` is of type `{connection.conn_type}`, which is no SQL connection: "
-                f"{type(hook).__name__} is not a DbApiHook"
-            )
-        return hook
 
     def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
         checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"

@@ -1,0 +1,257 @@
+"""Asks a model's source for consent again: one query over ids and consent columns, decided under the present policy.
+
+An answer can only take permission away. Somebody of whom the source says nothing, or two things, is not permitted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.consent import (
+    ConsentMapping,
+    ConsentPlan,
+    ConsentPolicy,
+    Denied,
+    RemovalCause,
+    cause_of,
+    plan_consent,
+)
+from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.filter import column_kinds
+from airflow_consent_retl.engine.signatures import SignatureReader
+from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.workspace.manifest import Column
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from numpy.typing import NDArray
+
+_BATCH_ROWS = 131_072
+_MEMORY_LIMIT = "256MiB"
+
+# A verdict is a number: 0 permits, n is the n-th of these causes.
+PERMITTED = 0
+CAUSES = tuple(RemovalCause)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the source says now, for some of its rows.
+
+    Args:
+        ids: none of which is NULL.
+        by_destination: a number for each row, see `PERMITTED` and `CAUSES`.
+        extras: further columns that were asked for, aligned with `ids`.
+    """
+
+    ids: pa.Array
+    by_destination: Mapping[str, NDArray[np.int8]]
+    extras: Mapping[str, pa.Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentQuestion:
+    """What is asked, of which source, under which policy.
+
+    Args:
+        hook: of the model's connection.
+        query: the model's.
+        columns: the names of all columns that the model is known to have.
+        mapping: which of them hold consent.
+        id_type: of the primary key in the snapshot; an id that is not exactly of this type fails the question.
+        policy: as it is now.
+        destinations: to decide for.
+        extras: further columns to read.
+    """
+
+    hook: DbApiHook
+    query: ModelQuery
+    columns: Sequence[str]
+    mapping: ConsentMapping
+    id_type: pa.DataType
+    policy: ConsentPolicy
+    destinations: Sequence[str]
+    extras: Sequence[str] = ()
+
+    @property
+    def wanted_columns(self) -> tuple[str, ...]:
+        """The columns that are read: the primary key, those that hold consent that is needed now, and the extras."""
+        plan = plan_consent(self.policy, destinations=self.destinations, mapping=self.mapping, columns=None)
+        needed = [column for column in plan.consent_columns if column in self.columns]
+        return tuple(dict.fromkeys([self.query.primary_key, *needed, *self.extras]))
+
+    def ask(self, *, at: datetime) -> Iterator[Verdicts]:
+        """Run the query and decide its rows.
+
+        Raises:
+            PolicyError: the policy does not fit the model's columns any more.
+            ModelError, ConfigurationError: the query fails.
+            SourceUnavailableError: the source does not answer.
+        """
+        wanted = self.wanted_columns
+        query = ModelQuery(
+            conn_id=self.query.conn_id,
+            sql=self.query.sql,
+            primary_key=self.query.primary_key,
+            column_types={name: type_ for name, type_ in self.query.column_types.items() if name in wanted},
+            batch_rows=_BATCH_ROWS,
+            more_memory=True,
+            columns=wanted,
+        )
+        with read_model(self.hook, query) as rows, ExitStack() as readers:
+            deciders: dict[pa.Schema, _Decider] = {}
+            for batch in rows.batches:
+                # A source without types of its own may know a column's only after some rows.
+                decider = deciders.get(batch.schema)
+                if decider is None:
+                    decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at))
+                yield decider.verdicts(batch)
+
+
+class _Decider:
+    """Decides the rows of one schema, each signature once."""
+
+    def __init__(self, question: ConsentQuestion, schema: pa.Schema, at: datetime) -> None:
+        self._question = question
+        self._at = at
+        kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
+        self._plan: ConsentPlan = plan_consent(
+            question.policy, destinations=question.destinations, mapping=question.mapping, columns=kinds
+        )
+        self._reader = SignatureReader(self._plan.signals)
+        self._decided: dict[int, Mapping[str, int]] = {}
+
+    def verdicts(self, rows: pa.RecordBatch) -> Verdicts:
+        primary_key = self._question.query.primary_key
+        if rows.column(primary_key).null_count:
+            rows = rows.filter(rows.column(primary_key).is_valid())
+        codes, places = np.unique(self._reader.codes(rows), return_inverse=True)
+        decided = [self._decide(code) for code in codes.tolist()]
+        return Verdicts(
+            ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),
+            by_destination={
+                name: np.array([numbers[name] for numbers in decided], dtype=np.int8)[places]
+                for name in self._plan.destinations
+            },
+            extras={name: rows.column(name) for name in self._question.extras},
+        )
+
+    def _decide(self, code: int) -> Mapping[str, int]:
+        if code not in self._decided:
+            decision = self._plan.decide_signature(self._reader.tokens(code), at=self._at)
+            self._decided[code] = {
+                name: CAUSES.index(cause_of(answer)) + 1 if isinstance(answer, Denied) else PERMITTED
+                for name, answer in decision.decisions.items()
+            }
+        return self._decided[code]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._reader.close()
+
+
+class People:
+    """Ids by position, held against what a source says now. A context manager; what it spills is private and goes.
+
+    Args:
+        ids: in the order of their positions, which begin at 0.
+        id_type: of all of them.
+    """
+
+    def __init__(self, ids: Iterable[pa.Array], id_type: pa.DataType) -> None:
+        self._id_type = id_type
+        self._resources = ExitStack()
+        with ExitStack() as opening:
+            spill = opening.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
+            Path(spill).chmod(0o700)
+            # With one thread, it is the caller's that pulls the answers: SQLite's cursors serve no other.
+            self._connection = opening.enter_context(
+                duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill, "threads": "1"})
+            )
+            self._fill(ids)
+            self._resources = opening.pop_all()
+
+    def not_permitted(self, answers: Iterator[Verdicts], destination: str) -> dict[RemovalCause, NDArray[np.int64]]:
+        """Return the positions of the people who are not permitted now, by cause, ascending.
+
+        Those whom no answer names are under `left_model`, those whom several name under `id_ambiguous`.
+        """
+        failures: list[BaseException] = []
+        schema = pa.schema([("id", self._id_type), ("verdict", pa.int8())])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                for answer in answers:
+                    verdicts = pa.array(answer.by_destination[destination])
+                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts], schema=schema)
+            except BaseException as failure:
+                # Arrow would make another error of it.
+                failures.append(failure)
+                raise
+
+        self._connection.register("answers", pa.RecordBatchReader.from_batches(schema, batches()))
+        try:
+            found = self._connection.sql(_NOT_PERMITTED).to_arrow_table()
+        except (duckdb.Error, OSError, pa.ArrowException):
+            if failures:
+                raise failures[0] from None
+            raise
+        finally:
+            self._connection.unregister("answers")
+        positions = np.from_dlpack(found.column("position").combine_chunks())
+        causes = np.from_dlpack(found.column("cause").combine_chunks())
+        return {
+            cause: np.sort(positions[causes == number])
+            for number, cause in enumerate(CAUSES, start=1)
+            if (causes == number).any()
+        }
+
+    def _fill(self, ids: Iterable[pa.Array]) -> None:
+        schema = pa.schema([("position", pa.int64()), ("id", self._id_type)])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            start = 0
+            for some in ids:
+                positions = pa.array(np.arange(start, start + len(some), dtype=np.int64))
+                yield pa.RecordBatch.from_arrays([positions, some], schema=schema)
+                start += len(some)
+
+        self._connection.register("people_read", pa.RecordBatchReader.from_batches(schema, batches()))
+        self._connection.execute("CREATE TEMP TABLE people AS SELECT position, id FROM people_read")
+        self._connection.unregister("people_read")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+
+_WITHDRAWN = CAUSES.index(RemovalCause.CONSENT_WITHDRAWN) + 1
+_NOT_PERMITTED = f"""
+WITH said AS (
+    SELECT id, count(*) AS times, max(verdict) AS verdict, bool_or(verdict = {_WITHDRAWN}) AS refused
+    FROM answers WHERE id IN (SELECT id FROM people) GROUP BY id
+), held AS (
+    SELECT position, CASE
+        WHEN times IS NULL THEN {CAUSES.index(RemovalCause.LEFT_MODEL) + 1}
+        WHEN refused THEN {_WITHDRAWN}
+        WHEN times > 1 THEN {CAUSES.index(RemovalCause.ID_AMBIGUOUS) + 1}
+        ELSE verdict
+    END AS cause
+    FROM people LEFT JOIN said USING (id)
+)
+SELECT position, cause::TINYINT AS cause FROM held WHERE cause != {PERMITTED}
+"""  # noqa: S608 - numbers of this module only

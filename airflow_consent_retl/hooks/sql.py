@@ -1,0 +1,48 @@
+"""The SQL hook of an Airflow connection, or why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+try:
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+except ImportError:  # Airflow 3.1 keeps them elsewhere
+    from airflow.exceptions import AirflowException, AirflowNotFoundException  # type: ignore[attr-defined]
+
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+# Connection types whose hooks come with an extra of this package.
+_EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
+
+
+def sql_hook(conn_id: str) -> DbApiHook:
+    """Return the hook of a connection.
+
+    Raises:
+        ConfigurationError: there is no such connection, no installed provider serves it, or it is no SQL connection.
+    """
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ConfigurationError(f"there is no connection `{conn_id}`") from None
+    try:
+        hook: object = connection.get_hook()  # type: ignore[no-untyped-call]
+    except (AirflowException, ImportError):
+        extra = _EXTRAS.get(connection.conn_type or "")
+        remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
+        raise ConfigurationError(
+            f"connection `{conn_id}` is of type `{connection.conn_type}`, which has no hook here: {remedy}"
+        ) from None
+    if not isinstance(hook, DbApiHook):
+        raise ConfigurationError(
+            f"connection `{conn_id}` is of type `{connection.conn_type}`, which is no SQL connection: "
+            f"{type(hook).__name__} is not a DbApiHook"
+        )
+    return hook
