@@ -28,7 +28,9 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_consent_retl.operators.extract",
                     "airflow_consent_retl.operators.consent",
                     "airflow_consent_retl.operators.load",
+                    "airflow_consent_retl.operators.withdraw",
                     "airflow_consent_retl.destinations.files",
+                    "airflow_consent_retl.destinations.google_customer_match",
                     "airflow_consent_retl.destinations.sql_table",
                     "airflow_consent_retl.destinations.webhook",
                 ],
@@ -37,7 +39,16 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": ["airflow_consent_retl.hooks.policy"],
+                "python-modules": [
+                    "airflow_consent_retl.hooks.policy",
+                    "airflow_consent_retl.hooks.google_data_manager",
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Consent in Reverse ETL",
+                "python-modules": ["airflow_consent_retl.triggers.google_data_manager"],
             }
         ],
         "connection-types": [
@@ -59,7 +70,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "consent_retl": {
-                "description": "Where snapshots, permitted sets and decision logs live.",
+                "description": "Where rows, proofs and the record of deliveries live.",
                 "options": {
                     "workspace": {
                         "description": (
@@ -69,6 +80,16 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://aws_default@bucket/consent_retl",
+                        "default": None,
+                    },
+                    "ledger_conn_id": {
+                        "description": (
+                            "PostgreSQL connection of the ledger, for workers on several machines. Default, for a "
+                            "workspace in a local folder: a SQLite file there."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "postgres_default",
                         "default": None,
                     },
                     "digest_key": {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from airflow_consent_retl.delivery.outcomes import Outcomes
 from airflow_consent_retl.destinations.base import Batch, Destination, Load
+from airflow_consent_retl.errors import LeaseLostError
 
 DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)
 
@@ -22,8 +23,10 @@ def load_of(
     model: str = "customers",
     decided_at: datetime = DECIDED_AT,
     salt: str = "",
+    rows_sent: int | None = None,
+    before_request: Callable[[], None] = lambda: None,
 ) -> Load:
-    """Describe a load of these rows; the same rows have the same key."""
+    """Describe a load of these rows, or of `rows_sent` of them; the same rows have the same key."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
@@ -34,8 +37,9 @@ def load_of(
         model=model,
         schema=rows.schema,
         key_field=key_field,
-        rows=rows.num_rows,
+        rows=rows.num_rows if rows_sent is None else rows_sent,
         decided_at=decided_at,
+        before_request=before_request,
     )
 
 
@@ -60,3 +64,33 @@ def deliver(destination: Destination, rows: pa.Table, load: Load | None = None) 
 def rejected(outcomes: Outcomes) -> dict[int, str]:
     """Return the code of each row that was not accepted."""
     return {row: outcomes[row].code for row in range(len(outcomes)) if outcomes[row].status != "accepted"}
+
+
+def take_back(destination: Destination, people: pa.Table, load: Load) -> Outcomes:
+    """Open, remove everybody, commit, and return the outcome of each; abort when something raises."""
+    try:
+        destination.open(load)
+        at_once = destination.limits.removal_rows or destination.limits.batch_rows
+        removed = [
+            destination.remove(Batch(key=hashlib.sha256(f"remove {batch.key}".encode()).hexdigest(), rows=batch.rows))
+            for batch in batches_of(people, batch_rows=at_once)
+        ]
+        destination.commit()
+    except BaseException:
+        destination.abort()
+        raise
+    return Outcomes.concatenated(removed)
+
+
+class Lease:
+    """Counts the requests that were asked for, and is lost when told."""
+
+    def __init__(self, *, lost_after: int | None = None) -> None:
+        self.asked = 0
+        self._lost_after = lost_after
+
+    def check(self) -> None:
+        """Count, or raise as a ledger's lease does."""
+        if self._lost_after is not None and self.asked >= self._lost_after:
+            raise LeaseLostError("another task goes on")
+        self.asked += 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pytest
 
 try:
     from airflow.sdk.exceptions import AirflowFailException
@@ -52,10 +55,11 @@ __all__ = [
     "plan_for",
     "snapshot_in_parts",
     "snapshot_of",
+    "warehouse_with",
 ]
 
 AT = datetime(2026, 11, 23, 18, 5, 9, 125_000, tzinfo=UTC)
-SOURCE = ModelSource(conn_id="warehouse", sql="SELECT 1")
+SOURCE = ModelSource(conn_id="warehouse", sql="SELECT * FROM customers")
 KEY = SubjectKey("0123456789abcdef0123456789abcdef")
 
 POLICY: dict[str, Any] = {
@@ -78,6 +82,17 @@ def customers() -> pa.Table:
             "ads_ok": [True, True, False, False, None],
         }
     )
+
+
+def warehouse_with(path: Path, monkeypatch: pytest.MonkeyPatch, rows: pa.Table | None = None) -> Path:
+    """Make connection `warehouse`, where consent can be asked for again, with these rows as its customers."""
+    file = path / "warehouse.duckdb"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+    model = customers() if rows is None else rows
+    with duckdb.connect(str(file)) as connection:
+        connection.register("model", model)
+        connection.execute("CREATE OR REPLACE TABLE customers AS SELECT * FROM model")
+    return file
 
 
 def snapshot_of(
@@ -176,6 +191,7 @@ def filter_rows(
         model=snapshot.model,
         primary_key=snapshot.primary_key,
         source=snapshot.source,
+        workspace="file:///workspace",
         consent=mapping_document(parse_consent_mapping(consent)),
         snapshot_sha256="0" * 64,
         snapshot_read_at=snapshot.read_at,

@@ -22,6 +22,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 class Received:
     """One request, as it arrived."""
 
+    method: str
     path: str
     headers: dict[str, str]
     body: bytes
@@ -33,10 +34,14 @@ class Received:
     def key(self) -> str:
         return self.headers["idempotency-key"]
 
+    @property
+    def removes(self) -> bool:
+        return self.method == "DELETE" or self.path.endswith("/removals") or b'"event":"removed"' in self.body
+
 
 @dataclass
 class Receiver:
-    """A webhook's receiver: applies each batch once, by its key.
+    """A webhook's receiver: applies each batch once, by its key, and removes people where it is told to.
 
     `answers` are used up in the order of the requests; after them, every batch is applied and answered 204.
     """
@@ -45,6 +50,8 @@ class Receiver:
     answers: list[Answer] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     applied: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    removed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    people: dict[Any, dict[str, Any]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,7 +73,14 @@ class Receiver:
 
     def apply(self, request: Received) -> None:
         with self.lock:
-            self.applied.setdefault(request.key, request.rows)
+            if request.key in self.applied or request.key in self.removed:
+                return
+            (self.removed if request.removes else self.applied)[request.key] = request.rows
+            for row in request.rows:
+                if request.removes:
+                    self.people.pop(row["id"], None)
+                elif "id" in row:
+                    self.people[row["id"]] = row
 
     def applied_rows(self) -> list[dict[str, Any]]:
         with self.lock:
@@ -90,9 +104,16 @@ class Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         document = json.loads(body)
         request = Received(
+            method=self.command,
             path=self.path,
             headers={name.lower(): value for name, value in self.headers.items()},
             body=body,

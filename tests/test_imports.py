@@ -29,7 +29,7 @@ from airflow.sdk import DAG, task
 from airflow_consent_retl.consent import ConsentObject, Literals
 from airflow_consent_retl.operators import (
     ConsentFilterOperator, ExtractModelOperator, LoadToFilesOperator, LoadToSqlTableOperator, LoadToWebhookOperator,
-    permitted_batches, permitted_dataframes,
+    LoadToGoogleCustomerMatchOperator, PropagateWithdrawalsOperator, permitted_batches, permitted_dataframes,
 )
 from airflow_consent_retl.sync import consent_sync
 """

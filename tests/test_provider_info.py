@@ -106,6 +106,6 @@ def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
         "hook": ["airflow_consent_retl.hooks.policy.ConsentPolicyHook", "Consent policy"],
         "hidden": ["host", "login", "password", "port", "url_schema"],
         "fields": {"policy": "Policy document"},
-        "config": ["digest_key", "workspace"],
+        "config": ["digest_key", "ledger_conn_id", "workspace"],
         "sensitive": True,
     }

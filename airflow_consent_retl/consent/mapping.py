@@ -29,6 +29,13 @@ class ConsentMapping:
         """The categories mapped one by one, in the order of the declaration."""
         return tuple(category_id for category_id, _ in self.entries)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that the mapping reads, each once."""
+        if self.consent_object is not None:
+            return (self.consent_object.column,)
+        return tuple(dict.fromkeys(signal.column for _, signal in self.entries))
+
     def signal_for(self, category: Category) -> CategorySignal | None:
         """Return the category's signal, or None if the mapping leaves the category out."""
         if self.consent_object is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import pyarrow as pa
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.workspace.parts import read_from
 
 if TYPE_CHECKING:
     from airflow_consent_retl.workspace.folder import Folder
@@ -76,6 +77,44 @@ class PermittedRows:
         schema = self.folder.schema(self.parts)
         return pa.schema([schema.field(column).with_name(name) for name, column in self.fields.items()])
 
+    @property
+    def id_type(self) -> pa.DataType | None:
+        """The type of the primary key; None where nobody was permitted anywhere and its name alone does not tell."""
+        name = self.manifest.primary_key
+        for group in self.manifest.groups:
+            if group.parts:
+                return self.folder.schema(group.parts).field(name).type
+        declared = {column.name: column.type for column in self.manifest.columns}[name]
+        try:
+            return declared_types({name: declared})[name]
+        except ConfigurationError:
+            return None
+
+    def with_ids(
+        self,
+        batch_rows: int,
+        *,
+        skip: Callable[[int, int], bool] = lambda start, end: False,
+        use_threads: bool = False,
+    ) -> Iterator[tuple[int, pa.Array, pa.RecordBatch]]:
+        """Yield the rows, at most `batch_rows` at a time, with the position of the first and with all their ids.
+
+        Only mapped columns and the primary key are read. The order never changes.
+
+        Args:
+            skip: asked with the positions at which a stretch of rows begins and ends; True leaves it out, unread.
+            use_threads: decode columns side by side.
+        """
+        schema = self.schema()
+        primary_key = self.manifest.primary_key
+        columns = list(dict.fromkeys([*self.fields.values(), primary_key]))
+        read = read_from(
+            self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows, skip=skip, use_threads=use_threads
+        )
+        for start, rows in read:
+            mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
+            yield start, rows.column(primary_key), mapped
+
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in an order that never changes, in batches that are full but for the last one.
 
@@ -105,16 +144,16 @@ def verify(
     manifest_sha256: str,
     destination: str,
     fields: Mapping[str, str] | None,
-    policy_digest: str,
-    max_age_s: float,
+    policy_digest: str | None,
+    max_age_s: float | None,
     now: datetime,
 ) -> PermittedRows:
     """Check everything that makes a permitted set permitted, before anything is sent.
 
     Args:
         fields: the destination's field names, each with the model's column; None for all columns as they are.
-        policy_digest: of the policy as it is now.
-        max_age_s: seconds since the decision.
+        policy_digest: of the policy as it is now; None: whoever sends asks the source again, under that policy.
+        max_age_s: seconds since the decision; None: likewise.
         now: the present time, with a zone.
 
     Raises:
@@ -126,17 +165,12 @@ def verify(
         near = nearest(destination, manifest.destinations)
         hint = f", did you mean `{near}`?" if near else f": it was made for {_names(manifest.destinations)}"
         raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
-    if manifest.policy_digest != policy_digest:
+    if policy_digest is not None and manifest.policy_digest != policy_digest:
         raise RefusedError(
             f"the policy changed since consent was decided for `{destination}`: run the filter again "
             f"(decided under {manifest.policy_digest}, now {policy_digest})"
         )
-    age = now - manifest.decided_at
-    if age > timedelta(seconds=max_age_s) or age < -_CLOCK_SKEW:
-        raise RefusedError(
-            f"consent for `{destination}` was decided {age.total_seconds():,.0f} s ago, max_age_s is {max_age_s:,.0f}: "
-            "run the filter again"
-        )
+    check_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
     mapped = _checked_fields(fields, [column.name for column in manifest.columns])
     parts: list[Part] = []
     for group in manifest.groups:
@@ -152,6 +186,20 @@ def verify(
         # The digest proves the bytes, not what the manifest says of their rows.
         folder.open_parquet(part).close()
     return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts))
+
+
+def check_age(manifest: PermittedManifest, *, destination: str, max_age_s: float | None, now: datetime) -> None:
+    """Refuse a decision that is too old, or of the future; None: no age is too old.
+
+    Raises:
+        RefusedError: the filter has to run again.
+    """
+    age = now - manifest.decided_at
+    if age < -_CLOCK_SKEW or (max_age_s is not None and age > timedelta(seconds=max_age_s)):
+        limit = "" if max_age_s is None else f", max_age_s is {max_age_s:,.0f}"
+        raise RefusedError(
+            f"consent for `{destination}` was decided {age.total_seconds():,.0f} s ago{limit}: run the filter again"
+        )
 
 
 def _checked_fields(fields: Mapping[str, str] | None, columns: list[str]) -> dict[str, str]:

@@ -1,183 +1,358 @@
-"""The protocol of a load: open, send in batches, account for every row, and only then publish.
+"""The protocol of a delivery: intent before a request, outcome after it, withdrawals before additions.
 
-It sends verified rows only, and takes no answer for a success that is none.
+It carries out one published set of changes under one lease, and can go on where an earlier try ended. It takes no
+answer for a success that is none, and never asks whether somebody may be sent: `recheck` says whom to leave out.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
-from airflow_consent_retl.destinations.base import Batch, Destination, Load
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError
+from airflow_consent_retl.delivery.attempts import NEVER_ENDED, Attempt, BatchKind, CombinedBatch, EndedBatch, combined
+from airflow_consent_retl.delivery.batches import PlannedBatch, grouped, planned
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.delivery.report import Tally
+from airflow_consent_retl.delivery.steps import Step, reached
+from airflow_consent_retl.errors import (
+    DestinationError,
+    DestinationUnavailableError,
+    GuardError,
+    LeaseLostError,
+    LedgerUnavailableError,
+)
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.permitted import PermittedRows
+    from airflow_consent_retl.delivery.lease import Lease
+    from airflow_consent_retl.delivery.ledger_records import Delivery
+    from airflow_consent_retl.delivery.recheck import Recheck
+    from airflow_consent_retl.destinations.base import Batch, Destination
+    from airflow_consent_retl.workspace.changes import Changes
+
+# Intents of so many batches are noted at once, so that the ledger costs a fraction of each request.
+_MIN_GROUP = 4
+_NOT_HANDED_OVER = Outcome(RowStatus.UNSENT, "not_handed_over")
+_NOT_APPLIED = Outcome(RowStatus.UNSENT, "not_applied")
+_AGAIN = frozenset({RowStatus.UNCERTAIN, RowStatus.UNSENT})
 
 
-@dataclass(slots=True)
-class LoadReport:
-    """What became of the permitted rows of one load, in counts.
-
-    `permitted = accepted + rejected + uncertain + unsent`; at the end of a load that succeeded, the last two are 0.
-    """
-
-    permitted: int
-    accepted: int = 0
-    rejected: int = 0
-    uncertain: int = 0
-    batches: int = 0
-    codes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def unsent(self) -> int:
-        """Rows that were never handed to the destination, or that it was surely not asked to apply."""
-        return self.permitted - self.accepted - self.rejected - self.uncertain
-
-    def add(self, outcomes: Outcomes) -> None:
-        """Count the outcomes of one batch."""
-        self.batches += 1
-        for outcome, rows in outcomes.counts().items():
-            match outcome.status:
-                case RowStatus.ACCEPTED:
-                    self.accepted += rows
-                case RowStatus.REJECTED:
-                    self.rejected += rows
-                case RowStatus.UNCERTAIN:
-                    self.uncertain += rows
-            if outcome.status is not RowStatus.ACCEPTED:
-                self.codes[f"{outcome.status}:{outcome.code}"] += rows
-
-
-def send_permitted(
-    permitted: PermittedRows,
-    destination: Destination,
-    report: LoadReport,
-    *,
-    max_rejected_ratio: float,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> None:
-    """Send every permitted row, and count what became of each in `report`, also when it ends in an error.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A delivery under way.
 
     Args:
-        permitted: the verified rows.
-        destination: not yet opened; it is closed at the end.
-        report: begins empty.
-        max_rejected_ratio: the share of rows that the destination may reject, 0 to 1.
+        lease: of its sync; lost, it ends the delivery.
+        delivery: as the ledger has it.
+        changes: what has to be done.
+        destination: opened.
         progress: called with the number of rows of each batch that ended.
+    """
+
+    lease: Lease
+    delivery: Delivery
+    changes: Changes
+    destination: Destination
+    progress: Callable[[int], None] = lambda rows: None
+
+    def attempts(self) -> list[Attempt]:
+        """Return the attempts that count, in the order of kind, number and epoch.
+
+        What was handed to a destination that publishes at the end only, and did not get to the end, does not count.
+        """
+        attempts = self.lease.attempts(self.delivery)
+        return [a for a in attempts if a.epoch == self.lease.epoch] if self.destination.replaces else attempts
+
+    def combined(self, kind: BatchKind) -> list[CombinedBatch]:
+        """Return what all attempts at the batches of a kind came to."""
+        return [batch for batch in combined(self.attempts()) if batch.kind is kind]
+
+    def last_said(self, kind: BatchKind) -> dict[int, Outcomes]:
+        """Return what the latest attempt at each batch came to, by number; one that never ended is uncertain."""
+        return {
+            attempt.number: attempt.outcomes or Outcomes(attempt.rows, NEVER_ENDED)
+            for attempt in _latest(self.attempts())
+            if attempt.kind is kind
+        }
+
+    def tally(self, kind: BatchKind) -> Tally:
+        """Count what became of the rows of a kind, over all tries.
+
+        A row that an earlier try sent without an answer, and that the last one may not or could not send, counts as
+        what the last one said; in the delivered state it stays uncertain.
+        """
+        manifest = self.changes.manifest
+        tally = Tally(planned=manifest.removal_rows if kind is BatchKind.REMOVE else manifest.upsert_rows)
+        last_said = self.last_said(kind)
+        for batch in self.combined(kind):
+            outcomes = _reported(batch.outcomes, last_said[batch.number])
+            tally.add(outcomes)
+            uncertain = [_rows_of(some, RowStatus.UNCERTAIN) for some in (batch.outcomes, outcomes)]
+            tally.unconfirmed += uncertain[0] - uncertain[1]
+        return tally
+
+
+def remove_all(running: Running) -> None:
+    """Remove everybody that the changes name, those of earlier tries excepted whose removal was answered.
 
     Raises:
-        ConfigurationError: the rows do not suit the destination.
-        DestinationError: the destination refused.
-        DestinationUnavailableError: it did not answer, or did not say what became of some rows: sending the same rows
-            again, under the same keys, is safe.
-        GuardError: it rejected more rows than allowed.
+        DestinationError, DestinationUnavailableError: the destination refused, or did not say what became of some.
+        LeaseLostError, LedgerUnavailableError: nothing more may be sent.
     """
-    load = Load(
-        key=permitted.key,
-        destination=permitted.destination,
-        model=permitted.manifest.model,
-        schema=permitted.schema(),
-        key_field=permitted.key_field,
-        rows=permitted.rows,
-        decided_at=permitted.manifest.decided_at,
+    limits = running.destination.limits
+    rows = ((some.start, some.rows) for some in running.changes.removals(running.delivery.remove_rows))
+    _Batches(running, BatchKind.REMOVE, running.destination.remove, limits.concurrency).run(
+        planned(
+            rows,
+            kind=BatchKind.REMOVE,
+            batch_rows=running.delivery.remove_rows,
+            changes_sha256=running.delivery.changes_sha256,
+        )
     )
-    completed = False
-    try:
-        destination.open(load)
-        _send_all(permitted, destination, load, report, max_rejected_ratio, progress)
-        _check_sum(report, load)
-        destination.commit()
-        completed = True
-    finally:
-        if not completed:
-            destination.abort()
 
 
-def _send_all(
-    permitted: PermittedRows,
-    destination: Destination,
-    load: Load,
-    report: LoadReport,
-    max_rejected_ratio: float,
-    progress: Callable[[int], None],
-) -> None:
-    limits = destination.limits
-    under_way: set[Future[Outcomes]] = set()
+def send_all(running: Running, *, recheck: Recheck | None, max_rejected_ratio: float) -> None:
+    """Send every row that the changes name and whose person is still permitted.
 
-    def collect(*, until: int) -> None:
-        while len(under_way) > until:
-            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            under_way.difference_update(done)
-            _count(done, report, progress)
-            for future in done:
-                # Raises what the first failed batch raised.
-                future.result()
-            # Stopped at once: every further batch would only make a failed load longer.
-            _check_outcomes(report, load, max_rejected_ratio)
+    Args:
+        running: the delivery.
+        recheck: who is asked before the first batch, and again when an answer is due; None: nobody can be.
+        max_rejected_ratio: the share of rows that the destination may reject, 0 to 1.
 
-    pool = ThreadPoolExecutor(max_workers=limits.concurrency, thread_name_prefix="send")
-    try:
-        start = 0
-        for rows in permitted.batches(limits.batch_rows):
-            batch = Batch(key=_batch_key(load, start, rows.num_rows), rows=rows)
-            start += rows.num_rows
-            under_way.add(pool.submit(_send, destination, batch))
-            # One batch waits for each that is under way, so that no connection ever waits for the reader.
-            collect(until=2 * limits.concurrency - 1)
-        collect(until=0)
-    except Exception:
-        # What is under way may be applied: it is waited for and counted too.
-        started = {future for future in under_way if not future.cancel()}
-        wait(started)
-        _count(started, report, progress)
-        raise
-    finally:
-        # A task that is stopped does not wait: `abort` ends what is under way.
-        pool.shutdown(wait=False, cancel_futures=True)
+    Raises:
+        DestinationError, DestinationUnavailableError: the destination refused, or did not say what became of some.
+        GuardError: it rejected more rows than allowed.
+        LeaseLostError, LedgerUnavailableError: nothing more may be sent.
+        and what `Recheck.ask_again` raises.
+    """
+    limits = running.destination.limits
+    rows = ((some.start, some.rows) for some in running.changes.upserts(running.delivery.send_rows))
+    batches = planned(
+        rows, kind=BatchKind.SEND, batch_rows=running.delivery.send_rows, changes_sha256=running.delivery.changes_sha256
+    )
+    allowed = int(max_rejected_ratio * running.changes.manifest.upsert_rows)
+    _Batches(
+        running, BatchKind.SEND, running.destination.send, limits.concurrency, recheck=recheck, max_rejected=allowed
+    ).run(batches)
 
 
-def _count(ended: set[Future[Outcomes]], report: LoadReport, progress: Callable[[int], None]) -> None:
-    for future in ended:
-        if future.exception() is None:
-            outcomes = future.result()
-            report.add(outcomes)
-            progress(outcomes.rows)
+def confirm_pending(running: Running) -> list[str]:
+    """Ask once what became of the rows that the destination took for later, and return what it still processes.
+
+    Returns:
+        The request ids that are not answered yet.
+
+    Raises:
+        DestinationUnavailableError: it did not answer now.
+    """
+    waiting: list[str] = []
+    ended: list[EndedBatch] = []
+    for attempt in _latest(running.attempts()):
+        if attempt.outcomes is None:
+            continue
+        answers: dict[str, Iterator[Outcome] | None] = {}
+        for request_id, rows in _pending(attempt.outcomes).items():
+            answer = running.destination.confirm(request_id, rows)
+            # An answer for other rows than were asked for is no answer for those that were.
+            fitting = Outcomes.uncertain(rows, "answer_for_other_rows") if answer and len(answer) != rows else answer
+            answers[request_id] = None if fitting is None else iter(fitting)
+            if fitting is None:
+                waiting.append(request_id)
+        if any(answer is not None for answer in answers.values()):
+            known = [_confirmed(outcome, answers) for outcome in attempt.outcomes]
+            outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+            ended.append(EndedBatch(kind=attempt.kind, number=attempt.number, outcomes=outcomes, epoch=attempt.epoch))
+    if ended:
+        running.lease.record(running.delivery, ended=ended, intended=[])
+    return waiting
 
 
-def _send(destination: Destination, batch: Batch) -> Outcomes:
-    outcomes = destination.send(batch)
-    rows = batch.rows.num_rows
-    # An answer for other rows than were sent is no answer for those that were.
-    return outcomes if len(outcomes) == rows else Outcomes.uncertain(rows, "answer_for_other_rows")
-
-
-def _batch_key(load: Load, start: int, rows: int) -> str:
-    return hashlib.sha256(f"{load.key}:{start}:{rows}".encode()).hexdigest()
-
-
-def _check_outcomes(report: LoadReport, load: Load, max_rejected_ratio: float) -> None:
-    codes = ", ".join(f"{code} {rows:,}" for code, rows in report.codes.most_common(5))
-    if report.uncertain:
+def check_answered(tally: Tally, *, destination: str, verb: str) -> None:
+    """Raise `DestinationUnavailableError` where nobody knows what became of some rows."""
+    if tally.uncertain:
         raise DestinationUnavailableError(
-            f"`{load.destination}` did not say what became of {report.uncertain:,} of {report.permitted:,} rows "
-            f"({codes}): sending them again is safe where it honours idempotency keys"
-        )
-    if report.rejected > max_rejected_ratio * report.permitted:
-        raise GuardError(
-            f"`{load.destination}` rejected {report.rejected:,} of {report.permitted:,} rows so far ({codes}), "
-            f"max_rejected_ratio is {max_rejected_ratio}"
+            f"`{destination}` did not say what became of {tally.uncertain:,} of {tally.planned:,} rows {verb} "
+            f"({tally.worst()}): the next try asks again, under the same keys"
         )
 
 
-def _check_sum(report: LoadReport, load: Load) -> None:
-    if report.unsent:
-        raise DestinationError(
-            f"`{load.destination}`: permitted {report.permitted:,} is not accepted {report.accepted:,} + rejected "
-            f"{report.rejected:,}"
-        )
+def _reported(combined_: Outcomes, last: Outcomes) -> Outcomes:
+    if not _rows_of(combined_, RowStatus.UNCERTAIN):
+        return combined_
+    pairs = zip(combined_, last, strict=True)
+    words = [said if came_to.status is RowStatus.UNCERTAIN else came_to for came_to, said in pairs]
+    return Outcomes.concatenated([Outcomes(1, word) for word in words])
+
+
+def _rows_of(outcomes: Outcomes, status: RowStatus) -> int:
+    return sum(rows for outcome, rows in outcomes.counts().items() if outcome.status is status)
+
+
+def _latest(attempts: list[Attempt]) -> list[Attempt]:
+    return list({(attempt.kind, attempt.number): attempt for attempt in attempts}.values())
+
+
+def _pending(outcomes: Outcomes) -> dict[str, int]:
+    return {outcome.code: rows for outcome, rows in outcomes.counts().items() if outcome.status is RowStatus.PENDING}
+
+
+def _confirmed(outcome: Outcome, answers: dict[str, Iterator[Outcome] | None]) -> Outcome:
+    answer = answers.get(outcome.code) if outcome.status is RowStatus.PENDING else None
+    return outcome if answer is None else next(answer)
+
+
+class _Batches:
+    """Hands batches to the destination, several at a time, and tells the ledger before and after."""
+
+    def __init__(
+        self,
+        running: Running,
+        kind: BatchKind,
+        hand_over: Callable[[Batch], Outcomes],
+        concurrency: int,
+        *,
+        recheck: Recheck | None = None,
+        max_rejected: int | None = None,
+    ) -> None:
+        self._running = running
+        self._kind = kind
+        self._hand_over = hand_over
+        self._recheck = recheck
+        self._max_rejected = max_rejected
+        self._window = 2 * concurrency
+        self._tally = Tally()
+        self._under_way: dict[Future[Outcomes], PlannedBatch] = {}
+        # Intended, and not yet handed over.
+        self._waiting: list[PlannedBatch] = []
+        self._ended: list[EndedBatch] = []
+        self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=kind)
+
+    def run(self, batches: Iterator[PlannedBatch]) -> None:
+        """Hand over every batch that no earlier try was answered for."""
+        answered = set()
+        for number, outcomes in self._running.last_said(self._kind).items():
+            if not any(outcome.status in _AGAIN for outcome in outcomes.counts()):
+                answered.add(number)
+                self._tally.add(outcomes)
+                self._running.progress(outcomes.rows)
+        left = (batch for batch in batches if batch.intended.number not in answered)
+        try:
+            for group in grouped(left, max(_MIN_GROUP, self._window)):
+                self._start(group)
+            self._collect(until=0)
+            self._note()
+        except Exception:
+            # What is under way may be applied: its answers are waited for and noted. What cannot be noted stays
+            # intended, which counts as uncertain; so does all that is under way when the task is stopped.
+            self._give_up()
+            raise
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, group: list[PlannedBatch]) -> None:
+        if self._recheck is not None and self._recheck.is_due:
+            # INVARIANT: no batch is sent on an older answer than the latest one.
+            self._collect(until=0)
+            self._note()
+            self._recheck.ask_again()
+            reached(Step.ASKED_AGAIN)
+        if self._recheck is not None:
+            group = [batch.without(self._recheck) for batch in group]
+        # INVARIANT: no request without a durable intent.
+        self._note(intended=group)
+        reached(Step.INTENDED)
+        self._waiting = group
+        while self._waiting:
+            self._collect(until=self._window - 1)
+            batch = self._waiting.pop(0)
+            if not batch.sent_rows:
+                self._end(batch, Outcomes(0))
+                continue
+            self._under_way[self._pool.submit(self._request, batch.to_send())] = batch
+
+    def _request(self, batch: Batch) -> Outcomes:
+        # INVARIANT: a worker that was paused sends nothing more than the request in flight.
+        self._running.lease.check()
+        outcomes = self._hand_over(batch)
+        reached(Step.ANSWERED)
+        rows = batch.rows.num_rows
+        # An answer for other rows than were sent is no answer for those that were.
+        return outcomes if len(outcomes) == rows else Outcomes.uncertain(rows, "answer_for_other_rows")
+
+    def _collect(self, *, until: int) -> None:
+        while len(self._under_way) > until:
+            done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+            failures = [failure for future in done if (failure := self._take(future)) is not None]
+            if failures:
+                raise failures[0]
+            # Stopped at once: every further batch would only make a failed load longer.
+            self._check()
+
+    def _take(self, future: Future[Outcomes]) -> BaseException | None:
+        batch = self._under_way.pop(future)
+        failure = future.exception()
+        if failure is None:
+            self._end(batch, future.result())
+        elif isinstance(failure, DestinationError | DestinationUnavailableError):
+            # A destination raises these only where surely nothing was applied.
+            self._end(batch, Outcomes(batch.sent_rows, _NOT_APPLIED))
+        return failure
+
+    def _end(self, batch: PlannedBatch, sent: Outcomes) -> None:
+        outcomes = batch.outcomes(sent)
+        self._ended.append(EndedBatch(kind=self._kind, number=batch.intended.number, outcomes=outcomes))
+        self._tally.add(outcomes)
+        self._running.progress(int(len(outcomes) - outcomes.counts()[_NOT_HANDED_OVER]))
+
+    def _note(self, *, intended: list[PlannedBatch] | None = None) -> None:
+        ended, self._ended = self._ended, []
+        if ended or intended:
+            self._running.lease.record(
+                self._running.delivery, ended=ended, intended=[batch.intended for batch in intended or []]
+            )
+        if ended:
+            reached(Step.NOTED)
+
+    def _check(self) -> None:
+        destination = self._running.changes.manifest.destination
+        self._tally.planned = self._running.changes.manifest.upsert_rows
+        if self._kind is BatchKind.REMOVE:
+            self._tally.planned = self._running.changes.manifest.removal_rows
+        check_answered(self._tally, destination=destination, verb="so far")
+        if self._max_rejected is not None and self._tally.rejected > self._max_rejected:
+            raise GuardError(
+                f"`{destination}` rejected {self._tally.rejected:,} of {self._tally.planned:,} rows so far "
+                f"({self._tally.worst()}), at most {self._max_rejected:,} are allowed by max_rejected_ratio"
+            )
+
+    def _give_up(self) -> None:
+        started = [future for future in self._under_way if not future.cancel()]
+        wait(started)
+        for future in started:
+            self._take(future)
+        # What is left was cancelled.
+        for batch in [*self._under_way.values(), *self._waiting]:
+            self._end(batch, Outcomes(batch.sent_rows, _NOT_HANDED_OVER))
+        with suppress(LeaseLostError, LedgerUnavailableError):
+            self._note()
+
+
+def wait_for_confirmation(running: Running, *, interval_s: float, timeout_s: float) -> list[str]:
+    """Ask again and again until everything is processed, or the time is up; return what is still not.
+
+    Args:
+        running: the delivery.
+        interval_s: seconds between two questions.
+        timeout_s: seconds after which to stop; 0 asks once.
+    """
+    deadline = time.monotonic() + timeout_s
+    while waiting := confirm_pending(running):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            break
+        time.sleep(min(interval_s, left_s))
+        running.lease.check()
+    return waiting

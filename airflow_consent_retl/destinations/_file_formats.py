@@ -143,19 +143,27 @@ class Csv(FileFormat):
 
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file with its header."""
-        encoder = _CsvEncoder(sink, self)
+        encoder = CsvEncoder(sink, self)
         names, _ = encoder.cells(pa.array(schema.names, pa.string()))
         sink.write(",".join(names.to_pylist()).encode() + b"\r\n")
         return encoder
 
 
-class _CsvEncoder(PartEncoder):
-    def __init__(self, sink: io.RawIOBase, options: Csv) -> None:
+class CsvEncoder(PartEncoder):
+    """Writes cells; the same value is always the same bytes, which is how somebody is found again.
+
+    Args:
+        sink: where lines go.
+        options: how cells look.
+    """
+
+    def __init__(self, sink: io.RawIOBase | io.BytesIO, options: Csv) -> None:
         self._sink = sink
         self._null = pa.scalar(options.null_text, _TEXT)
         self._escape = options.escape_formulas
 
     def write(self, rows: pa.RecordBatch) -> Refused:
+        """Append a line for each row."""
         refused: Refused = {}
         columns = []
         for column in rows.columns:

@@ -5,28 +5,15 @@ They hold names, counts and digests, and no value of a row.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.workspace.manifest import _Document
 
 MANIFEST_NAME = "_manifest.json"
 POINTER_NAME = "_current.json"
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_json(self) -> bytes:
-        """Encode with indentation: people read it."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, document: bytes | None) -> Self | None:
-        """Parse what `to_json` wrote; None for anything else."""
-        try:
-            return cls.model_validate_json(document or b"")
-        except ValidationError:
-            return None
 
 
 class ExportedFile(_Document):
@@ -62,7 +49,11 @@ class ExportManifest(_Document):
 
 
 class CurrentVersion(_Document):
-    """The pointer: which version readers are to take."""
+    """The pointer: which version readers are to take.
+
+    `decided_at` is the time of the last decision that the folder follows. It is later than the version's own where a
+    removal found nobody to take out.
+    """
 
     kind: Literal["consent-retl-export-pointer"] = "consent-retl-export-pointer"
     version: Literal[1] = 1
@@ -72,3 +63,14 @@ class CurrentVersion(_Document):
     model: str
     decided_at: AwareDatetime
     rows: int
+
+
+_Export = TypeVar("_Export", ExportManifest, CurrentVersion)
+
+
+def parsed(kind: type[_Export], content: bytes | None) -> _Export | None:
+    """Parse a document; None for anything else."""
+    try:
+        return kind.from_json(content or b"")
+    except RefusedError:
+        return None

@@ -9,20 +9,13 @@ It never removes a file that is not named the way it names its own, and never le
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-from fsspec.implementations.local import LocalFileSystem
+from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations._file_manifest import (
     MANIFEST_NAME,
@@ -31,284 +24,253 @@ from airflow_consent_retl.destinations._file_manifest import (
     ExportedField,
     ExportedFile,
     ExportManifest,
+    parsed,
 )
 from airflow_consent_retl.destinations._file_part import PartFile
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
+    from airflow_consent_retl.destinations._file_storage import ExportFolder
     from airflow_consent_retl.destinations.base import Load
 
 log = logging.getLogger(__name__)
 
 _STAGING = ".staging-"
-_OWN_FILE = re.compile(r"part-\d{5,}\.(parquet|csv|jsonl)|_manifest\.json")
-_CHUNK_BYTES = 1 << 20
-_PERMANENT = {errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
+Options = dict[str, str | int | bool]
 
 
 class Versions:
     """The versions below one folder, seen by one load.
 
+    `begin` comes first; then either `stage` for a version of the load's own rows, or `stage_from` for the current one
+    without some people; then `create` for each part, and `publish`, or `keep_current`; `end` last.
+
     Args:
-        fs: the storage, with its credentials.
-        path: the folder, as `fs` spells it.
-        uri: the folder, as people spell it, for messages.
+        folder: where they lie.
         load: whose rows are published.
         options: what, beside the rows, decides the bytes.
     """
 
-    def __init__(
-        self, fs: AbstractFileSystem, path: str, uri: str, load: Load, options: dict[str, str | int | bool]
-    ) -> None:
-        self.uri = uri
-        self.schema = load.schema
-        self._fs = fs
-        self._path = path
-        self._local = isinstance(fs, LocalFileSystem)
-        self._load = load
-        self._options = options
-        owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
-        content = hashlib.sha256(load.key.encode() + json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
-        self.name = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{owner}-{content}"
-        self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{owner}-[0-9a-f]{{12}}")
-        self._staging = f"{path}/{_STAGING}{self.name}" if self._local else f"{path}/{self.name}"
-        self._lock: int | None = None
-        self._begun = False
+    def __init__(self, folder: ExportFolder, load: Load, options: Options) -> None:
+        self.folder = folder
+        self.load = load
+        self.name = ""
+        # This very version, where an earlier try completed it: then bytes that are written go nowhere.
         self.kept: ExportManifest | None = None
+        self._options = options
+        self._fields = tuple(ExportedField(name=field.name, type=str(field.type)) for field in load.schema)
+        self._owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
+        self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{self._owner}-[0-9a-f]{{12}}")
+        self._stamp = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
+        self._staging = ""
+        self._removes = False
 
     def begin(self) -> None:
-        """Take the folder, clear away what killed tries left, and find out whether this version is there already."""
-        with self.storage("open"):
-            if self._local:
-                Path(self._path).mkdir(parents=True, exist_ok=True)
-                self._take_lock()
+        """Take the folder, refuse one that is not ours or newer, and clear away what killed tries left."""
+        with self.folder.storage("open"):
+            self.folder.take()
             self._check_pointer()
-            self._begun = True
             self._remove_unfinished()
-            self.kept = self._complete(self.name)
-            if self.kept is None:
-                self._remove(f"{self._path}/{self.name}")
-                if self._local:
-                    Path(self._staging).mkdir()
+
+    def stage(self) -> None:
+        """Begin a version of the load's own rows."""
+        self._begin_version(self.load.key)
+
+    def stage_from(self, base: ExportManifest, people_sha256: str) -> None:
+        """Begin a version of an earlier one's rows without some people, in that one's form."""
+        self._removes = True
+        self._options = base.options
+        self._fields = base.fields
+        self._begin_version(f"{self.load.key} {base.name} {_files_sha256(base)} {people_sha256}")
 
     def create(self, name: str) -> PartFile:
-        """Open a part for writing; where this version is complete already, its bytes go nowhere."""
+        """Open a part for writing."""
         if self.kept is not None:
             return PartFile(None, fsync=False)
-        with self.storage("write to"):
-            return PartFile(self._open_new(f"{self._staging}/{name}"), fsync=self._local)
+        with self.folder.storage("write to"):
+            return PartFile(self.folder.create(f"{self._staging}/{name}"), fsync=self.folder.local)
+
+    def current(self) -> ExportManifest | None:
+        """Return the version that readers follow, or None before the first.
+
+        Raises:
+            DestinationError: a byte of it is not what was published.
+        """
+        pointer = self._pointer()
+        if pointer is None:
+            return None
+        content = self.folder.read(f"{pointer.current}/{MANIFEST_NAME}")
+        manifest = parsed(ExportManifest, content)
+        if (
+            manifest is None
+            or hashlib.sha256(content or b"").hexdigest() != pointer.manifest_sha256
+            or not self._intact(manifest)
+        ):
+            raise DestinationError(
+                f"{self.folder.uri}/{pointer.current} is not what was published: nobody can be taken out of it, a "
+                "load of all rows replaces it"
+            )
+        return manifest
 
     def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None) -> None:
         """Make the files the current version, then remove older ones beyond `keep`."""
-        with self.storage("publish in"):
+        with self.folder.storage("publish in"):
             self._check_pointer()
-            manifest = self.kept or self._written_manifest(files)
+            manifest = self.kept or self._manifest(files)
             if manifest.rows != sum(file.rows for file in files):
                 raise DestinationError(
-                    f"{self.uri}/{self.name} is complete with {manifest.rows:,} rows, but this load has another number"
+                    f"{self.folder.uri}/{self.name} is complete with {manifest.rows:,} rows, but this load has "
+                    "another number"
                 )
             if self.kept is None:
+                self.load.before_request()
                 self._publish_version(manifest.to_json(), files)
-            encoded = self._read(f"{self._path}/{self.name}/{MANIFEST_NAME}") or b""
-            pointer = CurrentVersion(
-                current=self.name,
-                manifest_sha256=hashlib.sha256(encoded).hexdigest(),
-                destination=manifest.destination,
-                model=manifest.model,
-                decided_at=manifest.decided_at,
-                rows=manifest.rows,
-            )
-            self._replace_pointer(pointer.to_json())
-        log.info("%s/%s is the current version: %s rows", self.uri, self.name, f"{manifest.rows:,}")
-        if keep is not None:
-            with self.storage("remove older versions in"):
-                older = sorted((name for name in self._own_versions() if name < self.name), reverse=True)
-                for name in older[keep - 1 :]:
-                    self._remove(f"{self._path}/{name}")
-                    log.info("%s/%s was removed: an older version", self.uri, name)
+            self.load.before_request()
+            self._point_to(manifest)
+        log.info("%s/%s is the current version: %s rows", self.folder.uri, self.name, f"{manifest.rows:,}")
+        self._remove_older(keep)
+
+    def keep_current(self, manifest: ExportManifest, *, keep: int | None) -> None:
+        """Leave the current version, which holds none of those to be removed, and note the decision beside it.
+
+        A load that was decided earlier, and may hold one of them, is refused from now on.
+        """
+        with self.folder.storage("publish in"):
+            self._check_pointer()
+            self._remove_staged()
+            self.load.before_request()
+            self._point_to(manifest)
+        self._remove_older(keep)
 
     def end(self) -> None:
         """Remove what was not published and let go of the folder."""
-        if (
-            self._begun
-            and self.kept is None
-            and (self._local or self._read(f"{self._staging}/{MANIFEST_NAME}") is None)
-        ):
-            with suppress(OSError):
-                self._remove(self._staging)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        with suppress(OSError):
+            self._remove_staged()
+        self.folder.release()
 
-    @contextmanager
-    def storage(self, verb: str) -> Iterator[None]:
-        """Turn the storage's errors into ours, which name the folder and the kind of error only."""
-        try:
-            yield
-        except PermissionError:
-            raise DestinationError(f"no permission to {verb} {self.uri}") from None
-        except OSError as error:
-            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            message = f"cannot {verb} {self.uri}: {reason}"
-            if error.errno in _PERMANENT:
-                raise DestinationError(message) from None
-            raise DestinationUnavailableError(message) from None
+    def _begin_version(self, content: str) -> None:
+        options = json.dumps(self._options, sort_keys=True)
+        digest = hashlib.sha256(content.encode() + options.encode()).hexdigest()[:12]
+        self.name = f"{self._stamp}-{self._owner}-{digest}"
+        with self.folder.storage("open"):
+            self._check_pointer()
+            self.kept = self._complete(self.name)
+            if self.kept is None:
+                self.folder.remove(self.name)
+                self._staging = f"{_STAGING}{self.name}" if self.folder.local else self.name
+                self.folder.make(self._staging)
 
-    def _take_lock(self) -> None:
-        descriptor = os.open(self._path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise DestinationUnavailableError(f"another load into {self.uri} is under way") from None
-        except OSError:
-            # Some network file systems have no locks; deterministic names still keep two loads apart.
-            os.close(descriptor)
-            return
-        self._lock = descriptor
-
-    def _check_pointer(self) -> None:
-        content = self._read(f"{self._path}/{POINTER_NAME}")
+    def _pointer(self) -> CurrentVersion | None:
+        content = self.folder.read(POINTER_NAME)
         if content is None:
-            return
-        pointer = CurrentVersion.from_json(content)
+            return None
+        pointer = parsed(CurrentVersion, content)
         if pointer is None:
             raise DestinationError(
-                f"{self.uri}/{POINTER_NAME} was not written by a load to files: choose another folder"
+                f"{self.folder.uri}/{POINTER_NAME} was not written by a load to files: choose another folder"
             )
-        if (pointer.destination, pointer.model) != (self._load.destination, self._load.model):
+        return pointer
+
+    def _check_pointer(self) -> None:
+        pointer, load = self._pointer(), self.load
+        if pointer is None:
+            return
+        if (pointer.destination, pointer.model) != (load.destination, load.model):
             raise DestinationError(
-                f"{self.uri} holds model `{pointer.model}` for destination `{pointer.destination}`, not "
-                f"`{self._load.model}` for `{self._load.destination}`: choose another folder"
+                f"{self.folder.uri} holds model `{pointer.model}` for destination `{pointer.destination}`, not "
+                f"`{load.model}` for `{load.destination}`: choose another folder"
             )
-        if pointer.decided_at > self._load.decided_at:
+        if pointer.decided_at > load.decided_at:
             raise DestinationError(
-                f"{self.uri} holds rows decided at {_iso(pointer.decided_at)}, later than these "
-                f"({_iso(self._load.decided_at)}): an older decision never replaces a newer one"
+                f"{self.folder.uri} holds rows decided at {_iso(pointer.decided_at)}, later than these "
+                f"({_iso(load.decided_at)}): an older decision never replaces a newer one"
             )
 
-    def _written_manifest(self, files: tuple[ExportedFile, ...]) -> ExportManifest:
+    def _point_to(self, manifest: ExportManifest) -> None:
+        encoded = self.folder.read(f"{manifest.name}/{MANIFEST_NAME}") or b""
+        pointer = CurrentVersion(
+            current=manifest.name,
+            manifest_sha256=hashlib.sha256(encoded).hexdigest(),
+            destination=manifest.destination,
+            model=manifest.model,
+            decided_at=self.load.decided_at,
+            rows=manifest.rows,
+        )
+        self.folder.replace(POINTER_NAME, pointer.to_json(), temporary=f"{_STAGING}{self.name}.json")
+
+    def _manifest(self, files: tuple[ExportedFile, ...]) -> ExportManifest:
         return ExportManifest(
             name=self.name,
-            destination=self._load.destination,
-            model=self._load.model,
-            load_key=self._load.key,
-            decided_at=self._load.decided_at,
+            destination=self.load.destination,
+            model=self.load.model,
+            load_key=self.load.key,
+            decided_at=self.load.decided_at,
             options=self._options,
-            fields=tuple(ExportedField(name=field.name, type=str(field.type)) for field in self._load.schema),
+            fields=self._fields,
             rows=sum(file.rows for file in files),
             files=files,
         )
 
     def _publish_version(self, manifest: bytes, files: tuple[ExportedFile, ...]) -> None:
         for file in files:
-            if self._fs.info(f"{self._staging}/{file.name}")["size"] != file.size_bytes:
-                raise DestinationUnavailableError(f"{self.uri}/{self.name}/{file.name} is not what was written")
-        if not self._local:
-            self._fs.pipe_file(f"{self._staging}/{MANIFEST_NAME}", manifest)
-            return
-        _write_synced(f"{self._staging}/{MANIFEST_NAME}", manifest)
-        _sync_folder(self._staging)
-        Path(self._staging).rename(f"{self._path}/{self.name}")
-        _sync_folder(self._path)
-
-    def _replace_pointer(self, pointer: bytes) -> None:
-        path = f"{self._path}/{POINTER_NAME}"
-        if not self._local:
-            self._fs.pipe_file(path, pointer)
-            return
-        temporary = f"{self._path}/{_STAGING}{self.name}.json"
-        _write_synced(temporary, pointer)
-        Path(temporary).replace(path)
-        _sync_folder(self._path)
+            if self.folder.size_bytes(f"{self._staging}/{file.name}") != file.size_bytes:
+                raise DestinationUnavailableError(f"{self.folder.uri}/{self.name}/{file.name} is not what was written")
+        self.folder.write(f"{self._staging}/{MANIFEST_NAME}", manifest)
+        if self.folder.local:
+            self.folder.rename(self._staging, self.name)
+        self._staging = ""
 
     def _complete(self, name: str) -> ExportManifest | None:
         """Return the version's manifest if it is this load's and every file still has its bytes."""
-        manifest = ExportManifest.from_json(self._read(f"{self._path}/{name}/{MANIFEST_NAME}"))
-        if manifest is None or manifest.load_key != self._load.key or manifest.options != self._options:
+        manifest = parsed(ExportManifest, self.folder.read(f"{name}/{MANIFEST_NAME}"))
+        if manifest is None or manifest.load_key != self.load.key or manifest.options != self._options:
             return None
-        intact = all(self._sha256(f"{self._path}/{name}/{file.name}") == file.sha256 for file in manifest.files)
-        return manifest if intact else None
+        return manifest if self._intact(manifest) else None
+
+    def _intact(self, manifest: ExportManifest) -> bool:
+        return all(self.folder.sha256(f"{manifest.name}/{file.name}") == file.sha256 for file in manifest.files)
 
     def _own_versions(self) -> list[str]:
-        return [name for name in self._names() if self._own_version.fullmatch(name)]
+        return [name for name in self.folder.names() if self._own_version.fullmatch(name)]
+
+    def _remove_older(self, keep: int | None) -> None:
+        with self.folder.storage("remove older versions in"):
+            pointer = self._pointer()
+            current = self.name if pointer is None else pointer.current
+            # Those decided at the same time as well: their names tell no order, and only one can be current.
+            others = [name for name in self._own_versions() if name != current and name.split("-")[0] <= self._stamp]
+            kept = len(others) if keep is None else keep - 1
+            older = sorted(others, reverse=True)
+            for name in older[kept:]:
+                self.folder.remove(name)
+                log.info("%s/%s was removed: an older version", self.folder.uri, name)
+        if self._removes and older[:kept]:
+            log.warning(
+                "%s keeps %d older versions, which may hold people who were taken out of the current one",
+                self.folder.uri,
+                len(older[:kept]),
+            )
 
     def _remove_unfinished(self) -> None:
-        for name in self._names():
+        for name in self.folder.names():
             version = name.removeprefix(_STAGING)
-            staged = self._local and name.startswith(_STAGING)
+            staged = self.folder.local and name.startswith(_STAGING)
             if staged and self._own_version.fullmatch(version.removesuffix(".json")) and version.endswith(".json"):
-                Path(self._path, name).unlink(missing_ok=True)
+                self.folder.remove_file(name)
             elif self._own_version.fullmatch(version) and (
-                staged or self._read(f"{self._path}/{name}/{MANIFEST_NAME}") is None
+                staged or self.folder.read(f"{name}/{MANIFEST_NAME}") is None
             ):
-                self._remove(f"{self._path}/{name}")
-                log.info("%s/%s was removed: an earlier try did not finish it", self.uri, name)
+                self.folder.remove(name)
+                log.info("%s/%s was removed: an earlier try did not finish it", self.folder.uri, name)
 
-    def _remove(self, folder: str) -> None:
-        """Remove our own files from a folder, the manifest first, and the folder when nothing else is in it."""
-        if self._local and Path(folder).is_symlink():
-            return
-        names = self._names(folder)
-        foreign = [name for name in names if not _OWN_FILE.fullmatch(name)]
-        for name in sorted(set(names).difference(foreign)):
-            self._fs.rm_file(f"{folder}/{name}")
-        if foreign:
-            log.warning("%s holds %d files that no load wrote; they were left", folder, len(foreign))
-        elif self._local and Path(folder).is_dir():
-            Path(folder).rmdir()
-
-    def _names(self, folder: str | None = None) -> list[str]:
-        self._fs.invalidate_cache()
-        try:
-            paths = self._fs.ls(folder or self._path, detail=False)
-        except FileNotFoundError:
-            return []
-        return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            content: bytes = self._fs.cat_file(path)
-        except FileNotFoundError:
-            return None
-        return content
-
-    def _sha256(self, path: str) -> str | None:
-        digest = hashlib.sha256()
-        try:
-            with self._fs.open(path, "rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-        except FileNotFoundError:
-            return None
-        return digest.hexdigest()
-
-    def _open_new(self, path: str) -> IO[bytes]:
-        if self._local:
-            return _opened(path)
-        file: IO[bytes] = self._fs.open(path, "wb")
-        return file
+    def _remove_staged(self) -> None:
+        if self._staging and (self.folder.local or self.folder.read(f"{self._staging}/{MANIFEST_NAME}") is None):
+            self.folder.remove(self._staging)
+        self._staging = ""
 
 
-def _opened(path: str) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
-
-
-def _write_synced(path: str, content: bytes) -> None:
-    with _opened(path) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _files_sha256(manifest: ExportManifest) -> str:
+    return hashlib.sha256(" ".join(file.sha256 for file in manifest.files).encode()).hexdigest()
 
 
 def _iso(moment: datetime) -> str:

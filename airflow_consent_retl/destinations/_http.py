@@ -71,10 +71,10 @@ class Answer:
 
 
 class GuardedClient:
-    """POSTs to one address over kept connections, from any number of threads.
+    """Makes requests to one host over kept connections, from any number of threads.
 
     Args:
-        address: where to.
+        address: the host, and the headers of every request.
         connections: how many at the same time.
         timeout_s: to connect, and again from the end of a request to the end of its answer.
         max_answer_bytes: bodies are read up to here.
@@ -85,12 +85,6 @@ class GuardedClient:
         self._max_answer_bytes = max_answer_bytes
         self._backend = _GuardedBackend(address, timeout_s=timeout_s)
         self._timeouts = {"connect": timeout_s, "read": timeout_s, "write": timeout_s, "pool": None}
-        self._url = httpcore.URL(
-            scheme=address.scheme.encode(),
-            host=f"[{address.host}]".encode() if ":" in address.host else address.host.encode(),
-            port=address.port,
-            target=address.target.encode(),
-        )
         self._pool = httpcore.ConnectionPool(
             ssl_context=_trust() if address.scheme == "https" else None,
             max_connections=connections,
@@ -111,17 +105,29 @@ class GuardedClient:
         except httpcore.ConnectError:
             raise AttemptError("unknown_host", maybe_applied=False) from None
 
-    def post(self, body: bytes, *, headers: dict[str, str]) -> Answer:
+    def request(self, method: str, target: str, body: bytes, *, headers: dict[str, str]) -> Answer:
         """Send one request and read its answer, whatever its status.
+
+        Args:
+            method: such as `POST`.
+            target: path and query.
+            body: of the request.
+            headers: beside the connection's own.
 
         Raises:
             AttemptError: no answer.
             DestinationError: the address may not be contacted, or its certificate is not trusted.
         """
+        host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
         try:
             with self._pool.stream(
-                "POST",
-                self._url,
+                method,
+                httpcore.URL(
+                    scheme=self._address.scheme.encode(),
+                    host=host.encode(),
+                    port=self._address.port,
+                    target=target.encode(),
+                ),
                 headers=[*self._address.headers.items(), *headers.items()],
                 content=body,
                 extensions={"timeout": self._timeouts},

@@ -7,7 +7,7 @@ at a time costs ten times as much.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
@@ -59,12 +59,21 @@ class RowEncoder:
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out of the row's object.
         integers: `"number"` sends all digits as a JSON integer, `"string"` sends text.
         envelope: the field of the body's object that holds the rows; None sends a bare array.
+        beside: other fields of that object.
 
     Raises:
         ConfigurationError: fields whose name or type has no exact form in JSON; names all of them.
     """
 
-    def __init__(self, schema: pa.Schema, *, nulls: Nulls, integers: Integers, envelope: str | None) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        nulls: Nulls,
+        integers: Integers,
+        envelope: str | None,
+        beside: Mapping[str, str] | None = None,
+    ) -> None:
         if not schema.names:
             raise ConfigurationError("fields names nothing to send")
         unfit = [f"`{field.name}` ({field.type})" for field in schema if not _expressible(field.type)]
@@ -85,6 +94,7 @@ class RowEncoder:
         )
         self._integers: Integers = integers
         self._envelope = envelope
+        self._beside = dict(beside or {})
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
         """Return the rows as records; `webhook` tells the form of each type."""
@@ -102,7 +112,7 @@ class RowEncoder:
 
     def body(self, records: list[Record]) -> bytes:
         """Return a request's body: `{"<envelope>": [...]}`, or the bare array."""
-        return msgspec.json.encode(records if self._envelope is None else {self._envelope: records})
+        return msgspec.json.encode(records if self._envelope is None else {**self._beside, self._envelope: records})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,25 @@ Columns are untyped in the statements, so that the driver's own types decide and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from airflow_consent_retl.destinations._sql_failures import failure_of
+from airflow_consent_retl.destinations._sql_removal import Mark, mark_kind
 from airflow_consent_retl.destinations._sql_shape import column_type, reflected
 from airflow_consent_retl.destinations._sql_statements import (
     Parameters,
+    Removal,
     Upsert,
+    delete_from,
+    is_there,
+    mark_in,
     parameter_names,
     quoted,
     quoted_or_none,
@@ -36,7 +43,6 @@ from airflow_consent_retl.destinations._sql_values import bound_values
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.destinations.base import Load
@@ -50,21 +56,33 @@ class CoreWriter(TableWriter):
         table: to write to.
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
+        mark: what a removal leaves; None deletes.
         generic: use the three statements that every database knows, whatever the dialect.
     """
 
     def __init__(
-        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, generic: bool = False
+        self,
+        hook: DbApiHook,
+        *,
+        table: TableName,
+        nulls: Nulls,
+        create_table: bool,
+        mark: Mark | None = None,
+        generic: bool = False,
     ) -> None:
         self._hook = hook
         self._table = table
         self._keep = nulls == "keep"
         self._create_table = create_table
+        self._mark = mark
         self._generic = generic
         self._engine: sa.Engine | None = None
         self._target = Target({})
         self._upsert: Upsert | None = None
+        self._key = ""
+        self._names: list[str] = []
         self._staged: list[Parameters] = []
+        self._staged_keys: list[object] = []
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -79,7 +97,8 @@ class CoreWriter(TableWriter):
             check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
             with self._engine.connect() as connection:
                 self._target = self._made_or_checked(connection, load, key=key)
-            self._upsert = self._upsert_for(load.schema.names, key=key)
+            self._key, self._names = key, load.schema.names
+            self._upsert = self._upsert_for()
             return
         except (sa.exc.StatementError, sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             failure = self._failure_to_open(error)
@@ -99,13 +118,37 @@ class CoreWriter(TableWriter):
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
+        assert self._upsert is not None  # noqa: S101 - set by `open`
+        upsert = self._upsert
         parameters = [self._staged[position] for position in positions]
+        self._in_transaction(lambda connection: upsert(connection, parameters))
+
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Turn the keys into parameters."""
+        self._staged_keys, refused = bound_values(keys, dialect=self._opened.dialect.name)
+        return refused
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark in one transaction."""
+        removal = self._removal()
+        keys = [self._staged_keys[position] for position in positions]
+        self._in_transaction(lambda connection: removal(connection, keys))
+
+    def holds(self, position: int) -> bool:
+        """Look for the key."""
+        found: list[bool] = []
+        value = self._staged_keys[position]
+        self._in_transaction(
+            lambda connection: found.append(is_there(connection, self._table, key=self._key, value=value))
+        )
+        return found[0]
+
+    def _in_transaction(self, work: Callable[[sa.Connection], None]) -> None:
         failure: Exception
         in_commit = False
         try:
             with self._opened.connect() as connection:
-                assert self._upsert is not None  # noqa: S101 - set by `open`
-                self._upsert(connection, parameters)
+                work(connection)
                 in_commit = True
                 connection.commit()
             return
@@ -117,7 +160,7 @@ class CoreWriter(TableWriter):
 
     def close(self) -> None:
         """Close the connections."""
-        self._staged = []
+        self._staged, self._staged_keys = [], []
         if self._engine is not None:
             with suppress(sa.exc.DBAPIError):
                 self._engine.dispose()
@@ -159,7 +202,7 @@ class CoreWriter(TableWriter):
             target = self._existing(connection)
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the database does not show it")
-        check_target(load, key=key, table=self._table, target=target)
+        check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
 
     def _existing(self, connection: sa.Connection) -> Target | None:
@@ -188,6 +231,9 @@ class CoreWriter(TableWriter):
             )
             for field in load.schema
         ]
+        if self._mark is not None:
+            kind = column_type(pa.timestamp("us", tz="UTC"), dialect=dialect, is_key=False)
+            columns.append(sa.Column(quoted(self._mark.column), kind, nullable=True))
         table = sa.Table(quoted(self._table.name), sa.MetaData(), *columns, schema=quoted_or_none(self._table.schema))
         try:
             connection.execute(CreateTable(table))
@@ -198,9 +244,32 @@ class CoreWriter(TableWriter):
             if self._existing(connection) is None:
                 raise
 
-    def _upsert_for(self, names: Sequence[str], *, key: str) -> Upsert:
+    def _upsert_for(self) -> Upsert:
         dialect = self._opened.dialect.name
         # MySQL names no constraint: with a second unique one, it could overwrite somebody else's row.
         ambiguous = dialect in {"mysql", "mariadb"} and len(self._target.unique) > 1
         generic = self._generic or ambiguous
-        return upsert_into(self._table, names, key=key, keep=self._keep, dialect=None if generic else dialect)
+        always: dict[str, sa.ColumnElement[Any]] = {}
+        if self._mark is not None:
+            # Somebody who is sent is there again, whatever was said of them.
+            flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
+            always[self._mark.column] = sa.false() if flag else sa.null()
+        return upsert_into(
+            self._table,
+            self._names,
+            key=self._key,
+            keep=self._keep,
+            dialect=None if generic else dialect,
+            always=always,
+        )
+
+    def _removal(self) -> Removal:
+        if self._mark is None:
+            return delete_from(self._table, key=self._key)
+        kind = mark_kind(self._target.columns[self._mark.column])
+        # A mark is written as the moments of rows are, so that readers find one form of them.
+        zone = "UTC" if kind == "moment" else None
+        now = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
+        [moment] = [None] if kind == "flag" else bound_values(now, dialect=self._opened.dialect.name)[0]
+        emptied = self._target.columns.keys() & set(self._names) - {self._key} if self._mark.nulls else ()
+        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=moment, emptied=sorted(emptied))

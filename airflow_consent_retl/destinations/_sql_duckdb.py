@@ -1,14 +1,16 @@
-"""Upserts into DuckDB through its own connection: Arrow goes in as it is, so every type survives."""
+"""Upserts and removals in DuckDB through its own connection: Arrow goes in as it is, so every type survives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
+from airflow_consent_retl.destinations._sql_removal import Mark, MarkKind, mark_kind
 from airflow_consent_retl.destinations._sql_target import (
     BusyError,
     Family,
@@ -64,17 +66,22 @@ class DuckDbWriter(TableWriter):
         table: to write to.
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
+        mark: what a removal leaves; None deletes.
     """
 
-    def __init__(self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool) -> None:
+    def __init__(
+        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None = None
+    ) -> None:
         self._hook = hook
         self._table = table
         self._keep = nulls == "keep"
         self._create_table = create_table
+        self._mark = mark
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._target = Target({})
-        self._statement = ""
+        self._upsert = self._removal = self._search = ""
         self._staged = pa.table({})
+        self._staged_people = pa.table({})
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -88,7 +95,9 @@ class DuckDbWriter(TableWriter):
         try:
             self._connection = self._hook.get_conn()
             self._target = self._made_or_checked(load, key=key)
-            self._statement = self._upsert_for(load.schema.names, key=key)
+            self._upsert = self._upsert_for(load.schema.names, key=key)
+            self._removal = self._removal_for(load.schema.names, key=key)
+            self._search = self._people_among("SELECT 1 FROM", "", key=key)
             return
         except duckdb.IOException:
             failure = DestinationUnavailableError(
@@ -109,12 +118,30 @@ class DuckDbWriter(TableWriter):
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
+        self._executed(self._upsert, self._staged, positions)
+
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Keep the keys, with the time that marks are set to."""
+        now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+        moments = pa.array([now.as_py()] * len(keys), now.type)
+        columns = {"id": keys, "moment": moments, "local_moment": moments.cast(pa.timestamp("us"))}
+        self._staged_people = pa.table(columns)
+        return dict.fromkeys(too_precise(keys), TOO_PRECISE)
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark in one transaction."""
+        self._executed(self._removal, self._staged_people, positions)
+
+    def holds(self, position: int) -> bool:
+        """Look for the key."""
+        return bool(self._executed(self._search, self._staged_people, [position]))
+
+    def _executed(self, statement: str, staged: pa.Table, positions: Sequence[int]) -> list[tuple[object, ...]]:
         connection = self._opened
         failure: Exception
-        connection.register(_BATCH, self._staged.take(pa.array(positions, pa.int64())))
+        connection.register(_BATCH, staged.take(pa.array(positions, pa.int64())))
         try:
-            connection.execute(self._statement)
-            return
+            return connection.execute(statement).fetchall()
         except (duckdb.Error, UnicodeDecodeError) as error:
             failure = self._failure_of(error)
         finally:
@@ -123,7 +150,7 @@ class DuckDbWriter(TableWriter):
 
     def close(self) -> None:
         """Close the connection, which lets other processes open the file."""
-        self._staged = pa.table({})
+        self._staged = self._staged_people = pa.table({})
         if self._connection is not None:
             with suppress(duckdb.Error):
                 self._connection.close()
@@ -157,7 +184,7 @@ class DuckDbWriter(TableWriter):
                 raise missing_table(self._table, self._table_names())
             self._make(load, key=key)
         target = self._existing()
-        check_target(load, key=key, table=self._table, target=target)
+        check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
 
     def _table_kind(self) -> str | None:
@@ -192,6 +219,8 @@ class DuckDbWriter(TableWriter):
             f"{_quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
             for name, kind in zip(described.columns, described.types, strict=True)
         ]
+        if self._mark is not None:
+            columns.append(f"{_quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
         self._opened.execute(f"CREATE TABLE IF NOT EXISTS {self._quoted_table} ({', '.join(columns)})")
 
     def _existing(self) -> Target:
@@ -226,17 +255,42 @@ class DuckDbWriter(TableWriter):
         return schema + _quoted(self._table.name)
 
     def _upsert_for(self, names: Sequence[str], *, key: str) -> str:
-        columns = ", ".join(map(_quoted, names))
+        columns = values = ", ".join(map(_quoted, names))
         changes = []
         for name in names:
             if name != key:
                 new, old = f"excluded.{_quoted(name)}", f"target.{_quoted(name)}"
                 changes.append(f"{_quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
+        if self._mark is not None:
+            # Somebody who is sent is there again, whatever was said of them.
+            mark, nobody = _quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
+            columns, values = f"{columns}, {mark}", f"{values}, {nobody}"
+            changes.append(f"{mark} = {nobody}")
         action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
         return (
-            f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {columns} FROM {_BATCH} "  # noqa: S608
+            f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {values} FROM {_BATCH} "  # noqa: S608
             f"ON CONFLICT ({_quoted(key)}) DO {action}"
         )
+
+    def _removal_for(self, names: Sequence[str], *, key: str) -> str:
+        if self._mark is None:
+            return self._people_among("DELETE FROM", "", key=key)
+        mark, kind = _quoted(self._mark.column), self._mark_kind
+        value = "TRUE" if kind == "flag" else f"coalesce({mark}, (SELECT any_value({kind}) FROM {_BATCH}))"  # noqa: S608
+        changes = [f"{mark} = {value}"]
+        if self._mark.nulls:
+            changes += [f"{_quoted(name)} = NULL" for name in names if name != key and name in self._target.columns]
+        return self._people_among("UPDATE", f"SET {', '.join(changes)}", key=key)
+
+    def _people_among(self, verb: str, changes: str, *, key: str) -> str:
+        # A key that the column cannot hold becomes NULL, which is among nothing: nobody has it.
+        kind = self._target.columns[key].shown
+        among = f"{_quoted(key)} IN (SELECT TRY_CAST(id AS {kind}) FROM {_BATCH})"  # noqa: S608 - quoted, constants
+        return f"{verb} {self._quoted_table} {changes} WHERE {among}"
+
+    @property
+    def _mark_kind(self) -> MarkKind | None:
+        return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
 
 
 def _accepts(kind: str) -> frozenset[Family]:

@@ -1,4 +1,4 @@
-"""The upsert, as SQLAlchemy Core writes it for each dialect, with every name quoted and every value bound.
+"""Upserts and removals, as SQLAlchemy Core writes them for each dialect, with every name quoted and every value bound.
 
 Columns are untyped, so that the driver's own types decide and no cast is written around a value. Executes nothing by
 itself.
@@ -6,7 +6,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,9 +21,18 @@ _KEYS_AT_ONCE = 500
 
 Parameters = dict[str, object]
 Upsert = Callable[[sa.Connection, Sequence[Parameters]], None]
+Removal = Callable[[sa.Connection, Sequence[object]], None]
 
 
-def upsert_into(table: TableName, names: Sequence[str], *, key: str, keep: bool, dialect: str | None) -> Upsert:
+def upsert_into(
+    table: TableName,
+    names: Sequence[str],
+    *,
+    key: str,
+    keep: bool,
+    dialect: str | None,
+    always: Mapping[str, sa.ColumnElement[Any]] | None = None,
+) -> Upsert:
     """Return what upserts rows on a connection, without committing.
 
     Args:
@@ -32,12 +41,48 @@ def upsert_into(table: TableName, names: Sequence[str], *, key: str, keep: bool,
         key: the column that tells rows apart.
         keep: leave a column as it is where the row has NULL.
         dialect: SQLAlchemy's name of it; None, or one not known here, uses three statements that all understand.
+        always: further columns, each with the constant that every row is written with.
     """
-    statement = _Statement(table, names, key=key, keep=keep)
+    statement = _Statement(table, names, key=key, keep=keep, always=always or {})
     insert = statement.one(dialect)
     if insert is None:
         return statement.three
     return lambda connection, rows: _executed(connection, insert, rows)
+
+
+def delete_from(table: TableName, *, key: str) -> Removal:
+    """Return what deletes the rows with these keys on a connection, without committing."""
+    column: sa.ColumnClause[object] = sa.column(quoted(key))
+    statement = sa.delete(_table(table, column))
+    return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
+
+
+def mark_in(table: TableName, *, key: str, mark: str, moment: object | None, emptied: Sequence[str]) -> Removal:
+    """Return what marks the rows with these keys on a connection, without committing.
+
+    Args:
+        table: to write to.
+        key: the column that tells rows apart.
+        mark: the column to set.
+        moment: to set it to, where it is still NULL; None sets a boolean to true.
+        emptied: columns to set to NULL.
+    """
+    column: sa.ColumnClause[object] = sa.column(quoted(key))
+    marked: sa.ColumnClause[object] = sa.column(quoted(mark))
+    others: list[sa.ColumnClause[object]] = [sa.column(quoted(name)) for name in emptied]
+    now: sa.BindParameter[object] = sa.bindparam(None, moment, type_=sa.types.NullType())
+    value: sa.ColumnElement[Any] = sa.true() if moment is None else sa.func.coalesce(marked, now)
+    changes = {marked: value, **dict.fromkeys(others, sa.null())}
+    statement = sa.update(_table(table, column, marked, *others)).values(changes)
+    return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
+
+
+def is_there(connection: sa.Connection, table: TableName, *, key: str, value: object) -> bool:
+    """Return whether a row has this key."""
+    column: sa.ColumnClause[object] = sa.column(quoted(key))
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    statement = sa.select(one).select_from(_table(table, column)).where(_among(column, [value]))
+    return connection.execute(statement).first() is not None
 
 
 def parameter_names(names: Sequence[str]) -> list[str]:
@@ -59,14 +104,26 @@ def quoted_or_none(name: str | None) -> quoted_name | None:
 
 
 class _Statement:
-    def __init__(self, table: TableName, names: Sequence[str], *, key: str, keep: bool) -> None:
+    def __init__(
+        self,
+        table: TableName,
+        names: Sequence[str],
+        *,
+        key: str,
+        keep: bool,
+        always: Mapping[str, sa.ColumnElement[Any]],
+    ) -> None:
         columns: list[sa.ColumnClause[object]] = [sa.column(quoted(name)) for name in names]
-        self._table = sa.table(quoted(table.name), *columns, schema=quoted_or_none(table.schema))
+        self._always: dict[sa.ColumnClause[object], sa.ColumnElement[Any]] = {
+            sa.column(quoted(name)): value for name, value in always.items()
+        }
+        self._table = _table(table, *columns, *self._always)
         parameters = parameter_names(names)
         self._bound: dict[Any, sa.BindParameter[object]] = {
             column: sa.bindparam(parameter, type_=sa.types.NullType())
             for column, parameter in zip(columns, parameters, strict=True)
         }
+        self._inserted: dict[Any, sa.ColumnElement[Any]] = {**self._bound, **self._always}
         self._key = columns[list(names).index(key)]
         self._key_parameter = parameters[list(names).index(key)]
         self._others = [column for column in columns if column is not self._key]
@@ -74,12 +131,12 @@ class _Statement:
 
     def one(self, dialect: str | None) -> sa.Insert | None:
         if dialect in {"postgresql", "sqlite"}:
-            into = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(self._table).values(self._bound)
-            if not self._others:
-                return into.on_conflict_do_nothing(index_elements=[self._key])
-            return into.on_conflict_do_update(index_elements=[self._key], set_=self._changes(into.excluded))
+            into = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(self._table).values(self._inserted)
+            if changes := self._changes(into.excluded):
+                return into.on_conflict_do_update(index_elements=[self._key], set_=changes)
+            return into.on_conflict_do_nothing(index_elements=[self._key])
         if dialect in {"mysql", "mariadb"}:
-            mine = mysql.insert(self._table).values(self._bound)
+            mine = mysql.insert(self._table).values(self._inserted)
             return mine.on_duplicate_key_update(self._changes(mine.inserted) or {self._key.name: self._key})
         return None
 
@@ -90,16 +147,18 @@ class _Statement:
             found = connection.execute(sa.select(self._key).select_from(self._table).where(self._key.in_(keys)))
             known.update(str(key) for key in found.scalars())
         there = [row for row in rows if str(row[self._key_parameter]) in known]
-        if there and self._others:
+        changes: dict[Any, Any] = {column: self._new(self._bound[column], column) for column in self._others}
+        changes |= self._always
+        if there and changes:
             update = sa.update(self._table).where(self._key == self._bound[self._key])
-            changes = {column: self._new(self._bound[column], column) for column in self._others}
             connection.execute(update.values(changes), there)
         fresh = [row for row in rows if str(row[self._key_parameter]) not in known]
         if fresh:
-            connection.execute(sa.insert(self._table).values(self._bound), fresh)
+            connection.execute(sa.insert(self._table).values(self._inserted), fresh)
 
     def _changes(self, new: Any) -> dict[str, Any]:
-        return {column.name: self._new(new[column.name], column) for column in self._others}
+        changes = {column.name: self._new(new[column.name], column) for column in self._others}
+        return changes | {column.name: value for column, value in self._always.items()}
 
     def _new(self, new: Any, old: Any) -> Any:
         return sa.func.coalesce(new, old) if self._keep else new
@@ -107,3 +166,23 @@ class _Statement:
 
 def _executed(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Parameters]) -> None:
     connection.execute(statement, rows)
+
+
+def _executed_by_keys(
+    connection: sa.Connection,
+    statement: sa.Delete | sa.Update,
+    column: sa.ColumnClause[object],
+    keys: Sequence[object],
+) -> None:
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        connection.execute(statement.where(_among(column, keys[start : start + _KEYS_AT_ONCE])))
+
+
+def _among(column: sa.ColumnClause[object], keys: Sequence[object]) -> sa.ColumnElement[bool]:
+    # Untyped as well: a cast to text around a key is no key of a uuid column any more. And without a name: it might be
+    # a column's.
+    return column.in_(sa.bindparam(None, keys, expanding=True, type_=sa.types.NullType()))
+
+
+def _table(table: TableName, *columns: sa.ColumnClause[Any]) -> sa.TableClause:
+    return sa.table(quoted(table.name), *columns, schema=quoted_or_none(table.schema))

@@ -17,6 +17,7 @@ from airflow_consent_retl.consent.near import suggestion
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations._sql_removal import Mark
     from airflow_consent_retl.destinations.base import Load
 
 Nulls = Literal["overwrite", "keep"]
@@ -148,7 +149,10 @@ class Target:
 
 
 class TableWriter(ABC):
-    """Upserts rows into one table of one kind of database. Not for several threads at once."""
+    """Upserts rows into one table of one kind of database, and removes people. Not for several threads at once.
+
+    A batch is staged as rows or as people; `write`, and `remove` and `holds`, speak of the staged ones by position.
+    """
 
     @abstractmethod
     def open(self, load: Load, *, key: str) -> None:
@@ -181,6 +185,18 @@ class TableWriter(ABC):
         """
 
     @abstractmethod
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Take the keys of people, and return those that the database has no exact value for: nobody has them."""
+
+    @abstractmethod
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark these staged people, where they are there, in one transaction. Raises as `write`."""
+
+    @abstractmethod
+    def holds(self, position: int) -> bool:
+        """Return whether a row has this staged person's key. Raises as `write`."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the connection; may be called at any time, also twice."""
 
@@ -210,28 +226,43 @@ def check_fields(load: Load, *, case_sensitive: bool) -> None:
             raise ConfigurationError(f"the fields `{other}` and `{name}` would be the same column")
 
 
-def check_target(load: Load, *, key: str, table: TableName, target: Target) -> None:
-    """Raise `ConfigurationError` with everything that keeps the table from taking the rows."""
+def check_target(load: Load, *, key: str, table: TableName, target: Target, mark: Mark | None) -> None:
+    """Raise `ConfigurationError` with everything that keeps the table from taking the rows, and the people back.
+
+    A load without rows needs only what removals need: a column that is gone since must not keep people in.
+    """
+    from airflow_consent_retl.destinations._sql_removal import mark_problems
+
+    fields = [field for field in load.schema if load.rows or field.name == key]
     problems = []
     mapped = set(load.schema.names)
-    for rows_field in load.schema:
+    for rows_field in fields:
         column = target.columns.get(rows_field.name)
         if column is None:
             free = target.columns.keys() - mapped
             problems.append(f"there is no column `{rows_field.name}`{suggestion(rows_field.name, free)}")
         else:
             problems.extend(_unfit(rows_field, column))
-    if frozenset({key}) not in target.unique and key in target.columns:
-        problems.append(f"`{key}` is neither its primary key nor unique by itself")
-    for name in sorted(target.columns.keys() - mapped):
-        column = target.columns[name]
-        if not column.nullable and not column.filled:
-            problems.append(f"column `{name}` takes no NULL, has no default, and no field is mapped to it")
+    if load.rows:
+        problems += _unfit_for_upserts(target, key=key, written=mapped | ({mark.column} if mark else set()))
+    if mark is not None:
+        problems += mark_problems(mark, target, mapped=mapped, key=key)
     if problems:
         counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigurationError(
             "\n".join([f"table `{table}` does not suit the fields, {counted}:", *(f"- {text}" for text in problems)])
         )
+
+
+def _unfit_for_upserts(target: Target, *, key: str, written: set[str]) -> list[str]:
+    problems = []
+    if frozenset({key}) not in target.unique and key in target.columns:
+        problems.append(f"`{key}` is neither its primary key nor unique by itself")
+    for name in sorted(target.columns.keys() - written):
+        column = target.columns[name]
+        if not column.nullable and not column.filled:
+            problems.append(f"column `{name}` takes no NULL, has no default, and no field is mapped to it")
+    return problems
 
 
 def missing_table(table: TableName, others: Sequence[str]) -> ConfigurationError:

@@ -58,6 +58,11 @@ class WebhookAddress:
     allow_plain_http: bool = False
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port."""
+        return self.scheme, self.host, self.port
+
+    @property
     def target(self) -> str:
         """What the request line names."""
         return f"{self.path}?{self.query}" if self.query else self.path

@@ -8,7 +8,8 @@ The contract, a JSON object with at least one of these fields and no others:
 
 `index` is the row's position in the request, `id` its primary key as it was sent; an entry may give both. A row is
 named at most once. With `results`, a row that is not named is `uncertain`; with `errors` alone, it is accepted. Counts
-must agree with the lists, or with the number of rows where there is no list.
+must agree with the lists, or with the number of rows where there is no list. In an answer to a removal, a row that is
+rejected with the code `not_found` or `gone` is removed: nobody is there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _FIELDS = {"results", "errors", "accepted", "rejected"}
 _ACCEPTED = Outcome(RowStatus.ACCEPTED)
+_NOT_THERE = {Outcome(RowStatus.REJECTED, "not_found"), Outcome(RowStatus.REJECTED, "gone")}
 
 
 class SentRows(Protocol):
@@ -70,14 +72,23 @@ def outcomes_of_success(body: bytes | None, records: SentRows, *, key_field: str
     return outcomes
 
 
-def outcomes_of_refusal(body: bytes | None, records: SentRows, *, key_field: str | None, code: str) -> Outcomes:
-    """Return what a 4xx answer says of each row: all rejected with `code`, save what the body says of single rows."""
-    refused = Outcome(RowStatus.REJECTED, code)
+def outcomes_of_refusal(body: bytes | None, records: SentRows, *, key_field: str | None, code: str) -> Outcomes | None:
+    """Return what a 4xx answer says of each row, or None where it says nothing of rows.
+
+    Rows that it does not name are rejected with `code`, the status.
+    """
     try:
         named = _named(_object(body), records, key_field=key_field)
     except UnreadableAnswerError:
-        return Outcomes.rejected(len(records), code)
-    return Outcomes(len(records), refused, named)
+        return None
+    return Outcomes(len(records), Outcome(RowStatus.REJECTED, code), named)
+
+
+def removed_or_not_there(outcomes: Outcomes) -> Outcomes:
+    """Return the outcomes of a removal: a row is gone, too, where the receiver knows nobody of that name."""
+    common = _ACCEPTED if outcomes.common in _NOT_THERE else outcomes.common
+    exceptions = {row: _ACCEPTED if o in _NOT_THERE else o for row, o in outcomes.exceptions.items()}
+    return Outcomes(outcomes.rows, common, {row: o for row, o in exceptions.items() if o != common})
 
 
 def _object(body: bytes | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -21,29 +22,35 @@ from airflow_consent_retl.destinations._webhook_answers import (
     MAX_ANSWER_BYTES,
     outcomes_of_refusal,
     outcomes_of_success,
+    removed_or_not_there,
 )
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from airflow_consent_retl.destinations._webhook_address import WebhookAddress
+    from airflow_consent_retl.destinations._webhook_options import WebhookOptions
     from airflow_consent_retl.destinations.base import Batch, Load
-    from airflow_consent_retl.destinations.webhook import WebhookOptions
 
 ROW_TOO_LARGE = "row_too_large"
 NOT_SENT = "not_sent"
 
 _ASK_AGAIN = frozenset({408, 425, 429})
 _FATAL = frozenset({401, 403, 404, 405, 407, 410})
+_MISSING = frozenset({404, 410})
 _LONGEST_BACKOFF_S = 60.0
 
 
 class WebhookDelivery:
-    """The requests of one load; `send` is called from any number of threads.
+    """The requests of one load; `send` and `remove` are called from any number of threads.
 
     Args:
-        address: where to.
+        address: where rows go.
         options: see `WebhookOptions`.
         load: its fields must have an exact form in JSON.
+        removal_address: where people are removed, on the same host.
+        removal_schema: what a removal says of a person; None where the load cannot remove.
 
     Raises:
         ConfigurationError: a field has none.
@@ -51,13 +58,31 @@ class WebhookDelivery:
         DestinationUnavailableError: it does not resolve.
     """
 
-    def __init__(self, address: WebhookAddress, options: WebhookOptions, load: Load) -> None:
-        self._encoder = RowEncoder(
-            load.schema, nulls=options.nulls, integers=options.integers, envelope=options.envelope
+    def __init__(
+        self,
+        address: WebhookAddress,
+        options: WebhookOptions,
+        load: Load,
+        *,
+        removal_address: WebhookAddress,
+        removal_schema: pa.Schema | None,
+    ) -> None:
+        def encoder(schema: pa.Schema, beside: Mapping[str, str] | None = None) -> RowEncoder:
+            return RowEncoder(
+                schema, nulls=options.nulls, integers=options.integers, envelope=options.envelope, beside=beside
+            )
+
+        self._sending = _Purpose("POST", address, encoder(load.schema))
+        self._removing = (
+            None
+            if removal_schema is None
+            else _Purpose(
+                options.removal_method, removal_address, encoder(removal_schema, options.removal_event), removes=True
+            )
         )
-        self._address = address
         self._options = options
         self._key_field = load.key_field
+        self._before_request = load.before_request
         self._pause = _Pause()
         self._given_up = threading.Event()
         self._client = GuardedClient(
@@ -75,10 +100,15 @@ class WebhookDelivery:
 
     def send(self, batch: Batch) -> Outcomes:
         """POST a batch, again where that may help, in pieces where it is too large."""
-        rows = self._encoder.rows(batch.rows)
-        whole = _Piece(key=batch.key, records=rows.records, start=0, stop=len(rows.records))
-        sent = self._deliver(whole) if rows.records else Outcomes(0)
-        return sent if not rows.refused else _with_refused(sent, rows)
+        rows = self._sending.encoder.rows(batch.rows)
+        return _with_refused(self._deliver_all(batch, rows, self._sending), rows, RowStatus.REJECTED)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Ask for people to be removed; those that no request could ever name are not there."""
+        if self._removing is None:
+            raise ConfigurationError("the primary key is not mapped: the webhook removes people by it")
+        rows = self._removing.encoder.rows(batch.rows)
+        return _with_refused(self._deliver_all(batch, rows, self._removing), rows, RowStatus.ACCEPTED)
 
     def close(self, *, give_up: bool) -> None:
         """Close the connections; with `give_up`, waits and requests under way end as well."""
@@ -86,19 +116,27 @@ class WebhookDelivery:
             self._given_up.set()
         self._client.close()
 
+    def _deliver_all(self, batch: Batch, rows: JsonRows, purpose: _Purpose) -> Outcomes:
+        if not rows.records:
+            return Outcomes(0)
+        return self._deliver(
+            _Piece(key=batch.key, purpose=purpose, records=rows.records, start=0, stop=len(rows.records))
+        )
+
     def _deliver(self, piece: _Piece) -> Outcomes:
         records = piece.records[piece.start : piece.stop]
-        body = self._encoder.body(records)
+        body = piece.purpose.encoder.body(records)
         if len(body) > self._options.max_body_bytes:
             return self._deliver_halves(piece)
         doubt = _Doubt()
         try:
-            answer = self._retrying()(self._attempt, body, key=piece.request_key, doubt=doubt)
+            answer = self._retrying()(self._attempt, piece, body, doubt=doubt)
         except AttemptError as failure:
             if doubt.code:
                 return Outcomes.uncertain(len(records), doubt.code)
             raise DestinationUnavailableError(
-                f"the webhook at {self._place} took no request: {failure.code}", retry_after_s=failure.retry_after_s
+                f"the webhook at {piece.purpose.place} took no request: {failure.code}",
+                retry_after_s=failure.retry_after_s,
             ) from None
         except DestinationError:
             if doubt.code:
@@ -106,7 +144,7 @@ class WebhookDelivery:
             raise
         if answer.status == 413 and not doubt.code:
             return self._deliver_halves(piece)
-        return self._outcomes(answer, records, doubt)
+        return self._outcomes(answer, records, piece.purpose, doubt)
 
     def _deliver_halves(self, piece: _Piece) -> Outcomes:
         if piece.stop - piece.start == 1:
@@ -142,7 +180,7 @@ class WebhookDelivery:
             reraise=True,
         )
 
-    def _attempt(self, body: bytes, *, key: str, doubt: _Doubt) -> Answer:
+    def _attempt(self, piece: _Piece, body: bytes, *, doubt: _Doubt) -> Answer:
         paused_s = self._pause.left_s()
         if 0 < paused_s <= self._options.max_retry_s:
             self._given_up.wait(paused_s)
@@ -150,14 +188,18 @@ class WebhookDelivery:
             raise AttemptError("paused", maybe_applied=False, retry_after_s=paused_s)
         if self._given_up.is_set():
             raise AttemptError("given_up", maybe_applied=False)
+        # INVARIANT: every wait of our own is over by now, so that the lease is as fresh as it can be.
+        self._before_request()
         try:
-            answer = self._client.post(
+            answer = self._client.request(
+                piece.purpose.method,
+                piece.purpose.address.target,
                 body,
                 headers={
                     "Content-Type": "application/json",
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
-                    "Idempotency-Key": key,
+                    "Idempotency-Key": piece.request_key,
                     "User-Agent": f"airflow-consent-retl/{__version__}",
                 },
             )
@@ -174,30 +216,47 @@ class WebhookDelivery:
             self._pause.extend(answer.retry_after_s)
         raise AttemptError(code, maybe_applied=answer.status != 429, retry_after_s=answer.retry_after_s)
 
-    def _outcomes(self, answer: Answer, records: list[Record], doubt: _Doubt) -> Outcomes:
+    def _outcomes(self, answer: Answer, records: list[Record], purpose: _Purpose, doubt: _Doubt) -> Outcomes:
         status, rows = answer.status, len(records)
         code = f"http_{status}"
         if 200 <= status < 300:
             if self._options.answer == "status" or status == 204:
                 return Outcomes.accepted(rows)
-            return outcomes_of_success(answer.body, SentObjects(records), key_field=self._key_field)
+            outcomes = outcomes_of_success(answer.body, SentObjects(records), key_field=self._key_field)
+            return removed_or_not_there(outcomes) if purpose.removes else outcomes
+        named = None
+        if status >= 400 and self._options.answer == "rows":
+            named = outcomes_of_refusal(answer.body, SentObjects(records), key_field=self._key_field, code=code)
+        if named is not None and purpose.removes:
+            named = removed_or_not_there(named)
         if doubt.code:
-            # A refusal may mean that an earlier try, whose answer got lost, was applied: a conflict with itself.
-            return Outcomes.uncertain(rows, code)
+            # A refusal may mean that an earlier try, whose answer got lost, was applied: a conflict with itself. Only
+            # that somebody is not there stays true, since that is what the earlier try was to bring about.
+            return (
+                _accepted_else_uncertain(named, code) if named and purpose.removes else Outcomes.uncertain(rows, code)
+            )
         if status < 400:
             raise DestinationError(
-                f"the webhook at {self._place} answers {status}: redirects are not followed, the connection has to "
+                f"the webhook at {purpose.place} answers {status}: redirects are not followed, the connection has to "
                 "hold the final address"
             )
-        if status in _FATAL:
-            raise DestinationError(f"the webhook at {self._place} refuses every request with {status}")
-        if self._options.answer == "status":
-            return Outcomes.rejected(rows, code)
-        return outcomes_of_refusal(answer.body, SentObjects(records), key_field=self._key_field, code=code)
+        if status in _FATAL and not (status in _MISSING and named is not None and purpose.removes):
+            raise DestinationError(f"the webhook at {purpose.place} refuses every request with {status}")
+        return Outcomes.rejected(rows, code) if named is None else named
+
+
+@dataclass(frozen=True, slots=True)
+class _Purpose:
+    """What requests are for: rows to be stored, or people to be removed; how they look, and where they go."""
+
+    method: str
+    address: WebhookAddress
+    encoder: RowEncoder
+    removes: bool = False
 
     @property
-    def _place(self) -> str:
-        return f"`{self._address.path}` of connection `{self._address.conn_id}`"
+    def place(self) -> str:
+        return f"`{self.address.path}` of connection `{self.address.conn_id}`"
 
 
 @dataclass(slots=True)
@@ -212,6 +271,7 @@ class _Piece:
     """The rows `start` to `stop` of a batch's records."""
 
     key: str
+    purpose: _Purpose
     records: list[Record]
     start: int
     stop: int
@@ -225,10 +285,7 @@ class _Piece:
 
     def halves(self) -> tuple[_Piece, _Piece]:
         middle = (self.start + self.stop) // 2
-        return (
-            _Piece(key=self.key, records=self.records, start=self.start, stop=middle),
-            _Piece(key=self.key, records=self.records, start=middle, stop=self.stop),
-        )
+        return replace(self, stop=middle), replace(self, start=middle)
 
 
 class _Pause:
@@ -247,7 +304,16 @@ class _Pause:
             return max(0.0, self._until - time.monotonic())
 
 
-def _with_refused(sent: Outcomes, rows: JsonRows) -> Outcomes:
+def _accepted_else_uncertain(outcomes: Outcomes, code: str) -> Outcomes:
+    accepted = {row: o for row, o in enumerate(outcomes) if o.status is RowStatus.ACCEPTED}
+    return Outcomes(outcomes.rows, Outcome(RowStatus.UNCERTAIN, code), accepted)
+
+
+def _with_refused(sent: Outcomes, rows: JsonRows, status: RowStatus) -> Outcomes:
+    if not rows.refused:
+        return sent
     exceptions = {rows.positions[row]: outcome for row, outcome in sent.exceptions.items()}
-    exceptions |= {row: Outcome(RowStatus.REJECTED, code) for row, code in rows.refused.items()}
+    exceptions |= {
+        row: Outcome(status, "" if status is RowStatus.ACCEPTED else code) for row, code in rows.refused.items()
+    }
     return Outcomes(len(rows.records) + len(rows.refused), sent.common, exceptions)

@@ -1,13 +1,13 @@
 """Permitted rows as Parquet, CSV or JSON Lines files in any object storage, published as one version at a time.
 
 Holds the destination and its operator. What a file looks like is in `_file_formats`, how a version becomes the
-current one in `_file_versions`.
+current one in `_file_versions`, how single people leave it in `_file_removal`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
@@ -15,6 +15,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from fsspec import AbstractFileSystem
 
     from airflow_consent_retl.delivery.outcomes import Outcomes
@@ -45,7 +46,13 @@ class FilesDestination(Destination):
     files that the manifest names, and let one task at a time load into a folder. Files are as readable as the
     process' umask says: exports are for others.
 
-    `accepted` means that the row is in a file that `commit` will publish.
+    Whoever is not among a load's rows is gone from the version that it publishes. A load that only removes publishes
+    the current version once more, in the form it has, without the people who are named; the primary key has to be one
+    of its fields. From then on, loads decided before the removal are refused. Older versions beside it still hold those
+    people where `keep_versions` keeps any. Where CSV escapes formulas, keys that differ by the `'` in front alone are
+    the same in the file: whoever has one of them goes.
+
+    `accepted` means that the row is in a file that `commit` will publish, or the person in none.
 
     Args:
         path: the folder, as an `ObjectStoragePath`, with a connection id where the storage needs one
@@ -62,6 +69,9 @@ class FilesDestination(Destination):
             tab, carriage return, line feed, and the full-width forms), in cells and names. Phone numbers with a
             `+` are such text: switch it off where no spreadsheet ever opens the file.
     """
+
+    can_remove: ClassVar[bool] = True
+    replaces: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -97,31 +107,43 @@ class FilesDestination(Destination):
         self._versions: Versions | None = None
         self._part: Part | None = None
         self._files: list[ExportedFile] = []
+        # The keys of those to be taken out, until a row is sent.
+        self._leaving: list[pa.Array] = []
+        self._sends = False
 
     @property
     def limits(self) -> Limits:
         """One batch at a time: a file is written in order."""
         return self._limits
 
+    @property
+    def target(self) -> str:
+        """The folder, without credentials."""
+        return self._uri
+
     def open(self, load: Load) -> None:
         """Check the fields, take the folder, and clear away what a killed try left."""
+        from airflow_consent_retl.destinations._file_storage import ExportFolder
         from airflow_consent_retl.destinations._file_versions import Versions
 
         self._format.check(load.schema)
         options: dict[str, str | int | bool] = {**self._format.options(), "part_rows": self._part_rows}
-        self._versions = Versions(self._fs, self._path, self._uri, load, options)
+        self._versions = Versions(ExportFolder(self._fs, self._path, self._uri), load, options)
         self._versions.begin()
 
     def send(self, batch: Batch) -> Outcomes:
         """Append the rows to the version; JSON rejects what it cannot express, such as NaN (`not_a_number`)."""
         from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 
+        # The version holds the rows that are sent and nobody else: nothing is left to take out.
+        self._sends, self._leaving = True, []
         rejected: dict[int, Outcome] = {}
         start, rows = 0, batch.rows.num_rows
         while start < rows:
             part = self._open_part()
             piece = batch.rows.slice(start, self._part_rows - part.rows)
-            with self._opened.storage("write to"):
+            self._opened.load.before_request()
+            with self._opened.folder.storage("write to"):
                 refused = part.write(piece)
             rejected.update({start + row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()})
             start += piece.num_rows
@@ -129,12 +151,34 @@ class FilesDestination(Destination):
                 self._close_part()
         return Outcomes(rows, exceptions=rejected)
 
+    def removal_schema(self, load: Load) -> pa.Schema:
+        """Return the primary key; nothing where it is not mapped, since loads that send need nothing to remove by."""
+        import pyarrow as pa
+
+        return pa.schema([]) if load.key_field is None else super().removal_schema(load)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Remember who is to be taken out by `commit`, unless rows are sent.
+
+        Raises:
+            ConfigurationError: the primary key is not mapped.
+        """
+        from airflow_consent_retl.delivery.outcomes import Outcomes
+
+        key_field = self._key_field
+        if not self._sends:
+            self._leaving.append(batch.rows.column(key_field).drop_null())
+        return Outcomes.accepted(batch.rows.num_rows)
+
     def commit(self) -> None:
         """Publish the version; one without a row has one empty file, which tells its fields."""
-        if not self._files:
-            self._open_part()
-        self._close_part()
-        self._opened.publish(tuple(self._files), keep=self._keep_versions)
+        if self._leaving:
+            self._take_out()
+        else:
+            if not self._files:
+                self._open_part()
+            self._close_part()
+            self._opened.publish(tuple(self._files), keep=self._keep_versions)
         self._opened.end()
 
     def abort(self) -> None:
@@ -151,25 +195,45 @@ class FilesDestination(Destination):
             raise RuntimeError("open() comes first")
         return self._versions
 
+    def _take_out(self) -> None:
+        import pyarrow as pa
+
+        from airflow_consent_retl.destinations._file_removal import take_out
+
+        people = pa.chunked_array(self._leaving)
+        take_out(self._opened, people, key_field=self._key_field, keep=self._keep_versions)
+
+    @property
+    def _key_field(self) -> str:
+        load = self._opened.load
+        if load.key_field is None:
+            raise ConfigurationError(
+                f"the primary key of model `{load.model}` is not mapped: single people are taken out by it, without it "
+                "they are gone only by the next load"
+            )
+        return load.key_field
+
     def _open_part(self) -> Part:
         if self._part is None:
             from airflow_consent_retl.destinations._file_part import Part
 
             versions = self._opened
+            if not self._files:
+                versions.stage()
             name = f"part-{len(self._files):05}.{self._format.extension}"
-            with versions.storage("write to"):
-                self._part = Part(name, versions.create(name), self._format, versions.schema)
+            with versions.folder.storage("write to"):
+                self._part = Part(name, versions.create(name), self._format, versions.load.schema)
         return self._part
 
     def _close_part(self) -> None:
         if self._part is not None:
-            with self._opened.storage("write to"):
+            with self._opened.folder.storage("write to"):
                 self._files.append(self._part.close())
             self._part = None
 
 
 class LoadToFilesOperator(LoadOperator):
-    """Write one destination's permitted rows as a version of files in any object storage.
+    """Write one destination's permitted rows as a version of files in any object storage, and take people out of it.
 
     Reads the permitted set's files, writes below `path`, contacts nothing but the two storages. See
     `FilesDestination` for how a version is published, and for the parameters beside the ones below.

@@ -1,18 +1,18 @@
-"""Permitted rows upserted into a table of any database that Airflow has an SQL connection to.
+"""Permitted rows upserted into a table of any database that Airflow has an SQL connection to, and taken out again.
 
-Holds the destination and its operator: how a batch is cut until only the refused rows are left. How rows are
-written is in `_sql_core` (SQLAlchemy) and `_sql_duckdb`, what a table must be in `_sql_target`.
+Holds the destination and its operator. How a batch is cut until only the refused rows are left is in `_sql_batches`,
+how rows are written in `_sql_core` (SQLAlchemy) and `_sql_duckdb`, what a table must be in `_sql_target`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseHook
 
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.delivery.outcomes import Outcomes
+    from airflow_consent_retl.destinations._sql_batches import Batches
+    from airflow_consent_retl.destinations._sql_removal import Mark, OnRemove
     from airflow_consent_retl.destinations._sql_target import Nulls, TableName, TableWriter
-
-_TRIES = 5
-_LONGEST_PAUSE_S = 5.0
 
 
 class SqlTableDestination(Destination):
@@ -41,13 +40,25 @@ class SqlTableDestination(Destination):
     and insert the rest, in one transaction. Moments with a zone are stored as moments; SQLite has none and gets text
     in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
 
+    People are removed by the primary key, a batch in one transaction, cut like the others: their rows are deleted, or
+    marked in a column that says since when, or that, they are removed; whoever is sent again is unmarked. A mark takes
+    nothing away: readers have to heed it, and all personal columns stay, save with `mark_nulls` the mapped ones.
+    Somebody who is not there is removed; a row that must not go, since another table refers to it for instance, is
+    `rejected`.
+
     Args:
         hook: of the Airflow connection.
         table: `people`, `crm.people`, or `"a.b"` where a name holds a dot.
         nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
         create_table: make the table when it is missing.
-        batch_rows: rows in one `send`, and in one transaction, at the most.
+        batch_rows: rows in one `send` or `remove`, and in one transaction, at the most.
+        on_remove: `"delete"`, or `"mark"`.
+        mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
+            is made here gets a timestamp. No field may be mapped to it.
+        mark_nulls: a marked row's mapped columns beside the key are set to NULL.
     """
+
+    can_remove: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -57,7 +68,11 @@ class SqlTableDestination(Destination):
         nulls: Nulls = "overwrite",
         create_table: bool = True,
         batch_rows: int = 5_000,
+        on_remove: OnRemove = "delete",
+        mark_column: str | None = None,
+        mark_nulls: bool = False,
     ) -> None:
+        from airflow_consent_retl.destinations._sql_removal import removal_mark
         from airflow_consent_retl.destinations._sql_target import TableName
 
         if nulls not in {"overwrite", "keep"}:
@@ -66,7 +81,15 @@ class SqlTableDestination(Destination):
             raise ConfigurationError("batch_rows is at least 1")
         self._table = TableName.parse(table)
         self._limits = Limits(batch_rows=batch_rows)
-        self._writer = _writer(hook, table=self._table, nulls=nulls, create_table=create_table)
+        self._conn_id = hook.get_conn_id()
+        self._writer = _writer(
+            hook,
+            table=self._table,
+            nulls=nulls,
+            create_table=create_table,
+            mark=removal_mark(on_remove, column=mark_column, nulls=mark_nulls),
+        )
+        self._batches: Batches | None = None
         self._key = ""
 
     @property
@@ -74,14 +97,22 @@ class SqlTableDestination(Destination):
         """One transaction at a time, so that a load never waits for itself."""
         return self._limits
 
+    @property
+    def target(self) -> str:
+        """The table and the connection."""
+        return f"table `{self._table}` of connection `{self._conn_id}`"
+
     def open(self, load: Load) -> None:
-        """Connect, and make or check the table."""
+        """Connect, and make or check the table; of a load without rows, only what removals need is checked."""
+        from airflow_consent_retl.destinations._sql_batches import Batches
+
         if load.key_field is None:
             raise ConfigurationError(
                 f"the primary key of model `{load.model}` is not mapped: table `{self._table}` is upserted by it"
             )
         self._key = load.key_field
         self._writer.open(load, key=load.key_field)
+        self._batches = Batches(self._table, before_transaction=load.before_request)
 
     def send(self, batch: Batch) -> Outcomes:
         """Upsert a batch."""
@@ -89,12 +120,35 @@ class SqlTableDestination(Destination):
 
         refused = {**self._writer.stage(batch.rows), **self._nulls(batch.rows)}
         positions = [row for row in range(batch.rows.num_rows) if row not in refused]
-        uncertain = self._write(positions, refused)
+        uncertain = self._opened.apply(self._writer.write, positions, refused)
         return Outcomes(
             batch.rows.num_rows,
             exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()}
             | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
         )
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Delete or mark a batch of people."""
+        from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+
+        keys = batch.rows.column(self._key)
+        # No row holds what `send` refuses by the same rules, nor a key that is NULL.
+        nobody = {*self._writer.stage_removal(keys), *self._nulls(batch.rows)}
+        refused: dict[int, str] = {}
+        positions = [row for row in range(batch.rows.num_rows) if row not in nobody]
+        uncertain = self._opened.apply(self._writer.remove, positions, refused)
+        held = {row: code for row, code in refused.items() if self._opened.holds(self._writer, row)}
+        return Outcomes(
+            batch.rows.num_rows,
+            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in held.items()}
+            | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
+        )
+
+    @property
+    def _opened(self) -> Batches:
+        if self._batches is None:
+            raise RuntimeError("open() comes first")
+        return self._batches
 
     def commit(self) -> None:
         """Let go of the connection; every batch was committed by itself."""
@@ -114,71 +168,9 @@ class SqlTableDestination(Destination):
                 refused.update({row: "not_null" for row, null in enumerate(nulls) if null})
         return refused
 
-    def _write(self, positions: list[int], refused: dict[int, str]) -> dict[int, str]:
-        """Write the rows, add the refused ones to `refused`, and return the ones whose fate is unknown."""
-        from airflow_consent_retl.destinations._sql_target import (
-            BusyError,
-            ConnectionLostError,
-            RowRefusedError,
-        )
-
-        pieces = [positions] if positions else []
-        touched, unavailable = False, ""
-        while pieces and not unavailable:
-            piece = pieces.pop()
-            try:
-                self._tried(piece)
-                touched = True
-            except RowRefusedError as error:
-                if len(piece) == 1:
-                    refused[piece[0]] = error.code
-                else:
-                    middle = len(piece) // 2
-                    pieces += [piece[middle:], piece[:middle]]
-            except BusyError as error:
-                unavailable = error.code
-                pieces.append(piece)
-            except ConnectionLostError as error:
-                touched = touched or error.in_commit
-                unavailable = "connection_lost"
-                pieces.append(piece)
-        if unavailable and not touched:
-            raise DestinationUnavailableError(
-                f"table `{self._table}`: {_TRIES} tries failed, nothing of the batch was applied ({unavailable})"
-            )
-        return {row: unavailable for piece in pieces for row in piece}
-
-    def _tried(self, piece: Sequence[int]) -> None:
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_random_exponential,
-        )
-
-        from airflow_consent_retl.destinations._sql_target import BusyError, ConnectionLostError
-
-        unknown = False
-        for attempt in Retrying(
-            retry=retry_if_exception_type((BusyError, ConnectionLostError)),
-            stop=stop_after_attempt(_TRIES),
-            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
-            reraise=True,
-        ):
-            with attempt:
-                try:
-                    self._writer.write(piece)
-                except BusyError:
-                    if unknown:
-                        raise ConnectionLostError(in_commit=True) from None
-                    raise
-                except ConnectionLostError as error:
-                    unknown = unknown or error.in_commit
-                    raise ConnectionLostError(in_commit=unknown) from None
-
 
 class LoadToSqlTableOperator(LoadOperator):
-    """Upsert one destination's permitted rows into a table through an Airflow SQL connection.
+    """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
 
     Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
     `SqlTableDestination` for transactions, refusals and types.
@@ -189,6 +181,9 @@ class LoadToSqlTableOperator(LoadOperator):
         nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
         create_table: make the table, with the key as its primary key, when it is missing.
         batch_rows: rows in one transaction at the most.
+        on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
+        mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
+        mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
         **kwargs: of `LoadOperator`.
 
     Raises:
@@ -207,6 +202,9 @@ class LoadToSqlTableOperator(LoadOperator):
         nulls: Nulls = "overwrite",
         create_table: bool = True,
         batch_rows: int = 5_000,
+        on_remove: OnRemove = "delete",
+        mark_column: str | None = None,
+        mark_nulls: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -215,6 +213,9 @@ class LoadToSqlTableOperator(LoadOperator):
         self.nulls = nulls
         self.create_table = create_table
         self.batch_rows = batch_rows
+        self.on_remove = on_remove
+        self.mark_column = mark_column
+        self.mark_nulls = mark_nulls
 
     def build_destination(self) -> Destination:
         """Return the destination, not yet opened."""
@@ -224,6 +225,9 @@ class LoadToSqlTableOperator(LoadOperator):
             nulls=self.nulls,
             create_table=self.create_table,
             batch_rows=self.batch_rows,
+            on_remove=self.on_remove,
+            mark_column=self.mark_column,
+            mark_nulls=self.mark_nulls,
         )
 
 
@@ -248,11 +252,11 @@ def _hook(conn_id: str) -> DbApiHook:
     return hook
 
 
-def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool) -> TableWriter:
+def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None) -> TableWriter:
     if hook.conn_type == "duckdb":
         from airflow_consent_retl.destinations._sql_duckdb import DuckDbWriter
 
-        return DuckDbWriter(hook, table=table, nulls=nulls, create_table=create_table)
+        return DuckDbWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
     from airflow_consent_retl.destinations._sql_core import CoreWriter
 
-    return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table)
+    return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)

@@ -14,17 +14,27 @@ with the offset `+00:00` (without one where the column has no zone), dates and t
 and structs arrays and objects, JSON columns text. A row with NaN or infinity is rejected as `not_a_number`, a year
 outside 1 to 9999 as `year_out_of_range`, text that is not UTF-8 as `not_utf8`. The contract of
 answers is in `_webhook_answers`.
+
+A removal holds the primary keys only, under the same headers, with the same answers and repeats:
+
+    DELETE /v1/people
+    {"rows": [{"id": 9007199254740993}]}
+
+or, for receivers and proxies that want no body in a DELETE, a POST that says what it is about:
+
+    POST /v1/people
+    {"event": "removed", "rows": [{"id": 9007199254740993}]}
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseHook
 
 from airflow_consent_retl.destinations._webhook_address import WebhookAddress, webhook_address
+from airflow_consent_retl.destinations._webhook_options import RemovalMethod, WebhookOptions
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 from airflow_consent_retl.operators.load import LoadOperator
@@ -33,87 +43,84 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.outcomes import Outcomes
     from airflow_consent_retl.destinations._webhook_delivery import WebhookDelivery
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookOptions:
-    """How rows are sent, and how answers are read.
-
-    Args:
-        batch_rows: rows a request at the most.
-        concurrency: requests at the same time, and connections kept.
-        timeout_s: seconds to connect, and again for each answer.
-        max_attempts: requests per batch at the most.
-        max_retry_s: seconds after which a batch is not tried again; a `Retry-After` beyond them ends it at once.
-        backoff_s: longest wait before the second try; doubles with each, up to a minute; a random part of it is waited.
-        max_body_bytes: a larger request is sent in halves, each under a key of its own.
-        nulls: `"null"` sends JSON null, `"omit"` leaves the field out.
-        integers: `"number"`, or `"string"` for receivers that round beyond 2^53.
-        answer: `"rows"` reads answers by the contract and takes an empty 2xx for acceptance of all, `"status"` takes
-            any 2xx for it.
-        envelope: the field of the body's object that holds the rows; None sends a bare array.
-
-    Raises:
-        ConfigurationError: a value out of its range; all of them are named.
-    """
-
-    batch_rows: int = 1000
-    concurrency: int = 8
-    timeout_s: float = 30
-    max_attempts: int = 6
-    max_retry_s: float = 300
-    backoff_s: float = 0.5
-    max_body_bytes: int = 4 * 1024 * 1024
-    nulls: Literal["null", "omit"] = "null"
-    integers: Literal["number", "string"] = "number"
-    answer: Literal["rows", "status"] = "rows"
-    envelope: str | None = "rows"
-
-    def __post_init__(self) -> None:
-        counts = ("batch_rows", "concurrency", "max_attempts", "max_body_bytes")
-        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
-        seconds = ("timeout_s", "max_retry_s", "backoff_s")
-        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
-        choices = {"nulls": ("null", "omit"), "integers": ("number", "string"), "answer": ("rows", "status")}
-        wrong += [
-            f"{name} must be `{first}` or `{second}`"
-            for name, (first, second) in choices.items()
-            if getattr(self, name) not in {first, second}
-        ]
-        if self.envelope == "":
-            wrong.append("envelope must be the name of a field, or None for a bare array")
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
+__all__ = ["LoadToWebhookOperator", "WebhookDestination", "WebhookOptions"]
 
 
 class WebhookDestination(Destination):
-    """POSTs batches to one endpoint.
+    """POSTs batches to one endpoint, and asks it or another one of the same host to remove people.
+
+    A removal is `accepted` where the receiver says so, or says of the row that there is no such person: it names it
+    with the code `not_found` or `gone`, which an answer with status 404 or 410 may do too. A bare 404 or 410 speaks of
+    the endpoint, since a removal's address names nobody: it stops the load. A person whose key has no form in JSON was
+    never sent, and counts as removed.
 
     Args:
         address: from `webhook_address`.
         options: see there.
+        removal_address: where people are removed, on the same host; None: where rows go.
+
+    Raises:
+        ConfigurationError: a removal would look like any other request, or go to another host.
     """
 
-    def __init__(self, address: WebhookAddress, options: WebhookOptions) -> None:
+    can_remove: ClassVar[bool] = True
+
+    def __init__(
+        self, address: WebhookAddress, options: WebhookOptions, *, removal_address: WebhookAddress | None = None
+    ) -> None:
         self._address = address
         self._options = options
+        self._removal_address = removal_address or address
         self._delivery: WebhookDelivery | None = None
+        if self._removal_address.origin != address.origin:
+            raise ConfigurationError("people are removed at the host that rows are sent to")
+        same_place = self._removal_address.target == address.target
+        if options.removal_method == "POST" and same_place and not options.removal_event:
+            raise ConfigurationError(
+                "removals would look like rows to be stored: removal_method `POST` needs a removal_event such as "
+                '{"event": "removed"}, or a removal_endpoint of its own'
+            )
 
     @property
     def limits(self) -> Limits:
-        """Rows a request, and requests at the same time."""
-        return Limits(batch_rows=self._options.batch_rows, concurrency=self._options.concurrency)
+        """Rows a request, people a removal, and requests at the same time."""
+        return Limits(
+            batch_rows=self._options.batch_rows,
+            concurrency=self._options.concurrency,
+            removal_rows=self._options.removal_batch_rows,
+        )
+
+    @property
+    def target(self) -> str:
+        """The endpoint's path and the connection, without a query, which may hold a secret."""
+        return f"`{self._address.path}` of connection `{self._address.conn_id}`"
 
     def open(self, load: Load) -> None:
         """Check the fields' types, and every address of the host; nothing is sent."""
         from airflow_consent_retl.destinations._webhook_delivery import WebhookDelivery
 
-        self._delivery = WebhookDelivery(self._address, self._options, load)
+        removal_schema = None if load.key_field is None else self.removal_schema(load)
+        self._delivery = WebhookDelivery(
+            self._address,
+            self._options,
+            load,
+            removal_address=self._removal_address,
+            removal_schema=removal_schema,
+        )
 
     def send(self, batch: Batch) -> Outcomes:
         """POST a batch, again where that may help, in pieces where it is too large."""
+        return self._opened.send(batch)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Ask for people to be removed, as often and in as many pieces as `send` would."""
+        return self._opened.remove(batch)
+
+    @property
+    def _opened(self) -> WebhookDelivery:
         if self._delivery is None:
             raise DestinationError("the webhook was not opened")
-        return self._delivery.send(batch)
+        return self._delivery
 
     def commit(self) -> None:
         """Close the connections: each batch was final when it was answered."""
@@ -127,7 +134,7 @@ class WebhookDestination(Destination):
 
 
 class LoadToWebhookOperator(LoadOperator):
-    """POST the permitted rows of one destination to an HTTP endpoint, as JSON batches.
+    """POST the permitted rows of one destination to an HTTP endpoint, as JSON batches, and remove people from it.
 
     Reads the permitted set's files and an Airflow connection; contacts the connection's host and nothing else. The
     host may not resolve to an address inside the own network unless the connection's extra says
@@ -139,7 +146,11 @@ class LoadToWebhookOperator(LoadOperator):
             login and password for basic authentication; in the extra `token` (sent as a bearer token), `headers`,
             `allow_private`, `allow_plain_http`.
         endpoint: path below the connection's host (templated), perhaps with a query.
-        batch_rows: see `WebhookOptions`, for this and the parameters below.
+        batch_rows: see `WebhookOptions`, for this and the parameters below without a text of their own.
+        removal_endpoint: path below the connection's host (templated) that removals go to; None: `endpoint`.
+        removal_method: `"DELETE"`, or `"POST"`, which needs a `removal_event` or a `removal_endpoint`.
+        removal_event: fields beside the rows of a removal, such as `{"event": "removed"}`.
+        removal_batch_rows: people a removal at the most; None: `batch_rows`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 
     Raises:
@@ -148,7 +159,7 @@ class LoadToWebhookOperator(LoadOperator):
         DestinationUnavailableError: it did not take a batch in the time given; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, "conn_id", "endpoint")
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, "conn_id", "endpoint", "removal_endpoint")
 
     def __init__(
         self,
@@ -165,6 +176,10 @@ class LoadToWebhookOperator(LoadOperator):
         integers: Literal["number", "string"] = "number",
         answer: Literal["rows", "status"] = "rows",
         envelope: str | None = "rows",
+        removal_endpoint: str | None = None,
+        removal_method: RemovalMethod = "DELETE",
+        removal_event: Mapping[str, str] | None = None,
+        removal_batch_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -180,11 +195,19 @@ class LoadToWebhookOperator(LoadOperator):
         self.integers = integers
         self.answer = answer
         self.envelope = envelope
+        self.removal_endpoint = removal_endpoint
+        self.removal_method = removal_method
+        self.removal_event = removal_event
+        self.removal_batch_rows = removal_batch_rows
 
     def build_destination(self) -> WebhookDestination:
         """Return the destination; reads the connection, contacts nobody."""
+        connection = BaseHook.get_connection(self.conn_id)
+        removal_address = (
+            None if self.removal_endpoint is None else webhook_address(connection, endpoint=self.removal_endpoint)
+        )
         return WebhookDestination(
-            webhook_address(BaseHook.get_connection(self.conn_id), endpoint=self.endpoint),
+            webhook_address(connection, endpoint=self.endpoint),
             WebhookOptions(
                 batch_rows=self.batch_rows,
                 concurrency=self.concurrency,
@@ -196,5 +219,9 @@ class LoadToWebhookOperator(LoadOperator):
                 integers=self.integers,
                 answer=self.answer,
                 envelope=self.envelope,
+                removal_method=self.removal_method,
+                removal_event=self.removal_event,
+                removal_batch_rows=self.removal_batch_rows,
             ),
+            removal_address=removal_address,
         )

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +30,7 @@ from airflow_consent_retl.engine.columns import cast
 from airflow_consent_retl.engine.filter import column_kinds
 from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.workspace.manifest import Column
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
+_MOMENT = pa.timestamp("us", tz="UTC")
 
 # A verdict is a number: 0 permits, n is the n-th of these causes.
 PERMITTED = 0
@@ -51,12 +53,12 @@ class Verdicts:
     Args:
         ids: none of which is NULL.
         by_destination: a number for each row, see `PERMITTED` and `CAUSES`.
-        extras: further columns that were asked for, aligned with `ids`.
+        moments: when the row's consent last changed, in UTC; None where nobody asked for it.
     """
 
     ids: pa.Array
     by_destination: Mapping[str, NDArray[np.int8]]
-    extras: Mapping[str, pa.Array]
+    moments: pa.Array | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ class ConsentQuestion:
         id_type: of the primary key in the snapshot; an id that is not exactly of this type fails the question.
         policy: as it is now.
         destinations: to decide for.
-        extras: further columns to read.
+        withdrawn_at: the column with the time at which consent last changed, if there is one.
     """
 
     hook: DbApiHook
@@ -81,14 +83,23 @@ class ConsentQuestion:
     id_type: pa.DataType
     policy: ConsentPolicy
     destinations: Sequence[str]
-    extras: Sequence[str] = ()
+    withdrawn_at: str | None = None
+
+    @property
+    def needs_asking(self) -> bool:
+        """Whether any category is needed now; otherwise the policy alone decides, for everybody alike."""
+        plan = plan_consent(self.policy, destinations=self.destinations, mapping=self.mapping, columns=None)
+        return bool(plan.categories) or any(
+            isinstance(answer, Denied) for answer in plan.decide_signature((), at=datetime.now(UTC)).decisions.values()
+        )
 
     @property
     def wanted_columns(self) -> tuple[str, ...]:
-        """The columns that are read: the primary key, those that hold consent that is needed now, and the extras."""
+        """The columns that are read: the primary key, those that hold consent that is needed now, and the time."""
         plan = plan_consent(self.policy, destinations=self.destinations, mapping=self.mapping, columns=None)
         needed = [column for column in plan.consent_columns if column in self.columns]
-        return tuple(dict.fromkeys([self.query.primary_key, *needed, *self.extras]))
+        moment = [] if self.withdrawn_at is None else [self.withdrawn_at]
+        return tuple(dict.fromkeys([self.query.primary_key, *needed, *moment]))
 
     def ask(self, *, at: datetime) -> Iterator[Verdicts]:
         """Run the query and decide its rows.
@@ -143,8 +154,19 @@ class _Decider:
                 name: np.array([numbers[name] for numbers in decided], dtype=np.int8)[places]
                 for name in self._plan.destinations
             },
-            extras={name: rows.column(name) for name in self._question.extras},
+            moments=self._moments(rows),
         )
+
+    def _moments(self, rows: pa.RecordBatch) -> pa.Array | None:
+        name = self._question.withdrawn_at
+        if name is None:
+            return None
+        moments = rows.column(name)
+        if pa.types.is_null(moments.type):
+            return moments.cast(_MOMENT)
+        if not pa.types.is_timestamp(moments.type) or moments.type.tz is None:
+            raise ModelError(f"column `{name}` is {moments.type}: a time of withdrawal is a timestamp with a zone")
+        return moments.cast(_MOMENT, safe=False)
 
     def _decide(self, code: int) -> Mapping[str, int]:
         if code not in self._decided:
@@ -171,7 +193,9 @@ class People:
     """
 
     def __init__(self, ids: Iterable[pa.Array], id_type: pa.DataType) -> None:
-        self._id_type = id_type
+        self.id_type = id_type
+        # Of those whom the last answer did not permit, where the source has their time.
+        self.moments: list[datetime] = []
         self._resources = ExitStack()
         with ExitStack() as opening:
             spill = opening.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
@@ -189,13 +213,14 @@ class People:
         Those whom no answer names are under `left_model`, those whom several name under `id_ambiguous`.
         """
         failures: list[BaseException] = []
-        schema = pa.schema([("id", self._id_type), ("verdict", pa.int8())])
+        schema = pa.schema([("id", self.id_type), ("verdict", pa.int8()), ("moment", _MOMENT)])
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
                 for answer in answers:
                     verdicts = pa.array(answer.by_destination[destination])
-                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts], schema=schema)
+                    moments = pa.nulls(len(answer.ids), _MOMENT) if answer.moments is None else answer.moments
+                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts, moments], schema=schema)
             except BaseException as failure:
                 # Arrow would make another error of it.
                 failures.append(failure)
@@ -210,6 +235,7 @@ class People:
             raise
         finally:
             self._connection.unregister("answers")
+        self.moments = found.column("moment").drop_null().to_pylist()
         positions = np.from_dlpack(found.column("position").combine_chunks())
         causes = np.from_dlpack(found.column("cause").combine_chunks())
         return {
@@ -219,7 +245,7 @@ class People:
         }
 
     def _fill(self, ids: Iterable[pa.Array]) -> None:
-        schema = pa.schema([("position", pa.int64()), ("id", self._id_type)])
+        schema = pa.schema([("position", pa.int64()), ("id", self.id_type)])
 
         def batches() -> Iterator[pa.RecordBatch]:
             start = 0
@@ -242,10 +268,11 @@ class People:
 _WITHDRAWN = CAUSES.index(RemovalCause.CONSENT_WITHDRAWN) + 1
 _NOT_PERMITTED = f"""
 WITH said AS (
-    SELECT id, count(*) AS times, max(verdict) AS verdict, bool_or(verdict = {_WITHDRAWN}) AS refused
+    SELECT id, count(*) AS times, max(verdict) AS verdict, bool_or(verdict = {_WITHDRAWN}) AS refused,
+        max(moment) AS moment
     FROM answers WHERE id IN (SELECT id FROM people) GROUP BY id
 ), held AS (
-    SELECT position, CASE
+    SELECT position, moment, CASE
         WHEN times IS NULL THEN {CAUSES.index(RemovalCause.LEFT_MODEL) + 1}
         WHEN refused THEN {_WITHDRAWN}
         WHEN times > 1 THEN {CAUSES.index(RemovalCause.ID_AMBIGUOUS) + 1}
@@ -253,5 +280,5 @@ WITH said AS (
     END AS cause
     FROM people LEFT JOIN said USING (id)
 )
-SELECT position, cause::TINYINT AS cause FROM held WHERE cause != {PERMITTED}
+SELECT position, cause::TINYINT AS cause, moment FROM held WHERE cause != {PERMITTED}
 """  # noqa: S608 - numbers of this module only

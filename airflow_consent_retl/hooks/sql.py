@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
@@ -14,6 +14,7 @@ except ImportError:  # Airflow 3.1 keeps them elsewhere
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 # Connection types whose hooks come with an extra of this package.
@@ -46,3 +47,19 @@ def sql_hook(conn_id: str) -> DbApiHook:
             f"{type(hook).__name__} is not a DbApiHook"
         )
     return hook
+
+
+def sqlalchemy_engine(hook: DbApiHook) -> sa.Engine:
+    """Return an engine that tells no parameters and notices a restarted server.
+
+    Raises:
+        ArgumentError, NoSuchModuleError, ImportError: SQLAlchemy has no driver for the connection.
+    """
+    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    # PostgresHook leaves the connection's extras, `sslmode` among them, out of the engine's URL.
+    if hook.conn_type == "postgres":
+        ignored: set[str] = getattr(hook, "ignored_extra_options", set())
+        extras = {name: value for name, value in hook.connection_extra.items() if name not in ignored}
+        options["connect_args"] = extras
+    engine: sa.Engine = hook.get_sqlalchemy_engine(engine_kwargs=options)
+    return engine

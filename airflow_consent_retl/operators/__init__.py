@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.files import LoadToFilesOperator
+    from airflow_consent_retl.destinations.google_customer_match import LoadToGoogleCustomerMatchOperator
     from airflow_consent_retl.destinations.sql_table import LoadToSqlTableOperator
     from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator
     from airflow_consent_retl.operators.consent import ConsentFilterOperator
     from airflow_consent_retl.operators.extract import ExtractModelOperator
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.permitted import permitted_batches, permitted_dataframes
+    from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
 
 __all__ = [
     "ConsentFilterOperator",
     "ExtractModelOperator",
     "LoadOperator",
     "LoadToFilesOperator",
+    "LoadToGoogleCustomerMatchOperator",
     "LoadToSqlTableOperator",
     "LoadToWebhookOperator",
+    "PropagateWithdrawalsOperator",
     "permitted_batches",
     "permitted_dataframes",
 ]
@@ -30,8 +34,10 @@ _MODULES = {
     "ExtractModelOperator": "airflow_consent_retl.operators.extract",
     "LoadOperator": "airflow_consent_retl.operators.load",
     "LoadToFilesOperator": "airflow_consent_retl.destinations.files",
+    "LoadToGoogleCustomerMatchOperator": "airflow_consent_retl.destinations.google_customer_match",
     "LoadToSqlTableOperator": "airflow_consent_retl.destinations.sql_table",
     "LoadToWebhookOperator": "airflow_consent_retl.destinations.webhook",
+    "PropagateWithdrawalsOperator": "airflow_consent_retl.operators.withdraw",
     "permitted_batches": "airflow_consent_retl.operators.permitted",
     "permitted_dataframes": "airflow_consent_retl.operators.permitted",
 }

@@ -126,7 +126,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         at: datetime,
     ) -> dict[str, object]:
         from airflow_consent_retl.consent import mapping_document, parse_consent_mapping
-        from airflow_consent_retl.workspace.location import subject_key
+        from airflow_consent_retl.workspace.location import subject_key, workspace_root
         from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
 
         key = subject_key(self.workspace)
@@ -136,6 +136,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             model=snapshot.model,
             primary_key=snapshot.primary_key,
             source=snapshot.source,
+            workspace=workspace_root(self.workspace),
             consent=mapping_document(parse_consent_mapping(self.consent)),
             snapshot_sha256=ref.sha256,
             snapshot_read_at=snapshot.read_at,

@@ -1,53 +1,94 @@
-"""The operator that every load is built on: it verifies what it was handed, sends it, and accounts for every row."""
+"""The operator that every load is built on: it brings a destination up to what a filter permitted, and no further."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Asset, XComArg
 
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.operators.base import ConsentRetlOperator
 from airflow_consent_retl.operators.progress import Progress, table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
     from airflow_consent_retl.delivery.permitted import PermittedRows
-    from airflow_consent_retl.delivery.protocol import LoadReport
+    from airflow_consent_retl.delivery.recheck import Recheck
+    from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.destinations.base import Destination
     from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.operators.asking import ModelAsker
+    from airflow_consent_retl.workspace.changes import Changes
+    from airflow_consent_retl.workspace.manifest import DestinationCounts
+
+_SCAN_ROWS = 65_536
 
 
 class LoadOperator(ConsentRetlOperator):
-    """Send the permitted rows of one destination, and nobody else's.
+    """Bring one destination up to the rows that a filter permitted: send what changed, remove who may not be there.
 
-    Before the first request it reads the policy again and verifies what it was handed: destination, policy digest,
-    digests and row counts of all files, and age. Rows that the destination rejects or does not answer for are counted
-    by its code; the numbers always add up, or the task fails.
+    Before the first request it reads the policy again, verifies what it was handed (destination, digests and row
+    counts of all files), compares it with what was delivered before, and asks the model's source for consent again.
+    Withdrawals go first, then additions, in batches that the ledger knows before they are sent; a try that fails is
+    gone on with by the next, under the same idempotency keys. The numbers always add up, or the task fails.
+
+    Who withdraws while a load runs is withheld from the next answer of the source on: never later than
+    `recheck_interval_s` and the batches in flight, and never sooner than that either.
 
     Args:
         permitted: the output of a `ConsentFilterOperator`. Templated.
         destination: the policy's name of the destination. Templated; a name written out has an asset, whose events
             carry the counts of each load.
         fields: what to send: the destination's field names, each with the model's column. Only these columns are
-            read. Templated.
+            read, and only they make a row count as changed. Templated.
         policy: where the policy is read again; by default where the filter read it. Templated.
-        max_age_s: seconds since the filter decided, after which its permission is too old.
+        mode: `mirror` sends new and changed rows and removes who is not permitted or left the model; `upsert` leaves
+            those who left the model; `insert` sends new people only; `full` sends every permitted row. Whoever loses
+            permission is removed in every mode.
+        accept_no_removal: use a destination that cannot remove people; each run reports whom it should have removed.
+        max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered before, beyond
+            which nothing is sent and the task fails; explicit withdrawals are carried out all the same. None: no limit.
+        max_added_ratio: new people, as a share of the people delivered before, likewise. None: no limit.
         max_rejected_ratio: the share of rows, 0 to 1, that the destination may reject before the task fails.
+        recheck_interval_s: seconds after which the source is asked for consent again while a load runs; None: it is
+            never asked, and `max_age_s` counts.
+        max_age_s: seconds since the filter decided, after which its permission is too old, where the source is not
+            asked again; then a policy that changed since is refused too.
+        settle_s: seconds for which a request that was never answered may still take effect: a removal confirmed
+            earlier is repeated.
+        deferrable: wait for a destination that processes later without holding a worker.
+        confirm_interval_s: seconds between two questions to such a destination.
+        confirm_timeout_s: seconds after which a try stops waiting for it.
+        lease_ttl_s: seconds after which a worker that does not answer is taken for dead.
+        lease_wait_s: seconds to wait for another task that loads the same sync.
+        ledger_conn_id: a PostgreSQL connection, otherwise `[consent_retl] ledger_conn_id`, otherwise a SQLite file in
+            a workspace on a local disk. Templated.
+        workspace: URI of the workspace that keeps what was delivered; by default the filter's. Templated.
 
     Returns:
-        The counts of the load: read, permitted, denied, accepted, rejected, uncertain, batches.
+        The counts of the load.
 
     Raises:
-        AirflowFailException: not retried: what was handed over is refused, the configuration is wrong, the
-            destination refuses the load or rejects too many rows.
+        AirflowFailException: not retried: what was handed over is refused, the configuration is wrong, a limit is
+            passed, the destination refuses the load, or did not remove somebody.
         DestinationUnavailableError: retried: the destination did not answer, or did not say what became of some rows.
+        SourceUnavailableError, LedgerUnavailableError, SyncBusyError, LeaseLostError: retried.
     """
 
-    template_fields: Sequence[str] = ("permitted", "destination", "fields", "policy")
+    template_fields: Sequence[str] = ("permitted", "destination", "fields", "policy", "ledger_conn_id", "workspace")
     ui_color = "#fce5cd"
 
     def __init__(
@@ -57,8 +98,21 @@ class LoadOperator(ConsentRetlOperator):
         destination: str,
         fields: Mapping[str, str],
         policy: PolicySource | None = None,
-        max_age_s: float = 86_400,
+        mode: Literal["mirror", "upsert", "insert", "full"] = "mirror",
+        accept_no_removal: bool = False,
+        max_removed_ratio: float | None = 0.5,
+        max_added_ratio: float | None = None,
         max_rejected_ratio: float = 0.0,
+        recheck_interval_s: float | None = 300,
+        max_age_s: float = 86_400,
+        settle_s: float = 3600,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        confirm_interval_s: float = 30,
+        confirm_timeout_s: float = 21_600,
+        lease_ttl_s: float = 60,
+        lease_wait_s: float = 120,
+        ledger_conn_id: str | None = None,
+        workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,8 +120,21 @@ class LoadOperator(ConsentRetlOperator):
         self.destination = destination
         self.fields = fields
         self.policy = inline_policy_of(permitted) if policy is None else policy
-        self.max_age_s = max_age_s
+        self.mode = mode
+        self.accept_no_removal = accept_no_removal
+        self.max_removed_ratio = max_removed_ratio
+        self.max_added_ratio = max_added_ratio
         self.max_rejected_ratio = max_rejected_ratio
+        self.recheck_interval_s = recheck_interval_s
+        self.max_age_s = max_age_s
+        self.settle_s = settle_s
+        self.deferrable = deferrable
+        self.confirm_interval_s = confirm_interval_s
+        self.confirm_timeout_s = confirm_timeout_s
+        self.lease_ttl_s = lease_ttl_s
+        self.lease_wait_s = lease_wait_s
+        self.ledger_conn_id = ledger_conn_id
+        self.workspace = workspace
         # A templated name is not known yet, and an asset has to be.
         self._asset = None if "{{" in destination else destination_asset(destination)
         if self._asset is not None:
@@ -77,10 +144,103 @@ class LoadOperator(ConsentRetlOperator):
     def build_destination(self) -> Destination:
         """Return the destination, built from the operator's parameters and its connection, not yet opened."""
 
+    def check_permitted(self, counts: DestinationCounts) -> None:
+        """Refuse a permitted set that was decided on other grounds than this destination needs.
+
+        Raises:
+            ConfigurationError: before anything is read or sent.
+        """
+
+    def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
+        """Return what waits, outside of a worker, until the destination processed these requests; None: a worker."""
+        return None
+
     def run(self, context: Context) -> dict[str, object]:
-        """Verify, send, account; return the counts."""
-        from airflow_consent_retl.delivery.protocol import LoadReport, send_permitted
-        from airflow_consent_retl.operators.permitted import open_permitted
+        """Verify, compare, remove, send, account; return the counts."""
+        from airflow_consent_retl.delivery.leased_sync import LeasedSync
+        from airflow_consent_retl.delivery.ledger_records import sync_name
+        from airflow_consent_retl.delivery.report import LoadReport
+        from airflow_consent_retl.hooks.ledger import open_ledger
+        from airflow_consent_retl.operators.asking import holder_of
+        from airflow_consent_retl.workspace.location import subject_key, sync_folder
+
+        settings = self.sync_settings()
+        permitted, asker = self._open_permitted()
+        self.check_permitted(permitted.counts)
+        if permitted.counts.ground == "unmapped":
+            self.log.warning("`%s` is mapped to no consent category and receives every row", self.destination)
+        workspace = self.workspace or permitted.manifest.workspace
+        name = sync_name(permitted.manifest.model, self.destination)
+        report = LoadReport(permitted=permitted.rows)
+        with (
+            open_ledger(workspace, self.ledger_conn_id) as ledger,
+            ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease,
+        ):
+            sync = LeasedSync(
+                lease,
+                sync_folder(workspace, name),
+                self.build_destination,
+                settings,
+                self.log,
+                progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
+            )
+            try:
+                waiting = sync.load(
+                    permitted,
+                    report,
+                    subject_key=subject_key(permitted.manifest.workspace),
+                    make_recheck=None if asker is None else partial(self._recheck, asker),
+                )
+            finally:
+                counts = self._log_summary(permitted, report)
+        if waiting:
+            self._wait_for(waiting)
+        events = context.get("outlet_events")
+        if events is not None and self._asset is not None:
+            events[self._asset].extra = counts
+        return counts
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on after a deferral: what became of each row is asked of the destination, `event` tells only of the time.
+
+        Raises:
+            DestinationUnavailableError: the time is up, and not everything is processed.
+        """
+        if event.get("processed") is False:
+            raise DestinationUnavailableError(
+                f"`{self.destination}` did not process everything within {self.confirm_timeout_s:,.0f} s: the next try "
+                "asks again"
+            )
+        return self.execute(context)
+
+    def sync_settings(self) -> SyncSettings:
+        """Return what this operator's parameters mean for the delivery.
+
+        Raises:
+            ConfigurationError: a value out of its range.
+        """
+        from airflow_consent_retl.delivery.guards import Guards
+        from airflow_consent_retl.delivery.settings import SyncSettings
+        from airflow_consent_retl.delivery.sync_mode import SyncMode
+
+        if self.mode not in list(SyncMode):
+            raise ConfigurationError(f"mode is one of {', '.join(SyncMode)}, not `{self.mode}`")
+        return SyncSettings(
+            mode=SyncMode(self.mode),
+            guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
+            max_rejected_ratio=self.max_rejected_ratio,
+            accept_no_removal=self.accept_no_removal,
+            settle_s=self.settle_s,
+            confirm_interval_s=self.confirm_interval_s,
+            confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
+        )
+
+    def _open_permitted(self) -> tuple[PermittedRows, ModelAsker | None]:
+        from airflow_consent_retl.consent import parse_mapping_document
+        from airflow_consent_retl.delivery.permitted import check_age
+        from airflow_consent_retl.hooks.policy import read_policy
+        from airflow_consent_retl.operators.asking import ModelAsker
+        from airflow_consent_retl.operators.permitted import open_permitted, policy_source
 
         permitted = open_permitted(
             self.permitted,
@@ -89,48 +249,71 @@ class LoadOperator(ConsentRetlOperator):
             policy=self.policy,
             max_age_s=self.max_age_s,
             now=datetime.now(UTC),
+            asks_again=self.recheck_interval_s is not None,
         )
+        manifest = permitted.manifest
         self.log.info(
             "`%s`: verified %s permitted rows in %s files, decided at %s under policy %s",
             self.destination,
             f"{permitted.rows:,}",
             len(permitted.parts),
-            f"{permitted.manifest.decided_at:%F %T %Z}",
-            permitted.manifest.policy_digest,
+            f"{manifest.decided_at:%F %T %Z}",
+            manifest.policy_digest,
         )
-        if permitted.counts.ground == "unmapped":
-            self.log.warning("`%s` is mapped to no consent category and receives every row", self.destination)
-        report = LoadReport(permitted=permitted.rows)
-        try:
-            send_permitted(
-                permitted,
-                self.build_destination(),
-                report,
-                max_rejected_ratio=self.max_rejected_ratio,
-                progress=Progress(self.log, "sent", total_rows=permitted.rows),
+        if self.recheck_interval_s is None:
+            return permitted, None
+        source = policy_source(manifest, self.policy)
+        present = read_policy(source).policy.digest
+        if present != manifest.policy_digest:
+            self.log.warning(
+                "the policy changed since the filter decided (now %s): whom it denies now is not sent to; whom it "
+                "permits newly comes with the next filter",
+                present,
             )
-        finally:
-            counts = self._log_summary(permitted, report)
-        events = context.get("outlet_events")
-        if events is not None and self._asset is not None:
-            events[self._asset].extra = counts
-        return counts
+        asker = ModelAsker(
+            manifest.source,
+            primary_key=manifest.primary_key,
+            columns=[column.name for column in manifest.columns],
+            mapping=parse_mapping_document(manifest.consent),
+            policy=source,
+            destinations=[self.destination],
+            log=self.log,
+        )
+        if asker.check():
+            return permitted, asker
+        # Nobody's consent is needed, so there is nothing to ask.
+        check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
+        return permitted, None
+
+    @contextmanager
+    def _recheck(self, asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
+        from airflow_consent_retl.delivery.recheck import Recheck
+        from airflow_consent_retl.engine.permission import People
+
+        if self.recheck_interval_s is None or not changes.manifest.upsert_rows:
+            yield None
+            return
+        first = next(changes.upserts(1))
+        ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
+        with People(ids, first.ids.type) as people:
+            yield Recheck(people, self.destination, asker.ask, interval_s=self.recheck_interval_s)
+
+    def _wait_for(self, request_ids: Sequence[str]) -> None:
+        trigger = self.confirmation_trigger(request_ids) if self.deferrable else None
+        if trigger is not None:
+            self.log.info("`%s` still processes %s requests: waiting", self.destination, f"{len(request_ids):,}")
+            self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=self.confirm_timeout_s))
+        raise DestinationUnavailableError(
+            f"`{self.destination}` still processes {len(request_ids):,} requests: the next try asks again"
+        )
 
     def _log_summary(self, permitted: PermittedRows, report: LoadReport) -> dict[str, Any]:
         from airflow_consent_retl.operators.consent import reasons
 
         decided = permitted.counts
-        numbers = {
-            "read": decided.read,
-            "permitted": decided.permitted,
-            "denied": decided.denied,
-            "accepted": report.accepted,
-            "rejected": report.rejected,
-            "uncertain": report.uncertain,
-            "unsent": report.unsent,
-        }
+        numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}
         headers = ["destination", *numbers, "denied because", "not accepted because"]
-        codes = ", ".join(f"{code} {rows:,}" for code, rows in report.codes.most_common())
+        codes = ", ".join(filter(None, (report.sent.worst(), report.removed.worst())))
         row = [self.destination, *numbers.values(), reasons(decided), codes]
         self.log.info("load of model `%s`\n%s", permitted.manifest.model, table(headers, [row]))
         return {
@@ -138,8 +321,9 @@ class LoadOperator(ConsentRetlOperator):
             "model": permitted.manifest.model,
             **numbers,
             "denied_by_reason": decided.denied_by_reason,
-            "not_accepted_by_code": dict(report.codes),
-            "batches": report.batches,
+            "removals_by_cause": dict(report.removals_by_cause),
+            "not_accepted_by_code": dict(report.sent.codes + report.removed.codes),
+            "batches": report.sent.batches + report.removed.batches,
             "policy_digest": permitted.manifest.policy_digest,
             "decided_at": permitted.manifest.decided_at.isoformat(),
         }

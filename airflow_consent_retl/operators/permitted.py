@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.delivery.permitted import PermittedRows
     from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.workspace.manifest import PermittedManifest
 
 DEFAULT_MAX_AGE_S = 86_400.0
 DEFAULT_BATCH_ROWS = 65_536
@@ -31,6 +32,7 @@ def open_permitted(
     policy: PolicySource | None,
     max_age_s: float,
     now: datetime,
+    asks_again: bool = False,
 ) -> PermittedRows:
     """Follow a reference, read the policy again, and verify everything before the first row is read.
 
@@ -38,6 +40,8 @@ def open_permitted(
         permitted: the output of a `ConsentFilterOperator`.
         fields: the destination's field names, each with the model's column; None for all columns as they are.
         policy: where the policy is read again; None for where the filter read it.
+        asks_again: whoever calls asks the source for consent again, under the present policy: then an older decision,
+            under another policy, is taken as what it is, the most that may be sent.
 
     Raises:
         RefusedError: what was handed over is not what a filter permitted for this destination, under this policy.
@@ -46,27 +50,39 @@ def open_permitted(
         PolicyError: the policy, as it is now, is broken.
     """
     from airflow_consent_retl.delivery.permitted import verify
-    from airflow_consent_retl.errors import ConfigurationError
-    from airflow_consent_retl.hooks.policy import INLINE, read_policy
+    from airflow_consent_retl.hooks.policy import read_policy
     from airflow_consent_retl.workspace.location import manifest_folder
     from airflow_consent_retl.workspace.manifest import ManifestRef, PermittedManifest
 
     ref = ManifestRef.from_xcom(permitted, kind="permitted")
     folder = manifest_folder(ref.manifest)
     manifest = PermittedManifest.from_json(folder.read_manifest(sha256=ref.sha256))
-    source = manifest.policy_source if policy is None else policy
-    if source == INLINE:
-        raise ConfigurationError("the filter's policy is written in its DAG: pass the same document as policy=…")
+    present = read_policy(policy_source(manifest, policy)).policy
     return verify(
         folder,
         manifest,
         manifest_sha256=ref.sha256,
         destination=destination,
         fields=fields,
-        policy_digest=read_policy(source).policy.digest,
-        max_age_s=max_age_s,
+        policy_digest=None if asks_again else present.digest,
+        max_age_s=None if asks_again else max_age_s,
         now=now,
     )
+
+
+def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:
+    """Return where the policy is read again.
+
+    Raises:
+        ConfigurationError: it was written in the filter's DAG, and `policy` does not repeat it.
+    """
+    from airflow_consent_retl.errors import ConfigurationError
+    from airflow_consent_retl.hooks.policy import INLINE
+
+    source = manifest.policy_source if policy is None else policy
+    if source == INLINE:
+        raise ConfigurationError("the filter's policy is written in its DAG: pass the same document as policy=…")
+    return source
 
 
 def permitted_batches(

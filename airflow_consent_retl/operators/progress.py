@@ -16,6 +16,13 @@ class Log(Protocol):
         """Log a line."""
 
 
+class TaskLog(Log, Protocol):
+    """The part of a task's logger that a delivery uses."""
+
+    def warning(self, message: str, /, *arguments: object) -> object:
+        """Log what a person must act on."""
+
+
 class Progress:
     """Called with numbers of rows; logs a line every ten seconds: `read 3,000,000 of 10,000,000 rows, …`.
 

@@ -89,12 +89,17 @@ class Folder:
             raise RefusedError(f"a manifest names a file outside its folder: {self.uri}")
         return f"{self.path}/{name}"
 
+    def make(self) -> None:
+        """Make the folder, where the storage has any, for its owner only."""
+        if self.is_local:
+            _make_private(Path(self.path))
+
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
         """Open a new file for writing; an existing one is an error, never overwritten."""
         path = self.file_path(name)
+        self.make()
         if self.is_local:
-            _make_private(Path(self.path))
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
@@ -199,6 +204,16 @@ class Folder:
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
         return bool(self.fs.exists(self.file_path(name)))
+
+    def names(self) -> list[str]:
+        """Return the names of the files and folders in it; none where it does not exist."""
+        # Some storages remember listings, and would not see what others wrote.
+        self.fs.invalidate_cache()
+        try:
+            paths = self.fs.ls(self.path, detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
 
     def remove(self) -> None:
         """Remove the folder and all it holds; one that is not there is no error."""

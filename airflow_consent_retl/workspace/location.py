@@ -23,6 +23,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.workspace.folder import Folder
 from airflow_consent_retl.workspace.manifest import MANIFEST_NAME
+from airflow_consent_retl.workspace.sync_folder import SyncFolder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,6 +75,11 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
         names.append(f"map-{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
     return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+
+
+def sync_folder(workspace: str | None, sync: str) -> SyncFolder:
+    """Return where a sync keeps its changes and its delivered state."""
+    return SyncFolder(open_folder(workspace_root(workspace)), sync)
 
 
 def subject_key(workspace: str | None) -> SubjectKey:

@@ -119,6 +119,8 @@ class PermittedManifest(_Document):
     model: str
     primary_key: str
     source: ModelSource
+    # Root of the workspace that this set is in, where a load keeps what it delivered.
+    workspace: str
     # The consent mapping, as `consent.mapping_document` writes it.
     consent: dict[str, object]
     snapshot_sha256: str
@@ -133,6 +135,88 @@ class PermittedManifest(_Document):
     decision_log: DecisionLog
     rows_read: int
     rows_for_nobody: int
+
+
+class ShapeOfRows(_Document):
+    """What the rows of a sync look like: how fields are mapped, and the schemas they are kept in."""
+
+    # The destination's field names, each with the model's column, in the mapping's order.
+    fields: tuple[tuple[str, str], ...]
+    # Arrow schemas, serialized, in base64.
+    load_schema: str
+    removal_schema: str
+    # Which function made the hashes.
+    hash_tag: str
+
+
+class DeliveredManifest(_Document):
+    """Who is, or may be, at a destination: one version of the delivered state of one sync."""
+
+    kind: Literal["delivered"] = "delivered"
+    version: Literal[1] = 1
+    sync: str
+    model: str
+    destination: str
+    primary_key: str
+    shape: ShapeOfRows
+    # By which function of the id the entries are in order.
+    order_tag: str
+    # Of the newest decision that was applied.
+    decided_at: AwareDatetime
+    parts: tuple[Part, ...]
+    rows: int
+
+
+class ChangesCounts(_Document):
+    """What was found. `permitted = added + updated + unchanged + skipped`, in people; removals in entries."""
+
+    permitted: int
+    added: int
+    # With the unconfirmed ones: delivered once, but the last answer was none.
+    updated: int
+    unconfirmed: int
+    unchanged: int
+    # Changed, but the mode sends new people only.
+    skipped: int
+    removed: dict[str, int]
+    # Not in the model any more, but the mode leaves them where they are.
+    kept_left_model: int
+    # People in the delivered state before.
+    delivered: int
+    # The mapping is another one than when they were delivered: everybody counts as updated.
+    fields_changed: bool
+
+
+class RemovalGroup(_Document):
+    """The entries of the delivered state that are to be removed for one cause."""
+
+    cause: str
+    parts: tuple[Part, ...]
+    rows: int
+
+
+class ChangesManifest(_Document):
+    """What has to be done at a destination: people to send and entries to remove, against one delivered state."""
+
+    kind: Literal["changes"] = "changes"
+    version: Literal[1] = 1
+    sync: str
+    model: str
+    destination: str
+    primary_key: str
+    mode: Literal["mirror", "upsert", "insert", "full"]
+    shape: ShapeOfRows
+    order_tag: str
+    decided_at: AwareDatetime
+    # Digests of the manifests that were compared, None where there was none.
+    permitted_sha256: str | None
+    delivered_sha256: str | None
+    counts: ChangesCounts
+    upserts: tuple[Part, ...]
+    upsert_rows: int
+    # In the order in which they are to be removed.
+    removals: tuple[RemovalGroup, ...]
+    removal_rows: int
 
 
 class ManifestRef(_Document):

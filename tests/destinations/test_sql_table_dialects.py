@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from sqlalchemy.dialects import mysql
 
 from airflow_consent_retl.destinations._sql_core import CoreWriter
 from airflow_consent_retl.destinations._sql_shape import column_type
-from airflow_consent_retl.destinations._sql_statements import upsert_into
+from airflow_consent_retl.destinations._sql_statements import delete_from, mark_in, upsert_into
 from airflow_consent_retl.destinations._sql_target import Nulls, RowRefusedError, TableName
 
 if TYPE_CHECKING:
@@ -76,15 +77,18 @@ def test_three_statements_apply_nothing_of_a_transaction_with_a_refused_row(data
     assert database.rows() == []
 
 
-def compiled(names: list[str], *, keep: bool) -> str:
-    engine_statements: list[str] = []
+def compiled(names: list[str], *, keep: bool, **always: sa.ColumnElement[bool]) -> str:
+    upsert = upsert_into(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect="mysql", always=always)
+    return said_to_mysql(lambda connection: upsert(connection, [{}]))
+
+
+def said_to_mysql(work: Callable[[sa.Connection], None]) -> str:
+    said: list[str] = []
     engine = sa.create_mock_engine(
-        "mysql+pymysql://",
-        lambda statement, *_: engine_statements.append(str(statement.compile(dialect=mysql.dialect()))),
+        "mysql+pymysql://", lambda statement, *_: said.append(str(statement.compile(dialect=mysql.dialect())))
     )
-    upsert = upsert_into(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect="mysql")
-    upsert(engine, [{}])  # type: ignore[arg-type]
-    return " ".join(engine_statements[0].split())
+    work(engine)  # type: ignore[arg-type]
+    return " ".join(said[0].split())
 
 
 def test_mysql_upserts_by_its_own_clause_with_names_quoted() -> None:
@@ -98,6 +102,30 @@ def test_mysql_keeps_what_is_there_when_told_to() -> None:
     assert compiled(["id", "email"], keep=True).endswith(
         "ON DUPLICATE KEY UPDATE `email` = coalesce(VALUES(`email`), `crm`.`pe``ople`.`email`)"
     )
+
+
+def test_mysql_clears_a_mark_whatever_is_kept() -> None:
+    assert compiled(["id", "email"], keep=True, gone=sa.false()) == (
+        "INSERT INTO `crm`.`pe``ople` (`id`, `email`, `gone`) VALUES (%s, %s, false) ON DUPLICATE KEY UPDATE "
+        "`email` = coalesce(VALUES(`email`), `crm`.`pe``ople`.`email`), `gone` = false"
+    )
+
+
+def test_mysql_deletes_and_marks_by_key() -> None:
+    table = TableName("people", "crm")
+    delete = delete_from(table, key="i`d")
+    mark = mark_in(table, key="id", mark="gone_at", moment="now", emptied=["email"])
+    flag = mark_in(table, key="id", mark="gone", moment=None, emptied=[])
+
+    deleted = said_to_mysql(lambda connection: delete(connection, ["1"]))
+    marked = said_to_mysql(lambda connection: mark(connection, ["1"]))
+    flagged = said_to_mysql(lambda connection: flag(connection, ["1"]))
+
+    assert deleted.startswith("DELETE FROM `crm`.`people` WHERE `crm`.`people`.`i``d` IN (")
+    assert marked.startswith(
+        "UPDATE `crm`.`people` SET `gone_at`=coalesce(`crm`.`people`.`gone_at`, %s), `email`=NULL WHERE "
+    )
+    assert flagged.startswith("UPDATE `crm`.`people` SET `gone`=true WHERE `crm`.`people`.`id` IN (")
 
 
 def test_a_text_key_of_mysql_tells_cases_apart() -> None:

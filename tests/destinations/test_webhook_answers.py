@@ -6,8 +6,12 @@ import json
 
 import pytest
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations._webhook_answers import outcomes_of_refusal, outcomes_of_success
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations._webhook_answers import (
+    outcomes_of_refusal,
+    outcomes_of_success,
+    removed_or_not_there,
+)
 
 ROWS = [{"id": 9007199254740993, "name": "Ada"}, {"id": 2, "name": "Grace"}, {"id": 3, "name": "Edsger"}]
 OK, NO, UNSAID = "accepted", "rejected:unnamed", "uncertain:not_in_answer"
@@ -121,10 +125,19 @@ def test_names_no_code_that_may_quote_the_row(code: object) -> None:
 @pytest.mark.parametrize(
     "body", [None, b"", b"Grace is invalid", b'{"message": "Grace"}', b'{"errors": [{"index": 9}]}']
 )
-def test_rejects_all_rows_with_the_status_when_a_refusal_names_none(body: bytes | None) -> None:
-    outcomes = outcomes_of_refusal(body, ROWS, key_field="id", code="http_422")
+def test_a_refusal_that_does_not_follow_the_contract_says_nothing_of_rows(body: bytes | None) -> None:
+    assert outcomes_of_refusal(body, ROWS, key_field="id", code="http_422") is None
 
-    assert outcomes == Outcomes.rejected(3, "http_422")
+
+@pytest.mark.parametrize("code", ["not_found", "gone"])
+def test_a_removal_counts_as_done_where_nobody_is_there(code: str) -> None:
+    told = Outcomes(3, Outcome(RowStatus.REJECTED, "busy"), {1: Outcome(RowStatus.REJECTED, code)})
+
+    outcomes = removed_or_not_there(told)
+
+    assert [str(outcome.status) for outcome in outcomes] == ["rejected", "accepted", "rejected"]
+    assert removed_or_not_there(Outcomes.rejected(3, code)) == Outcomes.accepted(3)
+    assert removed_or_not_there(Outcomes.uncertain(3, code)) == Outcomes.uncertain(3, code)
 
 
 def test_accepts_a_row_of_a_refused_request_only_where_it_says_so() -> None:
@@ -132,5 +145,6 @@ def test_accepts_a_row_of_a_refused_request_only_where_it_says_so() -> None:
 
     outcomes = outcomes_of_refusal(body.encode(), ROWS, key_field="id", code="http_422")
 
+    assert outcomes is not None
     assert [outcomes[row].code for row in range(3)] == ["", "http_422", "old"]
     assert [str(outcomes[row].status) for row in range(3)] == ["accepted", "rejected", "rejected"]

@@ -60,7 +60,7 @@ def test_the_policy_is_one(repo: Path) -> None:
 
 
 def test_the_other_examples_run_on_the_permitted_set_of_the_first(
-    airflow: Airflow, vendor: Receiver, customers: list[str], repo: Path
+    airflow: Airflow, vendor: Receiver, customers: list[str], repo: Path, tmp_path: Path
 ) -> None:
     permitted = airflow.xcom(airflow.run("customers", module="readme"), "consent")
     names: dict[str, Any] = {}
@@ -71,7 +71,11 @@ def test_the_other_examples_run_on_the_permitted_set_of_the_first(
     counted = names["count_rows"].function(permitted)
     denied = names["explain"](permitted, next(p.user_id for p in people() if p.analytics_ok is False and p.ads == "no"))
     load = names["LoadToPrinterOperator"](
-        task_id="load", permitted=permitted, destination="webhook", fields={"id": "user_id"}
+        task_id="load",
+        permitted=permitted,
+        destination="webhook",
+        fields={"id": "user_id"},
+        workspace=tmp_path.as_uri(),
     )
     counts = load.run({})
 

@@ -120,7 +120,7 @@ def test_tells_who_lost_permission_and_why(source: Execute) -> None:
 
 def test_reads_the_primary_key_and_the_needed_consent_columns_only(source: Execute) -> None:
     assert question(destinations=["ads"]).wanted_columns == ("id", "ads_ok")
-    assert question(destinations=["ads"], extras=["email"]).wanted_columns == ("id", "ads_ok", "email")
+    assert question(destinations=["ads"], withdrawn_at="email").wanted_columns == ("id", "ads_ok", "email")
 
 
 def test_permits_nobody_when_the_table_is_empty(source: Execute) -> None:

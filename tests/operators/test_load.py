@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import duckdb
+import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, Asset
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
+from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of, warehouse_with
 
+from airflow_consent_retl.delivery.ledger import Ledger
+from airflow_consent_retl.delivery.ledger_records import sync_name
 from airflow_consent_retl.delivery.outcomes import Outcomes
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError, SyncBusyError
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator
 from airflow_consent_retl.workspace.folder import Folder
 
@@ -29,9 +34,12 @@ def accept(batch: Batch) -> Outcomes:
 class MemoryDestination(Destination):
     """Keeps what it is sent."""
 
+    can_remove = True
+
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.sent: list[dict[str, Any]] = []
+        self.removed: list[dict[str, Any]] = []
 
     @property
     def limits(self) -> Limits:
@@ -43,6 +51,16 @@ class MemoryDestination(Destination):
     def send(self, batch: Batch) -> Outcomes:
         self.sent.extend(batch.rows.to_pylist())
         return self.answer(batch)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        self.removed.extend(batch.rows.to_pylist())
+        return accept(batch)
+
+
+@pytest.fixture(autouse=True)
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model's source, which every load asks for consent again."""
+    return warehouse_with(tmp_path, monkeypatch)
 
 
 class LoadToMemory(LoadOperator):
@@ -56,8 +74,9 @@ class LoadToMemory(LoadOperator):
         return self.kept
 
 
-def permitted(tmp_path: Path, *, policy: Any = POLICY) -> dict[str, Any]:
-    _, ref = snapshot_of(Folder.local(tmp_path / "snapshot"), customers())
+def permitted(tmp_path: Path, *, policy: Any = POLICY, rows: pa.Table | None = None) -> dict[str, Any]:
+    folder = Folder.local(tmp_path / f"snapshot-{uuid.uuid4().hex}")
+    _, ref = snapshot_of(folder, customers() if rows is None else rows)
     output: dict[str, Any] = ConsentFilterOperator(
         task_id="consent",
         snapshot=ref.to_xcom(),
@@ -168,7 +187,121 @@ def test_a_policy_is_read_again_from_where_the_filter_read_it(tmp_path: Path, mo
     assert loading(output, policy=None).execute({})["accepted"] == 2
 
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps({**POLICY, "unmapped_destinations": "deny"}))
-    assert "the policy changed since consent was decided for `lake`" in failure(loading(output, policy=None))
+    unasked = loading(output, policy=None, recheck_interval_s=None)
+    assert "the policy changed since consent was decided for `lake`" in failure(unasked)
+
+
+STRICTER: dict[str, Any] = {
+    "categories": [
+        {"id": "C0002", "name": "Analytics", "destinations": ["lake", "webhook"]},
+        {"id": "C0004", "name": "Advertising", "destinations": ["ads", "webhook", "lake"]},
+    ]
+}
+LOOSER: dict[str, Any] = {
+    "categories": [
+        {"id": "C0002", "name": "Analytics", "destinations": ["webhook"]},
+        {"id": "C0004", "name": "Advertising", "destinations": ["ads", "webhook"]},
+    ],
+    "destinations": {"lake": {"consent": "not_required", "reason": "own store"}},
+}
+
+
+def test_a_policy_that_got_stricter_since_the_filter_applies_at_once(tmp_path: Path) -> None:
+    load = loading(permitted(tmp_path), policy=STRICTER)
+
+    counts = load.execute({})
+
+    assert [row["id"] for row in load.kept.sent] == [1]
+    assert (counts["permitted"], counts["accepted"], counts["withheld"]) == (2, 1, 1)
+
+
+def test_a_policy_that_got_looser_needs_another_filter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load = loading(permitted(tmp_path), policy=LOOSER)
+
+    load.execute({})
+
+    assert [row["id"] for row in load.kept.sent] == [1, 3]
+    assert "whom it permits newly comes with the next filter" in " ".join(capfd.readouterr().out.split())
+
+
+# Consent asked again
+
+
+def withdraw(warehouse: Path, *ids: int) -> None:
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("UPDATE customers SET analytics_ok = FALSE WHERE id IN ?", [list(ids)])
+
+
+def test_who_withdrew_after_the_filter_is_not_sent(tmp_path: Path, warehouse: Path) -> None:
+    load = loading(permitted(tmp_path))
+    withdraw(warehouse, 3)
+
+    counts = load.execute({})
+
+    assert [row["id"] for row in load.kept.sent] == [1]
+    assert (counts["accepted"], counts["withheld"], counts["unsent"]) == (1, 1, 0)
+
+
+def test_who_withdrew_is_removed_by_the_next_run(tmp_path: Path, warehouse: Path) -> None:
+    loading(permitted(tmp_path)).execute({})
+    withdraw(warehouse, 3)
+    second = loading(permitted(tmp_path, rows=customers().slice(0, 2)), max_removed_ratio=None)
+
+    counts = second.execute({})
+
+    assert (second.kept.sent, second.kept.removed) == ([], [{"id": 3}])
+    assert (counts["unchanged"], counts["removed"], counts["not_removed"]) == (1, 1, 0)
+
+
+def test_a_source_that_cannot_be_asked_again_stops_the_load(tmp_path: Path, warehouse: Path) -> None:
+    load = loading(permitted(tmp_path))
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("ALTER TABLE customers RENAME COLUMN analytics_ok TO consent_to_analytics")
+
+    assert "analytics_ok" in failure(load)
+    assert load.kept.sent == []
+
+
+def test_without_asking_again_an_old_decision_is_refused(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+
+    assert "max_age_s is -1: run the filter again" in failure(loading(output, max_age_s=-1, recheck_interval_s=None))
+    assert loading(output, max_age_s=-1).execute({})["accepted"] == 2
+
+
+def test_a_second_try_finds_nothing_left_to_send(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+    loading(output).execute({})
+
+    again = loading(output)
+    counts = again.execute({})
+
+    assert again.kept.sent == []
+    assert (counts["permitted"], counts["unchanged"], counts["accepted"]) == (2, 2, 0)
+
+
+def test_two_destinations_of_one_model_are_two_syncs(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+
+    counts = [loading(output, destination=name).execute({})["accepted"] for name in ("lake", "ads", "webhook")]
+
+    assert counts == [2, 2, 1]
+
+
+def test_a_sync_under_way_is_waited_for_and_then_left_to_airflow_to_retry(tmp_path: Path) -> None:
+    output = permitted(tmp_path)
+    with (
+        Ledger.sqlite(tmp_path / "workspace" / "ledger.db") as ledger,
+        ledger.acquire(sync_name("customers", "lake"), holder="another task", ttl_s=60),
+        pytest.raises(SyncBusyError, match="is being loaded by `another task`"),
+    ):
+        loading(output, lease_wait_s=0.1).execute({})
+
+
+def test_a_ledger_that_is_no_database_of_that_kind_is_refused(tmp_path: Path) -> None:
+    message = failure(loading(permitted(tmp_path), ledger_conn_id="warehouse"))
+
+    assert message == "connection `warehouse` is of type `duckdb`: a ledger needs PostgreSQL"
 
 
 def test_a_policy_that_is_broken_by_now_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +322,9 @@ def test_a_policy_that_is_broken_by_now_is_refused(tmp_path: Path, monkeypatch: 
     ("parameters", "message"),
     [
         ({"destination": "Lake"}, "was not made for destination `Lake`, did you mean `lake`?"),
-        ({"max_age_s": -1}, "max_age_s is -1: run the filter again"),
+        ({"mode": "merge"}, "mode is one of mirror, upsert, insert, full, not `merge`"),
+        ({"max_removed_ratio": -1}, "max_removed_ratio must be at least 0"),
+        ({"settle_s": -1, "max_rejected_ratio": 2}, "out of range: settle_s, max_rejected_ratio"),
         ({"fields": {"id": "ID"}}, "column `ID` is not in the model, did you mean `id`?"),
         ({"fields": {}}, "at least one field has to be mapped"),
         ({"policy": "variable:"}, "policy: expected `variable:<key>`"),

@@ -42,8 +42,8 @@ def test_manifests_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"kind": "snapshot"}, "Input should be 'permitted' @ kind"),
-        ({"version": 2}, "Input should be 1 @ version"),
-        ({"version": "1"}, "Input should be 1 @ version"),
+        ({"version": 1}, "Input should be 2 @ version"),
+        ({"version": "2"}, "Input should be 2 @ version"),
         ({"sneaked_in": 1}, "Extra inputs are not permitted @ sneaked_in"),
         ({"rows_read": "5"}, "Input should be a valid integer @ rows_read"),
         ({"rows_read": 5.0}, "Input should be a valid integer @ rows_read"),

@@ -154,7 +154,7 @@ def meddle(permitted: Any) -> Any:
 
 
 with dag("meddled") as meddled_dag:
-    load_webhook(meddle(permit(extract(), policy=f"file:{HOME}/policy.json")))
+    load_webhook(meddle(permit(extract(), policy=f"file:{HOME}/policy.json")), recheck_interval_s=None)
 
 with dag("wrong_destination") as wrong_destination_dag:
     LoadToFilesOperator(
@@ -166,7 +166,7 @@ with dag("wrong_destination") as wrong_destination_dag:
     )
 
 with dag("too_old") as too_old_dag:
-    load_webhook(permit(extract()), max_age_s=-1)
+    load_webhook(permit(extract()), max_age_s=-1, recheck_interval_s=None)
 
 with dag("broken_query") as broken_query_dag:
     load_webhook(permit(extract("SELECT CAST(email AS INTEGER) AS user_id FROM people")))

@@ -1,0 +1,91 @@
+"""Batches of one delivery: cut at fixed positions, each with a key of its own, without those who are withheld."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.delivery.attempts import BatchKind, IntendedBatch
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.base import Batch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.delivery.recheck import Recheck
+
+T = TypeVar("T")
+PERMISSION_ENDED = Outcome(RowStatus.WITHHELD, "permission_ended")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """The rows at fixed positions of a set of changes.
+
+    Args:
+        intended: as the ledger notes it; its key stands for the positions.
+        rows: all of them.
+        withheld: which of them are not sent, ascending.
+    """
+
+    intended: IntendedBatch
+    rows: pa.RecordBatch
+    withheld: NDArray[np.int64]
+
+    @property
+    def sent_rows(self) -> int:
+        """How many rows are left to send."""
+        return int(self.rows.num_rows - len(self.withheld))
+
+    def without(self, recheck: Recheck) -> PlannedBatch:
+        """Return the batch without those who are withheld by now."""
+        return PlannedBatch(self.intended, self.rows, recheck.withheld_among(self.intended.start, self.rows.num_rows))
+
+    def to_send(self) -> Batch:
+        """Return what the destination gets. The same rows always carry the same key, other rows another one."""
+        if not len(self.withheld):
+            return Batch(key=self.intended.key, rows=self.rows)
+        kept = np.ones(self.rows.num_rows, dtype=np.bool_)
+        kept[self.withheld] = False
+        key = hashlib.sha256(f"{self.intended.key}:without:{self.withheld.tolist()}".encode()).hexdigest()
+        return Batch(key=key, rows=self.rows.filter(pa.array(kept)))
+
+    def outcomes(self, sent: Outcomes) -> Outcomes:
+        """Return an outcome for every row, from those of the rows that were sent."""
+        if not len(self.withheld):
+            return sent
+        withheld = set(self.withheld.tolist())
+        places = [row for row in range(self.rows.num_rows) if row not in withheld]
+        exceptions = dict.fromkeys(withheld, PERMISSION_ENDED)
+        exceptions |= {places[row]: outcome for row, outcome in sent.exceptions.items()}
+        return Outcomes(self.rows.num_rows, sent.common, exceptions)
+
+
+def planned(
+    rows: Iterable[tuple[int, pa.RecordBatch]], *, kind: BatchKind, batch_rows: int, changes_sha256: str
+) -> Iterator[PlannedBatch]:
+    """Yield the batches of one kind.
+
+    Args:
+        rows: with the position of the first of them; full batches but for the last.
+        kind: what is done with them.
+        batch_rows: rows in a full batch.
+        changes_sha256: of the changes' manifest: the same changes give the same keys at every try.
+    """
+    for start, some in rows:
+        key = hashlib.sha256(f"{changes_sha256}:{kind}:{start}:{some.num_rows}".encode()).hexdigest()
+        intended = IntendedBatch(kind=kind, number=start // batch_rows, start=start, rows=some.num_rows, key=key)
+        yield PlannedBatch(intended, some, np.empty(0, dtype=np.int64))
+
+
+def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of a size, the last one shorter."""
+    remaining = iter(items)
+    while group := list(islice(remaining, size)):
+        yield group

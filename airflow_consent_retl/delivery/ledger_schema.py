@@ -1,0 +1,132 @@
+"""The ledger's tables, and how they come to be. They hold O(batches) rows, and never a subject or a value of a row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from airflow_consent_retl.errors import ConfigurationError
+
+SCHEMA_VERSION = 1
+_PREFIX = "consent_retl_"
+# Any number will do, as long as it stays: the ASCII of `cretl`.
+_CREATION_LOCK = 0x637265746C
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """A moment as whole microseconds since 1970, UTC: the same in every database, exact, and easy to compare."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        """Refuse a moment without a zone."""
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        """Return it in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = sa.MetaData()
+
+schema_versions = sa.Table(
+    f"{_PREFIX}schema", metadata, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+)
+
+syncs = sa.Table(
+    f"{_PREFIX}syncs",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("decided_at", Moment),
+    # When withdrawals were last carried out beside a load: what was decided before may hold people who withdrew.
+    sa.Column("withdrawn_at", Moment),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    # The open delivery, in the row that every write locks: no second one can be begun beside it.
+    sa.Column("delivery", sa.BigInteger),
+)
+
+versions = sa.Table(
+    f"{_PREFIX}versions",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("uri", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("decided_at", Moment, nullable=False),
+)
+
+deliveries = sa.Table(
+    f"{_PREFIX}deliveries",
+    metadata,
+    # SQLite counts up by itself in a column called INTEGER only.
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False, index=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("changes_uri", sa.Text),
+    sa.Column("changes_sha256", sa.Text, nullable=False),
+    sa.Column("decided_at", Moment, nullable=False),
+    sa.Column("send_rows", sa.BigInteger, nullable=False),
+    sa.Column("remove_rows", sa.BigInteger, nullable=False),
+    sa.Column("base", sa.BigInteger, nullable=False),
+    sa.Column("began_at", Moment, nullable=False),
+    sa.Column("closed_at", Moment),
+    sa.Column("version", sa.BigInteger),
+    # An id must never come back: a paused worker may still hold the old one.
+    sqlite_autoincrement=True,
+)
+
+batches = sa.Table(
+    f"{_PREFIX}batches",
+    metadata,
+    sa.Column("delivery", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("start", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("intended_at", Moment, nullable=False),
+    sa.Column("lost_at", Moment),
+    sa.Column("ended_at", Moment),
+    sa.Column("outcomes", sa.Text),
+)
+
+
+def is_installed(connection: sa.Connection) -> bool:
+    """Return whether the tables are there, in the version that this release knows.
+
+    Raises:
+        ConfigurationError: they are there in another version.
+    """
+    if not sa.inspect(connection).has_table(schema_versions.name):
+        return False
+    version = connection.scalar(sa.select(sa.func.max(schema_versions.c.version)))
+    if version != SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the ledger's schema has version {version}, this release of airflow-consent-retl knows {SCHEMA_VERSION}: "
+            "use the release that wrote it, or a later one"
+        )
+    return True
+
+
+def install(connection: sa.Connection) -> None:
+    """Make the tables unless somebody else just did, in the transaction that is open: all of them or none.
+
+    Raises:
+        ConfigurationError: somebody made them in another version.
+    """
+    if connection.dialect.name == "postgresql":
+        # Held until the commit. `CREATE TABLE IF NOT EXISTS` alone fails where two do it at once.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
+    if not is_installed(connection):
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(schema_versions.insert().values(version=SCHEMA_VERSION))

@@ -1,0 +1,73 @@
+"""Asks for consent again, just before the first batch and while a load runs, and remembers whom to withhold.
+
+The set of people who may be sent can only shrink. Never decides by itself: the answers come from the source, decided
+by the law under the policy as it is at that moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import RemovalCause
+    from airflow_consent_retl.engine.permission import People, Verdicts
+
+# Told of which type the ids have to be.
+Ask = Callable[["pa.DataType"], Iterator["Verdicts"]]
+
+
+class Recheck:
+    """Whom of the people about to be sent the source does not permit any more.
+
+    Args:
+        people: those about to be sent, by position.
+        destination: to which.
+        ask: asks the source, under the policy as it is when it is called.
+        interval_s: seconds from one answer until the next is due.
+    """
+
+    def __init__(self, people: People, destination: str, ask: Ask, *, interval_s: float) -> None:
+        self._people = people
+        self._destination = destination
+        self.ask = ask
+        self._interval_s = interval_s
+        self._answered: float | None = None
+        self.withheld: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.causes: dict[RemovalCause, NDArray[np.int64]] = {}
+
+    @property
+    def is_due(self) -> bool:
+        """Whether no answer is recent enough to send anything more."""
+        return self._answered is None or time.monotonic() - self._answered >= self._interval_s
+
+    def ask_again(self) -> Counter[str]:
+        """Ask, and return how many more people are withheld than before, by cause.
+
+        Raises:
+            PolicyError, ModelError, ConfigurationError: it cannot be asked any more as it was.
+            SourceUnavailableError: the source does not answer.
+        """
+        # INVARIANT: an answer is as old as its question, not as its end.
+        asked = time.monotonic()
+        found = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
+        more: Counter[str] = Counter()
+        for cause, positions in found.items():
+            new = np.setdiff1d(positions, self.withheld, assume_unique=True)
+            more[cause] += len(new)
+            self.causes[cause] = np.union1d(self.causes.get(cause, self.withheld[:0]), new)
+            self.withheld = np.union1d(self.withheld, new)
+        self._answered = asked
+        return +more
+
+    def withheld_among(self, start: int, rows: int) -> NDArray[np.int64]:
+        """Return which of the rows from a position on are withheld, counted from there."""
+        first, end = np.searchsorted(self.withheld, [start, start + rows])
+        return self.withheld[first:end] - start

@@ -1,0 +1,125 @@
+"""What a load did, in counts that add up. Never holds a value of a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.workspace.manifest import ChangesCounts
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows of one kind, sent or removed.
+
+    `planned = accepted + rejected + uncertain + pending + withheld + unsent`.
+    """
+
+    planned: int = 0
+    by_status: Counter[RowStatus] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    batches: int = 0
+    # Rows that an earlier try sent without an answer, and that the last one could not or may not send.
+    unconfirmed: int = 0
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Count the outcomes of one batch."""
+        self.batches += 1
+        for outcome, rows in outcomes.counts().items():
+            self.by_status[outcome.status] += rows
+            if outcome.status in {RowStatus.REJECTED, RowStatus.UNCERTAIN}:
+                self.codes[f"{outcome.status}:{outcome.code}"] += rows
+
+    def join(self, other: Tally) -> None:
+        """Add what a further delivery of the same load came to."""
+        self.planned += other.planned
+        self.batches += other.batches
+        self.unconfirmed += other.unconfirmed
+        self.by_status.update(other.by_status)
+        self.codes.update(other.codes)
+
+    @property
+    def accepted(self) -> int:
+        """Rows of which the destination said that it took them."""
+        return self.by_status[RowStatus.ACCEPTED]
+
+    @property
+    def rejected(self) -> int:
+        """Rows that the destination refused."""
+        return self.by_status[RowStatus.REJECTED]
+
+    @property
+    def uncertain(self) -> int:
+        """Rows of which nobody knows."""
+        return self.by_status[RowStatus.UNCERTAIN]
+
+    @property
+    def pending(self) -> int:
+        """Rows that the destination took and has not processed yet."""
+        return self.by_status[RowStatus.PENDING]
+
+    @property
+    def withheld(self) -> int:
+        """Rows that were not sent since their person's permission ended after the filter."""
+        return self.by_status[RowStatus.WITHHELD]
+
+    @property
+    def unsent(self) -> int:
+        """Rows that were never handed over, or surely not applied."""
+        return self.planned - self.accepted - self.rejected - self.uncertain - self.pending - self.withheld
+
+    def worst(self, count: int = 5) -> str:
+        """Return the most frequent codes of what was not accepted, in words."""
+        return ", ".join(f"{code} {rows:,}" for code, rows in self.codes.most_common(count))
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """One load: what was found, what was sent, what was removed.
+
+    `permitted = added + updated + unchanged + skipped`; of the rows to send, and of the entries to remove, see `Tally`.
+    """
+
+    permitted: int
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    delivered_before: int = 0
+    resumed: bool = False
+    sent: Tally = field(default_factory=Tally)
+    removed: Tally = field(default_factory=Tally)
+    removals_by_cause: Counter[str] = field(default_factory=Counter)
+    # Of people who were removed: seconds from their withdrawal, where the model has its time, to the confirmation.
+    lags_s: list[float] = field(default_factory=list)
+    # People who should be removed, from a destination that cannot.
+    unremovable: int = 0
+
+    def found(self, counts: ChangesCounts) -> None:
+        """Take over what the comparison with the delivered state found."""
+        self.added, self.updated = counts.added, counts.updated
+        self.unchanged, self.skipped = counts.unchanged, counts.skipped
+        self.delivered_before = counts.delivered
+        self.removals_by_cause = Counter(counts.removed)
+
+    def as_counts(self) -> dict[str, int]:
+        """Return the numbers for the log and for XCom."""
+        return {
+            "permitted": self.permitted,
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "skipped": self.skipped,
+            "accepted": self.sent.accepted,
+            "rejected": self.sent.rejected,
+            "uncertain": self.sent.uncertain,
+            "pending": self.sent.pending,
+            "withheld": self.sent.withheld,
+            "unsent": self.sent.unsent,
+            "removed": self.removed.accepted,
+            "not_removed": self.removed.planned - self.removed.accepted + self.unremovable,
+        }

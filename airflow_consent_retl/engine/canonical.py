@@ -1,0 +1,413 @@
+"""Arrow values as bytes: equal values become equal bytes, different ones different bytes, whatever type holds them.
+
+A schema that is inferred may differ from run to run: the same number comes as `int32`, `int64` or a decimal, the same
+text as `string` or a dictionary. Each value is a tag and its content, in little end first, and says itself where it
+ends:
+
+    N  NULL, of any type            T, F  booleans
+    i  a whole number: int64        s  text of up to 255 octets: length as uint8, UTF-8; `S`: of more: length as uint32
+    d  a number with decimal places, without trailing zeros: their count as uint8, then the digits as int64
+    e  as `d`, also for whole numbers, where int64 is too small: the digits in 16 bytes; `g`: in 32
+    f  a float64; there is one NaN, and -0.0 is 0.0
+    b  octets, `B` more octets: as text                 D  a date: days as int64
+    t  a time stamp without a zone: seconds as int64, nanoseconds as uint32; `z`: an instant, whatever its zone's name
+    c  a time of day: nanoseconds as int64          u  a duration, as `t`
+    v  a calendar interval: months and days as int32, nanoseconds as int64
+    l  a list: how many as uint32, the values       m  a map: how many as uint32, keys and values in turn
+    r  a struct: how many as uint32, of each field the length of its name as uint32, the name, the value
+
+Never changes: hashes of these bytes are kept for years.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from airflow_consent_retl.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Octets: TypeAlias = NDArray[np.uint8]
+    # As many bytes for each value, or a binary array.
+    Encoded: TypeAlias = Octets | pa.Array
+
+Number = TypeVar("Number", bound=np.generic)
+_NULL = pa.scalar(b"N")
+_EMPTY = pa.scalar(b"")
+# Time units, in fractions of a second.
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_MS_PER_DAY = 86_400_000
+_NAN = np.frombuffer(b"\x00\x00\x00\x00\x00\x00\xf8\x7f", "<f8")[0]
+_INTEGERS: dict[str, type[np.integer[Any]]] = {
+    "int8": np.int8,
+    "int16": np.int16,
+    "int32": np.int32,
+    "int64": np.int64,
+    "uint8": np.uint8,
+    "uint16": np.uint16,
+    "uint32": np.uint32,
+    "uint64": np.uint64,
+}
+_LIMB_BITS = np.uint64(32)
+_LIMB = np.uint64(0xFFFF_FFFF)
+
+
+def canonical(array: pa.Array) -> pa.Array:
+    """Return the bytes of each value, as a binary array without NULLs.
+
+    Raises:
+        ModelError: values of a type that has no canonical form.
+    """
+    return joined(pieces(array))
+
+
+def canonical_rows(heading: bytes, columns: list[pa.Array]) -> pa.Array:
+    """Return the bytes of rows: a heading, of each column all but the octets of texts, then those, in the same order.
+
+    There is at least one column, and all are of one length.
+    """
+    rows = len(columns[0])
+    heads: list[pa.Array] = []
+    bodies: list[pa.Array] = []
+    # What has the same length in every row is put together by numpy, once: joining costs by the piece.
+    fixed = [np.broadcast_to(np.frombuffer(heading, np.uint8), (rows, len(heading)))]
+    for column in columns:
+        head, body = _head_and_body(column)
+        if isinstance(head, np.ndarray):
+            fixed.append(head)
+        else:
+            heads += [_from_octets(np.concatenate(fixed, axis=1)), head]
+            fixed = [np.empty((rows, 0), np.uint8)]
+        if body is not None:
+            bodies.append(body)
+    return joined([*heads, _from_octets(np.concatenate(fixed, axis=1)), *bodies])
+
+
+def joined(parts: list[pa.Array | pa.Scalar]) -> pa.Array:
+    """Return the pieces of each row behind each other; NULL adds nothing."""
+    if len(parts) == 1:
+        return parts[0]
+    return pc.binary_join_element_wise(*parts, _EMPTY, null_handling="replace", null_replacement=b"")
+
+
+def pieces(array: pa.Array) -> list[pa.Array]:
+    """Return binary arrays that, behind each other, are the canonical bytes."""
+    head, body = _head_and_body(array)
+    first = _from_octets(head) if isinstance(head, np.ndarray) else head
+    return [first] if body is None else [first, body]
+
+
+def _head_and_body(array: pa.Array) -> tuple[Encoded, pa.Array | None]:
+    """Return the canonical bytes in two pieces, where the second is long and need not be copied."""
+    array = plain(array)
+    if pt.is_string(array.type) or pt.is_binary(array.type):
+        octets = array.cast(pa.binary())
+        lengths = values_of(pc.binary_length(octets).fill_null(0), np.int32)
+        return _or_null(_lengths(b"s" if pt.is_string(array.type) else b"b", lengths), array), octets
+    if pt.is_null(array.type):
+        return np.full((len(array), 1), ord("N"), np.uint8), None
+    return _or_null(_encoder(array.type)(array), array), None
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """Return the same values in the plainest type that holds them: no dictionary, view, extension or large offsets."""
+    if isinstance(array, pa.ExtensionArray):
+        return plain(array.storage)
+    if pt.is_dictionary(array.type):
+        return plain(array.dictionary_decode())
+    if pt.is_run_end_encoded(array.type):
+        return plain(pc.run_end_decode(array))
+    type_ = plain_type(array.type)
+    return array if type_ == array.type else array.cast(type_)
+
+
+def plain_type(type_: pa.DataType) -> pa.DataType:
+    """Return the type that `plain` gives values of this type."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return plain_type(type_.storage_type)
+    if pt.is_dictionary(type_) or pt.is_run_end_encoded(type_):
+        return plain_type(type_.value_type)
+    if pt.is_large_string(type_) or pt.is_string_view(type_):
+        return pa.string()
+    if pt.is_large_binary(type_) or pt.is_binary_view(type_) or pt.is_fixed_size_binary(type_):
+        return pa.binary()
+    if pt.is_large_list(type_) or pt.is_list_view(type_) or pt.is_large_list_view(type_):
+        return pa.list_(type_.value_field)
+    return type_
+
+
+def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
+    """Return the values of a fixed-width array as they stand in its buffer; anything where it is NULL."""
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(buffer, dtype)[array.offset : array.offset + len(array)]
+
+
+def words_of(array: pa.Array) -> NDArray[np.uint64]:
+    """Return the values of an array of 16, 32, … bytes each, in 8 bytes a word, the lowest first."""
+    words = array.type.bit_width // 64
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.zeros((len(array), words), np.uint64)
+    return np.frombuffer(buffer, "<u8").reshape(-1, words)[array.offset : array.offset + len(array)]
+
+
+def integers_of(array: pa.Array) -> NDArray[np.int64]:
+    """Return the values of an integer array in 64 bits; the largest ones of `uint64` come out negative."""
+    return values_of(array, _INTEGERS[str(array.type)]).astype(np.int64)
+
+
+def octets_of(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Return the bytes of each value, one row for each."""
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
+
+
+def _from_octets(octets: NDArray[np.uint8]) -> pa.Array:
+    """Return a binary array with one value for each row."""
+    rows, width = octets.shape
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(octets))]
+    return pa.Array.from_buffers(pa.binary(), rows, buffers)
+
+
+def _binary(encoded: Encoded) -> pa.Array:
+    return _from_octets(encoded) if isinstance(encoded, np.ndarray) else encoded
+
+
+def _either(condition: NDArray[np.bool_], first: Encoded, second: Encoded) -> Encoded:
+    """Return the first where the condition holds, else the second."""
+    if condition.all():
+        return first
+    return pc.if_else(pa.array(condition), _binary(first), _binary(second)) if condition.any() else second
+
+
+def _tagged(tag: bytes, *columns: NDArray[Any]) -> Octets:
+    width = 1 + sum(column.dtype.itemsize for column in columns)
+    octets = np.empty((len(columns[0]), width), np.uint8)
+    octets[:, 0] = ord(tag)
+    start = 1
+    for column in columns:
+        end = start + column.dtype.itemsize
+        octets[:, start:end] = octets_of(column)
+        start = end
+    return octets
+
+
+def _lengths(tag: bytes, lengths: NDArray[np.int32]) -> Encoded:
+    # Most texts are short, and what is hashed is paid for by the byte.
+    is_short = lengths <= 255
+    short = _tagged(tag, lengths.astype(np.uint8))
+    return short if is_short.all() else _either(is_short, short, _tagged(tag.upper(), lengths.astype("<u4")))
+
+
+def _or_null(encoded: Encoded, array: pa.Array) -> Encoded:
+    return pc.if_else(array.is_valid(), _binary(encoded), _NULL) if array.null_count else encoded
+
+
+def _encoder(type_: pa.DataType) -> Callable[[pa.Array], Encoded]:
+    for is_of, encode in _ENCODERS:
+        if is_of(type_):
+            return encode
+    raise ModelError(f"values of type {type_} cannot be compared from run to run: cast them in the SQL")
+
+
+def _booleans(array: pa.Array) -> Encoded:
+    flags = values_of(array.cast(pa.uint8()), np.uint8)
+    return np.where(flags, np.uint8(ord("T")), np.uint8(ord("F"))).reshape(len(array), 1)
+
+
+def _integers(array: pa.Array) -> Encoded:
+    if pt.is_uint64(array.type) and (values_of(array, np.uint64) >> np.uint64(63)).any():
+        return _decimals(array.cast(pa.decimal256(76, 0)).cast(pa.decimal128(20, 0)))
+    return _tagged(b"i", integers_of(array).astype("<i8"))
+
+
+def _floats(array: pa.Array) -> Encoded:
+    # Adding zero makes the negative one positive.
+    values = values_of(array.cast(pa.float64()), np.float64).astype("<f8") + 0.0
+    values[np.isnan(values)] = _NAN
+    return _tagged(b"f", values)
+
+
+def _decimals(array: pa.Array) -> Encoded:
+    if array.type.scale < 0:
+        array = array.cast(pa.decimal256(76, 0))
+    if array.type.bit_width < 128:
+        array = array.cast(pa.decimal128(38, array.type.scale))
+    raw = words_of(array)
+    if array.null_count:
+        raw = np.where(np.asarray(array.is_valid())[:, None], raw, np.uint64(0))
+    lowest = raw[:, 0].view("<i8")
+    is_small = (raw[:, 1:] == (lowest >> 63).view("<u8")[:, None]).all(axis=1)
+    scale = array.type.scale
+    if is_small.all():
+        return _small_decimals(lowest.copy(), np.full(len(array), scale, np.uint8))
+    small, large = np.flatnonzero(is_small), np.flatnonzero(~is_small)
+    encoded = [
+        _small_decimals(lowest[small], np.full(len(small), scale, np.uint8)),
+        _large_decimals(raw[large], scale),
+    ]
+    order = np.empty(len(array), np.int64)
+    order[small] = np.arange(len(small))
+    order[large] = np.arange(len(small), len(array))
+    return pa.concat_arrays([_binary(some) for some in encoded]).take(pa.array(order))
+
+
+def _small_decimals(digits: NDArray[np.int64], scales: NDArray[np.uint8]) -> Encoded:
+    for places in (16, 8, 4, 2, 1):
+        power = np.int64(10**places)
+        ends_in_zeros = (scales >= places) & (digits % power == 0)
+        digits = np.where(ends_in_zeros, digits // power, digits)
+        scales = scales - ends_in_zeros.astype(np.uint8) * np.uint8(places)
+        # Zero has any number of them.
+    scales = np.where(digits == 0, np.uint8(0), scales)
+    whole, broken = _tagged(b"i", digits.astype("<i8")), _tagged(b"d", scales, digits.astype("<i8"))
+    return _either(scales == 0, whole, broken)
+
+
+def _large_decimals(raw: NDArray[np.uint64], scale: int) -> Encoded:
+    """Encode digits that int64 is too small for, as long as they end in zeros."""
+    is_negative = (raw[:, -1] >> np.uint64(63)).astype(bool)
+    limbs = np.ascontiguousarray(raw).view("<u4").astype(np.uint64)
+    limbs = np.where(is_negative[:, None], _negated(limbs), limbs)
+    scales = np.full(len(raw), scale, np.uint8)
+    for places in (8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 2, 1):
+        quotient, remainder = _divided(limbs, np.uint64(10**places))
+        ends_in_zeros = (scales >= places) & (remainder == 0)
+        limbs = np.where(ends_in_zeros[:, None], quotient, limbs)
+        scales = scales - ends_in_zeros.astype(np.uint8) * np.uint8(places)
+    limbs = np.where(is_negative[:, None], _negated(limbs), limbs)
+    words = limbs.astype("<u4").view("<u8")
+    sign = (words[:, -1].view("<i8") >> 63).view("<u8")
+    fits_64 = (words[:, 1:] == (words[:, 0].view("<i8") >> 63).view("<u8")[:, None]).all(axis=1)
+    fits_128 = (words[:, 2:] == sign[:, None]).all(axis=1) & (words[:, 1].view("<i8") >> 63 == sign.view("<i8"))
+    small = _small_decimals(np.ascontiguousarray(words[:, 0]).view("<i8"), scales)
+    medium: Encoded = _tagged(b"e", scales, words[:, 0], words[:, 1])
+    if words.shape[1] == 4:
+        medium = _either(fits_128, medium, _tagged(b"g", scales, *words.T))
+    return _either(fits_64, small, medium)
+
+
+def _negated(limbs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the two's complement of numbers of 32 bits a limb."""
+    flipped = limbs ^ _LIMB
+    carry = np.ones(len(limbs), np.uint64)
+    for limb in range(limbs.shape[1]):
+        total = flipped[:, limb] + carry
+        flipped[:, limb] = total & _LIMB
+        carry = total >> _LIMB_BITS
+    return flipped
+
+
+def _divided(limbs: NDArray[np.uint64], divisor: np.uint64) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Divide numbers of 32 bits a limb by one that is smaller than a limb."""
+    quotient = np.empty_like(limbs)
+    remainder = np.zeros(len(limbs), np.uint64)
+    for limb in reversed(range(limbs.shape[1])):
+        total = (remainder << _LIMB_BITS) | limbs[:, limb]
+        quotient[:, limb], remainder = total // divisor, total % divisor
+    return quotient, remainder
+
+
+def _seconds(values: NDArray[np.int64], unit: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    per_second = np.int64(_PER_SECOND[unit])
+    seconds = values // per_second
+    nanoseconds = (values - seconds * per_second) * np.int64(10**9 // _PER_SECOND[unit])
+    return seconds.astype("<i8"), nanoseconds.astype("<u4")
+
+
+def _time_stamps(array: pa.Array) -> Encoded:
+    return _tagged(b"t" if array.type.tz is None else b"z", *_seconds(values_of(array, np.int64), array.type.unit))
+
+
+def _durations(array: pa.Array) -> Encoded:
+    return _tagged(b"u", *_seconds(values_of(array, np.int64), array.type.unit))
+
+
+def _dates(array: pa.Array) -> Encoded:
+    if pt.is_date64(array.type):
+        return _tagged(b"D", (values_of(array, np.int64) // _MS_PER_DAY).astype("<i8"))
+    return _tagged(b"D", values_of(array, np.int32).astype("<i8"))
+
+
+def _times(array: pa.Array) -> Encoded:
+    values = array.view(pa.int32() if pt.is_time32(array.type) else pa.int64())
+    values = integers_of(values)
+    return _tagged(b"c", values * np.int64(10**9 // _PER_SECOND[array.type.unit]))
+
+
+def _intervals(array: pa.Array) -> Encoded:
+    words = words_of(array)
+    return _tagged(b"v", words[:, 0], words[:, 1])
+
+
+def _lists(array: pa.Array) -> pa.Array:
+    if pt.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        offsets = (array.offset + np.arange(len(array) + 1, dtype=np.int64)) * size
+        values = array.values
+    else:
+        offsets = values_of(array.offsets, np.int32).astype(np.int64)
+        values = array.values
+    return _counted(b"l", array, canonical(values.slice(offsets[0], offsets[-1] - offsets[0])), offsets - offsets[0])
+
+
+def _maps(array: pa.Array) -> pa.Array:
+    offsets = values_of(array.offsets, np.int32).astype(np.int64)
+    first, count = offsets[0], offsets[-1] - offsets[0]
+    keys, items = array.keys.slice(first, count), array.items.slice(first, count)
+    return _counted(b"m", array, joined([*pieces(keys), *pieces(items)]), offsets - first)
+
+
+def _counted(tag: bytes, array: pa.Array, values: pa.Array, offsets: NDArray[np.int64]) -> pa.Array:
+    """Put the bytes of the values of each list behind their number: they lie behind each other already."""
+    ends = offsets_of(values)[offsets]
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(ends.astype(np.int32))), values.buffers()[2]]
+    runs = pa.Array.from_buffers(pa.binary(), len(array), buffers)
+    return joined([_from_octets(_tagged(tag, np.diff(offsets).astype("<u4"))), runs])
+
+
+def offsets_of(array: pa.Array) -> NDArray[np.int64]:
+    """Return where each value of a binary array begins in its buffer, and where the last one ends."""
+    buffer = array.buffers()[1]
+    if buffer is None or not buffer.size:
+        return np.zeros(len(array) + 1, np.int64)
+    return np.frombuffer(buffer, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+
+
+def _structs(array: pa.Array) -> pa.Array:
+    parts = [_from_octets(_tagged(b"r", np.full(len(array), array.type.num_fields, "<u4")))]
+    for field, values in zip(array.type, array.flatten(), strict=True):
+        parts += [pa.scalar(name_bytes(field.name), pa.binary()), *pieces(values)]
+    return joined(parts)
+
+
+def name_bytes(name: str) -> bytes:
+    """Return a field's name, behind its length."""
+    encoded = name.encode()
+    return len(encoded).to_bytes(4, "little") + encoded
+
+
+_ENCODERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Encoded]], ...] = (
+    (pt.is_boolean, _booleans),
+    (pt.is_integer, _integers),
+    (pt.is_decimal, _decimals),
+    (pt.is_floating, _floats),
+    (pt.is_timestamp, _time_stamps),
+    (pt.is_date, _dates),
+    (pt.is_time, _times),
+    (pt.is_duration, _durations),
+    (pt.is_interval, _intervals),
+    (pt.is_map, _maps),
+    (pt.is_list, _lists),
+    (pt.is_fixed_size_list, _lists),
+    (pt.is_struct, _structs),
+)

@@ -1,0 +1,97 @@
+"""Builds the question that asks a model's source for consent again, from what a permitted set's manifest tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_consent_retl.consent import ConsentMapping
+    from airflow_consent_retl.engine.permission import ConsentQuestion, Verdicts
+    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.operators.progress import TaskLog
+    from airflow_consent_retl.workspace.manifest import ModelSource
+
+
+class ModelAsker:
+    """Asks one model's source who is permitted now.
+
+    Args:
+        source: where the model's rows come from.
+        primary_key: of the model.
+        columns: the names of all columns that the model is known to have.
+        mapping: which of them hold consent.
+        policy: where the policy is read, anew for each question.
+        destinations: to decide for.
+        log: the task's.
+        withdrawn_at: the column with the time at which consent last changed, if there is one.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        primary_key: str,
+        columns: Sequence[str],
+        mapping: ConsentMapping,
+        policy: PolicySource,
+        destinations: Sequence[str],
+        log: TaskLog,
+        withdrawn_at: str | None = None,
+    ) -> None:
+        self._source = source
+        self._primary_key = primary_key
+        self._columns = columns
+        self._mapping = mapping
+        self._policy = policy
+        self._destinations = destinations
+        self._log = log
+        self._withdrawn_at = withdrawn_at
+
+    def check(self) -> bool:
+        """Check policy and mapping without asking, and return whether anybody's consent is needed at all.
+
+        Raises:
+            PolicyError: with every problem.
+        """
+        return self._question(None).needs_asking
+
+    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]:
+        """Ask the source, under the policy as it is now; ids come in this type."""
+        self._log.info("asking connection `%s` for consent again", self._source.conn_id)
+        return self._question(id_type).ask(at=datetime.now(UTC))
+
+    def _question(self, id_type: pa.DataType | None) -> ConsentQuestion:
+        import pyarrow as pa
+
+        from airflow_consent_retl.engine.columns import declared_types
+        from airflow_consent_retl.engine.permission import ConsentQuestion
+        from airflow_consent_retl.engine.source import ModelQuery
+        from airflow_consent_retl.hooks.policy import read_policy
+        from airflow_consent_retl.hooks.sql import sql_hook
+
+        query = ModelQuery(
+            conn_id=self._source.conn_id,
+            sql=self._source.sql,
+            primary_key=self._primary_key,
+            column_types=declared_types(self._source.column_types),
+        )
+        return ConsentQuestion(
+            hook=sql_hook(self._source.conn_id),
+            query=query,
+            columns=self._columns,
+            mapping=self._mapping,
+            id_type=id_type or pa.null(),
+            policy=read_policy(self._policy).policy,
+            destinations=self._destinations,
+            withdrawn_at=self._withdrawn_at,
+        )
+
+
+def holder_of(context: Any) -> str:
+    """Return who runs, for people who look into the ledger: DAG, run, task and try."""
+    ti = context.get("ti")
+    return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"

@@ -1,0 +1,237 @@
+"""The fast lane: who was delivered and is not permitted any more is removed everywhere, without waiting for a load."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
+from airflow_consent_retl.operators.base import ConsentRetlOperator
+from airflow_consent_retl.operators.progress import table
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.consent import ConsentMappingLike
+    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.operators.load import LoadOperator
+
+
+class PropagateWithdrawalsOperator(ConsentRetlOperator):
+    """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
+
+    Meant to run every few minutes beside the loads. For each destination it takes the sync's lease, resolves what an
+    earlier task left, reads the model's ids and consent columns and nothing else, decides them under the policy as it
+    is now, and has the destination remove whoever lost permission. People who merely left the model are left to the
+    load. A sync that a load holds right now is tried again by Airflow: that load asks for consent itself.
+
+    Reads: the policy, the model's ids and consent columns, the delivered state. Writes: the delivered state, the
+    ledger. Contacts: the model's connection, and the destinations from which somebody has to be removed.
+
+    Args:
+        model: the model's name, as in its extraction. Templated.
+        conn_id: the connection that the model is read from. Templated.
+        sql: the model's query; one over ids and consent columns alone may be cheaper. Templated.
+        primary_key: name of the column that identifies a row. Templated.
+        policy: where the policy is read. Templated.
+        consent: which column holds each category's consent, as for the filter.
+        loads: by destination, the load with its own parameters, as for `consent_sync`:
+            `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
+        withdrawn_at: a column of the model with the time at which consent last changed, with a zone, from which the
+            lag is counted. None: no lag is reported.
+        column_types: Arrow type by column, as for the extraction.
+        max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered, beyond which
+            only the explicit ones are carried out and the task fails. None: no limit.
+        settle_s: seconds for which a request that was never answered may still take effect.
+        confirm_interval_s: seconds between two questions to a destination that processes later.
+        confirm_timeout_s: seconds after which a try stops waiting for it.
+        lease_ttl_s: seconds after which a worker that does not answer is taken for dead.
+        lease_wait_s: seconds to wait for a load that is under way.
+        ledger_conn_id: as for the loads. Templated.
+        workspace: as for the loads. Templated.
+
+    Returns:
+        By destination: delivered, removed and not removed people, causes, and the lag in seconds from withdrawal to
+        confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
+
+    Raises:
+        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is passed, somebody could
+            not be removed. The other destinations are served all the same.
+        SyncBusyError, DestinationUnavailableError, SourceUnavailableError, LedgerUnavailableError: retried.
+    """
+
+    template_fields: Sequence[str] = (
+        "model",
+        "conn_id",
+        "sql",
+        "primary_key",
+        "policy",
+        "ledger_conn_id",
+        "workspace",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+    ui_color = "#ead1dc"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        conn_id: str,
+        sql: str,
+        primary_key: str,
+        policy: PolicySource,
+        consent: ConsentMappingLike,
+        loads: Mapping[str, Callable[..., LoadOperator]],
+        withdrawn_at: str | None = None,
+        column_types: Mapping[str, str] | None = None,
+        max_removed_ratio: float | None = 0.5,
+        settle_s: float = 3600,
+        confirm_interval_s: float = 30,
+        confirm_timeout_s: float = 3600,
+        lease_ttl_s: float = 60,
+        lease_wait_s: float = 30,
+        ledger_conn_id: str | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.conn_id = conn_id
+        self.sql = sql
+        self.primary_key = primary_key
+        self.policy = policy
+        self.consent = consent
+        self.loads = loads
+        self.withdrawn_at = withdrawn_at
+        self.column_types = column_types
+        self.max_removed_ratio = max_removed_ratio
+        self.settle_s = settle_s
+        self.confirm_interval_s = confirm_interval_s
+        self.confirm_timeout_s = confirm_timeout_s
+        self.lease_ttl_s = lease_ttl_s
+        self.lease_wait_s = lease_wait_s
+        self.ledger_conn_id = ledger_conn_id
+        self.workspace = workspace
+
+    def run(self, context: Context) -> dict[str, object]:
+        """Serve every destination, whatever becomes of the others; then report, and fail if one failed."""
+        from airflow_consent_retl.hooks.ledger import open_ledger
+
+        if not self.loads:
+            raise ConfigurationError("loads: at least one destination is needed")
+        served: dict[str, dict[str, Any]] = {}
+        failures: list[PermanentError | TransientError] = []
+        with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
+            for destination, load in self.loads.items():
+                try:
+                    served[destination] = self._serve(destination, load, ledger, context)
+                except (PermanentError, TransientError) as failure:
+                    self.log.warning("`%s`: %s", destination, failure)
+                    failures.append(failure)
+        self._log_summary(served)
+        if failures:
+            # What another try can mend is worth it, whatever else failed.
+            raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
+        return dict(served)
+
+    def _serve(
+        self, destination: str, load: Callable[..., LoadOperator], ledger: Ledger, context: Context
+    ) -> dict[str, Any]:
+        from airflow_consent_retl.delivery.guards import Guards
+        from airflow_consent_retl.delivery.leased_sync import LeasedSync
+        from airflow_consent_retl.delivery.ledger_records import sync_name
+        from airflow_consent_retl.delivery.report import LoadReport
+        from airflow_consent_retl.delivery.settings import SyncSettings
+        from airflow_consent_retl.operators.asking import holder_of
+        from airflow_consent_retl.workspace.location import sync_folder
+
+        name = sync_name(self.model, destination)
+        if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
+            self.log.info("`%s`: nobody was delivered yet", destination)
+            return _counts(0, LoadReport(permitted=0))
+        operator = self._operator(destination, load, context)
+        settings = SyncSettings(
+            guards=Guards(max_removed_ratio=self.max_removed_ratio),
+            accept_no_removal=operator.accept_no_removal,
+            settle_s=self.settle_s,
+            confirm_interval_s=self.confirm_interval_s,
+            confirm_timeout_s=self.confirm_timeout_s,
+        )
+        report = LoadReport(permitted=0)
+        with ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease:
+            sync = LeasedSync(lease, sync_folder(self.workspace, name), operator.build_destination, settings, self.log)
+            waiting = sync.withdraw(self._ask(destination), report)
+            state = sync.state()
+        if waiting:
+            raise DestinationUnavailableError(
+                f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
+            )
+        return _counts(0 if state is None else state.rows, report)
+
+    def _operator(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> LoadOperator:
+        """Build the load, outside of any DAG, for its connection and its way to remove."""
+        operator = load(
+            task_id=f"{self.task_id}_{destination.replace(':', '__')}",
+            permitted=None,
+            destination=destination,
+            policy=self.policy,
+        )
+        if context:
+            operator.render_template_fields(context)
+        return operator
+
+    def _ask(self, destination: str) -> Ask:
+        from airflow_consent_retl.consent import parse_consent_mapping
+        from airflow_consent_retl.operators.asking import ModelAsker
+        from airflow_consent_retl.workspace.manifest import ModelSource
+
+        mapping = parse_consent_mapping(self.consent)
+        return ModelAsker(
+            ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {})),
+            primary_key=self.primary_key,
+            columns=mapping.columns,
+            mapping=mapping,
+            policy=self.policy,
+            destinations=[destination],
+            log=self.log,
+            withdrawn_at=self.withdrawn_at,
+        ).ask
+
+    def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
+        headers = ["destination", "removed", "not removed", "still delivered", "because", "lag median", "p95", "oldest"]
+        rows = [
+            [
+                name,
+                counts["removed"],
+                counts["not_removed"],
+                counts["delivered"],
+                ", ".join(f"{cause} {people:,}" for cause, people in counts["removals_by_cause"].items()),
+                *(f"{counts['lag_s'][key]:,.0f} s" if counts["lag_s"] else "" for key in ("median", "p95", "oldest")),
+            ]
+            for name, counts in served.items()
+        ]
+        self.log.info("withdrawals of model `%s`\n%s", self.model, table(headers, rows))
+
+
+def _counts(delivered: int, report: LoadReport) -> dict[str, Any]:
+    numbers = report.as_counts()
+    return {
+        "delivered": delivered,
+        "removed": numbers["removed"],
+        "not_removed": numbers["not_removed"],
+        "removals_by_cause": dict(report.removals_by_cause),
+        "lag_s": _lag(report.lags_s),
+    }
+
+
+def _lag(lags_s: Sequence[float]) -> dict[str, float]:
+    if not lags_s:
+        return {}
+    ordered = sorted(lags_s)
+    p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]
+    return {"median": statistics.median(ordered), "p95": p95, "oldest": ordered[-1]}

@@ -1,0 +1,1 @@
+"""What waits for a destination without holding a worker."""

@@ -1,0 +1,48 @@
+"""What the tests of the delivery protocol share: a ledger in SQLite, and the same in PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from ledgers import opened, sqlite_url
+from postgres import Postgres, postgres
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger import Ledger
+
+__all__ = ["ledger", "ledger_url", "new_ledger_url", "postgres"]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Return the URL of a place where no ledger was ever opened, each time."""
+    if request.param == "sqlite":
+        return lambda: sqlite_url(tmp_path / f"ledger-{next(_numbers)}" / "ledger.db")
+    server: Postgres = request.getfixturevalue("postgres")
+
+    def new_schema() -> str:
+        schema = f"ledger_{next(_numbers)}"
+        with server.connect() as connection:
+            connection.execute(f"CREATE SCHEMA {schema}")
+        options = quote(f"-csearch_path={schema}")
+        return f"postgresql+psycopg://{server.user}@/{server.database}?host={server.socket_folder}&options={options}"
+
+    return new_schema
+
+
+@pytest.fixture
+def ledger_url(new_ledger_url: Callable[[], str]) -> str:
+    return new_ledger_url()
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    with opened(ledger_url) as found:
+        yield found

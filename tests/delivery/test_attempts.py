@@ -1,0 +1,131 @@
+"""What several attempts at a batch come to: a silence is never forgotten, and a success never lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, IntendedBatch, combined
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+
+CASES = json.loads((Path(__file__).parents[1] / "cases" / "attempts.json").read_text())
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ROWS = 6
+
+
+def moment(name: str, index: int) -> datetime:
+    return START + timedelta(minutes=10 * index + {"intended": 0, "ended": 1, "lost": 5}[name])
+
+
+def attempt(index: int, outcomes: Outcomes | None, *, rows: int = 1, is_lost: bool = False, **other: Any) -> Attempt:
+    described = {
+        "kind": BatchKind.SEND,
+        "number": 0,
+        "start": 0,
+        "key": "k",
+        "epoch": index + 1,
+        "rows": rows,
+        "intended_at": moment("intended", index),
+        "lost_at": moment("lost", index) if is_lost else None,
+        "ended_at": None if outcomes is None else moment("ended", index),
+        "outcomes": outcomes,
+    }
+    return Attempt(**{**described, **other})
+
+
+def outcome(text: str) -> Outcome:
+    status, _, code = text.partition(":")
+    return Outcome(RowStatus(status), code)
+
+
+def described(index: int, said: str) -> Attempt:
+    answered = said not in {"never", "lost"}
+    return attempt(index, Outcomes(1, outcome(said)) if answered else None, is_lost=said == "lost")
+
+
+def at(text: str | None) -> datetime | None:
+    return None if text is None else moment(text.split()[0], int(text.split()[1]))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case['law']}: {', '.join(case['attempts'])}" for case in CASES])
+def test_attempts_come_to_what_the_table_says(case: dict[str, Any]) -> None:
+    (batch,) = combined(described(index, said) for index, said in enumerate(case["attempts"]))
+
+    assert list(batch.outcomes) == [outcome(case["outcome"])]
+    assert batch.asked_at == at(case["asked_at"])
+    assert batch.unsettled_at == at(case["unsettled_at"])
+
+
+said = st.one_of(st.none(), st.lists(st.sampled_from(RowStatus), min_size=ROWS, max_size=ROWS))
+
+
+def joined(statuses: Sequence[RowStatus] | None) -> Outcomes | None:
+    if statuses is None:
+        return None
+    return Outcomes.concatenated(Outcomes(1, Outcome(status, "code")) for status in statuses)
+
+
+@given(st.lists(said, min_size=1, max_size=4))
+def test_each_row_of_a_batch_ends_as_it_would_alone(tries: list[list[RowStatus] | None]) -> None:
+    (batch,) = combined(attempt(index, joined(of_try), rows=ROWS) for index, of_try in enumerate(tries))
+
+    alone = [
+        combined(attempt(index, joined(of_try and [of_try[row]])) for index, of_try in enumerate(tries))[0]
+        for row in range(ROWS)
+    ]
+    assert list(batch.outcomes) == [row.outcomes[0] for row in alone]
+    assert batch.unsettled_at == max((row.unsettled_at for row in alone if row.unsettled_at), default=None)
+    accepted = [row.asked_at for row in alone if row.outcomes[0].status is RowStatus.ACCEPTED]
+    assert batch.asked_at == min(accepted, default=moment("intended", len(tries) - 1))
+
+
+@given(st.lists(said, min_size=1, max_size=4), st.randoms())
+def test_the_order_in_which_attempts_are_listed_does_not_matter(
+    tries: list[list[RowStatus] | None], random: Any
+) -> None:
+    attempts = [attempt(index, joined(of_try), rows=ROWS) for index, of_try in enumerate(tries)]
+    expected = combined(attempts)
+    random.shuffle(attempts)
+
+    assert combined(attempts) == expected
+
+
+def test_batches_are_kept_apart_and_removals_come_first() -> None:
+    accepted = Outcomes.accepted(1)
+    attempts = [
+        attempt(0, accepted, kind=BatchKind.SEND, number=1, start=1),
+        attempt(0, None, kind=BatchKind.SEND, number=0),
+        attempt(0, accepted, kind=BatchKind.REMOVE, number=0),
+    ]
+
+    found = combined(attempts)
+
+    assert [(batch.kind, batch.number, batch.start) for batch in found] == [
+        ("remove", 0, 0),
+        ("send", 0, 0),
+        ("send", 1, 1),
+    ]
+    assert [batch.unsettled_at is None for batch in found] == [True, False, True]
+
+
+def test_nothing_attempted_comes_to_nothing() -> None:
+    assert combined([]) == []
+
+
+@pytest.mark.parametrize("other", [{"start": 5}, {"key": "other"}, {"rows": 2}])
+def test_attempts_at_other_rows_are_never_taken_for_one_batch(other: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="other rows or another key"):
+        combined([attempt(0, None), attempt(1, None, **other)])
+
+
+@pytest.mark.parametrize("wrong", [{"number": -1}, {"start": -1}, {"rows": 0}])
+def test_a_batch_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="a batch has"):
+        IntendedBatch(**{"kind": BatchKind.SEND, "number": 0, "start": 0, "rows": 1, "key": "k", **wrong})  # type: ignore[arg-type]
