@@ -1,0 +1,1 @@
+../../../dags/withdrawals.py
