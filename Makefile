@@ -45,7 +45,7 @@ $(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 constraints: $(VENV)/.uv
 	echo uv > $(VENV)/tools.in
 	$(if $(AIRFLOW),echo apache-airflow==$(AIRFLOW) >> $(VENV)/tools.in)
-	UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra all --group dev \
+	UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra all --extra testing --group dev \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--output-file $(CONSTRAINTS) pyproject.toml $(VENV)/tools.in
 

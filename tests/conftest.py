@@ -34,6 +34,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import airflow.sdk
     import airflow.serialization.serialized_objects  # noqa: F401
+    from sqlalchemy.orm import configure_mappers
+
+    # Airflow 3.1's mappers warn when they are first used, which an error in the wrong place would hide.
+    configure_mappers()
 
 
 @pytest.fixture(scope="session")

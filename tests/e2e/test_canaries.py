@@ -29,7 +29,7 @@ def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
 
 def pseudonymous(workspace: Path) -> Iterator[tuple[str, bytes]]:
     """Yield what outlives the rows in the workspace: manifests, decision logs and tables of signatures."""
-    kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key)")
+    kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key|ledger\.db.*)")
     for path in workspace.rglob("*"):
         if path.is_file() and kept.fullmatch(path.name):
             yield str(path), path.read_bytes()

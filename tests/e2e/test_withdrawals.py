@@ -90,9 +90,7 @@ def test_who_withdraws_is_removed_from_everywhere_and_the_lag_is_told(
     assert counts["webhook"]["removals_by_cause"] == {"consent_withdrawn": 3}
     assert (counts["webhook"]["delivered"], counts["crm_table"]["delivered"]) == (7, 9)
     assert 90 <= counts["webhook"]["lag_s"]["median"] < 300
-    assert (
-        600 <= counts["webhook"]["lag_s"]["oldest"] == counts["crm_table"]["lag_s"]["oldest"] + pytest.approx(0, abs=60)
-    )
+    assert all(600 <= counts[name]["lag_s"]["oldest"] < 800 for name in ("webhook", "crm_table"))
     assert CANARY not in run.output
     assert CANARY not in json.dumps(counts)
 
