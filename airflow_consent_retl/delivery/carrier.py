@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from airflow_consent_retl.delivery.protocol import (
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.destinations.base import Load
 from airflow_consent_retl.engine.fold import Fate, fold
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError, LeaseLostError
 from airflow_consent_retl.workspace.delivered import DeliveredState
 
 if TYPE_CHECKING:
@@ -248,8 +248,11 @@ class Carrier:
         in_use = [current.uri] if current else []
         if delivery is not None and delivery.changes_uri is not None:
             in_use.append(delivery.changes_uri)
-        self.folder.sweep(in_use)
-        reached(Step.SWEPT)
+        # INVARIANT: what the next task is writing is not in the ledger yet, and is not this one's to delete.
+        with suppress(LeaseLostError):
+            self.lease.check()
+            self.folder.sweep(in_use)
+            reached(Step.SWEPT)
 
 
 def _fate(batch: CombinedBatch, settle: timedelta) -> Fate:

@@ -29,6 +29,7 @@ from airflow_consent_retl.delivery.ledger_schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger_writes import (
     add_version,
     close_delivery,
+    end_of_attempt,
     forget_uris,
     has_attempts,
     note_end,
@@ -275,11 +276,12 @@ class Lease:
     def _note_ends(
         self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, held: bool
     ) -> None:
+        statement = end_of_attempt(self._database, delivery, only_first=not held)
         for batch in ended:
             epoch = self.epoch if batch.epoch is None else batch.epoch
             if not held and epoch != self.epoch:
                 continue
-            found = note_end(connection, self._database, delivery, batch, epoch=epoch, only_first=not held)
+            found = note_end(connection, statement, batch, epoch=epoch)
             if held and not found:
                 raise ValueError(f"{batch.kind} batch {batch.number} was not intended with these rows")
 

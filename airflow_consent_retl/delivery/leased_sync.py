@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.delivery.carrier import LOAD, WITHDRAWALS, Carrier, MakeProgress
@@ -44,6 +45,23 @@ _SCAN_ROWS = 65_536
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
+P = ParamSpec("P")
+
+
+def _refused_to_a_holder(
+    method: Callable[Concatenate[LeasedSync, P], list[str]],
+) -> Callable[Concatenate[LeasedSync, P], list[str]]:
+    """Tell a refusal from a lost lease: what the next task has replaced looks like a file that somebody deleted."""
+
+    @wraps(method)
+    def checked(self: LeasedSync, /, *args: P.args, **kwargs: P.kwargs) -> list[str]:
+        try:
+            return method(self, *args, **kwargs)
+        except RefusedError:
+            self.check_lease()
+            raise
+
+    return checked
 
 
 class LeasedSync:
@@ -79,10 +97,15 @@ class LeasedSync:
         self._check_destination()
         reached(Step.LEASED)
 
+    def check_lease(self) -> None:
+        """Return while the sync is surely this task's, otherwise raise `LeaseLostError`."""
+        self._lease.check()
+
     def state(self) -> DeliveredState | None:
         """Return the present version of who is delivered, None before the first load."""
         return self._carrier.state()
 
+    @_refused_to_a_holder
     def load(
         self, permitted: PermittedRows, report: LoadReport, *, subject_key: SubjectKey, make_recheck: MakeRecheck | None
     ) -> list[str]:
@@ -147,6 +170,7 @@ class LeasedSync:
             return None
         return recheck.ask if report.sent.unconfirmed or _were_delivered(changes, recheck) else None
 
+    @_refused_to_a_holder
     def withdraw(self, ask: Ask, report: LoadReport) -> list[str]:
         """Remove everybody who was delivered and whom the source does not permit any more.
 

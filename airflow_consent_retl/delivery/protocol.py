@@ -240,7 +240,7 @@ class _Batches:
                 self._running.progress(outcomes.rows)
         left = (batch for batch in batches if batch.intended.number not in answered)
         try:
-            for group in grouped(left, max(_MIN_GROUP, self._window)):
+            for group in grouped(left, max(_MIN_GROUP, 2 * self._window)):
                 self._start(group)
             self._collect(until=0)
             self._note()

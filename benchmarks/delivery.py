@@ -1,0 +1,166 @@
+"""A load under the ledger against the same webhook without one: same rows, same local server, in one run.
+
+    python benchmarks/delivery.py [--rows 200000] [--latency-ms 0,50] [--json figures.json]
+
+Both send 1,000 rows a request over 8 connections. Without the ledger, batches go straight to the destination
+(`webhook.py`). Under it they are published changes, intents before and outcomes after each group of requests, and a
+delivered state written at the end: that is the time from the delivery's beginning to the ledger's pointer. The whole
+load is shown too, with the comparison before it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from airflow.sdk import Connection
+from measure import parser
+from tabulate import tabulate
+from webhook import CONNECTIONS, REPEATS, REQUEST_ROWS, counted, ours, people, served
+
+from airflow_consent_retl.consent import mapping_document, parse_consent_mapping, parse_policy, plan_consent
+from airflow_consent_retl.delivery.leased_sync import LeasedSync
+from airflow_consent_retl.delivery.ledger import Ledger
+from airflow_consent_retl.delivery.ledger_records import sync_name
+from airflow_consent_retl.delivery.permitted import PermittedRows, verify
+from airflow_consent_retl.delivery.report import LoadReport
+from airflow_consent_retl.delivery.settings import SyncSettings
+from airflow_consent_retl.delivery.steps import Step
+from airflow_consent_retl.delivery.steps import log as steps_log
+from airflow_consent_retl.destinations._webhook_address import webhook_address
+from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
+from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
+from airflow_consent_retl.operators.consent import destination_counts
+from airflow_consent_retl.workspace.decision_log import SubjectKey
+from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.workspace.manifest import ModelSource, PermittedManifest
+from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+from airflow_consent_retl.workspace.sync_folder import SyncFolder
+
+KEY = SubjectKey("benchmark" * 4)
+POLICY = parse_policy({"categories": [{"id": "C1", "name": "Everything", "destinations": ["webhook"]}]})
+SOURCE = ModelSource(conn_id="benchmark", sql="SELECT 1")
+
+
+class Clock(logging.Handler):
+    """Remembers when each step of a delivery was last reached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.at[str(record.msg)] = time.perf_counter()
+
+
+def permitted_of(rows: pa.RecordBatch, folder: Path) -> PermittedRows:
+    """Extract and filter the rows, whose people all consent."""
+    model = rows.append_column("ok", pa.array([True] * len(rows), pa.bool_()))
+    source, target = Folder.local(folder / "snapshot"), Folder.local(folder / "permitted")
+    at = datetime.now(UTC)
+    with SnapshotWriter(source, model.schema, primary_key="id") as writer:
+        for start in range(0, len(model), 32_768):
+            writer.write(model.slice(start, 32_768))
+        snapshot, ref = writer.publish(model="people", source=SOURCE, read_at=at)
+    mapping = parse_consent_mapping({"C1": "ok"})
+    plan = plan_consent(
+        POLICY, destinations=["webhook"], mapping=mapping, columns=column_kinds(snapshot.columns)
+    )
+    with SnapshotFilter(source, snapshot, plan, duplicates=None, at=at) as run:
+        decided = run.decide()
+        groups, log = run.write(decided, target, KEY)
+    manifest = PermittedManifest(
+        model=snapshot.model,
+        primary_key="id",
+        source=SOURCE,
+        workspace=folder.as_uri(),
+        consent=mapping_document(mapping),
+        snapshot_sha256=ref.sha256,
+        snapshot_read_at=at,
+        policy_source="inline",
+        policy_digest=POLICY.digest,
+        decided_at=at,
+        columns=snapshot.columns,
+        destinations=destination_counts(plan, decided.counts),
+        groups=groups,
+        decision_log=log,
+        rows_read=decided.counts.read,
+        rows_for_nobody=decided.counts.for_nobody,
+    )
+    return verify(
+        target,
+        manifest,
+        manifest_sha256=target.publish(manifest.to_json()),
+        destination="webhook",
+        fields={name: name for name in rows.schema.names},
+        policy_digest=POLICY.digest,
+        max_age_s=3600,
+        now=datetime.now(UTC),
+    )
+
+
+def under_ledger(port: int, permitted: PermittedRows) -> tuple[float, float]:
+    """Return rows a second of the delivery, and of the whole first load."""
+    connection = Connection(
+        conn_id="bench", conn_type="http", host=f"http://127.0.0.1:{port}", extra='{"allow_private": true}'
+    )
+    clock = Clock()
+    steps_log.addHandler(clock)
+    steps_log.setLevel(logging.DEBUG)
+    name = sync_name("people", "webhook")
+    with tempfile.TemporaryDirectory() as workspace, Ledger.sqlite(Path(workspace) / "ledger.db") as ledger:
+        report = LoadReport(permitted=permitted.rows)
+        started = time.perf_counter()
+        with ledger.acquire(name, holder="benchmark") as lease:
+            LeasedSync(
+                lease,
+                SyncFolder(Folder.local(workspace), name),
+                lambda: WebhookDestination(
+                    webhook_address(connection, endpoint="/v1/people"),
+                    WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),
+                ),
+                SyncSettings(),
+                logging.getLogger("benchmark"),
+            ).load(permitted, report, subject_key=KEY, make_recheck=None)
+        elapsed_s = time.perf_counter() - started
+    steps_log.removeHandler(clock)
+    assert report.sent.accepted == permitted.rows == counted(port)
+    return permitted.rows / (clock.at[Step.ADVANCED] - clock.at[Step.BEGUN]), permitted.rows / elapsed_s
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=200_000)
+    options.add_argument("--latency-ms", default="0,50")
+    chosen = options.parse_args()
+    table = people(chosen.rows)
+
+    figures: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        permitted = permitted_of(table, Path(folder))
+        for latency_ms in map(float, chosen.latency_ms.split(",")):
+            with served(latency_ms) as port:
+                ours(port, table.slice(0, 10 * REQUEST_ROWS))
+                # Taken in turns, so that a busy machine slows all of them; the median counts.
+                rounds = [(ours(port, table), *under_ledger(port, permitted)) for _ in range(REPEATS)]
+            plain, *ledgered = (sorted(way)[REPEATS // 2] for way in zip(*rounds, strict=True))
+            figures.append({"latency_ms": latency_ms, "way": "webhook alone", "rows_per_s": round(plain), "ratio": 1.0})
+            for way, rate in zip(("under the ledger", "the whole first load"), ledgered, strict=True):
+                figures.append(
+                    {"latency_ms": latency_ms, "way": way, "rows_per_s": round(rate), "ratio": round(rate / plain, 2)}
+                )
+
+    print(f"{chosen.rows:,} rows, {REQUEST_ROWS:,} a request, {CONNECTIONS} connections; ledger in SQLite")
+    headers = ["latency ms", "way", "rows/s", "of the webhook alone"]
+    print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".2f"))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
