@@ -5,12 +5,14 @@ It serves the same destinations as the DAG that loads them, by the same paramete
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from airflow.sdk import DAG
 
 from airflow_consent_retl.operators import (
+    LoadOperator,
     LoadToSqlTableOperator,
     LoadToWebhookOperator,
     PropagateWithdrawalsOperator,
@@ -19,7 +21,7 @@ from airflow_consent_retl.sync import consent_sync
 
 MODEL = "SELECT user_id, email, analytics_ok, ads_ok, consent_changed_at FROM customers"
 CONSENT = {"C0002": "analytics_ok", "C0004": "ads_ok"}
-LOADS = {
+LOADS: dict[str, Callable[..., LoadOperator]] = {
     "webhook": partial(
         LoadToWebhookOperator, conn_id="crm_http", endpoint="/v1/people", fields={"id": "user_id", "email": "email"}
     ),

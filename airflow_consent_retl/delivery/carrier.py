@@ -192,9 +192,10 @@ class Carrier:
     def _check_complete(self, running: Running, report: LoadReport) -> None:
         destination = running.changes.manifest.destination
         sent = report.sent
-        if sent.rejected > self._settings.max_rejected_ratio * sent.planned:
+        permitted = running.changes.counts.permitted
+        if sent.rejected > self._settings.max_rejected_ratio * permitted:
             raise GuardError(
-                f"`{destination}` rejected {sent.rejected:,} of {sent.planned:,} rows ({sent.worst()}), "
+                f"`{destination}` rejected {sent.rejected:,} of {permitted:,} permitted rows ({sent.worst()}), "
                 f"max_rejected_ratio is {self._settings.max_rejected_ratio}"
             )
         if sent.unsent:

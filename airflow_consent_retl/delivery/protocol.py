@@ -120,7 +120,7 @@ def send_all(running: Running, *, recheck: Recheck | None, max_rejected_ratio: f
     Args:
         running: the delivery.
         recheck: who is asked before the first batch, and again when an answer is due; None: nobody can be.
-        max_rejected_ratio: the share of rows that the destination may reject, 0 to 1.
+        max_rejected_ratio: rows that the destination may reject, as a share of the permitted ones, 0 to 1.
 
     Raises:
         DestinationError, DestinationUnavailableError: the destination refused, or did not say what became of some.
@@ -133,7 +133,7 @@ def send_all(running: Running, *, recheck: Recheck | None, max_rejected_ratio: f
     batches = planned(
         rows, kind=BatchKind.SEND, batch_rows=running.delivery.send_rows, changes_sha256=running.delivery.changes_sha256
     )
-    allowed = int(max_rejected_ratio * running.changes.manifest.upsert_rows)
+    allowed = int(max_rejected_ratio * running.changes.counts.permitted)
     _Batches(
         running, BatchKind.SEND, running.destination.send, limits.concurrency, recheck=recheck, max_rejected=allowed
     ).run(batches)

@@ -16,7 +16,7 @@ class SyncSettings:
     Args:
         mode: how far the destination follows the model.
         guards: what one run may change at the most.
-        max_rejected_ratio: the share of rows that the destination may reject, 0 to 1.
+        max_rejected_ratio: rows that the destination may reject, as a share of the permitted ones, 0 to 1.
         accept_no_removal: the destination may be one that cannot remove people.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes later.

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.manifest import DestinationCounts
 
 _SCAN_ROWS = 65_536
+_ALWAYS_SHOWN = frozenset(
+    {"read", "permitted", "denied", "added", "updated", "unchanged", "accepted", "rejected", "removed"}
+)
 
 
 class LoadOperator(ConsentRetlOperator):
@@ -62,7 +65,8 @@ class LoadOperator(ConsentRetlOperator):
         max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered before, beyond
             which nothing is sent and the task fails; explicit withdrawals are carried out all the same. None: no limit.
         max_added_ratio: new people, as a share of the people delivered before, likewise. None: no limit.
-        max_rejected_ratio: the share of rows, 0 to 1, that the destination may reject before the task fails.
+        max_rejected_ratio: rows that the destination may reject before the task fails, as a share, 0 to 1, of the
+            permitted ones, since whoever was rejected is tried again in each run.
         recheck_interval_s: seconds after which the source is asked for consent again while a load runs; None: it is
             never asked, and `max_age_s` counts.
         max_age_s: seconds since the filter decided, after which its permission is too old, where the source is not
@@ -312,9 +316,10 @@ class LoadOperator(ConsentRetlOperator):
 
         decided = permitted.counts
         numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}
-        headers = ["destination", *numbers, "denied because", "not accepted because"]
+        shown = {name: count for name, count in numbers.items() if count or name in _ALWAYS_SHOWN}
+        headers = ["destination", *shown, "denied because", "not accepted because"]
         codes = ", ".join(filter(None, (report.sent.worst(), report.removed.worst())))
-        row = [self.destination, *numbers.values(), reasons(decided), codes]
+        row = [self.destination, *shown.values(), reasons(decided), codes]
         self.log.info("load of model `%s`\n%s", permitted.manifest.model, table(headers, [row]))
         return {
             "destination": self.destination,

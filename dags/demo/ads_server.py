@@ -1,4 +1,4 @@
-"""A small receiving end for the demonstration: an advertising partner's API that checks what it is sent."""
+"""A small receiving end for the demonstration: an advertising partner's API that checks, applies and forgets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ class Received:
     batches: dict[str, bytes] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, key: str, body: bytes) -> bytes:
+    def take(self, method: str, key: str, body: bytes) -> bytes:
         """Apply a batch once, however often it is sent, and answer for each row."""
         with self.lock:
             self.requests += 1
             if key not in self.batches:
-                self.batches[key] = self._apply(body)
+                self.batches[key] = self._remove(body) if method == "DELETE" else self._apply(body)
             return self.batches[key]
+
+    def _remove(self, body: bytes) -> bytes:
+        rows = json.loads(body)["rows"]
+        self.accepted.difference_update(row["id"] for row in rows)
+        return json.dumps({"accepted": len(rows)}).encode()
 
     def _apply(self, body: bytes) -> bytes:
         results: list[dict[str, object]] = []
@@ -49,8 +54,14 @@ def ads_server() -> Iterator[tuple[int, Received]]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            self.take()
+
+        def do_DELETE(self) -> None:
+            self.take()
+
+        def take(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = received.take(self.headers["Idempotency-Key"], body)
+            answer = received.take(self.command, self.headers["Idempotency-Key"], body)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))

@@ -81,6 +81,21 @@ def make_warehouse(path: Path, *, rows: int = 100_000) -> None:
         warehouse.execute("CREATE TABLE customers AS SELECT * FROM invented")
 
 
+# What happens overnight, by the last digits of an id: a share of people each.
+_OVERNIGHT = {
+    "withdrew": "UPDATE customers SET ads_consent = 'no', analytics_consent = FALSE WHERE user_id % 200 = 1",
+    "have another e-mail": "UPDATE customers SET email = 'new.' || email WHERE user_id % 100 = 2",
+    "left": "DELETE FROM customers WHERE user_id % 500 = 3",
+}
+
+
+def next_day(path: Path) -> str:
+    """Let some customers withdraw, some change and some leave, and say how many."""
+    with duckdb.connect(str(path)) as warehouse:
+        counts = {what: warehouse.execute(sql).fetchall()[0][0] for what, sql in _OVERNIGHT.items()}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
 def _names(random: np.random.Generator, rows: int, syllables: int) -> list[str]:
     chosen = random.integers(0, len(_SYLLABLES), size=(rows, syllables))
     return ["".join(_SYLLABLES[syllable] for syllable in name) for name in chosen]

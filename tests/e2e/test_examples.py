@@ -57,10 +57,20 @@ def test_the_demonstration_delivers_what_it_says(repo: Path, tmp_path: Path) -> 
     shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert shown.returncode == 0, shown.stdout + shown.stderr
+    first, second = shown.stdout.split("who got what, the ")[1:]
     for destination in ("ads_webhook", "crm_table", "lake"):
-        line = next(line for line in shown.stdout.splitlines()[::-1] if line.startswith(destination))
-        cells = [cell.replace(",", "") for cell in line.split()[1:7]]
-        read, permitted, denied, accepted, rejected, found = map(int, cells)
+        read, permitted, denied, accepted, rejected, found = numbers(first, destination, 6)
         assert read == permitted + denied == 5000
         assert permitted == accepted + rejected
         assert accepted == found > 0
+        before = found
+        permitted, added, updated, unchanged, removed, rejected, found = numbers(second, destination, 7)
+        assert permitted == added + updated + unchanged
+        assert found == permitted - rejected == before - removed + added - rejected
+        assert removed > 0
+        assert "consent_withdrawn" in second
+
+
+def numbers(shown: str, destination: str, count: int) -> list[int]:
+    line = next(line for line in shown.splitlines() if line.startswith(destination))
+    return [int(cell.replace(",", "")) for cell in line.split()[1 : count + 1]]
