@@ -40,6 +40,19 @@ def test_the_ten_line_dag_loads_whom_both_categories_permit(
     assert sorted(row["id"] for row in vendor.applied_rows()) == customers
 
 
+def test_the_fast_lane_removes_who_withdrew(
+    airflow: Airflow, vendor: Receiver, customers: list[str], warehouse: Path
+) -> None:
+    airflow.run("customers", module="readme")
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("UPDATE customers SET ads_ok = FALSE WHERE user_id = ?", [customers[0]])
+
+    run = airflow.run("withdrawals", module="readme")
+
+    assert run.state == "success", run.output
+    assert [row["id"] for rows in vendor.removed.values() for row in rows] == customers[:1]
+
+
 def test_the_sync_of_one_call_has_a_load_for_each_destination(airflow: Airflow) -> None:
     dag = airflow.dag("customers_sync", module="readme")
 
@@ -78,7 +91,9 @@ def test_the_other_examples_run_on_the_permitted_set_of_the_first(
         workspace=tmp_path.as_uri(),
     )
     counts = load.run({})
+    audience = names["load_audience"](permitted)
 
+    assert (audience.destination, audience.deferrable) == ("google_ads", True)
     assert counted == {"arrow": len(customers), "pandas": len(customers)}
     assert [dict(row.denied) for row in denied] == [{"webhook": ["C0002:denied", "C0004:denied"]}]
     assert counts["accepted"] == len(customers)
