@@ -1,0 +1,235 @@
+"""Drives a destination through its interface as the delivery protocol does, and checks what it answers each time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pyarrow as pa
+
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.base import Batch, Destination, Load
+from airflow_consent_retl.errors import LeaseLostError
+from airflow_consent_retl.testing.people import Person
+from airflow_consent_retl.testing.stand_in import StandIn
+
+_BEGUN_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)
+_CONFIRM_TIMEOUT_S = 30.0
+_OF_DESTINATIONS = {RowStatus.ACCEPTED, RowStatus.REJECTED, RowStatus.UNCERTAIN}
+
+
+class CountingLease:
+    """Counts the requests it is asked about, and is lost after some of them.
+
+    Args:
+        lost_after: requests that may still be sent; None: any number.
+    """
+
+    def __init__(self, *, lost_after: int | None = None) -> None:
+        self.asked = 0
+        self._lost_after = lost_after
+
+    def check(self) -> None:
+        """Count, or raise as the lease of a load does.
+
+        Raises:
+            LeaseLostError: it is lost.
+        """
+        if self._lost_after is not None and self.asked >= self._lost_after:
+            raise LeaseLostError("another task goes on")
+        self.asked += 1
+
+
+class OpenLoad:
+    """A load under way; made by `opened`.
+
+    Attributes:
+        destination: opened.
+        load: with which it was.
+    """
+
+    def __init__(self, stand_in: StandIn, destination: Destination, load: Load) -> None:
+        self.destination = destination
+        self.load = load
+        self._stand_in = stand_in
+
+    def send(self, rows: pa.Table, *, batch_rows: int | None = None) -> Outcomes:
+        """Send rows in batches, one after the other, and return what became of each in the end."""
+        at_once = batch_rows or self.destination.limits.batch_rows
+        return Outcomes.concatenated([self.send_batch(batch) for batch in self.batches("send", rows, at_once)])
+
+    def remove(self, people: Sequence[Person], *, batch_rows: int | None = None) -> Outcomes:
+        """Remove people by what was to be kept of them, and return what became of each in the end."""
+        limits = self.destination.limits
+        at_once = batch_rows or limits.removal_rows or limits.batch_rows
+        return Outcomes.concatenated(
+            [self.remove_batch(batch) for batch in self.batches("remove", self.kept(people), at_once)]
+        )
+
+    def send_batch(self, batch: Batch) -> Outcomes:
+        """Send one batch."""
+        return self._settled(self._checked(self.destination.send(batch), batch))
+
+    def remove_batch(self, batch: Batch) -> Outcomes:
+        """Remove the people of one batch."""
+        return self._settled(self._checked(self.destination.remove(batch), batch))
+
+    def kept(self, people: Sequence[Person]) -> pa.Table:
+        """Return what has to be known of people to remove them later."""
+        schema = self.destination.removal_schema(self.load)
+        rows = self._stand_in.rows(people).combine_chunks()
+        return pa.Table.from_batches(
+            [self.destination.removal_rows(batch, self.load) for batch in rows.to_batches()], schema
+        )
+
+    def batches(self, kind: str, rows: pa.Table, batch_rows: int) -> Iterator[Batch]:
+        """Cut rows into batches, each under the key that every try gives it."""
+        for number, batch in enumerate(rows.combine_chunks().to_batches(max_chunksize=batch_rows)):
+            key = hashlib.sha256(f"{self.load.key}:{kind}:{number}".encode()).hexdigest()
+            yield Batch(key=key, rows=batch)
+
+    def _checked(self, outcomes: Outcomes, batch: Batch) -> Outcomes:
+        assert len(outcomes) == batch.rows.num_rows, "a batch has exactly one outcome for each of its rows"
+        statuses = {outcome.status for outcome in outcomes.counts()}
+        assert statuses <= _OF_DESTINATIONS | {RowStatus.PENDING}, "withheld and unsent are the protocol's words"
+        return outcomes
+
+    def _settled(self, outcomes: Outcomes) -> Outcomes:
+        pending = {o.code: rows for o, rows in outcomes.counts().items() if o.status is RowStatus.PENDING}
+        answers = {code: iter(self._confirmed(code, rows)) for code, rows in pending.items()}
+        known = [next(answers[o.code]) if o.status is RowStatus.PENDING else o for o in outcomes]
+        return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+
+    def _confirmed(self, request_id: str, rows: int) -> Outcomes:
+        assert request_id, "pending rows are asked for by the id of their request"
+        deadline = time.monotonic() + _CONFIRM_TIMEOUT_S
+        while (answer := self.destination.confirm(request_id, rows)) is None:
+            assert time.monotonic() < deadline, f"nothing became of pending rows for {_CONFIRM_TIMEOUT_S:g} s"
+            self._stand_in.process()
+            time.sleep(0.01)
+        assert len(answer) == rows, "a request that is confirmed has exactly one outcome for each of its rows"
+        assert {outcome.status for outcome in answer.counts()} <= _OF_DESTINATIONS
+        return answer
+
+
+def load_of(
+    stand_in: StandIn,
+    rows: pa.Table,
+    *,
+    decided: int = 0,
+    lease: CountingLease | None = None,
+    rows_sent: int | None = None,
+) -> Load:
+    """Describe a load of these rows: the same rows and the same decision have the same key.
+
+    Args:
+        stand_in: the other side.
+        rows: what will be sent; of people who are only removed, what was sent of them.
+        decided: the number of the decision; a later one is higher.
+        lease: asked before each request.
+        rows_sent: how many rows will be sent; 0 for a load that only removes.
+    """
+    content = f"{decided} {rows_sent} {rows.schema}".encode() + b"".join(
+        buffer.to_pybytes()
+        for column in rows.columns
+        for chunk in column.chunks
+        for buffer in chunk.buffers()
+        if buffer
+    )
+    return Load(
+        key=hashlib.sha256(content).hexdigest(),
+        destination="contract",
+        model="customers",
+        schema=rows.schema,
+        key_field=stand_in.key_field,
+        rows=rows.num_rows if rows_sent is None else rows_sent,
+        decided_at=_BEGUN_AT + timedelta(hours=decided),
+        before_request=(lease or CountingLease()).check,
+    )
+
+
+def begun(stand_in: StandIn, load: Load) -> OpenLoad:
+    """Open a new destination; how the load ends is the caller's."""
+    destination = stand_in.destination()
+    destination.open(load)
+    return OpenLoad(stand_in, destination, load)
+
+
+@contextmanager
+def opened(stand_in: StandIn, load: Load) -> Iterator[OpenLoad]:
+    """Open a new destination, commit when the block ends, and abort when it raises."""
+    destination = stand_in.destination()
+    try:
+        destination.open(load)
+        yield OpenLoad(stand_in, destination, load)
+        destination.commit()
+    except BaseException:
+        destination.abort()
+        raise
+
+
+def deliver(
+    stand_in: StandIn,
+    people: Sequence[Person],
+    *,
+    decided: int = 0,
+    lease: CountingLease | None = None,
+    rows: pa.Table | None = None,
+) -> Outcomes:
+    """Load people as one decision, and return what became of each.
+
+    Args:
+        stand_in: the other side.
+        people: whom to send.
+        decided: the number of the decision.
+        lease: asked before each request.
+        rows: the people's rows, where they are not what `StandIn.rows` makes of them.
+    """
+    sent = stand_in.rows(people) if rows is None else rows
+    with opened(stand_in, load_of(stand_in, sent, decided=decided, lease=lease)) as load:
+        return load.send(sent)
+
+
+def take_back(
+    stand_in: StandIn,
+    people: Sequence[Person],
+    *,
+    decided: int,
+    lease: CountingLease | None = None,
+    batch_rows: int | None = None,
+) -> Outcomes:
+    """Remove people in a load that does nothing else, and return what became of each."""
+    load = load_of(stand_in, stand_in.rows(people), decided=decided, lease=lease, rows_sent=0)
+    with opened(stand_in, load) as removal:
+        return removal.remove(people, batch_rows=batch_rows)
+
+
+Action = Callable[..., Outcomes]
+
+
+def action_of(stand_in: StandIn, name: str, people: Sequence[Person]) -> Action:
+    """Return what loads people (`send`) or removes them (`remove`); those to be removed are there already."""
+    if name == "send":
+        return partial(deliver, stand_in, people)
+    assert_accepted(deliver(stand_in, people))
+    return partial(take_back, stand_in, people)
+
+
+def assert_accepted(outcomes: Outcomes) -> None:
+    """Assert that every row was accepted."""
+    assert outcomes.counts().keys() <= {Outcome(RowStatus.ACCEPTED)}
+
+
+def accepted(people: Sequence[Person], outcomes: Outcomes) -> list[Person]:
+    """Return those of the people who were accepted."""
+    return [who for who, outcome in zip(people, outcomes, strict=True) if outcome.status is RowStatus.ACCEPTED]
+
+
+def assert_stored(stand_in: StandIn, people: Sequence[Person]) -> None:
+    """Assert that these people are there, once each and with these values, and nobody else is."""
+    assert Counter(stand_in.stored()) == Counter(people)
