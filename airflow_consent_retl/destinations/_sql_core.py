@@ -41,6 +41,7 @@ from airflow_consent_retl.destinations._sql_target import (
 )
 from airflow_consent_retl.destinations._sql_values import bound_values
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.hooks.sql import sqlalchemy_engine
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -93,7 +94,7 @@ class CoreWriter(TableWriter):
         """Connect, make or check the table, and prepare the statement."""
         failure: Exception
         try:
-            self._engine = self._hook.get_sqlalchemy_engine(engine_kwargs=self._engine_options())
+            self._engine = sqlalchemy_engine(self._hook)
             check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
             with self._engine.connect() as connection:
                 self._target = self._made_or_checked(connection, load, key=key)
@@ -170,15 +171,6 @@ class CoreWriter(TableWriter):
         if self._engine is None:
             raise RuntimeError("open() comes first")
         return self._engine
-
-    def _engine_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
-        # PostgresHook leaves the connection's extras, `sslmode` among them, out of the engine's URL.
-        if self._hook.conn_type == "postgres":
-            ignored: set[str] = getattr(self._hook, "ignored_extra_options", set())
-            extras = {name: value for name, value in self._hook.connection_extra.items() if name not in ignored}
-            options["connect_args"] = extras
-        return options
 
     def _failure_to_open(self, error: Exception) -> Exception:
         conn_id = self._hook.get_conn_id()

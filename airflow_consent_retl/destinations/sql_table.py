@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseHook
-
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.load import LoadOperator
@@ -219,8 +217,10 @@ class LoadToSqlTableOperator(LoadOperator):
 
     def build_destination(self) -> Destination:
         """Return the destination, not yet opened."""
+        from airflow_consent_retl.hooks.sql import sql_hook
+
         return SqlTableDestination(
-            _hook(self.conn_id),
+            sql_hook(self.conn_id),
             table=self.table,
             nulls=self.nulls,
             create_table=self.create_table,
@@ -229,27 +229,6 @@ class LoadToSqlTableOperator(LoadOperator):
             mark_column=self.mark_column,
             mark_nulls=self.mark_nulls,
         )
-
-
-def _hook(conn_id: str) -> DbApiHook:
-    from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-    try:
-        connection = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise ConfigurationError(f"there is no connection `{conn_id}`") from None
-    try:
-        hook: object = connection.get_hook()  # type: ignore[no-untyped-call]
-    except (AirflowException, ImportError):
-        raise ConfigurationError(
-            f"connection `{conn_id}`: no installed provider serves `{connection.conn_type}`"
-        ) from None
-    if not isinstance(hook, DbApiHook):
-        raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{connection.conn_type}`, which is no SQL database"
-        )
-    return hook
 
 
 def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None) -> TableWriter:
