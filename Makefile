@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo test lint bench mutants constraints clean
+.PHONY: demo test lint bench mutants torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -27,6 +27,10 @@ mutants: $(VENV)/.all
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 2
 	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
+
+# Kills, stops and overlaps real workers against a vendor that misbehaves, and checks what is left. About 12 minutes.
+torture: $(VENV)/.all
+	cd tests && ../$(BIN)/python -m torture.run --seeds 10 --seconds 60
 
 $(VENV)/.uv:
 	$(PYTHON) -m venv $(VENV)

@@ -88,11 +88,11 @@ class Sync:
     def with_(self, **changed: Any) -> Sync:
         return replace(self, **changed)
 
-    def permitted(self, rows: pa.Table) -> PermittedRows:
+    def permitted(self, rows: pa.Table, *, destinations: Sequence[str] = ("crm",)) -> PermittedRows:
         """Filter rows with columns `id` and `ads_ok`, among others."""
         base = new_folder(self.path)
         snapshot, _ = snapshot_of(base / "snapshot", rows)
-        plan = plan_for(snapshot, self.policy or POLICY, consent={"C0004": "ads_ok"}, destinations=["crm"])
+        plan = plan_for(snapshot, self.policy or POLICY, consent={"C0004": "ads_ok"}, destinations=destinations)
         found, _ = find_duplicate_ids(lambda: rows.select(["id"]).to_batches())
         duplicates = found if len(found) else None
         run = filter_rows(base / "snapshot", snapshot, plan, base / "permitted", duplicates=duplicates, at=self.at)

@@ -23,7 +23,8 @@ from airflow_consent_retl.delivery.protocol import (
 )
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.destinations.base import Load
-from airflow_consent_retl.engine.fold import Fate, fold
+from airflow_consent_retl.engine.fates import Fate
+from airflow_consent_retl.engine.fold import Folding
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError, LeaseLostError
 from airflow_consent_retl.workspace.delivered import DeliveredState
 
@@ -99,18 +100,19 @@ class Carrier:
             destination=self.destination,
             progress=self.progress("sent and removed", rows),
         )
-        try:
-            if self.destination.replaces and delivery.kind == LOAD:
-                self._replace(running, recheck)
-                waiting: list[str] = []
-            else:
-                waiting = self._change(running, recheck)
-        finally:
-            report.sent, report.removed = running.tally(BatchKind.SEND), running.tally(BatchKind.REMOVE)
-        if waiting:
-            return waiting
-        self._check_complete(running, report)
-        self.fold(running)
+        with Folding(self.state(), changes) as folding:
+            try:
+                if self.destination.replaces and delivery.kind == LOAD:
+                    self._replace(running, recheck)
+                    waiting: list[str] = []
+                else:
+                    waiting = self._change(running, recheck)
+            finally:
+                report.sent, report.removed = running.tally(BatchKind.SEND), running.tally(BatchKind.REMOVE)
+            if waiting:
+                return waiting
+            self._check_complete(running, report)
+            self._fold(running, folding)
         self._check_removed(running, report)
         return []
 
@@ -221,6 +223,15 @@ class Carrier:
 
     def fold(self, running: Running) -> None:
         """Take into the delivered state what the attempts at a delivery came to, and close it."""
+        with Folding(self.state(), running.changes) as folding:
+            self._fold(running, folding)
+
+    def advance(self, delivery: Delivery, changes: Changes, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
+        """Write the next version of the delivered state, and have the ledger point at it."""
+        with Folding(self.state(), changes) as folding:
+            self._advance(delivery, folding, sends=sends, removes=removes)
+
+    def _fold(self, running: Running, folding: Folding) -> None:
         settle = timedelta(seconds=self._settings.settle_s)
         sends = [_fate(batch, settle) for batch in running.combined(BatchKind.SEND)]
         removes = [_fate(batch, settle) for batch in running.combined(BatchKind.REMOVE)]
@@ -228,11 +239,10 @@ class Carrier:
         if self.destination.replaces and running.delivery.kind == LOAD and removal_rows:
             gone = Outcomes.accepted(removal_rows)
             removes = [Fate(start=0, outcomes=gone, unsettled_until=None, at=datetime.now(UTC))]
-        self.advance(running.delivery, running.changes, sends=sends, removes=removes)
+        self._advance(running.delivery, folding, sends=sends, removes=removes)
 
-    def advance(self, delivery: Delivery, changes: Changes, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
-        """Write the next version of the delivered state, and have the ledger point at it."""
-        state = fold(self.state(), changes, sends=sends, removes=removes, folder=self.folder.new("delivered"))
+    def _advance(self, delivery: Delivery, folding: Folding, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
+        state = folding.finish(sends, removes, self.folder.new("delivered"))
         reached(Step.FOLDED)
         self.lease.advance(
             delivery,

@@ -29,10 +29,9 @@ from airflow_consent_retl.delivery.ledger_schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger_writes import (
     add_version,
     close_delivery,
-    end_of_attempt,
     forget_uris,
     has_attempts,
-    note_end,
+    note_ends,
     note_intents,
     prune_deliveries,
     update_sync,
@@ -276,14 +275,11 @@ class Lease:
     def _note_ends(
         self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, held: bool
     ) -> None:
-        statement = end_of_attempt(self._database, delivery, only_first=not held)
-        for batch in ended:
-            epoch = self.epoch if batch.epoch is None else batch.epoch
-            if not held and epoch != self.epoch:
-                continue
-            found = note_end(connection, statement, batch, epoch=epoch)
-            if held and not found:
-                raise ValueError(f"{batch.kind} batch {batch.number} was not intended with these rows")
+        # Of a lease that is lost, only its own attempts.
+        own = [batch for batch in ended if held or batch.epoch in {None, self.epoch}]
+        found = note_ends(connection, self._database, delivery, own, epoch=self.epoch, only_first=not held)
+        if held and not found:
+            raise ValueError(f"a batch of delivery {delivery.id} was not intended with these rows")
 
     @contextmanager
     def _fenced(self, delivery: Delivery | None = None) -> Iterator[tuple[sa.Connection, sa.Row[tuple[object, ...]]]]:

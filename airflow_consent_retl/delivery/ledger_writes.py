@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from airflow_consent_retl.delivery import outcome_runs
 from airflow_consent_retl.delivery.ledger_schema import batches, deliveries, syncs, versions
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.attempts import EndedBatch, IntendedBatch
+    from airflow_consent_retl.delivery.attempts import BatchKind, EndedBatch, IntendedBatch
     from airflow_consent_retl.delivery.ledger_database import LedgerDatabase
     from airflow_consent_retl.delivery.ledger_records import Delivery, SyncName, VersionRef
 
@@ -31,77 +31,66 @@ def note_intents(
     epoch: int,
 ) -> None:
     """Note attempts before their first request. Those that are noted and have not ended stay as they are."""
-    rows = [
-        {
-            "delivery": delivery.id,
-            "kind": batch.kind,
-            "number": batch.number,
-            "epoch": epoch,
-            "start": batch.start,
-            "rows": batch.rows,
-            "key": batch.key,
-            "intended_at": database.clock(),
-        }
+    # The same statement for any number of batches: built with all their values in it, it would be built each time.
+    of_all = {"delivery": delivery.id, "epoch": epoch, "intended_at": database.clock()}
+    of_each = [
+        {"kind": batch.kind, "number": batch.number, "start": batch.start, "rows": batch.rows, "key": batch.key}
         for batch in intended
     ]
-    insertion = database.insert(batches).values(rows)
-    new = insertion.excluded
-    same = sa.and_(
-        batches.c.start == new.start,
-        batches.c.rows == new.rows,
-        batches.c.key == new.key,
-        batches.c.ended_at.is_(None),
-    )
+    connection.execute(database.insert(batches).values(of_all).on_conflict_do_nothing(), of_each)
+    # Read back, since not every driver tells how many of several rows were new.
+    numbers = [batch.number for batch in intended]
     noted = connection.execute(
-        insertion.on_conflict_do_update(
-            index_elements=list(batches.primary_key), set_={"intended_at": batches.c.intended_at}, where=same
-        ),
-        execution_options={"preserve_rowcount": True},
+        sa.select(*(batches.c[name] for name in of_each[0])).where(
+            batches.c.delivery == delivery.id,
+            batches.c.epoch == epoch,
+            batches.c.number.between(min(numbers), max(numbers)),
+            batches.c.ended_at.is_(None),
+        )
     )
-    if noted.rowcount != len(rows):
+    if not {tuple(row.values()) for row in of_each} <= {tuple(row) for row in noted}:
         raise ValueError(f"a batch of delivery {delivery.id} has ended under this lease, or was intended otherwise")
 
 
-def end_of_attempt(database: LedgerDatabase, delivery: Delivery, *, only_first: bool) -> sa.Update:
-    """Return the statement that notes how an attempt at a batch of a delivery ended: see `note_end`.
-
-    Built once for many batches, since building it takes longer than running it.
-
-    Args:
-        database: the ledger's.
-        delivery: that the attempts belong to.
-        only_first: leave an attempt as it is where an end was noted before.
-    """
-    own = [
-        batches.c.delivery == delivery.id,
-        batches.c.kind == sa.bindparam("of_kind"),
-        batches.c.number == sa.bindparam("of_number"),
-        batches.c.epoch == sa.bindparam("of_epoch"),
-        batches.c.rows == sa.bindparam("of_rows"),
-    ]
-    if only_first:
-        own.append(batches.c.ended_at.is_(None))
-    noted = {"ended_at": database.clock(), "outcomes": sa.bindparam("noted_outcomes")}
-    return batches.update().where(*own).values(noted)
-
-
-def note_end(connection: sa.Connection, statement: sa.Update, batch: EndedBatch, *, epoch: int) -> bool:
-    """Note how an attempt ended, and return whether it was found: intended, with as many rows.
+def note_ends(
+    connection: sa.Connection,
+    database: LedgerDatabase,
+    delivery: Delivery,
+    ended: Iterable[EndedBatch],
+    *,
+    epoch: int,
+    only_first: bool,
+) -> bool:
+    """Note how attempts ended, and return whether all of them were found: intended, with as many rows.
 
     Args:
         connection: with the transaction.
-        statement: from `end_of_attempt`.
-        batch: how it ended.
-        epoch: of the attempt.
+        database: the ledger's.
+        delivery: that the attempts belong to.
+        ended: each attempt once.
+        epoch: of those that name none.
+        only_first: leave an attempt as it is where an end was noted before.
     """
-    parameters = {
-        "of_kind": batch.kind,
-        "of_number": batch.number,
-        "of_epoch": epoch,
-        "of_rows": batch.outcomes.rows,
-        "noted_outcomes": outcome_runs.encoded(batch.outcomes),
-    }
-    return connection.execute(statement, parameters).rowcount == 1
+    # Most batches end alike: one statement for all of them.
+    alike: dict[tuple[BatchKind, int, int, str], list[int]] = {}
+    for batch in ended:
+        of_epoch = epoch if batch.epoch is None else batch.epoch
+        way = (batch.kind, of_epoch, batch.outcomes.rows, outcome_runs.encoded(batch.outcomes))
+        alike.setdefault(way, []).append(batch.number)
+    found = wanted = 0
+    for (kind, of_epoch, rows, outcomes), numbers in alike.items():
+        own = [
+            batches.c.delivery == delivery.id,
+            batches.c.kind == kind,
+            batches.c.number.in_(numbers),
+            batches.c.epoch == of_epoch,
+            batches.c.rows == rows,
+            *([batches.c.ended_at.is_(None)] if only_first else []),
+        ]
+        noted = batches.update().where(*own).values(ended_at=database.clock(), outcomes=outcomes)
+        found += connection.execute(noted).rowcount
+        wanted += len(numbers)
+    return found == wanted
 
 
 def note_lost(connection: sa.Connection, delivery_id: int, *, lost_at: datetime) -> None:

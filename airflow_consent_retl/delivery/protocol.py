@@ -7,13 +7,22 @@ answer for a success that is none, and never asks whether somebody may be sent: 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.delivery.attempts import NEVER_ENDED, Attempt, BatchKind, CombinedBatch, EndedBatch, combined
+from airflow_consent_retl.delivery.attempts import (
+    NEVER_ENDED,
+    Attempt,
+    BatchKind,
+    CombinedBatch,
+    EndedBatch,
+    IntendedBatch,
+    combined,
+)
 from airflow_consent_retl.delivery.batches import PlannedBatch, grouped, planned
 from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.report import Tally
@@ -40,7 +49,7 @@ _NOT_APPLIED = Outcome(RowStatus.UNSENT, "not_applied")
 _AGAIN = frozenset({RowStatus.UNCERTAIN, RowStatus.UNSENT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Running:
     """A delivery under way.
 
@@ -58,17 +67,31 @@ class Running:
     destination: Destination
     progress: Callable[[int], None] = lambda rows: None
 
+    # What the ledger has, until more is noted: nobody else can note anything without this lease being lost.
+    _attempts: list[Attempt] | None = field(default=None, init=False, repr=False)
+    _combined: list[CombinedBatch] | None = field(default=None, init=False, repr=False)
+
+    def record(self, *, ended: Sequence[EndedBatch], intended: Sequence[IntendedBatch]) -> None:
+        """Have the ledger note what became of batches and which ones come next: see `Lease.record`."""
+        self._attempts = self._combined = None
+        self.lease.record(self.delivery, ended=ended, intended=intended)
+
     def attempts(self) -> list[Attempt]:
         """Return the attempts that count, in the order of kind, number and epoch.
 
         What was handed to a destination that publishes at the end only, and did not get to the end, does not count.
         """
-        attempts = self.lease.attempts(self.delivery)
-        return [a for a in attempts if a.epoch == self.lease.epoch] if self.destination.replaces else attempts
+        if self._attempts is None:
+            noted = self.lease.attempts(self.delivery)
+            is_replaced = self.destination.replaces
+            self._attempts = [a for a in noted if a.epoch == self.lease.epoch] if is_replaced else noted
+        return self._attempts
 
     def combined(self, kind: BatchKind) -> list[CombinedBatch]:
         """Return what all attempts at the batches of a kind came to."""
-        return [batch for batch in combined(self.attempts()) if batch.kind is kind]
+        if self._combined is None:
+            self._combined = combined(self.attempts())
+        return [batch for batch in self._combined if batch.kind is kind]
 
     def last_said(self, kind: BatchKind) -> dict[int, Outcomes]:
         """Return what the latest attempt at each batch came to, by number; one that never ended is uncertain."""
@@ -129,9 +152,11 @@ def send_all(running: Running, *, recheck: Recheck | None, max_rejected_ratio: f
         and what `Recheck.ask_again` raises.
     """
     limits = running.destination.limits
-    rows = ((some.start, some.rows) for some in running.changes.upserts(running.delivery.send_rows))
     batches = planned(
-        rows, kind=BatchKind.SEND, batch_rows=running.delivery.send_rows, changes_sha256=running.delivery.changes_sha256
+        running.changes.rows_to_send(running.delivery.send_rows),
+        kind=BatchKind.SEND,
+        batch_rows=running.delivery.send_rows,
+        changes_sha256=running.delivery.changes_sha256,
     )
     allowed = int(max_rejected_ratio * running.changes.counts.permitted)
     _Batches(
@@ -166,7 +191,7 @@ def confirm_pending(running: Running) -> list[str]:
             outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
             ended.append(EndedBatch(kind=attempt.kind, number=attempt.number, outcomes=outcomes, epoch=attempt.epoch))
     if ended:
-        running.lease.record(running.delivery, ended=ended, intended=[])
+        running.record(ended=ended, intended=[])
     return waiting
 
 
@@ -225,6 +250,8 @@ class _Batches:
         self._window = 2 * concurrency
         self._tally = Tally()
         self._under_way: dict[Future[Outcomes], PlannedBatch] = {}
+        # Those of them that are done: to wait for any of many futures costs as much as a small request.
+        self._done: SimpleQueue[Future[Outcomes]] = SimpleQueue()
         # Intended, and not yet handed over.
         self._waiting: list[PlannedBatch] = []
         self._ended: list[EndedBatch] = []
@@ -271,7 +298,9 @@ class _Batches:
             if not batch.sent_rows:
                 self._end(batch, Outcomes(0))
                 continue
-            self._under_way[self._pool.submit(self._request, batch.to_send())] = batch
+            future = self._pool.submit(self._request, batch.to_send())
+            self._under_way[future] = batch
+            future.add_done_callback(self._done.put)
 
     def _request(self, batch: Batch) -> Outcomes:
         # INVARIANT: a worker that was paused sends nothing more than the request in flight.
@@ -284,7 +313,9 @@ class _Batches:
 
     def _collect(self, *, until: int) -> None:
         while len(self._under_way) > until:
-            done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+            done = [self._done.get()]
+            while not self._done.empty():
+                done.append(self._done.get())
             failures = [failure for future in done if (failure := self._take(future)) is not None]
             if failures:
                 raise failures[0]
@@ -310,9 +341,7 @@ class _Batches:
     def _note(self, *, intended: list[PlannedBatch] | None = None) -> None:
         ended, self._ended = self._ended, []
         if ended or intended:
-            self._running.lease.record(
-                self._running.delivery, ended=ended, intended=[batch.intended for batch in intended or []]
-            )
+            self._running.record(ended=ended, intended=[batch.intended for batch in intended or []])
         if ended:
             reached(Step.NOTED)
 

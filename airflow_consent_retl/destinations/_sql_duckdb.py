@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
+from airflow_consent_retl.destinations._sql_duckdb_types import OUT_OF_RANGE, accepted_by, column_types, fitted
 from airflow_consent_retl.destinations._sql_removal import Mark, MarkKind, mark_kind
 from airflow_consent_retl.destinations._sql_target import (
     BusyError,
-    Family,
     Nulls,
     Refused,
     RowRefusedError,
@@ -25,7 +26,6 @@ from airflow_consent_retl.destinations._sql_target import (
     check_target,
     missing_table,
 )
-from airflow_consent_retl.destinations._sql_values import TOO_PRECISE, too_precise
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -41,21 +41,9 @@ _CODES = (
     ("Duplicate key", "unique"),
     ("PRIMARY KEY or UNIQUE", "unique"),
 )
-_ACCEPTED: dict[str, frozenset[Family]] = {
-    "BOOLEAN": frozenset({"boolean"}),
-    "FLOAT": frozenset({"float32"}),
-    "DOUBLE": frozenset({"float32", "float"}),
-    "DECIMAL": frozenset({"integer", "decimal"}),
-    "VARCHAR": frozenset({"text"}),
-    "UUID": frozenset({"text"}),
-    "ENUM": frozenset({"text"}),
-    "JSON": frozenset({"text", "nested"}),
-    "BLOB": frozenset({"binary"}),
-    "DATE": frozenset({"date"}),
-    "TIME": frozenset({"time"}),
-    "TIME_NS": frozenset({"time"}),
-    "TIMESTAMP WITH TIME ZONE": frozenset({"timestamptz"}),
-}
+_NO_DATABASE = "not a valid DuckDB database file"
+_MAGIC = b"DUCK"
+_MAGIC_AT_BYTES = 8
 
 
 class DuckDbWriter(TableWriter):
@@ -79,6 +67,7 @@ class DuckDbWriter(TableWriter):
         self._mark = mark
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._target = Target({})
+        self._key = ""
         self._upsert = self._removal = self._search = ""
         self._staged = pa.table({})
         self._staged_people = pa.table({})
@@ -91,6 +80,9 @@ class DuckDbWriter(TableWriter):
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and prepare the statement."""
         check_fields(load, case_sensitive=False)
+        # Before the connection, which makes the file where there is none.
+        column_types(field for field in load.schema if load.rows or field.name == key)
+        self._key = key
         failure: Exception
         try:
             self._connection = self._hook.get_conn()
@@ -99,21 +91,20 @@ class DuckDbWriter(TableWriter):
             self._removal = self._removal_for(load.schema.names, key=key)
             self._search = self._people_among("SELECT 1 FROM", "", key=key)
             return
-        except duckdb.IOException:
-            failure = DestinationUnavailableError(
-                f"connection `{self._hook.get_conn_id()}`: the DuckDB file cannot be opened, or another process has it"
-            )
+        except duckdb.IOException as error:
+            failure = self._failure_to_open(error)
         except duckdb.Error as error:
             failure = DestinationError(f"table `{self._table}`: refused ({type(error).__name__})")
         raise failure
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Keep the batch; DuckDB holds all that Arrow does, but nanoseconds only in columns made for them."""
-        self._staged = pa.Table.from_batches([rows])
+        """Keep the batch, as the columns take it."""
         refused: Refused = {}
+        columns = {}
         for name, column in zip(rows.schema.names, rows.columns, strict=True):
-            if self._target.columns[name].shown != "TIMESTAMP_NS":
-                refused.update(dict.fromkeys(too_precise(column), TOO_PRECISE))
+            columns[name], unfit = fitted(column, shown=self._target.columns[name].shown)
+            refused = {**unfit, **refused}
+        self._staged = pa.table(columns)
         return refused
 
     def write(self, positions: Sequence[int]) -> None:
@@ -124,9 +115,10 @@ class DuckDbWriter(TableWriter):
         """Keep the keys, with the time that marks are set to."""
         now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
         moments = pa.array([now.as_py()] * len(keys), now.type)
-        columns = {"id": keys, "moment": moments, "local_moment": moments.cast(pa.timestamp("us"))}
+        ids, refused = fitted(keys, shown=self._target.columns[self._key].shown)
+        columns = {"id": ids, "moment": moments, "local_moment": moments.cast(pa.timestamp("us"))}
         self._staged_people = pa.table(columns)
-        return dict.fromkeys(too_precise(keys), TOO_PRECISE)
+        return refused
 
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark in one transaction."""
@@ -162,13 +154,21 @@ class DuckDbWriter(TableWriter):
             raise RuntimeError("open() comes first")
         return self._connection
 
+    def _failure_to_open(self, error: duckdb.IOException) -> Exception:
+        conn_id = self._hook.get_conn_id()
+        if _NO_DATABASE in str(error) or _is_foreign(self._hook.get_connection(conn_id).host):
+            return ConfigurationError(f"connection `{conn_id}`: its file is no DuckDB database")
+        return DestinationUnavailableError(
+            f"connection `{conn_id}`: the DuckDB file cannot be opened, or another process has it"
+        )
+
     def _failure_of(self, error: Exception) -> Exception:
         if isinstance(error, duckdb.ConstraintException):
             # The message quotes the row after its first words; only those are read.
             message = str(error)
             return RowRefusedError(next((code for mark, code in _CODES if mark in message), "constraint"))
         if isinstance(error, duckdb.OutOfRangeException):
-            return RowRefusedError("value_out_of_range")
+            return RowRefusedError(OUT_OF_RANGE)
         if isinstance(error, duckdb.DataError | UnicodeDecodeError | duckdb.InvalidInputException):
             return RowRefusedError("data_error")
         if isinstance(error, duckdb.TransactionException | duckdb.IOException | duckdb.OutOfMemoryException):
@@ -212,12 +212,9 @@ class DuckDbWriter(TableWriter):
         return [str(row[0]) for row in rows]
 
     def _make(self, load: Load, *, key: str) -> None:
-        # DuckDB itself says which of its types an Arrow type is.
-        schema = pa.schema([_decoded(field) for field in load.schema])
-        described = self._opened.from_arrow(schema.empty_table())
         columns = [
             f"{_quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
-            for name, kind in zip(described.columns, described.types, strict=True)
+            for name, kind in column_types(load.schema).items()
         ]
         if self._mark is not None:
             columns.append(f"{_quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
@@ -237,7 +234,7 @@ class DuckDbWriter(TableWriter):
         ).fetchall():
             columns[str(name)] = TargetColumn(
                 shown=kind,
-                accepts=_accepts(kind),
+                accepts=accepted_by(kind),
                 scale=scale if kind.startswith("DECIMAL") else None,
                 nullable=bool(nullable),
                 filled=default is not None,
@@ -276,7 +273,9 @@ class DuckDbWriter(TableWriter):
         if self._mark is None:
             return self._people_among("DELETE FROM", "", key=key)
         mark, kind = _quoted(self._mark.column), self._mark_kind
-        value = "TRUE" if kind == "flag" else f"coalesce({mark}, (SELECT any_value({kind}) FROM {_BATCH}))"  # noqa: S608
+        shown = self._target.columns[self._mark.column].shown
+        moment = f"(SELECT CAST(any_value({kind}) AS {shown}) FROM {_BATCH})"  # noqa: S608 - constants
+        value = "TRUE" if kind == "flag" else f"coalesce({mark}, {moment})"
         changes = [f"{mark} = {value}"]
         if self._mark.nulls:
             changes += [f"{_quoted(name)} = NULL" for name in names if name != key and name in self._target.columns]
@@ -293,19 +292,15 @@ class DuckDbWriter(TableWriter):
         return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
 
 
-def _accepts(kind: str) -> frozenset[Family]:
-    name = kind.partition("(")[0].strip()
-    if name.endswith("]") or kind.endswith("]") or name in {"STRUCT", "MAP", "UNION"}:
-        return frozenset({"nested"})
-    if name.endswith(("INT", "INTEGER")):
-        return frozenset({"integer"})
-    if name in {"TIMESTAMP", "TIMESTAMP_NS"}:
-        return frozenset({"timestamp"})
-    return _ACCEPTED.get(name, frozenset())
-
-
-def _decoded(field: pa.Field) -> pa.Field:
-    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+def _is_foreign(path: str | None) -> bool:
+    # A file of another program can make DuckDB look for an extension first, or for more bytes. An empty one may be a
+    # database that another process is making.
+    try:
+        with Path(path or "").expanduser().open("rb") as file:
+            head = file.read(_MAGIC_AT_BYTES + len(_MAGIC))
+    except OSError:
+        return False
+    return bool(head) and head[_MAGIC_AT_BYTES:] != _MAGIC
 
 
 def _quoted(name: str) -> str:

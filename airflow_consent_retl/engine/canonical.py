@@ -14,7 +14,7 @@ ends:
     c  a time of day: nanoseconds as int64          u  a duration, as `t`
     v  a calendar interval: months and days as int32, nanoseconds as int64
     l  a list: how many as uint32, the values       m  a map: how many as uint32, keys and values in turn
-    r  a struct: how many as uint32, of each field the length of its name as uint32, the name, the value
+    r  a struct: how many as uint32; by name, of each field the length of its name as uint32, the name, the value
 
 Never changes: hashes of these bytes are kept for years.
 """
@@ -22,6 +22,7 @@ Never changes: hashes of these bytes are kept for years.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -34,9 +35,9 @@ from airflow_consent_retl.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Octets: TypeAlias = NDArray[np.uint8]
-    # As many bytes for each value, or a binary array.
-    Encoded: TypeAlias = Octets | pa.Array
+    # As many bytes for each value: columns of numbers that stand behind each other. Otherwise a binary array.
+    Fixed: TypeAlias = list[NDArray[Any]]
+    Encoded: TypeAlias = Fixed | pa.Array
 
 Number = TypeVar("Number", bound=np.generic)
 _NULL = pa.scalar(b"N")
@@ -77,17 +78,17 @@ def canonical_rows(heading: bytes, columns: list[pa.Array]) -> pa.Array:
     heads: list[pa.Array] = []
     bodies: list[pa.Array] = []
     # What has the same length in every row is put together by numpy, once: joining costs by the piece.
-    fixed = [np.broadcast_to(np.frombuffer(heading, np.uint8), (rows, len(heading)))]
+    fixed: Fixed = [np.broadcast_to(np.frombuffer(heading, f"V{len(heading)}"), rows)]
     for column in columns:
         head, body = _head_and_body(column)
-        if isinstance(head, np.ndarray):
-            fixed.append(head)
+        if isinstance(head, list):
+            fixed += head
         else:
-            heads += [_from_octets(np.concatenate(fixed, axis=1)), head]
-            fixed = [np.empty((rows, 0), np.uint8)]
+            heads += [_binary(fixed), head] if fixed else [head]
+            fixed = []
         if body is not None:
             bodies.append(body)
-    return joined([*heads, _from_octets(np.concatenate(fixed, axis=1)), *bodies])
+    return joined([*heads, *([_binary(fixed)] if fixed else []), *bodies])
 
 
 def joined(parts: list[pa.Array | pa.Scalar]) -> pa.Array:
@@ -100,8 +101,7 @@ def joined(parts: list[pa.Array | pa.Scalar]) -> pa.Array:
 def pieces(array: pa.Array) -> list[pa.Array]:
     """Return binary arrays that, behind each other, are the canonical bytes."""
     head, body = _head_and_body(array)
-    first = _from_octets(head) if isinstance(head, np.ndarray) else head
-    return [first] if body is None else [first, body]
+    return [_binary(head)] if body is None else [_binary(head), body]
 
 
 def _head_and_body(array: pa.Array) -> tuple[Encoded, pa.Array | None]:
@@ -109,10 +109,11 @@ def _head_and_body(array: pa.Array) -> tuple[Encoded, pa.Array | None]:
     array = plain(array)
     if pt.is_string(array.type) or pt.is_binary(array.type):
         octets = array.cast(pa.binary())
-        lengths = values_of(pc.binary_length(octets).fill_null(0), np.int32)
-        return _or_null(_lengths(b"s" if pt.is_string(array.type) else b"b", lengths), array), octets
+        return _or_null(
+            _lengths(b"s" if pt.is_string(array.type) else b"b", np.diff(offsets_of(octets))), array
+        ), octets
     if pt.is_null(array.type):
-        return np.full((len(array), 1), ord("N"), np.uint8), None
+        return _tagged(b"N", rows=len(array)), None
     return _or_null(_encoder(array.type)(array), array), None
 
 
@@ -165,21 +166,18 @@ def integers_of(array: pa.Array) -> NDArray[np.int64]:
     return values_of(array, _INTEGERS[str(array.type)]).astype(np.int64)
 
 
-def octets_of(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Return the bytes of each value, one row for each."""
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize)
-
-
-def _from_octets(octets: NDArray[np.uint8]) -> pa.Array:
-    """Return a binary array with one value for each row."""
-    rows, width = octets.shape
-    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(octets))]
-    return pa.Array.from_buffers(pa.binary(), rows, buffers)
-
-
 def _binary(encoded: Encoded) -> pa.Array:
-    return _from_octets(encoded) if isinstance(encoded, np.ndarray) else encoded
+    """Return encoded values as a binary array."""
+    if not isinstance(encoded, list):
+        return encoded
+    rows = len(encoded[0])
+    # A record of numpy has no gaps between its fields.
+    records = np.empty(rows, [(f"f{number}", column.dtype) for number, column in enumerate(encoded)])
+    for number, column in enumerate(encoded):
+        records[f"f{number}"] = column
+    width = records.dtype.itemsize
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(records.view(np.uint8))])
 
 
 def _either(condition: NDArray[np.bool_], first: Encoded, second: Encoded) -> Encoded:
@@ -189,19 +187,12 @@ def _either(condition: NDArray[np.bool_], first: Encoded, second: Encoded) -> En
     return pc.if_else(pa.array(condition), _binary(first), _binary(second)) if condition.any() else second
 
 
-def _tagged(tag: bytes, *columns: NDArray[Any]) -> Octets:
-    width = 1 + sum(column.dtype.itemsize for column in columns)
-    octets = np.empty((len(columns[0]), width), np.uint8)
-    octets[:, 0] = ord(tag)
-    start = 1
-    for column in columns:
-        end = start + column.dtype.itemsize
-        octets[:, start:end] = octets_of(column)
-        start = end
-    return octets
+def _tagged(tag: bytes, *columns: NDArray[Any], rows: int | None = None) -> Fixed:
+    first = np.broadcast_to(np.uint8(ord(tag)), len(columns[0]) if rows is None else rows)
+    return [first, *columns]
 
 
-def _lengths(tag: bytes, lengths: NDArray[np.int32]) -> Encoded:
+def _lengths(tag: bytes, lengths: NDArray[np.int64]) -> Encoded:
     # Most texts are short, and what is hashed is paid for by the byte.
     is_short = lengths <= 255
     short = _tagged(tag, lengths.astype(np.uint8))
@@ -221,7 +212,7 @@ def _encoder(type_: pa.DataType) -> Callable[[pa.Array], Encoded]:
 
 def _booleans(array: pa.Array) -> Encoded:
     flags = values_of(array.cast(pa.uint8()), np.uint8)
-    return np.where(flags, np.uint8(ord("T")), np.uint8(ord("F"))).reshape(len(array), 1)
+    return [np.where(flags, np.uint8(ord("T")), np.uint8(ord("F")))]
 
 
 def _integers(array: pa.Array) -> Encoded:
@@ -372,7 +363,7 @@ def _counted(tag: bytes, array: pa.Array, values: pa.Array, offsets: NDArray[np.
     ends = offsets_of(values)[offsets]
     buffers = [None, pa.py_buffer(np.ascontiguousarray(ends.astype(np.int32))), values.buffers()[2]]
     runs = pa.Array.from_buffers(pa.binary(), len(array), buffers)
-    return joined([_from_octets(_tagged(tag, np.diff(offsets).astype("<u4"))), runs])
+    return joined([_binary(_tagged(tag, np.diff(offsets).astype("<u4"))), runs])
 
 
 def offsets_of(array: pa.Array) -> NDArray[np.int64]:
@@ -384,9 +375,10 @@ def offsets_of(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _structs(array: pa.Array) -> pa.Array:
-    parts = [_from_octets(_tagged(b"r", np.full(len(array), array.type.num_fields, "<u4")))]
-    for field, values in zip(array.type, array.flatten(), strict=True):
-        parts += [pa.scalar(name_bytes(field.name), pa.binary()), *pieces(values)]
+    parts = [_binary(_tagged(b"r", np.full(len(array), array.type.num_fields, "<u4")))]
+    children = zip((field.name for field in array.type), array.flatten(), strict=True)
+    for name, values in sorted(children, key=itemgetter(0)):
+        parts += [pa.scalar(name_bytes(name), pa.binary()), *pieces(values)]
     return joined(parts)
 
 

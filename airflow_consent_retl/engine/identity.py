@@ -89,14 +89,13 @@ def _spread_octets(texts: pa.Array) -> NDArray[np.uint64]:
     octets[:-8] = np.frombuffer(content, np.uint8)[first:last]
     # A word begins at every octet.
     words = np.lib.stride_tricks.as_strided(octets[:8].view("<u8"), (last - first + 1,), (1,))
-    places, left = ends[:-1] - first, lengths.copy()
-    rows = np.flatnonzero(left > 0)
-    while len(rows):
-        word = words[places[rows]] & _MASKS[np.minimum(left[rows], 8)]
+    places = ends[:-1] - first
+    rows = np.flatnonzero(lengths)
+    for start in range(0, int(lengths.max()), 8):
+        left = lengths[rows] - start
+        word = words[places[rows] + start] & _MASKS[np.minimum(left, 8)]
         spread[rows] = _mixed(spread[rows], word)
-        places[rows] += 8
-        left[rows] -= 8
-        rows = rows[left[rows] > 0]
+        rows = rows[left > 8]
     return spread
 
 

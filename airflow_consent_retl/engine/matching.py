@@ -48,13 +48,14 @@ def match(ids: pa.Array, entry_ids: pa.Array) -> Match:
     encoded = pa.concat_arrays([ids, entry_ids]).dictionary_encode()
     if encoded.null_count:
         raise RefusedError("a row that was permitted has no id")
-    codes = values_of(encoded.indices, np.int32).astype(np.int64)
-    if not np.array_equal(codes[: len(ids)], np.arange(len(ids))):
+    codes = values_of(encoded.indices, np.int32)
+    # Each new id gets the next number.
+    if not np.array_equal(codes[: len(ids)], np.arange(len(ids), dtype=np.int32)):
         raise RefusedError("the permitted rows hold an id more than once")
     owners = codes[len(ids) :]
     seen = np.zeros(len(encoded.dictionary), dtype=np.bool_)
     seen[owners] = True
-    return Match(np.where(owners < len(ids), owners, -1), int(np.count_nonzero(seen)))
+    return Match(np.where(owners < len(ids), owners, np.int32(-1)).astype(np.int64), int(np.count_nonzero(seen)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,13 @@ class StateDrawers:
             yield pa.RecordBatch.from_arrays([*rows.columns, numbers], names=[*rows.schema.names, "entry"])
 
     def _in_order(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
-        drawer, pending = 0, [self._nobody()]
+        drawer, pending, last = 0, [self._nobody()], np.uint16(0)
         for rows in self._numbered(state):
-            numbers = self._drawers.of(values_of(rows.column("bucket"), np.uint16)).astype(np.int64)
-            if numbers[0] < drawer or (np.diff(numbers) < 0).any():
+            found = values_of(rows.column("bucket"), np.uint16)
+            if found[0] < last or (found[1:] < found[:-1]).any():
                 raise RefusedError(f"{state.folder.uri}: the entries are not in the order that the manifest says")
+            last = found[-1]
+            numbers = self._drawers.of(found).astype(np.int64)
             begin = 0
             while begin < len(numbers):
                 for _ in range(drawer, numbers[begin]):

@@ -1,7 +1,8 @@
 """The payload hash: 16 bytes by which the mapped fields of a row are found to be the same as when they were sent.
 
-It is the MD5 of the fields' names and values in the form of `engine.canonical`, so it is the same for the same values
-whatever library, version or inferred type they come through. It tells changes, not secrets: nobody should hold it
+It is the MD5 of 8 bytes that stand for the tag and the fields' names (the first ones of their own MD5), and of the
+values, by name, in the form of `engine.canonical`. So it is the same for the same values whatever library, version or
+inferred type they come through. It tells changes, not secrets: nobody should hold it
 against a list of guesses, so it is kept where the rows are kept.
 """
 
@@ -9,23 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.engine.canonical import canonical_rows, name_bytes
 from airflow_consent_retl.errors import GuardError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 # What new states are made with. A change of the canonical form is a new tag, beside the old ones.
 HASH_TAG = "p1"
 _KNOWN_TAGS = frozenset({HASH_TAG})
 HASH_BYTES = 16
-_HEX_CHARACTERS = 2 * HASH_BYTES
+_HEADING_BYTES = 8
+_PROBE = b"probe"
 _SLICE_BYTES = 64 << 20
 
 
@@ -35,26 +33,28 @@ class Digests:
     def __init__(self) -> None:
         # Whoever calls works itself: two threads that ask make two cores work.
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "128MiB"})
+        # A number needs no decoding, but how the engine hands over numbers of 128 bits is its own business.
+        self._comes_as_number = self._numbers(pa.array([_PROBE])) == _digest(_PROBE)
 
     def of(self, octets: pa.Array) -> pa.Array:
         """Return the digest of each value of a binary array, none of which is NULL."""
-        pairs = _nibbles(self._hexadecimal(octets)).view("<u2")
-        digests = (((pairs & np.uint16(15)) << np.uint16(4)) | (pairs >> np.uint16(8))).astype(np.uint8)
+        digests = self._numbers(octets) if self._comes_as_number else self._decoded(octets)
         return pa.Array.from_buffers(pa.binary(HASH_BYTES), len(octets), [None, pa.py_buffer(digests)])
 
-    def _hexadecimal(self, octets: pa.Array) -> NDArray[np.uint8]:
+    def _numbers(self, octets: pa.Array) -> bytes:
+        found = self._asked("md5_number(octets)", octets).chunks
+        return b"".join(_fixed_width(chunk, HASH_BYTES, buffer=1) for chunk in found)
+
+    def _decoded(self, octets: pa.Array) -> bytes:
+        found = self._asked("md5(octets)", octets).cast(pa.string()).chunks
+        return bytes.fromhex(b"".join(_fixed_width(chunk, 2 * HASH_BYTES, buffer=2) for chunk in found).decode("ascii"))
+
+    def _asked(self, function: str, octets: pa.Array) -> pa.ChunkedArray:
         with self._connection.cursor() as cursor:
             cursor.register("octets", pa.table({"octets": octets}))
-            found = cursor.sql("SELECT md5(octets) AS digest FROM octets").to_arrow_table()["digest"]
+            found = cursor.sql(f"SELECT {function} AS digest FROM octets").to_arrow_table()["digest"]  # noqa: S608
             cursor.unregister("octets")
-        texts = [
-            np.frombuffer(chunk.buffers()[2], np.uint8)[
-                chunk.offset * _HEX_CHARACTERS : (chunk.offset + len(chunk)) * _HEX_CHARACTERS
-            ]
-            for chunk in found.cast(pa.string()).chunks
-            if len(chunk)
-        ]
-        return np.concatenate(texts or [np.empty(0, np.uint8)]).reshape(len(octets), _HEX_CHARACTERS)
+        return found
 
     def close(self) -> None:
         """Release the engine."""
@@ -67,9 +67,14 @@ class Digests:
         self.close()
 
 
-def _nibbles(characters: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the numbers that the characters 0 to 9 and a to f stand for."""
-    return (characters & np.uint8(15)) + (characters >> np.uint8(6)) * np.uint8(9)
+def _fixed_width(array: pa.Array, width: int, *, buffer: int) -> memoryview:
+    """Return the bytes of values of one width, as they lie in the array's buffer."""
+    content = array.buffers()[buffer]
+    return memoryview(content or b"")[array.offset * width : (array.offset + len(array)) * width]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()
 
 
 class PayloadHash:
@@ -94,7 +99,7 @@ class PayloadHash:
         self._names = sorted(names)
         # Once for all rows, in place of the names in each: half of the bytes would be names.
         heading = b"".join([tag.encode(), *map(name_bytes, self._names)])
-        self._heading = hashlib.md5(heading, usedforsecurity=False).digest()
+        self._heading = _digest(heading)[:_HEADING_BYTES]
 
     def of(self, rows: pa.RecordBatch) -> pa.Array:
         """Return the hash of each row, which has these fields, in any order."""

@@ -56,13 +56,17 @@ class Spill:
 
     def take(self, drawer: int) -> pa.RecordBatch:
         """Return the rows of a drawer. After the first call nothing can be put in any more."""
-        if self._sorted is None:
-            self._sorted = self._sort()
-        rows, cuts = self._sorted
+        rows, cuts = self.seal()
         found = [self._read(*piece) for piece in self._pieces[drawer]]
         if cuts[drawer] < cuts[drawer + 1] or not found:
             found.append(rows.slice(cuts[drawer], cuts[drawer + 1] - cuts[drawer]))
         return pa.concat_batches(found) if len(found) > 1 else found[0]
+
+    def seal(self) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+        """Sort what is in memory, for whoever has the time before the first `take`; nothing is put in any more."""
+        if self._sorted is None:
+            self._sorted = self._sort()
+        return self._sorted
 
     def close(self) -> None:
         """Let go of the file."""

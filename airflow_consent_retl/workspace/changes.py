@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ROW_GROUP_ROWS = 65_536
 _COPY_BYTES = 1 << 20
+_DECODED_ROWS = 8_192
 # Withdrawals before everything else.
 REMOVAL_ORDER = tuple(RemovalCause)
 _CAUSES = pa.array([str(cause) for cause in REMOVAL_ORDER])
@@ -129,6 +130,11 @@ class Changes:
                 buckets=rows.column("bucket"),
             )
 
+    def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield of the upserts what the destination gets, with the position of the first, in batches as `upserts`."""
+        for position, rows in self._read(self.manifest.upserts, 0, batch_rows, columns=["row"]):
+            yield position, _unfolded(rows.column("row"), self.shape.load_schema)
+
     def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
         """Yield whom to remove, withdrawals first; otherwise as `upserts`."""
         for position, rows in self._read(self._removal_parts, start, batch_rows):
@@ -173,10 +179,14 @@ class Changes:
         )
         return Changes(folder, sha256=folder.publish(manifest.to_json()))
 
-    def _read(self, parts: Sequence[Part], start: int, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        rows = (rows for _, rows in read_from(self.folder, parts, start, batch_rows=batch_rows))
+    def _read(
+        self, parts: Sequence[Part], start: int, batch_rows: int, *, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        # Many batches are decoded at once, and cut: to decode fewer rows takes as long as to decode some thousands.
+        decoded_rows = batch_rows * max(1, _DECODED_ROWS // batch_rows)
+        read = read_from(self.folder, parts, start, columns=columns, batch_rows=decoded_rows)
         position = start
-        for batch in full_batches(rows, batch_rows):
+        for batch in full_batches((rows for _, rows in read), batch_rows):
             yield position, batch
             position += batch.num_rows
 

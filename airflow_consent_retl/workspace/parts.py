@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from airflow_consent_retl.engine.canonical import plain_type
 from airflow_consent_retl.workspace.folder import Folder, PartWriter, repeating_columns
 
 if TYPE_CHECKING:
@@ -93,15 +94,17 @@ class PartsWriter:
 
 
 def _repeating_leaves(table: pa.Table) -> list[str]:
-    sample = table.combine_chunks().to_batches()[0]
-    columns = repeating_columns(sample)
-    for field, column in zip(sample.schema, sample.columns, strict=True):
+    """Return the columns, and the fields of structs, for which a dictionary pays."""
+    leaves: dict[str, pa.Array] = {}
+    for field, column in zip(table.schema, table.combine_chunks().columns, strict=True):
+        values = column.combine_chunks()
         if pa.types.is_struct(field.type):
-            inner = pa.RecordBatch.from_arrays(
-                column.flatten(), names=[f"{field.name}.{leaf.name}" for leaf in field.type]
-            )
-            columns += repeating_columns(inner)
-    return columns
+            leaves |= zip((f"{field.name}.{leaf.name}" for leaf in field.type), values.flatten(), strict=True)
+        else:
+            leaves[field.name] = values
+    # Arrow counts values in their plain form only.
+    plain = {name: values for name, values in leaves.items() if plain_type(values.type) == values.type}
+    return repeating_columns(pa.RecordBatch.from_arrays(list(plain.values()), names=list(plain)))
 
 
 def read_from(

@@ -1,0 +1,252 @@
+"""The whole protocol against a small world in which anything happens in any order.
+
+A source and a policy that change, loads in every mode, old runs loaded or filtered again, the fast lane; a vendor that
+loses, delays, rejects and misstates; workers that die, or are paused while another one works. Whatever happened: nobody
+was sent whom the permitted set and the last answer of the source did not both permit, everybody who may be at the
+vendor can be removed, and one quiet run makes everything right.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from permitting import AirflowFailException
+from sync_vendor import Fault
+from sync_world import (
+    ARRIVING,
+    LAWS,
+    MOMENTS,
+    NOW,
+    THEN,
+    Act,
+    Change,
+    Delete,
+    Disturbance,
+    EditPolicy,
+    Ended,
+    Put,
+    Say,
+    SyncWorld,
+    Withdraw,
+)
+
+from airflow_consent_retl.delivery.attempts import BatchKind
+from airflow_consent_retl.errors import RefusedError
+
+numbers = st.integers(1, 6)
+consents = st.sampled_from([True, True, False, None])
+versions = st.integers(1, 2)
+modes = st.sampled_from(["mirror", "mirror", "upsert", "insert", "full"])
+somebody = st.builds(Put, numbers, email=versions, name=versions, analytics=consents, ads=consents)
+permitted = st.builds(Put, numbers, email=versions, name=versions, analytics=st.just(True), ads=st.just(True))
+saying = st.builds(Say, numbers, analytics=consents, ads=consents)
+leaving = st.builds(Withdraw, numbers) | st.builds(Delete, numbers)
+editing = st.builds(EditPolicy, st.sampled_from(sorted(LAWS)))
+changes = st.sampled_from([permitted, permitted, somebody, somebody, saying, leaving, leaving, editing]).flatmap(
+    lambda kind: kind
+)
+news = st.lists(changes, min_size=1, max_size=4)
+late_news = st.lists(changes, max_size=2)
+faults = st.lists(st.sampled_from([*Fault, Fault.NONE, Fault.NONE]), min_size=1, max_size=4)
+acts = [*Act, Act.KILL, Act.KILL, Act.WITHDRAW]
+# More often while rows are under way.
+moments = [*MOMENTS, *3 * ["intended", ARRIVING, "answered"]]
+disturbances = st.none() | st.builds(
+    Disturbance, st.sampled_from(acts), st.sampled_from(moments), st.sampled_from([1, 1, 1, 2]), numbers
+)
+
+
+class Syncing(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory(prefix="consent-retl-world-")
+        self.world = SyncWorld(Path(self._folder.name))
+        self.mode = "mirror"
+
+    def teardown(self) -> None:
+        self.world.close()
+        self._folder.cleanup()
+
+    @initialize(
+        law=st.sampled_from(sorted(LAWS)), people=st.lists(st.tuples(consents, consents), min_size=6, max_size=6)
+    )
+    def begin(self, law: str, people: list[tuple[bool | None, bool | None]]) -> None:
+        everybody = [
+            Put(number, email=1, name=1, analytics=analytics, ads=ads)
+            for number, (analytics, ads) in enumerate(people, start=1)
+        ]
+        self._filter([EditPolicy(law), *everybody])
+
+    @rule(news=news, mode=modes, planned=faults, disturbance=disturbances)
+    def filter_and_load(
+        self, news: list[Change], mode: str, planned: list[Fault], disturbance: Disturbance | None
+    ) -> None:
+        self._filter(news)
+        self._load(0, mode, planned, disturbance)
+
+    @rule(news=late_news, planned=faults, disturbance=disturbances)
+    def retry(self, news: list[Change], planned: list[Fault], disturbance: Disturbance | None) -> None:
+        self.world.happen(news)
+        self._load(0, self.mode, planned, disturbance)
+
+    @rule(news=news, late_news=late_news, mode=modes, planned=faults)
+    def filter_and_load_what_is_old_by_then(
+        self, news: list[Change], late_news: list[Change], mode: str, planned: list[Fault]
+    ) -> None:
+        self._filter(news)
+        self.world.happen(late_news)
+        self._load(0, mode, planned, None)
+
+    @rule(news=news, mode=modes, planned=faults, disturbance=disturbances)
+    def backfill(self, news: list[Change], mode: str, planned: list[Fault], disturbance: Disturbance | None) -> None:
+        """Load the names of an older logical date, with the consent of now."""
+        self._filter(news, sql=THEN)
+        self._load(0, mode, planned, disturbance)
+
+    @rule(back=st.integers(0, 3), mode=modes, planned=faults, disturbance=disturbances)
+    def clear_a_load(self, back: int, mode: str, planned: list[Fault], disturbance: Disturbance | None) -> None:
+        self._load(back, mode, planned, disturbance)
+
+    @rule(back=st.integers(1, 3), mode=modes, planned=faults, disturbance=disturbances)
+    def clear_a_filter(self, back: int, mode: str, planned: list[Fault], disturbance: Disturbance | None) -> None:
+        """Decide consent of then again, under the policy of now, and load that."""
+        self.world.filter(back=back)
+        self._load(0, mode, planned, disturbance)
+
+    @rule(news=news, planned=faults, disturbance=disturbances)
+    def run_the_fast_lane(self, news: list[Change], planned: list[Fault], disturbance: Disturbance | None) -> None:
+        world = self.world
+        world.happen(news)
+        world.vendor.faults.extend(planned)
+
+        ended = world.withdraw(disturbance)
+
+        world.vendor.faults.clear()
+        if ended.counts is not None and disturbance is None:
+            self._check_nobody_is_there_against_their_will()
+
+    @rule()
+    def the_vendor_catches_up(self) -> None:
+        self.world.vendor.catch_up()
+
+    @rule(news=news, number=numbers, mode=modes)
+    def load_under_guards(self, news: list[Change], number: int, mode: str) -> None:
+        """Nothing may be added or removed, but whoever said no goes."""
+        world = self.world
+        world.vendor.catch_up()
+        self._filter([*news, Withdraw(number)])
+        before = len(world.vendor.requests)
+
+        ended = world.load(mode=mode, guard=0.0)
+
+        if isinstance(ended.error, AirflowFailException):
+            assert "nothing was sent" in str(ended.error)
+            assert {request.kind for request in world.vendor.requests[before:]} <= {BatchKind.REMOVE}
+        else:
+            assert ended.error is None, ended.error
+        withdrawn = {number for number, person in world.people.items() if world.law.was_withdrawn(person)}
+        assert not withdrawn & {payload.id for payload in world.vendor.people.values()}
+
+    @rule(news=news, mode=modes)
+    def a_quiet_run_makes_everything_right(self, news: list[Change], mode: str) -> None:
+        world = self.world
+        world.vendor.catch_up()
+        self._filter(news)
+
+        ended = world.load(mode=mode)
+
+        assert ended.error is None, ended.error
+        self._check_counts(ended, mode)
+        self._check_nobody_is_there_against_their_will()
+        self._check_everybody_is_there(mode)
+        self._check_nothing_is_left_to_do(mode)
+
+    # Laws
+
+    @invariant()
+    def only_the_permitted_were_sent(self) -> None:
+        assert not self.world.violations
+        assert not self.world.vendor.broken_keys
+
+    @invariant()
+    def everybody_who_may_be_there_is_known(self) -> None:
+        world = self.world
+        there = world.vendor.people.keys() | world.vendor.still_coming()
+        assert there <= {email for _, email in world.delivered()} | world.being_sent()
+
+    def _filter(self, news: list[Change], *, sql: str = NOW) -> None:
+        self.world.happen(news)
+        self.world.extract(sql=sql)
+        self.world.filter()
+
+    def _load(self, back: int, mode: str, planned: list[Fault], disturbance: Disturbance | None) -> None:
+        world = self.world
+        self.mode = mode
+        run = world.filtered[-1 - back % len(world.filtered)]
+        is_old = run.decided_at < world.loaded_up_to
+        before = len(world.vendor.requests)
+        world.vendor.faults.extend(planned)
+
+        ended = world.load(back=back, mode=mode, disturbance=disturbance)
+
+        world.vendor.faults.clear()
+        if is_old and disturbance is None:
+            assert "older" in str(ended.error)
+            assert len(world.vendor.requests) == before
+        assert not (is_old and ended.counts)
+        # Who was overtaken is told so, and not that something is wrong with its files.
+        assert not isinstance(ended.error, RefusedError) or "older" in str(ended.error)
+        self._check_counts(ended, mode)
+
+    def _check_counts(self, ended: Ended, mode: str) -> None:
+        counts: dict[str, Any] = ended.counts or {}
+        if not counts:
+            return
+        assert counts["permitted"] == sum(counts[name] for name in ("added", "updated", "unchanged", "skipped"))
+        sent = sum(counts[name] for name in ("accepted", "withheld"))
+        assert sent == (counts["permitted"] if mode == "full" else counts["added"] + counts["updated"])
+        assert not any(counts[name] for name in ("rejected", "uncertain", "pending", "unsent", "not_removed"))
+
+    def _check_nobody_is_there_against_their_will(self) -> None:
+        world = self.world
+        there = {payload.id for payload in world.vendor.people.values()}
+        assert there & world.people.keys() <= world.allowed()
+
+    def _check_everybody_is_there(self, mode: str) -> None:
+        world = self.world
+        there, should = world.vendor.people, dict(world.filtered[-1].permitted.values())
+        if mode in {"mirror", "full"}:
+            assert there.keys() <= should.keys()
+        # An older request that came in after a newer one is made good by the person's next change, or by a full load.
+        known = {email: payload for email, payload in should.items() if email not in world.vendor.overtaken}
+        if mode == "insert":
+            assert {payload.id for payload in known.values()} <= {payload.id for payload in there.values()}
+        elif mode == "full":
+            assert should.items() <= there.items()
+            world.vendor.overtaken.clear()
+        else:
+            assert known.items() <= there.items()
+
+    def _check_nothing_is_left_to_do(self, mode: str) -> None:
+        world = self.world
+        people = sorted(number for number, _ in world.delivered().elements())
+        if mode != "full" and people == sorted(world.allowed()):
+            before = len(world.vendor.requests)
+            assert world.load(mode=mode).error is None
+            assert len(world.vendor.requests) == before
+
+
+TestSyncing = Syncing.TestCase
+TestSyncing.settings = settings(
+    max_examples=10,
+    stateful_step_count=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)

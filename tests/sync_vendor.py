@@ -1,0 +1,190 @@
+"""A vendor in memory that outlives its clients, honours idempotency keys, and misbehaves as it is told.
+
+It knows people by their e-mail. What it was handed is noted as it arrives; who may be handed over is its client's
+question, not its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from airflow_consent_retl.delivery.attempts import BatchKind
+from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+
+
+class Fault(StrEnum):
+    """What goes wrong with one request."""
+
+    NONE = "none"
+    # Applied, and the answer is lost.
+    ANSWER_LOST = "answer_lost"
+    # Never arrived, which the client cannot know.
+    REQUEST_LOST = "request_lost"
+    # Not answered, and applied later.
+    LATE = "late"
+    # Applied, and answered for fewer rows than were sent.
+    SHORT_ANSWER = "short_answer"
+    # Taken, and processed later.
+    PENDING = "pending"
+    # Its first row is rejected, the others are applied.
+    ONE_REJECTED = "one_rejected"
+    # Surely not applied; another try may help.
+    UNAVAILABLE = "unavailable"
+    # Surely not applied; no other try helps.
+    REFUSED = "refused"
+
+
+class Payload(NamedTuple):
+    """What the vendor holds of one e-mail."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Rows that arrived together under one key."""
+
+    key: str
+    kind: BatchKind
+    rows: tuple[tuple[str, Payload | None], ...]
+
+
+@dataclass
+class Vendor:
+    """The vendor's side.
+
+    Args:
+        people: whom it holds, by e-mail.
+        faults: what happens to the next requests; those after them go well.
+        requests: all that ever arrived, in their order.
+        unanswered: arrived, not answered, and to be applied later.
+        pending: taken, and not processed yet, by request id.
+        overtaken: e-mails about which an older request came in after a newer one.
+        broken_keys: keys under which other rows came than before.
+    """
+
+    people: dict[str, Payload] = field(default_factory=dict)
+    faults: deque[Fault] = field(default_factory=deque)
+    requests: list[Request] = field(default_factory=list)
+    unanswered: list[Request] = field(default_factory=list)
+    pending: dict[str, Request] = field(default_factory=dict)
+    overtaken: set[str] = field(default_factory=set)
+    broken_keys: list[str] = field(default_factory=list)
+    _applied: dict[str, Request] = field(default_factory=dict)
+    _seen: dict[str, Request] = field(default_factory=dict)
+
+    def take(self, request: Request) -> Outcomes:
+        """Receive a request and answer it."""
+        rows = len(request.rows)
+        if self._seen.setdefault(request.key, request) != request:
+            self.broken_keys.append(request.key)
+        self.requests.append(request)
+        fault = self.faults.popleft() if self.faults else Fault.NONE
+        if fault is Fault.UNAVAILABLE:
+            raise DestinationUnavailableError("the vendor does not answer")
+        if fault is Fault.REFUSED:
+            raise DestinationError("the vendor refuses the load")
+        if fault is Fault.REQUEST_LOST:
+            return Outcomes.uncertain(rows, "timeout")
+        if fault is Fault.LATE:
+            self.unanswered.append(request)
+            return Outcomes.uncertain(rows, "timeout")
+        if fault is Fault.PENDING and request.key not in self._applied:
+            self.pending[request.key] = request
+            return Outcomes.pending(rows, request.key)
+        if fault is Fault.ONE_REJECTED and request.key not in self._applied:
+            self._apply(Request(request.key, request.kind, request.rows[1:]))
+            return Outcomes(rows, exceptions={0: Outcome(RowStatus.REJECTED, "invalid")})
+        self._apply(request)
+        if fault is Fault.ANSWER_LOST:
+            return Outcomes.uncertain(rows, "reset")
+        return Outcomes.accepted(rows + 1 if fault is Fault.SHORT_ANSWER else rows)
+
+    def confirm(self, request_id: str, rows: int) -> Outcomes | None:
+        """Tell whether a pending request was processed."""
+        return Outcomes.accepted(rows) if request_id in self._applied else None
+
+    def catch_up(self) -> None:
+        """Apply what was taken or left unanswered, in the order of its arrival."""
+        left = [*self.unanswered, *self.pending.values()]
+        self.unanswered.clear()
+        self.pending.clear()
+        for request in sorted(left, key=self.requests.index):
+            newer = self.requests[self.requests.index(request) + 1 :]
+            emails = {email for other in newer if other.key != request.key for email, _ in other.rows}
+            if request.key not in self._applied:
+                self.overtaken |= emails & {email for email, _ in request.rows}
+            self._apply(request)
+
+    def still_coming(self) -> set[str]:
+        """Return the e-mails that a request under way may add yet."""
+        left = [*self.unanswered, *self.pending.values()]
+        return {email for request in left if request.kind is BatchKind.SEND for email, _ in request.rows}
+
+    def _apply(self, request: Request) -> None:
+        if request.key in self._applied:
+            return
+        self._applied[request.key] = request
+        for email, payload in request.rows:
+            if payload is None:
+                self.people.pop(email, None)
+            else:
+                self.people[email] = payload
+
+
+class VendorClient(Destination):
+    """One worker's client of the vendor.
+
+    Args:
+        vendor: the other side.
+        arriving: called with each request before it arrives; may raise, since workers die there too.
+        alive: raises where the worker is dead: a dead one does nothing more.
+    """
+
+    can_remove = True
+
+    def __init__(self, vendor: Vendor, *, arriving: Callable[[Request], None], alive: Callable[[], None]) -> None:
+        self._vendor = vendor
+        self._arriving = arriving
+        self._alive = alive
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(batch_rows=2, removal_rows=2)
+
+    @property
+    def target(self) -> str:
+        return "the vendor"
+
+    def open(self, load: Load) -> None:
+        self._load = load
+
+    def removal_schema(self, load: Load) -> pa.Schema:
+        return pa.schema([load.schema.field("email")])
+
+    def send(self, batch: Batch) -> Outcomes:
+        rows = [(row["email"], Payload(row["id"], row["name"])) for row in batch.rows.to_pylist()]
+        return self._hand_over(Request(batch.key, BatchKind.SEND, tuple(rows)))
+
+    def remove(self, batch: Batch) -> Outcomes:
+        emails: list[Any] = batch.rows.column("email").to_pylist()
+        return self._hand_over(Request(batch.key, BatchKind.REMOVE, tuple((email, None) for email in emails)))
+
+    def confirm(self, request_id: str, rows: int) -> Outcomes | None:
+        self._alive()
+        return self._vendor.confirm(request_id, rows)
+
+    def _hand_over(self, request: Request) -> Outcomes:
+        self._alive()
+        self._load.before_request()
+        self._arriving(request)
+        return self._vendor.take(request)

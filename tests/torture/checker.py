@@ -1,0 +1,262 @@
+"""Checks what a run left behind against what the protocol promises. Knows nothing of the package.
+
+The promises, each with the name under which it is reported when it is broken:
+
+- `missing`: in the end everybody who is permitted is there; `stale`: with what is sent of them now.
+- `left_over`: in the end nobody else is there.
+- `sent_after_the_check`: an addition goes out on the latest answer of the source that its worker had. Whoever was not
+  permitted at any moment of that question is not in it. A question counts from the step before it to its answer, so
+  that a change in these milliseconds may have been seen or not. `never_asked`: no addition goes out without.
+- `answer_too_old`: that answer is not older than the interval between questions, the question itself and the batches
+  that were under way, whatever they had to wait for.
+- `not_from_the_filter`: an addition is as the customer was, and permitted, at some moment of the extraction that its
+  load was handed.
+- `other_rows_under_a_key`, `applied_twice`: one key stands for the same rows for ever, and they take effect once.
+- `duplicate`: nobody is sent the same under two keys, unless there is a reason: see `Reason`.
+- `sent_without_lease`: once another worker has the lease, a worker sends nothing more than it had under way.
+- `does_not_add_up`: the counts that a load reports.
+- `not_quiet`: a load that has nothing to do sends nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from torture.evidence import Evidence, Request, Worker
+
+
+class Reason(StrEnum):
+    """Why somebody was sent the same again, under another key."""
+
+    # They changed in between, or lost their permission: a removal, or other news, was sent or about to be.
+    CHANGED = "changed"
+    # Whoever sent it before did not learn, or died before noting, what became of it.
+    UNKNOWN = "unknown"
+    # Before that, a request with them was not answered, or may have been made by a worker that died: it may have taken
+    # effect after what was sent then, so that nobody knows what is there.
+    UNSETTLED = "unsettled"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken."""
+
+    rule: str
+    what: str
+
+
+@dataclass
+class Verdict:
+    """What was found.
+
+    Args:
+        violations: all of them.
+        duplicates: people who were sent the same again, by reason.
+        longest_after_withdrawal_s: the longest time between a withdrawal and the sending of that person.
+    """
+
+    violations: list[Violation] = field(default_factory=list)
+    duplicates: Counter[Reason] = field(default_factory=Counter)
+    longest_after_withdrawal_s: float = 0.0
+
+
+def check(evidence: Evidence) -> Verdict:
+    """Return every promise that was broken, and what was counted on the way."""
+    verdict = Verdict()
+    for rule in (_final_state, _keys, _additions, _leases, _reports):
+        verdict.violations += rule(evidence)
+    verdict.violations += _duplicates(evidence, verdict.duplicates)
+    verdict.longest_after_withdrawal_s = max(_after_withdrawal_s(evidence), default=0.0)
+    return verdict
+
+
+def _final_state(evidence: Evidence) -> Iterator[Violation]:
+    there: dict[int, int | None] = {}
+    for request in evidence.applied:
+        for identifier, version in request.rows.items():
+            if request.removes:
+                there.pop(identifier, None)
+            elif identifier not in request.rejected:
+                there[identifier] = version
+    wanted = {
+        identifier: changes[-1].version for identifier, changes in evidence.changes_of.items() if changes[-1].permitted
+    }
+    for identifier in sorted(wanted.keys() | there.keys()):
+        if identifier not in there:
+            yield Violation("missing", f"customer {identifier}")
+        elif identifier not in wanted:
+            yield Violation("left_over", f"customer {identifier}, version {there[identifier]}")
+        elif there[identifier] != wanted[identifier]:
+            yield Violation(
+                "stale", f"customer {identifier}: version {there[identifier]} instead of {wanted[identifier]}"
+            )
+
+
+def _keys(evidence: Evidence) -> Iterator[Violation]:
+    stands_for: dict[str, tuple[bool, tuple[tuple[int, int | None], ...]]] = {}
+    for request in evidence.requests:
+        content = (request.removes, tuple(request.rows.items()))
+        if stands_for.setdefault(request.key, content) != content:
+            yield Violation("other_rows_under_a_key", f"request {request.number} of {request.worker}")
+    times = Counter(request.key for request in evidence.applied)
+    yield from (Violation("applied_twice", key) for key, count in times.items() if count > 1)
+
+
+def _additions(evidence: Evidence) -> Iterator[Violation]:
+    sent_at = _sent_at(evidence)
+    made_by = {worker.run: worker for worker in evidence.workers if worker.kind == "filter" and worker.ended}
+    for request in evidence.requests:
+        if request.removes:
+            continue
+        worker = evidence.worker[request.worker]
+        told = f"request {request.number} of {worker.name} (run {worker.run})"
+        if worker.kind == "quiet":
+            yield Violation("not_quiet", told)
+        made = made_by[worker.run]
+        for identifier, version in request.rows.items():
+            was = evidence.possible(identifier, made.began, made.ended or made.began)
+            if not any(change.permitted and change.version == version for change in was):
+                yield Violation("not_from_the_filter", f"customer {identifier}, version {version}, in {told}")
+        sent = sent_at[worker.name, request.key]
+        answered = [(begin, end) for begin, end in worker.questions if end <= sent]
+        if not answered:
+            yield Violation("never_asked", told)
+            continue
+        begin, end = answered[-1]
+        for identifier in request.rows:
+            if not any(change.permitted for change in evidence.possible(identifier, begin, end)):
+                yield Violation("sent_after_the_check", f"customer {identifier} in {told}")
+        if request.at - begin > evidence.bound_s * 1e9 + (end - begin) + worker.stopped_ns:
+            yield Violation("answer_too_old", f"{(request.at - begin) / 1e9:.2f} s in {told}")
+
+
+def _sent_at(evidence: Evidence) -> dict[tuple[str, str], int]:
+    """Return when each worker first sent each key: a worker asks again only when all that it sent was answered."""
+    sent_at: dict[tuple[str, str], int] = {}
+    for request in evidence.requests:
+        sent_at.setdefault((request.worker, request.key), request.at)
+    return sent_at
+
+
+def _leases(evidence: Evidence) -> Iterator[Violation]:
+    leases = sorted((at, worker.name) for worker in evidence.workers for at in worker.when("leased"))
+    for (_, holder), (taken, _) in pairwise(leases):
+        late = [request for request in evidence.requests if request.worker == holder and request.at > taken]
+        if len(late) > evidence.concurrency:
+            yield Violation("sent_without_lease", f"{len(late)} requests of {holder}")
+
+
+def _reports(evidence: Evidence) -> Iterator[Violation]:
+    for worker in evidence.workers:
+        if worker.kind not in {"load", "quiet"} or worker.outcome != "ok":
+            continue
+        counts = worker.counts
+        planned = counts["added"] + counts["updated"]
+        broken = [
+            sentence
+            for sentence, is_right in {
+                "permitted": counts["permitted"] == planned + counts["unchanged"] + counts["skipped"],
+                "sent": planned == counts["accepted"] + counts["rejected"] + counts["withheld"],
+                "ended": not (counts["uncertain"] or counts["pending"] or counts["unsent"] or counts["not_removed"]),
+                "read": counts["read"] == counts["permitted"] + counts["denied"],
+            }.items()
+            if not is_right
+        ]
+        if broken:
+            yield Violation("does_not_add_up", f"{worker.name}: {', '.join(broken)}")
+
+
+def _duplicates(evidence: Evidence, counted: Counter[Reason]) -> Iterator[Violation]:
+    made_by = {worker.run: worker for worker in evidence.workers if worker.kind == "filter" and worker.ended}
+    is_known = _known_keys(evidence)
+    unanswered, deaths = _unanswered(evidence), _deaths(evidence)
+    latest: dict[int, Request] = {}
+    for request in evidence.applied:
+        if request.removes:
+            continue
+        for identifier, version in request.rows.items():
+            if identifier in request.rejected:
+                continue
+            earlier = latest.get(identifier)
+            latest[identifier] = request
+            if earlier is None or earlier.rows[identifier] != version:
+                continue
+            # A request may take effect after one that was sent later.
+            first = min(earlier, request, key=lambda one: one.at)
+            since = made_by[evidence.worker[first.worker].run].began
+            if len(evidence.possible(identifier, since, request.applied_at or request.at)) > 1:
+                counted[Reason.CHANGED] += 1
+            elif first.key not in is_known:
+                counted[Reason.UNKNOWN] += 1
+            elif any(0 < first.at - at < evidence.settle_s * 1e9 for at in [*unanswered.get(identifier, []), *deaths]):
+                counted[Reason.UNSETTLED] += 1
+            else:
+                told = f"requests {earlier.number} of {earlier.worker} and {request.number} of {request.worker}"
+                yield Violation("duplicate", f"customer {identifier} in {told}")
+
+
+def _unanswered(evidence: Evidence) -> dict[int, list[int]]:
+    """Return, by customer, when requests were made that were not answered."""
+    found: dict[int, list[int]] = {}
+    for request in evidence.requests:
+        if request.answered_at is None:
+            for identifier in request.rows:
+                found.setdefault(identifier, []).append(request.at)
+    return found
+
+
+def _deaths(evidence: Evidence) -> list[int]:
+    """Return when workers made their last step that may have meant to send something, and died."""
+    return [worker.steps[-1][1] for worker in evidence.workers if worker.ended is None and worker.when("intended")]
+
+
+def _known_keys(evidence: Evidence) -> set[str]:
+    """Return the keys of batches of which a worker surely noted what became of them.
+
+    A load that ended well noted all of them. One that failed noted those that were answered at once, unless it had
+    lost its lease or its ledger by then.
+    """
+    leased_at = sorted(at for worker in evidence.workers for at in worker.when("leased"))
+    known = set()
+    for request in evidence.requests:
+        worker = evidence.worker[request.worker]
+        quickly = request.answered_at is not None and request.answered_at - request.at < _AT_ONCE_NS
+        if worker.outcome == "ok" or (quickly and _ended_in_order(worker, leased_at)):
+            known.add(request.key)
+    return known
+
+
+def _ended_in_order(worker: Worker, leased_at: list[int]) -> bool:
+    own = worker.when("leased")
+    if worker.ended is None or not own or worker.outcome == "LedgerUnavailableError":
+        return False
+    following = bisect_right(leased_at, own[-1])
+    return following == len(leased_at) or leased_at[following] > worker.ended
+
+
+def _after_withdrawal_s(evidence: Evidence) -> Iterator[float]:
+    for request in evidence.requests:
+        if request.removes:
+            continue
+        for identifier in request.rows:
+            now = evidence.possible(identifier, request.at, request.at)
+            if not any(change.permitted for change in now):
+                ended = _permission_ended(evidence, identifier, request.at)
+                yield (request.at - ended) / 1e9
+
+
+def _permission_ended(evidence: Evidence, identifier: int, at: int) -> int:
+    ended = at
+    for change in reversed([change for change in evidence.changes_of.get(identifier, []) if change.after <= at]):
+        if change.permitted:
+            break
+        ended = change.after
+    return ended
+
+
+_AT_ONCE_NS = 250_000_000

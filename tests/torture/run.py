@@ -1,0 +1,195 @@
+"""Runs scenarios and prints what happened and what was violated.
+
+    PYTHONPATH=tests python -m torture.run --seeds 10 --seconds 60
+
+Exits with 1 where a promise was broken; the evidence of that seed stays in the folder that is named then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
+
+from torture.checker import check
+from torture.evidence import Evidence, Worker, read_evidence
+from torture.worker import CONCURRENCY, LEASE_TTL_S, MAX_RETRY_S, RECHECK_INTERVAL_S, SETTLE_S, TIMEOUT_S
+
+# The batches that one answer of the source is good for are sent in two rounds, each as long as a batch may take; then
+# the machine may be busy.
+BOUND_S = RECHECK_INTERVAL_S + 2 * (MAX_RETRY_S + TIMEOUT_S) + 1.0
+# It counts from when the lease of a worker that died ran out.
+_SETTLE_S = SETTLE_S + LEASE_TTL_S + 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run all seeds, one after the other, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60, help="of misbehaviour, for each seed")
+    parser.add_argument("--keep", action="store_true", help="leave the evidence, also where nothing is wrong")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each seed instead")
+    options = parser.parse_args(arguments)
+    home = Path(tempfile.mkdtemp(prefix="consent-retl-torture-"))
+    _import_all(home)
+    figures, violations = [], 0
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        folder = home / f"seed-{seed}"
+        folder.mkdir()
+        found = run_seed(seed, folder, seconds=options.seconds)
+        figures.append(found)
+        violations += len(found["violations"])
+        if options.json:
+            _say(json.dumps(found))
+        else:
+            _say(f"seed {seed}: {len(found['violations'])} violations in {found['seconds']:.0f} s")
+            for violation in found["violations"]:
+                _say(f"  {violation}")
+        if found["violations"] or options.keep:
+            _say(f"  evidence: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
+    if not options.json:
+        _say(tables(figures))
+    if not violations and not options.keep:
+        shutil.rmtree(home)
+    return 1 if violations else 0
+
+
+def run_seed(seed: int, folder: Path, *, seconds: float) -> dict[str, Any]:
+    """Run one scenario, check it, and return its figures."""
+    from torture.scenario import Scenario
+
+    began = time.monotonic()
+    Scenario(seed, folder).run(until=began + seconds)
+    took = time.monotonic() - began
+    evidence = read_evidence(folder, bound_s=BOUND_S, concurrency=CONCURRENCY, settle_s=_SETTLE_S)
+    verdict = check(evidence)
+    return {
+        "seed": seed,
+        **_counted(evidence),
+        "duplicates": {str(reason): count for reason, count in sorted(verdict.duplicates.items())},
+        "longest_after_withdrawal_s": round(verdict.longest_after_withdrawal_s, 3),
+        "violations": [f"{violation.rule}: {violation.what}" for violation in verdict.violations],
+        "seconds": round(took, 1),
+    }
+
+
+def tables(figures: list[dict[str, Any]]) -> str:
+    """Return the table of all seeds, and what is counted over all of them."""
+    from tabulate import tabulate
+
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "seed": lambda f: f["seed"],
+        "attempts": lambda f: f["attempts"],
+        "kills": lambda f: sum(f["kills"].values()),
+        "stops": lambda f: f["stops"],
+        "requests": lambda f: f["requests"],
+        "faults": lambda f: sum(f["faults"].values()),
+        "additions": lambda f: f["additions"],
+        "removals": lambda f: f["removals"],
+        "withheld": lambda f: f["withheld"],
+        "sent again": lambda f: sum(f["duplicates"].values()),
+        "after withdrawal, s": lambda f: f["longest_after_withdrawal_s"],
+        "violations": lambda f: len(f["violations"]),
+        "seconds": lambda f: f["seconds"],
+    }
+    rows = [[value(found) for value in columns.values()] for found in figures]
+    highest = {"after withdrawal, s"}
+    total: list[object] = ["all"]
+    total += [
+        (max if name in highest else sum)(row[number] for row in rows)
+        for number, name in enumerate(columns)
+        if name != "seed"
+    ]
+    parts = [tabulate([*rows, total], headers=list(columns), tablefmt="github", floatfmt=",.1f", intfmt=",")]
+    for name in ("kills", "faults", "outcomes", "duplicates"):
+        summed: Counter[str] = Counter()
+        for found in figures:
+            summed.update(found[name])
+        parts.append(f"{name}: " + ", ".join(f"{what} {count:,}" for what, count in summed.most_common()))
+    return "\n\n".join(parts)
+
+
+def _counted(evidence: Evidence) -> dict[str, Any]:
+    loads = [worker for worker in evidence.workers if worker.kind != "filter"]
+    kills = Counter(worker.killed_at_step or "anywhere" for worker in loads if worker.killed_at_step is not None)
+    faults = Counter(request.fault for request in evidence.requests if request.fault != "none")
+    added = [len(request.rows) - len(request.rejected) for request in evidence.applied if not request.removes]
+    removed = [len(request.rows) for request in evidence.applied if request.removes]
+    return {
+        "attempts": len(loads),
+        "kills": dict(kills),
+        "stops": sum(worker.stopped_ns > 0 for worker in loads),
+        "outcomes": dict(Counter(worker.outcome or "killed" for worker in loads)),
+        "requests": len(evidence.requests),
+        "faults": dict(faults),
+        "additions": sum(added),
+        "removals": sum(removed),
+        "withheld": sum(_withheld(worker) for worker in loads),
+    }
+
+
+def _withheld(worker: Worker) -> int:
+    return int(worker.counts.get("withheld", 0))
+
+
+def _import_all(home: Path) -> None:
+    """Import once what every worker uses, under an Airflow of its own."""
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            # A library that starts threads of its own could not be taken into a forked process.
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+    )
+    with warnings.catch_warnings():
+        # Airflow's own import warnings are Airflow's.
+        warnings.simplefilter("ignore")
+        package = import_module("airflow_consent_retl")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            # gRPC and pytest have no place in these workers.
+            if "google" not in module.name and not module.name.startswith(f"{package.__name__}.testing"):
+                import_module(module.name)
+        import_module("tabulate")
+        _warm_up(home)
+
+
+def _warm_up(home: Path) -> None:
+    """Have Airflow and Ibis discover what they would discover in each worker anew: a second for each of them."""
+    import ibis
+    from airflow.sdk import BaseHook
+
+    from airflow_consent_retl.operators import LoadToWebhookOperator
+    from airflow_consent_retl.workspace.location import open_folder
+
+    os.environ["AIRFLOW_CONN_SOURCE"] = json.dumps({"conn_type": "sqlite", "host": str(home / "source.db")})
+    BaseHook.get_connection("source").get_hook()  # type: ignore[no-untyped-call]
+    open_folder(f"file://{home}")
+    LoadToWebhookOperator(task_id="none", permitted={}, destination="ads", fields={}, conn_id="", endpoint="")
+    ibis.to_sql(ibis.table({"id": "int64"}, name="customers"), dialect="duckdb")
+
+
+def _say(text: str, *, file: Any = None) -> None:
+    print(text, file=file or sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
