@@ -221,10 +221,12 @@ def copy(folder: Path, target: Path) -> None:
     for path in sorted(folder.glob("[dg]*-[0-9]*.parquet")):
         if path.name.startswith("decisions"):
             continue
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            with pq.ParquetWriter(target / path.name, file.schema_arrow) as writer:
-                for batch in file.iter_batches(batch_size=65_536):
-                    writer.write_batch(batch)
+        with (
+            pq.ParquetFile(path, pre_buffer=False) as file,
+            pq.ParquetWriter(target / path.name, file.schema_arrow) as writer,
+        ):
+            for batch in file.iter_batches(batch_size=65_536):
+                writer.write_batch(batch)
 
 
 def work_as(way: str, folder: Path) -> None:

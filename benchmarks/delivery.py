@@ -68,9 +68,7 @@ def permitted_of(rows: pa.RecordBatch, folder: Path) -> PermittedRows:
             writer.write(model.slice(start, 32_768))
         snapshot, ref = writer.publish(model="people", source=SOURCE, read_at=at)
     mapping = parse_consent_mapping({"C1": "ok"})
-    plan = plan_consent(
-        POLICY, destinations=["webhook"], mapping=mapping, columns=column_kinds(snapshot.columns)
-    )
+    plan = plan_consent(POLICY, destinations=["webhook"], mapping=mapping, columns=column_kinds(snapshot.columns))
     with SnapshotFilter(source, snapshot, plan, duplicates=None, at=at) as run:
         decided = run.decide()
         groups, log = run.write(decided, target, KEY)
