@@ -1,24 +1,22 @@
 """A small world for the whole protocol: a source, a policy, a vendor, and workers that are disturbed as they work.
 
-It keeps its own account of who may be sent, by laws that are written here a second time, and never asks the package.
+It keeps its own account of who may be sent, and never asks the package.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from permitting import AirflowFailException
+from sync_source import CONN_ID, CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
 from sync_vendor import Payload, Request, Vendor, VendorClient
 
 from airflow_consent_retl.consent import parse_consent_mapping
@@ -45,74 +43,11 @@ from airflow_consent_retl.workspace.manifest import ModelSource
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
 
-MODEL, DESTINATION, CONN_ID = "people", "crm", "sync_world"
+MODEL = "people"
 SYNC = sync_name(MODEL, DESTINATION)
-CONSENT = {"C0002": "analytics_ok", "C0004": "ads_ok"}
-TYPES = {"id": "int64", "email": "string", "name": "string", "analytics_ok": "bool", "ads_ok": "bool"}
 FIELDS = {"id": "id", "email": "email", "name": "name"}
-COLUMNS = "id, email, {name} AS name, analytics_ok, ads_ok"
-NOW, THEN = (f"SELECT {COLUMNS.format(name=name)} FROM people" for name in ("name", "first_name"))
 _steps = logging.getLogger("airflow_consent_retl.delivery.steps")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Person:
-    """What the source says of somebody."""
-
-    email: str
-    name: str
-    analytics: bool | None
-    ads: bool | None
-
-
-@dataclass(frozen=True)
-class Law:
-    """A policy, and what it means for the destination.
-
-    Args:
-        document: the policy.
-        needs: which consents count, `analytics` or `ads`.
-        permits: whether these, in that order, permit.
-    """
-
-    document: dict[str, Any]
-    needs: tuple[str, ...]
-    permits: Callable[[list[bool | None]], bool]
-
-    def allows(self, person: Person) -> bool:
-        return self.permits([getattr(person, name) for name in self.needs])
-
-    def was_withdrawn(self, person: Person) -> bool:
-        """Tell whether somebody who is not permitted said no, rather than nothing."""
-        return not self.allows(person) and any(getattr(person, name) is False for name in self.needs)
-
-
-def _granted(consents: list[bool | None]) -> bool:
-    return all(consent is True for consent in consents)
-
-
-def _policy(analytics: bool, ads: bool, *, disabled: bool = False, **more: Any) -> dict[str, Any]:
-    mapped = [("C0002", "Analytics", analytics, True), ("C0004", "Advertising", ads, not disabled)]
-    categories = [
-        {"id": key, "name": name, "destinations": [DESTINATION] if here else ["elsewhere"], "enabled": enabled}
-        for key, name, here, enabled in mapped
-    ]
-    return {"categories": categories, **more}
-
-
-LAWS = {
-    "ads": Law(_policy(False, True), ("ads",), _granted),
-    "both": Law(_policy(True, True), ("analytics", "ads"), _granted),
-    "either": Law(
-        _policy(True, True, destinations={DESTINATION: {"match": "any"}}),
-        ("analytics", "ads"),
-        lambda consents: any(consent is True for consent in consents),
-    ),
-    "ads disabled": Law(_policy(True, True, disabled=True), ("analytics",), _granted),
-    "unmapped": Law(_policy(False, False), (), lambda consents: True),
-    "unmapped denied": Law(_policy(False, False, unmapped_destinations="deny"), (), lambda consents: False),
-}
 
 
 class Death(BaseException):
@@ -129,49 +64,6 @@ class Act(StrEnum):
     OVERTAKE_BY_LOAD = "overtake_by_load"
     OVERTAKE_BY_WITHDRAWALS = "overtake_by_withdrawals"
 
-
-@dataclass(frozen=True)
-class Put:
-    """Somebody is added, or changes."""
-
-    number: int
-    email: int
-    name: int
-    analytics: bool | None
-    ads: bool | None
-
-
-@dataclass(frozen=True)
-class Say:
-    """Somebody who is there changes what they say."""
-
-    number: int
-    analytics: bool | None
-    ads: bool | None
-
-
-@dataclass(frozen=True)
-class Withdraw:
-    """Somebody says no to everything."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Somebody leaves the model."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class EditPolicy:
-    """The policy becomes another of `LAWS`."""
-
-    law: str
-
-
-Change = Put | Say | Withdraw | Delete | EditPolicy
 
 # Beside the protocol's own steps: a request is about to arrive.
 ARRIVING = "arriving"
@@ -252,25 +144,14 @@ class SyncWorld:
 
     def __init__(self, path: Path) -> None:
         self.vendor = Vendor()
-        self.people: dict[int, Person] = {}
-        self.law = LAWS["ads"]
+        self.source = Source(path)
         self.snapshots: list[tuple[dict[str, object], dict[int, Person]]] = []
         self.filtered: list[Filtered] = []
         self.violations: list[str] = []
         # The newest decision that some load brought the vendor up to.
         self.loaded_up_to = datetime.min.replace(tzinfo=UTC)
-        self._path = path
         self._workspace = f"file://{path}/workspace"
         self._workers: list[Worker] = []
-        self._source = sqlite3.connect(path / "source.db", isolation_level=None, check_same_thread=False)
-        self._source.execute("PRAGMA synchronous = OFF")
-        self._source.execute(
-            "CREATE TABLE people (id INTEGER PRIMARY KEY, email, name, first_name, analytics_ok, ads_ok)"
-        )
-        os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"] = json.dumps(
-            {"conn_type": "sqlite", "host": str(path / "source.db")}
-        )
-        self.happen([EditPolicy("ads")])
         _steps.setLevel(logging.DEBUG)
         # Not a handler: that would hold a lock for as long as a worker is paused.
         _steps.addFilter(self._reached)
@@ -278,44 +159,7 @@ class SyncWorld:
     def close(self) -> None:
         _steps.removeFilter(self._reached)
         _steps.setLevel(logging.NOTSET)
-        del os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"]
-        self._source.close()
-
-    # The source and the policy
-
-    def happen(self, changes: Iterable[Change]) -> None:
-        """Change source and policy."""
-        for change in changes:
-            match change:
-                case Put():
-                    email = f"{change.number}-{change.email}@example.com"
-                    self._write(change.number, Person(email, f"name {change.name}", change.analytics, change.ads))
-                case Say():
-                    self._consent(change.number, analytics=change.analytics, ads=change.ads)
-                case Withdraw():
-                    self._consent(change.number, analytics=False, ads=False)
-                case Delete():
-                    self.people.pop(change.number, None)
-                    self._source.execute("DELETE FROM people WHERE id = ?", [change.number])
-                case EditPolicy():
-                    self.law = LAWS[change.law]
-                    (self._path / "policy.json").write_text(json.dumps(self.law.document))
-
-    def allowed(self) -> frozenset[int]:
-        """Return who is permitted now."""
-        return frozenset(number for number, person in self.people.items() if self.law.allows(person))
-
-    def _consent(self, number: int, *, analytics: bool | None, ads: bool | None) -> None:
-        if number in self.people:
-            self._write(number, replace(self.people[number], analytics=analytics, ads=ads))
-
-    def _write(self, number: int, person: Person) -> None:
-        self.people[number] = person
-        self._source.execute(
-            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET email = excluded.email, "
-            "name = excluded.name, analytics_ok = excluded.analytics_ok, ads_ok = excluded.ads_ok",
-            [number, person.email, person.name, "a name of then", person.analytics, person.ads],
-        )
+        self.source.close()
 
     # Tasks
 
@@ -330,10 +174,7 @@ class SyncWorld:
             column_types=TYPES,
             workspace=self._workspace,
         )
-        rows = dict(self.people)
-        if sql == THEN:
-            rows = {number: replace(person, name="a name of then") for number, person in rows.items()}
-        self.snapshots.append((operator.execute({}), rows))
+        self.snapshots.append((operator.execute({}), self.source.rows(sql)))
 
     def filter(self, *, back: int = 0) -> None:
         """Run the filter over the latest snapshot, or over an older one."""
@@ -341,7 +182,7 @@ class SyncWorld:
         output = ConsentFilterOperator(
             task_id="consent",
             snapshot=snapshot,
-            policy=self._policy_source,
+            policy=self.source.policy,
             consent=CONSENT,
             destinations=[DESTINATION],
             workspace=self._workspace,
@@ -349,7 +190,7 @@ class SyncWorld:
         permitted = {
             number: (person.email, Payload(number, person.name))
             for number, person in rows.items()
-            if self.law.allows(person)
+            if self.source.law.allows(person)
         }
         self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), permitted))
 
@@ -370,7 +211,7 @@ class SyncWorld:
                 permitted=run.output,
                 destination=DESTINATION,
                 fields=FIELDS,
-                policy=self._policy_source,
+                policy=self.source.policy,
                 mode=mode,
                 recheck_interval_s=0,
                 confirm_timeout_s=0,
@@ -398,7 +239,7 @@ class SyncWorld:
             run.output,
             destination=DESTINATION,
             fields=FIELDS,
-            policy=self._policy_source,
+            policy=self.source.policy,
             max_age_s=86_400,
             now=datetime.now(UTC),
             asks_again=True,
@@ -445,20 +286,16 @@ class SyncWorld:
             primary_key="id",
             columns=list(TYPES),
             mapping=parse_consent_mapping(CONSENT),
-            policy=self._policy_source,
+            policy=self.source.policy,
             destinations=[DESTINATION],
             log=_log,
         )
-
-    @property
-    def _policy_source(self) -> str:
-        return f"file:{self._path}/policy.json"
 
     # Workers
 
     @contextmanager
     def _worker(self, permitted: dict[int, tuple[str, Payload]], disturbance: Disturbance | None) -> Iterator[Worker]:
-        worker = Worker(permitted, self.law, disturbance)
+        worker = Worker(permitted, self.source.law, disturbance)
         self._workers.append(worker)
         try:
             yield worker
@@ -494,7 +331,7 @@ class SyncWorld:
         worker = self._workers[-1]
         worker.live()
         if record.msg is Step.ASKED_AGAIN:
-            worker.asked = self.allowed()
+            worker.asked = self.source.allowed()
         self._disturb(worker, str(record.msg))
         return False
 
@@ -509,9 +346,9 @@ class SyncWorld:
                 worker.is_dead = True
                 raise Death
             case Act.WITHDRAW:
-                self.happen([Withdraw(planned.person)])
+                self.source.happen([Withdraw(planned.person)])
             case Act.DELETE:
-                self.happen([Delete(planned.person)])
+                self.source.happen([Delete(planned.person)])
             case Act.OVERTAKE_BY_LOAD:
                 self.load()
             case Act.OVERTAKE_BY_WITHDRAWALS:

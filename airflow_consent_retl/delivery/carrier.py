@@ -255,6 +255,8 @@ class Carrier:
 
     def sweep(self) -> None:
         """Delete what the ledger does not point at: past versions, and what a worker that died left."""
+        # Listed first: what the next task begins after that is in neither list.
+        there = self.folder.names()
         current, delivery = self.lease.current(), self.lease.open_delivery()
         in_use = [current.uri] if current else []
         if delivery is not None and delivery.changes_uri is not None:
@@ -262,7 +264,7 @@ class Carrier:
         # INVARIANT: what the next task is writing is not in the ledger yet, and is not this one's to delete.
         with suppress(LeaseLostError):
             self.lease.check()
-            self.folder.sweep(in_use)
+            self.folder.sweep(there, in_use)
             reached(Step.SWEPT)
 
 

@@ -56,8 +56,8 @@ def column_types(fields: Iterable[pa.Field]) -> dict[str, str]:
     with duckdb.connect() as connection:
         for field in fields:
             try:
-                values, _ = fitted(pa.nulls(0, field.type), shown="")
-                made = values.take(pa.array([], pa.int64())).cast(_made(field.type))
+                values = _plain(pa.nulls(0, field.type))
+                made = values.take(pa.array([], pa.int64())).cast(_made(values.type))
                 kinds[field.name] = str(connection.from_arrow(pa.table({"x": made})).types[0])
             except (duckdb.NotSupportedError, duckdb.InternalError, pa.ArrowNotImplementedError):
                 unfit.append(f"`{field.name}` ({field.type})")
@@ -111,8 +111,6 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     # Arrow takes no rows out of views, and DuckDB no decimals of 256 bits or with a negative scale.
-    if pa.types.is_dictionary(kind):
-        return _plain_type(kind.value_type)
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_binary_view(kind):
@@ -138,8 +136,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def _made(kind: pa.DataType) -> pa.DataType:
-    plain = _plain_type(kind)
     # DuckDB 2.0 can neither compare, truncate nor add to nanoseconds with a zone.
-    if pa.types.is_timestamp(plain) and (plain.tz is not None or plain.unit != "ns"):
-        return pa.timestamp("us", tz=plain.tz)
-    return plain
+    if pa.types.is_timestamp(kind) and (kind.tz is not None or kind.unit != "ns"):
+        return pa.timestamp("us", tz=kind.tz)
+    return kind

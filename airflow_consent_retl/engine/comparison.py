@@ -174,14 +174,15 @@ class _Passes:
         self.tally = Tally()
 
     def run(self, hashed: Iterator[_Hashed], reading: Executor, working: Executor) -> Tally:
-        self._keep_apart(hashed)
+        self._keep_apart(hashed, reading)
         self._compare(reading, working)
-        self._remove_gone()
+        asked = working.submit(self._remove_gone)
         self._to_send.run(self._c.send, partial(self._remove, RemovalCause.IDENTIFIERS_CHANGED), reading)
+        asked.result()
         return self.tally
 
-    def _keep_apart(self, hashed: Iterator[_Hashed]) -> None:
-        known = None if self._c.mode is SyncMode.FULL else self._known()
+    def _keep_apart(self, hashed: Iterator[_Hashed], reading: Executor) -> None:
+        known = None if self._c.mode is SyncMode.FULL else self._known(reading)
         for some in hashed:
             start, ids, _ = some.read
             positions = np.arange(start, start + len(ids), dtype=np.int64)
@@ -193,9 +194,10 @@ class _Passes:
                 self._to_send.keep(some.read, known.are_new(some.hashes))
             self._c.progress(len(ids))
 
-    def _known(self) -> KnownHashes:
+    def _known(self, reading: Executor) -> KnownHashes:
         known = KnownHashes(self._state.rows)
-        for rows in self._state.folder.read_rows(self._state.manifest.parts, columns=["hash"], batch_rows=_HASHES):
+        parts = self._state.manifest.parts
+        for rows in read_ahead(self._state.folder.read_rows(parts, columns=["hash"], batch_rows=_HASHES), reading):
             known.add(rows["hash"])
         return known
 

@@ -44,13 +44,21 @@ class SyncFolder:
         """Return the folder at a URI that the ledger holds, wherever in the workspace it was made."""
         return self.root / uri.rstrip("/").rpartition("/")[2]
 
-    def sweep(self, in_use: Collection[str]) -> int:
-        """Remove every folder but those at these URIs, and return how many there were.
+    def names(self) -> list[str]:
+        """Return the names of the folders that are there now."""
+        return [name for name in self.root.names() if _OWN.fullmatch(name)]
 
-        To be called by who holds the sync's lease: what another worker is writing now could never be used anyway.
+    def sweep(self, there: Collection[str], in_use: Collection[str]) -> int:
+        """Remove the folders that were there and are not at a URI in use, and return how many there were.
+
+        To be called by who holds the sync's lease.
+
+        Args:
+            there: from `names`, before the ledger was asked what is in use.
+            in_use: URIs.
         """
         kept = {uri.rstrip("/").rpartition("/")[2] for uri in in_use}
-        left = [name for name in self.root.names() if _OWN.fullmatch(name) and name not in kept]
+        left = [name for name in there if name not in kept]
         for name in left:
             (self.root / name).remove()
         return len(left)

@@ -16,24 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from permitting import AirflowFailException
+from sync_source import LAWS, NOW, THEN, Change, Delete, EditPolicy, Put, Say, Withdraw
 from sync_vendor import Fault
-from sync_world import (
-    ARRIVING,
-    LAWS,
-    MOMENTS,
-    NOW,
-    THEN,
-    Act,
-    Change,
-    Delete,
-    Disturbance,
-    EditPolicy,
-    Ended,
-    Put,
-    Say,
-    SyncWorld,
-    Withdraw,
-)
+from sync_world import ARRIVING, MOMENTS, Act, Disturbance, Ended, SyncWorld
 
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.errors import RefusedError
@@ -91,7 +76,7 @@ class Syncing(RuleBasedStateMachine):
 
     @rule(news=late_news, planned=faults, disturbance=disturbances)
     def retry(self, news: list[Change], planned: list[Fault], disturbance: Disturbance | None) -> None:
-        self.world.happen(news)
+        self.world.source.happen(news)
         self._load(0, self.mode, planned, disturbance)
 
     @rule(news=news, late_news=late_news, mode=modes, planned=faults)
@@ -99,7 +84,7 @@ class Syncing(RuleBasedStateMachine):
         self, news: list[Change], late_news: list[Change], mode: str, planned: list[Fault]
     ) -> None:
         self._filter(news)
-        self.world.happen(late_news)
+        self.world.source.happen(late_news)
         self._load(0, mode, planned, None)
 
     @rule(news=news, mode=modes, planned=faults, disturbance=disturbances)
@@ -121,7 +106,7 @@ class Syncing(RuleBasedStateMachine):
     @rule(news=news, planned=faults, disturbance=disturbances)
     def run_the_fast_lane(self, news: list[Change], planned: list[Fault], disturbance: Disturbance | None) -> None:
         world = self.world
-        world.happen(news)
+        world.source.happen(news)
         world.vendor.faults.extend(planned)
 
         ended = world.withdraw(disturbance)
@@ -149,7 +134,7 @@ class Syncing(RuleBasedStateMachine):
             assert {request.kind for request in world.vendor.requests[before:]} <= {BatchKind.REMOVE}
         else:
             assert ended.error is None, ended.error
-        withdrawn = {number for number, person in world.people.items() if world.law.was_withdrawn(person)}
+        withdrawn = {number for number, person in world.source.people.items() if world.source.law.was_withdrawn(person)}
         assert not withdrawn & {payload.id for payload in world.vendor.people.values()}
 
     @rule(news=news, mode=modes)
@@ -180,7 +165,7 @@ class Syncing(RuleBasedStateMachine):
         assert there <= {email for _, email in world.delivered()} | world.being_sent()
 
     def _filter(self, news: list[Change], *, sql: str = NOW) -> None:
-        self.world.happen(news)
+        self.world.source.happen(news)
         self.world.extract(sql=sql)
         self.world.filter()
 
@@ -215,7 +200,7 @@ class Syncing(RuleBasedStateMachine):
     def _check_nobody_is_there_against_their_will(self) -> None:
         world = self.world
         there = {payload.id for payload in world.vendor.people.values()}
-        assert there & world.people.keys() <= world.allowed()
+        assert there & world.source.people.keys() <= world.source.allowed()
 
     def _check_everybody_is_there(self, mode: str) -> None:
         world = self.world
@@ -235,7 +220,7 @@ class Syncing(RuleBasedStateMachine):
     def _check_nothing_is_left_to_do(self, mode: str) -> None:
         world = self.world
         people = sorted(number for number, _ in world.delivered().elements())
-        if mode != "full" and people == sorted(world.allowed()):
+        if mode != "full" and people == sorted(world.source.allowed()):
             before = len(world.vendor.requests)
             assert world.load(mode=mode).error is None
             assert len(world.vendor.requests) == before
