@@ -63,7 +63,7 @@ class Verdicts:
 
     def __init__(self, fates: Iterable[Fate], rows: int) -> None:
         self._codes = np.full(rows, UNCHANGED, dtype=np.int8)
-        batches: list[tuple[int, int, int]] = []
+        batches: list[tuple[int, int, int, int]] = []
         ended = 0
         for fate in fates:
             if not fate.outcomes.rows:
@@ -77,10 +77,10 @@ class Verdicts:
             for row, outcome in fate.outcomes.exceptions.items():
                 self._codes[fate.start + row] = _CODES[outcome.status]
             unsettled = NEVER if fate.unsettled_until is None else _microseconds(fate.unsettled_until)
-            batches.append((fate.start, unsettled, _microseconds(fate.at)))
-        # In front of the first batch, and so that there is always one.
-        known = np.array([(-1, NEVER, NEVER), *batches], dtype=np.int64)
-        self._starts, self._unsettled, self._at = known.T
+            batches.append((fate.start, ended, unsettled, _microseconds(fate.at)))
+        # The first one stands for all rows that no batch covers.
+        known = np.array([(-1, -1, NEVER, NEVER), *batches], dtype=np.int64)
+        self._starts, self._ends, self._unsettled, self._at = known.T
 
     def of_sent(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows with `code`, `unsettled_until` and `at` in place of `position`.
@@ -114,8 +114,8 @@ class Verdicts:
         )
 
     def _batches_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        # A row that no batch covers has no code, so that the moments of the batch before it mean nothing.
-        return np.searchsorted(self._starts, positions, side="right") - 1
+        batches = np.searchsorted(self._starts, positions, side="right") - 1
+        return np.where(positions < self._ends[batches], batches, 0)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -116,6 +116,11 @@ class SqliteStandIn(FileDatabaseStandIn):
 class DuckDbStandIn(FileDatabaseStandIn):
     missing = "SELECT 1 FROM information_schema.tables WHERE table_name = 'people'"
 
+    def takes(self, kind: pa.DataType) -> bool:
+        # DuckDB has no floats of 16 bits, and no decimals beyond 38 digits.
+        is_too_wide = pa.types.is_decimal(kind) and kind.precision > 38
+        return super().takes(kind) and not is_too_wide and not pa.types.is_float16(kind)
+
     def unavailable(self) -> None:
         holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
         command = [sys.executable, "-c", holding, str(self.file)]

@@ -17,7 +17,7 @@ from databases import Database
 from loading import batches_of, deliver, load_of, rejected
 
 from airflow_consent_retl.delivery.outcomes import Outcome, RowStatus
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
     from postgres import Postgres
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_database_is_refused(sqlite: Database, duck: Database,
     for database, file in ((sqlite, "crm.db"), (duck, "crm.duckdb")):
         (tmp_path / file).write_bytes(CANARY.encode() * 1000)
 
-        with pytest.raises((DestinationError, DestinationUnavailableError)) as raised:
+        with pytest.raises((ConfigurationError, DestinationError, DestinationUnavailableError)) as raised:
             deliver(database.destination(), PEOPLE)
 
         assert CANARY not in _everything(raised.value)

@@ -148,6 +148,15 @@ def test_a_removal_that_was_not_answered_may_undo_what_is_sent_after_it(sync: Sy
     assert back.changes(people(ANN)).counts.updated == 1
 
 
+def test_a_removal_that_was_never_asked_for_is_not_in_doubt_for_the_batch_before_it(sync: Sync) -> None:
+    delivered = sync.delivered(people(ANN, BEN))
+    changes = delivered.changes(people())
+
+    after = delivered.folded(changes, [], [fate([RowStatus.UNCERTAIN], unsettled_hours=4)])
+
+    assert sorted(found["unsettled_until"] is None for found in entries(after.state)) == [False, True]
+
+
 def test_an_accepted_row_remembers_an_attempt_that_was_never_answered(sync: Sync) -> None:
     after = first_sent(sync, RowStatus.ACCEPTED, unsettled_hours=2)
 

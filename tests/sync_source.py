@@ -1,0 +1,189 @@
+"""A source and a policy that change, for a small world: real ones, and an account of what they mean.
+
+The laws are written here a second time, by hand, and never ask the package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+DESTINATION, CONN_ID = "crm", "sync_world"
+CONSENT = {"C0002": "analytics_ok", "C0004": "ads_ok"}
+TYPES = {"id": "int64", "email": "string", "name": "string", "analytics_ok": "bool", "ads_ok": "bool"}
+COLUMNS = "id, email, {name} AS name, analytics_ok, ads_ok"
+NOW, THEN = (f"SELECT {COLUMNS.format(name=name)} FROM people" for name in ("name", "first_name"))
+_VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
+_NAME_OF_THEN = "a name of then"
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the source says of somebody."""
+
+    email: str
+    name: str
+    analytics: bool | None
+    ads: bool | None
+
+
+@dataclass(frozen=True)
+class Law:
+    """A policy, and what it means for the destination.
+
+    Args:
+        document: the policy.
+        needs: which consents count, `analytics` or `ads`.
+        permits: whether these, in that order, permit.
+    """
+
+    document: dict[str, Any]
+    needs: tuple[str, ...]
+    permits: Callable[[list[bool | None]], bool]
+
+    def allows(self, person: Person) -> bool:
+        return self.permits([getattr(person, name) for name in self.needs])
+
+    def was_withdrawn(self, person: Person) -> bool:
+        """Tell whether somebody who is not permitted said no, rather than nothing."""
+        return not self.allows(person) and any(getattr(person, name) is False for name in self.needs)
+
+
+def _granted(consents: list[bool | None]) -> bool:
+    return all(consent is True for consent in consents)
+
+
+def _policy(analytics: bool, ads: bool, *, disabled: bool = False, **more: Any) -> dict[str, Any]:
+    mapped = [("C0002", "Analytics", analytics, True), ("C0004", "Advertising", ads, not disabled)]
+    categories = [
+        {"id": key, "name": name, "destinations": [DESTINATION] if here else ["elsewhere"], "enabled": enabled}
+        for key, name, here, enabled in mapped
+    ]
+    return {"categories": categories, **more}
+
+
+LAWS = {
+    "ads": Law(_policy(False, True), ("ads",), _granted),
+    "both": Law(_policy(True, True), ("analytics", "ads"), _granted),
+    "either": Law(
+        _policy(True, True, destinations={DESTINATION: {"match": "any"}}),
+        ("analytics", "ads"),
+        lambda consents: any(consent is True for consent in consents),
+    ),
+    "ads disabled": Law(_policy(True, True, disabled=True), ("analytics",), _granted),
+    "unmapped": Law(_policy(False, False), (), lambda consents: True),
+    "unmapped denied": Law(_policy(False, False, unmapped_destinations="deny"), (), lambda consents: False),
+}
+
+
+@dataclass(frozen=True)
+class Put:
+    """Somebody is added, or changes."""
+
+    number: int
+    email: int
+    name: int
+    analytics: bool | None
+    ads: bool | None
+
+
+@dataclass(frozen=True)
+class Say:
+    """Somebody who is there changes what they say."""
+
+    number: int
+    analytics: bool | None
+    ads: bool | None
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Somebody says no to everything."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Somebody leaves the model."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class EditPolicy:
+    """The policy becomes another of `LAWS`."""
+
+    law: str
+
+
+Change = Put | Say | Withdraw | Delete | EditPolicy
+
+
+class Source:
+    """A SQLite database with people, behind an Airflow connection, and a policy in a file.
+
+    Args:
+        path: a folder for both.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.people: dict[int, Person] = {}
+        self.law = LAWS["ads"]
+        self.policy = f"file:{path}/policy.json"
+        self._policy_file = path / "policy.json"
+        self._connection = sqlite3.connect(path / "source.db", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self._connection.execute(
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, email, name, first_name, analytics_ok, ads_ok)"
+        )
+        os.environ[_VARIABLE] = json.dumps({"conn_type": "sqlite", "host": str(path / "source.db")})
+
+    def close(self) -> None:
+        del os.environ[_VARIABLE]
+        self._connection.close()
+
+    def rows(self, sql: str) -> dict[int, Person]:
+        """Return what one of the queries `NOW` and `THEN` gives."""
+        if sql == NOW:
+            return dict(self.people)
+        return {number: replace(person, name=_NAME_OF_THEN) for number, person in self.people.items()}
+
+    def happen(self, changes: Iterable[Change]) -> None:
+        """Change source and policy."""
+        for change in changes:
+            match change:
+                case Put():
+                    email = f"{change.number}-{change.email}@example.com"
+                    self._write(change.number, Person(email, f"name {change.name}", change.analytics, change.ads))
+                case Say():
+                    self._consent(change.number, analytics=change.analytics, ads=change.ads)
+                case Withdraw():
+                    self._consent(change.number, analytics=False, ads=False)
+                case Delete():
+                    self.people.pop(change.number, None)
+                    self._connection.execute("DELETE FROM people WHERE id = ?", [change.number])
+                case EditPolicy():
+                    self.law = LAWS[change.law]
+                    self._policy_file.write_text(json.dumps(self.law.document))
+
+    def allowed(self) -> frozenset[int]:
+        """Return who is permitted now."""
+        return frozenset(number for number, person in self.people.items() if self.law.allows(person))
+
+    def _consent(self, number: int, *, analytics: bool | None, ads: bool | None) -> None:
+        if number in self.people:
+            self._write(number, replace(self.people[number], analytics=analytics, ads=ads))
+
+    def _write(self, number: int, person: Person) -> None:
+        self.people[number] = person
+        self._connection.execute(
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET email = excluded.email, "
+            "name = excluded.name, analytics_ok = excluded.analytics_ok, ads_ok = excluded.ads_ok",
+            [number, person.email, person.name, _NAME_OF_THEN, person.analytics, person.ads],
+        )
