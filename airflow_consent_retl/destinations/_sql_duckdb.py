@@ -293,8 +293,8 @@ class DuckDbWriter(TableWriter):
 
 
 def _is_foreign(path: str | None) -> bool:
-    # A file of another program can make DuckDB look for an extension first, or for more bytes. An empty one may be a
-    # database that another process is making.
+    # A file of SQLite makes DuckDB look for an extension. An empty file may be one that another process is making. Not
+    # before DuckDB has failed: to close a file lets go of every lock that the process has on it.
     try:
         with Path(path or "").expanduser().open("rb") as file:
             head = file.read(_MAGIC_AT_BYTES + len(_MAGIC))

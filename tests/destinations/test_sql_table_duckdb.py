@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +25,7 @@ HALF = pa.array([0.5], pa.float64()).cast(pa.float16())
 
 
 def moments(values: list[int | None], unit: str, zone: str | None = None) -> pa.Table:
-    return pa.table({"id": range(len(values)), "at": pa.array(values, pa.timestamp(unit, tz=zone))})
+    return pa.table({"id": range(len(values)), "seen": pa.array(values, pa.timestamp(unit, tz=zone))})
 
 
 def kinds(duck: Database) -> dict[str, Any]:
@@ -81,16 +83,14 @@ def test_views_inside_of_lists_and_structs_arrive(duck: Database) -> None:
 def test_moments_of_every_unit_get_a_column_that_takes_them_again(
     duck: Database, unit: str, zone: str | None, column: str
 ) -> None:
-    rows = pa.table({"id": [1, 2], "at": pa.array([NOON, None], pa.timestamp(unit, tz=zone))})
+    rows = pa.table({"id": [1, 2], "seen": pa.array([NOON, None], pa.timestamp(unit, tz=zone))})
 
     first = deliver(duck.destination(), rows)
     second = deliver(duck.destination(nulls="keep"), rows)
 
     assert rejected(first) == rejected(second) == {}
-    assert kinds(duck)["at"] == column
-    [[found], [missing]] = duck.rows(columns="at")
-    assert missing is None
-    assert found == rows["at"][0].as_py()
+    assert kinds(duck)["seen"] == column
+    assert duck.rows() == [(1, rows["seen"][0].as_py()), (2, None)]
 
 
 @pytest.mark.parametrize("nulls", ["overwrite", "keep"])
@@ -113,7 +113,7 @@ def test_moments_of_every_unit_get_a_column_that_takes_them_again(
 def test_a_column_of_another_unit_takes_the_moments_that_fit_exactly(
     duck: Database, column: str, unit: str, values: list[int | None], refused: dict[int, str], nulls: str
 ) -> None:
-    duck.execute(f"CREATE TABLE people (id BIGINT PRIMARY KEY, at {column})")
+    duck.execute(f"CREATE TABLE people (id BIGINT PRIMARY KEY, seen {column})")
     rows = moments(values, unit)
     nanoseconds = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
 
@@ -122,37 +122,37 @@ def test_a_column_of_another_unit_takes_the_moments_that_fit_exactly(
 
     kept = [(row, value) for row, value in enumerate(values) if row not in refused]
     assert rejected(outcomes) == rejected(again) == refused
-    assert duck.rows(columns="id, epoch_ns(at)") == [
+    assert duck.rows(columns="id, epoch_ns(seen)") == [
         (row, None if value is None else value * nanoseconds) for row, value in kept
     ]
 
 
 def test_a_zoned_column_of_nanoseconds_takes_moments_of_every_unit(duck: Database) -> None:
-    duck.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, at TIMESTAMPTZ_NS)")
+    duck.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, seen TIMESTAMPTZ_NS)")
 
     exact = deliver(duck.destination(nulls="keep"), moments([1, 2], "ns", "Europe/Amsterdam"))
     coarse = deliver(duck.destination(nulls="keep"), moments([1, 10**17], "us", "UTC"))
 
     assert rejected(exact) == {}
     assert rejected(coarse) == {1: OUT_OF_RANGE}
-    assert duck.rows(columns="id, at::VARCHAR LIKE '1970-01-01 %:00:00.000000002%'") == [(0, False), (1, True)]
+    assert duck.rows(columns="id, seen::VARCHAR LIKE '%:00.000000002%'") == [(0, False), (1, True)]
 
 
 def test_moments_with_a_zone_that_microseconds_cannot_tell_are_rejected(duck: Database) -> None:
     outcomes = deliver(duck.destination(), moments([1000, 1001, None], "ns", "UTC"))
 
     assert rejected(outcomes) == {1: TOO_PRECISE}
-    assert duck.rows(columns="id, epoch_us(at)") == [(0, 1), (2, None)]
+    assert duck.rows(columns="id, epoch_us(seen)") == [(0, 1), (2, None)]
 
 
 def test_times_of_day_in_nanoseconds_fit_their_own_column_and_others_where_they_are_exact(duck: Database) -> None:
-    rows = pa.table({"id": [1, 2], "at": pa.array([1000, 1], pa.time64("ns"))})
+    rows = pa.table({"id": [1, 2], "seen": pa.array([1000, 1], pa.time64("ns"))})
 
     own = deliver(duck.destination(), rows)
-    duck.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, at TIME)")
+    duck.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, seen TIME)")
     other = deliver(duck.destination("other", nulls="keep"), rows)
 
-    assert kinds(duck)["at"] == "TIME_NS"
+    assert kinds(duck)["seen"] == "TIME_NS"
     assert rejected(own) == {}
     assert rejected(other) == {1: TOO_PRECISE}
 
@@ -253,3 +253,16 @@ def test_a_file_that_is_no_duckdb_database_is_worth_no_other_try(
         deliver(duck.destination(), pa.table({"id": [1]}))
 
     assert file.read_bytes() == content
+
+
+def test_a_file_of_sqlite_is_worth_no_other_try(
+    duck: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # DuckDB would fetch its extension for such files.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with closing(sqlite3.connect(tmp_path / "crm.duckdb")) as other:
+        other.execute("CREATE TABLE people (id INTEGER PRIMARY KEY)")
+
+    with pytest.raises(ConfigurationError, match="its file is no DuckDB database"):
+        deliver(duck.destination(), pa.table({"id": [1]}))
