@@ -68,7 +68,6 @@ class Vendor:
         requests: all that ever arrived, in their order.
         unanswered: arrived, not answered, and to be applied later.
         pending: taken, and not processed yet, by request id.
-        overtaken: e-mails about which an older request came in after a newer one.
         broken_keys: keys under which other rows came than before.
     """
 
@@ -77,7 +76,6 @@ class Vendor:
     requests: list[Request] = field(default_factory=list)
     unanswered: list[Request] = field(default_factory=list)
     pending: dict[str, Request] = field(default_factory=dict)
-    overtaken: set[str] = field(default_factory=set)
     broken_keys: list[str] = field(default_factory=list)
     _applied: dict[str, Request] = field(default_factory=dict)
     _seen: dict[str, Request] = field(default_factory=dict)
@@ -113,16 +111,18 @@ class Vendor:
         """Tell whether a pending request was processed."""
         return Outcomes.accepted(rows) if request_id in self._applied else None
 
+    def process(self) -> None:
+        """Apply what was taken for later."""
+        for request in self.pending.values():
+            self._apply(request)
+        self.pending.clear()
+
     def catch_up(self) -> None:
         """Apply what was taken or left unanswered, in the order of its arrival."""
         left = [*self.unanswered, *self.pending.values()]
         self.unanswered.clear()
         self.pending.clear()
         for request in sorted(left, key=self.requests.index):
-            newer = self.requests[self.requests.index(request) + 1 :]
-            emails = {email for other in newer if other.key != request.key for email, _ in other.rows}
-            if request.key not in self._applied:
-                self.overtaken |= emails & {email for email, _ in request.rows}
             self._apply(request)
 
     def still_coming(self) -> set[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from permitting import AirflowFailException
 from sync_source import CONN_ID, CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
@@ -126,6 +126,14 @@ class Ended:
 
     counts: dict[str, Any] | None = None
     error: BaseException | None = None
+
+
+class Entry(NamedTuple):
+    """Somebody who may be at the vendor, by the delivered state, and whether that is sure."""
+
+    id: int
+    email: str
+    is_confirmed: bool
 
 
 class LoadToVendor(LoadOperator):
@@ -356,16 +364,16 @@ class SyncWorld:
 
     # What the ledger and the delivered state say
 
-    def delivered(self) -> Counter[tuple[int, str]]:
-        """Return the entries of the delivered state, by id and e-mail, with their number."""
+    def delivered(self) -> list[Entry]:
+        """Return the entries of the delivered state."""
         with open_ledger(self._workspace) as ledger:
             current = ledger.current(SYNC)
         if current is None:
-            return Counter()
+            return []
         folder = sync_folder(self._workspace, SYNC).open(current.uri)
         parts = DeliveredState(folder, sha256=current.sha256).manifest.parts
         rows = [row for some in folder.read_rows(parts, batch_rows=100) for row in some.to_pylist()]
-        return Counter((row["id"], row["removal"]["email"]) for row in rows)
+        return [Entry(row["id"], row["removal"]["email"], row["hash"] is not None) for row in rows]
 
     def being_sent(self) -> set[str]:
         """Return the e-mails of everybody whom the open delivery meant to send by now."""

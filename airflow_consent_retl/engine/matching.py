@@ -115,7 +115,8 @@ class StateDrawers:
             yield pa.RecordBatch.from_arrays([*rows.columns, numbers], names=[*rows.schema.names, "entry"])
 
     def _in_order(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
-        drawer, pending, last = 0, [self._nobody()], np.uint16(0)
+        drawer, last = 0, np.uint16(0)
+        pending: list[pa.RecordBatch] = []
         for rows in self._numbered(state):
             found = values_of(rows.column("bucket"), np.uint16)
             if found[0] < last or (found[1:] < found[:-1]).any():
@@ -125,15 +126,15 @@ class StateDrawers:
             begin = 0
             while begin < len(numbers):
                 for _ in range(drawer, numbers[begin]):
-                    yield pa.concat_batches(pending)
-                    pending = [self._nobody()]
+                    yield self._joined(pending)
+                    pending = []
                 drawer = int(numbers[begin])
                 end = int(np.searchsorted(numbers, drawer, side="right"))
                 pending.append(self._typed(rows.slice(begin, end - begin)))
                 begin = end
         for _ in range(drawer, self._drawers.count):
-            yield pa.concat_batches(pending)
-            pending = [self._nobody()]
+            yield self._joined(pending)
+            pending = []
 
     def _reordered(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
         self._spill = Spill(self.schema, self._drawers.count)
@@ -150,6 +151,11 @@ class StateDrawers:
 
     def _typed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays(rows.columns, schema=self.schema)
+
+    def _joined(self, pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+        if not pieces:
+            return self._nobody()
+        return pa.concat_batches(pieces) if len(pieces) > 1 else pieces[0]
 
     def _nobody(self) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self.schema], schema=self.schema)

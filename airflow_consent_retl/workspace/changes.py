@@ -7,7 +7,7 @@ batches can be named by them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -132,8 +132,9 @@ class Changes:
 
     def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield of the upserts what the destination gets, with the position of the first, in batches as `upserts`."""
-        for position, rows in self._read(self.manifest.upserts, 0, batch_rows, columns=["row"]):
-            yield position, _unfolded(rows.column("row"), self.shape.load_schema)
+        read = read_from(self.folder, self.manifest.upserts, 0, columns=["row"], batch_rows=_decoded_rows(batch_rows))
+        unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for _, rows in read)
+        return _with_positions(full_batches(unfolded, batch_rows), 0)
 
     def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
         """Yield whom to remove, withdrawals first; otherwise as `upserts`."""
@@ -179,16 +180,9 @@ class Changes:
         )
         return Changes(folder, sha256=folder.publish(manifest.to_json()))
 
-    def _read(
-        self, parts: Sequence[Part], start: int, batch_rows: int, *, columns: Sequence[str] | None = None
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        # Many batches are decoded at once, and cut: to decode fewer rows takes as long as to decode some thousands.
-        decoded_rows = batch_rows * max(1, _DECODED_ROWS // batch_rows)
-        read = read_from(self.folder, parts, start, columns=columns, batch_rows=decoded_rows)
-        position = start
-        for batch in full_batches((rows for _, rows in read), batch_rows):
-            yield position, batch
-            position += batch.num_rows
+    def _read(self, parts: Sequence[Part], start: int, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        read = read_from(self.folder, parts, start, batch_rows=_decoded_rows(batch_rows))
+        return _with_positions(full_batches((rows for _, rows in read), batch_rows), start)
 
     @property
     def _removal_parts(self) -> list[Part]:
@@ -325,6 +319,17 @@ def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int) -> Changes
         delivered=delivered,
         fields_changed=False,
     )
+
+
+def _decoded_rows(batch_rows: int) -> int:
+    """Return how many rows are decoded at once: whole batches, since few rows take as long as some thousands."""
+    return batch_rows * max(1, _DECODED_ROWS // batch_rows)
+
+
+def _with_positions(batches: Iterable[pa.RecordBatch], start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    for batch in batches:
+        yield start, batch
+        start += batch.num_rows
 
 
 def _unfolded(column: pa.Array | None, schema: pa.Schema, *, rows: int = 0) -> pa.RecordBatch:

@@ -236,6 +236,18 @@ def test_who_is_known_by_another_value_now_is_removed_by_the_old_one_and_sent_wi
     assert set(sent(changes)) == {1, 2}
 
 
+def test_each_loses_their_own_values_also_where_one_took_over_what_another_was_sent_with(sync: Sync) -> None:
+    delivered = sync.delivered(people(ANN, BEN, CAT))
+
+    changes = delivered.changes(people(CAT | {"id": 1}, BEN | {"email": "new@x"}, CAT))
+
+    assert sorted(removed(changes)) == [
+        (1, "identifiers_changed", {"mail": "ann@x", "phone": None}),
+        (2, "identifiers_changed", {"mail": "ben@x", "phone": None}),
+    ]
+    assert {id_: row["mail"] for id_, row in sent(changes).items()} == {1: "cat@x", 2: "new@x"}
+
+
 @pytest.mark.parametrize(
     ("before", "now", "is_removed"),
     [
