@@ -15,12 +15,16 @@ FULL = [
     ["filter.py", "--pandas", "--flat", "50000000"],
     ["extract.py"],
     ["webhook.py"],
+    ["changes.py"],
+    ["delivery.py"],
 ]
 QUICK = [
     ["imports.py"],
     ["filter.py", "--rows", "1000000", "--pandas"],
     ["extract.py", "--rows", "1000000", "--cursor-rows", "200000", "--repeat", "1"],
     ["webhook.py", "--rows", "50000", "--drt-rows", "10000"],
+    ["changes.py", "--rows", "1000000"],
+    ["delivery.py", "--rows", "100000"],
 ]
 
 

@@ -131,7 +131,7 @@ class DuckDbStandIn(FileDatabaseStandIn):
         other.stdout.readline()
 
     def refused(self) -> None:
-        # DuckDB has one error for a file that is none of its own and for one that another process holds.
+        # A view of that name: nothing can be written there, now or later.
         self.make()
         self.database.execute("ALTER TABLE people RENAME TO kept")
         self.faults.callback(self.database.execute, "ALTER TABLE kept RENAME TO people")
