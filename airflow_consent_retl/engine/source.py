@@ -57,6 +57,7 @@ class ModelQuery:
         batch_rows: rows in a batch at the most.
         more_memory: whether to give an embedded engine plenty at once, after `MoreMemoryNeededError`.
         columns: read only these of the query's columns; None for all.
+        query_id: of `sql`, submitted before (`engine.submitted`): its result is read, and nothing is run.
     """
 
     conn_id: str
@@ -66,6 +67,7 @@ class ModelQuery:
     batch_rows: int = 32_768
     more_memory: bool = False
     columns: tuple[str, ...] | None = None
+    query_id: str | None = None
 
 
 class MoreMemoryNeededError(SourceUnavailableError):
@@ -80,6 +82,15 @@ class ModelRows:
     batches: Iterator[pa.RecordBatch]
 
 
+def source_of(hook: DbApiHook, query: ModelQuery) -> Source:
+    """Return the source that reads the query, not yet connected."""
+    source_class: type[Source] = DbApiSource
+    if hook.conn_type in _SOURCES:
+        module, _, name = _SOURCES[hook.conn_type].partition(":")
+        source_class = getattr(import_module(module), name)
+    return source_class(hook, query)
+
+
 @contextmanager
 def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
     """Run the query; everything it opened is closed at the end.
@@ -90,20 +101,40 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
         SourceUnavailableError: the source does not answer, or is locked.
         MoreMemoryNeededError: while rows are read, see there.
     """
-    source_class: type[Source] = DbApiSource
-    if hook.conn_type in _SOURCES:
-        module, _, name = _SOURCES[hook.conn_type].partition(":")
-        source_class = getattr(import_module(module), name)
-    with ExitStack() as resources:
-        yield source_class(hook, query).open(resources)
+    with source_of(hook, query).reading() as rows:
+        yield rows
 
 
 class Source(ABC):
     """One query on one connection."""
 
+    # Asks the server to stop what runs, from another thread or a signal handler.
+    _stop: Callable[[], None] | None = None
+
     def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
         self._hook = hook
         self._query = query
+
+    @contextmanager
+    def reading(self) -> Iterator[ModelRows]:
+        """Run the query; everything it opened is closed at the end. Raises what `read_model` raises."""
+        with ExitStack() as resources:
+            resources.callback(setattr, self, "_stop", None)
+            yield self.open(resources)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is something to cancel."""
+        return self._stop is not None
+
+    def cancel(self) -> None:
+        """Have the query stopped, whoever waits for it gets an error; where none runs, nothing happens.
+
+        May be called from another thread, and from a signal handler.
+        """
+        stop = self._stop
+        if stop is not None:
+            self._guarded("read", stop)
 
     @property
     def statement(self) -> str:
@@ -175,6 +206,8 @@ class DbApiSource(Source):
         """Return the hook's connection."""
         connection = self._hook.get_conn()
         resources.callback(connection.close)
+        # PostgreSQL's drivers have the one, SQLite the other; PEP 249 knows neither.
+        self._stop = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:

@@ -86,6 +86,7 @@ class DuckDbSource(ArrowSource):
             if self._owns_instance:
                 connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'; SET temp_directory = '{spill}'")
         resources.callback(connection.close)
+        self._stop = connection.interrupt
         return connection
 
     @property

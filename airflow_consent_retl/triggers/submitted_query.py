@@ -1,0 +1,97 @@
+"""Waits for a query to end, without holding a worker. It reads no row and decides nothing.
+
+What is stored of it is a connection id, settings and a query id; its event says whether the query is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_consent_retl.engine.submitted import SubmittedQueries, submitted_queries
+from airflow_consent_retl.errors import ConsentRetlError, TransientError
+from airflow_consent_retl.hooks.sql import sql_hook
+
+log = logging.getLogger(__name__)
+
+
+class SubmittedQueryTrigger(BaseTrigger):
+    """Fires when the query is over, whether it succeeded or failed, or at the deadline.
+
+    Its event: `{"over": bool}`. What a failure was, the task finds out where it attaches to the result. When somebody
+    clears, fails or marks the task meanwhile, the query is cancelled (Airflow 3.3 or newer).
+
+    Args:
+        conn_id: the connection that the query runs on.
+        query_id: as the server gave it.
+        deadline: ISO 8601 with offset; it survives a restart of the triggerer.
+        poll_interval_s: seconds between two questions.
+    """
+
+    def __init__(self, *, conn_id: str, query_id: str, deadline: str, poll_interval_s: float = 10) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.conn_id = conn_id
+        self.query_id = query_id
+        self.deadline = deadline
+        self.poll_interval_s = poll_interval_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "conn_id": self.conn_id,
+                "query_id": self.query_id,
+                "deadline": self.deadline,
+                "poll_interval_s": self.poll_interval_s,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll, and yield one event."""
+        deadline = datetime.fromisoformat(self.deadline)
+        while True:
+            is_running = await sync_to_async(self._is_running, thread_sensitive=False)()
+            if not is_running:
+                yield TriggerEvent({"over": True})  # type: ignore[no-untyped-call]
+                return
+            left_s = (deadline - datetime.now(UTC)).total_seconds()
+            if left_s <= 0:
+                await self.on_kill()
+                yield TriggerEvent({"over": False})  # type: ignore[no-untyped-call]
+                return
+            await asyncio.sleep(min(self.poll_interval_s, left_s))
+
+    async def on_kill(self) -> None:
+        """Cancel the query: nobody will read it."""
+        await sync_to_async(self._cancel, thread_sensitive=False)()
+
+    def _queries(self) -> SubmittedQueries:
+        return submitted_queries(sql_hook(self.conn_id), conn_id=self.conn_id)
+
+    def _is_running(self) -> bool:
+        try:
+            # A session for each question: one that is kept for hours breaks, and holds a place on the server.
+            with self._queries() as queries:
+                return queries.is_running(self.query_id)
+        except TransientError as error:
+            log.info("connection `%s` does not answer, it is asked again: %s", self.conn_id, error)
+            return True
+        except ConsentRetlError as error:
+            log.warning("query %s is not waited for any more: %s", self.query_id, error)
+            return False
+
+    def _cancel(self) -> None:
+        try:
+            with self._queries() as queries:
+                queries.cancel(self.query_id)
+        except ConsentRetlError as error:
+            log.warning("query %s was not cancelled: %s", self.query_id, error)
+        else:
+            log.info("query %s was cancelled", self.query_id)
