@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_consent_retl.operators.extract",
                     "airflow_consent_retl.operators.consent",
                     "airflow_consent_retl.operators.load",
+                    "airflow_consent_retl.operators.staging",
                     "airflow_consent_retl.operators.withdraw",
                     "airflow_consent_retl.destinations.files",
                     "airflow_consent_retl.destinations.google_customer_match",

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.operators.extract import ExtractModelOperator
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.permitted import permitted_batches, permitted_dataframes
+    from airflow_consent_retl.operators.staging import DropStagingTablesOperator
     from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
 
 __all__ = [
     "ConsentFilterOperator",
+    "DropStagingTablesOperator",
     "ExtractModelOperator",
     "LoadOperator",
     "LoadToFilesOperator",
@@ -31,6 +33,7 @@ __all__ = [
 
 _MODULES = {
     "ConsentFilterOperator": "airflow_consent_retl.operators.consent",
+    "DropStagingTablesOperator": "airflow_consent_retl.operators.staging",
     "ExtractModelOperator": "airflow_consent_retl.operators.extract",
     "LoadOperator": "airflow_consent_retl.operators.load",
     "LoadToFilesOperator": "airflow_consent_retl.destinations.files",

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import ConsentMappingLike, ConsentPlan, DecisionCounts
+    from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, DecisionCounts
     from airflow_consent_retl.engine.filter import DecidedSignatures, SnapshotFilter
     from airflow_consent_retl.hooks.policy import LoadedPolicy, PolicySource
+    from airflow_consent_retl.warehouse.filter import PlanFor
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import (
+        DecisionLog,
         DestinationCounts,
         ManifestRef,
         PermittedManifest,
+        RecipientsGroup,
         SnapshotManifest,
+        StagedDecision,
     )
 
 
@@ -42,8 +46,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
             number for all or one by destination. None: no limit.
         max_invalid_ratio: the share of rows, 0 to 1, that may hold a consent value nobody declared. None: no limit.
-        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME.
-            Templated.
+        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
+            snapshot that stayed in a warehouse is filtered there. Templated.
 
     Returns:
         A reference to the manifest of the permitted set, with its digest and the rows permitted by destination.
@@ -84,6 +88,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.consent import plan_consent
         from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
         from airflow_consent_retl.hooks.policy import read_policy
+        from airflow_consent_retl.warehouse.base import is_warehouse
         from airflow_consent_retl.workspace.location import manifest_folder, run_folder
         from airflow_consent_retl.workspace.manifest import ManifestRef, SnapshotManifest
 
@@ -92,14 +97,19 @@ class ConsentFilterOperator(ConsentRetlOperator):
         ref = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
         source = manifest_folder(ref.manifest)
         snapshot = SnapshotManifest.from_json(source.read_manifest(sha256=ref.sha256))
-        plan = plan_consent(
-            loaded.policy,
-            destinations=self.destinations,
-            mapping=self.consent,
-            columns=column_kinds(snapshot.columns),
-        )
+
+        def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
+            return plan_consent(loaded.policy, destinations=self.destinations, mapping=self.consent, columns=kinds)
+
+        plan = plan_for(column_kinds(snapshot.columns))
         for warning in plan.warnings:
             self.log.warning(warning)
+        if snapshot.table is not None:
+            return self._filter_staged(context, snapshot, ref, plan_for, loaded, at)
+        if is_warehouse(self.workspace):
+            raise ConfigurationError(
+                f"workspace `{self.workspace}`: the snapshot is in files; give its extraction the same workspace"
+            )
         duplicates = self._duplicates(source, snapshot)
         with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
             decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))
@@ -125,18 +135,91 @@ class ConsentFilterOperator(ConsentRetlOperator):
         loaded: LoadedPolicy,
         at: datetime,
     ) -> dict[str, object]:
-        from airflow_consent_retl.consent import mapping_document, parse_consent_mapping
-        from airflow_consent_retl.workspace.location import subject_key, workspace_root
-        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
+        from airflow_consent_retl.workspace.location import subject_key
 
         key = subject_key(self.workspace)
         groups, log = run.write(decided, folder, key, Progress(self.log, "filtered", total_rows=snapshot.rows))
+        return self._publish(run.plan, decided, folder, ref, snapshot, loaded, at, groups=groups, log=log)
+
+    def _filter_staged(
+        self,
+        context: Context,
+        snapshot: SnapshotManifest,
+        ref: ManifestRef,
+        plan_for: PlanFor,
+        loaded: LoadedPolicy,
+        at: datetime,
+    ) -> dict[str, object]:
+        """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
+        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
+        from airflow_consent_retl.warehouse.filter import StagedFilter
+        from airflow_consent_retl.workspace.decision_log import run_name
+        from airflow_consent_retl.workspace.location import run_folder, subject_key
+
+        assert snapshot.table is not None  # noqa: S101 - for the type checker: the caller looked
+        schema = snapshot.table.namespace
+        if self.workspace is not None and (not is_warehouse(self.workspace) or schema_of(self.workspace) != schema):
+            raise ConfigurationError(
+                f"workspace `{self.workspace}`: the snapshot is in staging schema `{schema}`, where its rows are "
+                "filtered; leave `workspace` out"
+            )
+        with (
+            staging_warehouse(snapshot.source.conn_id, schema, context, model=snapshot.model) as warehouse,
+            StagedFilter(warehouse, snapshot, plan_for, at=at) as run,
+        ):
+            self._check_repeated(*run.find_repeated_ids(), snapshot.primary_key)
+            decided = run.decide()
+            self._log_decisions(run.plan, decided.counts)
+            self._check_limits(decided.counts)
+            folder = run_folder(None, context, kind="permitted")
+            published = False
+            try:
+                written = run.write(decided, folder, subject_key(None), run=run_name(ref.sha256, at))
+                reference = self._publish(
+                    run.plan,
+                    decided,
+                    folder,
+                    ref,
+                    snapshot,
+                    loaded,
+                    at,
+                    groups=written.groups,
+                    log=written.decision_log,
+                    staged=written.tables,
+                )
+                run.keep()
+                published = True
+            finally:
+                if not published:
+                    folder.remove()
+            self.log.info("moved %s bytes out of the warehouse", f"{warehouse.bytes_read:,}")
+        return reference
+
+    def _publish(
+        self,
+        plan: ConsentPlan,
+        decided: DecidedSignatures,
+        folder: Folder,
+        ref: ManifestRef,
+        snapshot: SnapshotManifest,
+        loaded: LoadedPolicy,
+        at: datetime,
+        *,
+        groups: tuple[RecipientsGroup, ...],
+        log: DecisionLog,
+        staged: StagedDecision | None = None,
+    ) -> dict[str, object]:
+        from airflow_consent_retl.consent import mapping_document, parse_consent_mapping
+        from airflow_consent_retl.workspace.location import workspace_root
+        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
+
         counts = decided.counts
         manifest = PermittedManifest(
             model=snapshot.model,
             primary_key=snapshot.primary_key,
             source=snapshot.source,
-            workspace=workspace_root(self.workspace),
+            workspace=workspace_root(None if staged is not None else self.workspace),
             consent=mapping_document(parse_consent_mapping(self.consent)),
             snapshot_sha256=ref.sha256,
             snapshot_read_at=snapshot.read_at,
@@ -144,11 +227,12 @@ class ConsentFilterOperator(ConsentRetlOperator):
             policy_digest=loaded.policy.digest,
             decided_at=at,
             columns=snapshot.columns,
-            destinations=destination_counts(run.plan, counts),
+            destinations=destination_counts(plan, counts),
             groups=groups,
             decision_log=log,
             rows_read=counts.read,
             rows_for_nobody=counts.for_nobody,
+            staged=staged,
         )
         digest = folder.publish(manifest.to_json())
         self._log_summary(manifest, folder)
@@ -174,15 +258,18 @@ class ConsentFilterOperator(ConsentRetlOperator):
         duplicates, missing = find_duplicate_ids(
             lambda: source.read_rows(snapshot.parts, columns=[key], batch_rows=131_072)
         )
+        self._check_repeated(missing, len(duplicates), key)
+        return duplicates if len(duplicates) else None
+
+    def _check_repeated(self, missing: int, repeated: int, key: str) -> None:
         if missing:
             self.log.warning("%s rows have no `%s` and are denied everywhere (missing_id)", f"{missing:,}", key)
-        if not len(duplicates):
-            return None
-        found = f"{len(duplicates):,} ids of `{key}` occur more than once"
+        if not repeated:
+            return
+        found = f"{repeated:,} ids of `{key}` occur more than once"
         if self.on_duplicate_id != "deny":
             raise ModelError(f'{found}: make them unique in the model, or set on_duplicate_id="deny" to withhold them')
         self.log.warning("%s: all their rows are denied everywhere (duplicate_id)", found)
-        return duplicates
 
     def _check_limits(self, counts: DecisionCounts) -> None:
         limits = self.max_denied_ratio

@@ -43,8 +43,9 @@ class ExtractModelOperator(ConsentRetlOperator):
         check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
         batch_rows: rows that are read at once, which bounds the memory.
         part_bytes: size in bytes after which a Parquet part is closed.
-        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME.
-            Templated.
+        workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
+            `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema, and so does all
+            that is decided and compared after that. Templated.
 
     Returns:
         A reference to the snapshot's manifest, with its digest, model, rows and time: `ManifestRef.to_xcom()`.
@@ -89,8 +90,11 @@ class ExtractModelOperator(ConsentRetlOperator):
         from airflow_consent_retl.engine.columns import declared_types
         from airflow_consent_retl.engine.source import ModelQuery, MoreMemoryNeededError
         from airflow_consent_retl.hooks.sql import sql_hook
+        from airflow_consent_retl.warehouse.base import is_warehouse
         from airflow_consent_retl.workspace.location import run_folder
 
+        if self.workspace is not None and is_warehouse(self.workspace):
+            return self._stage(context, self.workspace)
         query = ModelQuery(
             conn_id=self.conn_id,
             sql=self.sql,
@@ -141,15 +145,52 @@ class ExtractModelOperator(ConsentRetlOperator):
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 
+    def _stage(self, context: Context, workspace: str) -> dict[str, object]:
+        """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
+        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.warehouse.base import schema_of
+        from airflow_consent_retl.warehouse.snapshot import staged_snapshot
+        from airflow_consent_retl.workspace.location import run_folder
+        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, ModelSource
+
+        source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
+        started = time.monotonic()
+        read_at = datetime.now(UTC)
+        self.log.info("staging model `%s` in the warehouse behind connection `%s`", self.model, self.conn_id)
+        with (
+            staging_warehouse(self.conn_id, schema_of(workspace), context, model=self.model) as warehouse,
+            staged_snapshot(
+                warehouse,
+                model=self.model,
+                source=source,
+                primary_key=self.primary_key,
+                check_primary_key=self.check_primary_key,
+                read_at=read_at,
+            ) as manifest,
+        ):
+            folder = run_folder(None, context, kind="snapshots")
+            digest = folder.publish(manifest.to_json())
+        self._log_summary(manifest, f"{folder.uri}/{MANIFEST_NAME}", duration_s=time.monotonic() - started)
+        return ManifestRef(
+            kind="snapshot",
+            manifest=f"{folder.uri}/{MANIFEST_NAME}",
+            sha256=digest,
+            model=self.model,
+            rows=manifest.rows,
+            at=read_at,
+        ).to_xcom()
+
     def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
         checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"
+        held = f"{len(manifest.parts)} parts, {manifest.size_bytes / (1 << 20):,.1f} MiB"
+        if manifest.table is not None:
+            held = f"table {manifest.table.namespace}.{manifest.table.name}"
         self.log.info(
-            "model `%s`: read %s rows x %s columns = %s parts, %s MiB, %s, in %.1f s",
+            "model `%s`: read %s rows x %s columns = %s, %s, in %.1f s",
             self.model,
             f"{manifest.rows:,}",
             len(manifest.columns),
-            len(manifest.parts),
-            f"{manifest.size_bytes / (1 << 20):,.1f}",
+            held,
             checked,
             duration_s,
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.engine.source import ModelRows
+    from airflow_consent_retl.workspace.manifest import StagedTable
 
 SCHEME = "warehouse:"
 Kind = Literal["snapshot", "signatures", "decided", "permitted", "decisions", "asked", "touched", "delivered"]
@@ -59,6 +60,11 @@ class StagingTable:
     def made_at(self) -> datetime:
         """When it was named, in UTC."""
         return datetime.strptime(_parsed(self.name)["at"], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
+
+
+def staging_table(described: StagedTable) -> StagingTable:
+    """Return the table that a manifest names."""
+    return StagingTable(described.namespace, described.name)
 
 
 def new_name(kind: Kind, *, at: datetime) -> str:
@@ -156,6 +162,13 @@ class Warehouse(ABC):
     @abstractmethod
     def drop(self, table: StagingTable) -> None:
         """Delete a table; one that is not there is no error."""
+
+    @abstractmethod
+    def native_types(self, table: StagingTable) -> dict[str, str]:
+        """Return the type of each column as the warehouse names it, in the columns' order."""
+
+    def cancel(self) -> None:  # noqa: B027 - a warehouse that cannot is left to finish
+        """Have the running statement stopped, from another thread or a signal handler."""
 
     @abstractmethod
     def tables(self) -> list[StagingTable]:

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.warehouse.base import staging_table
 from airflow_consent_retl.workspace.folder import Folder, PartWriter
 from airflow_consent_retl.workspace.manifest import DecisionLog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.workspace.manifest import Part, PermittedManifest
+    from airflow_consent_retl.warehouse.base import Warehouse
+    from airflow_consent_retl.workspace.manifest import Part, PermittedManifest, StagedDecision
 
 DIGEST_BYTES = 16
 _MIN_SECRET_CHARACTERS = 32
@@ -50,6 +53,12 @@ class SubjectKey:
         self._keyed.update(b"subject:")
         # Names the key without telling it, so that a look-up under another key is noticed.
         self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
+
+    def salt(self, run: str) -> str:
+        """Return, in hex, what digests of one filter run are made under where the key itself may not go."""
+        keyed = self._keyed.copy()
+        keyed.update(f"salt of a run:{run}".encode())
+        return keyed.hexdigest()
 
     def digests(self, ids: pa.Array) -> pa.Array:
         """Return a digest for each id, NULL for NULL.
@@ -164,23 +173,33 @@ _SIGNATURES = pa.schema(
 
 
 def find_decisions(
-    folder: Folder, manifest: PermittedManifest, key: SubjectKey, subject: str | int
+    folder: Folder,
+    manifest: PermittedManifest,
+    key: SubjectKey,
+    subject: str | int,
+    *,
+    warehouse: Warehouse | None = None,
 ) -> Iterator[SignatureRow]:
     """Yield what one filter run decided about a subject; nothing if every asked destination received its row.
 
+    Args:
+        folder: of the permitted set.
+        manifest: its manifest.
+        key: that the log was written under.
+        subject: an id.
+        warehouse: entered, where the log is in a table.
+
     Raises:
-        ConfigurationError: the log was written under another key.
+        ConfigurationError: the log was written under another key, or is in a warehouse that was not given.
     """
     log = manifest.decision_log
     if log.key_id != key.key_id:
         raise ConfigurationError("the decision log was written under another digest key")
-    types = {column.name: column.type for column in manifest.columns}
-    is_number = "int" in types[manifest.primary_key] and types[manifest.primary_key] != "uint64"
-    wanted = key.digests(pa.array([int(subject)] if is_number else [str(subject)]))[0]
-    numbers: set[int] = set()
-    for entries in folder.read_rows(log.parts, batch_rows=_ROW_GROUP_ROWS):
-        found = entries.filter(pc.equal(entries.column("subject"), wanted))
-        numbers.update(found.column("signature").to_pylist())
+    numbers = (
+        _logged(folder, manifest, key, subject)
+        if manifest.staged is None
+        else _staged(manifest, manifest.staged, key, subject, warehouse)
+    )
     for rows in folder.read_rows([log.signatures], batch_rows=_ROW_GROUP_ROWS):
         for row in rows.to_pylist():
             if row["signature"] in numbers:
@@ -191,3 +210,37 @@ def find_decisions(
                     denied=dict(row["denied"]),
                     rows=row["rows"],
                 )
+
+
+def run_name(snapshot_sha256: str, decided_at: datetime) -> str:
+    """Return the name of a filter run, for the salt of its digests; its manifest holds both parts."""
+    return f"{snapshot_sha256}:{decided_at.isoformat()}"
+
+
+def _logged(folder: Folder, manifest: PermittedManifest, key: SubjectKey, subject: str | int) -> set[int]:
+    types = {column.name: column.type for column in manifest.columns}
+    is_number = "int" in types[manifest.primary_key] and types[manifest.primary_key] != "uint64"
+    wanted = key.digests(pa.array([int(subject)] if is_number else [str(subject)]))[0]
+    numbers: set[int] = set()
+    for entries in folder.read_rows(manifest.decision_log.parts, batch_rows=_ROW_GROUP_ROWS):
+        found = entries.filter(pc.equal(entries.column("subject"), wanted))
+        numbers.update(found.column("signature").to_pylist())
+    return numbers
+
+
+def _staged(
+    manifest: PermittedManifest,
+    staged: StagedDecision,
+    key: SubjectKey,
+    subject: str | int,
+    warehouse: Warehouse | None,
+) -> set[int]:
+    if warehouse is None:
+        raise ConfigurationError("the decision log is in a warehouse: pass the warehouse")
+    salt = key.salt(run_name(manifest.snapshot_sha256, manifest.decided_at))
+    digest = hashlib.sha256(f"{salt}:{subject}".encode()).hexdigest()
+    table = warehouse.name_of(staging_table(staged.decisions))
+    # A digest is made of hex digits only.
+    sql = f"SELECT signature FROM {table} WHERE subject = '{digest}'"  # noqa: S608
+    with warehouse.read(sql) as rows:
+        return {int(number) for batch in rows.batches for number in batch.column(0).to_pylist()}

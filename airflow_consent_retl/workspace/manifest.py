@@ -55,6 +55,14 @@ class Part(_Document):
     size_bytes: int
 
 
+class StagedTable(_Document):
+    """A table of a staging schema, in the warehouse that the model is read from."""
+
+    # As the operator named it: `staging`, `database.staging`, `project.dataset`.
+    namespace: str
+    name: str
+
+
 class ModelSource(_Document):
     """Where a model's rows come from, so that their consent can be asked for again."""
 
@@ -80,6 +88,8 @@ class SnapshotManifest(_Document):
     parts: tuple[Part, ...]
     rows: int
     size_bytes: int
+    # Where the rows are, if they stayed in the warehouse; then there are no parts.
+    table: StagedTable | None = None
 
 
 class DestinationCounts(_Document):
@@ -100,6 +110,22 @@ class RecipientsGroup(_Document):
     recipients: tuple[str, ...]
     parts: tuple[Part, ...]
     rows: int
+    # Of the ids, where the rows are in a table.
+    fingerprint: int | None = None
+
+
+class StagedDecision(_Document):
+    """The tables of a filter run whose rows stayed in the warehouse.
+
+    A row of `permitted` is in the group whose place among the manifest's groups `consent_retl_group` is. A row of
+    `snapshot` has the signature that `decided` names for the combination, in `signatures`, of its raw values.
+    """
+
+    snapshot: StagedTable
+    signatures: StagedTable
+    decided: StagedTable
+    permitted: StagedTable
+    decisions: StagedTable
 
 
 class DecisionLog(_Document):
@@ -135,6 +161,8 @@ class PermittedManifest(_Document):
     decision_log: DecisionLog
     rows_read: int
     rows_for_nobody: int
+    # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
+    staged: StagedDecision | None = None
 
 
 class ShapeOfRows(_Document):

@@ -1,0 +1,107 @@
+"""The staging schema of a warehouse: how operators reach it, and the operator that cleans it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.operators.base import ConsentRetlOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.warehouse.base import StagingTable, Warehouse
+
+# Kept by the sync whose state it is, for as long as the ledger points at it.
+_KEPT = "delivered"
+
+
+def staging_warehouse(conn_id: str, schema: str, context: Context | None = None, **labels: str) -> Warehouse:
+    """Return the staging schema behind a connection, not yet entered, its jobs labelled with the task."""
+    from airflow_consent_retl.hooks.sql import sql_hook
+    from airflow_consent_retl.warehouse.base import warehouse
+
+    ti = None if context is None else context.get("ti")
+    told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
+    return warehouse(sql_hook(conn_id), schema, conn_id=conn_id, labels={**told, **labels})
+
+
+class DropStagingTablesOperator(ConsentRetlOperator):
+    """Drop what a run left in the staging schema, and what runs that died left long ago.
+
+    Contacts: the warehouse. Writes: drops tables of the staging schema that this package named, and no others; who is
+    delivered (`delivered` tables) is never dropped here.
+
+    Meant as a teardown of the extraction: `drop.as_teardown(setups=snapshot)`. A load that is cleared afterwards needs
+    a new extraction.
+
+    Args:
+        conn_id: the warehouse's connection. Templated.
+        schema: the staging schema, as in `workspace="warehouse:<schema>"`. Templated.
+        snapshot: the output of the extraction whose tables go now. Templated.
+        permitted: the output of the filter whose tables go now. Templated.
+        older_than_s: seconds after which any other run's tables go too; None: they stay.
+
+    Returns:
+        `{"dropped": tables of this run, "swept": older ones}`.
+
+    Raises:
+        AirflowFailException: not retried: the connection, the schema or a reference is wrong.
+        SourceUnavailableError: retried: the warehouse did not answer.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "schema", "snapshot", "permitted")
+    ui_color = "#d9d9d9"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        schema: str,
+        snapshot: Any = None,
+        permitted: Any = None,
+        older_than_s: float | None = 7 * 86_400,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.schema = schema
+        self.snapshot = snapshot
+        self.permitted = permitted
+        self.older_than_s = older_than_s
+
+    def run(self, context: Context) -> dict[str, int]:
+        """Drop, and count."""
+        if self.older_than_s is not None and self.older_than_s < 0:
+            raise ConfigurationError("older_than_s has to be 0 or more")
+        with staging_warehouse(self.conn_id, self.schema, context) as warehouse:
+            ours = {table.name for table in self._named()}
+            there = [table for table in warehouse.tables() if table.kind != _KEPT]
+            limit = None if self.older_than_s is None else datetime.now(UTC) - timedelta(seconds=self.older_than_s)
+            dropped = [table for table in there if table.name in ours]
+            swept = [table for table in there if table.name not in ours and limit is not None and table.made_at < limit]
+            for table in [*dropped, *swept]:
+                warehouse.drop(table)
+        self.log.info("dropped %s tables of this run, swept %s older ones", len(dropped), len(swept))
+        return {"dropped": len(dropped), "swept": len(swept)}
+
+    def _named(self) -> list[StagingTable]:
+        """Return the tables that the references name; a task that made nothing has none."""
+        from airflow_consent_retl.warehouse.base import staging_table
+        from airflow_consent_retl.workspace.location import manifest_folder
+        from airflow_consent_retl.workspace.manifest import ManifestRef, PermittedManifest, SnapshotManifest
+
+        found = []
+        if self.snapshot is not None:
+            ref = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
+            snapshot = SnapshotManifest.from_json(manifest_folder(ref.manifest).read_manifest(sha256=ref.sha256))
+            found += [] if snapshot.table is None else [snapshot.table]
+        if self.permitted is not None:
+            ref = ManifestRef.from_xcom(self.permitted, kind="permitted")
+            manifest = PermittedManifest.from_json(manifest_folder(ref.manifest).read_manifest(sha256=ref.sha256))
+            staged = manifest.staged
+            if staged is not None:
+                found += [staged.signatures, staged.decided, staged.permitted, staged.decisions]
+        return [staging_table(table) for table in found]

@@ -1,0 +1,254 @@
+"""What warehouses name or do differently: exact text of a value, digests of text, parts of a JSON column.
+
+Everything else is said once, in Ibis. Nothing here reads or decides anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ibis
+import ibis.expr.operations as ops
+
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+# Stands for a table until its name is known: no table and no column is called so.
+_PLACE = "consent-retl:{}"
+
+
+@cache
+def function(name: str, arguments: int, returns: str = "string") -> Any:
+    """Return a function of the warehouse that Ibis has no name for. It takes whatever it is given as it is."""
+    parameters = ", ".join(f"a{number}" for number in range(arguments))
+    declared = eval(f"lambda {parameters}: None")  # noqa: S307 - numbers of this module only
+    return ibis.udf.scalar.builtin(declared, name=name, signature=(("string",) * arguments, returns))
+
+
+def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
+    """Return a table whose real name `Dialect.compile` fills in.
+
+    Args:
+        name: of the place.
+        columns: Ibis' type of each column; `string` where only the column itself is wanted.
+    """
+    return ibis.table(dict(columns), name=_PLACE.format(name))
+
+
+class Dialect:
+    """SQL as most warehouses speak it.
+
+    Args:
+        name: Ibis' and sqlglot's.
+    """
+
+    # Native types, in lower case, that hold JSON whose keys occur once.
+    json_types: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def compile(self, expression: ir.Table, tables: Mapping[str, str] | None = None) -> str:
+        """Return the SQL.
+
+        Args:
+            expression: over placeholders.
+            tables: the full, quoted name of each.
+        """
+        # Not `ibis.to_sql`: it imports the warehouse's client, which only reading needs.
+        compiler = import_module(f"ibis.backends.sql.compilers.{self.name}").compiler
+        sql = str(compiler.to_sqlglot(expression).sql(dialect=compiler.dialect, pretty=True))
+        for name, full in (tables or {}).items():
+            for mark in '"`':
+                sql = sql.replace(f"{mark}{_PLACE.format(name)}{mark}", full)
+        return sql
+
+    def text(self, value: ir.Value) -> ir.StringValue:
+        """Return the text of any plain value; different values have different texts."""
+        return value.cast("string")
+
+    def exact(self, text: ir.Value) -> ir.StringValue:
+        """Return text that is equal to another one only where every octet is."""
+        return text
+
+    def md5(self, text: ir.Value) -> ir.StringValue:
+        """Return 32 hex digits in lower case."""
+        digest: ir.StringValue = function("MD5", 1)(text)
+        return digest
+
+    def sha256(self, text: ir.Value) -> ir.StringValue:
+        """Return 64 hex digits in lower case."""
+        digest: ir.StringValue = function("SHA2", 2)(text, ibis.literal(256))
+        return digest
+
+    def json_kind(self, value: ir.Value) -> ir.StringValue:
+        """Return `object`, `boolean`, `null` or another word for what a JSON value is; NULL for NULL."""
+        raise ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
+
+    def json_get(self, value: ir.Value, key: str) -> ir.Value:
+        """Return what an object has under a key, NULL where it has none."""
+        raise NotImplementedError
+
+    def json_text(self, value: ir.Value) -> ir.StringValue:
+        """Return a JSON value as JSON text."""
+        raise NotImplementedError
+
+    def json_skeleton(self, value: ir.Value, path: Sequence[str]) -> ir.StringValue:
+        """Return a small JSON text that says of one path what the whole document says, and nothing else.
+
+        What is no object where one has to be, and what is neither `true`, `false` nor `null` at the end, is a 0.
+        """
+        return ibis.cases((value.isnull(), ibis.null("string")), else_=self._skeleton(value, tuple(path)))
+
+    def _skeleton(self, value: ir.Value, path: tuple[str, ...]) -> ir.StringValue:
+        key, *rest = path
+        child = self.json_get(value, key)
+        kind = self.json_kind(child)
+        opening = ibis.literal("{" + json.dumps(key) + ":")
+        if rest:
+            held = self._skeleton(child, tuple(rest))
+        else:
+            held = ibis.cases(
+                (kind == "boolean", self.json_text(child)), (kind == "null", ibis.literal("null")), else_="0"
+            )
+        inside = ibis.cases((child.isnull(), ibis.literal("{}")), else_=opening + held + ibis.literal("}"))
+        outer = self.json_kind(value)
+        return ibis.cases((outer == "object", inside), (outer == "null", ibis.literal("null")), else_="0")
+
+
+class PostgresDialect(Dialect):
+    """PostgreSQL 14 or newer. `json`, unlike `jsonb`, keeps a key that occurs twice: it is read as text."""
+
+    json_types = frozenset({"jsonb"})
+
+    def text(self, value: ir.Value) -> ir.StringValue:
+        """Return what the type's own output function writes: a cast would cut the blanks of `char(n)`."""
+        return self._octets(function("format", 2)("%s", value))
+
+    def exact(self, text: ir.Value) -> ir.StringValue:
+        """Return text under the database's collation: a column's own may take different texts for equal."""
+        return ibis.cases((text.isnull(), ibis.null("string")), else_=self.text(text))
+
+    def sha256(self, text: ir.Value) -> ir.StringValue:
+        """Return 64 hex digits in lower case."""
+        octets = function("convert_to", 2)(text, "UTF8")
+        digest: ir.StringValue = function("encode", 2)(function("sha256", 1)(octets), "hex")
+        return digest
+
+    def json_kind(self, value: ir.Value) -> ir.StringValue:
+        """Return `jsonb_typeof`."""
+        kind: ir.StringValue = function("jsonb_typeof", 1)(value)
+        return kind
+
+    def json_get(self, value: ir.Value, key: str) -> ir.Value:
+        """Return what an object has under a key: whoever asks an array gets an item."""
+        return function("jsonb_extract_path", 2)(value, key)
+
+    def json_text(self, value: ir.Value) -> ir.StringValue:
+        """Return a JSON value as JSON text."""
+        return self.text(value)
+
+    def _octets(self, text: ir.Value) -> ir.StringValue:
+        exact: ir.StringValue = function("convert_from", 2)(function("convert_to", 2)(text, "UTF8"), "UTF8")
+        return exact
+
+
+class SnowflakeDialect(Dialect):
+    """Snowflake. VARIANT and OBJECT hold each key once."""
+
+    json_types = frozenset({"variant", "object"})
+
+    def json_kind(self, value: ir.Value) -> ir.StringValue:
+        """Return `TYPEOF` in JSON's words."""
+        kind = function("TYPEOF", 1)(value)
+        return ibis.cases((kind == "NULL_VALUE", ibis.literal("null")), else_=kind.lower())
+
+    def json_get(self, value: ir.Value, key: str) -> ir.Value:
+        """Return what an object has under a key."""
+        return function("GET", 2)(value, key)
+
+    def json_text(self, value: ir.Value) -> ir.StringValue:
+        """Return a JSON value as JSON text."""
+        text: ir.StringValue = function("TO_JSON", 1)(value)
+        return text
+
+
+class BigQueryDialect(Dialect):
+    """BigQuery. A JSON column holds each key once."""
+
+    json_types = frozenset({"json"})
+
+    def md5(self, text: ir.Value) -> ir.StringValue:
+        """Return 32 hex digits in lower case."""
+        digest: ir.StringValue = function("TO_HEX", 1)(function("MD5", 1)(text))
+        return digest
+
+    def sha256(self, text: ir.Value) -> ir.StringValue:
+        """Return 64 hex digits in lower case."""
+        digest: ir.StringValue = function("TO_HEX", 1)(function("SHA256", 1)(text))
+        return digest
+
+    def json_kind(self, value: ir.Value) -> ir.StringValue:
+        """Return `JSON_TYPE`."""
+        kind: ir.StringValue = function("JSON_TYPE", 1)(value)
+        return kind
+
+    def json_get(self, value: ir.Value, key: str) -> ir.Value:
+        """Return what an object has under a key.
+
+        Raises:
+            ConfigurationError: the key cannot be written in a JSONPath.
+        """
+        if '"' in key or "\\" in key or "'" in key:
+            raise ConfigurationError(
+                f"BigQuery cannot be asked for the key {json.dumps(key)} of a JSON column: select "
+                "TO_JSON_STRING(…) of it in the model"
+            )
+        return function("JSON_QUERY", 2)(value, f'$."{key}"')
+
+    def json_text(self, value: ir.Value) -> ir.StringValue:
+        """Return a JSON value as JSON text."""
+        text: ir.StringValue = function("TO_JSON_STRING", 1)(value)
+        return text
+
+
+class TrinoDialect(Dialect):
+    """Trino: its digests take and give octets."""
+
+    def md5(self, text: ir.Value) -> ir.StringValue:
+        """Return 32 hex digits in lower case."""
+        return self._hex("md5", text)
+
+    def sha256(self, text: ir.Value) -> ir.StringValue:
+        """Return 64 hex digits in lower case."""
+        return self._hex("sha256", text)
+
+    def _hex(self, digest: str, text: ir.Value) -> ir.StringValue:
+        octets = function(digest, 1)(function("to_utf8", 1)(text))
+        written: ir.StringValue = function("lower", 1)(function("to_hex", 1)(octets))
+        return written
+
+
+_DIALECTS: Mapping[str, type[Dialect]] = {
+    "bigquery": BigQueryDialect,
+    "postgres": PostgresDialect,
+    "snowflake": SnowflakeDialect,
+    "trino": TrinoDialect,
+}
+
+
+def dialect_of(name: str) -> Dialect:
+    """Return the dialect of Ibis' name."""
+    return _DIALECTS.get(name, Dialect)(name)
+
+
+def concat(texts: Sequence[ir.Value]) -> ir.StringValue:
+    """Return texts joined; all of them have to be there."""
+    joined: ir.StringValue = ops.StringConcat(tuple(texts)).to_expr() if len(texts) > 1 else texts[0]
+    return joined

@@ -1,0 +1,121 @@
+"""A model's rows as an immutable table of the staging schema: they are read once, and never leave the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.engine.columns import check_key_type, check_names
+from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.warehouse.dialects import dialect_of
+from airflow_consent_retl.warehouse.expressions import StagedConsent
+from airflow_consent_retl.workspace.manifest import Column, SnapshotManifest, StagedTable, sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from airflow_consent_retl.warehouse.base import StagingTable, Warehouse
+    from airflow_consent_retl.workspace.manifest import ModelSource
+
+# Enough to see the type of a column that the warehouse declares none for.
+_SAMPLE_ROWS = 10_000
+
+
+@contextmanager
+def staged_snapshot(
+    warehouse: Warehouse,
+    *,
+    model: str,
+    source: ModelSource,
+    primary_key: str,
+    check_primary_key: bool,
+    read_at: datetime,
+) -> Iterator[SnapshotManifest]:
+    """Make the table, check it, and yield its manifest; where the block fails, the table is dropped.
+
+    Args:
+        warehouse: entered.
+        model: the model's name.
+        source: where the rows come from.
+        primary_key: the column with the ids.
+        check_primary_key: whether ids that are NULL or occur twice are an error.
+        read_at: a time before the query started.
+
+    Raises:
+        ModelError: the query fails, or its columns or ids cannot make a model.
+        ConfigurationError: types are declared, which only files can hold.
+        SourceUnavailableError: the warehouse does not answer.
+    """
+    if source.column_types:
+        raise ConfigurationError(
+            "column_types: rows that stay in the warehouse have the warehouse's types; cast them in the model's SQL"
+        )
+    table = warehouse.table("snapshot", at=read_at)
+    is_kept = False
+    try:
+        rows = warehouse.create_as(table, source.sql)
+        columns = _columns(warehouse, table)
+        check_names(columns, primary_key=primary_key, declared=())
+        check_key_type(columns[primary_key], primary_key=primary_key)
+        if check_primary_key:
+            _check_ids(warehouse, table, columns, primary_key=primary_key, rows=rows)
+        yield SnapshotManifest(
+            model=model,
+            primary_key=primary_key,
+            primary_key_checked=check_primary_key,
+            source=source,
+            sql_sha256=sha256_hex(source.sql.encode()),
+            read_at=read_at,
+            columns=tuple(Column(name=name, type=str(type_)) for name, type_ in columns.items()),
+            parts=(),
+            rows=rows,
+            size_bytes=0,
+            table=StagedTable(namespace=table.schema, name=table.name),
+        )
+        is_kept = True
+    finally:
+        if not is_kept:
+            warehouse.drop(table)
+
+
+def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataType]:
+    """Return the types that an extraction of the table would have, as far as a sample of it tells."""
+    query = f"SELECT * FROM {warehouse.name_of(table)} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
+    with warehouse.read(query.format(0)) as rows:
+        schema = rows.schema
+    if any(str(type_) == "null" for type_ in schema.types):
+        with warehouse.read(query.format(_SAMPLE_ROWS)) as rows:
+            for batch in rows.batches:
+                schema = batch.schema
+    return {field.name: field.type for field in schema}
+
+
+def _check_ids(
+    warehouse: Warehouse, table: StagingTable, columns: Mapping[str, pa.DataType], *, primary_key: str, rows: int
+) -> None:
+    dialect = dialect_of(warehouse.dialect)
+    consent = StagedConsent(
+        dialect,
+        columns=list(columns),
+        primary_key=primary_key,
+        id_type=str(columns[primary_key]),
+        values=[],
+        find_duplicates=True,
+    )
+    sql = dialect.compile(consent.repeated_ids(), {"snapshot": warehouse.name_of(table)})
+    with warehouse.read(sql) as found:
+        (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
+    if counts["missing"]:
+        raise ModelError(
+            f"primary key `{primary_key}` is NULL in {int(counts['missing']):,} of {rows:,} rows: exclude them in the "
+            "SQL, or set check_primary_key=False and let the filter deny them"
+        )
+    if counts["repeated"]:
+        raise ModelError(
+            f"primary key `{primary_key}` is not unique: in {rows:,} rows, the ids that occur more than once are "
+            f"{int(counts['repeated']):,}"
+        )
