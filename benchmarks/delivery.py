@@ -33,6 +33,7 @@ from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
+from airflow_consent_retl.delivery.sync_store import FileStore
 from airflow_consent_retl.destinations._webhook_address import webhook_address
 from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
@@ -124,7 +125,7 @@ def under_ledger(port: int, permitted: PermittedRows) -> tuple[float, float]:
         with ledger.acquire(name, holder="benchmark") as lease:
             LeasedSync(
                 lease,
-                SyncFolder(Folder.local(workspace), name),
+                FileStore(SyncFolder(Folder.local(workspace), name), name),
                 lambda: WebhookDestination(
                     webhook_address(connection, endpoint="/v1/people"),
                     WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),

@@ -28,6 +28,7 @@ from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.sync_mode import SyncMode
+from airflow_consent_retl.delivery.sync_store import FileStore
 from airflow_consent_retl.destinations.base import Destination
 from airflow_consent_retl.engine.permission import People
 from airflow_consent_retl.errors import PermanentError, TransientError
@@ -285,8 +286,8 @@ class SyncWorld:
             # Not entered, so it neither renews itself nor is it released: it runs out.
             lease = ledger.acquire(SYNC, holder="tests", ttl_s=0.05, wait_s=5)
             settings = SyncSettings(mode=mode, confirm_timeout_s=0)
-            folder = sync_folder(self._workspace, SYNC)
-            yield LeasedSync(lease, folder, lambda: self._client(worker), settings, _log)
+            store = FileStore(sync_folder(self._workspace, SYNC), SYNC)
+            yield LeasedSync(lease, store, lambda: self._client(worker), settings, _log)
 
     def _asker(self) -> ModelAsker:
         return ModelAsker(

@@ -22,6 +22,7 @@ from airflow_consent_retl.delivery.permitted import PermittedRows, verify
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
+from airflow_consent_retl.delivery.sync_store import FileStore
 from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
 from airflow_consent_retl.workspace.changes import Changes
 from airflow_consent_retl.workspace.folder import Folder
@@ -162,7 +163,7 @@ class SyncBench:
         ):
             yield LeasedSync(
                 lease,
-                SyncFolder(Folder.local(self.path / "workspace"), name),
+                FileStore(SyncFolder(Folder.local(self.path / "workspace"), name), name),
                 lambda: destination,
                 settings,
                 self.log,

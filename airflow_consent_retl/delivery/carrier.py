@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.delivery.attempts import BatchKind, CombinedBatch
 from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
@@ -24,9 +24,7 @@ from airflow_consent_retl.delivery.protocol import (
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.destinations.base import Load
 from airflow_consent_retl.engine.fates import Fate
-from airflow_consent_retl.engine.fold import Folding
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError, LeaseLostError
-from airflow_consent_retl.workspace.delivered import DeliveredState
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.lease import Lease
@@ -34,10 +32,13 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.sync_store import SyncStore
     from airflow_consent_retl.destinations.base import Destination
+    from airflow_consent_retl.engine.fold import Folding
     from airflow_consent_retl.operators.progress import TaskLog
+    from airflow_consent_retl.warehouse.delivered import StagedState
     from airflow_consent_retl.workspace.changes import Changes
-    from airflow_consent_retl.workspace.sync_folder import SyncFolder
+    from airflow_consent_retl.workspace.delivered import DeliveredState
 
 LOAD, WITHDRAWALS = "load", "withdrawals"
 
@@ -49,7 +50,7 @@ class Carrier:
 
     Args:
         lease: of the sync.
-        folder: where its changes and its delivered state live.
+        store: where its changes and its delivered state live.
         build: makes the destination anew, not yet opened.
         settings: what the DAG wants.
         log: the task's.
@@ -59,7 +60,7 @@ class Carrier:
     def __init__(
         self,
         lease: Lease,
-        folder: SyncFolder,
+        store: SyncStore[Any],
         build: Callable[[], Destination],
         settings: SyncSettings,
         log: TaskLog,
@@ -67,17 +68,17 @@ class Carrier:
         progress: MakeProgress,
     ) -> None:
         self.lease = lease
-        self.folder = folder
+        self.store = store
         self._build = build
         self.destination = build()
         self._settings = settings
         self._log = log
         self.progress = progress
 
-    def state(self) -> DeliveredState | None:
+    def state(self) -> DeliveredState | StagedState | None:
         """Return the present version of who is delivered, None before the first load."""
         current = self.lease.current()
-        return None if current is None else DeliveredState(self.folder.open(current.uri), sha256=current.sha256)
+        return None if current is None else self.store.open(current.uri, sha256=current.sha256)
 
     def carry_out(
         self, delivery: Delivery, changes: Changes, report: LoadReport, *, recheck: Recheck | None
@@ -100,7 +101,8 @@ class Carrier:
             destination=self.destination,
             progress=self.progress("sent and removed", rows),
         )
-        with Folding(self.state(), changes) as folding:
+        state = self.state()
+        with self.store.folding(state, changes) as folding:
             try:
                 if self.destination.replaces and delivery.kind == LOAD:
                     self._replace(running, recheck)
@@ -112,7 +114,7 @@ class Carrier:
             if waiting:
                 return waiting
             self._check_complete(running, report)
-            self._fold(running, folding)
+            self._fold(running, state, folding)
         self._check_removed(running, report)
         return []
 
@@ -223,15 +225,17 @@ class Carrier:
 
     def fold(self, running: Running) -> None:
         """Take into the delivered state what the attempts at a delivery came to, and close it."""
-        with Folding(self.state(), running.changes) as folding:
-            self._fold(running, folding)
+        state = self.state()
+        with self.store.folding(state, running.changes) as folding:
+            self._fold(running, state, folding)
 
     def advance(self, delivery: Delivery, changes: Changes, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
         """Write the next version of the delivered state, and have the ledger point at it."""
-        with Folding(self.state(), changes) as folding:
-            self._advance(delivery, folding, sends=sends, removes=removes)
+        state = self.state()
+        with self.store.folding(state, changes) as folding:
+            self._advance(delivery, changes, state, folding, sends=sends, removes=removes)
 
-    def _fold(self, running: Running, folding: Folding) -> None:
+    def _fold(self, running: Running, state: DeliveredState | StagedState | None, folding: Folding) -> None:
         settle = timedelta(seconds=self._settings.settle_s)
         sends = [_fate(batch, settle) for batch in running.combined(BatchKind.SEND)]
         removes = [_fate(batch, settle) for batch in running.combined(BatchKind.REMOVE)]
@@ -239,24 +243,33 @@ class Carrier:
         if self.destination.replaces and running.delivery.kind == LOAD and removal_rows:
             gone = Outcomes.accepted(removal_rows)
             removes = [Fate(start=0, outcomes=gone, unsettled_until=None, at=datetime.now(UTC))]
-        self._advance(running.delivery, folding, sends=sends, removes=removes)
+        self._advance(running.delivery, running.changes, state, folding, sends=sends, removes=removes)
 
-    def _advance(self, delivery: Delivery, folding: Folding, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
-        state = folding.finish(sends, removes, self.folder.new("delivered"))
+    def _advance(
+        self,
+        delivery: Delivery,
+        changes: Changes,
+        state: DeliveredState | StagedState | None,
+        folding: Folding,
+        *,
+        sends: Iterable[Fate],
+        removes: Iterable[Fate],
+    ) -> None:
+        after = self.store.finish(folding, state, changes, sends, removes)
         reached(Step.FOLDED)
         self.lease.advance(
             delivery,
-            uri=state.folder.uri,
-            sha256=state.sha256,
-            rows=state.rows,
-            decided_at=state.manifest.decided_at,
+            uri=after.folder.uri,
+            sha256=after.sha256,
+            rows=after.rows,
+            decided_at=after.manifest.decided_at,
         )
         reached(Step.ADVANCED)
 
     def sweep(self) -> None:
         """Delete what the ledger does not point at: past versions, and what a worker that died left."""
         # Listed first: what the next task begins after that is in neither list.
-        there = self.folder.names()
+        there = self.store.folder.names()
         current, delivery = self.lease.current(), self.lease.open_delivery()
         in_use = [current.uri] if current else []
         if delivery is not None and delivery.changes_uri is not None:
@@ -264,7 +277,7 @@ class Carrier:
         # INVARIANT: what the next task is writing is not in the ledger yet, and is not this one's to delete.
         with suppress(LeaseLostError):
             self.lease.check()
-            self.folder.sweep(there, in_use)
+            self.store.sweep(there, in_use)
             reached(Step.SWEPT)
 
 

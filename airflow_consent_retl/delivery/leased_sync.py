@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.delivery.carrier import LOAD, WITHDRAWALS, Carrier, MakeProgress
@@ -20,10 +20,7 @@ from airflow_consent_retl.delivery.protocol import Running, confirm_pending
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.destinations.base import Load
-from airflow_consent_retl.engine.changes import compute_changes, removals_of
 from airflow_consent_retl.engine.fold import Fate
-from airflow_consent_retl.engine.permission import People
 from airflow_consent_retl.errors import ConfigurationError, GuardError, RefusedError
 from airflow_consent_retl.workspace.changes import Changes
 
@@ -33,11 +30,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.permitted import PermittedRows
     from airflow_consent_retl.delivery.recheck import Ask, Recheck
     from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.sync_store import SyncStore
     from airflow_consent_retl.destinations.base import Destination
     from airflow_consent_retl.operators.progress import TaskLog
+    from airflow_consent_retl.warehouse.delivered import StagedState
     from airflow_consent_retl.workspace.decision_log import SubjectKey
     from airflow_consent_retl.workspace.delivered import DeliveredState
-    from airflow_consent_retl.workspace.sync_folder import SyncFolder
 
 # A change of mode or of what a load does makes another load of the same rows.
 _KEY_VERSION = "load/1"
@@ -69,7 +67,7 @@ class LeasedSync:
 
     Args:
         lease: of the sync.
-        folder: where its changes and its delivered state live.
+        store: where its changes and its delivered state live.
         build: makes the destination anew, not yet opened.
         settings: what the DAG wants.
         log: the task's.
@@ -82,7 +80,7 @@ class LeasedSync:
     def __init__(
         self,
         lease: Lease,
-        folder: SyncFolder,
+        store: SyncStore[Any],
         build: Callable[[], Destination],
         settings: SyncSettings,
         log: TaskLog,
@@ -90,10 +88,10 @@ class LeasedSync:
         progress: MakeProgress = lambda verb, rows: lambda done: None,
     ) -> None:
         self._lease = lease
-        self._folder = folder
+        self._store = store
         self._settings = settings
         self._log = log
-        self._carrier = Carrier(lease, folder, build, settings, log, progress=progress)
+        self._carrier = Carrier(lease, store, build, settings, log, progress=progress)
         self._check_destination()
         reached(Step.LEASED)
 
@@ -101,7 +99,7 @@ class LeasedSync:
         """Return while the sync is surely this task's, otherwise raise `LeaseLostError`."""
         self._lease.check()
 
-    def state(self) -> DeliveredState | None:
+    def state(self) -> DeliveredState | StagedState | None:
         """Return the present version of who is delivered, None before the first load."""
         return self._carrier.state()
 
@@ -185,15 +183,12 @@ class LeasedSync:
         delivery = self._lease.open_delivery()
         self._resolve(delivery)
         state = self._carrier.state()
-        if state is None or state.id_type is None:
+        if state is None:
             return []
-        with People(state.ids(), state.id_type) as people:
-            found = people.not_permitted(ask(people.id_type), state.manifest.destination)
-            moments = people.moments
-        found.pop(RemovalCause.LEFT_MODEL, None)
-        if not found:
+        lost = self._store.lost(state, ask)
+        changes = lost.changes
+        if changes is None:
             return []
-        changes = removals_of(state, found, self._folder.new("changes"), sync=self._lease.sync)
         self._check_guards(changes, report)
         self._lease.note_withdrawals()
         key = hashlib.sha256(f"{WITHDRAWALS}:{changes.sha256}".encode()).hexdigest()
@@ -202,7 +197,7 @@ class LeasedSync:
         self._carrier.sweep()
         if not waiting and report.removed.accepted == report.removed.planned:
             confirmed = datetime.now(UTC)
-            report.lags_s = [(confirmed - moment).total_seconds() for moment in moments]
+            report.lags_s = [(confirmed - moment).total_seconds() for moment in lost.moments]
         return waiting
 
     def _check_destination(self) -> None:
@@ -267,21 +262,10 @@ class LeasedSync:
             )
         state = self._carrier.state()
         mode = SyncMode.FULL if self._carrier.destination.replaces else self._settings.mode
-        return compute_changes(
+        return self._store.compare(
             permitted,
             state,
-            self._folder.new("changes"),
-            sync=self._lease.sync,
             mode=mode,
-            load=Load(
-                key=permitted.key,
-                destination=permitted.destination,
-                model=permitted.manifest.model,
-                schema=permitted.schema(),
-                key_field=permitted.key_field,
-                rows=permitted.rows,
-                decided_at=permitted.manifest.decided_at,
-            ),
             destination=self._carrier.destination,
             subject_key=subject_key,
             progress=self._carrier.progress("compared", permitted.rows + (state.rows if state else 0)),
@@ -291,7 +275,7 @@ class LeasedSync:
         passed = self._settings.guards.passed(changes.counts)
         if not passed:
             return
-        explicit = changes.only([RemovalCause.CONSENT_WITHDRAWN], self._folder.new("changes"))
+        explicit = self._store.only(changes, [RemovalCause.CONSENT_WITHDRAWN])
         done = ""
         if explicit.manifest.removal_rows:
             key = hashlib.sha256(f"{WITHDRAWALS}:{explicit.sha256}".encode()).hexdigest()
@@ -315,7 +299,7 @@ class LeasedSync:
     def _changes_of(self, delivery: Delivery) -> Changes:
         if delivery.changes_uri is None:
             raise RefusedError(f"the changes of delivery {delivery.id} were deleted before it ended")
-        changes = Changes(self._folder.open(delivery.changes_uri), sha256=delivery.changes_sha256)
+        changes = Changes(self._store.folder.open(delivery.changes_uri), sha256=delivery.changes_sha256)
         changes.verify()
         return changes
 

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from airflow_consent_retl.consent import nearest
+from airflow_consent_retl.destinations.base import Load
 from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.workspace.parts import read_from
+from airflow_consent_retl.warehouse.base import staging_table
+from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
+from airflow_consent_retl.warehouse.expressions import GROUP, group_counts, group_fingerprints
+from airflow_consent_retl.workspace.parts import full_batches, read_from
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.warehouse.base import Warehouse
     from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import DestinationCounts, Part, PermittedManifest
+    from airflow_consent_retl.workspace.manifest import DestinationCounts, Part, PermittedManifest, StagedDecision
 
 # How far the clocks of two workers may be apart.
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -68,6 +73,18 @@ class PermittedRows:
     def key_field(self) -> str | None:
         """The destination's name for the primary key, or None where it is not mapped."""
         return next((name for name, column in self.fields.items() if column == self.manifest.primary_key), None)
+
+    def load(self) -> Load:
+        """Return what a destination is told of a load of these rows."""
+        return Load(
+            key=self.key,
+            destination=self.destination,
+            model=self.manifest.model,
+            schema=self.schema(),
+            key_field=self.key_field,
+            rows=self.rows,
+            decided_at=self.manifest.decided_at,
+        )
 
     def schema(self) -> pa.Schema:
         """Return the rows' schema, with the destination's field names."""
@@ -137,6 +154,35 @@ class PermittedRows:
             yield pa.concat_batches(pending)
 
 
+@dataclass(frozen=True, slots=True)
+class StagedPermittedRows(PermittedRows):
+    """The verified rows of one destination, in a table of a warehouse.
+
+    Args:
+        reach: returns the warehouse, not yet entered.
+        staged: the tables of the filter run.
+        groups: the numbers of the groups whose rows these are.
+    """
+
+    reach: Callable[[], Warehouse]
+    staged: StagedDecision
+    groups: tuple[int, ...]
+
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, in batches that are full but for the last one. Only mapped columns leave the warehouse."""
+        with self.reach() as warehouse:
+            columns = ", ".join(warehouse.quote(name) for name in dict.fromkeys(self.fields.values()))
+            table = warehouse.name_of(staging_table(self.staged.permitted))
+            # Without a group there is none whose number is -1.
+            groups = ", ".join(map(str, self.groups or (-1,)))
+            sql = f"SELECT {columns} FROM {table} WHERE {warehouse.quote(GROUP)} IN ({groups})"  # noqa: S608
+            with warehouse.read(sql, batch_rows=batch_rows) as rows:
+                for batch in full_batches(rows.batches, batch_rows):
+                    yield pa.RecordBatch.from_arrays(
+                        [batch.column(column) for column in self.fields.values()], names=list(self.fields)
+                    )
+
+
 def verify(
     folder: Folder,
     manifest: PermittedManifest,
@@ -147,6 +193,7 @@ def verify(
     policy_digest: str | None,
     max_age_s: float | None,
     now: datetime,
+    reach: Callable[[], Warehouse] | None = None,
 ) -> PermittedRows:
     """Check everything that makes a permitted set permitted, before anything is sent.
 
@@ -155,6 +202,7 @@ def verify(
         policy_digest: of the policy as it is now; None: whoever sends asks the source again, under that policy.
         max_age_s: seconds since the decision; None: likewise.
         now: the present time, with a zone.
+        reach: returns the warehouse that the rows may be in, not yet entered.
 
     Raises:
         RefusedError: another destination, a changed policy, an old decision, a changed or missing file, numbers that
@@ -172,6 +220,8 @@ def verify(
         )
     check_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
     mapped = _checked_fields(fields, [column.name for column in manifest.columns])
+    if manifest.staged is not None:
+        return _verify_staged(folder, manifest, manifest.staged, manifest_sha256, destination, mapped, reach)
     parts: list[Part] = []
     for group in manifest.groups:
         if sum(part.rows for part in group.parts) != group.rows:
@@ -186,6 +236,42 @@ def verify(
         # The digest proves the bytes, not what the manifest says of their rows.
         folder.open_parquet(part).close()
     return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts))
+
+
+def _verify_staged(
+    folder: Folder,
+    manifest: PermittedManifest,
+    staged: StagedDecision,
+    manifest_sha256: str,
+    destination: str,
+    fields: Mapping[str, str],
+    reach: Callable[[], Warehouse] | None,
+) -> StagedPermittedRows:
+    """Hold what the table holds against the manifest: the rows of each group, and a fingerprint of who they are."""
+    if reach is None:
+        raise RefusedError(f"{folder.uri}: the permitted rows are in a warehouse, which cannot be reached from here")
+    numbers = tuple(number for number, group in enumerate(manifest.groups) if destination in group.recipients)
+    counts = manifest.destinations[destination]
+    rows = sum(manifest.groups[number].rows for number in numbers)
+    if rows != counts.permitted or counts.read != counts.permitted + counts.denied:
+        raise RefusedError(f"{folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
+    with reach() as warehouse:
+        dialect = dialect_of(warehouse.dialect)
+        columns = {**dict.fromkeys((column.name for column in manifest.columns), "string"), GROUP: "int32"}
+        asked = group_counts(dialect, placeholder("permitted", columns), primary_key=manifest.primary_key)
+        sql = dialect.compile(asked, {"permitted": warehouse.name_of(staging_table(staged.permitted))})
+        with warehouse.read(sql) as found:
+            batches = list(found.batches)
+        held = group_fingerprints(pa.Table.from_batches(batches)) if batches else {}
+    for number in numbers:
+        group = manifest.groups[number]
+        if held.get(number, (0, 0)) != (group.rows, group.fingerprint):
+            raise RefusedError(
+                f"{folder.uri}: table {staged.permitted.namespace}.{staged.permitted.name} was changed after the filter"
+            )
+    return StagedPermittedRows(
+        folder, manifest, manifest_sha256, destination, fields, (), reach=reach, staged=staged, groups=numbers
+    )
 
 
 def check_age(manifest: PermittedManifest, *, destination: str, max_age_s: float | None, now: datetime) -> None:

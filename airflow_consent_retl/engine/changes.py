@@ -47,6 +47,7 @@ def compute_changes(
     destination: Destination,
     subject_key: SubjectKey,
     progress: Progress = lambda rows: None,
+    unchanged: int = 0,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish what has to be done.
 
@@ -60,6 +61,7 @@ def compute_changes(
         destination: only asked what a removal needs: `can_remove`, `removal_schema`, `removal_rows`.
         subject_key: under which the filter wrote its decision log.
         progress: called with numbers of permitted rows as they are read for the first time.
+        unchanged: people who are permitted, delivered and known not to have changed, and are in neither.
 
     Raises:
         RefusedError: the state is another sync's, its ids are of another kind, a file was changed, or the permitted
@@ -95,6 +97,7 @@ def compute_changes(
             writer=writer,
             progress=progress,
         ).run()
+        tally += Tally(permitted=unchanged, unchanged=unchanged, delivered=unchanged)
         fields_changed = state is not None and dict(state.shape.fields) != dict(permitted.fields)
         return writer.publish(
             sync=sync,
@@ -117,6 +120,7 @@ def removals_of(
     *,
     sync: str,
     decided_at: datetime | None = None,
+    delivered: int | None = None,
 ) -> Changes:
     """Publish the removal of some entries of the delivered state, and nothing else.
 
@@ -126,6 +130,7 @@ def removals_of(
         folder: a new one, for these changes only; the caller removes it where this raises.
         sync: the sync's name.
         decided_at: when they were found; None keeps the state's own.
+        delivered: how many are delivered, where the state holds some of them only.
 
     Raises:
         RefusedError: a file was changed.
@@ -167,7 +172,9 @@ def removals_of(
             decided_at=decided_at or state.manifest.decided_at,
             permitted_sha256=None,
             delivered_sha256=state.sha256,
-            counts=_counts(Tally(delivered=state.rows), writer, fields_changed=False),
+            counts=_counts(
+                Tally(delivered=state.rows if delivered is None else delivered), writer, fields_changed=False
+            ),
         )
 
 

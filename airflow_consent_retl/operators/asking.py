@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.consent import ConsentMapping
+    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan
     from airflow_consent_retl.engine.permission import ConsentQuestion, Verdicts
     from airflow_consent_retl.hooks.policy import PolicySource
     from airflow_consent_retl.operators.progress import TaskLog
@@ -63,6 +64,42 @@ class ModelAsker:
         """Ask the source, under the policy as it is now; ids come in this type."""
         self._log.info("asking connection `%s` for consent again", self._source.conn_id)
         return self._question(id_type).ask(at=datetime.now(UTC))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the model that may be asked for, the primary key among them."""
+        moment = [] if self._withdrawn_at is None else [self._withdrawn_at]
+        known = [column for column in self._mapping.columns if column in self._columns]
+        return tuple(dict.fromkeys([self._primary_key, *known, *moment]))
+
+    @property
+    def primary_key(self) -> str:
+        """The model's."""
+        return self._primary_key
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the model's rows come from."""
+        return self._source
+
+    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
+        """Return the plan under the policy as it is now.
+
+        Raises:
+            PolicyError: the policy does not fit the columns.
+        """
+        from airflow_consent_retl.consent import plan_consent
+        from airflow_consent_retl.hooks.policy import read_policy
+
+        return plan_consent(
+            read_policy(self._policy).policy, destinations=self._destinations, mapping=self._mapping, columns=kinds
+        )
+
+    def among(self, sql: str) -> ModelAsker:
+        """Return who asks another query, with the same columns, about some of the same people."""
+        asker = copy(self)
+        asker._source = self._source.model_copy(update={"sql": sql})
+        return asker
 
     def _question(self, id_type: pa.DataType | None) -> ConsentQuestion:
         import pyarrow as pa

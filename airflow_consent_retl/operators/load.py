@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.sync_store import SyncStore
     from airflow_consent_retl.destinations.base import Destination
     from airflow_consent_retl.hooks.policy import PolicySource
     from airflow_consent_retl.operators.asking import ModelAsker
     from airflow_consent_retl.workspace.changes import Changes
     from airflow_consent_retl.workspace.manifest import DestinationCounts
+    from airflow_consent_retl.workspace.sync_folder import SyncFolder
 
 _SCAN_ROWS = 65_536
 _ALWAYS_SHOWN = frozenset(
@@ -180,9 +182,10 @@ class LoadOperator(ConsentRetlOperator):
             open_ledger(workspace, self.ledger_conn_id) as ledger,
             ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease,
         ):
+            store = self._store(permitted, sync_folder(workspace, name), name, asker)
             sync = LeasedSync(
                 lease,
-                sync_folder(workspace, name),
+                store,
                 self.build_destination,
                 settings,
                 self.log,
@@ -193,7 +196,7 @@ class LoadOperator(ConsentRetlOperator):
                     permitted,
                     report,
                     subject_key=subject_key(permitted.manifest.workspace),
-                    make_recheck=None if asker is None else partial(self._recheck, asker),
+                    make_recheck=None if asker is None else partial(self._recheck, store, asker),
                 )
             finally:
                 counts = self._log_summary(permitted, report)
@@ -289,18 +292,35 @@ class LoadOperator(ConsentRetlOperator):
         check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
         return permitted, None
 
+    def _store(
+        self, permitted: PermittedRows, folder: SyncFolder, sync: str, asker: ModelAsker | None
+    ) -> SyncStore[Any]:
+        """Return where the sync keeps who is delivered: beside the permitted rows."""
+        from airflow_consent_retl.delivery.permitted import StagedPermittedRows
+        from airflow_consent_retl.delivery.sync_store import FileStore
+        from airflow_consent_retl.warehouse.store import WarehouseStore
+
+        if isinstance(permitted, StagedPermittedRows):
+            return WarehouseStore(folder, sync, permitted.reach, asker, self.log)
+        return FileStore(folder, sync)
+
     @contextmanager
-    def _recheck(self, asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
+    def _recheck(self, store: SyncStore[Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
         from airflow_consent_retl.delivery.recheck import Recheck
         from airflow_consent_retl.engine.permission import People
+        from airflow_consent_retl.warehouse.store import WarehouseStore
 
         if self.recheck_interval_s is None or not changes.manifest.upsert_rows:
             yield None
             return
         first = next(changes.upserts(1))
         ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
-        with People(ids, first.ids.type) as people:
-            yield Recheck(people, self.destination, asker.ask, interval_s=self.recheck_interval_s)
+        with People(ids, first.ids.type) as people, ExitStack() as resources:
+            ask = asker.ask
+            if isinstance(store, WarehouseStore):
+                asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
+                ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
+            yield Recheck(people, self.destination, ask, interval_s=self.recheck_interval_s)
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:
         trigger = self.confirmation_trigger(request_ids) if self.deferrable else None

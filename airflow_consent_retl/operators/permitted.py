@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.delivery.permitted import PermittedRows
     from airflow_consent_retl.hooks.policy import PolicySource
-    from airflow_consent_retl.workspace.manifest import PermittedManifest
+    from airflow_consent_retl.warehouse.base import Warehouse
+    from airflow_consent_retl.workspace.manifest import PermittedManifest, StagedDecision
 
 DEFAULT_MAX_AGE_S = 86_400.0
 DEFAULT_BATCH_ROWS = 65_536
@@ -67,7 +69,14 @@ def open_permitted(
         policy_digest=None if asks_again else present.digest,
         max_age_s=None if asks_again else max_age_s,
         now=now,
+        reach=None if manifest.staged is None else partial(_reach, manifest, manifest.staged),
     )
+
+
+def _reach(manifest: PermittedManifest, staged: StagedDecision) -> Warehouse:
+    from airflow_consent_retl.operators.staging import staging_warehouse
+
+    return staging_warehouse(manifest.source.conn_id, staged.permitted.namespace, model=manifest.model)
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:

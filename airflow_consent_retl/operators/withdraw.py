@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import ConsentMappingLike
+    from airflow_consent_retl.delivery.lease import Lease
     from airflow_consent_retl.delivery.ledger import Ledger
-    from airflow_consent_retl.delivery.recheck import Ask
     from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.delivery.sync_store import SyncStore
     from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.operators.asking import ModelAsker
     from airflow_consent_retl.operators.load import LoadOperator
+    from airflow_consent_retl.workspace.sync_folder import SyncFolder
 
 
 class PropagateWithdrawalsOperator(ConsentRetlOperator):
@@ -164,8 +168,10 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         )
         report = LoadReport(permitted=0)
         with ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease:
-            sync = LeasedSync(lease, sync_folder(self.workspace, name), operator.build_destination, settings, self.log)
-            waiting = sync.withdraw(self._ask(destination), report)
+            asker = self._asker(destination)
+            store = self._store(lease, sync_folder(self.workspace, name), name, asker)
+            sync = LeasedSync(lease, store, operator.build_destination, settings, self.log)
+            waiting = sync.withdraw(asker.ask, report)
             state = sync.state()
         if waiting:
             raise DestinationUnavailableError(
@@ -185,7 +191,24 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             operator.render_template_fields(context)
         return operator
 
-    def _ask(self, destination: str) -> Ask:
+    def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any]:
+        """Return where the sync keeps who is delivered, which the present version tells."""
+        from airflow_consent_retl.delivery.sync_store import FileStore
+        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.warehouse.delivered import StagedState, is_in_warehouse
+        from airflow_consent_retl.warehouse.store import WarehouseStore
+
+        current = lease.current()
+        if current is None:
+            return FileStore(folder, sync)
+        version = folder.open(current.uri)
+        if not is_in_warehouse(version, sha256=current.sha256):
+            return FileStore(folder, sync)
+        schema = StagedState(version, sha256=current.sha256).table.schema
+        reach = partial(staging_warehouse, self.conn_id, schema, model=self.model)
+        return WarehouseStore(folder, sync, reach, asker, self.log)
+
+    def _asker(self, destination: str) -> ModelAsker:
         from airflow_consent_retl.consent import parse_consent_mapping
         from airflow_consent_retl.operators.asking import ModelAsker
         from airflow_consent_retl.workspace.manifest import ModelSource
@@ -200,7 +223,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             destinations=[destination],
             log=self.log,
             withdrawn_at=self.withdrawn_at,
-        ).ask
+        )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
         headers = ["destination", "removed", "not removed", "still delivered", "because", "lag median", "p95", "oldest"]

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.manifest import StagedTable
 
 SCHEME = "warehouse:"
-Kind = Literal["snapshot", "signatures", "decided", "permitted", "decisions", "asked", "touched", "delivered"]
+Kind = Literal[
+    "snapshot", "signatures", "decided", "permitted", "decisions", "asked", "compared", "touched", "delivered"
+]
 # PostgreSQL cuts names at 63 octets.
 _NAME = re.compile(
     r"consent_retl_(?P<at>\d{8}t\d{6})_(?P<kind>[a-z]+)_(?P<random>[0-9a-f]{16})",

@@ -73,6 +73,14 @@ class Dialect:
         """Return the text of any plain value; different values have different texts."""
         return value.cast("string")
 
+    def written(self, value: ir.Value, native: str) -> ir.StringValue:
+        """Return the text of any value, plain or nested, for nothing but a comparison with itself.
+
+        Args:
+            native: the warehouse's name of its type.
+        """
+        return self.text(value)
+
     def exact(self, text: ir.Value) -> ir.StringValue:
         """Return text that is equal to another one only where every octet is."""
         return text
@@ -164,6 +172,11 @@ class SnowflakeDialect(Dialect):
 
     json_types = frozenset({"variant", "object"})
 
+    def written(self, value: ir.Value, native: str) -> ir.StringValue:
+        """Return nested values as JSON: a cast of a VARIANT takes `true` and `"true"` for one."""
+        is_nested = native.lower().partition("(")[0] in {"variant", "object", "array"}
+        return self.json_text(value) if is_nested else self.text(value)
+
     def json_kind(self, value: ir.Value) -> ir.StringValue:
         """Return `TYPEOF` in JSON's words."""
         kind = function("TYPEOF", 1)(value)
@@ -183,6 +196,10 @@ class BigQueryDialect(Dialect):
     """BigQuery. A JSON column holds each key once."""
 
     json_types = frozenset({"json"})
+
+    def written(self, value: ir.Value, native: str) -> ir.StringValue:
+        """Return any value as JSON: arrays and structs have no other text."""
+        return self.json_text(value)
 
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""

@@ -18,13 +18,14 @@ from airflow_consent_retl.warehouse.dialects import Dialect, concat, placeholder
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pyarrow as pa
 
     from airflow_consent_retl.consent import CategorySignal
 
 SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
 )
-FINGERPRINT = "fingerprint"
+PERSON = "consent_retl_person"
 _HEX = "0123456789abcdef"
 # Of each row's digest: 24 bits, whose sum over 10**10 rows fits 64.
 _FINGERPRINT_DIGITS = 6
@@ -147,6 +148,12 @@ class StagedConsent:
         kept = joined.filter(joined[IS_DENIED] == 1)
         return kept.select(subject=self.digest(kept[self._primary_key], salt), signature=kept[SIGNATURE])
 
+    def denied_people(self) -> ir.Table:
+        """The text of each id of which a row is denied somewhere."""
+        joined = self._decided()
+        kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
+        return kept.select(**{PERSON: self.dialect.text(kept[self._primary_key])}).distinct()
+
     def digest(self, subject: ir.Value, salt: str) -> ir.StringValue:
         """Return the keyed digest of an id."""
         return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.text(subject)]))
@@ -224,3 +231,9 @@ def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> 
         number = number * 16 + ibis.literal(_HEX).find(digest.substr(place, 1)).cast("int64")
     keyed = permitted.select(GROUP, number=number)
     return keyed.group_by(GROUP).aggregate(rows=keyed.count(), fingerprint=keyed["number"].sum().cast("int64"))
+
+
+def group_fingerprints(rows: pa.Table) -> dict[int, tuple[int, int]]:
+    """Return rows and fingerprint of each group, from what `group_counts` asks for."""
+    columns = (rows[name].to_pylist() for name in (GROUP, "rows", "fingerprint"))
+    return {int(group): (int(count), int(fingerprint)) for group, count, fingerprint in zip(*columns, strict=True)}

@@ -28,6 +28,7 @@ from airflow_consent_retl.warehouse.expressions import (
     SIGNATURE,
     SUBJECT,
     StagedConsent,
+    group_fingerprints,
     raw_values,
 )
 from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SubjectKey
@@ -154,22 +155,7 @@ class StagedFilter:
         Raises:
             RefusedError: the warehouse's numbers are not those that were decided.
         """
-        numbers = decided.find(self._codes) if len(self._codes) else np.empty(0, np.int64)
-        answers = pa.table(
-            {
-                COMBINATION: self._combinations,
-                SIGNATURE: numbers.astype(np.int32),
-                GROUP: decided.groups[numbers].astype(np.int32),
-                IS_DENIED: decided.denied_somewhere[numbers].astype(np.int32),
-            }
-        )
-        table = self._make("decided")
-        self._warehouse.load(table, answers.schema, answers.to_batches(max_chunksize=_LOAD_ROWS))
-        places = {
-            "snapshot": self._name(self._source),
-            "signatures": self._name(self._made["signatures"]),
-            "decided": self._name(table),
-        }
+        places = self._answer(decided)
         permitted = self._make("permitted")
         self._warehouse.create_as(permitted, self._dialect.compile(self._consent.permitted(), places))
         groups = self._groups(decided, permitted)
@@ -187,6 +173,32 @@ class StagedFilter:
                 snapshot=_described(self._source), **{name: _described(made) for name, made in self._made.items()}
             ),
         )
+
+    def denied_people(self, decided: DecidedSignatures) -> StagingTable:
+        """Have the ids of those whom some destination is denied written, as text, and return the table."""
+        places = self._answer(decided)
+        table = self._make("asked")
+        self._warehouse.create_as(table, self._dialect.compile(self._consent.denied_people(), places))
+        return table
+
+    def _answer(self, decided: DecidedSignatures) -> dict[str, str]:
+        """Send back what was decided of each combination, and return the tables that hold questions and answers."""
+        numbers = decided.find(self._codes) if len(self._codes) else np.empty(0, np.int64)
+        answers = pa.table(
+            {
+                COMBINATION: self._combinations,
+                SIGNATURE: numbers.astype(np.int32),
+                GROUP: decided.groups[numbers].astype(np.int32),
+                IS_DENIED: decided.denied_somewhere[numbers].astype(np.int32),
+            }
+        )
+        table = self._make("decided")
+        self._warehouse.load(table, answers.schema, answers.to_batches(max_chunksize=_LOAD_ROWS))
+        return {
+            "snapshot": self._name(self._source),
+            "signatures": self._name(self._made["signatures"]),
+            "decided": self._name(table),
+        }
 
     def keep(self) -> None:
         """Leave the tables where they are: a manifest names them."""
@@ -232,12 +244,6 @@ class StagedFilter:
         if not self._is_kept:
             for table in self._made.values():
                 self._warehouse.drop(table)
-
-
-def group_fingerprints(rows: pa.Table) -> dict[int, tuple[int, int]]:
-    """Return rows and fingerprint of each group, from what `group_counts` asks for."""
-    columns = (rows[name].to_pylist() for name in (GROUP, "rows", "fingerprint"))
-    return {int(group): (int(count), int(fingerprint)) for group, count, fingerprint in zip(*columns, strict=True)}
 
 
 def _described(table: StagingTable) -> StagedTable:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.workspace.manifest import DeliveredManifest
 from airflow_consent_retl.workspace.parts import PartsWriter, full_batches
 from airflow_consent_retl.workspace.shape import Shape
@@ -53,6 +54,13 @@ class DeliveredState:
         self.folder = folder
         self.sha256 = sha256
         self.manifest = DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+        # INVARIANT: whoever is delivered is never taken for nobody.
+        if self.manifest.table is not None:
+            raise RefusedError(
+                f"who was delivered to `{self.manifest.destination}` is in the warehouse, in table "
+                f"{self.manifest.table.namespace}.{self.manifest.table.name}, and cannot be compared with files: give "
+                "extraction and filter the workspace that they had"
+            )
         self.shape = Shape.from_manifest(self.manifest.shape)
 
     @property

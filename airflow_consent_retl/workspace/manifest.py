@@ -193,6 +193,9 @@ class DeliveredManifest(_Document):
     decided_at: AwareDatetime
     parts: tuple[Part, ...]
     rows: int
+    # Where the entries are, if they stay in the warehouse; then there are no parts, and the ids' Arrow type is told.
+    table: StagedTable | None = None
+    id_type: str | None = None
 
 
 class ChangesCounts(_Document):

@@ -44,8 +44,8 @@ class Shape:
         """
         return cls(
             dict(written.fields),
-            _schema_from(written.load_schema),
-            _schema_from(written.removal_schema),
+            schema_from(written.load_schema),
+            schema_from(written.removal_schema),
             written.hash_tag,
         )
 
@@ -53,17 +53,23 @@ class Shape:
         """Return the form that a manifest keeps."""
         return ShapeOfRows(
             fields=tuple(self.fields.items()),
-            load_schema=_schema_text(self.load_schema),
-            removal_schema=_schema_text(self.removal_schema),
+            load_schema=schema_text(self.load_schema),
+            removal_schema=schema_text(self.removal_schema),
             hash_tag=self.hash_tag,
         )
 
 
-def _schema_text(schema: pa.Schema) -> str:
+def schema_text(schema: pa.Schema) -> str:
+    """Return a schema as a manifest keeps it."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 
-def _schema_from(text: str) -> pa.Schema:
+def schema_from(text: str) -> pa.Schema:
+    """Read back what `schema_text` wrote.
+
+    Raises:
+        RefusedError: it cannot be read.
+    """
     try:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
     except (ValueError, pa.ArrowException):

@@ -18,6 +18,7 @@ from airflow_consent_retl.delivery.ledger_records import sync_name
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step, log
+from airflow_consent_retl.delivery.sync_store import FileStore
 from airflow_consent_retl.errors import LeaseLostError
 from airflow_consent_retl.workspace.folder import Folder
 from airflow_consent_retl.workspace.manifest import MANIFEST_NAME
@@ -75,7 +76,7 @@ def folder_of(bench: SyncBench) -> SyncFolder:
 def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
     """Load under a lease that runs out, as that of a paused task does."""
     lease = ledger.acquire(SYNC, holder="paused", ttl_s=TTL_S)
-    sync = LeasedSync(lease, folder_of(bench), Recorder, SyncSettings(), bench.log)
+    sync = LeasedSync(lease, FileStore(folder_of(bench), SYNC), Recorder, SyncSettings(), bench.log)
     permitted = verified(bench.filtered(people({1: ("a", True)})))
     sync.load(permitted, LoadReport(permitted=1), subject_key=KEY, make_recheck=None)
 

@@ -1,0 +1,500 @@
+"""The delivered state and the changes of a sync whose rows stay in a warehouse.
+
+The warehouse leaves out who surely did not change. Everybody else leaves it, as a small permitted set and a small
+delivered state in the changes' own folder, on which the worker does what it does with files: there is one rule for what
+a change is, and one for what becomes of it.
+
+    changes-<random>/of.json, rows/, log/, touched/, after-<random>/
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.delivery.permitted import PermittedRows, StagedPermittedRows
+from airflow_consent_retl.delivery.sync_mode import SyncMode
+from airflow_consent_retl.delivery.sync_store import Lost, SyncStore, not_permitted
+from airflow_consent_retl.engine.changes import compute_changes, removals_of
+from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.fold import Folding
+from airflow_consent_retl.engine.identity import meeting_type
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.warehouse.base import StagingTable, staging_table
+from airflow_consent_retl.warehouse.comparison import (
+    ROW_HASH,
+    StagedComparison,
+    delivered,
+    only_people,
+    people_of,
+)
+from airflow_consent_retl.warehouse.delivered import StagedState, StagedVersions, as_files, is_in_warehouse
+from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
+from airflow_consent_retl.warehouse.expressions import PERSON
+from airflow_consent_retl.warehouse.filter import StagedFilter
+from airflow_consent_retl.warehouse.row_hashes import row_hashes
+from airflow_consent_retl.warehouse.snapshot import staged_snapshot
+from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SignatureRow, run_name
+from airflow_consent_retl.workspace.delivered import DeliveredState
+from airflow_consent_retl.workspace.manifest import Column, ModelSource, RecipientsGroup, SnapshotManifest
+from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
+    from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.destinations.base import Destination
+    from airflow_consent_retl.engine.fates import Fate
+    from airflow_consent_retl.engine.filter import Progress
+    from airflow_consent_retl.engine.permission import Verdicts
+    from airflow_consent_retl.operators.progress import TaskLog
+    from airflow_consent_retl.warehouse.base import Warehouse
+    from airflow_consent_retl.workspace.changes import Changes
+    from airflow_consent_retl.workspace.decision_log import SubjectKey
+    from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.workspace.manifest import PermittedManifest
+    from airflow_consent_retl.workspace.sync_folder import SyncFolder
+
+_OF_NAME = "of.json"
+_READ_ROWS = 65_536
+State = DeliveredState | StagedState
+
+
+class Asker(Protocol):
+    """Asks a model's source who is permitted now, everybody or those of another query."""
+
+    @property
+    def source(self) -> ModelSource: ...  # noqa: D102
+    @property
+    def primary_key(self) -> str: ...  # noqa: D102
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
+    def among(self, sql: str) -> Asker: ...  # noqa: D102
+    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]: ...  # noqa: D102
+
+
+class WarehouseStore(SyncStore[State]):
+    """What a sync has in a warehouse, and its folder, which names it.
+
+    Args:
+        folder: of the sync.
+        sync: its name.
+        reach: returns the warehouse, not yet entered.
+        asker: asks the model's source; None: nobody's consent is needed.
+        log: the task's.
+    """
+
+    def __init__(
+        self, folder: SyncFolder, sync: str, reach: Callable[[], Warehouse], asker: Asker | None, log: TaskLog
+    ) -> None:
+        super().__init__(folder, sync)
+        self._reach = reach
+        self._asker = asker
+        self._log = log
+
+    def open(self, uri: str, *, sha256: str) -> State:
+        """Return the version that the ledger points at; one in files is brought over by the next load."""
+        folder = self.folder.open(uri)
+        if is_in_warehouse(folder, sha256=sha256):
+            return StagedState(folder, sha256=sha256)
+        return DeliveredState(folder, sha256=sha256)
+
+    def compare(
+        self,
+        permitted: PermittedRows,
+        state: State | None,
+        *,
+        mode: SyncMode,
+        destination: Destination,
+        subject_key: SubjectKey,
+        progress: Progress,
+    ) -> Changes:
+        """Bring out of the warehouse who may have changed, and compare as in files: see `compute_changes`.
+
+        Raises:
+            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
+            and what `compute_changes` raises.
+        """
+        if not isinstance(permitted, StagedPermittedRows):
+            raise RefusedError("the permitted rows are in files, and cannot be compared with tables")
+        folder = self.folder.new("changes")
+        is_published = False
+        try:
+            with self._reach() as warehouse:
+                found = _Reduction(warehouse, permitted, state, folder, subject_key).run(mode)
+                self._log_moved(warehouse, found.permitted.rows, permitted.rows)
+            _write(
+                folder,
+                _OF_NAME,
+                {"delivered_sha256": None if state is None else state.sha256, "everybody": found.is_everybody},
+            )
+            changes = compute_changes(
+                found.permitted,
+                found.touched,
+                folder,
+                sync=self.sync,
+                mode=mode,
+                load=found.permitted.load(),
+                destination=destination,
+                subject_key=subject_key,
+                progress=progress,
+                unchanged=permitted.rows - found.permitted.rows,
+            )
+            is_published = True
+            return changes
+        finally:
+            if not is_published:
+                folder.remove()
+
+    def lost(self, state: State, ask: Ask) -> Lost:
+        """Have the warehouse find who may have lost permission, and ask the source about those only."""
+        if isinstance(state, DeliveredState) or self._asker is None:
+            raise RefusedError(
+                f"who was delivered to `{state.manifest.destination}` is in files: the next load brings them into the "
+                "warehouse"
+            )
+        folder = self.folder.new("changes")
+        is_published = False
+        try:
+            with self._reach() as warehouse, self._suspects(warehouse, state, self._asker) as (suspects, asker):
+                dialect = dialect_of(warehouse.dialect)
+                entries = delivered(dialect, state.columns)
+                people = placeholder("people", {PERSON: "string"})
+                chosen = entries.semi_join(people, entries[PERSON] == people[PERSON]).select(*state.columns)
+                tables = {
+                    "delivered": warehouse.name_of(state.table),
+                    "people": warehouse.name_of(suspects),
+                }
+                with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
+                    touched = as_files(state, rows.batches, folder / "touched")
+                found, moments = not_permitted(touched, asker.ask)
+                self._log_moved(warehouse, touched.rows, state.rows)
+            if not found:
+                return Lost(moments=moments)
+            _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
+            changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
+            is_published = True
+            return Lost(changes, moments)
+        finally:
+            if not is_published:
+                folder.remove()
+
+    @contextmanager
+    def asking_about(self, asker: Asker, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Asker]:
+        """Yield who asks about these people only: their ids go into the warehouse, and only their rows come out."""
+        schema = pa.schema([("id", id_type)])
+        with self._reach() as warehouse:
+            table = warehouse.table("asked", at=datetime.now(UTC))
+            try:
+                batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
+                warehouse.load(table, schema, batches)
+                people = people_of(dialect_of(warehouse.dialect), "people", "id", ["id"])
+                yield asker.among(_among(warehouse, asker, people, table))
+            finally:
+                warehouse.drop(table)
+
+    def folding(self, state: State | None, changes: Changes) -> Folding:
+        """Begin to fold what the worker looked at.
+
+        Raises:
+            RefusedError: the changes were found against another version.
+        """
+        of = _read(changes.folder, _OF_NAME)
+        if of["delivered_sha256"] != (None if state is None else state.sha256):
+            raise RefusedError(f"{changes.folder.uri}: these changes were found against another delivered state")
+        return Folding(_touched_of(changes), changes)
+
+    def finish(
+        self, folding: Folding, state: State | None, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]
+    ) -> StagedState:
+        """Publish the next version: a table of those who were not touched, and of what the others came to."""
+        after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}")
+        before = None if _read(changes.folder, _OF_NAME)["everybody"] else state
+        if isinstance(before, DeliveredState):
+            raise RefusedError("who was delivered is in files, and not all of them were looked at")
+        with self._reach() as warehouse, ExitStack() as resources:
+            entries = row_hashes(after, changes, changes.folder / "rows", resources)
+            return StagedVersions(warehouse).publish(
+                before, _touched_of(changes), after, entries, self.folder.new("delivered")
+            )
+
+    def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
+        """Publish some removals alone, with what is needed to fold them."""
+        some = super().only(changes, causes)
+        of = _read(changes.folder, _OF_NAME)
+        touched = _touched_of(changes)
+        if touched is not None:
+            copied = some.folder / "touched"
+            for name in touched.folder.names():
+                with copied.create(name) as file:
+                    file.write(touched.folder.read(name))
+        _write(some.folder, _OF_NAME, of)
+        return some
+
+    def sweep(self, there: Collection[str], in_use: Collection[str]) -> None:
+        """Delete what was there and is not in use, tables before the folders that name them."""
+        kept = {uri.rstrip("/").rpartition("/")[2] for uri in in_use}
+        left = [self.folder.root / name for name in there if name not in kept and name.startswith("delivered-")]
+        if left:
+            with self._reach() as warehouse:
+                for folder in left:
+                    StagedVersions(warehouse).drop_table_of(folder)
+        super().sweep(there, in_use)
+
+    @contextmanager
+    def _suspects(self, warehouse: Warehouse, state: StagedState, asker: Asker) -> Iterator[tuple[StagingTable, Asker]]:
+        """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
+        dialect = dialect_of(warehouse.dialect)
+        at = datetime.now(UTC)
+        held = people_of(dialect, "people", "id", state.columns)
+        source = ModelSource(conn_id=asker.source.conn_id, sql=_among(warehouse, asker, held, state.table))
+        made = staged_snapshot(
+            warehouse,
+            model=state.manifest.model,
+            source=source,
+            primary_key=asker.primary_key,
+            check_primary_key=False,
+            read_at=at,
+        )
+        with made as snapshot:
+            assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
+            try:
+                with StagedFilter(warehouse, snapshot, asker.plan, at=at) as run:
+                    suspects = run.denied_people(run.decide())
+                    people = placeholder("people", {PERSON: "string"})
+                    yield suspects, asker.among(_among(warehouse, asker, people, suspects))
+            finally:
+                warehouse.drop(staging_table(snapshot.table))
+
+    def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
+        self._log.info(
+            "moved %s of %s rows, %s bytes in all, out of the warehouse",
+            f"{rows:,}",
+            f"{of:,}",
+            f"{warehouse.bytes_read:,}",
+        )
+
+
+class _Reduced:
+    """What left the warehouse: the candidates as a permitted set, the entries that may have to change as a state."""
+
+    def __init__(self, permitted: PermittedRows, touched: DeliveredState | None, *, is_everybody: bool) -> None:
+        self.permitted = permitted
+        self.touched = touched
+        self.is_everybody = is_everybody
+
+
+class _Reduction:
+    """Brings out of the warehouse who may have changed."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        permitted: StagedPermittedRows,
+        state: State | None,
+        folder: Folder,
+        subject_key: SubjectKey,
+    ) -> None:
+        self._warehouse = warehouse
+        self._permitted = permitted
+        self._state = state
+        self._folder = folder
+        self._subject_key = subject_key
+        self._dialect = dialect_of(warehouse.dialect)
+        self._manifest: PermittedManifest = permitted.manifest
+
+    def run(self, mode: SyncMode) -> _Reduced:
+        state = self._state
+        table = staging_table(self._permitted.staged.permitted)
+        entries = state.columns if isinstance(state, StagedState) else []
+        comparison = StagedComparison(
+            self._dialect,
+            columns=[column.name for column in self._manifest.columns],
+            native=self._warehouse.native_types(table),
+            primary_key=self._manifest.primary_key,
+            fields=self._permitted.fields,
+            groups=self._permitted.groups,
+            entries=entries,
+        )
+        names = {"permitted": self._warehouse.name_of(table)}
+        if isinstance(state, StagedState):
+            names["delivered"] = self._warehouse.name_of(state.table)
+        # A state in files, or of other fields, is looked at as a whole, once.
+        is_whole = isinstance(state, DeliveredState)
+        compared = self._warehouse.table("compared", at=datetime.now(UTC))
+        names["compared"] = self._warehouse.name_of(compared)
+        try:
+            everybody = is_whole or mode is SyncMode.FULL
+            self._warehouse.create_as(compared, self._dialect.compile(comparison.compared(everybody=everybody), names))
+            self._check_count(self._dialect.compile(comparison.counts(), names))
+            rows = self._candidates(self._dialect.compile(comparison.candidates(), names))
+            touched: DeliveredState | None = None
+            gone: list[tuple[pa.Array, pa.Array]] = []
+            if isinstance(state, StagedState):
+                names["decisions"] = self._warehouse.name_of(staging_table(self._permitted.staged.decisions))
+                meeting_type(state.id_type, _id_type(rows), primary_key=self._manifest.primary_key)
+                with self._warehouse.read(
+                    self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
+                ) as found:
+                    touched = as_files(state, found.batches, self._folder / "touched")
+                salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
+                with self._warehouse.read(
+                    self._dialect.compile(comparison.gone(salt), names), batch_rows=_READ_ROWS
+                ) as found:
+                    gone = [(some.column("id"), some.column("signature")) for some in found.batches]
+            elif isinstance(state, DeliveredState):
+                touched = self._copied(state)
+                gone = self._gone_of(state)
+        finally:
+            self._warehouse.drop(compared)
+        return _Reduced(self._as_permitted(rows, gone), touched, is_everybody=state is None or is_whole)
+
+    def _check_count(self, sql: str) -> None:
+        with self._warehouse.read(sql) as found:
+            (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
+        if int(counts["permitted"]) != self._permitted.rows:
+            raise RefusedError(
+                f"the permitted table holds {int(counts['permitted']):,} rows for `{self._permitted.destination}`, its "
+                f"manifest says {self._permitted.rows:,}"
+            )
+
+    def _candidates(self, sql: str) -> SnapshotManifest:
+        folder = self._folder / "rows"
+        with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
+            writer = SnapshotWriter(
+                folder, found.schema, primary_key=self._manifest.primary_key, check_primary_key=False
+            )
+            with writer:
+                for batch in found.batches:
+                    writer.write(batch)
+                manifest, _ = writer.publish(
+                    model=self._manifest.model, source=self._manifest.source, read_at=self._manifest.snapshot_read_at
+                )
+        return manifest
+
+    def _copied(self, state: DeliveredState) -> DeliveredState:
+        """Return a state in files as one of the changes' own folder."""
+        state.verify()
+        folder = self._folder / "touched"
+        for part in state.manifest.parts:
+            with folder.create(part.name) as file:
+                file.write(state.folder.read(part.name))
+        return DeliveredState(folder, sha256=folder.publish(state.manifest.to_json()))
+
+    def _gone_of(self, state: DeliveredState) -> list[tuple[pa.Array, pa.Array]]:
+        """Return the signatures of those of a state in files whom the decision log tells of."""
+        if state.id_type is None:
+            return []
+        people = self._warehouse.table("asked", at=datetime.now(UTC))
+        schema = pa.schema([("id", state.id_type)])
+        batches = (pa.RecordBatch.from_arrays([ids], schema=schema) for ids in state.ids(_READ_ROWS))
+        try:
+            self._warehouse.load(people, schema, batches)
+            comparison = StagedComparison(
+                self._dialect,
+                columns=[column.name for column in self._manifest.columns],
+                native={},
+                primary_key=self._manifest.primary_key,
+                fields=self._permitted.fields,
+                groups=self._permitted.groups,
+                entries=["id"],
+            )
+            salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
+            tables = {
+                "delivered": self._warehouse.name_of(people),
+                "decisions": self._warehouse.name_of(staging_table(self._permitted.staged.decisions)),
+            }
+            sql = self._dialect.compile(comparison.logged(salt), tables)
+            with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
+                return [(some.column("id"), some.column("signature")) for some in found.batches]
+        finally:
+            self._warehouse.drop(people)
+
+    def _as_permitted(self, rows: SnapshotManifest, gone: list[tuple[pa.Array, pa.Array]]) -> PermittedRows:
+        """Return the candidates as the permitted set that the worker compares."""
+        log_folder = self._folder / "rows"
+        log = DecisionLogWriter(log_folder, self._subject_key)
+        id_type = _id_type(rows)
+        for ids, signatures in gone:
+            typed = ids if pa.types.is_null(id_type) else cast(ids, id_type, column=self._manifest.primary_key)
+            log.write(typed, np.asarray(signatures.cast(pa.int32())))
+        described = log.close(list(self._signatures()))
+        destination = self._permitted.destination
+        counts = self._manifest.destinations[destination]
+        group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
+        columns = {column.name: column for column in self._manifest.columns}
+        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH}
+        manifest = self._manifest.model_copy(
+            update={
+                "groups": (group,),
+                "destinations": {destination: counts.model_copy(update={"permitted": rows.rows})},
+                "decision_log": described,
+                "columns": tuple(Column(name=column.name, type=column.type) for column in columns.values()),
+                "staged": None,
+            }
+        )
+        return PermittedRows(
+            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts
+        )
+
+    def _signatures(self) -> Iterator[SignatureRow]:
+        log, folder = self._manifest.decision_log, self._permitted.folder
+        folder.verify(log.signatures)
+        for batch in folder.read_rows([log.signatures], batch_rows=_READ_ROWS):
+            for row in batch.to_pylist():
+                yield SignatureRow(
+                    subject=row["subject"],
+                    statuses=dict(row["statuses"]),
+                    recipients=row["recipients"],
+                    denied=dict(row["denied"]),
+                    rows=row["rows"],
+                )
+
+
+def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable) -> str:
+    """Return the model's query, of the rows of some people only.
+
+    Args:
+        people: an expression over the placeholder `people`, or over the table itself.
+        table: that holds them.
+    """
+    dialect = dialect_of(warehouse.dialect)
+    # On lines of its own, so that a comment at its end comments nothing else out.
+    model = f"(\n{asker.source.sql.rstrip().removesuffix(';')}\n)"
+    expression = only_people(dialect, asker.columns, primary_key=asker.primary_key, people=people)
+    return dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+
+
+def _id_type(rows: SnapshotManifest) -> pa.DataType:
+    from airflow_consent_retl.engine.columns import declared_types
+    from airflow_consent_retl.errors import ConfigurationError
+
+    declared = {column.name: column.type for column in rows.columns}[rows.primary_key]
+    try:
+        return declared_types({rows.primary_key: declared})[rows.primary_key]
+    except ConfigurationError:
+        return pa.null()
+
+
+def _touched_of(changes: Changes) -> DeliveredState | None:
+    sha256 = changes.manifest.delivered_sha256
+    return None if sha256 is None else DeliveredState(changes.folder / "touched", sha256=sha256)
+
+
+def _write(folder: Folder, name: str, document: dict[str, object]) -> None:
+    with folder.create(name) as file:
+        file.write(json.dumps(document).encode())
+
+
+def _read(folder: Folder, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(folder.read(name))
+    return document

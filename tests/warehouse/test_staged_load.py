@@ -1,0 +1,244 @@
+"""A sync whose rows stay in the warehouse delivers, removes and counts what the same sync of files does."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from postgres import Postgres
+
+from airflow_consent_retl.consent import ConsentObjectKey
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator,
+    ExtractModelOperator,
+    LoadToSqlTableOperator,
+    PropagateWithdrawalsOperator,
+)
+
+POLICY = {
+    "categories": [
+        {"id": "C1", "name": "Boolean", "destinations": ["crm"]},
+        {"id": "C4", "name": "Native", "destinations": ["other"]},
+    ]
+}
+CONSENT: dict[str, Any] = {"C1": "ok", "C4": ConsentObjectKey("doc", path=("p", "C4"))}
+FIELDS = {"id": "id", "email": "email", "spent": "spent", "seen": "seen"}
+WORKSPACES = ("lake", "warehouse")
+
+
+class Sync:
+    """The same model, kept up at one table of SQLite by way of files, or of a warehouse."""
+
+    def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kind = kind
+        self.file = folder / f"{kind}.db"
+        self.workspace = (folder / kind).as_uri()
+        self.monkeypatch = monkeypatch
+        monkeypatch.setenv(f"AIRFLOW_CONN_{kind.upper()}", json.dumps({"conn_type": "sqlite", "host": str(self.file)}))
+
+    def permit(self, policy: Any = POLICY) -> Any:
+        self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
+        snapshot = ExtractModelOperator(
+            task_id="extract",
+            model="customers",
+            conn_id="pg",
+            sql="SELECT * FROM customers -- everybody",
+            primary_key="id",
+            workspace="warehouse:staging" if self.kind == "warehouse" else None,
+        ).execute({})
+        return ConsentFilterOperator(
+            task_id="consent", snapshot=snapshot, policy=policy, consent=CONSENT, destinations=["crm", "other"]
+        ).execute({})
+
+    def load(self, permitted: Any, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
+        self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
+        settings: dict[str, Any] = {"fields": FIELDS, "max_removed_ratio": None, **parameters}
+        counts: dict[str, Any] = LoadToSqlTableOperator(
+            task_id="load",
+            permitted=permitted,
+            destination="crm",
+            conn_id=self.kind,
+            table="people",
+            policy=policy,
+            **settings,
+        ).execute({})
+        # The moment is of the filter's run.
+        return {name: value for name, value in counts.items() if name != "decided_at"}
+
+    def run(self, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
+        return self.load(self.permit(policy), policy, **parameters)
+
+    def withdraw(self) -> dict[str, Any]:
+        self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
+        from functools import partial
+
+        served: dict[str, Any] = PropagateWithdrawalsOperator(
+            task_id="withdraw",
+            model="customers",
+            conn_id="pg",
+            sql="SELECT * FROM customers",
+            primary_key="id",
+            policy=POLICY,
+            consent=CONSENT,
+            loads={"crm": partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS)},
+            withdrawn_at="seen",
+        ).execute({})
+        return served["crm"]
+
+    def people(self) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.file)) as connection:
+            return connection.execute("SELECT * FROM people ORDER BY id").fetchall()
+
+
+@pytest.fixture
+def syncs(customers: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
+    return [Sync(kind, tmp_path, monkeypatch) for kind in WORKSPACES]
+
+
+@pytest.fixture
+def change(customers: Postgres) -> Callable[[str], None]:
+    def run(statements: str) -> None:
+        with customers.connect() as connection:
+            connection.execute(statements)
+
+    return run
+
+
+def in_staging(customers: Postgres) -> list[str]:
+    with customers.connect() as connection:
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'").fetchall()
+    return sorted(str(name).split("_")[3] for (name,) in found)
+
+
+def both(syncs: list[Sync], **parameters: Any) -> dict[str, Any]:
+    lake, warehouse = (sync.run(**parameters) for sync in syncs)
+    assert warehouse == lake
+    assert syncs[1].people() == syncs[0].people()
+    return warehouse
+
+
+def test_every_run_brings_the_destination_to_the_same_state_by_the_same_changes(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    first = both(syncs)
+    quiet = both(syncs)
+    change("UPDATE customers SET email = 'new-' || email WHERE id IN ('c1', 'c2', 'c6', 'c3')")
+    change("UPDATE customers SET ok = false WHERE id = 'c7'; UPDATE customers SET ok = NULL WHERE id = 'c11'")
+    change("DELETE FROM customers WHERE id IN ('c12', 'c16'); UPDATE customers SET level = 77 WHERE id = 'c17'")
+    change("INSERT INTO customers (id, email, ok) VALUES ('x1', 'x1@example.com', true), ('x2', NULL, false)")
+    second = both(syncs)
+    stricter = {"categories": [{"id": "C1", "name": "Boolean", "destinations": ["other"]}, *POLICY["categories"][1:]]}
+    stricter["categories"][1] = {"id": "C4", "name": "Native", "destinations": ["crm"]}
+    third = both(syncs, policy=stricter)
+
+    assert first["added"] == first["accepted"] == 800
+    assert (quiet["unchanged"], quiet["accepted"], quiet["removed"]) == (800, 0, 0)
+    assert (second["added"], second["updated"], second["removed"]) == (1, 3, 4)
+    assert second["removals_by_cause"] == {"consent_missing": 1, "consent_withdrawn": 1, "left_model": 2}
+    assert third["removed"] > 0
+    # One version of who is delivered, and the tables of each run until they are dropped.
+    assert in_staging(customers).count("delivered") == 1
+    assert not {"compared", "asked", "touched"} & set(in_staging(customers))
+
+
+def test_other_fields_count_everybody_as_updated_in_both(syncs: list[Sync]) -> None:
+    both(syncs)
+
+    again = both(syncs, fields={"id": "id", "email": "email", "spent": "spent"})
+
+    assert (again["updated"], again["unchanged"]) == (800, 0)
+
+
+@pytest.mark.parametrize("mode", ["upsert", "insert", "full"])
+def test_every_mode_does_the_same(syncs: list[Sync], change: Callable[[str], None], mode: str) -> None:
+    both(syncs)
+    change("UPDATE customers SET spent = spent + 1 WHERE id IN ('c1', 'c2'); DELETE FROM customers WHERE id = 'c6'")
+    change("UPDATE customers SET ok = false WHERE id = 'c7'")
+
+    counts = both(syncs, mode=mode)
+
+    assert counts["removals_by_cause"]["consent_withdrawn"] == 1
+
+
+def test_who_withdraws_after_the_filter_is_withheld_and_removed(
+    syncs: list[Sync], change: Callable[[str], None]
+) -> None:
+    both(syncs)
+    change("UPDATE customers SET email = 'new-' || email WHERE id IN ('c1', 'c2')")
+    permitted = [sync.permit() for sync in syncs]
+    change("UPDATE customers SET ok = false WHERE id = 'c1'")
+
+    lake, warehouse = (sync.load(handed) for sync, handed in zip(syncs, permitted, strict=True))
+
+    assert warehouse == lake
+    assert (warehouse["withheld"], warehouse["removed"], warehouse["accepted"]) == (1, 1, 1)
+    assert syncs[1].people() == syncs[0].people()
+    assert "c1" not in {row[0] for row in syncs[1].people()}
+
+
+def test_the_fast_lane_removes_who_withdrew_and_nobody_else(syncs: list[Sync], change: Callable[[str], None]) -> None:
+    both(syncs)
+    change("UPDATE customers SET ok = false WHERE id IN ('c1', 'c2'); DELETE FROM customers WHERE id = 'c6'")
+
+    lake, warehouse = (sync.withdraw() for sync in syncs)
+    again = syncs[1].withdraw()
+
+    assert {**warehouse, "lag_s": None} == {**lake, "lag_s": None}
+    assert (warehouse["removed"], warehouse["delivered"]) == (2, 798)
+    assert set(warehouse["lag_s"]) == {"median", "p95", "oldest"}
+    assert again["removed"] == 0
+    assert syncs[1].people() == syncs[0].people()
+    assert both(syncs)["removals_by_cause"] == {"left_model": 1}
+
+
+def test_a_guard_stops_the_run_and_explicit_withdrawals_are_carried_out(
+    syncs: list[Sync], change: Callable[[str], None]
+) -> None:
+    both(syncs)
+    change("DELETE FROM customers WHERE id LIKE '%2'; UPDATE customers SET ok = false WHERE id = 'c1'")
+
+    for sync in syncs:
+        with pytest.raises(AirflowFailException, match="1 explicit withdrawals were carried out"):
+            sync.run(max_removed_ratio=0.01)
+
+    assert syncs[1].people() == syncs[0].people()
+    assert len(syncs[1].people()) == 799
+    both(syncs)
+
+
+def test_a_sync_of_files_goes_on_in_the_warehouse_and_is_refused_on_its_way_back(
+    syncs: list[Sync], change: Callable[[str], None]
+) -> None:
+    both(syncs)
+    change("UPDATE customers SET ok = false WHERE id = 'c1'; DELETE FROM customers WHERE id = 'c6'")
+    lake = syncs[0]
+    lake.kind, target = "warehouse", lake.kind
+    permitted = lake.permit()
+    lake.kind = target
+
+    moved = lake.load(permitted)
+
+    assert (moved["unchanged"], moved["removed"]) == (798, 2)
+    assert moved["removals_by_cause"] == {"consent_withdrawn": 1, "left_model": 1}
+    with pytest.raises(AirflowFailException, match="is in the warehouse"):
+        lake.run()
+
+
+def test_a_permitted_table_that_was_changed_is_refused(syncs: list[Sync], customers: Postgres) -> None:
+    sync = syncs[1]
+    permitted = sync.permit()
+    with customers.connect() as connection:
+        name = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'staging' AND tablename LIKE '%permitted%'"
+        ).fetchone()
+        assert name is not None
+        connection.execute(f"UPDATE staging.{name[0]} SET id = 'c3' WHERE id = 'c1'")
+
+    with pytest.raises(AirflowFailException, match="was changed after the filter"):
+        sync.load(permitted)
