@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.operators.base import ConsentRetlOperator
 from airflow_consent_retl.operators.progress import Progress
 
@@ -15,9 +22,19 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
-    from airflow_consent_retl.engine.source import ModelQuery
+    from airflow_consent_retl.engine.source import ModelQuery, Source
+    from airflow_consent_retl.warehouse.base import Warehouse
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import SnapshotManifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A query that ran while nobody waited: its id, when it was submitted (ISO 8601), the table that it makes."""
+
+    query_id: str
+    read_at: str
+    table: str | None
 
 
 class ExtractModelOperator(ConsentRetlOperator):
@@ -43,6 +60,10 @@ class ExtractModelOperator(ConsentRetlOperator):
         check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
         batch_rows: rows that are read at once, which bounds the memory.
         part_bytes: size in bytes after which a Parquet part is closed.
+        deferrable: wait for the query without holding a worker, where the connection can (Snowflake, BigQuery); others
+            run it in the worker. When the task is cancelled, so is the query.
+        poll_interval_s: seconds between two questions whether it is over.
+        query_timeout_s: seconds after which a query that nobody waits for is cancelled, and the task tried again.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
             `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema, and so does all
             that is decided and compared after that. Templated.
@@ -71,10 +92,16 @@ class ExtractModelOperator(ConsentRetlOperator):
         check_primary_key: bool = True,
         batch_rows: int = 32_768,
         part_bytes: int = 256 << 20,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval_s: float = 10,
+        query_timeout_s: float = 21_600,
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.deferrable = deferrable
+        self.poll_interval_s = poll_interval_s
+        self.query_timeout_s = query_timeout_s
         self.model = model
         self.conn_id = conn_id
         self.sql = sql
@@ -84,51 +111,121 @@ class ExtractModelOperator(ConsentRetlOperator):
         self.batch_rows = batch_rows
         self.part_bytes = part_bytes
         self.workspace = workspace
+        self._running: Source | Warehouse | None = None
+        self._submitted: _Submitted | None = None
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
-        from airflow_consent_retl.engine.columns import declared_types
-        from airflow_consent_retl.engine.source import ModelQuery, MoreMemoryNeededError
+        from airflow_consent_retl.engine.submitted import can_submit
         from airflow_consent_retl.hooks.sql import sql_hook
-        from airflow_consent_retl.warehouse.base import is_warehouse
-        from airflow_consent_retl.workspace.location import run_folder
+        from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
-        if self.workspace is not None and is_warehouse(self.workspace):
-            return self._stage(context, self.workspace)
-        query = ModelQuery(
+        hook = sql_hook(self.conn_id)
+        schema = schema_of(self.workspace) if self.workspace is not None and is_warehouse(self.workspace) else None
+        if self.deferrable and self._submitted is None and can_submit(hook):
+            self._submit(context, hook, schema)
+        return self._extract(context, hook) if schema is None else self._stage(context, schema)
+
+    def resume(self, context: Context, event: Mapping[str, Any], **submitted: Any) -> Any:
+        """Go on after a deferral, with the result of the query.
+
+        Raises:
+            SourceUnavailableError: the time is up, and the query was cancelled.
+        """
+        if not event.get("over"):
+            raise SourceUnavailableError(
+                f"the query on connection `{self.conn_id}` did not end within {self.query_timeout_s:,.0f} s and was "
+                "cancelled"
+            )
+        self._submitted = _Submitted(**submitted)
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Have the query stopped: nobody will read what it goes on to find."""
+        running = self._running
+        if running is None:
+            return
+        self.log.info("cancelling the query on connection `%s`", self.conn_id)
+        try:
+            running.cancel()
+        except ConsentRetlError as error:
+            self.log.warning("the query was not cancelled: %s", error)
+
+    def _query(self) -> ModelQuery:
+        from airflow_consent_retl.engine.columns import declared_types
+        from airflow_consent_retl.engine.source import ModelQuery
+
+        return ModelQuery(
             conn_id=self.conn_id,
             sql=self.sql,
             primary_key=self.primary_key,
             column_types=declared_types(self.column_types),
             batch_rows=self.batch_rows,
+            query_id=None if self._submitted is None else self._submitted.query_id,
         )
-        hook = sql_hook(self.conn_id)
+
+    def _submit(self, context: Context, hook: DbApiHook, schema: str | None) -> None:
+        """Have the query run, and wait outside of a worker."""
+        from airflow_consent_retl.engine.source import source_of
+        from airflow_consent_retl.engine.submitted import submitted_queries
+        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
+
+        read_at = datetime.now(UTC)
+        table: str | None = None
+        statement = source_of(hook, self._query()).statement
+        if schema is not None:
+            with staging_warehouse(self.conn_id, schema, context, model=self.model) as warehouse:
+                made = warehouse.table("snapshot", at=read_at)
+                table, statement = made.name, warehouse.creation(made, self.sql)
+        with submitted_queries(hook, conn_id=self.conn_id) as queries:
+            query_id = queries.submit(statement)
+        self.log.info("query %s runs on connection `%s`: waiting", query_id, self.conn_id)
+        self.defer(
+            trigger=SubmittedQueryTrigger(
+                conn_id=self.conn_id,
+                query_id=query_id,
+                deadline=(read_at + timedelta(seconds=self.query_timeout_s)).isoformat(),
+                poll_interval_s=self.poll_interval_s,
+            ),
+            method_name="resume",
+            kwargs={"query_id": query_id, "read_at": read_at.isoformat(), "table": table},
+        )
+
+    def _extract(self, context: Context, hook: DbApiHook) -> dict[str, object]:
+        """Write the rows into files of the workspace."""
+        from airflow_consent_retl.engine.source import MoreMemoryNeededError
+        from airflow_consent_retl.workspace.location import run_folder
+
+        query = self._query()
         folder = run_folder(self.workspace, context, kind="snapshots")
         published = False
         try:
             try:
-                reference = self._extract(hook, folder, query)
+                reference = self._write(hook, folder, query)
             except MoreMemoryNeededError:
                 self.log.info("the rows are too wide for the memory of a plain scan: reading again, with more")
                 folder.remove()
-                reference = self._extract(hook, folder, replace(query, more_memory=True))
+                reference = self._write(hook, folder, replace(query, more_memory=True))
             published = True
         finally:
             if not published:
                 folder.remove()
         return reference
 
-    def _extract(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
-        from airflow_consent_retl.engine.source import read_model
+    def _write(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
+        from airflow_consent_retl.engine.source import source_of
         from airflow_consent_retl.workspace.manifest import ModelSource
         from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
         source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
         started = time.monotonic()
-        read_at = datetime.now(UTC)
+        read_at = self._read_at()
         self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)
+        reader = source_of(hook, query)
         with (
-            read_model(hook, query) as rows,
+            self._cancellable(reader),
+            reader.reading() as rows,
             SnapshotWriter(
                 folder,
                 rows.schema,
@@ -145,20 +242,22 @@ class ExtractModelOperator(ConsentRetlOperator):
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 
-    def _stage(self, context: Context, workspace: str) -> dict[str, object]:
+    def _stage(self, context: Context, schema: str) -> dict[str, object]:
         """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
         from airflow_consent_retl.operators.staging import staging_warehouse
-        from airflow_consent_retl.warehouse.base import schema_of
+        from airflow_consent_retl.warehouse.base import StagingTable
         from airflow_consent_retl.warehouse.snapshot import staged_snapshot
         from airflow_consent_retl.workspace.location import run_folder
         from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, ModelSource
 
         source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
         started = time.monotonic()
-        read_at = datetime.now(UTC)
+        read_at = self._read_at()
+        made = None if self._submitted is None or self._submitted.table is None else self._submitted.table
         self.log.info("staging model `%s` in the warehouse behind connection `%s`", self.model, self.conn_id)
         with (
-            staging_warehouse(self.conn_id, schema_of(workspace), context, model=self.model) as warehouse,
+            staging_warehouse(self.conn_id, schema, context, model=self.model) as warehouse,
+            self._cancellable(warehouse),
             staged_snapshot(
                 warehouse,
                 model=self.model,
@@ -166,6 +265,7 @@ class ExtractModelOperator(ConsentRetlOperator):
                 primary_key=self.primary_key,
                 check_primary_key=self.check_primary_key,
                 read_at=read_at,
+                made=None if made is None else StagingTable(schema, made),
             ) as manifest,
         ):
             folder = run_folder(None, context, kind="snapshots")
@@ -179,6 +279,19 @@ class ExtractModelOperator(ConsentRetlOperator):
             rows=manifest.rows,
             at=read_at,
         ).to_xcom()
+
+    def _read_at(self) -> datetime:
+        """Return a time before the query started."""
+        return datetime.now(UTC) if self._submitted is None else datetime.fromisoformat(self._submitted.read_at)
+
+    @contextmanager
+    def _cancellable(self, running: Source | Warehouse) -> Iterator[None]:
+        """Name what `on_kill` cancels."""
+        self._running = running
+        try:
+            yield
+        finally:
+            self._running = None
 
     def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
         checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"

@@ -142,6 +142,14 @@ class Warehouse(ABC):
         """
 
     @abstractmethod
+    def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
+        """Return the statement that `create_as` runs, for whoever has it run without waiting."""
+
+    @abstractmethod
+    def count(self, table: StagingTable) -> int:
+        """Return how many rows a table holds."""
+
+    @abstractmethod
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
     ) -> int:

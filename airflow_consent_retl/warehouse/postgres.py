@@ -88,13 +88,20 @@ class PostgresWarehouse(Warehouse):
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
         """Make a table of a query's rows, in one statement, and return how many there are."""
-        query = query.rstrip().removesuffix(";")
-        # On lines of its own, so that a comment at its end comments nothing else out.
-        statement = f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
-        rows = self._rows(statement, counted=True)
+        rows = self._rows(self.creation(table, query, expires=expires), counted=True)
         # The planner knows nothing of a new table, and would take it for a small one.
         self._rows(f"ANALYZE {self.name_of(table)}")
         return int(rows[0][0])
+
+    def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
+        """Return the statement that `create_as` runs."""
+        query = query.rstrip().removesuffix(";")
+        # On lines of its own, so that a comment at its end comments nothing else out.
+        return f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
+
+    def count(self, table: StagingTable) -> int:
+        """Return how many rows a table holds."""
+        return int(self._rows(f"SELECT count(*) FROM {self.name_of(table)}")[0][0])  # noqa: S608 - names are quoted
 
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True

@@ -34,6 +34,7 @@ def staged_snapshot(
     primary_key: str,
     check_primary_key: bool,
     read_at: datetime,
+    made: StagingTable | None = None,
 ) -> Iterator[SnapshotManifest]:
     """Make the table, check it, and yield its manifest; where the block fails, the table is dropped.
 
@@ -44,6 +45,7 @@ def staged_snapshot(
         primary_key: the column with the ids.
         check_primary_key: whether ids that are NULL or occur twice are an error.
         read_at: a time before the query started.
+        made: the table, if its query was run before; otherwise it is made now.
 
     Raises:
         ModelError: the query fails, or its columns or ids cannot make a model.
@@ -54,10 +56,10 @@ def staged_snapshot(
         raise ConfigurationError(
             "column_types: rows that stay in the warehouse have the warehouse's types; cast them in the model's SQL"
         )
-    table = warehouse.table("snapshot", at=read_at)
+    table = made or warehouse.table("snapshot", at=read_at)
     is_kept = False
     try:
-        rows = warehouse.create_as(table, source.sql)
+        rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(made)
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
         check_key_type(columns[primary_key], primary_key=primary_key)

@@ -89,7 +89,8 @@ class Sync:
             loads={"crm": partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS)},
             withdrawn_at="seen",
         ).execute({})
-        return served["crm"]
+        counts: dict[str, Any] = served["crm"]
+        return counts
 
     def people(self) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.file)) as connection:
