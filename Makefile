@@ -5,6 +5,8 @@ AIRFLOW ?=
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
+# What stands in for the warehouses in the tests wants other versions than we do: environments of their own.
+FAKESNOW := .venv-fakesnow
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
 .PHONY: demo test lint bench mutants torture constraints clean
@@ -12,7 +14,7 @@ UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --cons
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
 
-test: $(VENV)/.all
+test: $(VENV)/.all $(FAKESNOW)/.made
 	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(VENV)/.all
@@ -20,7 +22,7 @@ lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.all
+bench: $(VENV)/.all $(FAKESNOW)/.made
 	$(BIN)/python benchmarks/all.py
 
 mutants: $(VENV)/.all
@@ -44,6 +46,11 @@ $(VENV)/.base: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 $(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 	$(UV) --editable '.[all]' --group dev
 	touch $@ $(VENV)/.base
+
+$(FAKESNOW)/.made: constraints-fakesnow.txt | $(VENV)/.uv
+	$(PYTHON) -m venv $(FAKESNOW)
+	UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(FAKESNOW)/bin/python --requirement $<
+	touch $@
 
 # Writes the pins anew, without the addresses they came from.
 constraints: $(VENV)/.uv

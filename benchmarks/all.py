@@ -15,6 +15,8 @@ FULL = [
     ["filter.py", "--pandas", "--flat", "50000000"],
     ["extract.py"],
     ["webhook.py"],
+    ["extract_snowflake.py", "--rows", "5000000"],
+    ["pushdown.py"],
     ["changes.py"],
     ["delivery.py"],
 ]
@@ -23,6 +25,8 @@ QUICK = [
     ["filter.py", "--rows", "1000000", "--pandas"],
     ["extract.py", "--rows", "1000000", "--cursor-rows", "200000", "--repeat", "1"],
     ["webhook.py", "--rows", "50000", "--drt-rows", "10000"],
+    ["extract_snowflake.py", "--repeat", "1"],
+    ["pushdown.py", "--rows", "100000"],
     ["changes.py", "--rows", "1000000"],
     ["delivery.py", "--rows", "100000"],
 ]

@@ -41,6 +41,7 @@ _TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
 _SOURCES = {
     "duckdb": "airflow_consent_retl.engine.source_duckdb:DuckDbSource",
     "postgres": "airflow_consent_retl.engine.source_postgres:PostgresSource",
+    "snowflake": "airflow_consent_retl.engine.source_snowflake:SnowflakeSource",
     "sqlite": "airflow_consent_retl.engine.source_sqlite:SqliteSource",
 }
 

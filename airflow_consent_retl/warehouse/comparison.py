@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROW_HASH, IS_CANDIDATE = "consent_retl_row_hash", "consent_retl_is_candidate"
 # Names the function; another one makes everybody a candidate, once.
 _HASH_TAG = "w1"
+# 64 bits: it is compared with one other of the same person, and leaves the warehouse with each candidate.
+_HASH_DIGITS = 16
 
 
 class StagedComparison:
@@ -94,7 +96,8 @@ class StagedComparison:
         state, compared = self._state(), self._compared.select(PERSON, IS_CANDIDATE)
         joined = state.left_join(compared, state[PERSON] == compared[PERSON])
         kept = joined.filter(joined[IS_CANDIDATE].isnull() | (joined[IS_CANDIDATE] == 1))
-        return kept.select(*self._entries)
+        # Not the warehouse's own hash: it goes in again with the next version.
+        return kept.select(*(name for name in self._entries if name != "row_hash"))
 
     def gone(self, salt: str) -> ir.Table:
         """The ids of those whom nobody permits any more and of whom the decision log tells, with the signature."""
@@ -128,7 +131,8 @@ class StagedComparison:
                     (self._permitted[column].isnull(), ibis.literal(":")), else_=concat(["=", length, ":", text])
                 )
             )
-        return self._dialect.md5(concat(pieces))
+        digest: ir.StringValue = self._dialect.md5(concat(pieces)).substr(0, _HASH_DIGITS)
+        return digest
 
 
 def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:

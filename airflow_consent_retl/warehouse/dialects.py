@@ -24,11 +24,11 @@ _PLACE = "consent-retl:{}"
 
 
 @cache
-def function(name: str, arguments: int, returns: str = "string") -> Any:
+def function(name: str, arguments: int, *, second: str = "string") -> Any:
     """Return a function of the warehouse that Ibis has no name for. It takes whatever it is given as it is."""
-    parameters = ", ".join(f"a{number}" for number in range(arguments))
-    declared = eval(f"lambda {parameters}: None")  # noqa: S307 - numbers of this module only
-    return ibis.udf.scalar.builtin(declared, name=name, signature=(("string",) * arguments, returns))
+    if arguments == 1:
+        return ibis.udf.scalar.builtin(lambda first: None, name=name, signature=(("string",), "string"))
+    return ibis.udf.scalar.builtin(lambda first, second: None, name=name, signature=(("string", second), "string"))
 
 
 def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
@@ -92,7 +92,8 @@ class Dialect:
 
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""
-        digest: ir.StringValue = function("SHA2", 2)(text, ibis.literal(256))
+        # 256 bits, where nothing else is said.
+        digest: ir.StringValue = function("SHA2", 1)(text)
         return digest
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
@@ -174,8 +175,18 @@ class SnowflakeDialect(Dialect):
 
     def written(self, value: ir.Value, native: str) -> ir.StringValue:
         """Return nested values as JSON: a cast of a VARIANT takes `true` and `"true"` for one."""
-        is_nested = native.lower().partition("(")[0] in {"variant", "object", "array"}
-        return self.json_text(value) if is_nested else self.text(value)
+        type_ = native.lower().partition("(")[0]
+        if type_ in {"float", "double", "real"}:
+            number = value.cast("float64")
+            text = self.text(number)
+            # The text of a float may have fewer digits than the float: what is missing is written behind it.
+            return concat([text, ":", self.text(number - text.cast("float64"))])
+        return self.json_text(value) if type_ in {"variant", "object", "array"} else self.text(value)
+
+    def exact(self, text: ir.Value) -> ir.StringValue:
+        """Return text under no collation: a column's own may take different texts for equal."""
+        exact: ir.StringValue = function("COLLATE", 2)(text, "utf8")
+        return exact
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
         """Return `TYPEOF` in JSON's words."""
@@ -235,6 +246,15 @@ class BigQueryDialect(Dialect):
         return text
 
 
+class SparkDialect(Dialect):
+    """Spark SQL, and Databricks."""
+
+    def sha256(self, text: ir.Value) -> ir.StringValue:
+        """Return 64 hex digits in lower case."""
+        digest: ir.StringValue = function("sha2", 2, second="int32")(text, 256)
+        return digest
+
+
 class TrinoDialect(Dialect):
     """Trino: its digests take and give octets."""
 
@@ -254,7 +274,9 @@ class TrinoDialect(Dialect):
 
 _DIALECTS: Mapping[str, type[Dialect]] = {
     "bigquery": BigQueryDialect,
+    "databricks": SparkDialect,
     "postgres": PostgresDialect,
+    "pyspark": SparkDialect,
     "snowflake": SnowflakeDialect,
     "trino": TrinoDialect,
 }

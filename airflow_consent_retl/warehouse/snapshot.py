@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.manifest import ModelSource
 
 # Enough to see the type of a column that the warehouse declares none for.
-_SAMPLE_ROWS = 10_000
+_SAMPLE_ROWS = 100
 
 
 @contextmanager
@@ -86,14 +86,16 @@ def staged_snapshot(
 
 def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataType]:
     """Return the types that an extraction of the table would have, as far as a sample of it tells."""
-    query = f"SELECT * FROM {warehouse.name_of(table)} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
-    with warehouse.read(query.format(0)) as rows:
-        schema = rows.schema
-    if any(str(type_) == "null" for type_ in schema.types):
-        with warehouse.read(query.format(_SAMPLE_ROWS)) as rows:
+    query = f"SELECT {{}} FROM {warehouse.name_of(table)} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
+    with warehouse.read(query.format("*", 0)) as rows:
+        types = {field.name: field.type for field in rows.schema}
+    unknown = [name for name, type_ in types.items() if str(type_) == "null"]
+    if unknown:
+        wanted = ", ".join(map(warehouse.quote, unknown))
+        with warehouse.read(query.format(wanted, _SAMPLE_ROWS)) as rows:
             for batch in rows.batches:
-                schema = batch.schema
-    return {field.name: field.type for field in schema}
+                types |= {field.name: field.type for field in batch.schema}
+    return types
 
 
 def _check_ids(

@@ -169,7 +169,8 @@ class WarehouseStore(SyncStore[State]):
                 dialect = dialect_of(warehouse.dialect)
                 entries = delivered(dialect, state.columns)
                 people = placeholder("people", {PERSON: "string"})
-                chosen = entries.semi_join(people, entries[PERSON] == people[PERSON]).select(*state.columns)
+                columns = [name for name in state.columns if name != "row_hash"]
+                chosen = entries.semi_join(people, entries[PERSON] == people[PERSON]).select(*columns)
                 tables = {
                     "delivered": warehouse.name_of(state.table),
                     "people": warehouse.name_of(suspects),

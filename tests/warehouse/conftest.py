@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from postgres import Postgres, postgres
+from warehouse_sync import WORKSPACES, Sync
 
 __all__ = ["postgres"]
 
@@ -43,3 +45,17 @@ def customers(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("AIRFLOW_CONN_PG", postgres.airflow_connection())
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", (tmp_path / "workspace").as_uri())
     return postgres
+
+
+@pytest.fixture
+def syncs(customers: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
+    return [Sync(kind, tmp_path, monkeypatch) for kind in WORKSPACES]
+
+
+@pytest.fixture
+def change(customers: Postgres) -> Callable[[str], None]:
+    def run(statements: str) -> None:
+        with customers.connect() as connection:
+            connection.execute(statements)
+
+    return run

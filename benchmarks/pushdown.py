@@ -1,0 +1,157 @@
+"""What leaves the warehouse when consent is decided inside it: rows and octets, counted at the client.
+
+    python benchmarks/pushdown.py [--rows 1000000] [--json figures.json]
+
+A real PostgreSQL holds a model of 12 columns. The same sync runs three times: the first load, a run that changes
+nothing, and a run in which 1 % of the permitted rows changed. The model's octets are those that an extraction of it
+has as Arrow. The signature table, the comparison, asking for consent again and what the load itself reads all count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from measure import parser
+from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+POLICY = {"categories": [{"id": "C1", "name": "Everything", "destinations": ["lake"]}]}
+MODEL = """
+DROP SCHEMA IF EXISTS staging CASCADE; CREATE SCHEMA staging;
+CREATE TABLE customers AS
+SELECT n::bigint AS id, 'person.' || n || '@mail' || n % 97 || '.example.com' AS email,
+    'Name' || n % 1009 AS first_name, 'Name' || n % 4001 AS last_name, (ARRAY['DE', 'FR', 'JP'])[n % 3 + 1] AS country,
+    n % 50 AS orders, (n % 100000) / 100.0 AS spent, timestamptz '2026-01-01' + n * interval '1 second' AS seen_at,
+    md5(n::text) AS token, n % 7 AS segment, n % 5 < 4 AS ok, n AS version
+FROM generate_series(1, {rows}) n
+"""
+
+
+class Counted:
+    """Everything that leaves the database server: octets of Arrow that sources yield, and rows."""
+
+    def __init__(self) -> None:
+        self.rows = self.octets = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[Counted]:
+        from airflow_consent_retl.engine.source_postgres import PostgresSource
+
+        opened = PostgresSource.open
+
+        def open_counted(source: Any, resources: Any) -> Any:
+            rows = opened(source, resources)
+            return type(rows)(rows.schema, self._counted(rows.batches))
+
+        self.rows = self.octets = 0
+        PostgresSource.open = open_counted  # type: ignore[method-assign, assignment]
+        try:
+            yield self
+        finally:
+            PostgresSource.open = opened  # type: ignore[method-assign]
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.rows += batch.num_rows
+            self.octets += batch.nbytes
+            yield batch
+
+
+def extract(workspace: str | None) -> Any:
+    from airflow_consent_retl.operators import ExtractModelOperator
+
+    return ExtractModelOperator(
+        task_id="extract",
+        model="customers",
+        conn_id="pg",
+        sql="SELECT * FROM customers",
+        primary_key="id",
+        workspace=workspace,
+    ).execute({})
+
+
+def run(folder: Path) -> dict[str, Any]:
+    from airflow_consent_retl.operators import ConsentFilterOperator, LoadToWebhookOperator
+
+    permitted = ConsentFilterOperator(
+        task_id="consent",
+        snapshot=extract("warehouse:staging"),
+        policy=POLICY,
+        consent={"C1": "ok"},
+        destinations=["lake"],
+    ).execute({})
+    counts: dict[str, Any] = LoadToWebhookOperator(
+        task_id="load",
+        permitted=permitted,
+        destination="lake",
+        policy=POLICY,
+        conn_id="vendor",
+        endpoint="/v1/people",
+        fields={"id": "id", "email": "email", "spent": "spent", "seen_at": "seen_at"},
+        answer="status",
+    ).execute({})
+    return counts
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    chosen = options.parse_args()
+    warnings.simplefilter("ignore")
+    from postgres import running_postgres
+    from webhook import served
+
+    figures: list[dict[str, Any]] = []
+    counted = Counted()
+    with tempfile.TemporaryDirectory() as home, running_postgres() as postgres, served(0.0) as port:
+        vendor = {"conn_type": "http", "host": "127.0.0.1", "port": port, "extra": {"allow_private": True}}
+        os.environ |= {
+            "AIRFLOW_CONN_PG": postgres.airflow_connection(),
+            "AIRFLOW_CONN_VENDOR": json.dumps(vendor),
+            "AIRFLOW__CONSENT_RETL__WORKSPACE": Path(home).as_uri(),
+        }
+        with postgres.connect() as connection:
+            connection.execute(MODEL.format(rows=chosen.rows))
+        with counted.counting():
+            extract(None)
+            model = counted.octets
+        steps = (
+            ("first load", ""),
+            ("nothing changed", ""),
+            ("1 % changed", "UPDATE customers SET spent = spent + 1 WHERE ok AND id % 100 = 1"),
+        )
+        for name, statement in steps:
+            if statement:
+                with postgres.connect() as connection:
+                    connection.execute(statement)
+            with counted.counting():
+                counts = run(Path(home))
+                sent = counts["added"] + counts["updated"]
+                figures.append(
+                    {
+                        "run": name,
+                        "permitted and changed": sent,
+                        "rows that left": counted.rows,
+                        "octets that left": counted.octets,
+                        "of the model's octets": round(100 * counted.octets / model, 4),
+                    }
+                )
+
+    print(f"{chosen.rows:,} rows of 12 columns, {model / (1 << 20):,.0f} MiB as Arrow")
+    headers = ["run", "permitted and changed", "rows that left", "octets that left", "% of the model's"]
+    print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".4f"))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
