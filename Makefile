@@ -9,10 +9,13 @@ CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
 FAKESNOW := .venv-fakesnow
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo test lint bench mutants torture constraints clean
+.PHONY: demo demo-snowflake test lint bench mutants torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
+
+demo-snowflake: $(VENV)/.all $(FAKESNOW)/.made
+	$(BIN)/python dags/demo/warehouses.py snowflake
 
 test: $(VENV)/.all $(FAKESNOW)/.made
 	$(BIN)/python -m pytest --numprocesses auto

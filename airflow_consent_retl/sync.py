@@ -9,6 +9,8 @@ from airflow.sdk import TaskGroup
 
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
+from airflow_consent_retl.operators.staging import DropStagingTablesOperator
+from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike
@@ -30,10 +32,14 @@ def consent_sync(
     on_duplicate_id: Literal["fail", "deny"] = "fail",
     max_denied_ratio: float | Mapping[str, float] | None = None,
     max_invalid_ratio: float | None = None,
+    deferrable: bool | None = None,
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
     """Build `extract`, `consent` and a `load_<destination>` for each destination, and return their task group.
+
+    With `workspace="warehouse:<schema>"` there is also `drop_staging`, a teardown that drops the run's tables once
+    every load is over.
 
     Args:
         group_id: the group's name, and the model's where `model` is not given.
@@ -55,6 +61,7 @@ def consent_sync(
             column_types=column_types,
             check_primary_key=on_duplicate_id == "fail",
             workspace=workspace,
+            **({} if deferrable is None else {"deferrable": deferrable}),
         )
         permitted = ConsentFilterOperator(
             task_id="consent",
@@ -67,11 +74,22 @@ def consent_sync(
             max_invalid_ratio=max_invalid_ratio,
             workspace=workspace,
         )
-        for destination, load in loads.items():
+        loaded = [
             load(
                 task_id=f"load_{destination.replace(':', '__')}",
                 permitted=permitted.output,
                 destination=destination,
                 policy=policy,
             )
+            for destination, load in loads.items()
+        ]
+        if workspace is not None and is_warehouse(workspace):
+            drop = DropStagingTablesOperator(
+                task_id="drop_staging",
+                conn_id=conn_id,
+                schema=schema_of(workspace),
+                snapshot=snapshot.output,
+                permitted=permitted.output,
+            )
+            loaded >> drop.as_teardown(setups=snapshot)
     return task_group

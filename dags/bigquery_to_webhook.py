@@ -1,5 +1,7 @@
-"""From BigQuery to a partner's webhook, as one task group. Needs the connections `bigquery` (type `gcpbigquery`) and
-`partner_http`, and the extra `google`.
+"""From BigQuery to a partner's webhook: consent is decided inside BigQuery, and only changed people leave it.
+
+Needs the connections `bigquery` (type `gcpbigquery`) and `partner_http`, the Variable `consent_policy`, a dataset
+`consent_staging` that the account may write to, and the extra `google`. `docs/bigquery.md` says which roles.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["consent"],
-):
+) as bigquery_to_webhook_dag:
     consent_sync(
         "customers",
         conn_id="bigquery",
@@ -38,4 +40,6 @@ with DAG(
                 fields={"id": "user_id", "email": "email", "country": "country"},
             )
         },
+        deferrable=True,
+        workspace="warehouse:consent_staging",
     )

@@ -126,7 +126,7 @@ class ExtractModelOperator(ConsentRetlOperator):
             self._submit(context, hook, schema)
         return self._extract(context, hook) if schema is None else self._stage(context, schema)
 
-    def resume(self, context: Context, event: Mapping[str, Any], **submitted: Any) -> Any:
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on after a deferral, with the result of the query.
 
         Raises:
@@ -137,7 +137,7 @@ class ExtractModelOperator(ConsentRetlOperator):
                 f"the query on connection `{self.conn_id}` did not end within {self.query_timeout_s:,.0f} s and was "
                 "cancelled"
             )
-        self._submitted = _Submitted(**submitted)
+        self._submitted = _Submitted(event["query_id"], event["read_at"], event["table"])
         return self.execute(context)
 
     def on_kill(self) -> None:
@@ -187,9 +187,9 @@ class ExtractModelOperator(ConsentRetlOperator):
                 query_id=query_id,
                 deadline=(read_at + timedelta(seconds=self.query_timeout_s)).isoformat(),
                 poll_interval_s=self.poll_interval_s,
+                note={"read_at": read_at.isoformat(), "table": table},
             ),
             method_name="resume",
-            kwargs={"query_id": query_id, "read_at": read_at.isoformat(), "table": table},
         )
 
     def _extract(self, context: Context, hook: DbApiHook) -> dict[str, object]:

@@ -260,10 +260,10 @@ class LoadOperator(ConsentRetlOperator):
         )
         manifest = permitted.manifest
         self.log.info(
-            "`%s`: verified %s permitted rows in %s files, decided at %s under policy %s",
+            "`%s`: verified %s permitted rows in %s, decided at %s under policy %s",
             self.destination,
             f"{permitted.rows:,}",
-            len(permitted.parts),
+            "the warehouse" if manifest.staged is not None else f"{len(permitted.parts)} files",
             f"{manifest.decided_at:%F %T %Z}",
             manifest.policy_digest,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,22 +24,33 @@ log = logging.getLogger(__name__)
 class SubmittedQueryTrigger(BaseTrigger):
     """Fires when the query is over, whether it succeeded or failed, or at the deadline.
 
-    Its event: `{"over": bool}`. What a failure was, the task finds out where it attaches to the result. When somebody
-    clears, fails or marks the task meanwhile, the query is cancelled (Airflow 3.3 or newer).
+    Its event: `{"over": bool, "query_id": …}` and what is in `note`. What a failure was, the task finds out where it
+    attaches to the result. When somebody clears, fails or marks the task meanwhile, the query is cancelled (Airflow
+    3.3 or newer).
 
     Args:
         conn_id: the connection that the query runs on.
         query_id: as the server gave it.
         deadline: ISO 8601 with offset; it survives a restart of the triggerer.
         poll_interval_s: seconds between two questions.
+        note: what the task wants to be told again, with the event.
     """
 
-    def __init__(self, *, conn_id: str, query_id: str, deadline: str, poll_interval_s: float = 10) -> None:
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        query_id: str,
+        deadline: str,
+        poll_interval_s: float = 10,
+        note: Mapping[str, str | None] | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
         self.query_id = query_id
         self.deadline = deadline
         self.poll_interval_s = poll_interval_s
+        self.note = dict(note or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""
@@ -50,6 +61,7 @@ class SubmittedQueryTrigger(BaseTrigger):
                 "query_id": self.query_id,
                 "deadline": self.deadline,
                 "poll_interval_s": self.poll_interval_s,
+                "note": self.note,
             },
         )
 
@@ -59,18 +71,22 @@ class SubmittedQueryTrigger(BaseTrigger):
         while True:
             is_running = await sync_to_async(self._is_running, thread_sensitive=False)()
             if not is_running:
-                yield TriggerEvent({"over": True})  # type: ignore[no-untyped-call]
+                yield self._event(is_over=True)
                 return
             left_s = (deadline - datetime.now(UTC)).total_seconds()
             if left_s <= 0:
                 await self.on_kill()
-                yield TriggerEvent({"over": False})  # type: ignore[no-untyped-call]
+                yield self._event(is_over=False)
                 return
             await asyncio.sleep(min(self.poll_interval_s, left_s))
 
     async def on_kill(self) -> None:
         """Cancel the query: nobody will read it."""
         await sync_to_async(self._cancel, thread_sensitive=False)()
+
+    def _event(self, *, is_over: bool) -> TriggerEvent:
+        payload = {**self.note, "over": is_over, "query_id": self.query_id}
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     def _queries(self) -> SubmittedQueries:
         return submitted_queries(sql_hook(self.conn_id), conn_id=self.conn_id)

@@ -155,7 +155,7 @@ def load_counts(database: Path) -> dict[str, dict[str, object]]:
     """Return what each load of the latest run returned, by destination, as Airflow keeps it."""
     with sqlite3.connect(database) as metadata:
         found = metadata.execute(
-            "SELECT value FROM xcom WHERE key = 'return_value' AND task_id LIKE 'load_%' "
+            "SELECT value FROM xcom WHERE key = 'return_value' AND task_id LIKE '%load_%' "
             "AND dag_run_id = (SELECT max(dag_run_id) FROM xcom)"
         )
         counts = [json.loads(value) for (value,) in found]

@@ -33,7 +33,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
 
     assert listed.returncode == 0, listed.stderr
     ours = ("bigquery_to_webhook", "consent_customers", "consent_quickstart", "consent_withdrawals")
-    dag_ids = [*ours, "snowflake_to_files"]
+    dag_ids = [*ours, "snowflake_to_google", "snowflake_withdrawals"]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"
 
 
@@ -74,3 +74,22 @@ def test_the_demonstration_delivers_what_it_says(repo: Path, tmp_path: Path) -> 
 def numbers(shown: str, destination: str, count: int) -> list[int]:
     line = next(line for line in shown.splitlines() if line.startswith(destination))
     return [int(cell.replace(",", "")) for cell in line.split()[1 : count + 1]]
+
+
+@pytest.mark.timeout(240)
+def test_snowflake_to_google_delivers_what_it_says_twice(repo: Path, tmp_path: Path) -> None:
+    script = repo / "dags" / "demo" / "warehouses.py"
+
+    shown = subprocess.run(
+        [sys.executable, str(script), "snowflake", "--rows", "500", "--home", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "the first day: 300 of 500 permitted, found there: 300" in shown.stdout
+    assert "the second day: 290 of 500 permitted, found there: 290" in shown.stdout
+    assert "consent_withdrawn 10" in shown.stdout
+    assert "dropped 5 tables of this run" in shown.stdout

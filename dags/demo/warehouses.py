@@ -1,0 +1,147 @@
+"""Runs an example DAG of a warehouse through Airflow, against local stand-ins, twice, and shows what came of it.
+
+    python dags/demo/warehouses.py snowflake [--rows 2000] [--home .demo]
+
+The warehouse and the destination are servers on the loopback interface, which the vendors' real clients talk to. The
+second day some customers withdrew and some changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parent
+REPO = DEMO.parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An example with everything around it.
+
+    Args:
+        dag_id: of the DAG.
+        environment: connections and the policy.
+        next_day: lets a day pass in the warehouse, and says what happened.
+        arrived: how many people the destination holds.
+    """
+
+    dag_id: str
+    environment: dict[str, str]
+    next_day: Callable[[], str]
+    arrived: Callable[[], int]
+
+
+def main() -> int:
+    """Run, report; returns 0 if both runs succeeded and every number adds up."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("warehouse", choices=["snowflake"])
+    parser.add_argument("--rows", type=int, default=2_000, help="number of invented customers")
+    parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder for everything that is written")
+    arguments = parser.parse_args()
+    home = arguments.home.absolute() / arguments.warehouse
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    sys.path[:0] = [str(DEMO), str(REPO / "tests")]
+    from run import airflow, load_counts
+
+    stages = {"snowflake": snowflake}
+    with stages[arguments.warehouse](arguments.rows) as stage:
+        environment = {**base_environment(home), **stage.environment}
+        airflow(["db", "migrate"], environment, log=home / "airflow-db.log")
+        for day in ("first", "second"):
+            if day == "second":
+                print(f"\nthe next day: {stage.next_day()}")
+            log = home / f"{day}-run.log"
+            print(f"running the DAG {stage.dag_id} in Airflow, the {day} day\n")
+            code = airflow(["dags", "test", stage.dag_id], environment, log=log, echo=True)
+            if code:
+                print(f"\nthe DAG run failed; Airflow's whole log is in {log}")
+                return code
+            (counts,) = load_counts(home / "airflow" / "airflow.db").values()
+            arrived = stage.arrived()
+            print(f"\nthe {day} day: {counts['permitted']} of {counts['read']} permitted, found there: {arrived}")
+            if arrived != counts["permitted"]:
+                print("the numbers do not add up: what the tasks said is not what arrived")
+                return 1
+    return 0
+
+
+def base_environment(home: Path) -> dict[str, str]:
+    """Return what every Airflow of a demonstration needs, and nothing of one that this shell may know of."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return {
+        **inherited,
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DEMO.parent),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__CONSENT_RETL__WORKSPACE": (home / "workspace").as_uri(),
+    }
+
+
+@contextmanager
+def snowflake(rows: int) -> Iterator[Stage]:
+    """Run a local Snowflake with customers, and a server that speaks Google's Data Manager API."""
+    from data_manager_server import data_manager
+    from snowflake_server import Snowflake, running_snowflake
+
+    with running_snowflake() as server, data_manager() as google, ExitStack() as resources:
+        account = Snowflake(server, "DEMO")
+        os.environ["REQUESTS_CA_BUNDLE"] = str(server.certificate)
+        os.environ["AIRFLOW_CONN_SNOW"] = account.airflow_connection()
+        resources.callback(os.environ.pop, "REQUESTS_CA_BUNDLE")
+        account.run("CREATE SCHEMA CONSENT_STAGING")
+        account.run(
+            "CREATE TABLE CUSTOMERS (USER_ID NUMBER(38, 0), EMAIL VARCHAR, PHONE VARCHAR, CONSENT VARIANT, "
+            "CONSENT_CHANGED_AT TIMESTAMP_TZ)"
+        )
+        account.run(f"INSERT INTO CUSTOMERS {_SNOWFLAKE_CUSTOMERS.format(rows=rows)}")
+
+        def next_day() -> str:
+            account.run("UPDATE CUSTOMERS SET EMAIL = 'new.' || EMAIL WHERE USER_ID % 100 = 2")
+            account.run(
+                """UPDATE CUSTOMERS SET CONSENT = PARSE_JSON('{"categoryPreferences": {"C0004": false}}') """
+                "WHERE USER_ID % 50 = 3"
+            )
+            return "one in a hundred has another e-mail, one in fifty withdrew"
+
+        policy = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["google_ads"]}]}
+        connection = {
+            "conn_type": "google_cloud_platform",
+            "extra": {"data_manager_endpoint": google.endpoint, "is_anonymous": True},
+        }
+        yield Stage(
+            dag_id="snowflake_to_google",
+            environment={
+                "AIRFLOW_CONN_SNOWFLAKE": account.airflow_connection(),
+                "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
+                "AIRFLOW_VAR_CONSENT_POLICY": json.dumps(policy),
+                "GOOGLE_CONFIRM_INTERVAL_S": "0.2",
+                "REQUESTS_CA_BUNDLE": str(server.certificate),
+            },
+            next_day=next_day,
+            # Each is known by two identifiers.
+            arrived=lambda: len({identifiers for _, identifiers in google.audience}) // 2,
+        )
+
+
+_SNOWFLAKE_CUSTOMERS = """
+SELECT n, 'person' || n || '@example.com', '+4930' || (1000000 + n),
+    PARSE_JSON(CASE n % 5
+        WHEN 0 THEN '{{"categoryPreferences": {{"C0004": false}}}}' WHEN 1 THEN '{{"categoryPreferences": {{}}}}'
+        ELSE '{{"categoryPreferences": {{"C0004": true, "C0002": true}}}}'
+    END), '2026-01-01 00:00:00+00:00'::TIMESTAMP_TZ
+FROM (SELECT SEQ8() + 1 AS n FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
