@@ -256,7 +256,8 @@ def _verify_staged(
     if rows != counts.permitted or counts.read != counts.permitted + counts.denied:
         raise RefusedError(f"{folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
     with reach() as warehouse:
-        dialect = dialect_of(warehouse.dialect)
+        id_type = next(column.type for column in manifest.columns if column.name == manifest.primary_key)
+        dialect = dialect_of(warehouse.dialect, id_type)
         columns = {**dict.fromkeys((column.name for column in manifest.columns), "string"), GROUP: "int32"}
         asked = group_counts(dialect, placeholder("permitted", columns), primary_key=manifest.primary_key)
         sql = dialect.compile(asked, {"permitted": warehouse.name_of(staging_table(staged.permitted))})

@@ -64,7 +64,7 @@ class StagedComparison:
     def compared(self, *, everybody: bool) -> ir.Table:
         """Each permitted person, with the hash of the row, and whether they have to be looked at."""
         rows = self._permitted.select(
-            **{PERSON: self._dialect.text(self._permitted[self._primary_key]), ROW_HASH: self._row_hash()}
+            **{PERSON: self._dialect.person(self._permitted[self._primary_key]), ROW_HASH: self._row_hash()}
         )
         if everybody or not self._entries:
             return rows.mutate(**{IS_CANDIDATE: ibis.literal(1, "int32")})
@@ -87,7 +87,7 @@ class StagedComparison:
     def candidates(self) -> ir.Table:
         """The mapped columns and ids of those who have to be looked at, with the hash of the row."""
         chosen = self._compared.filter(self._compared[IS_CANDIDATE] == 1).select(PERSON, ROW_HASH)
-        rows = self._permitted.select(*self._wanted, person=self._dialect.text(self._permitted[self._primary_key]))
+        rows = self._permitted.select(*self._wanted, person=self._dialect.person(self._permitted[self._primary_key]))
         joined = rows.join(chosen, rows["person"] == chosen[PERSON])
         return joined.select(*self._wanted, ROW_HASH)
 
@@ -138,13 +138,13 @@ class StagedComparison:
 def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
     """Return the delivered state with the text of each id."""
     state = placeholder("delivered", _types(entries))
-    return state.mutate(**{PERSON: dialect.text(state["id"])})
+    return state.mutate(**{PERSON: dialect.person(state["id"])})
 
 
 def people_of(dialect: Dialect, table: str, column: str, columns: Sequence[str]) -> ir.Table:
     """Return the text of each id of a table."""
     ids = placeholder(table, dict.fromkeys(columns, "string"))
-    return ids.select(**{PERSON: dialect.text(ids[column])}).distinct()
+    return ids.select(**{PERSON: dialect.person(ids[column])}).distinct()
 
 
 def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, people: ir.Table) -> ir.Table:
@@ -156,7 +156,7 @@ def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, p
         people: with the text of their ids.
     """
     model = placeholder("model", dict.fromkeys(columns, "string"))
-    keyed = model.mutate(**{PERSON: dialect.text(model[primary_key])})
+    keyed = model.mutate(**{PERSON: dialect.person(model[primary_key])})
     return keyed.semi_join(people, keyed[PERSON] == people[PERSON]).select(*columns)
 
 

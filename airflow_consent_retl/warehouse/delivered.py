@@ -130,7 +130,6 @@ class StagedVersions:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._dialect = dialect_of(warehouse.dialect)
 
     def publish(
         self,
@@ -193,8 +192,9 @@ class StagedVersions:
         try:
             self._warehouse.load(entries, schema, batches)
             self._warehouse.load(people, ids, () if touched is None else _ids(touched, ids))
-            query = self._dialect.compile(
-                next_delivered(self._dialect, schema.names),
+            dialect = dialect_of(self._warehouse.dialect, schema.field("id").type)
+            query = dialect.compile(
+                next_delivered(dialect, schema.names),
                 {
                     "delivered": self._warehouse.name_of(before.table),
                     "touched": self._warehouse.name_of(people),

@@ -41,18 +41,25 @@ def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
     return ibis.table(dict(columns), name=_PLACE.format(name))
 
 
+_TRAILING_ZEROS = r"\.?0+$"
+# Brackets that open. Fewer of them cannot be nested deeper than any reader of JSON goes.
+_SURELY_SHALLOW = 400
+
+
 class Dialect:
     """SQL as most warehouses speak it.
 
     Args:
         name: Ibis' and sqlglot's.
+        id_type: Arrow's name of the type of the ids that are told apart.
     """
 
     # Native types, in lower case, that hold JSON whose keys occur once.
     json_types: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, id_type: str = "string") -> None:
         self.name = name
+        self._is_decimal_id = id_type.startswith("decimal")
 
     def compile(self, expression: ir.Table, tables: Mapping[str, str] | None = None) -> str:
         """Return the SQL.
@@ -72,6 +79,13 @@ class Dialect:
     def text(self, value: ir.Value) -> ir.StringValue:
         """Return the text of any plain value; different values have different texts."""
         return value.cast("string")
+
+    def person(self, subject: ir.Value) -> ir.StringValue:
+        """Return the text of an id: of equal ones the same, whatever number of digits their columns keep."""
+        text = self.text(subject)
+        if not self._is_decimal_id:
+            return text
+        return ibis.cases((text.contains("."), text.re_replace(_TRAILING_ZEROS, "")), else_=text)
 
     def written(self, value: ir.Value, native: str) -> ir.StringValue:
         """Return the text of any value, plain or nested, for nothing but a comparison with itself.
@@ -113,7 +127,14 @@ class Dialect:
 
         What is no object where one has to be, and what is neither `true`, `false` nor `null` at the end, is a 0.
         """
-        return ibis.cases((value.isnull(), ibis.null("string")), else_=self._skeleton(value, tuple(path)))
+        # The law does not read what is nested too deeply: it is shown such a document as a whole.
+        whole = self.json_text(value)
+        opened = whole.length() * 2 - whole.replace("{", "").length() - whole.replace("[", "").length()
+        return ibis.cases(
+            (value.isnull(), ibis.null("string")),
+            (opened >= _SURELY_SHALLOW, whole),
+            else_=self._skeleton(value, tuple(path)),
+        )
 
     def _skeleton(self, value: ir.Value, path: tuple[str, ...]) -> ir.StringValue:
         key, *rest = path
@@ -137,12 +158,17 @@ class PostgresDialect(Dialect):
     json_types = frozenset({"jsonb"})
 
     def text(self, value: ir.Value) -> ir.StringValue:
-        """Return what the type's own output function writes: a cast would cut the blanks of `char(n)`."""
-        return self._octets(function("format", 2)("%s", value))
+        """Return what the type's own output function writes: a cast would cut the blanks of `char(n)`.
+
+        It is under the database's collation: a column's own may take different texts for equal.
+        """
+        octets = function("convert_to", 2)(function("format", 2)("%s", value), "UTF8")
+        # The text of NULL would be empty.
+        return ibis.cases((value.isnull(), ibis.null("string")), else_=function("convert_from", 2)(octets, "UTF8"))
 
     def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under the database's collation: a column's own may take different texts for equal."""
-        return ibis.cases((text.isnull(), ibis.null("string")), else_=self.text(text))
+        """Return text under the database's collation."""
+        return self.text(text)
 
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""
@@ -162,10 +188,6 @@ class PostgresDialect(Dialect):
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""
         return self.text(value)
-
-    def _octets(self, text: ir.Value) -> ir.StringValue:
-        exact: ir.StringValue = function("convert_from", 2)(function("convert_to", 2)(text, "UTF8"), "UTF8")
-        return exact
 
 
 class SnowflakeDialect(Dialect):
@@ -211,6 +233,11 @@ class BigQueryDialect(Dialect):
     def written(self, value: ir.Value, native: str) -> ir.StringValue:
         """Return any value as JSON: arrays and structs have no other text."""
         return self.json_text(value)
+
+    def exact(self, text: ir.Value) -> ir.StringValue:
+        """Return text under no collation: a column's own may take different texts for equal."""
+        exact: ir.StringValue = function("COLLATE", 2)(text, "")
+        return exact
 
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""
@@ -282,9 +309,9 @@ _DIALECTS: Mapping[str, type[Dialect]] = {
 }
 
 
-def dialect_of(name: str) -> Dialect:
-    """Return the dialect of Ibis' name."""
-    return _DIALECTS.get(name, Dialect)(name)
+def dialect_of(name: str, id_type: object = "string") -> Dialect:
+    """Return the dialect of Ibis' name, for ids of a type, Arrow's or its name."""
+    return _DIALECTS.get(name, Dialect)(name, str(id_type))
 
 
 def concat(texts: Sequence[ir.Value]) -> ir.StringValue:

@@ -152,11 +152,11 @@ class StagedConsent:
         """The text of each id of which a row is denied somewhere."""
         joined = self._decided()
         kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
-        return kept.select(**{PERSON: self.dialect.text(kept[self._primary_key])}).distinct()
+        return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
 
     def digest(self, subject: ir.Value, salt: str) -> ir.StringValue:
         """Return the keyed digest of an id."""
-        return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.text(subject)]))
+        return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.person(subject)]))
 
     def groups(self) -> ir.Table:
         """Of the permitted rows, how many each group holds, and a fingerprint of their ids."""
@@ -225,7 +225,7 @@ class StagedConsent:
 
 def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> ir.Table:
     """Return, of a table of permitted rows, the rows of each group and a fingerprint of who is in it."""
-    digest = dialect.md5(concat([dialect.text(permitted[primary_key]), ":", permitted[GROUP].cast("string")]))
+    digest = dialect.md5(concat([dialect.person(permitted[primary_key]), ":", permitted[GROUP].cast("string")]))
     number = ibis.literal(0, "int64")
     for place in range(_FINGERPRINT_DIGITS):
         number = number * 16 + ibis.literal(_HEX).find(digest.substr(place, 1)).cast("int64")

@@ -75,7 +75,8 @@ class StagedFilter:
         self._source = staging_table(snapshot.table)
         self._plan_for = plan_for
         self._at = at
-        self._dialect = dialect_of(warehouse.dialect)
+        id_type = next(column.type for column in snapshot.columns if column.name == snapshot.primary_key)
+        self._dialect = dialect_of(warehouse.dialect, id_type)
         self._made: dict[Kind, StagingTable] = {}
         self._is_kept = False
         self.plan = plan_for(column_kinds(snapshot.columns))
@@ -89,7 +90,7 @@ class StagedFilter:
             self._dialect,
             columns=[column.name for column in snapshot.columns],
             primary_key=snapshot.primary_key,
-            id_type=next(column.type for column in snapshot.columns if column.name == snapshot.primary_key),
+            id_type=id_type,
             values=self._values,
             find_duplicates=not snapshot.primary_key_checked,
         )

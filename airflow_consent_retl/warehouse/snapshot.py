@@ -101,7 +101,7 @@ def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataT
 def _check_ids(
     warehouse: Warehouse, table: StagingTable, columns: Mapping[str, pa.DataType], *, primary_key: str, rows: int
 ) -> None:
-    dialect = dialect_of(warehouse.dialect)
+    dialect = dialect_of(warehouse.dialect, columns[primary_key])
     consent = StagedConsent(
         dialect,
         columns=list(columns),

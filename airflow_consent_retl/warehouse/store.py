@@ -166,7 +166,7 @@ class WarehouseStore(SyncStore[State]):
         is_published = False
         try:
             with self._reach() as warehouse, self._suspects(warehouse, state, self._asker) as (suspects, asker):
-                dialect = dialect_of(warehouse.dialect)
+                dialect = dialect_of(warehouse.dialect, state.id_type)
                 entries = delivered(dialect, state.columns)
                 people = placeholder("people", {PERSON: "string"})
                 columns = [name for name in state.columns if name != "row_hash"]
@@ -198,8 +198,8 @@ class WarehouseStore(SyncStore[State]):
             try:
                 batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
                 warehouse.load(table, schema, batches)
-                people = people_of(dialect_of(warehouse.dialect), "people", "id", ["id"])
-                yield asker.among(_among(warehouse, asker, people, table))
+                people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
+                yield asker.among(_among(warehouse, asker, people, table, id_type))
             finally:
                 warehouse.drop(table)
 
@@ -254,10 +254,11 @@ class WarehouseStore(SyncStore[State]):
     @contextmanager
     def _suspects(self, warehouse: Warehouse, state: StagedState, asker: Asker) -> Iterator[tuple[StagingTable, Asker]]:
         """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
-        dialect = dialect_of(warehouse.dialect)
         at = datetime.now(UTC)
-        held = people_of(dialect, "people", "id", state.columns)
-        source = ModelSource(conn_id=asker.source.conn_id, sql=_among(warehouse, asker, held, state.table))
+        held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
+        source = ModelSource(
+            conn_id=asker.source.conn_id, sql=_among(warehouse, asker, held, state.table, state.id_type)
+        )
         made = staged_snapshot(
             warehouse,
             model=state.manifest.model,
@@ -272,7 +273,7 @@ class WarehouseStore(SyncStore[State]):
                 with StagedFilter(warehouse, snapshot, asker.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
-                    yield suspects, asker.among(_among(warehouse, asker, people, suspects))
+                    yield suspects, asker.among(_among(warehouse, asker, people, suspects, state.id_type))
             finally:
                 warehouse.drop(staging_table(snapshot.table))
 
@@ -310,8 +311,9 @@ class _Reduction:
         self._state = state
         self._folder = folder
         self._subject_key = subject_key
-        self._dialect = dialect_of(warehouse.dialect)
         self._manifest: PermittedManifest = permitted.manifest
+        types = {column.name: column.type for column in self._manifest.columns}
+        self._dialect = dialect_of(warehouse.dialect, types[self._manifest.primary_key])
 
     def run(self, mode: SyncMode) -> _Reduced:
         state = self._state
@@ -433,7 +435,8 @@ class _Reduction:
         counts = self._manifest.destinations[destination]
         group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
         columns = {column.name: column for column in self._manifest.columns}
-        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH}
+        # A column of nothing but NULL has no type of its own.
+        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}
         manifest = self._manifest.model_copy(
             update={
                 "groups": (group,),
@@ -461,14 +464,15 @@ class _Reduction:
                 )
 
 
-def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable) -> str:
+def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> str:
     """Return the model's query, of the rows of some people only.
 
     Args:
         people: an expression over the placeholder `people`, or over the table itself.
         table: that holds them.
+        id_type: of the ids.
     """
-    dialect = dialect_of(warehouse.dialect)
+    dialect = dialect_of(warehouse.dialect, id_type)
     # On lines of its own, so that a comment at its end comments nothing else out.
     model = f"(\n{asker.source.sql.rstrip().removesuffix(';')}\n)"
     expression = only_people(dialect, asker.columns, primary_key=asker.primary_key, people=people)
