@@ -344,7 +344,6 @@ class _Reduction:
             gone: list[tuple[pa.Array, pa.Array]] = []
             if isinstance(state, StagedState):
                 names["decisions"] = self._warehouse.name_of(staging_table(self._permitted.staged.decisions))
-                meeting_type(state.id_type, _id_type(rows), primary_key=self._manifest.primary_key)
                 with self._warehouse.read(
                     self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
                 ) as found:
@@ -374,7 +373,7 @@ class _Reduction:
         folder = self._folder / "rows"
         with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
             writer = SnapshotWriter(
-                folder, found.schema, primary_key=self._manifest.primary_key, check_primary_key=False
+                folder, self._schema(found.schema), primary_key=self._manifest.primary_key, check_primary_key=False
             )
             with writer:
                 for batch in found.batches:
@@ -383,6 +382,15 @@ class _Reduction:
                     model=self._manifest.model, source=self._manifest.source, read_at=self._manifest.snapshot_read_at
                 )
         return manifest
+
+    def _schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return the candidates' schema with ids of a type that those who are delivered fit into as well."""
+        name = self._manifest.primary_key
+        place = schema.get_field_index(name)
+        before = self._state.id_type if self._state is not None else None
+        now = schema.field(place).type
+        type_ = meeting_type(before, None if pa.types.is_null(now) else now, primary_key=name)
+        return schema if pa.types.is_null(type_) else schema.set(place, pa.field(name, type_))
 
     def _copied(self, state: DeliveredState) -> DeliveredState:
         """Return a state in files as one of the changes' own folder."""
