@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
 # What stands in for the warehouses in the tests wants other versions than we do: environments of their own.
 FAKESNOW := .venv-fakesnow
+BIGQUERY := .venv-bigquery
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake test lint bench mutants torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery test lint bench mutants torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -17,7 +18,10 @@ demo: $(VENV)/.base
 demo-snowflake: $(VENV)/.all $(FAKESNOW)/.made
 	$(BIN)/python dags/demo/warehouses.py snowflake
 
-test: $(VENV)/.all $(FAKESNOW)/.made
+demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
+	$(BIN)/python dags/demo/warehouses.py bigquery
+
+test: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
 	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(VENV)/.all
@@ -25,7 +29,7 @@ lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.all $(FAKESNOW)/.made
+bench: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
 	$(BIN)/python benchmarks/all.py
 
 mutants: $(VENV)/.all
@@ -50,9 +54,9 @@ $(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 	$(UV) --editable '.[all]' --group dev
 	touch $@ $(VENV)/.base
 
-$(FAKESNOW)/.made: constraints-fakesnow.txt | $(VENV)/.uv
-	$(PYTHON) -m venv $(FAKESNOW)
-	UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(FAKESNOW)/bin/python --requirement $<
+.venv-%/.made: constraints-%.txt | $(VENV)/.uv
+	$(PYTHON) -m venv .venv-$*
+	UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --requirement $<
 	touch $@
 
 # Writes the pins anew, without the addresses they came from.

@@ -40,6 +40,7 @@ Stage = Literal["connect", "prepare", "read"]
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
 _SOURCES = {
     "duckdb": "airflow_consent_retl.engine.source_duckdb:DuckDbSource",
+    "gcpbigquery": "airflow_consent_retl.engine.source_bigquery:BigQuerySource",
     "postgres": "airflow_consent_retl.engine.source_postgres:PostgresSource",
     "snowflake": "airflow_consent_retl.engine.source_snowflake:SnowflakeSource",
     "sqlite": "airflow_consent_retl.engine.source_sqlite:SqliteSource",

@@ -16,6 +16,7 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import Connection
 
 # Connection types whose hooks come with an extra of this package.
 _EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
@@ -34,7 +35,7 @@ def sql_hook(conn_id: str) -> DbApiHook:
     except AirflowNotFoundException:
         raise ConfigurationError(f"there is no connection `{conn_id}`") from None
     try:
-        hook: object = connection.get_hook()  # type: ignore[no-untyped-call]
+        hook = _hook(connection)
     except (AirflowException, ImportError):
         extra = _EXTRAS.get(connection.conn_type or "")
         remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
@@ -47,6 +48,15 @@ def sql_hook(conn_id: str) -> DbApiHook:
             f"{type(hook).__name__} is not a DbApiHook"
         )
     return hook
+
+
+def _hook(connection: Connection) -> object:
+    if connection.conn_type == "google_cloud_platform":
+        # Its own hook speaks no SQL, but the same settings make a BigQuery hook.
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        return BigQueryHook(gcp_conn_id=connection.conn_id)
+    return connection.get_hook()  # type: ignore[no-untyped-call]
 
 
 def sqlalchemy_engine(hook: DbApiHook) -> sa.Engine:

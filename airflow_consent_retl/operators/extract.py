@@ -116,7 +116,7 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
-        from airflow_consent_retl.engine.submitted import can_submit
+        from airflow_consent_retl.engine.submitted import can_submit, submitted_queries
         from airflow_consent_retl.hooks.sql import sql_hook
         from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
@@ -124,7 +124,13 @@ class ExtractModelOperator(ConsentRetlOperator):
         schema = schema_of(self.workspace) if self.workspace is not None and is_warehouse(self.workspace) else None
         if self.deferrable and self._submitted is None and can_submit(hook):
             self._submit(context, hook, schema)
-        return self._extract(context, hook) if schema is None else self._stage(context, schema)
+        if schema is None:
+            return self._extract(context, hook)
+        if self._submitted is not None:
+            # What it failed with, if it did: all that its table could tell is that it is not there.
+            with submitted_queries(hook, conn_id=self.conn_id) as queries:
+                queries.is_running(self._submitted.query_id)
+        return self._stage(context, schema)
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on after a deferral, with the result of the query.

@@ -16,21 +16,15 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.delivery.permitted import PermittedRows, StagedPermittedRows
-from airflow_consent_retl.delivery.sync_mode import SyncMode
 from airflow_consent_retl.delivery.sync_store import Lost, SyncStore, not_permitted
 from airflow_consent_retl.engine.changes import compute_changes, removals_of
-from airflow_consent_retl.engine.columns import cast
 from airflow_consent_retl.engine.fold import Folding
-from airflow_consent_retl.engine.identity import meeting_type
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.warehouse.base import StagingTable, staging_table
 from airflow_consent_retl.warehouse.comparison import (
-    ROW_HASH,
-    StagedComparison,
     delivered,
     only_people,
     people_of,
@@ -39,18 +33,18 @@ from airflow_consent_retl.warehouse.delivered import StagedState, StagedVersions
 from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
 from airflow_consent_retl.warehouse.expressions import PERSON
 from airflow_consent_retl.warehouse.filter import StagedFilter
+from airflow_consent_retl.warehouse.reduction import Reduction
 from airflow_consent_retl.warehouse.row_hashes import row_hashes
 from airflow_consent_retl.warehouse.snapshot import staged_snapshot
-from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SignatureRow, run_name
 from airflow_consent_retl.workspace.delivered import DeliveredState
-from airflow_consent_retl.workspace.manifest import Column, ModelSource, RecipientsGroup, SnapshotManifest
-from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+from airflow_consent_retl.workspace.manifest import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
     from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.delivery.sync_mode import SyncMode
     from airflow_consent_retl.destinations.base import Destination
     from airflow_consent_retl.engine.fates import Fate
     from airflow_consent_retl.engine.filter import Progress
@@ -60,7 +54,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.changes import Changes
     from airflow_consent_retl.workspace.decision_log import SubjectKey
     from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import PermittedManifest
     from airflow_consent_retl.workspace.sync_folder import SyncFolder
 
 _OF_NAME = "of.json"
@@ -130,7 +123,7 @@ class WarehouseStore(SyncStore[State]):
         is_published = False
         try:
             with self._reach() as warehouse:
-                found = _Reduction(warehouse, permitted, state, folder, subject_key).run(mode)
+                found = Reduction(warehouse, permitted, state, folder, subject_key).run(mode)
                 self._log_moved(warehouse, found.permitted.rows, permitted.rows)
             _write(
                 folder,
@@ -286,192 +279,6 @@ class WarehouseStore(SyncStore[State]):
         )
 
 
-class _Reduced:
-    """What left the warehouse: the candidates as a permitted set, the entries that may have to change as a state."""
-
-    def __init__(self, permitted: PermittedRows, touched: DeliveredState | None, *, is_everybody: bool) -> None:
-        self.permitted = permitted
-        self.touched = touched
-        self.is_everybody = is_everybody
-
-
-class _Reduction:
-    """Brings out of the warehouse who may have changed."""
-
-    def __init__(
-        self,
-        warehouse: Warehouse,
-        permitted: StagedPermittedRows,
-        state: State | None,
-        folder: Folder,
-        subject_key: SubjectKey,
-    ) -> None:
-        self._warehouse = warehouse
-        self._permitted = permitted
-        self._state = state
-        self._folder = folder
-        self._subject_key = subject_key
-        self._manifest: PermittedManifest = permitted.manifest
-        types = {column.name: column.type for column in self._manifest.columns}
-        self._dialect = dialect_of(warehouse.dialect, types[self._manifest.primary_key])
-
-    def run(self, mode: SyncMode) -> _Reduced:
-        state = self._state
-        table = staging_table(self._permitted.staged.permitted)
-        entries = state.columns if isinstance(state, StagedState) else []
-        comparison = StagedComparison(
-            self._dialect,
-            columns=[column.name for column in self._manifest.columns],
-            native=self._warehouse.native_types(table),
-            primary_key=self._manifest.primary_key,
-            fields=self._permitted.fields,
-            groups=self._permitted.groups,
-            entries=entries,
-        )
-        names = {"permitted": self._warehouse.name_of(table)}
-        if isinstance(state, StagedState):
-            names["delivered"] = self._warehouse.name_of(state.table)
-        # A state in files, or of other fields, is looked at as a whole, once.
-        is_whole = isinstance(state, DeliveredState)
-        compared = self._warehouse.table("compared", at=datetime.now(UTC))
-        names["compared"] = self._warehouse.name_of(compared)
-        try:
-            everybody = is_whole or mode is SyncMode.FULL
-            self._warehouse.create_as(compared, self._dialect.compile(comparison.compared(everybody=everybody), names))
-            self._check_count(self._dialect.compile(comparison.counts(), names))
-            rows = self._candidates(self._dialect.compile(comparison.candidates(), names))
-            touched: DeliveredState | None = None
-            gone: list[tuple[pa.Array, pa.Array]] = []
-            if isinstance(state, StagedState):
-                names["decisions"] = self._warehouse.name_of(staging_table(self._permitted.staged.decisions))
-                with self._warehouse.read(
-                    self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
-                ) as found:
-                    touched = as_files(state, found.batches, self._folder / "touched")
-                salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
-                with self._warehouse.read(
-                    self._dialect.compile(comparison.gone(salt), names), batch_rows=_READ_ROWS
-                ) as found:
-                    gone = [(some.column("id"), some.column("signature")) for some in found.batches]
-            elif isinstance(state, DeliveredState):
-                touched = self._copied(state)
-                gone = self._gone_of(state)
-        finally:
-            self._warehouse.drop(compared)
-        return _Reduced(self._as_permitted(rows, gone), touched, is_everybody=state is None or is_whole)
-
-    def _check_count(self, sql: str) -> None:
-        with self._warehouse.read(sql) as found:
-            (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
-        if int(counts["permitted"]) != self._permitted.rows:
-            raise RefusedError(
-                f"the permitted table holds {int(counts['permitted']):,} rows for `{self._permitted.destination}`, its "
-                f"manifest says {self._permitted.rows:,}"
-            )
-
-    def _candidates(self, sql: str) -> SnapshotManifest:
-        folder = self._folder / "rows"
-        with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
-            writer = SnapshotWriter(
-                folder, self._schema(found.schema), primary_key=self._manifest.primary_key, check_primary_key=False
-            )
-            with writer:
-                for batch in found.batches:
-                    writer.write(batch)
-                manifest, _ = writer.publish(
-                    model=self._manifest.model, source=self._manifest.source, read_at=self._manifest.snapshot_read_at
-                )
-        return manifest
-
-    def _schema(self, schema: pa.Schema) -> pa.Schema:
-        """Return the candidates' schema with ids of a type that those who are delivered fit into as well."""
-        name = self._manifest.primary_key
-        place = schema.get_field_index(name)
-        before = self._state.id_type if self._state is not None else None
-        now = schema.field(place).type
-        type_ = meeting_type(before, None if pa.types.is_null(now) else now, primary_key=name)
-        return schema if pa.types.is_null(type_) else schema.set(place, pa.field(name, type_))
-
-    def _copied(self, state: DeliveredState) -> DeliveredState:
-        """Return a state in files as one of the changes' own folder."""
-        state.verify()
-        folder = self._folder / "touched"
-        for part in state.manifest.parts:
-            with folder.create(part.name) as file:
-                file.write(state.folder.read(part.name))
-        return DeliveredState(folder, sha256=folder.publish(state.manifest.to_json()))
-
-    def _gone_of(self, state: DeliveredState) -> list[tuple[pa.Array, pa.Array]]:
-        """Return the signatures of those of a state in files whom the decision log tells of."""
-        if state.id_type is None:
-            return []
-        people = self._warehouse.table("asked", at=datetime.now(UTC))
-        schema = pa.schema([("id", state.id_type)])
-        batches = (pa.RecordBatch.from_arrays([ids], schema=schema) for ids in state.ids(_READ_ROWS))
-        try:
-            self._warehouse.load(people, schema, batches)
-            comparison = StagedComparison(
-                self._dialect,
-                columns=[column.name for column in self._manifest.columns],
-                native={},
-                primary_key=self._manifest.primary_key,
-                fields=self._permitted.fields,
-                groups=self._permitted.groups,
-                entries=["id"],
-            )
-            salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
-            tables = {
-                "delivered": self._warehouse.name_of(people),
-                "decisions": self._warehouse.name_of(staging_table(self._permitted.staged.decisions)),
-            }
-            sql = self._dialect.compile(comparison.logged(salt), tables)
-            with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
-                return [(some.column("id"), some.column("signature")) for some in found.batches]
-        finally:
-            self._warehouse.drop(people)
-
-    def _as_permitted(self, rows: SnapshotManifest, gone: list[tuple[pa.Array, pa.Array]]) -> PermittedRows:
-        """Return the candidates as the permitted set that the worker compares."""
-        log_folder = self._folder / "rows"
-        log = DecisionLogWriter(log_folder, self._subject_key)
-        id_type = _id_type(rows)
-        for ids, signatures in gone:
-            typed = ids if pa.types.is_null(id_type) else cast(ids, id_type, column=self._manifest.primary_key)
-            log.write(typed, np.asarray(signatures.cast(pa.int32())))
-        described = log.close(list(self._signatures()))
-        destination = self._permitted.destination
-        counts = self._manifest.destinations[destination]
-        group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
-        columns = {column.name: column for column in self._manifest.columns}
-        # A column of nothing but NULL has no type of its own.
-        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}
-        manifest = self._manifest.model_copy(
-            update={
-                "groups": (group,),
-                "destinations": {destination: counts.model_copy(update={"permitted": rows.rows})},
-                "decision_log": described,
-                "columns": tuple(Column(name=column.name, type=column.type) for column in columns.values()),
-                "staged": None,
-            }
-        )
-        return PermittedRows(
-            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts
-        )
-
-    def _signatures(self) -> Iterator[SignatureRow]:
-        log, folder = self._manifest.decision_log, self._permitted.folder
-        folder.verify(log.signatures)
-        for batch in folder.read_rows([log.signatures], batch_rows=_READ_ROWS):
-            for row in batch.to_pylist():
-                yield SignatureRow(
-                    subject=row["subject"],
-                    statuses=dict(row["statuses"]),
-                    recipients=row["recipients"],
-                    denied=dict(row["denied"]),
-                    rows=row["rows"],
-                )
-
-
 def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> str:
     """Return the model's query, of the rows of some people only.
 
@@ -485,17 +292,6 @@ def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable,
     model = f"(\n{asker.source.sql.rstrip().removesuffix(';')}\n)"
     expression = only_people(dialect, asker.columns, primary_key=asker.primary_key, people=people)
     return dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
-
-
-def _id_type(rows: SnapshotManifest) -> pa.DataType:
-    from airflow_consent_retl.engine.columns import declared_types
-    from airflow_consent_retl.errors import ConfigurationError
-
-    declared = {column.name: column.type for column in rows.columns}[rows.primary_key]
-    try:
-        return declared_types({rows.primary_key: declared})[rows.primary_key]
-    except ConfigurationError:
-        return pa.null()
 
 
 def _touched_of(changes: Changes) -> DeliveredState | None:

@@ -1,6 +1,6 @@
 """Runs an example DAG of a warehouse through Airflow, against local stand-ins, twice, and shows what came of it.
 
-    python dags/demo/warehouses.py snowflake [--rows 2000] [--home .demo]
+    python dags/demo/warehouses.py snowflake|bigquery [--rows 2000] [--home .demo]
 
 The warehouse and the destination are servers on the loopback interface, which the vendors' real clients talk to. The
 second day some customers withdrew and some changed.
@@ -42,7 +42,7 @@ class Stage:
 def main() -> int:
     """Run, report; returns 0 if both runs succeeded and every number adds up."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("warehouse", choices=["snowflake"])
+    parser.add_argument("warehouse", choices=["snowflake", "bigquery"])
     parser.add_argument("--rows", type=int, default=2_000, help="number of invented customers")
     parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder for everything that is written")
     arguments = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> int:
     sys.path[:0] = [str(DEMO), str(REPO / "tests")]
     from run import airflow, load_counts
 
-    stages = {"snowflake": snowflake}
+    stages = {"snowflake": snowflake, "bigquery": bigquery}
     with stages[arguments.warehouse](arguments.rows) as stage:
         environment = {**base_environment(home), **stage.environment}
         airflow(["db", "migrate"], environment, log=home / "airflow-db.log")
@@ -140,6 +140,57 @@ SELECT n, 'person' || n || '@example.com', '+4930' || (1000000 + n),
         ELSE '{{"categoryPreferences": {{"C0004": true, "C0002": true}}}}'
     END), '2026-01-01 00:00:00+00:00'::TIMESTAMP_TZ
 FROM (SELECT SEQ8() + 1 AS n FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
+"""
+
+
+@contextmanager
+def bigquery(rows: int) -> Iterator[Stage]:
+    """Run a local BigQuery with customers, and a partner's webhook."""
+    from ads_server import ads_server
+    from bigquery_server import BigQuery, running_bigquery
+
+    with running_bigquery() as server, ads_server() as (port, received), ExitStack() as resources:
+        account = BigQuery(server, "demo-project")
+        os.environ["BIGQUERY_EMULATOR_HOST"] = server.url
+        os.environ["AIRFLOW_CONN_BQ"] = account.airflow_connection()
+        resources.callback(os.environ.pop, "BIGQUERY_EMULATOR_HOST")
+        for name in ("marketing", "consent_staging"):
+            account.dataset(name)
+        account.run(_BIGQUERY_CUSTOMERS.format(rows=rows))
+
+        def next_day() -> str:
+            account.run(
+                "UPDATE marketing.customers SET email = CONCAT('new.', email) WHERE MOD(user_id, 100) = 2",
+                "UPDATE marketing.customers SET ad_user_data = 'DENIED' WHERE MOD(user_id, 50) = 3",
+            )
+            return "one in a hundred has another e-mail, one in fifty withdrew"
+
+        policy = {
+            "categories": [
+                {"id": "ad_user_data", "name": "User data", "destinations": ["partner_webhook"]},
+                {"id": "ad_personalization", "name": "Personal ads", "destinations": ["partner_webhook"]},
+            ]
+        }
+        partner = {"conn_type": "http", "host": "127.0.0.1", "port": port, "extra": {"allow_private": True}}
+        yield Stage(
+            dag_id="bigquery_to_webhook",
+            environment={
+                "AIRFLOW_CONN_BIGQUERY": account.airflow_connection(),
+                "AIRFLOW_CONN_PARTNER_HTTP": json.dumps(partner),
+                "AIRFLOW_VAR_CONSENT_POLICY": json.dumps(policy),
+                "BIGQUERY_EMULATOR_HOST": server.url,
+            },
+            next_day=next_day,
+            arrived=lambda: len(received.accepted),
+        )
+
+
+_BIGQUERY_CUSTOMERS = """
+CREATE TABLE marketing.customers AS
+SELECT n AS user_id, CONCAT('person', n, '@example.com') AS email, 'DE' AS country,
+    CASE MOD(n, 5) WHEN 0 THEN 'DENIED' WHEN 1 THEN NULL ELSE 'GRANTED' END AS ad_user_data,
+    'GRANTED' AS ad_personalization
+FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n
 """
 
 

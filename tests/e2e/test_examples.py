@@ -77,11 +77,12 @@ def numbers(shown: str, destination: str, count: int) -> list[int]:
 
 
 @pytest.mark.timeout(240)
-def test_snowflake_to_google_delivers_what_it_says_twice(repo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("warehouse", ["snowflake", "bigquery"])
+def test_an_example_of_a_warehouse_delivers_what_it_says_twice(warehouse: str, repo: Path, tmp_path: Path) -> None:
     script = repo / "dags" / "demo" / "warehouses.py"
 
     shown = subprocess.run(
-        [sys.executable, str(script), "snowflake", "--rows", "500", "--home", str(tmp_path / "demo")],
+        [sys.executable, str(script), warehouse, "--rows", "500", "--home", str(tmp_path / "demo")],
         capture_output=True,
         text=True,
         check=False,

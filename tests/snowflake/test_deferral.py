@@ -83,8 +83,11 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_task_is_tried_again(cu
     assert event["over"] is False
 
 
-def test_a_query_that_fails_while_nobody_waits_fails_the_task_with_its_reason(customers: Snowflake) -> None:
-    operator = extraction()
+@pytest.mark.parametrize("workspace", [None, "warehouse:STAGING"])
+def test_a_query_that_fails_while_nobody_waits_fails_the_task_with_its_reason(
+    customers: Snowflake, workspace: str | None
+) -> None:
+    operator = extraction(workspace)
     operator.sql = "SELECT ID, OK, 1 / (ID - ID) AS X FROM NO_SUCH_TABLE"
 
     with pytest.raises(Exception, match="NO_SUCH_TABLE"):

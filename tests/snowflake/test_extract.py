@@ -122,6 +122,8 @@ def test_the_session_does_not_depend_on_the_accounts_settings(
 def test_the_query_tag_says_which_task_it_is(
     snowflake: Snowflake, extracted: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Left by whatever ran in this process before.
+    monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID", raising=False)
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "it's \\ a dag")
     monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "extract")
 
