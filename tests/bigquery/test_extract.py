@@ -85,6 +85,9 @@ def test_jobs_say_whose_they_are(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BQ", bigquery.airflow_connection(labels={"Team": "Süd & West"}))
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "customers.daily")
+    # Left by whatever ran in this process before.
+    for name in ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
 
     extracted("SELECT 1 AS id")
 
