@@ -14,7 +14,7 @@ from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, Mo
 if TYPE_CHECKING:
     from airflow_consent_retl.engine.source import Stage
 
-# Reasons: https://docs.cloud.google.com/bigquery/docs/error-messages (read 2026-11-24).
+# Reasons: https://docs.cloud.google.com/bigquery/docs/error-messages (not read again).
 _AGAIN = {
     "backendError": "BigQuery failed for the time being",
     "internalError": "BigQuery failed for the time being",
@@ -45,7 +45,7 @@ _TELLING = frozenset({*_TO_CONFIGURE, "notFound", "quotaExceeded", "bytesBilledL
 _QUOTA_RETRY_S = 600.0
 _DIGITS = re.compile(r"\d+")
 # gRPC has no reasons. A session of the Storage API is gone after 6 hours, its streams with it.
-# https://docs.cloud.google.com/bigquery/docs/reference/storage (read 2026-11-24)
+# https://docs.cloud.google.com/bigquery/docs/reference/storage (not read again)
 _RESULT_GONE = frozenset({"NotFound", "FailedPrecondition", "OutOfRange"})
 _EXPIRED = "the query's result is gone: BigQuery keeps it for 24 hours, and a session that reads it for 6"
 

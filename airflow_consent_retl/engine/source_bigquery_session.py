@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _EMULATOR = "BIGQUERY_EMULATOR_HOST"
 # Airflow tells a task's process where it stands.
 _CONTEXT = {"dag_id": "AIRFLOW_CTX_DAG_ID", "task_id": "AIRFLOW_CTX_TASK_ID"}
-# https://docs.cloud.google.com/bigquery/docs/labels-intro (read 2026-11-24): 63 characters; the pages allow
+# https://docs.cloud.google.com/bigquery/docs/labels-intro (not read again): 63 characters; the pages allow
 # international ones, but these are what every tool takes.
 _LABEL_CHARACTERS = 63
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9_-]")

@@ -19,7 +19,7 @@ from airflow_consent_retl.errors import ModelError
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
-# https://docs.cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details (read 2026-11-24), under the names
+# https://docs.cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details (not read again), under the names
 # of REST and of SQL.
 _TYPES = {
     "INTEGER": pa.int64(),

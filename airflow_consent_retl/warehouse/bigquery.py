@@ -40,7 +40,7 @@ _KEPT = timedelta(days=7)
 _FILE_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 131_072
 _LISTED = 1_000
-# https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (read 2026-11-24): digits
+# https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (not read again): digits
 # before the point and after it.
 _NUMERIC, _BIGNUMERIC = (29, 9), (38, 38)
 
