@@ -1,0 +1,110 @@
+"""Who was delivered, kept by hand: added, updated, unchanged, removed and why. Never asks the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from parity.law import cause, decided
+from parity.model import Person
+from parity.rounds import Mode, Round
+
+REMOVAL_ORDER = (
+    "consent_withdrawn",
+    "consent_missing",
+    "left_model",
+    "destination_unmapped",
+    "id_ambiguous",
+    "identifiers_changed",
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a load has to do, or did.
+
+    Args:
+        counts: added, updated, unchanged, skipped, accepted, removed, and removals by cause.
+        sent: ids.
+        removed: ids by cause.
+        people: ids, at the destination afterwards.
+    """
+
+    counts: Mapping[str, Any]
+    sent: frozenset[Any]
+    removed: Mapping[str, frozenset[Any]]
+    people: frozenset[Any]
+
+
+@dataclass
+class Account:
+    """Who was delivered to one destination, by hand.
+
+    Args:
+        destination: which.
+        mode: of the sync.
+        fields: the columns that are sent.
+        delivered: the version of each id.
+    """
+
+    destination: str
+    mode: Mode
+    fields: frozenset[str]
+    delivered: dict[Any, int] = field(default_factory=dict)
+
+    def load(self, round_: Round) -> Done:
+        """Return what a load of this round has to do, and take it into account."""
+        outcome = decided(round_.setup, round_.model.people, asked=())
+        rows = {
+            person.id: person.version if self.fields & person.edited else 0
+            for person in round_.model.people
+            if self.destination in outcome.recipients.get(person.id, ())
+        }
+        added = rows.keys() - self.delivered.keys()
+        changed = {id_ for id_ in rows.keys() & self.delivered.keys() if rows[id_] != self.delivered[id_]}
+        unchanged = rows.keys() - added - changed
+        skipped = changed if self.mode == "insert" else set()
+        sent = set(rows) if self.mode == "full" else added | (changed - skipped)
+        removed: dict[str, set[Any]] = {}
+        for id_ in self.delivered.keys() - rows.keys():
+            why = self._cause(id_, round_)
+            if why != "left_model" or self.mode in ("mirror", "full"):
+                removed.setdefault(why, set()).add(id_)
+        gone = set().union(*removed.values())
+        for id_ in gone:
+            del self.delivered[id_]
+        self.delivered |= {id_: rows[id_] for id_ in sent}
+        return Done(
+            counts={
+                "added": len(added),
+                "updated": len(changed - skipped),
+                "unchanged": len(unchanged),
+                "skipped": len(skipped),
+                "accepted": len(sent),
+                "removed": len(gone),
+                "removals_by_cause": {why: len(ids) for why, ids in sorted(removed.items())},
+            },
+            sent=frozenset(sent),
+            removed={why: frozenset(ids) for why, ids in removed.items()},
+            people=frozenset(self.delivered),
+        )
+
+    def _cause(self, id_: Any, round_: Round) -> str:
+        times = sum(person.id == id_ for person in round_.model.people)
+        causes = {
+            cause(_reasons(round_, person, times, self.destination))
+            for person in round_.model.people
+            if person.id == id_
+        }
+        # A no in any of somebody's rows outweighs that there are several.
+        return next(
+            (why for why in ("consent_withdrawn", "id_ambiguous", *REMOVAL_ORDER) if why in causes), "left_model"
+        )
+
+
+def _reasons(round_: Round, person: Person, times: int, destination: str) -> list[str]:
+    alone = decided(replace(round_.setup, destinations=(destination,)), [person], asked=[person.id])
+    [(_, _, _, codes, _)] = alone.decisions[person.id] or [("", (), (), (), 0)]
+    found = [code for _, some in codes for code in some]
+    return [*found, "duplicate_id"] if times > 1 else found

@@ -1,0 +1,57 @@
+"""The engines of the parity suite, each made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from parity.engines import DuckDb, Engine, Sqlite
+from parity.postgres_engine import PostgreSql
+from parity.snowflake_engine import SnowflakeEngine
+from postgres import Postgres, postgres
+from snowflake_server import SnowflakeServer, snowflake_server
+
+pytest.register_assert_rewrite("parity.comparing")
+
+__all__ = ["postgres", "snowflake_server"]
+
+
+@pytest.fixture(scope="session")
+def parity_duckdb(tmp_path_factory: pytest.TempPathFactory) -> DuckDb:
+    return DuckDb(tmp_path_factory.mktemp("duckdb"))
+
+
+@pytest.fixture(scope="session")
+def parity_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def parity_postgres(postgres: Postgres) -> PostgreSql:
+    return PostgreSql(postgres)
+
+
+@pytest.fixture(scope="session")
+def parity_snowflake(snowflake_server: SnowflakeServer) -> SnowflakeEngine:
+    return SnowflakeEngine(snowflake_server)
+
+
+@pytest.fixture(scope="session", params=["duckdb", "sqlite"])
+def source(request: pytest.FixtureRequest) -> Engine:
+    """Every engine that a model can only be read from; the others are held against these in `test_warehouses`."""
+    found = request.getfixturevalue(f"parity_{request.param}")
+    assert isinstance(found, Engine)
+    return found
+
+
+@pytest.fixture(scope="session", params=["postgres", "snowflake"])
+def warehouse(request: pytest.FixtureRequest) -> Engine:
+    """Every engine that has a warehouse workspace."""
+    found = request.getfixturevalue(f"parity_{request.param}")
+    assert isinstance(found, Engine)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "workspace"

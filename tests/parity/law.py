@@ -1,0 +1,261 @@
+"""The law, applied row by row to what the case files say by hand: what every workspace has to come to.
+
+Naive on purpose: no engine, no signatures that are joined back, one person after the other. `decide` is asked with
+the statuses that are written in the case files, and a plan with the raw values; both have to agree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from parity.cases import KEY, NESTED_PATH, PATH, listed
+from parity.model import Person
+
+from airflow_consent_retl.consent import (
+    CategoryId,
+    ConsentMappingLike,
+    ConsentObject,
+    ConsentObjectKey,
+    ConsentStatus,
+    Denied,
+    Literals,
+    SubjectStatus,
+    decide,
+    parse_policy,
+    plan_consent,
+)
+
+_AT = datetime(2026, 11, 24, 2, 30, tzinfo=UTC)
+# Subject, statuses, recipients, reasons by destination, rows.
+Line = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...], int]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A policy and a mapping.
+
+    Args:
+        name: for people.
+        policy: the document.
+        consent: the mapping, as a DAG gives it.
+        columns: by category, the column of the model that holds its consent.
+        destinations: that are asked for.
+    """
+
+    name: str
+    policy: dict[str, Any]
+    consent: ConsentMappingLike
+    columns: Mapping[str, str]
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted for one destination."""
+
+    read: int
+    permitted: int
+    denied: int
+    denied_by_reason: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a filter run came to, in a form in which two of them can be compared.
+
+    Args:
+        recipients: of each id that may go anywhere.
+        counts: by destination.
+        lines: the table of signatures, sorted.
+        decisions: of ids that were asked for, what the decision log says.
+        read: rows.
+        for_nobody: rows.
+        logged: entries of the decision log.
+        groups: rows by recipients.
+    """
+
+    recipients: dict[Any, tuple[str, ...]]
+    counts: dict[str, Counted]
+    lines: list[Line]
+    decisions: dict[Any, list[Line]]
+    read: int
+    for_nobody: int
+    logged: int
+    groups: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+
+def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> Decided:
+    """Decide everybody, one after the other."""
+    policy = parse_policy(setup.policy)
+    plan = plan_consent(policy, destinations=setup.destinations, mapping=setup.consent, columns=None)
+    times = Counter(person.id for person in people)
+    recipients: dict[Any, tuple[str, ...]] = {}
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in setup.destinations}
+    denied: Counter[str] = Counter()
+    groups: Counter[tuple[str, ...]] = Counter()
+    signatures: Counter[Any] = Counter()
+    lines_of: dict[Any, set[Any]] = defaultdict(set)
+    logged = 0
+    for person in people:
+        subject = _subject(person.id, times)
+        said = {
+            CategoryId(category): ConsentStatus(person.status[column]) for category, column in setup.columns.items()
+        }
+        answers = {name: decide(policy, name, said, subject=subject, at=_AT) for name in sorted(setup.destinations)}
+        # The same from the raw values: what is written in the case files is what the law reads.
+        tokens = tuple(0 if signal is None else signal.token(person.held[signal.column]) for signal in plan.signals)
+        from_raw = plan.decide_signature(tokens, subject, at=_AT)
+        assert dict(from_raw.decisions) == answers, f"{setup.name}: the case files and the law differ: {person.held}"
+        found = tuple(name for name, answer in answers.items() if not isinstance(answer, Denied))
+        codes = {
+            name: tuple(reason.code for reason in answer.reasons)
+            for name, answer in answers.items()
+            if isinstance(answer, Denied)
+        }
+        for name, some in codes.items():
+            denied[name] += 1
+            reasons[name].update(some)
+        statuses = tuple(sorted((str(c), str(said[c])) for c in plan.categories))
+        signature = (tokens, str(subject), statuses, found, tuple(sorted(codes.items())))
+        signatures[signature] += 1
+        if codes:
+            logged += 1
+            lines_of[person.id].add(signature)
+        if found:
+            recipients[person.id] = found
+            groups[found] += 1
+
+    def line(signature: Any) -> Line:
+        _, subject, statuses, found, codes = signature
+        return subject, statuses, found, codes, signatures[signature]
+
+    read = len(people)
+    return Decided(
+        recipients=recipients,
+        counts={
+            name: Counted(read, read - denied[name], denied[name], dict(sorted(reasons[name].items())))
+            for name in sorted(setup.destinations)
+        },
+        lines=sorted(map(line, signatures)),
+        decisions={id_: sorted(map(line, lines_of[id_])) for id_ in asked},
+        read=read,
+        for_nobody=read - sum(groups.values()),
+        logged=logged,
+        groups=dict(groups),
+    )
+
+
+def cause(reasons: Iterable[str]) -> str:
+    """Return why somebody is removed who is denied for these reasons."""
+    codes = list(reasons)
+    if any(code.endswith(":denied") for code in codes):
+        return "consent_withdrawn"
+    if {"duplicate_id", "missing_id"} & set(codes):
+        return "id_ambiguous"
+    return "destination_unmapped" if "unmapped_destination" in codes else "consent_missing"
+
+
+def _subject(id_: Any, times: Mapping[Any, int]) -> SubjectStatus:
+    if id_ is None:
+        return SubjectStatus.MISSING_ID
+    return SubjectStatus.DUPLICATE_ID if times[id_] > 1 else SubjectStatus.IDENTIFIED
+
+
+# Setups
+
+_NAMES = {
+    "C0001": "agreed",
+    "C0002": "said",
+    "C0003": "coded",
+    "C0005": "padded",
+    "C0006": "folded",
+    "C0007": "document",
+    "C0008": "kept",
+    "C0009": "native",
+}
+
+# Names that are no slips of each other.
+_ALONE = {
+    "agreed": "booleans",
+    "said": "texts",
+    "coded": "whole_numbers",
+    "padded": "filled_up",
+    "folded": "any_case",
+    "document": "documents",
+    "kept": "verbatim",
+    "native": "trees",
+}
+
+
+def every_format() -> Setup:
+    """Every format at once, each for a destination of its own, and together for others."""
+    alone = {category: _ALONE[column] for category, column in _NAMES.items()}
+    categories = [
+        {"id": category, "name": column, "destinations": [alone[category], "everything"]}
+        for category, column in _NAMES.items()
+    ]
+    categories[0]["destinations"] = [*categories[0]["destinations"], "either"]
+    categories[7]["destinations"] = [*categories[7]["destinations"], "either", "everything:emea"]
+    literals = {column: listed(kind) for column, kind in (("said", "text"), ("coded", "integer"))}
+    literals |= {name: listed(name) for name in ("padded", "folded")}
+    mapping: dict[str, Any] = {"C0001": "agreed"}
+    for category, column in _NAMES.items():
+        if column in literals:
+            found = literals[column]
+            mapping[category] = Literals(column, granted=found.granted, denied=found.denied)
+        elif column in {"document", "kept", "native"}:
+            mapping[category] = ConsentObjectKey(column, (*PATH, KEY))
+    return Setup(
+        name="every format",
+        policy={
+            "categories": categories,
+            "destinations": {
+                "either": {"match": "any"},
+                "archive": {"consent": "not_required", "reason": "own store"},
+            },
+        },
+        consent=mapping,
+        columns=_NAMES,
+        destinations=(*alone.values(), "everything", "everything:emea", "either", "archive", "unheard_of"),
+    )
+
+
+def one_object(column: str, **options: Any) -> Setup:
+    """One document for all categories."""
+    name = "Pub0004" if options.get("key_by") == "name" else "Advertising"
+    return Setup(
+        name=f"one object in `{column}`",
+        policy={
+            "unmapped_destinations": "deny",
+            "categories": [{"id": KEY, "name": name, "destinations": ["ads"]}],
+        },
+        consent=ConsentObject(column, **options),
+        columns={KEY: column},
+        destinations=("ads", "unheard_of"),
+    )
+
+
+def objects() -> list[Setup]:
+    """A `ConsentObject` by id and by name, in text and in native JSON, at two depths."""
+    return [
+        one_object("document"),
+        one_object("kept", path=PATH),
+        one_object("native"),
+        one_object("named", key_by="name"),
+        one_object("nested", path=".".join(NESTED_PATH)),
+    ]
+
+
+def by_agreement() -> Setup:
+    """The boolean column alone: what a model needs that is about ids."""
+    return Setup(
+        name="by agreement",
+        policy={"categories": [{"id": "C0001", "name": "Agreed", "destinations": ["crm"]}]},
+        consent={"C0001": "agreed"},
+        columns={"C0001": "agreed"},
+        destinations=("crm", "unheard_of"),
+    )

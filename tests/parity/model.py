@@ -1,0 +1,227 @@
+"""The seeded model: each nasty value once with everything else granted, and then at random, and what each row means.
+
+The same seed gives the same rows. Rows say what was handed to the engine, and what it holds then.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from parity.cases import Case, by_name, documents, edits, features_of, field_values, ids, listed, nested
+from parity.engines import Engine
+
+CONSENTS = {
+    "agreed": "boolean",
+    "said": "text",
+    "coded": "integer",
+    "padded": "padded",
+    "folded": "folded",
+    "document": "text",
+    "kept": "json_text",
+    "native": "json",
+    "named": "json",
+    "nested": "text",
+}
+FIELDS = {
+    "email": "text",
+    "note": "text",
+    "tail": "text",
+    "counted": "integer",
+    "amount": "decimal",
+    "huge": "huge",
+    "ratio": "float",
+    "seen": "moment",
+    "seen_at": "instant",
+    "born": "date",
+    "raw": "bytes",
+    "extra": "json",
+    "spare": "boolean",
+}
+KINDS = {"id": "text", **CONSENTS, **FIELDS}
+_LISTS = {"agreed": "boolean", "said": "text", "coded": "integer", "padded": "padded", "folded": "folded"}
+_RANDOM_ROWS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One row of the model.
+
+    Args:
+        id: as the engine holds it.
+        given: what is handed to the engine, by column.
+        held: what the engine holds of the consent columns.
+        status: what that means, by column.
+        version: another one where a destination has to be told anew.
+        edited: the fields that are of this version.
+    """
+
+    id: Any
+    given: Mapping[str, Any]
+    held: Mapping[str, Any]
+    status: Mapping[str, str]
+    version: int = 0
+    edited: frozenset[str] = frozenset()
+
+    def with_fields(self, values: Mapping[str, Any], *, version: int) -> Person:
+        """Return them with other values of fields."""
+        return replace(self, given={**self.given, **values}, version=version, edited=frozenset(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Rows, and the cases that the engine cannot hold, with the reasons."""
+
+    kinds: Mapping[str, str]
+    people: tuple[Person, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What is handed to the engine."""
+        return [{name: person.given[name] for name in self.kinds} for person in self.people]
+
+
+class Seeded:
+    """Makes models for one engine.
+
+    Args:
+        engine: what it cannot hold is left out.
+        seed: of all that is random.
+    """
+
+    def __init__(self, engine: Engine, *, seed: int = 4) -> None:
+        self._engine = engine
+        self._random = random.Random(seed)  # noqa: S311 - the same rows each time
+        self.left_out: Counter[str] = Counter()
+        self._cases = {column: self._holdable(column) for column in CONSENTS}
+        self._values = {
+            name: [value for value in field_values(name) if self._can_hold(kind, value)]
+            for name, kind in FIELDS.items()
+            if name != "spare"
+        }
+        self._numbers = iter(range(10**6))
+
+    def everything(self) -> Model:
+        """Return a model with every format, every value and every text id."""
+        people = [*self._alone(), *(self.anybody() for _ in range(_RANDOM_ROWS))]
+        people += [self.granting(given_id=id_) for id_ in ids("text") if self._can_hold("text", id_)]
+        self._random.shuffle(people)
+        return Model(kinds_of(self._engine), tuple(people), dict(self.left_out))
+
+    def with_ids(self, kind: str) -> Model:
+        """Return a model of people who grant everything, or nothing, with ids of a kind."""
+        kinds = {"id": kind, "agreed": "boolean", "email": "text"}
+        people = []
+        for id_ in filter(partial(self._can_hold, kind), ids(kind)):
+            person = self.granting(given_id=id_) if self._random.random() < 0.8 else self.anybody(given_id=id_)
+            people.append(replace(person, id=self._engine.id_held(kind, id_)))
+        self._random.shuffle(people)
+        return Model(kinds, tuple(people))
+
+    def edited(self) -> tuple[list[Person], list[Person]]:
+        """Return people who grant everything, before and after what happens to their fields."""
+        found = [
+            edit
+            for edit in edits()
+            if all(self._can_hold(FIELDS[name], value) for name, value in [*edit.before.items(), *edit.after.items()])
+        ]
+        before = [self.granting().with_fields(edit.before, version=0) for edit in found]
+        after = [
+            person.with_fields(edit.after, version=int(edit.changed))
+            for person, edit in zip(before, found, strict=True)
+        ]
+        return before, after
+
+    def granting(self, *, given_id: Any = ...) -> Person:
+        """Return somebody who grants everything."""
+        return self._person({column: self._granted(column) for column in CONSENTS}, given_id)
+
+    def anybody(self, *, given_id: Any = ...) -> Person:
+        """Return somebody who says anything, more often yes than each of the others."""
+        chosen = {
+            column: self._granted(column) if self._random.random() < 0.6 else self._random.choice(self._cases[column])
+            for column in CONSENTS
+        }
+        return self._person(chosen, given_id)
+
+    def silent(self, *, given_id: Any = ...) -> Person:
+        """Return somebody of whom nothing is known, not even a field."""
+        nothing = Case(None, "unknown")
+        person = self._person(dict.fromkeys(CONSENTS, nothing), given_id)
+        return person.with_fields(dict.fromkeys(FIELDS), version=0)
+
+    def saying(self, person: Person, *, agreed: bool | None) -> Person:
+        """Return somebody with another answer in the boolean column."""
+        status = {True: "granted", False: "denied", None: "unknown"}[agreed]
+        return replace(
+            person,
+            given={**person.given, "agreed": agreed},
+            held={**person.held, "agreed": agreed},
+            status={**person.status, "agreed": status},
+        )
+
+    def _alone(self) -> Iterator[Person]:
+        for column in CONSENTS:
+            for case in self._cases[column]:
+                yield self._person({other: self._granted(other) for other in CONSENTS} | {column: case}, ...)
+
+    def _person(self, chosen: Mapping[str, Case], given_id: Any) -> Person:
+        id_ = f"p-{next(self._numbers):05d}" if given_id is ... else given_id
+        held = {column: self._engine.held(CONSENTS[column], case, _statuses(column)) for column, case in chosen.items()}
+        values = {name: self._random.choice(found) for name, found in self._values.items()}
+        return Person(
+            id=id_,
+            given={"id": id_, **{column: case.value for column, case in chosen.items()}, **values, "spare": None},
+            held={column: found.value for column, found in held.items()},
+            status={column: found.status for column, found in held.items()},
+        )
+
+    def _granted(self, column: str) -> Case:
+        granting = [
+            case
+            for case in self._cases[column]
+            if self._engine.held(CONSENTS[column], case, _statuses(column)).status == "granted"
+        ]
+        # The plain way to say yes, most of the time.
+        return granting[0] if self._random.random() < 0.7 else self._random.choice(granting)
+
+    def _holdable(self, column: str) -> list[Case]:
+        found = []
+        for case in cases_of(column):
+            reason = self._engine.cannot_hold(CONSENTS[column], case)
+            if reason is None:
+                found.append(case)
+            else:
+                self.left_out[f"{column}: {reason}"] += 1
+        return found
+
+    def _can_hold(self, kind: str, value: Any) -> bool:
+        reason = self._engine.cannot_hold(kind, Case(value, "", features_of(value)))
+        if reason is not None:
+            self.left_out[f"{kind}: {reason}"] += 1
+        return reason is None
+
+
+def kinds_of(engine: Engine) -> dict[str, str]:
+    """Return the columns of the seeded model that an engine has types for."""
+    return {name: kind for name, kind in KINDS.items() if kind in engine.types}
+
+
+def cases_of(column: str) -> tuple[Case, ...]:
+    """Return the cases of a consent column."""
+    if column in _LISTS:
+        return listed(_LISTS[column]).cases
+    if column == "named":
+        return tuple(map(by_name, documents()))
+    if column == "nested":
+        return tuple(map(nested, documents()))
+    return documents()
+
+
+def _statuses(column: str) -> dict[Any, str]:
+    return listed(_LISTS[column]).status if column in _LISTS else {}
