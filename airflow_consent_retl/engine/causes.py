@@ -67,7 +67,11 @@ class Causes:
         sieve = np.zeros(1 << _SIEVE_BITS, dtype=np.bool_)
         sieve[digests[:, 0] >> np.uint64(64 - _SIEVE_BITS)] = True
         log = manifest.decision_log
-        for entries in self._permitted.folder.read_rows(log.parts, batch_rows=_READ_ROWS):
+        for logged in self._permitted.folder.read_rows(log.parts, batch_rows=_READ_ROWS):
+            # Of somebody without an id there is no digest: what lies in its place may be anybody's.
+            entries = (
+                logged.filter(logged.column("subject").is_valid()) if logged.column("subject").null_count else logged
+            )
             subjects = words_of(entries.column("subject"))
             maybe = np.flatnonzero(sieve[subjects[:, 0] >> np.uint64(64 - _SIEVE_BITS)])
             places, hits = _find(digests, subjects[maybe])

@@ -87,6 +87,12 @@ def test_ids_are_told_apart_alike(warehouse: Engine, root: Path, kind: str) -> N
     assert_same_rows(both.inside.rows(inside, setup, "unheard_of"), both.lake.rows(lake, setup, "unheard_of"))
 
 
+def test_every_run_sends_and_takes_back_the_same(warehouse: Engine, root: Path) -> None:
+    script = every_change(warehouse)
+
+    run(warehouse, root, script if warehouse.name == "postgres" else script.shortened)
+
+
 @pytest.mark.parametrize(("warehouse", "kind"), KINDS_OF_DELIVERED_IDS, indirect=["warehouse"])
 def test_people_are_found_again_by_ids_of_any_kind(warehouse: Engine, root: Path, kind: str) -> None:
     run(warehouse, root, with_ids(warehouse, kind))

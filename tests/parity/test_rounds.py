@@ -1,0 +1,34 @@
+"""One law over time: what each run of a sync sends and takes back, against an account that is kept by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from parity.accounts import Account
+from parity.engines import Engine
+from parity.rounds import Script, every_change, with_ids
+from parity.syncs import Sync
+from parity.workspaces import Workspace
+
+
+@pytest.mark.parametrize("source", ["duckdb"], indirect=True)
+def test_every_run_sends_and_takes_back_whom_it_has_to(source: Engine, root: Path) -> None:
+    run(source, root, every_change(source))
+
+
+@pytest.mark.parametrize(("source", "kind"), [("sqlite", "text"), ("duckdb", "huge")], indirect=["source"])
+def test_people_are_found_again_by_ids_of_any_kind(source: Engine, root: Path, kind: str) -> None:
+    run(source, root, with_ids(source, kind))
+
+
+def run(source: Engine, root: Path, script: Script) -> None:
+    sync = Sync(Workspace(source, "lake", root), script)
+    accounts = {name: Account(name, mode, script.columns(name)) for name, mode in script.modes.items()}
+    for round_ in script.rounds:
+        source.create("runs", round_.model.kinds, round_.model.rows)
+        permitted = sync.workspace.filter(sync.workspace.extract(round_.model, table="runs"), round_.setup)
+        for name in round_.destinations:
+            _, done = sync.load(round_, permitted, name)
+
+            assert done == accounts[name].load(round_), f"{round_.name}: {name}"
