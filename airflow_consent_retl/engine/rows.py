@@ -42,7 +42,7 @@ class RowConverter:
     """
 
     def __init__(self, columns: Sequence[RowColumn], *, primary_key: str, declared: Mapping[str, pa.DataType]) -> None:
-        self._columns = tuple(columns)
+        self.columns = tuple(columns)
         self._primary_key = primary_key
         self._declared = declared
         self.empty_schema = pa.schema(
@@ -55,18 +55,31 @@ class RowConverter:
         Raises:
             ModelError: values of a column have no common type, or are not of the type declared.
         """
-        arrays = [
-            self._array(column, values) for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
-        ]
-        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns])
+        return self.arrow_batch(
+            [
+                column_array(
+                    column.name,
+                    values,
+                    is_key=column.name == self._primary_key,
+                    mixed_as_text=column.name in self._declared,
+                )
+                for column, values in zip(self.columns, zip(*rows, strict=True), strict=True)
+            ]
+        )
 
-    def _array(self, column: RowColumn, values: Sequence[object]) -> pa.Array:
-        is_key = column.name == self._primary_key
-        declared = self._declared.get(column.name)
-        array = column_array(column.name, values, is_key=is_key, mixed_as_text=declared is not None)
-        if is_key:
+    def arrow_batch(self, arrays: Sequence[pa.Array]) -> pa.RecordBatch:
+        """Make a batch of the columns' arrays, each in the type declared.
+
+        Raises:
+            ModelError: values are not of the type declared, or not of a key's.
+        """
+        fitted = [self._fitted(column, array) for column, array in zip(self.columns, arrays, strict=True)]
+        return pa.RecordBatch.from_arrays(fitted, names=[column.name for column in self.columns])
+
+    def _fitted(self, column: RowColumn, array: pa.Array) -> pa.Array:
+        if column.name == self._primary_key:
             check_key_type(array.type, primary_key=column.name)
-        wanted = declared or column.type
+        wanted = self._declared.get(column.name) or column.type
         return array if wanted is None else cast(array, wanted, column=column.name)
 
 

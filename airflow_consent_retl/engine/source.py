@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow_consent_retl.engine.columns import check_key_type, check_names
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.rows import RowColumn, RowConverter
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 
@@ -148,7 +149,8 @@ class Source(ABC):
         dialect = _SQL_DIALECTS.get(self._hook.conn_type, "")
         names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
         # On lines of its own, so that a comment at its end comments nothing else out.
-        return f"SELECT {names} FROM (\n{self._query.sql.rstrip().removesuffix(';')}\n) AS consent_model"  # noqa: S608
+        query = plain_query(self._query.sql, dialect=dialect)
+        return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL
 
     @abstractmethod
     def open(self, resources: ExitStack) -> ModelRows:
@@ -202,7 +204,7 @@ class DbApiSource(Source):
             primary_key=self._query.primary_key,
             declared=self._query.column_types,
         )
-        return ModelRows(converter.empty_schema, self._batches(cursor, converter))
+        return ModelRows(converter.empty_schema, self._batches(cursor, converter, resources))
 
     def connect(self, resources: ExitStack) -> Any:
         """Return the hook's connection."""
@@ -224,7 +226,7 @@ class DbApiSource(Source):
         """Return a column for an entry of the cursor's description."""
         return RowColumn(described[0])
 
-    def _batches(self, cursor: Any, converter: RowConverter) -> Iterator[pa.RecordBatch]:
+    def _batches(self, cursor: Any, converter: RowConverter, resources: ExitStack) -> Iterator[pa.RecordBatch]:
         while rows := self._guarded("read", lambda: cursor.fetchmany(self._query.batch_rows)):
             yield converter.batch(rows)
 

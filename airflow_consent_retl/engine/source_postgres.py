@@ -1,20 +1,32 @@
-"""PostgreSQL as a source: a server-side cursor in a read-only transaction, types as the server declares them."""
+"""PostgreSQL as a source: COPY in a read-only transaction, types as the server declares them.
+
+A result with arrays, or another type whose text is not its value, comes through a server-side cursor instead.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
 
-from airflow_consent_retl.engine.rows import RowColumn
+from airflow_consent_retl.engine.plain_query import plain_query
+from airflow_consent_retl.engine.rows import RowColumn, RowConverter
 from airflow_consent_retl.engine.source import DbApiSource, Stage
+from airflow_consent_retl.engine.source_postgres_copy import copied_arrays, copied_blocks, copy_statement, is_psycopg2
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
 
 _CURSOR = "consent_retl"
+# Types below it are the server's own: https://www.postgresql.org/docs/current/system-catalog-initial-data.html
+_FIRST_OF_USERS = 16_384
 _NUMERIC, _JSON, _JSONB = 1700, 114, 3802
 _ZONED = pa.timestamp("us", "UTC")
+# The text of a value must not depend on the server's or the role's settings.
+_SETTINGS = (
+    "SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; "
+    "SET LOCAL extra_float_digits TO 1"
+)
 
 # https://github.com/postgres/postgres/blob/REL_18_0/src/include/catalog/pg_type.dat (read 2026-11-23)
 _TYPES = {
@@ -76,17 +88,17 @@ class PostgresSource(DbApiSource):
     def connect(self, resources: ExitStack) -> Any:
         """Return a connection that cannot write."""
         connection = super().connect(resources)
-        if _is_psycopg2(connection):
+        if is_psycopg2(connection):
             connection.set_session(readonly=True)
         else:
             connection.read_only = True
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:
-        """Declare a server-side cursor: the server keeps the result, batches come as they are asked for."""
+        """Declare a server-side cursor, which describes the result before anything is computed."""
         with connection.cursor() as settings:
-            settings.execute("SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'")
-        cursor = _psycopg2_cursor(connection) if _is_psycopg2(connection) else _psycopg_cursor(connection)
+            settings.execute(_SETTINGS)
+        cursor = _psycopg2_cursor(connection) if is_psycopg2(connection) else _psycopg_cursor(connection)
         resources.callback(cursor.close)
         cursor.execute(self.statement)
         if cursor.description is None:
@@ -100,6 +112,24 @@ class PostgresSource(DbApiSource):
         if oid == _NUMERIC and precision and 1 <= precision <= 38 and 0 <= (scale or 0) <= precision:
             return RowColumn(name, pa.decimal128(precision, scale or 0))
         return RowColumn(name, _TYPES.get(oid))
+
+    def _batches(self, cursor: Any, converter: RowConverter, resources: ExitStack) -> Iterator[pa.RecordBatch]:
+        oids = [described[1] for described in cursor.description]
+        if not all(map(_is_copied, oids)):
+            return super()._batches(cursor, converter, resources)
+        connection = cursor.connection
+        self._guarded("prepare", cursor.close)
+        statement = copy_statement(plain_query(self.statement, dialect="postgres"))
+        blocks = copied_blocks(connection, statement, rows=self._query.batch_rows)
+        # Before the connection closes.
+        resources.callback(blocks.close)
+        return self._copied(blocks, converter, texts=[oid != _NUMERIC for oid in oids])
+
+    def _copied(
+        self, blocks: Iterator[bytes], converter: RowConverter, *, texts: list[bool]
+    ) -> Iterator[pa.RecordBatch]:
+        while (block := self._guarded("read", lambda: next(blocks, None))) is not None:
+            yield converter.arrow_batch(copied_arrays(block, converter.columns, texts=texts))
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Tell the server's message where it is about the statement or the connection."""
@@ -117,8 +147,8 @@ class PostgresSource(DbApiSource):
         return self._failure(error, "read")
 
 
-def _is_psycopg2(connection: Any) -> bool:
-    return type(connection).__module__.startswith("psycopg2")
+def _is_copied(oid: int) -> bool:
+    return oid in _TYPES or oid in _TEXT_TYPES.values() or oid == _NUMERIC or oid >= _FIRST_OF_USERS
 
 
 def _psycopg_cursor(connection: Any) -> Any:

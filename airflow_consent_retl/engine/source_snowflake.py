@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.source import ArrowSource, ModelRows, Stage
 from airflow_consent_retl.engine.source_snowflake_errors import translated
 from airflow_consent_retl.engine.source_snowflake_session import SnowflakeSession, open_session
@@ -39,7 +40,7 @@ class SnowflakeSource(ArrowSource):
     @property
     def statement(self) -> str:
         """The SQL to run: a SELECT around the model's query."""
-        query = plain_query(self._query.sql)
+        query = plain_query(self._query.sql, dialect="snowflake")
         names = "*" if self._query.columns is None else ", ".join(map(quoted, self._query.columns))
         return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL
 
@@ -186,19 +187,3 @@ def kept_result(query_id: str | None) -> str:
 def quoted(name: str) -> str:
     """Return a name, quoted, for Snowflake's SQL."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def plain_query(sql: str) -> str:
-    """Return a query without the semicolon at its end, whatever comments follow it."""
-    from sqlglot import TokenType, tokenize
-    from sqlglot.errors import TokenError
-
-    try:
-        tokens = tokenize(sql, read="snowflake")
-    except TokenError:
-        # The server says better what is wrong with it.
-        return sql
-    end = len(sql)
-    while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
-        end = tokens.pop().start
-    return sql[:end]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.types as pt
 
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.source import ModelQuery, ModelRows, Stage
 from airflow_consent_retl.engine.source_postgres import PostgresSource
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, RefusedError
@@ -95,7 +96,7 @@ class PostgresWarehouse(Warehouse):
 
     def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
         """Return the statement that `create_as` runs."""
-        query = query.rstrip().removesuffix(";")
+        query = plain_query(query, dialect="postgres")
         # On lines of its own, so that a comment at its end comments nothing else out.
         return f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.source import ModelRows, Stage
-from airflow_consent_retl.engine.source_snowflake import SnowflakeResult, plain_query, quoted
+from airflow_consent_retl.engine.source_snowflake import SnowflakeResult, quoted
 from airflow_consent_retl.engine.source_snowflake_errors import NO_SUCH_OBJECT, translated
 from airflow_consent_retl.engine.source_snowflake_session import SnowflakeSession, open_session
 from airflow_consent_retl.errors import (
@@ -96,7 +97,7 @@ class SnowflakeWarehouse(Warehouse):
 
     def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
         """Return the statement that `create_as` runs."""
-        return f"{self._create(table, '', expires=expires)} AS\n{plain_query(query)}"
+        return f"{self._create(table, '', expires=expires)} AS\n{plain_query(query, dialect='snowflake')}"
 
     def count(self, table: StagingTable) -> int:
         """Return how many rows a table holds. Snowflake knows it without a running warehouse."""
@@ -144,7 +145,8 @@ class SnowflakeWarehouse(Warehouse):
     @contextmanager
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
         """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
-        result = SnowflakeResult(self._session, plain_query(query), guarded=self._guarded, batch_rows=batch_rows)
+        statement = plain_query(query, dialect="snowflake")
+        result = SnowflakeResult(self._session, statement, guarded=self._guarded, batch_rows=batch_rows)
         batches = self._counted(result.batches())
         try:
             yield ModelRows(result.schema, batches)

@@ -22,6 +22,7 @@ from airflow_consent_retl.delivery.permitted import PermittedRows, StagedPermitt
 from airflow_consent_retl.delivery.sync_store import Lost, SyncStore, not_permitted
 from airflow_consent_retl.engine.changes import compute_changes, removals_of
 from airflow_consent_retl.engine.fold import Folding
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.warehouse.base import StagingTable, staging_table
 from airflow_consent_retl.warehouse.comparison import (
@@ -289,7 +290,7 @@ def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable,
     """
     dialect = dialect_of(warehouse.dialect, id_type)
     # On lines of its own, so that a comment at its end comments nothing else out.
-    model = f"(\n{asker.source.sql.rstrip().removesuffix(';')}\n)"
+    model = f"(\n{plain_query(asker.source.sql, dialect=warehouse.dialect)}\n)"
     expression = only_people(dialect, asker.columns, primary_key=asker.primary_key, people=people)
     return dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
 
