@@ -1,7 +1,8 @@
 """Permitted rows upserted into a table of any database that Airflow has an SQL connection to, and taken out again.
 
 Holds the destination and its operator. How a batch is cut until only the refused rows are left is in `_sql_batches`,
-how rows are written in `_sql_core` (SQLAlchemy) and `_sql_duckdb`, what a table must be in `_sql_target`.
+how rows are written in `_sql_core` (SQLAlchemy), `_sql_duckdb` and `_sql_merge` (warehouses), what a table must be in
+`_sql_target`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations._sql_removal import Mark, OnRemove
     from airflow_consent_retl.destinations._sql_target import Nulls, TableName, TableWriter
 
+_BATCH_ROWS = 5_000
+# Each batch scans the table once, however many rows it has.
+_WAREHOUSE_ROWS = {"snowflake": 100_000, "gcpbigquery": 100_000}
+
 
 class SqlTableDestination(Destination):
     """A table with one row per subject, upserted by the primary key.
@@ -38,6 +43,10 @@ class SqlTableDestination(Destination):
     and insert the rest, in one transaction. Moments with a zone are stored as moments; SQLite has none and gets text
     in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
 
+    Snowflake and BigQuery load a batch in bulk into a table of its own beside the target, and take it over with one
+    MERGE. Neither enforces that a key is unique: any column may be the key, and where the table already holds a key
+    twice, all of its rows are updated, marked or deleted. On BigQuery the table is named `dataset.table`.
+
     People are removed by the primary key, a batch in one transaction, cut like the others: their rows are deleted, or
     marked in a column that says since when, or that, they are removed; whoever is sent again is unmarked. A mark takes
     nothing away: readers have to heed it, and all personal columns stay, save with `mark_nulls` the mapped ones.
@@ -49,7 +58,8 @@ class SqlTableDestination(Destination):
         table: `people`, `crm.people`, or `"a.b"` where a name holds a dot.
         nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
         create_table: make the table when it is missing.
-        batch_rows: rows in one `send` or `remove`, and in one transaction, at the most.
+        batch_rows: rows in one `send` or `remove`, and in one transaction, at the most; by default 5,000, and 100,000
+            on Snowflake and BigQuery.
         on_remove: `"delete"`, or `"mark"`.
         mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
             is made here gets a timestamp. No field may be mapped to it.
@@ -65,7 +75,7 @@ class SqlTableDestination(Destination):
         table: str,
         nulls: Nulls = "overwrite",
         create_table: bool = True,
-        batch_rows: int = 5_000,
+        batch_rows: int | None = None,
         on_remove: OnRemove = "delete",
         mark_column: str | None = None,
         mark_nulls: bool = False,
@@ -75,10 +85,10 @@ class SqlTableDestination(Destination):
 
         if nulls not in {"overwrite", "keep"}:
             raise ConfigurationError(f"nulls is `overwrite` or `keep`, not `{nulls}`")
-        if batch_rows < 1:
+        if batch_rows is not None and batch_rows < 1:
             raise ConfigurationError("batch_rows is at least 1")
         self._table = TableName.parse(table)
-        self._limits = Limits(batch_rows=batch_rows)
+        self._limits = Limits(batch_rows=batch_rows or _WAREHOUSE_ROWS.get(hook.conn_type, _BATCH_ROWS))
         self._conn_id = hook.get_conn_id()
         self._writer = _writer(
             hook,
@@ -178,7 +188,7 @@ class LoadToSqlTableOperator(LoadOperator):
         table: `people` or `schema.people` (templated), quoted and taken as written.
         nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
         create_table: make the table, with the key as its primary key, when it is missing.
-        batch_rows: rows in one transaction at the most.
+        batch_rows: rows in one transaction at the most; by default 5,000, and 100,000 on Snowflake and BigQuery.
         on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
         mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
         mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
@@ -199,7 +209,7 @@ class LoadToSqlTableOperator(LoadOperator):
         table: str,
         nulls: Nulls = "overwrite",
         create_table: bool = True,
-        batch_rows: int = 5_000,
+        batch_rows: int | None = None,
         on_remove: OnRemove = "delete",
         mark_column: str | None = None,
         mark_nulls: bool = False,
@@ -236,6 +246,14 @@ def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bo
         from airflow_consent_retl.destinations._sql_duckdb import DuckDbWriter
 
         return DuckDbWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "snowflake":
+        from airflow_consent_retl.destinations._sql_snowflake import SnowflakeWriter
+
+        return SnowflakeWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "gcpbigquery":
+        from airflow_consent_retl.destinations._sql_bigquery import BigQueryWriter
+
+        return BigQueryWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
     from airflow_consent_retl.destinations._sql_core import CoreWriter
 
     return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCHEME = "warehouse:"
 Kind = Literal[
-    "snapshot", "signatures", "decided", "permitted", "decisions", "asked", "compared", "touched", "delivered"
+    "snapshot", "signatures", "decided", "permitted", "decisions", "asked", "compared", "touched", "batch", "delivered"
 ]
 # PostgreSQL cuts names at 63 octets.
 _NAME = re.compile(
