@@ -241,19 +241,21 @@ class CoreWriter(TableWriter):
         # MySQL names no constraint: with a second unique one, it could overwrite somebody else's row.
         ambiguous = dialect in {"mysql", "mariadb"} and len(self._target.unique) > 1
         generic = self._generic or ambiguous
-        always: dict[str, sa.ColumnElement[Any]] = {}
-        if self._mark is not None:
-            # Somebody who is sent is there again, whatever was said of them.
-            flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
-            always[self._mark.column] = sa.false() if flag else sa.null()
         return upsert_into(
             self._table,
             self._names,
             key=self._key,
             keep=self._keep,
             dialect=None if generic else dialect,
-            always=always,
+            always=self._always(),
         )
+
+    def _always(self) -> dict[str, sa.ColumnElement[Any]]:
+        if self._mark is None:
+            return {}
+        # Somebody who is sent is there again, whatever was said of them.
+        flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
+        return {self._mark.column: sa.false() if flag else sa.null()}
 
     def _removal(self) -> Removal:
         if self._mark is None:

@@ -14,6 +14,8 @@ from airflow_consent_retl.errors import DestinationError
 _ROW_STATES = {
     "22001": "too_long",
     "22003": "value_out_of_range",
+    # Text with NUL, which psycopg refuses itself where it is a parameter.
+    "22021": "data_error",
     "23502": "not_null",
     "23503": "foreign_key",
     "23505": "unique",

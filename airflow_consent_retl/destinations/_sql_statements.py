@@ -7,17 +7,22 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import quoted_name
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import DDLCompiler
+
     from airflow_consent_retl.destinations._sql_target import TableName
 
 # Oracle takes 1,000 values in one list, SQL Server 2,100 parameters in one statement.
 _KEYS_AT_ONCE = 500
+_BATCH = "consent_retl_batch"
 
 Parameters = dict[str, object]
 Upsert = Callable[[sa.Connection, Sequence[Parameters]], None]
@@ -48,6 +53,29 @@ def upsert_into(
     if insert is None:
         return statement.three
     return lambda connection, rows: _executed(connection, insert, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A temporary table of PostgreSQL that rows wait in until one statement takes them over.
+
+    Args:
+        table: the temporary one, gone at the end of the transaction. Its columns are in the order of the rows' values,
+            and last the position of the row in its batch.
+        creation: what makes it.
+        upsert: what takes its rows over; of rows with one key, the last.
+    """
+
+    table: sa.TableClause
+    creation: sa.Executable
+    upsert: sa.Executable
+
+
+def batch_into(
+    table: TableName, names: Sequence[str], *, key: str, keep: bool, always: Mapping[str, sa.ColumnElement[Any]]
+) -> Batch:
+    """Return how rows are upserted in bulk in PostgreSQL. Arguments are those of `upsert_into`."""
+    return _Statement(table, names, key=key, keep=keep, always=always).batch()
 
 
 def delete_from(table: TableName, *, key: str) -> Removal:
@@ -103,6 +131,21 @@ def quoted_or_none(name: str | None) -> quoted_name | None:
     return None if name is None else quoted(name)
 
 
+class _TemporaryTable(sa.schema.ExecutableDDLElement):
+    """SQLAlchemy has CREATE TABLE AS from 2.1 on."""
+
+    def __init__(self, table: sa.TableClause, like: sa.Select[Any]) -> None:
+        self.table = table
+        self.like = like
+
+
+@compiles(_TemporaryTable, "postgresql")
+def _creation(element: _TemporaryTable, compiler: DDLCompiler, **_: object) -> str:
+    name = compiler.preparer.format_table(element.table)
+    query = compiler.sql_compiler.process(element.like, literal_binds=True)
+    return f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query} WITH NO DATA"
+
+
 class _Statement:
     def __init__(
         self,
@@ -126,19 +169,43 @@ class _Statement:
         self._inserted: dict[Any, sa.ColumnElement[Any]] = {**self._bound, **self._always}
         self._key = columns[list(names).index(key)]
         self._key_parameter = parameters[list(names).index(key)]
+        self._columns = columns
         self._others = [column for column in columns if column is not self._key]
         self._keep = keep
 
     def one(self, dialect: str | None) -> sa.Insert | None:
         if dialect in {"postgresql", "sqlite"}:
             into = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(self._table).values(self._inserted)
-            if changes := self._changes(into.excluded):
-                return into.on_conflict_do_update(index_elements=[self._key], set_=changes)
-            return into.on_conflict_do_nothing(index_elements=[self._key])
+            return self._resolved(into)
         if dialect in {"mysql", "mariadb"}:
             mine = mysql.insert(self._table).values(self._inserted)
             return mine.on_duplicate_key_update(self._changes(mine.inserted) or {self._key.name: self._key})
         return None
+
+    def batch(self) -> Batch:
+        names = [column.name for column in self._columns]
+        position = _unlike("position", names)
+        waiting = sa.table(quoted(_BATCH), *(sa.column(quoted(name)) for name in [*names, position]))
+        # Of the target's own types; not its NOT NULL, which holds for the result only.
+        place: sa.Label[Any] = sa.literal_column("CAST(0 AS bigint)").label(quoted(position))
+        like: sa.Select[Any] = sa.select(*self._columns).add_columns(place).select_from(self._table)
+        # The newest of the rows with one key is the first.
+        order = sa.func.row_number().over(partition_by=waiting.c[self._key.name], order_by=waiting.c[position].desc())
+        ordered = sa.select(*(waiting.c[name] for name in names), order.label(quoted(position))).subquery()
+        newest: sa.Select[Any] = sa.select(*(ordered.c[name] for name in names), *self._always.values()).where(
+            ordered.c[position] == sa.literal_column("1")
+        )
+        into = postgresql.insert(self._table).from_select([*self._columns, *self._always], newest)
+        return Batch(
+            table=waiting,
+            creation=_TemporaryTable(waiting, like),
+            upsert=self._resolved(into),
+        )
+
+    def _resolved(self, into: postgresql.Insert | sqlite.Insert) -> sa.Insert:
+        if changes := self._changes(into.excluded):
+            return into.on_conflict_do_update(index_elements=[self._key], set_=changes)
+        return into.on_conflict_do_nothing(index_elements=[self._key])
 
     def three(self, connection: sa.Connection, rows: Sequence[Parameters]) -> None:
         known: set[str] = set()
@@ -182,6 +249,12 @@ def _among(column: sa.ColumnClause[object], keys: Sequence[object]) -> sa.Column
     # Untyped as well: a cast to text around a key is no key of a uuid column any more. And without a name: it might be
     # a column's.
     return column.in_(sa.bindparam(None, keys, expanding=True, type_=sa.types.NullType()))
+
+
+def _unlike(name: str, names: Sequence[str]) -> str:
+    while name in names:
+        name += "_"
+    return name
 
 
 def _table(table: TableName, *columns: sa.ColumnClause[Any]) -> sa.TableClause:

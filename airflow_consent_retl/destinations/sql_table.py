@@ -254,6 +254,10 @@ def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bo
         from airflow_consent_retl.destinations._sql_bigquery import BigQueryWriter
 
         return BigQueryWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "postgres":
+        from airflow_consent_retl.destinations._sql_postgres import PostgresWriter
+
+        return PostgresWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
     from airflow_consent_retl.destinations._sql_core import CoreWriter
 
     return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.types as pt
 
 from airflow_consent_retl.engine.plain_query import plain_query
@@ -16,6 +14,7 @@ from airflow_consent_retl.engine.source import ModelQuery, ModelRows, Stage
 from airflow_consent_retl.engine.source_postgres import PostgresSource
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, RefusedError
 from airflow_consent_retl.warehouse.base import StagingTable, Warehouse, is_staging_name
+from airflow_consent_retl.warehouse.postgres_copy import copy_into, quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,6 @@ _SETTINGS = (
 )
 _EXACT = "SET extra_float_digits TO 1"
 _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_RIGHT = "42P01", "3F000", "42501"
-_COPY_BYTES = 1 << 20
 
 
 class PostgresWarehouse(Warehouse):
@@ -85,7 +83,7 @@ class PostgresWarehouse(Warehouse):
 
     def quote(self, column: str) -> str:
         """Return a column's name, quoted, for SQL."""
-        return '"' + column.replace('"', '""') + '"'
+        return quote(column)
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
         """Make a table of a query's rows, in one statement, and return how many there are."""
@@ -114,9 +112,7 @@ class PostgresWarehouse(Warehouse):
         """
         columns = ", ".join(f"{self.quote(field.name)} {_sql_type(field)}" for field in schema)
         self._rows(f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} ({columns})")
-        names = ", ".join(self.quote(name) for name in schema.names)
-        statement = f"COPY {self.name_of(table)} ({names}) FROM STDIN (FORMAT csv, NULL '')"
-        rows = self._guarded("read", lambda: self._copy(statement, batches))
+        rows = self._guarded("read", lambda: copy_into(self._connection, self.name_of(table), schema.names, batches))
         self._rows(f"ANALYZE {self.name_of(table)}")
         return rows
 
@@ -187,16 +183,6 @@ class PostgresWarehouse(Warehouse):
 
         return self._guarded("prepare", run)
 
-    def _copy(self, statement: str, batches: Iterable[pa.RecordBatch]) -> int:
-        with self._connection.cursor() as cursor:
-            if hasattr(cursor, "copy"):
-                with cursor.copy(statement) as copy:
-                    for batch in batches:
-                        copy.write(_csv(batch))
-            else:
-                cursor.copy_expert(statement, _Stream(_csv(batch) for batch in batches), _COPY_BYTES)
-            return int(cursor.rowcount)
-
     def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.bytes_read += batch.nbytes
@@ -234,39 +220,6 @@ class _StagedRows(PostgresSource):
 
     def _check_columns(self, names: Sequence[str]) -> None:
         pass
-
-
-class _Stream(io.RawIOBase):
-    """What psycopg2 reads a COPY from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._left = piece
-        taken, self._left = (self._left, b"") if size < 0 else (self._left[:size], self._left[size:])
-        return taken
-
-
-def _csv(batch: pa.RecordBatch) -> bytes:
-    """Return rows as CSV in which only what is NULL stands without quotes."""
-    columns = [_as_text(column) if pt.is_binary(column.type) else column for column in batch.columns]
-    sink = io.BytesIO()
-    rows = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-    pacsv.write_csv(rows, sink, pacsv.WriteOptions(include_header=False, quoting_style="all_valid"))
-    return sink.getvalue()
-
-
-def _as_text(octets: pa.Array) -> pa.Array:
-    return pa.array([None if value is None else f"\\x{value.hex()}" for value in octets.to_pylist()], pa.string())
 
 
 def _kind(*, expires: bool) -> str:
