@@ -19,6 +19,7 @@ FULL = [
     ["extract_snowflake.py", "--rows", "5000000"],
     ["extract_bigquery.py", "--rows", "5000000"],
     ["pushdown.py"],
+    ["load_sql.py"],
     ["changes.py"],
     ["delivery.py"],
 ]
@@ -31,6 +32,7 @@ QUICK = [
     ["extract_snowflake.py", "--repeat", "1"],
     ["extract_bigquery.py", "--repeat", "1"],
     ["pushdown.py", "--rows", "100000"],
+    ["load_sql.py", "--rows", "50000", "--slow-rows", "2000", "--repeat", "1"],
     ["changes.py", "--rows", "1000000"],
     ["delivery.py", "--rows", "100000"],
 ]
