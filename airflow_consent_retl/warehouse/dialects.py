@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 
 from airflow_consent_retl.errors import ConfigurationError
@@ -78,7 +79,9 @@ class Dialect:
 
     def text(self, value: ir.Value) -> ir.StringValue:
         """Return the text of any plain value; different values have different texts."""
-        return value.cast("string")
+        # `value.cast` would leave out what a placeholder calls a string already, whatever the column's own type.
+        text: ir.StringValue = ops.Cast(value, dt.string).to_expr()
+        return text
 
     def person(self, subject: ir.Value) -> ir.StringValue:
         """Return the text of an id: of equal ones the same, whatever number of digits their columns keep."""
@@ -98,6 +101,10 @@ class Dialect:
     def exact(self, text: ir.Value) -> ir.StringValue:
         """Return text that is equal to another one only where every octet is."""
         return text
+
+    def json_column(self, value: ir.Value) -> ir.StringValue:
+        """Return a JSON column as the text that an extraction reads, to be compared as `exact` text is."""
+        return self.exact(value)
 
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""
@@ -238,6 +245,12 @@ class BigQueryDialect(Dialect):
         """Return text under no collation: a column's own may take different texts for equal."""
         exact: ir.StringValue = function("COLLATE", 2)(text, "")
         return exact
+
+    def json_column(self, value: ir.Value) -> ir.StringValue:
+        """Return the column as JSON text: JSON can neither be compared nor collated."""
+        # TO_JSON_STRING makes text of NULL as well.
+        text: ir.StringValue = ibis.cases((value.isnull(), ibis.null("string")), else_=self.json_text(value))
+        return text
 
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""

@@ -40,12 +40,14 @@ class RawValue:
         column: the model's.
         type_: Ibis' name for how it is read.
         path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
+        is_json: whether the column is one of JSON, and not text.
     """
 
     name: str
     column: str
     type_: str
     path: tuple[str, ...] = ()
+    is_json: bool = False
 
 
 def raw_values(
@@ -69,7 +71,13 @@ def raw_values(
         path = signal.path if is_native and isinstance(signal, ConsentObjectKey) else ()
         value = values.setdefault(
             (signal.column, path),
-            RawValue(f"raw_{len(values)}", signal.column, _ibis_type(arrow[signal.column]), path),
+            RawValue(
+                f"raw_{len(values)}",
+                signal.column,
+                _ibis_type(arrow[signal.column]),
+                path,
+                is_json=_is_native_json(native.get(signal.column, ""), dialect),
+            ),
         )
         read.append(_reading(signal, value.name))
     return list(values.values()), read
@@ -176,6 +184,8 @@ class StagedConsent:
         column = self._snapshot[value.column]
         if value.path:
             return self.dialect.json_skeleton(column, value.path)
+        if value.is_json:
+            return self.dialect.json_column(column)
         return self.dialect.exact(column) if value.type_ == "string" else column
 
     def _keyed(self, *, with_columns: bool) -> ir.Table:

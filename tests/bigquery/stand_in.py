@@ -314,9 +314,28 @@ async def make_table(request: Request) -> Response:
 async def table(request: Request) -> Response:
     """Describe a table."""
     response = await other(request)
-    if request.method == "GET" and state.fewer_rows:
-        return JSONResponse({**json.loads(bytes(response.body)), "numRows": "0"})
-    return response
+    if response.status_code != 200:
+        return response
+    document = json.loads(bytes(response.body))
+    if state.fewer_rows:
+        document["numRows"] = "0"
+    await _name_json(document)
+    return JSONResponse(document)
+
+
+async def _name_json(document: dict[str, Any]) -> None:
+    """Correct a table's description: of a table that was made by SQL the emulator calls JSON a STRING."""
+    fields = document.get("schema", {}).get("fields", [])
+    if all(field["type"] != "STRING" for field in fields):
+        return
+    place = document["tableReference"]
+    name = f"{place['projectId']}.{place['datasetId']}.{place['tableId']}"
+    asked = {"query": f"SELECT * FROM `{name}` LIMIT 0", "useLegacySql": False}
+    answer = await inner.post(f"/bigquery/v2/projects/{place['projectId']}/queries", json=asked)
+    kinds = {field["name"]: field["type"] for field in answer.json()["schema"]["fields"]}
+    for entry in fields:
+        if kinds.get(entry["name"]) == "JSON":
+            entry["type"] = "JSON"
 
 
 async def other(request: Request) -> Response:

@@ -68,6 +68,7 @@ def features_of(value: object) -> frozenset[str]:
         "nul": isinstance(value, str) and "\0" in value,
         "noncharacter": isinstance(value, str) and "\uffff" in value,
         "30_whole_digits": isinstance(value, Decimal) and abs(value) >= 10**29,
+        "4_places": isinstance(value, Decimal) and len(f"{value:f}".partition(".")[2].rstrip("0")) > 3,
         "38_digits": isinstance(value, Decimal) and len(value.as_tuple().digits) > 37,
         "nan": isinstance(value, float) and isnan(value),
     }

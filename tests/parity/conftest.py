@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bigquery_server import BigQueryServer, bigquery_server
+from parity.bigquery_engine import BigQueryEngine
 from parity.engines import DuckDb, Engine, Sqlite
 from parity.postgres_engine import PostgreSql
 from parity.snowflake_engine import SnowflakeEngine
@@ -13,7 +15,7 @@ from snowflake_server import SnowflakeServer, snowflake_server
 
 pytest.register_assert_rewrite("parity.comparing")
 
-__all__ = ["postgres", "snowflake_server"]
+__all__ = ["bigquery_server", "postgres", "snowflake_server"]
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,11 @@ def parity_snowflake(snowflake_server: SnowflakeServer) -> SnowflakeEngine:
     return SnowflakeEngine(snowflake_server)
 
 
+@pytest.fixture(scope="session")
+def parity_bigquery(bigquery_server: BigQueryServer) -> BigQueryEngine:
+    return BigQueryEngine(bigquery_server)
+
+
 @pytest.fixture(scope="session", params=["duckdb", "sqlite"])
 def source(request: pytest.FixtureRequest) -> Engine:
     """Every engine that a model can only be read from; the others are held against these in `test_warehouses`."""
@@ -44,7 +51,7 @@ def source(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
-@pytest.fixture(scope="session", params=["postgres", "snowflake"])
+@pytest.fixture(scope="session", params=["postgres", "snowflake", "bigquery"])
 def warehouse(request: pytest.FixtureRequest) -> Engine:
     """Every engine that has a warehouse workspace."""
     found = request.getfixturevalue(f"parity_{request.param}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from parity.accounts import Account
+from parity.bigquery_engine import BigQueryEngine
 from parity.comparing import asked_ids, assert_same, assert_same_rows
 from parity.engines import Engine
 from parity.law import Setup, by_agreement, decided, every_format, objects
@@ -23,7 +24,8 @@ from permitting import AirflowFailException
 
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, Literals
 
-KINDS_OF_IDS = [(class_.name, kind) for class_ in (PostgreSql, SnowflakeEngine) for kind in class_.id_kinds]
+_ENGINES = (PostgreSql, SnowflakeEngine, BigQueryEngine)
+KINDS_OF_IDS = [(engine.name, kind) for engine in _ENGINES for kind in engine.id_kinds]
 KINDS_OF_DELIVERED_IDS = [("postgres", kind) for kind in ("integer", "numeric", "padded", "folded", "bytes")]
 
 

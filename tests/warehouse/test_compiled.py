@@ -121,3 +121,35 @@ def test_a_key_that_bigquery_cannot_be_asked_for_is_refused(key: str) -> None:
 
     with pytest.raises(ConfigurationError, match="TO_JSON_STRING"):
         dialect_of("bigquery").json_skeleton(document, [key])
+
+
+def test_a_whole_json_column_of_bigquery_is_compared_as_text_and_null_stays_null() -> None:
+    values = [RawValue("raw_0", "doc", "string", is_json=True)]
+    consent = StagedConsent(
+        dialect_of("bigquery"),
+        columns=COLUMNS,
+        primary_key="Id",
+        id_type="int64",
+        values=values,
+        find_duplicates=False,
+    )
+
+    sql = dialect_of("bigquery").compile(consent.signatures(), {"snapshot": "staging.t"})
+
+    assert "COLLATE" not in sql
+    assert (
+        " ".join(sql.split()).count("CASE WHEN `t0`.`doc` IS NULL THEN CAST(NULL AS STRING) ELSE TO_JSON_STRING(") == 1
+    )
+
+
+@pytest.mark.parametrize("name", ["bigquery", "snowflake"])
+def test_a_decimal_id_becomes_text_before_its_zeros_are_cut(name: str) -> None:
+    dialect = dialect_of(name, "decimal128(38, 5)")
+    permitted = placeholder("permitted", {"Id": "string"})
+
+    sql = dialect.compile(permitted.select(person=dialect.person(permitted["Id"])), {"permitted": "staging.t"})
+
+    statement = sqlglot.parse_one(sql, dialect=DIALECTS[name])
+    parents = [type(column.parent) for column in statement.find_all(exp.Column) if column.name.lower() == "id"]
+    assert parents
+    assert set(parents) == {exp.Cast}
