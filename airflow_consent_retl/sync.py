@@ -33,6 +33,7 @@ def consent_sync(
     max_denied_ratio: float | Mapping[str, float] | None = None,
     max_invalid_ratio: float | None = None,
     deferrable: bool | None = None,
+    hook_params: Mapping[str, Any] | None = None,
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
@@ -51,6 +52,7 @@ def consent_sync(
 
     The others are those of `ExtractModelOperator` and `ConsentFilterOperator`.
     """
+    waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
     with TaskGroup(group_id, **group) as task_group:
         snapshot = ExtractModelOperator(
             task_id="extract",
@@ -60,8 +62,9 @@ def consent_sync(
             primary_key=primary_key,
             column_types=column_types,
             check_primary_key=on_duplicate_id == "fail",
+            hook_params=hook_params,
             workspace=workspace,
-            **({} if deferrable is None else {"deferrable": deferrable}),
+            **waiting,
         )
         permitted = ConsentFilterOperator(
             task_id="consent",

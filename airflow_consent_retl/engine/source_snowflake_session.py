@@ -172,7 +172,8 @@ def open_session(
         # The hook passes no such thing on, and the connector lets nobody set it later.
         connection._network_timeout = int(extra["network_timeout"])
     session = SnowflakeSession(connection)
-    own = {str(name).upper() for name in extra.get("session_parameters") or {}} & _FOR_THE_CONNECTION
+    given = getattr(hook, "session_parameters", None) or extra.get("session_parameters") or {}
+    own = {str(name).upper() for name in given} & _FOR_THE_CONNECTION
     needed = {name: value for name, value in {"QUERY_TAG": _tag(labels), **_SETTINGS}.items() if name not in own}
     needed |= settings or {}
     wished = {name: value for name, value in _CLIENT_SETTINGS.items() if name not in own}

@@ -14,6 +14,8 @@ except ImportError:  # Airflow 3.1 keeps them elsewhere
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import sqlalchemy as sa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection
@@ -22,8 +24,12 @@ if TYPE_CHECKING:
 _EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
 
 
-def sql_hook(conn_id: str) -> DbApiHook:
+def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApiHook:
     """Return the hook of a connection.
+
+    Args:
+        conn_id: the connection.
+        hook_params: arguments of the hook's own, which win over the connection's extra.
 
     Raises:
         ConfigurationError: there is no such connection, no installed provider serves it, or it is no SQL connection.
@@ -35,7 +41,7 @@ def sql_hook(conn_id: str) -> DbApiHook:
     except AirflowNotFoundException:
         raise ConfigurationError(f"there is no connection `{conn_id}`") from None
     try:
-        hook = _hook(connection)
+        hook = _hook(connection, dict(hook_params or {}))
     except (AirflowException, ImportError):
         extra = _EXTRAS.get(connection.conn_type or "")
         remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
@@ -50,13 +56,13 @@ def sql_hook(conn_id: str) -> DbApiHook:
     return hook
 
 
-def _hook(connection: Connection) -> object:
+def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
     if connection.conn_type == "google_cloud_platform":
         # Its own hook speaks no SQL, but the same settings make a BigQuery hook.
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-        return BigQueryHook(gcp_conn_id=connection.conn_id)
-    return connection.get_hook()  # type: ignore[no-untyped-call]
+        return BigQueryHook(gcp_conn_id=connection.conn_id, **parameters)
+    return connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
 
 
 def sqlalchemy_engine(hook: DbApiHook) -> sa.Engine:

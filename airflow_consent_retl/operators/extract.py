@@ -41,8 +41,8 @@ class ExtractModelOperator(ConsentRetlOperator):
     """Read a model's rows through an Airflow SQL connection and write them as a snapshot.
 
     Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
-    and give Arrow natively, PostgreSQL reads through a server-side cursor in a read-only transaction, every other
-    connection whose hook is a `DbApiHook` through its cursor.
+    and give Arrow natively, as do Snowflake and BigQuery; PostgreSQL copies its rows out in a read-only transaction;
+    every other connection whose hook is a `DbApiHook` is read through its cursor.
     Writes: Parquet parts and, last, their manifest, into a new folder of the workspace; a failed try removes it.
 
     Types: those that the driver declares, otherwise those that all values of a column have in common. Text stays text
@@ -64,6 +64,9 @@ class ExtractModelOperator(ConsentRetlOperator):
             run it in the worker. When the task is cancelled, so is the query.
         poll_interval_s: seconds between two questions whether it is over.
         query_timeout_s: seconds after which a query that nobody waits for is cancelled, and the task tried again.
+        hook_params: arguments of the connection's hook, for this model only, which win over the connection's extra:
+            `{"warehouse": "LARGE"}` for Snowflake, `{"labels": {"team": "crm"}, "api_resource_configs": {"query":
+            {"maximumBytesBilled": "1000000000"}}}` for BigQuery. Templated.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
             `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema, and so does all
             that is decided and compared after that. Templated.
@@ -76,7 +79,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         SourceUnavailableError: retried: the source did not answer, or is locked.
     """
 
-    template_fields: Sequence[str] = ("model", "conn_id", "sql", "primary_key", "workspace")
+    template_fields: Sequence[str] = ("model", "conn_id", "sql", "primary_key", "workspace", "hook_params")
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     ui_color = "#d9ead3"
@@ -95,6 +98,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval_s: float = 10,
         query_timeout_s: float = 21_600,
+        hook_params: Mapping[str, Any] | None = None,
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -102,6 +106,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         self.deferrable = deferrable
         self.poll_interval_s = poll_interval_s
         self.query_timeout_s = query_timeout_s
+        self.hook_params = hook_params
         self.model = model
         self.conn_id = conn_id
         self.sql = sql
@@ -120,7 +125,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.sql import sql_hook
         from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
-        hook = sql_hook(self.conn_id)
+        hook = sql_hook(self.conn_id, self.hook_params)
         schema = schema_of(self.workspace) if self.workspace is not None and is_warehouse(self.workspace) else None
         if self.deferrable and self._submitted is None and can_submit(hook):
             self._submit(context, hook, schema)
@@ -174,14 +179,13 @@ class ExtractModelOperator(ConsentRetlOperator):
         """Have the query run, and wait outside of a worker."""
         from airflow_consent_retl.engine.source import source_of
         from airflow_consent_retl.engine.submitted import submitted_queries
-        from airflow_consent_retl.operators.staging import staging_warehouse
         from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
         read_at = datetime.now(UTC)
         table: str | None = None
         statement = source_of(hook, self._query()).statement
         if schema is not None:
-            with staging_warehouse(self.conn_id, schema, context, model=self.model) as warehouse:
+            with self._staging(context, schema) as warehouse:
                 made = warehouse.table("snapshot", at=read_at)
                 table, statement = made.name, warehouse.creation(made, self.sql)
         with submitted_queries(hook, conn_id=self.conn_id) as queries:
@@ -250,7 +254,6 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _stage(self, context: Context, schema: str) -> dict[str, object]:
         """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
-        from airflow_consent_retl.operators.staging import staging_warehouse
         from airflow_consent_retl.warehouse.base import StagingTable
         from airflow_consent_retl.warehouse.snapshot import staged_snapshot
         from airflow_consent_retl.workspace.location import run_folder
@@ -262,7 +265,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         made = None if self._submitted is None or self._submitted.table is None else self._submitted.table
         self.log.info("staging model `%s` in the warehouse behind connection `%s`", self.model, self.conn_id)
         with (
-            staging_warehouse(self.conn_id, schema, context, model=self.model) as warehouse,
+            self._staging(context, schema) as warehouse,
             self._cancellable(warehouse),
             staged_snapshot(
                 warehouse,
@@ -285,6 +288,11 @@ class ExtractModelOperator(ConsentRetlOperator):
             rows=manifest.rows,
             at=read_at,
         ).to_xcom()
+
+    def _staging(self, context: Context, schema: str) -> Warehouse:
+        from airflow_consent_retl.operators.staging import staging_warehouse
+
+        return staging_warehouse(self.conn_id, schema, context, hook_params=self.hook_params, model=self.model)
 
     def _read_at(self) -> datetime:
         """Return a time before the query started."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 _KEPT = "delivered"
 
 
-def staging_warehouse(conn_id: str, schema: str, context: Context | None = None, **labels: str) -> Warehouse:
+def staging_warehouse(
+    conn_id: str,
+    schema: str,
+    context: Context | None = None,
+    *,
+    hook_params: Mapping[str, Any] | None = None,
+    **labels: str,
+) -> Warehouse:
     """Return the staging schema behind a connection, not yet entered, its jobs labelled with the task."""
     from airflow_consent_retl.hooks.sql import sql_hook
     from airflow_consent_retl.warehouse.base import warehouse
 
     ti = None if context is None else context.get("ti")
     told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
-    return warehouse(sql_hook(conn_id), schema, conn_id=conn_id, labels={**told, **labels})
+    return warehouse(sql_hook(conn_id, hook_params), schema, conn_id=conn_id, labels={**told, **labels})
 
 
 class DropStagingTablesOperator(ConsentRetlOperator):
