@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pyarrow as pa
 
 from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.source import ArrowSource, ModelRows, Stage
 from airflow_consent_retl.engine.source_bigquery_errors import translated
 from airflow_consent_retl.engine.source_bigquery_session import BigQuerySession, JobReference, open_session
@@ -51,7 +52,7 @@ class BigQuerySource(ArrowSource):
     @property
     def statement(self) -> str:
         """The SQL to run: the model's query, or the wanted columns of it."""
-        query = plain_query(self._query.sql)
+        query = plain_query(self._query.sql, dialect="bigquery")
         if self._query.columns is None:
             return query
         names = ", ".join(map(quoted, self._query.columns))
@@ -234,19 +235,3 @@ def checked_statement(session: BigQuerySession, statement: str, *, conn_id: str)
 def quoted(name: str) -> str:
     """Return a name, quoted, for BigQuery's SQL."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def plain_query(sql: str) -> str:
-    """Return a query without the semicolon at its end, whatever comments follow it."""
-    from sqlglot import TokenType, tokenize
-    from sqlglot.errors import TokenError
-
-    try:
-        tokens = tokenize(sql, read="bigquery")
-    except TokenError:
-        # The server says better what is wrong with it.
-        return sql
-    end = len(sql)
-    while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
-        end = tokens.pop().start
-    return sql[:end]

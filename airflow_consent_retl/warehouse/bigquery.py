@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from airflow_consent_retl.engine.plain_query import plain_query
 from airflow_consent_retl.engine.source import ModelRows, Stage
-from airflow_consent_retl.engine.source_bigquery import BigQueryResult, plain_query, quoted
+from airflow_consent_retl.engine.source_bigquery import BigQueryResult, quoted
 from airflow_consent_retl.engine.source_bigquery_errors import message_of, reason_of, translated
 from airflow_consent_retl.engine.source_bigquery_session import BigQuerySession, open_session
 from airflow_consent_retl.engine.source_bigquery_types import sql_type
@@ -110,7 +111,8 @@ class BigQueryWarehouse(Warehouse):
         options = [f"labels=[{labels}]"]
         if expires:
             options.append(f'expiration_timestamp=TIMESTAMP "{_expiry(table):%Y-%m-%d %H:%M:%S}+00"')
-        return f"CREATE TABLE {self.name_of(table)} OPTIONS ({', '.join(options)}) AS\n{plain_query(query)}"
+        query = plain_query(query, dialect="bigquery")
+        return f"CREATE TABLE {self.name_of(table)} OPTIONS ({', '.join(options)}) AS\n{query}"
 
     def count(self, table: StagingTable) -> int:
         """Return how many rows a table holds. BigQuery knows it without reading any."""
@@ -148,7 +150,7 @@ class BigQueryWarehouse(Warehouse):
     @contextmanager
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
         """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
-        job = self._run(plain_query(query))
+        job = self._run(plain_query(query, dialect="bigquery"))
         result = BigQueryResult(self._session, job, guarded=self._guarded, batch_rows=batch_rows)
         batches = self._counted(result.batches())
         try:

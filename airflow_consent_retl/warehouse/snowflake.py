@@ -41,6 +41,8 @@ _ROW_GROUP_ROWS = 131_072
 # Neither time travel nor fail-safe is paid for, except where losing the rows would lose who was delivered.
 _TRANSIENT = "TRANSIENT TABLE {name} {columns}DATA_RETENTION_TIME_IN_DAYS = 0"
 _PERMANENT = "TABLE {name} {columns}"
+# An account may have it off, and what is loaded would be gone with the session.
+_SESSION = {"AUTOCOMMIT": True}
 _INTEGER_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
 
 
@@ -65,7 +67,7 @@ class SnowflakeWarehouse(Warehouse):
             ConfigurationError: the connection is wrong, or there is no such schema that the role may use.
             SourceUnavailableError: Snowflake does not answer.
         """
-        session = self._guarded("connect", lambda: open_session(self.hook, labels=self.labels))
+        session = self._guarded("connect", lambda: open_session(self.hook, labels=self.labels, settings=_SESSION))
         self._entered = session
         is_ready = False
         try:

@@ -168,6 +168,19 @@ def test_who_is_not_permitted_any_more_is_removed_for_the_strongest_cause(
     assert changes.counts.removed == {cause: 1}
 
 
+def test_rows_without_an_id_say_nothing_of_who_left(sync: Sync) -> None:
+    everybody: list[dict[str, Any]] = [{"id": number, "email": f"{number}@x"} for number in range(100)]
+    delivered = sync.delivered(people(*everybody))
+    # Each stands in the decision log behind somebody who is denied.
+    there = [row | {"ads_ok": None} for row in everybody[::2]]
+    nobody = [{"id": None, "email": "nobody@x"} for _ in there]
+
+    changes = delivered.changes(people(*(row for pair in zip(there, nobody, strict=True) for row in pair)))
+
+    causes = [cause for _, cause, _ in removed(changes)]
+    assert causes == ["consent_missing"] * 50 + ["left_model"] * 50
+
+
 def test_a_destination_that_lost_its_mapping_loses_everybody_for_that_cause(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN))
 

@@ -244,3 +244,12 @@ def test_queries_carry_the_labels(snowflake: Snowflake) -> None:
         rows_of(entered, "SELECT 1 AS id")
 
     assert '"model": "people"' in snowflake.seen("SELECT 1")[0]["parameters"]["QUERY_TAG"]
+
+
+def test_what_is_loaded_is_committed_also_where_the_account_would_not(snowflake: Snowflake) -> None:
+    snowflake.run("CREATE SCHEMA staging")
+
+    with warehouse(sql_hook("snow"), "staging", conn_id="snow") as entered:
+        rows_of(entered, "SELECT 1 AS id")
+
+    assert snowflake.seen("SELECT 1")[0]["parameters"]["AUTOCOMMIT"] == "TRUE"
