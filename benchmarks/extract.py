@@ -19,9 +19,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from extracting import extract
 
 _REPO = Path(__file__).resolve().parent.parent
 _BATCH_ROWS = 32_768
@@ -75,24 +76,6 @@ def make_postgres(server: Any, *, rows: int) -> None:
     with server.connect() as connection:
         connection.execute(f"CREATE TABLE people AS SELECT {columns} FROM generate_series(1, {rows}::bigint) AS r(i)")
         connection.execute("VACUUM ANALYZE people")
-
-
-def ours(hook: Any, folder: Path) -> int:
-    """Do what the operator does, without Airflow's task."""
-    from airflow_consent_retl.engine.source import ModelQuery, read_model
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource
-    from airflow_consent_retl.workspace.snapshot import SnapshotWriter
-
-    query = ModelQuery(conn_id=_CONN_ID, sql=_SQL, primary_key="user_id", batch_rows=_BATCH_ROWS)
-    with (
-        read_model(hook, query) as rows,
-        SnapshotWriter(Folder.local(folder), rows.schema, primary_key="user_id") as writer,
-    ):
-        for batch in rows.batches:
-            writer.write(batch)
-        writer.publish(model="people", source=ModelSource(conn_id=_CONN_ID, sql=_SQL), read_at=datetime.now(UTC))
-    return writer.rows
 
 
 def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
@@ -175,7 +158,10 @@ def measure_one(way: str, hook: BareHook, folder: Path) -> None:
     import airflow_consent_retl.workspace.snapshot  # noqa: F401
 
     started = time.perf_counter()
-    rows = ours(hook, folder) if way == "ours" else bare(hook, folder, default_parquet=way == "bare_default")
+    if way == "ours":
+        rows = extract(hook, folder, sql=_SQL, primary_key="user_id", batch_rows=_BATCH_ROWS)
+    else:
+        rows = bare(hook, folder, default_parquet=way == "bare_default")
     took_s = time.perf_counter() - started
     written = sum(file.stat().st_size for file in folder.glob("*.parquet"))
     print(json.dumps({"rows": rows, "s": took_s, "peak_mib": peak_mib(), "parquet_mib": written / (1 << 20)}))

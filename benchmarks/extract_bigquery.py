@@ -9,17 +9,16 @@ Ours does more: every part is digested, synced to disk, and each id proven to oc
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measure import Measured, measure, measure_here, parser, show, write_figures
+from extracting import best_of, extract, tell
+from measure import measure_here, parser
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _REPO = Path(__file__).resolve().parent.parent
 _PROJECT = "bench-project"
 _SQL = "SELECT * FROM shop.people"
-_CONN_ID = "bench"
 _WAYS = ("client", "ours")
 _PEOPLE = """
 CREATE TABLE shop.people AS SELECT
@@ -71,22 +69,6 @@ class BareHook:
         return Client(project=project_id, location=location, credentials=credentials)
 
 
-def ours(hook: Any, folder: Path) -> None:
-    """Do what the operator does, without Airflow's task."""
-    from airflow_consent_retl.engine.source import ModelQuery, read_model
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource
-    from airflow_consent_retl.workspace.snapshot import SnapshotWriter
-
-    with (
-        read_model(hook, ModelQuery(conn_id=_CONN_ID, sql=_SQL, primary_key="user_id")) as rows,
-        SnapshotWriter(Folder.local(folder), rows.schema, primary_key="user_id") as writer,
-    ):
-        for batch in rows.batches:
-            writer.write(batch)
-        writer.publish(model="people", source=ModelSource(conn_id=_CONN_ID, sql=_SQL), read_at=datetime.now(UTC))
-
-
 def client(hook: Any, folder: Path) -> None:
     """Write the client's Arrow batches, read by the Storage API, in row groups like ours, with our options."""
     import pyarrow as pa
@@ -123,7 +105,10 @@ def measure_one(way: str, storage_port: int, folder: Path) -> None:
     # The client's own bulk read is said to be deprecated, by itself.
     warnings.simplefilter("ignore")
     hook = BareHook(storage_port)
-    measure_here(lambda: ours(hook, folder) if way == "ours" else client(hook, folder))
+    if way == "ours":
+        measure_here(lambda: extract(hook, folder, sql=_SQL, primary_key="user_id"))
+    else:
+        measure_here(lambda: client(hook, folder))
 
 
 def main() -> None:
@@ -137,7 +122,6 @@ def main() -> None:
     sys.path.insert(0, str(_REPO / "tests"))
     from bigquery_server import running_bigquery
 
-    best: dict[str, Measured] = {}
     with running_bigquery() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         os.environ["BIGQUERY_EMULATOR_HOST"] = server.url
         made: Any = BareHook(server.storage_port).get_client(project_id=_PROJECT, location=None)
@@ -145,30 +129,14 @@ def main() -> None:
         made.query(_PEOPLE.format(rows=arguments.rows)).result()
         made.close()
         server.control(keep_results=True)
-        # The first run has its result made and kept.
-        for number in range(arguments.repeat + 1):
-            for way in _WAYS:
-                folder = Path(scratch) / way
-                measured = measure(__file__, "--one", way, server.storage_port, folder)
-                shutil.rmtree(folder)
-                if number:
-                    best[way] = min(best.get(way, measured), measured, key=lambda one: one.wall_s)
-    fastest = best["client"].wall_s
-    show(
-        f"Extraction from BigQuery's stand-in, {arguments.rows:,} rows",
-        ["way", "s", "ratio", "peak MiB"],
-        [[way, f"{one.wall_s:.2f}", f"{one.wall_s / fastest:.2f}", one.peak_mib] for way, one in best.items()],
-    )
-    ways = {way: asdict(one) for way, one in best.items()}
-    write_figures(
-        arguments.json,
-        {
-            "benchmark": "extract_bigquery",
-            "rows": arguments.rows,
-            "ways": ways,
-            "ratio": best["ours"].wall_s / fastest,
-            "peak_mib": best["ours"].peak_mib,
-        },
+        best = best_of(__file__, _WAYS, server=server.storage_port, scratch=Path(scratch), repeat=arguments.repeat)
+    tell(
+        "Extraction from BigQuery's stand-in",
+        best,
+        rivals=("client",),
+        rows=arguments.rows,
+        name="extract_bigquery",
+        json=arguments.json,
     )
 
 

@@ -10,20 +10,18 @@ Usage:
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measure import Measured, measure, measure_here, parser, show, write_figures
+from extracting import best_of, extract, tell
+from measure import measure_here, parser
 
 _REPO = Path(__file__).resolve().parent.parent
 _SQL = "SELECT * FROM people"
-_CONN_ID = "bench"
 _WAYS = ("copy", "cursor", "ours")
 _FETCHED_ROWS = 32_768
 _PEOPLE = """
@@ -55,22 +53,6 @@ class BareHook:
         import psycopg
 
         return psycopg.connect(host=self.socket_folder, user="postgres", dbname="postgres")
-
-
-def ours(hook: Any, folder: Path) -> None:
-    """Do what the operator does, without Airflow's task."""
-    from airflow_consent_retl.engine.source import ModelQuery, read_model
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource
-    from airflow_consent_retl.workspace.snapshot import SnapshotWriter
-
-    with (
-        read_model(hook, ModelQuery(conn_id=_CONN_ID, sql=_SQL, primary_key="user_id")) as rows,
-        SnapshotWriter(Folder.local(folder), rows.schema, primary_key="user_id") as writer,
-    ):
-        for batch in rows.batches:
-            writer.write(batch)
-        writer.publish(model="people", source=ModelSource(conn_id=_CONN_ID, sql=_SQL), read_at=datetime.now(UTC))
 
 
 def bare(hook: BareHook, folder: Path, *, batches: Any) -> None:
@@ -152,7 +134,7 @@ def _schema() -> Any:
 def measure_one(way: str, socket_folder: str, folder: Path) -> None:
     hook = BareHook(socket_folder)
     if way == "ours":
-        measure_here(lambda: ours(hook, folder))
+        measure_here(lambda: extract(hook, folder, sql=_SQL, primary_key="user_id"))
     else:
         measure_here(lambda: bare(hook, folder, batches=copied if way == "copy" else fetched))
 
@@ -168,35 +150,18 @@ def main() -> None:
     sys.path.insert(0, str(_REPO / "tests"))
     from postgres import running_postgres
 
-    best: dict[str, Measured] = {}
     with running_postgres() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         with closing(server.connect()) as connection:
             connection.execute(_PEOPLE.format(rows=arguments.rows))
             connection.execute("VACUUM ANALYZE people")
-        # The first run of each reads into the server's cache.
-        for number in range(arguments.repeat + 1):
-            for way in _WAYS:
-                folder = Path(scratch) / way
-                measured = measure(__file__, "--one", way, server.socket_folder, folder)
-                shutil.rmtree(folder)
-                if number:
-                    best[way] = min(best.get(way, measured), measured, key=lambda one: one.wall_s)
-    rival = best["copy"].wall_s
-    show(
-        f"Extraction from PostgreSQL, {arguments.rows:,} rows",
-        ["way", "s", "ratio", "peak MiB"],
-        [[way, f"{one.wall_s:.2f}", f"{one.wall_s / rival:.2f}", one.peak_mib] for way, one in best.items()],
-    )
-    ways = {way: asdict(one) for way, one in best.items()}
-    write_figures(
-        arguments.json,
-        {
-            "benchmark": "extract_postgres",
-            "rows": arguments.rows,
-            "ways": ways,
-            "ratio": best["ours"].wall_s / rival,
-            "peak_mib": best["ours"].peak_mib,
-        },
+        best = best_of(__file__, _WAYS, server=server.socket_folder, scratch=Path(scratch), repeat=arguments.repeat)
+    tell(
+        "Extraction from PostgreSQL",
+        best,
+        rivals=("copy",),
+        rows=arguments.rows,
+        name="extract_postgres",
+        json=arguments.json,
     )
 
 

@@ -10,23 +10,21 @@ to occur once. `exact` is the connector's read with its option for exact numbers
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measure import Measured, measure, measure_here, parser, show, write_figures
+from extracting import best_of, extract, tell
+from measure import measure_here, parser
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 _REPO = Path(__file__).resolve().parent.parent
 _SQL = "SELECT * FROM people"
-_CONN_ID = "bench"
 _WAYS = ("connector", "exact", "ours")
 _PEOPLE = """
 CREATE TABLE people AS SELECT
@@ -72,22 +70,6 @@ class BareHook:
         )
 
 
-def ours(hook: Any, folder: Path) -> None:
-    """Do what the operator does, without Airflow's task."""
-    from airflow_consent_retl.engine.source import ModelQuery, read_model
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource
-    from airflow_consent_retl.workspace.snapshot import SnapshotWriter
-
-    with (
-        read_model(hook, ModelQuery(conn_id=_CONN_ID, sql=_SQL, primary_key="USER_ID")) as rows,
-        SnapshotWriter(Folder.local(folder), rows.schema, primary_key="USER_ID") as writer,
-    ):
-        for batch in rows.batches:
-            writer.write(batch)
-        writer.publish(model="people", source=ModelSource(conn_id=_CONN_ID, sql=_SQL), read_at=datetime.now(UTC))
-
-
 def connector(hook: BareHook, folder: Path, *, exact: bool) -> None:
     """Write the connector's Arrow batches as they come, with our options for Parquet."""
     import pyarrow.parquet as pq
@@ -121,7 +103,7 @@ def _widest(schema: Any) -> Any:
 def measure_one(way: str, port: int, folder: Path) -> None:
     hook = BareHook(port)
     if way == "ours":
-        measure_here(lambda: ours(hook, folder))
+        measure_here(lambda: extract(hook, folder, sql=_SQL, primary_key="USER_ID"))
     else:
         measure_here(lambda: connector(hook, folder, exact=way == "exact"))
 
@@ -137,36 +119,19 @@ def main() -> None:
     sys.path.insert(0, str(_REPO / "tests"))
     from snowflake_server import running_snowflake
 
-    best: dict[str, Measured] = {}
     with running_snowflake() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         os.environ["REQUESTS_CA_BUNDLE"] = str(server.certificate)
         with closing(BareHook(server.port).get_conn()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(_PEOPLE.format(rows=arguments.rows))
         server.control(keep_results=True)
-        # The first run of each has its result made and kept.
-        for number in range(arguments.repeat + 1):
-            for way in _WAYS:
-                folder = Path(scratch) / way
-                measured = measure(__file__, "--one", way, server.port, folder)
-                shutil.rmtree(folder)
-                if number:
-                    best[way] = min(best.get(way, measured), measured, key=lambda one: one.wall_s)
-    fastest = min(best["connector"].wall_s, best["exact"].wall_s)
-    show(
-        f"Extraction from Snowflake's stand-in, {arguments.rows:,} rows",
-        ["way", "s", "ratio", "peak MiB"],
-        [[way, f"{one.wall_s:.2f}", f"{one.wall_s / fastest:.2f}", one.peak_mib] for way, one in best.items()],
-    )
-    ways = {way: asdict(one) for way, one in best.items()}
-    write_figures(
-        arguments.json,
-        {
-            "benchmark": "extract_snowflake",
-            "rows": arguments.rows,
-            "ways": ways,
-            "ratio": best["ours"].wall_s / fastest,
-            "peak_mib": best["ours"].peak_mib,
-        },
+        best = best_of(__file__, _WAYS, server=server.port, scratch=Path(scratch), repeat=arguments.repeat)
+    tell(
+        "Extraction from Snowflake's stand-in",
+        best,
+        rivals=("connector", "exact"),
+        rows=arguments.rows,
+        name="extract_snowflake",
+        json=arguments.json,
     )
 
 

@@ -13,12 +13,11 @@ import pytest
 from bigquery_server import BigQuery
 from google.cloud.bigquery import SchemaField, Table
 from loading import deliver, load_of, rejected, take_back
+from table_sync import sync_table
 
-from airflow_consent_retl.consent import ConsentObjectKey
 from airflow_consent_retl.destinations.sql_table import SqlTableDestination
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToSqlTableOperator
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 CANARY = "canary-5f1c@example.org"
@@ -394,9 +393,6 @@ def test_refuses_fields_that_the_table_does_not_hold_exactly_all_at_once(bigquer
     assert "(ARRAY<STRING>): cast" in str(caught.value)
 
 
-POLICY = {"categories": [{"id": "C4", "name": "Targeting", "destinations": ["crm"]}]}
-
-
 def test_a_sync_follows_grants_and_withdrawals(
     bigquery: BigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,27 +403,9 @@ def test_a_sync_follows_grants_and_withdrawals(
     )
 
     def run() -> dict[str, Any]:
-        snapshot = ExtractModelOperator(
-            task_id="extract", model="shop", conn_id="bq", sql="SELECT * FROM crm.shop", primary_key="id"
-        ).execute({})
-        permitted = ConsentFilterOperator(
-            task_id="consent",
-            snapshot=snapshot,
-            policy=POLICY,
-            consent={"C4": ConsentObjectKey("doc", path=("C4",))},
-            destinations=["crm"],
-        ).execute({})
-        counts: dict[str, Any] = LoadToSqlTableOperator(
-            task_id="load",
-            permitted=permitted,
-            destination="crm",
-            conn_id="bq",
-            table="crm.people",
-            policy=POLICY,
-            fields={"id": "id", "email": "email"},
-            max_removed_ratio=None,
-        ).execute({})
-        return counts
+        return sync_table(
+            "bq", sql="SELECT * FROM crm.shop", table="crm.people", id_="id", email="email", document="doc"
+        )
 
     first = run()
     delivered = rows_of(bigquery)

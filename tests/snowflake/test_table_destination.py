@@ -12,12 +12,11 @@ import pyarrow as pa
 import pytest
 from loading import deliver, load_of, rejected, take_back
 from snowflake_server import Snowflake
+from table_sync import sync_table
 
-from airflow_consent_retl.consent import ConsentObjectKey
 from airflow_consent_retl.destinations.sql_table import SqlTableDestination
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToSqlTableOperator
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 CANARY = "canary-5f1c@example.org"
@@ -357,9 +356,6 @@ def test_refuses_fields_that_the_table_does_not_hold_exactly_all_at_once(snowfla
         assert part in str(caught.value)
 
 
-POLICY = {"categories": [{"id": "C4", "name": "Targeting", "destinations": ["crm"]}]}
-
-
 def test_a_sync_follows_grants_and_withdrawals(
     snowflake: Snowflake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,27 +366,7 @@ def test_a_sync_follows_grants_and_withdrawals(
     )
 
     def run() -> dict[str, Any]:
-        snapshot = ExtractModelOperator(
-            task_id="extract", model="shop", conn_id="snow", sql="SELECT * FROM shop", primary_key="ID"
-        ).execute({})
-        permitted = ConsentFilterOperator(
-            task_id="consent",
-            snapshot=snapshot,
-            policy=POLICY,
-            consent={"C4": ConsentObjectKey("DOC", path=("C4",))},
-            destinations=["crm"],
-        ).execute({})
-        counts: dict[str, Any] = LoadToSqlTableOperator(
-            task_id="load",
-            permitted=permitted,
-            destination="crm",
-            conn_id="snow",
-            table="crm_people",
-            policy=POLICY,
-            fields={"id": "ID", "email": "EMAIL"},
-            max_removed_ratio=None,
-        ).execute({})
-        return counts
+        return sync_table("snow", sql="SELECT * FROM shop", table="crm_people", id_="ID", email="EMAIL", document="DOC")
 
     first = run()
     delivered = rows_of(snowflake, table='"crm_people"')
