@@ -17,9 +17,12 @@ from airflow_consent_retl.consent.decision import (
     decide,
 )
 from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.google import GoogleConsent
+from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.near import nearest, resembles
+from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision, plan_consent
 from airflow_consent_retl.consent.policy import (
     Category,
@@ -36,12 +39,15 @@ from airflow_consent_retl.consent.signals import (
     CategorySignal,
     ColumnKind,
     ConsentStatus,
+    DocumentSignal,
     Literals,
+    WholeConsent,
 )
 
 __all__ = [
     "NULL_TOKEN",
     "UNGUARDED",
+    "BitMask",
     "BooleanColumn",
     "Category",
     "CategoryId",
@@ -60,15 +66,22 @@ __all__ = [
     "DestinationCounts",
     "DestinationName",
     "DestinationRule",
+    "DocumentSignal",
+    "GoogleConsent",
+    "GrantedId",
+    "GrantedIds",
     "Ground",
     "Literals",
     "MappingDocument",
+    "OptanonConsent",
+    "OptanonConsentGroup",
     "Permitted",
     "Reason",
     "RemovalCause",
     "Signature",
     "SignatureDecision",
     "SubjectStatus",
+    "WholeConsent",
     "base_of",
     "cause_of",
     "count_decisions",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_consent_retl.consent.signals import (
-    NULL_TOKEN,
-    CategorySignal,
     ColumnKind,
+    ConsentStatus,
+    DocumentSignal,
+    WholeConsent,
     boolean_token,
     column_problems,
     require,
@@ -21,7 +22,7 @@ from airflow_consent_retl.errors import PolicyError, Problem
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentObjectKey(CategorySignal):
+class ConsentObjectKey(DocumentSignal):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
     `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown.
@@ -38,41 +39,27 @@ class ConsentObjectKey(CategorySignal):
             raise PolicyError([Problem("ConsentObjectKey.path", "expected a tuple of keys, none of them empty")])
 
     @property
-    def granting(self) -> tuple[bool, ...]:
-        """The raw values that grant."""
-        return (True,)
-
-    @property
-    def denying(self) -> tuple[bool, ...]:
-        """The raw values that deny."""
-        return (False,)
-
-    @property
     def kinds(self) -> frozenset[ColumnKind]:
         """JSON, or text that holds it."""
         return frozenset({ColumnKind.TEXT, ColumnKind.JSON})
 
-    def token(self, raw: object) -> int:
-        """Return 1 where the text has JSON `true` at the path, 2 for `false`, 0 for nothing or null, else 3."""
-        if raw is None:
-            return NULL_TOKEN
-        if type(raw) is not str:
-            return self.unlisted_token
+    def read(self, text: str) -> ConsentStatus:
+        """Return what the JSON text has at the path."""
         try:
-            found = read_json(raw)
+            found = read_json(text)
         except MalformedJsonError:
-            return self.unlisted_token
+            return ConsentStatus.INVALID
         for key in self.path:
             if found is None:
-                return NULL_TOKEN
+                return ConsentStatus.UNKNOWN
             if not isinstance(found, JsonObject) or key in found.repeated:
-                return self.unlisted_token
+                return ConsentStatus.INVALID
             found = found.get(key)
-        return boolean_token(found)
+        return self.status(boolean_token(found))
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class ConsentObject:
+class ConsentObject(WholeConsent):
     """One JSON column that holds every category's consent, as Segment's `categoryPreferences` does.
 
     `path` leads to the object with the preferences: dotted (`"context.consent.categoryPreferences"`) or a tuple of

@@ -8,21 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_consent_retl.consent.consent_object import ConsentObject
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import Category, CategoryId
-from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal
+from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, WholeConsent
 from airflow_consent_retl.errors import PolicyError, Problem
 
-ConsentMappingLike = Mapping[str, str | CategorySignal] | ConsentObject
+ConsentMappingLike = Mapping[str, str | CategorySignal] | WholeConsent
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentMapping:
-    """A checked consent mapping: a signal per category, or one object for all."""
+    """A checked consent mapping: a signal per category, or one column for all."""
 
     entries: tuple[tuple[CategoryId, CategorySignal], ...] = ()
-    consent_object: ConsentObject | None = None
+    whole: WholeConsent | None = None
 
     @property
     def category_ids(self) -> tuple[CategoryId, ...]:
@@ -32,30 +31,31 @@ class ConsentMapping:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that the mapping reads, each once."""
-        if self.consent_object is not None:
-            return (self.consent_object.column,)
+        if self.whole is not None:
+            return (self.whole.column,)
         return tuple(dict.fromkeys(signal.column for _, signal in self.entries))
 
     def signal_for(self, category: Category) -> CategorySignal | None:
         """Return the category's signal, or None if the mapping leaves the category out."""
-        if self.consent_object is not None:
-            return self.consent_object.for_category(category.id, category.name)
+        if self.whole is not None:
+            return self.whole.for_category(category.id, category.name)
         return dict(self.entries).get(category.id)
 
     def path_of(self, category_id: str) -> str:
         """Return where the mapping of a category was, or had to be, declared."""
-        return "consent" if self.consent_object is not None else child("consent", category_id)
+        return "consent" if self.whole is not None else child("consent", category_id)
 
 
 def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> ConsentMapping:
-    """Check what a DAG gives as `consent`: `{"C0002": "analytics_ok", "C0004": Literals(...)}` or a `ConsentObject`.
+    """Check what a DAG gives as `consent`: `{"C0002": "analytics_ok", "C0004": Literals(...)}` or a
+    `ConsentObject`, or another format that holds all categories.
 
     A plain column name means a boolean column. Raises `PolicyError` with every problem.
     """
     if isinstance(mapping, ConsentMapping):
         return mapping
-    if isinstance(mapping, ConsentObject):
-        return ConsentMapping(consent_object=mapping)
+    if isinstance(mapping, WholeConsent):
+        return ConsentMapping(whole=mapping)
     problems, entries = [], []
     if not isinstance(mapping, Mapping) or not mapping:
         raise PolicyError([Problem("consent", "expected a mapping of category ids to columns, or a ConsentObject")])
@@ -66,8 +66,8 @@ def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> Conse
             problems.append(Problem("consent", "a category id is text that is not empty"))
         elif declared == "":
             problems.append(Problem(path, "expected the name of a column"))
-        elif isinstance(signal, ConsentObject):
-            problems.append(Problem(path, "a ConsentObject holds all categories: pass it alone, as `consent`"))
+        elif isinstance(signal, WholeConsent):
+            problems.append(Problem(path, f"{type_name(declared)} holds all categories: pass it alone, as `consent`"))
         elif not isinstance(signal, CategorySignal):
             problems.append(Problem(path, f"expected a column or a consent format, found {type_name(declared)}"))
         else:

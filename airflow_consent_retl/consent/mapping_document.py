@@ -13,12 +13,19 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.google import GoogleConsent
+from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
 from airflow_consent_retl.consent.mapping import ConsentMapping, parse_consent_mapping
-from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals
+from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _FORMATS: dict[str, type[CategorySignal]] = {
-    format_.__name__: format_ for format_ in (BooleanColumn, ConsentObjectKey, Literals)
+    format_.__name__: format_
+    for format_ in (BitMask, BooleanColumn, ConsentObjectKey, GoogleConsent, GrantedId, Literals, OptanonConsentGroup)
+}
+_WHOLE: dict[str, type[WholeConsent]] = {
+    format_.__name__: format_ for format_ in (ConsentObject, GrantedIds, OptanonConsent)
 }
 
 MappingDocument = dict[str, Any]
@@ -27,8 +34,8 @@ T = TypeVar("T")
 
 def mapping_document(mapping: ConsentMapping) -> MappingDocument:
     """Return the document of a checked mapping."""
-    if mapping.consent_object is not None:
-        return _document(mapping.consent_object)
+    if mapping.whole is not None:
+        return _document(mapping.whole)
     return {category_id: _document(signal) for category_id, signal in mapping.entries}
 
 
@@ -38,8 +45,9 @@ def parse_mapping_document(document: Mapping[str, Any]) -> ConsentMapping:
     Raises:
         PolicyError: a format that this version does not know, or a part that it does not take.
     """
-    if document.get("format") == ConsentObject.__name__:
-        return parse_consent_mapping(_made(ConsentObject, document))
+    whole = _WHOLE.get(document["format"]) if isinstance(document.get("format"), str) else None
+    if whole is not None:
+        return parse_consent_mapping(_made(whole, document))
     return parse_consent_mapping({category_id: _signal(entry) for category_id, entry in document.items()})
 
 

@@ -181,8 +181,8 @@ class _Planner:
                 self.note(path, f"category `{category_id}` is not in the policy, did you mean `{near}`?")
             else:
                 self.warnings.append(f"category `{category_id}` is not in the policy and is ignored")
-        if consent.consent_object is not None:
-            self.check_spelling(consent.consent_object.column, "consent")
+        if consent.whole is not None:
+            self.check_spelling(consent.whole.column, "consent")
         return consent
 
     def check_spelling(self, column: str, path: str) -> None:

@@ -92,6 +92,60 @@ class CategorySignal(ABC):
         return ConsentStatus.GRANTED if token <= len(self.granting) else ConsentStatus.DENIED
 
 
+class DocumentSignal(CategorySignal):
+    """A format whose values are read, not compared: the law reads each distinct value once.
+
+    Its alphabet is what a value can say: yes (1) or no (2).
+    """
+
+    __slots__ = ()
+
+    @property
+    def granting(self) -> tuple[bool, ...]:
+        """The answer that grants."""
+        return (True,)
+
+    @property
+    def denying(self) -> tuple[bool, ...]:
+        """The answer that denies."""
+        return (False,)
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Text."""
+        return frozenset({ColumnKind.TEXT})
+
+    def token(self, raw: object) -> int:
+        """Return what the value says: 1 yes, 2 no, 0 nothing, 3 what cannot be read."""
+        if raw is None:
+            return NULL_TOKEN
+        return _DOCUMENT_TOKENS[self.read(raw) if type(raw) is str else ConsentStatus.INVALID]
+
+    @abstractmethod
+    def read(self, text: str) -> ConsentStatus:
+        """Return what a text says, strictly. Never raises for a text."""
+
+
+_DOCUMENT_TOKENS = {
+    ConsentStatus.UNKNOWN: NULL_TOKEN,
+    ConsentStatus.GRANTED: 1,
+    ConsentStatus.DENIED: 2,
+    ConsentStatus.INVALID: 3,
+}
+
+
+class WholeConsent(ABC):
+    """One column that holds the consent of every category."""
+
+    __slots__ = ()
+
+    column: str
+
+    @abstractmethod
+    def for_category(self, category_id: str, name: str) -> CategorySignal:
+        """Return the signal of one category."""
+
+
 @dataclass(frozen=True, slots=True)
 class BooleanColumn(CategorySignal):
     """A boolean column: TRUE grants, FALSE denies, NULL is unknown."""

@@ -17,7 +17,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, DocumentSignal
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class SignatureReader:
         present = [signal for signal in self._signals if signal is not None]
         self.columns = tuple(dict.fromkeys(signal.column for signal in present))
         # The engine sees names of its own: it folds case, and a model's column may be called anything.
-        inputs = dict.fromkeys((signal.column, _arrow_type(signal)) for signal in present)
+        inputs = dict.fromkeys(
+            (signal.column, _arrow_type(signal)) for signal in present if _is_asked_of_engine(signal)
+        )
         self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
         self._places = tuple(dict.fromkeys(_place_of(s) for s in present if isinstance(s, ConsentObjectKey)))
         self._connection = duckdb.connect(
@@ -82,6 +84,11 @@ class SignatureReader:
         if not self.columns or not rows.num_rows:
             return codes
         answers = self._ask_engine(rows)
+        values = {
+            signal.column: _encoded(rows.column(signal.column))
+            for signal in self._signals
+            if signal is not None and not _is_asked_of_engine(signal)
+        }
         documents = {
             place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
             for number, place in enumerate(self._places)
@@ -90,6 +97,8 @@ class SignatureReader:
             codes *= radix
             if isinstance(signal, ConsentObjectKey):
                 codes += documents[_place_of(signal)].tokens(signal)
+            elif isinstance(signal, DocumentSignal):
+                codes += _read(values[signal.column], signal)
             elif signal is not None:
                 codes += _numpy(answers.column(_token_column(position)))
         return codes
@@ -140,11 +149,21 @@ class _Documents:
         return tokens
 
 
-def _read(documents: pa.DictionaryArray, signal: ConsentObjectKey) -> NDArray[np.int64]:
+def _read(documents: pa.DictionaryArray, signal: DocumentSignal) -> NDArray[np.int64]:
     # One more than the dictionary holds: where NULL points to.
     read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
     tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
     return tokens
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    # NULL has no place in the dictionary.
+    return (column.cast(pa.string()) if pa.types.is_null(column.type) else column).dictionary_encode()
+
+
+def _is_asked_of_engine(signal: CategorySignal) -> bool:
+    """Tell whether the engine compares the signal's values, or cuts them out of a larger document."""
+    return isinstance(signal, ConsentObjectKey) or not isinstance(signal, DocumentSignal)
 
 
 def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -185,7 +204,7 @@ def _compile(signals: Sequence[CategorySignal | None], places: Sequence[Place], 
     tokens = {
         _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
         for position, signal in enumerate(signals)
-        if signal is not None and not isinstance(signal, ConsentObjectKey)
+        if signal is not None and not isinstance(signal, DocumentSignal)
     }
     documents = {
         _document_column(number): _document(table[inputs[column, pa.string()]], keys)

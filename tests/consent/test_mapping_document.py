@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 
 from airflow_consent_retl.consent import (
+    BitMask,
     BooleanColumn,
     ConsentMappingLike,
     ConsentObject,
     ConsentObjectKey,
+    GoogleConsent,
+    GrantedId,
+    GrantedIds,
     Literals,
+    OptanonConsent,
+    OptanonConsentGroup,
     mapping_document,
     parse_consent_mapping,
     parse_mapping_document,
@@ -29,6 +35,10 @@ from airflow_consent_retl.errors import PolicyError
         {"C0004": ConsentObjectKey("consent", ("a", "b.c"))},
         ConsentObject("consent", path="context.consent", key_by="name"),
         ConsentObject("consent", path=()),
+        {"C0002": GrantedId("ids", "C0002", ";"), "C0004": BitMask("bits", 3), "C0005": GoogleConsent("ads")},
+        {"C0004": OptanonConsentGroup("cookie", "C0004", "ignored")},
+        GrantedIds("groups", separator=","),
+        OptanonConsent("cookie", gpc="ignored"),
     ],
 )
 def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike) -> None:

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_consent_retl.consent import BooleanColumn, CategorySignal, ConsentObjectKey, Literals
+from airflow_consent_retl.consent import (
+    BitMask,
+    BooleanColumn,
+    CategorySignal,
+    ConsentObjectKey,
+    GoogleConsent,
+    GrantedId,
+    Literals,
+    OptanonConsentGroup,
+)
 from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -333,3 +342,35 @@ def test_more_than_2_to_the_61_signatures_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"16 consent categories asked for have more than 2\*\*61 signatures"):
         SignatureReader(signals)
+
+
+# Formats that are read
+
+
+def test_values_that_are_read_have_the_tokens_of_the_law() -> None:
+    signals = [
+        GrantedId("list", "C4", ","),
+        GrantedId("list", "C2", ","),
+        BitMask("bits", 1),
+        Literals("bits", granted=(2,)),
+        GoogleConsent("state"),
+        OptanonConsentGroup("cookie", "C4"),
+        GoogleConsent("nothing"),
+        None,
+    ]
+    rows = pa.record_batch(
+        {
+            "list": pa.array([",C4,", "C2", ",", "", None, "C4,C2"] * 2),
+            "bits": pa.array([2, 3, 0, -1, None, 2**62] * 2, pa.int64()),
+            "state": pa.array(["GRANTED", "denied", "", None, "UNKNOWN", "x"] * 2, pa.large_string()),
+            "cookie": pa.array(["groups=C4:1", "groups=C4:0", "isGpcEnabled=1&groups=C4:1", None, "", "groups"] * 2),
+            "nothing": pa.nulls(12),
+        }
+    )
+
+    assert_agree(signals, rows)
+
+
+def test_integers_of_every_width_are_read_alike() -> None:
+    for kind in (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint64()):
+        assert_agree([BitMask("x", 0)], pa.record_batch({"x": pa.array([0, 1, 2, 127, None], kind)}))

@@ -1,0 +1,135 @@
+"""Consent as the list of what was granted: an array of category ids, a list in text, or the bits of a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_consent_retl.consent.signals import (
+    NULL_TOKEN,
+    ColumnKind,
+    ConsentStatus,
+    DocumentSignal,
+    WholeConsent,
+    column_problems,
+    require,
+)
+from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
+from airflow_consent_retl.errors import Problem
+
+_HIGHEST_BIT = 62
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedId(DocumentSignal):
+    """One id in the list of those granted: it is listed, or it was denied.
+
+    Without a `separator` the value is JSON, an array of text: `["C0002", "C0004"]`; `[]` denies. With one it is text,
+    `C0002,C0004`, with or without a separator at either end, as OneTrust's `,C0002,C0004,`; `,` denies, and blank text
+    is invalid, for it is how missing values are written. Ids are compared exactly. NULL is unknown. An empty id, space
+    around one, and anything in the array that is no text are invalid.
+    """
+
+    column: str
+    id: str
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            [
+                *_problems(self.column, self.separator, "GrantedId"),
+                *([] if isinstance(self.id, str) and self.id.strip() else [_NO_ID]),
+                *([_TORN_ID] if self.separator and isinstance(self.id, str) and self.separator in self.id else []),
+            ]
+        )
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Text that holds a list, or JSON."""
+        return frozenset({ColumnKind.TEXT} if self.separator else {ColumnKind.TEXT, ColumnKind.JSON})
+
+    def read(self, text: str) -> ConsentStatus:
+        """Return whether the id is listed."""
+        ids = _json_ids(text) if self.separator is None else _text_ids(text, self.separator)
+        if ids is None:
+            return ConsentStatus.INVALID
+        return ConsentStatus.GRANTED if self.id in ids else ConsentStatus.DENIED
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedIds(WholeConsent):
+    """The list for all categories: `GrantedIds("active_groups", separator=",")`. `separator` as in `GrantedId`."""
+
+    column: str
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        require(_problems(self.column, self.separator, "GrantedIds"))
+
+    def for_category(self, category_id: str, name: str) -> GrantedId:
+        """Return the signal of one category."""
+        return GrantedId(self.column, category_id, self.separator)
+
+
+@dataclass(frozen=True, slots=True)
+class BitMask(DocumentSignal):
+    """One bit of an integer, counted from 0, the lowest: set grants, not set denies. A negative number is invalid."""
+
+    column: str
+    bit: int
+
+    def __post_init__(self) -> None:
+        problems = column_problems(self.column, "BitMask")
+        # The exact type: `True` is an integer to isinstance.
+        if type(self.bit) is not int or not 0 <= self.bit <= _HIGHEST_BIT:
+            problems.append(Problem("BitMask.bit", f"expected a number from 0 to {_HIGHEST_BIT}"))
+        require(problems)
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Integers."""
+        return frozenset({ColumnKind.INTEGER})
+
+    def token(self, raw: object) -> int:
+        """Return 1 where the bit is set, 2 where it is not, 0 for NULL, 3 for anything else."""
+        if raw is None:
+            return NULL_TOKEN
+        if type(raw) is not int or raw < 0:
+            return self.unlisted_token
+        return 1 if raw >> self.bit & 1 else 2
+
+    def read(self, text: str) -> ConsentStatus:
+        """Return that text is no number."""
+        return ConsentStatus.INVALID
+
+
+_NO_ID = Problem("GrantedId.id", "expected an id that is not blank")
+_TORN_ID = Problem("GrantedId.id", "the id holds the separator")
+
+
+def _problems(column: object, separator: object, path: str) -> list[Problem]:
+    problems = column_problems(column, path)
+    if separator is not None and not (isinstance(separator, str) and separator):
+        problems.append(Problem(f"{path}.separator", "expected text that is not empty, or nothing for JSON"))
+    return problems
+
+
+def _json_ids(text: str) -> frozenset[str] | None:
+    try:
+        found = read_json(text)
+    except MalformedJsonError:
+        return None
+    if not isinstance(found, list) or not all(isinstance(id_, str) and _is_plain(id_) for id_ in found):
+        return None
+    return frozenset(found)
+
+
+def _text_ids(text: str, separator: str) -> frozenset[str] | None:
+    if not text:
+        return None
+    listed = text.removeprefix(separator).removesuffix(separator)
+    ids = listed.split(separator) if listed else []
+    return frozenset(ids) if all(map(_is_plain, ids)) else None
+
+
+def _is_plain(id_: str) -> bool:
+    return bool(id_) and id_ == id_.strip()
