@@ -18,6 +18,7 @@ from airflow_consent_retl.consent.decision import (
 )
 from airflow_consent_retl.consent.document import parse_policy
 from airflow_consent_retl.consent.google import GoogleConsent
+from airflow_consent_retl.consent.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
@@ -43,6 +44,7 @@ from airflow_consent_retl.consent.signals import (
     Literals,
     WholeConsent,
 )
+from airflow_consent_retl.consent.tcf import TcfString
 
 __all__ = [
     "NULL_TOKEN",
@@ -68,6 +70,8 @@ __all__ = [
     "DestinationRule",
     "DocumentSignal",
     "GoogleConsent",
+    "GppTcf",
+    "GppUs",
     "GrantedId",
     "GrantedIds",
     "Ground",
@@ -81,6 +85,7 @@ __all__ = [
     "Signature",
     "SignatureDecision",
     "SubjectStatus",
+    "TcfString",
     "WholeConsent",
     "base_of",
     "cause_of",

@@ -14,15 +14,28 @@ from typing import Any, TypeVar
 
 from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.google import GoogleConsent
+from airflow_consent_retl.consent.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
 from airflow_consent_retl.consent.mapping import ConsentMapping, parse_consent_mapping
 from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent
+from airflow_consent_retl.consent.tcf import TcfString
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _FORMATS: dict[str, type[CategorySignal]] = {
     format_.__name__: format_
-    for format_ in (BitMask, BooleanColumn, ConsentObjectKey, GoogleConsent, GrantedId, Literals, OptanonConsentGroup)
+    for format_ in (
+        BitMask,
+        BooleanColumn,
+        ConsentObjectKey,
+        GoogleConsent,
+        GppTcf,
+        GppUs,
+        GrantedId,
+        Literals,
+        OptanonConsentGroup,
+        TcfString,
+    )
 }
 _WHOLE: dict[str, type[WholeConsent]] = {
     format_.__name__: format_ for format_ in (ConsentObject, GrantedIds, OptanonConsent)

@@ -1,0 +1,154 @@
+"""The sections of GPP strings for the United States, field by field, as their specifications have them.
+
+https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Sections/US-National` and `Sections/US-States`
+(read 2026-11-24). The national section grew from 12 to 16 kinds of sensitive data and from 2 to 3 of children's. Left
+out are Maryland, Indiana, Kentucky and Rhode Island: the specification and the IAB's library write them differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Sections with formats of their own: https://…/Sections/Section Information.md
+TCF_EU = 2
+US_PRIVACY = (6, "uspv1")
+
+Fields = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The fields of a core segment, in order, each with its bits.
+
+    Args:
+        fields: name and width.
+        versions: of the section that are written so.
+    """
+
+    fields: Fields
+    versions: frozenset[int]
+
+    @property
+    def bits(self) -> int:
+        """Return the width of all fields."""
+        return sum(bits for _, bits in self.fields)
+
+    @property
+    def sensitive(self) -> int:
+        """Return how many kinds of sensitive data there are."""
+        return dict(self.fields).get("SensitiveDataProcessing", 0) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section: its id in the header, and the layouts of its core segment."""
+
+    id: int
+    layouts: tuple[Layout, ...]
+
+
+_MSPA = ("MspaCoveredTransaction", "MspaOptOutOptionMode", "MspaServiceProviderMode")
+_STATE_NOTICES = ("ProcessingNotice", "SaleOptOutNotice", "TargetedAdvertisingOptOutNotice")
+_STATE_OPT_OUTS = ("SaleOptOut", "TargetedAdvertisingOptOut")
+
+
+def _layout(*names: str | tuple[str, int], versions: tuple[int, ...] = (1,)) -> Layout:
+    fields = tuple((name, 2) if isinstance(name, str) else (name[0], 2 * name[1]) for name in names)
+    return Layout((("Version", 6), *fields), frozenset(versions))
+
+
+def _national(sensitive: int, children: int, versions: tuple[int, ...]) -> Layout:
+    return _layout(
+        "SharingNotice",
+        "SaleOptOutNotice",
+        "SharingOptOutNotice",
+        "TargetedAdvertisingOptOutNotice",
+        "SensitiveDataProcessingOptOutNotice",
+        "SensitiveDataLimitUseNotice",
+        "SaleOptOut",
+        "SharingOptOut",
+        "TargetedAdvertisingOptOut",
+        ("SensitiveDataProcessing", sensitive),
+        ("KnownChildSensitiveDataConsents", children),
+        "PersonalDataConsents",
+        *_MSPA,
+        versions=versions,
+    )
+
+
+def _state(
+    id_: int, sensitive: int, children: int, *, first: str = "ProcessingNotice", additional: bool = True
+) -> Section:
+    notices = (first, *_STATE_NOTICES[1:])
+    more = ("AdditionalDataProcessingConsent",) if additional else ()
+    layout = _layout(
+        *notices,
+        *_STATE_OPT_OUTS,
+        ("SensitiveDataProcessing", sensitive),
+        ("KnownChildSensitiveDataConsents", children),
+        *more,
+        *_MSPA,
+    )
+    return Section(id_, (layout,))
+
+
+SECTIONS: dict[str, Section] = {
+    "usnat": Section(7, (_national(12, 2, (1,)), _national(16, 3, (2,)))),
+    "usca": Section(
+        8,
+        (
+            _layout(
+                "SaleOptOutNotice",
+                "SharingOptOutNotice",
+                "SensitiveDataLimitUseNotice",
+                "SaleOptOut",
+                "SharingOptOut",
+                ("SensitiveDataProcessing", 9),
+                ("KnownChildSensitiveDataConsents", 2),
+                "PersonalDataConsents",
+                *_MSPA,
+            ),
+        ),
+    ),
+    "usva": _state(9, 8, 1, first="SharingNotice", additional=False),
+    "usco": _state(10, 7, 1, first="SharingNotice", additional=False),
+    "usut": Section(
+        11,
+        (
+            _layout(
+                "SharingNotice",
+                "SaleOptOutNotice",
+                "TargetedAdvertisingOptOutNotice",
+                "SensitiveDataProcessingOptOutNotice",
+                *_STATE_OPT_OUTS,
+                ("SensitiveDataProcessing", 8),
+                "KnownChildSensitiveDataConsents",
+                *_MSPA,
+            ),
+        ),
+    ),
+    "usct": _state(12, 8, 3, first="SharingNotice", additional=False),
+    "usfl": _state(13, 8, 3),
+    "usmt": _state(14, 8, 3, first="SharingNotice"),
+    "usor": _state(15, 11, 3),
+    "ustx": _state(16, 8, 1),
+    "usde": _state(17, 9, 5),
+    "usia": Section(
+        18,
+        (
+            _layout(
+                *_STATE_NOTICES,
+                "SensitiveDataOptOutNotice",
+                *_STATE_OPT_OUTS,
+                ("SensitiveDataProcessing", 8),
+                "KnownChildSensitiveDataConsents",
+                *_MSPA,
+            ),
+        ),
+    ),
+    "usne": _state(19, 8, 1),
+    "usnh": _state(20, 8, 3),
+    "usnj": _state(21, 10, 5),
+    "ustn": _state(22, 8, 1),
+    "usmn": _state(23, 8, 1),
+}

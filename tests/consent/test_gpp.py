@@ -1,0 +1,172 @@
+"""GPP strings: the header tells which sections there are, and each says what its fields say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iab_strings import VENDOR, characters, core, disclosed, gpp, number, tcf
+
+from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppUs
+from airflow_consent_retl.consent.gpp_sections import SECTIONS
+from airflow_consent_retl.errors import PolicyError
+
+VECTORS = json.loads((Path(__file__).parents[1] / "cases" / "gpp_sections.json").read_text())["sections"]
+SAID = {0: "unknown", 1: "denied", 2: "granted"}
+TCF = tcf(core(consented=(1, 3, 4)), disclosed())
+# https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Core/Consent String Specification.md`
+PUBLISHED = {
+    "DBABM~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA": ("denied", "unknown"),
+    "DBACNY~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA~1YNN": ("denied", "granted"),
+    "DBACNYA~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA~1YNN": ("denied", "granted"),
+    # Sections 5, of Canada, and 6.
+    "DBABjw~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA~1YNN": ("unknown", "granted"),
+}
+NATIONAL = GppUs("gpp", section="usnat", opt_outs=("SaleOptOut", "TargetedAdvertisingOptOut"))
+
+
+@pytest.mark.parametrize("text", PUBLISHED)
+def test_the_published_examples_are_read(text: str) -> None:
+    european = GppTcf("gpp", purposes=(1,), vendor=VENDOR, disclosed="if_present", oldest_policy=2)
+    american = GppUs("gpp", section="uspv1", opt_outs=("SaleOptOut",))
+
+    assert (european.read(text), american.read(text)) == PUBLISHED[text]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["section"])
+def test_the_published_strings_of_each_section_mean_what_they_were_made_of(vector: dict[str, Any]) -> None:
+    name, sensitive = vector["section"], vector["sensitive"]
+    asked = [field for field, _ in SECTIONS[name].layouts[0].fields if field.endswith("OptOut")]
+    text = gpp({SECTIONS[name].id: vector["all_applicable"]})
+    empty = gpp({SECTIONS[name].id: vector["nothing_applies"]})
+
+    for field in asked:
+        signal = GppUs("gpp", section=name, opt_outs=(field,), gpc="ignored")
+        assert (signal.read(text), signal.read(empty)) == ("denied", "unknown")
+    kinds = min(layout.sensitive for layout in SECTIONS[name].layouts)
+    for kind, said in enumerate(sensitive[:kinds], start=1):
+        signal = GppUs("gpp", section=name, opt_outs=(), sensitive=(kind,), gpc="ignored")
+        assert signal.read(text) == SAID[said]
+
+
+def national(sale: int, targeted: int, *, version: int = 2, gpc: bool | None = False, sensitive: int = 0) -> str:
+    more = [16, 3] if version == 2 else [12, 2]
+    bits = number(version, 6) + "01" * 6 + number(sale, 2) + "10" + number(targeted, 2)
+    bits += number(sensitive, 2) * more[0] + "00" * more[1] + "00" + "01" * 3
+    text = characters(bits)
+    return gpp({7: text if gpc is None else f"{text}.{characters('01' + '01'[gpc])}"})
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("sale", "targeted", "gpc", "status"),
+    [
+        (2, 2, False, "granted"),
+        (2, 2, None, "granted"),
+        (2, 2, True, "denied"),
+        (1, 2, False, "denied"),
+        (2, 1, None, "denied"),
+        (0, 2, False, "unknown"),
+        (0, 1, False, "denied"),
+        (0, 0, True, "denied"),
+        (3, 2, False, "invalid"),
+        (3, 1, True, "invalid"),
+    ],
+)
+def test_the_strictest_answer_counts(version: int, sale: int, targeted: int, gpc: bool | None, status: str) -> None:
+    assert NATIONAL.read(national(sale, targeted, version=version, gpc=gpc)) == status
+
+
+def test_global_privacy_control_is_left_out_where_that_was_declared() -> None:
+    signal = GppUs("gpp", section="usnat", opt_outs=("SaleOptOut",), gpc="ignored")
+
+    assert signal.read(national(2, 1, gpc=True)) is ConsentStatus.GRANTED
+
+
+def test_a_section_of_tcf_is_read_beside_others() -> None:
+    signal = GppTcf("gpp", purposes=(1, 3), vendor=VENDOR)
+    usnat = national(2, 2).partition("~")[2]
+
+    assert signal.read(gpp({2: TCF, 6: "1YNN", 7: usnat})) is ConsentStatus.GRANTED
+    assert NATIONAL.read(gpp({2: TCF, 6: "1YNN", 7: usnat})) is ConsentStatus.GRANTED
+    assert signal.read(gpp({7: usnat})) is ConsentStatus.UNKNOWN
+    assert NATIONAL.read(gpp({2: TCF})) is ConsentStatus.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("1YNN", "granted"), ("1NNN", "granted"), ("1YYN", "denied"), ("1Y-N", "unknown"), ("1---", "unknown")]
+    + [(text, "invalid") for text in ("", "1YN", "1YNNN", "2YNN", "1ynn", "1YXN", " 1YNN")],
+)
+def test_the_us_privacy_string_says_whether_somebody_opted_out_of_sale(text: str, status: str) -> None:
+    assert GppUs("gpp", section="uspv1", opt_outs=("SaleOptOut",)).read(gpp({6: text})) == status
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "~",
+        "DBABM",
+        national(2, 2) + "~",
+        national(2, 2) + "~1YNN",
+        national(2, 2).replace("~", "."),
+        national(2, 2) + "." + characters("010"),
+        national(2, 2, gpc=None) + "." + characters("100"),
+        national(2, 2, gpc=None) + ".",
+        gpp({7: national(2, 2, gpc=None).partition("~")[2]}, version=2),
+        gpp({7: national(2, 2, gpc=None).partition("~")[2]}, kind=2),
+        gpp({7: national(2, 2, gpc=None).partition("~")[2][:-2]}),
+        gpp({7: national(2, 2, gpc=None).partition("~")[2] + "A" * 4}),
+        gpp({7: "C" + national(2, 2, version=1, gpc=None).partition("~")[2][1:]}),
+        gpp({7: "D" + national(2, 2, gpc=None).partition("~")[2][1:]}),
+        "D" + characters(number(1, 6) + number(4095, 12) + "0")[1:] + "~1YNN",
+        # A group of sections without end.
+        characters(number(3, 6) + number(1, 6) + number(1, 12) + "1" + "11" + "0" * 60 + "11") + "~1YNN",
+    ],
+)
+def test_what_does_not_decode_exactly_is_invalid(text: str) -> None:
+    assert NATIONAL.read(text) is ConsentStatus.INVALID
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([1, 2]), st.sampled_from([None, False]))
+def test_no_string_shorter_than_its_fields_grants(version: int, gpc: bool | None) -> None:
+    whole = national(2, 2, version=version, gpc=gpc)
+    assert NATIONAL.read(whole) is ConsentStatus.GRANTED
+
+    for end in range(len(whole)):
+        # What fills the last characters up is no field.
+        if whole[end] != "." and (gpc is not None or end < len(whole) - 1):
+            assert NATIONAL.read(whole[:end]) is ConsentStatus.INVALID
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.text("ABCDEFabc019-_.~", max_size=60))
+def test_no_text_at_all_raises_or_grants(text: str) -> None:
+    for signal in (NATIONAL, GppTcf("gpp", purposes=(1,), vendor=VENDOR)):
+        assert signal.read(text) in (ConsentStatus.INVALID, ConsentStatus.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: GppUs("", section="usnat", opt_outs=("SaleOptOut",)), "GppUs.column"),
+        (lambda: GppUs("x", section="usnatt", opt_outs=("SaleOptOut",)), "did you mean `usnat`"),
+        (lambda: GppUs("x", section="usmd", opt_outs=("SaleOptOut",)), "no section `usmd`"),
+        (lambda: GppUs("x", section="usva", opt_outs=("SharingOptOut",)), "GppUs.opt_outs"),
+        (lambda: GppUs("x", section="usva", opt_outs=(), sensitive=(9,)), "GppUs.sensitive"),
+        (lambda: GppUs("x", section="uspv1", opt_outs=(), sensitive=(1,)), "GppUs.sensitive"),
+        (lambda: GppUs("x", section="usva", opt_outs=()), "at least one question"),
+        (lambda: GppUs("x", section="usva", opt_outs=("SaleOptOut",), gpc="no"), "GppUs.gpc"),
+        (lambda: GppTcf("x", purposes=(), vendor=1), "TcfString.purposes"),
+    ],
+)
+def test_refuses_a_declaration_that_could_mislead(make: Callable[[], object], problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem):
+        make()
