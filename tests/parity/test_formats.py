@@ -1,0 +1,103 @@
+"""Formats that are read mean in every workspace what the law says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from iab_strings import VENDOR, core, disclosed, gpp, tcf
+from parity.comparing import assert_same
+from parity.engines import Engine
+from parity.law import Setup, decided
+from parity.model import Model, Person
+from parity.workspaces import Both
+
+from airflow_consent_retl import consent
+from airflow_consent_retl.consent import CategorySignal, GppTcf, GppUs, TcfString, WholeConsent
+
+TABLES = json.loads((Path(__file__).parents[1] / "cases" / "consent_formats.json").read_text())
+GROUP = "C0004"
+# One for each table; destinations are named after them, and may not resemble one another.
+COLUMNS = ("cookie", "unheeded", "script", "listed", "google", "mask")
+_GRANTING = tcf(core(consented=(1, 3)), disclosed())
+_DENYING = tcf(core(consented=(1,)), disclosed())
+
+
+def formats() -> dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]:
+    """Return, by column: the signal, the kind of column, and raw values with what they mean, one that grants first."""
+    found: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]] = {}
+    for column, table in zip(COLUMNS, TABLES, strict=True):
+        declared = getattr(consent, table["format"])(**{**table["parameters"], "column": column})
+        is_whole = isinstance(declared, WholeConsent)
+        kind = "integer" if table["format"] == "BitMask" else "text"
+        values = [
+            (raw, said[GROUP] if is_whole else said)
+            for raw, said in table["values"]
+            if (not is_whole or GROUP in said) and (raw is None or type(raw) is (int if kind == "integer" else str))
+        ]
+        signal = declared.for_category(GROUP, GROUP) if is_whole else declared
+        found[column] = signal, kind, sorted(values, key=lambda value: value[1] != "granted")
+    strings = [
+        (_GRANTING, "granted"),
+        (_DENYING, "denied"),
+        (_GRANTING[:-1], "invalid"),
+        ("", "invalid"),
+        (None, "unknown"),
+    ]
+    found["european"] = TcfString("european", purposes=(1, 3), vendor=VENDOR), "text", strings
+    wrapped = [(gpp({2: _GRANTING}), "granted"), (gpp({2: _DENYING}), "denied"), (gpp({6: "1YNN"}), "unknown")]
+    found["global"] = GppTcf("global", purposes=(1, 3), vendor=VENDOR), "text", [*wrapped, (_GRANTING, "invalid")]
+    american = [
+        (gpp({6: "1YNN"}), "granted"),
+        (gpp({6: "1YYN"}), "denied"),
+        (gpp({6: "1YY"}), "invalid"),
+        (None, "unknown"),
+    ]
+    found["american"] = GppUs("american", section="uspv1", opt_outs=("SaleOptOut",)), "text", american
+    return found
+
+
+def test_every_format_means_the_same_in_files_and_in_a_warehouse(warehouse: Engine, root: Path) -> None:
+    known = formats()
+    model = people(known)
+    setup = Setup(
+        name="formats that are read",
+        policy={
+            "categories": [
+                {"id": column.upper(), "name": column, "destinations": [f"{column}_{column}", "everything"]}
+                for column in known
+            ]
+        },
+        consent={column.upper(): signal for column, (signal, _, _) in known.items()},
+        columns={column.upper(): column for column in known},
+        destinations=(*(f"{column}_{column}" for column in known), "everything"),
+    )
+    warehouse.create("formats", model.kinds, model.rows)
+    both = Both.of(warehouse, root)
+    both.extract(model, table="formats")
+
+    lake, inside = both.filter(setup)
+
+    found = both.inside.decided(inside, setup, asked=())
+    assert_same(found, both.lake.decided(lake, setup, asked=()))
+    assert_same(found, decided(setup, model.people, asked=()))
+
+
+def people(known: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]) -> Model:
+    """Return somebody for each value, who grants everything else."""
+    granting = {column: values[0] for column, (_, _, values) in known.items()}
+    found = []
+    for column, (_, _, values) in known.items():
+        for number, value in enumerate(values):
+            said = {**granting, column: value}
+            raws = {name: raw for name, (raw, _) in said.items()}
+            found.append(
+                Person(
+                    f"{column}-{number}",
+                    {"id": f"{column}-{number}", **raws},
+                    raws,
+                    {n: s for n, (_, s) in said.items()},
+                )
+            )
+    return Model({"id": "text", **{column: kind for column, (_, kind, _) in known.items()}}, tuple(found))
