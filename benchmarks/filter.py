@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -22,10 +23,16 @@ import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
 from airflow_consent_retl.consent import (
+    BitMask,
+    CategorySignal,
     ConsentMappingLike,
     ConsentObject,
     ConsentPlan,
+    GoogleConsent,
+    GrantedId,
     Literals,
+    OptanonConsentGroup,
+    TcfString,
     parse_policy,
     plan_consent,
 )
@@ -40,7 +47,19 @@ _SHARE = "hash(i * 31 + {k}) % 100"
 _CONSENT = {
     "boolean": f"CASE WHEN {_SHARE} < 5 THEN NULL ELSE {_SHARE} < 90 END",
     "text": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 THEN 'yes' ELSE 'no' END",
+    "google": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 THEN 'GRANTED' ELSE 'DENIED' END",
+    "bits": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 THEN 3 ELSE 1 END",
+    "list": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 THEN ',C0001,C0004,' ELSE ',C0001,' END",
+    "cookie": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 "
+    "THEN 'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A1' ELSE 'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A0' END",
 }
+# A TC string of which the time of creation, 36 bits, is the row's number: no two are alike. Purpose 1, vendor 2.
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_NUMBER = " || ".join(f"substr('{_DIGITS}', 1 + ((i >> {shift}) & 63)::INT, 1)" for shift in range(30, -1, -6))
+_TC_GRANTING, _TC_DENYING = "AfACBENB4FgAIAAAAAAAAAYgABEAAAAA.IABE", "AfACBENB4FgAAAAAAAAAAAYgABEAAAAA.IABE"
+_CONSENT["tcf"] = (
+    f"'C' || {_NUMBER} || 'Qk9nIA' || CASE WHEN {_SHARE} < 90 THEN '{_TC_GRANTING}' ELSE '{_TC_DENYING}' END"
+)
 _PAYLOAD = """
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
     'First' || (hash(i + 1) % 5000) AS first_name, 'Last' || (hash(i + 2) % 50000) AS last_name,
@@ -48,6 +67,14 @@ _PAYLOAD = """
     ['DE', 'FR', 'US', 'GB', 'ES'][1 + (hash(i + 4) % 5)::INT] AS country,
     (hash(i + 6) % 100000)::INT AS orders,
     TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (hash(i + 7) % 10000000) SECOND AS updated_at"""
+
+_FORMATS: dict[str, Callable[[str], CategorySignal]] = {
+    "google": GoogleConsent,
+    "bits": lambda column: BitMask(column, 1),
+    "list": lambda column: GrantedId(column, "C0004", ","),
+    "cookie": lambda column: OptanonConsentGroup(column, "C0004"),
+    "tcf": lambda column: TcfString(column, purposes=(1,), vendor=2),
+}
 
 # Case: consent format, categories, destinations.
 CASES = {
@@ -57,6 +84,11 @@ CASES = {
     "8 categories": ("boolean", 8, 20),
     "text values": ("text", 4, 20),
     "unique JSON objects": ("json", 4, 20),
+    "Google's states": ("google", 4, 20),
+    "bits": ("bits", 4, 20),
+    "lists of ids": ("list", 4, 20),
+    "OneTrust's cookie": ("cookie", 4, 20),
+    "unique TC strings": ("tcf", 1, 1),
 }
 
 
@@ -99,6 +131,8 @@ def plan_of(snapshot: SnapshotManifest, consent: str, categories: int, destinati
         mapping = ConsentObject("consent")
     elif consent == "text":
         mapping = {f"C{k}": Literals(f"c{k}", granted=("yes",), denied=("no",)) for k in used}
+    elif consent in _FORMATS:
+        mapping = {f"C{k}": _FORMATS[consent](f"c{k}") for k in used}
     else:
         mapping = {f"C{k}": f"c{k}" for k in used}
     kinds = column_kinds(snapshot.columns)
