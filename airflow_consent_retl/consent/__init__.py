@@ -5,9 +5,11 @@ Pure: no Airflow, no engine, no I/O, no clock. `decide` is the one implementatio
 
 from __future__ import annotations
 
+from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
 from airflow_consent_retl.consent.decision import (
+    Circumstances,
     Decision,
     Denied,
     Ground,
@@ -15,16 +17,19 @@ from airflow_consent_retl.consent.decision import (
     Reason,
     SubjectStatus,
     decide,
+    withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.freshness import ConsentTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.google import GoogleConsent
 from airflow_consent_retl.consent.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
-from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
+from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.near import nearest, resembles
 from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
-from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision, plan_consent
+from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
+from airflow_consent_retl.consent.planner import plan_consent
 from airflow_consent_retl.consent.policy import (
     Category,
     CategoryId,
@@ -33,6 +38,7 @@ from airflow_consent_retl.consent.policy import (
     DestinationRule,
     base_of,
 )
+from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.removal import UNGUARDED, RemovalCause, cause_of, removal_cause
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
@@ -42,8 +48,10 @@ from airflow_consent_retl.consent.signals import (
     ConsentStatus,
     DocumentSignal,
     Literals,
+    Signal,
     WholeConsent,
 )
+from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject
 from airflow_consent_retl.consent.tcf import TcfString
 
 __all__ = [
@@ -54,6 +62,7 @@ __all__ = [
     "Category",
     "CategoryId",
     "CategorySignal",
+    "Circumstances",
     "ColumnKind",
     "ConsentMapping",
     "ConsentMappingLike",
@@ -62,6 +71,7 @@ __all__ = [
     "ConsentPlan",
     "ConsentPolicy",
     "ConsentStatus",
+    "ConsentTime",
     "Decision",
     "DecisionCounts",
     "Denied",
@@ -69,19 +79,29 @@ __all__ = [
     "DestinationName",
     "DestinationRule",
     "DocumentSignal",
+    "ExcludedDestinations",
+    "FirstOf",
     "GoogleConsent",
     "GppTcf",
     "GppUs",
     "GrantedId",
     "GrantedIds",
     "Ground",
+    "IntegrationsObject",
     "Literals",
     "MappingDocument",
+    "MaxAge",
+    "MostRestrictive",
+    "NoticeVersion",
     "OptanonConsent",
     "OptanonConsentGroup",
     "Permitted",
     "Reason",
+    "Recorded",
+    "Regime",
     "RemovalCause",
+    "RowConsent",
+    "Signal",
     "Signature",
     "SignatureDecision",
     "SubjectStatus",
@@ -99,4 +119,5 @@ __all__ = [
     "plan_consent",
     "removal_cause",
     "resembles",
+    "withheld_fields",
 ]

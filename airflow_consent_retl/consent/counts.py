@@ -6,7 +6,7 @@ Holds numbers that add up: `read = permitted + denied` for each destination. Nev
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
-    from airflow_consent_retl.consent.policy import DestinationName
+    from airflow_consent_retl.consent.policy import CategoryId, DestinationName
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class DecisionCounts:
     """Rows of one run, by destination and in total.
 
     `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` those that no
-    destination receives, `by_subject` every row by what its id says.
+    destination receives, `by_subject` every row by what its id says, `conflicts`, by category, those in which two
+    records of it disagree.
     """
 
     read: int
@@ -47,6 +48,7 @@ class DecisionCounts:
     for_nobody: int
     by_subject: Mapping[SubjectStatus, int]
     destinations: Mapping[DestinationName, DestinationCounts]
+    conflicts: Mapping[CategoryId, int] = field(default_factory=dict)
 
 
 def count_decisions(
@@ -55,6 +57,7 @@ def count_decisions(
     """Decide every signature of a histogram (signature to number of rows) and count the rows."""
     by_subject = dict.fromkeys(SubjectStatus, 0)
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
+    conflicts: Counter[CategoryId] = Counter()
     read = invalid = for_nobody = 0
     for (subject, tokens), rows in histogram.items():
         if rows < 0:
@@ -66,11 +69,12 @@ def count_decisions(
         by_subject[subject] += rows
         invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
         for_nobody += rows if not decided.recipients else 0
+        conflicts.update(dict.fromkeys(decided.conflicts, rows))
         for destination, decision in decided.decisions.items():
             if isinstance(decision, Denied):
                 reasons[destination][tuple(reason.code for reason in decision.reasons)] += rows
     destinations = {name: _destination_counts(read, counter) for name, counter in reasons.items()}
-    return DecisionCounts(read, invalid, for_nobody, by_subject, destinations)
+    return DecisionCounts(read, invalid, for_nobody, by_subject, destinations, dict(sorted(conflicts.items())))
 
 
 def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]]) -> DestinationCounts:

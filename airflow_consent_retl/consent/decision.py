@@ -5,18 +5,19 @@ Pure: the time is passed in, and every faster path is proved equal to `decide`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.policy import requirement_of
+from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from airflow_consent_retl.consent.policy import CategoryId, ConsentPolicy
+    from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy
 
 
 class SubjectStatus(StrEnum):
@@ -31,13 +32,45 @@ class Ground(StrEnum):
     """On what ground a row is permitted."""
 
     CONSENTED = "consented"
+    # Somebody who did not say no, where that is enough.
+    NOT_OPTED_OUT = "not_opted_out"
+    EXEMPT = "exempt"
     UNMAPPED = "unmapped"
     NOT_REQUIRED = "not_required"
 
 
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a row says beside its consent to categories.
+
+    Args:
+        region: of the person; None: unknown.
+        gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; otherwise nothing.
+        suppression: `granted`: on no suppression list, or there is none; anything else denies.
+        switches: the row's own, by destination: anything but `granted` denies. Who is not there, is not denied.
+    """
+
+    region: str | None = None
+    gpc: ConsentStatus = ConsentStatus.UNKNOWN
+    suppression: ConsentStatus = ConsentStatus.GRANTED
+    switches: Mapping[str, ConsentStatus] = field(default_factory=dict, hash=False)
+
+    @property
+    def objects(self) -> bool:
+        """Whether Global Privacy Control overrules what is not exempt."""
+        return self.gpc in (ConsentStatus.DENIED, ConsentStatus.INVALID)
+
+
+NO_CIRCUMSTANCES = Circumstances()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """One reason for a denial: `C0004:denied`, `missing_id`, `unmapped_destination`. Never holds a value of a row."""
+    """One reason for a denial, which never holds a value of a row.
+
+    `C0004:denied`, a category's id and status; `gpc:…`, `suppression:…`, `row_switch:…` with what they say;
+    `missing_id`, `duplicate_id`, `unmapped_destination`, `misspelt_destination`.
+    """
 
     code: str
 
@@ -73,6 +106,7 @@ def decide(
     consent: Mapping[CategoryId, ConsentStatus],
     *,
     subject: SubjectStatus = SubjectStatus.IDENTIFIED,
+    circumstances: Circumstances = NO_CIRCUMSTANCES,
     at: datetime,
 ) -> Decision:
     """Decide whether a subject's row may go to a destination.
@@ -85,22 +119,72 @@ def decide(
         raise ValueError("`at` needs a time zone")
     asked = requirement_of(policy, destination)
     refused = [
-        f"{category}:{status}"
-        for category in asked.categories
-        if (status := _status(consent, category)) is not ConsentStatus.GRANTED
+        f"{category.id}:{status}"
+        for category in asked.required
+        if not category.regime_in(circumstances.region).permits(status := _status(consent, category.id))
     ]
-    codes = [] if asked.rule.match == "any" and len(refused) < len(asked.categories) else refused
-    if asked.rule.consent_required and not asked.categories and policy.unmapped_destinations != "permit":
+    codes = [] if asked.rule.match == "any" and len(refused) < len(asked.required) else refused
+    if asked.rule.consent_required and not asked.required and policy.unmapped_destinations != "permit":
         codes.append("unmapped_destination")
     if asked.misspelt is not None:
         codes.append("misspelt_destination")
     if subject is not SubjectStatus.IDENTIFIED:
         codes.append(str(subject))
+    codes += _overruled(destination, asked.required, circumstances)
     if codes:
         return Denied(tuple(Reason(code) for code in sorted(codes)))
-    if asked.categories:
-        return Permitted(Ground.CONSENTED, asked.categories)
+    if asked.required:
+        return Permitted(_ground(asked.required, consent, circumstances.region), asked.categories)
     return Permitted(Ground.UNMAPPED if asked.rule.consent_required else Ground.NOT_REQUIRED)
+
+
+def withheld_fields(
+    policy: ConsentPolicy,
+    destination: str,
+    consent: Mapping[CategoryId, ConsentStatus],
+    *,
+    circumstances: Circumstances = NO_CIRCUMSTANCES,
+) -> tuple[str, ...]:
+    """Return which fields do not go to a destination that may have the row: those that a category guards, and that
+    not every category that guards them permits. Sorted."""
+    withheld: set[str] = set()
+    for category, fields in requirement_of(policy, destination).guarded_fields:
+        if _objected(category, circumstances) or not category.regime_in(circumstances.region).permits(
+            _status(consent, category.id)
+        ):
+            withheld.update(fields)
+    return tuple(sorted(withheld))
+
+
+def _overruled(destination: str, required: tuple[Category, ...], circumstances: Circumstances) -> list[str]:
+    """Return what denies whatever was consented to."""
+    codes = []
+    if any(_objected(category, circumstances) for category in required):
+        codes.append(f"gpc:{circumstances.gpc}")
+    if circumstances.suppression is not ConsentStatus.GRANTED:
+        codes.append(f"suppression:{circumstances.suppression}")
+    switch = circumstances.switches.get(destination, ConsentStatus.GRANTED)
+    if switch is not ConsentStatus.GRANTED:
+        codes.append(f"row_switch:{switch}")
+    return codes
+
+
+def _objected(category: Category, circumstances: Circumstances) -> bool:
+    return circumstances.objects and category.regime_in(circumstances.region) is not Regime.EXEMPT
+
+
+def _ground(required: tuple[Category, ...], consent: Mapping[CategoryId, ConsentStatus], region: str | None) -> Ground:
+    """Return the weakest ground that a permission by categories rests on."""
+    grounds = {
+        Ground.EXEMPT
+        if category.regime_in(region) is Regime.EXEMPT
+        else Ground.CONSENTED
+        if _status(consent, category.id) is ConsentStatus.GRANTED
+        else Ground.NOT_OPTED_OUT
+        for category in required
+        if category.regime_in(region).permits(_status(consent, category.id))
+    }
+    return next(ground for ground in (Ground.EXEMPT, Ground.NOT_OPTED_OUT, Ground.CONSENTED) if ground in grounds)
 
 
 def _status(consent: Mapping[CategoryId, ConsentStatus], category: CategoryId) -> ConsentStatus:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
+from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
-from airflow_consent_retl.consent.near import nearest_destination, suggestion
+from airflow_consent_retl.consent.near import nearest_destination
 from airflow_consent_retl.consent.policy import (
     Category,
     CategoryId,
@@ -22,13 +24,12 @@ from airflow_consent_retl.consent.policy import (
     UnmappedDestinations,
     base_of,
 )
-from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
+from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
+from airflow_consent_retl.consent.terms import TERMS, read_terms
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Choice = TypeVar("Choice", bound=str)
 
 NAME_CHARACTERS = 20
 ID_CHARACTERS = 35
@@ -36,7 +37,7 @@ DESTINATION_CHARACTERS = 100
 _DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 _TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations")
-_CATEGORY_KEYS = ("id", "name", "destinations", "enabled")
+_CATEGORY_KEYS = ("id", "name", "destinations", "enabled", *TERMS)
 _RULE_KEYS = ("match", "consent", "reason")
 
 
@@ -83,13 +84,14 @@ def _loaded(document: object) -> Mapping[str, object]:
     return document
 
 
-class _Reader:
-    """Walks one document and notes every problem. What it returns is only of use when there was none."""
+class _Reader(DocumentReader):
+    """Walks one policy. What it returns is only of use when there was no problem."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        super().__init__()
         # Where each destination, category id and name was seen first.
         self.mapped_at: dict[DestinationName, str] = {}
+        self.guarded_at: dict[DestinationName, str] = {}
         self.id_at: dict[str, str] = {}
         self.name_at: dict[str, str] = {}
 
@@ -121,7 +123,9 @@ class _Reader:
         document = self.an_object(raw, path)
         if document is None:
             return None
-        self.known_keys(document, path, _CATEGORY_KEYS, required=("id", "name", "destinations"))
+        # A category may guard fields, and no destination as a whole.
+        needed = ("id", "name") if "fields" in document else ("id", "name", "destinations")
+        self.known_keys(document, path, _CATEGORY_KEYS, required=needed)
         category_id = self.label(document, path, "id", ID_CHARACTERS, self.id_at)
         name = self.label(document, path, "name", NAME_CHARACTERS, self.name_at)
         destinations: list[DestinationName] = []
@@ -137,9 +141,33 @@ class _Reader:
         enabled = document.get("enabled", True)
         if not isinstance(enabled, bool):
             self.note(f"{path}.enabled", f"expected a boolean, found {type_name(enabled)}")
+        fields = self.fields(document, path)
+        terms = read_terms(self, document, path)
         if category_id is None or name is None:
             return None
-        return Category(CategoryId(category_id), name, tuple(sorted(destinations)), enabled is not False)
+        category = Category(CategoryId(category_id), name, tuple(sorted(destinations)), enabled is not False)
+        return replace(category, fields=fields, **terms)
+
+    def fields(self, document: Mapping[str, object], path: str) -> tuple[tuple[DestinationName, tuple[str, ...]], ...]:
+        if "fields" not in document:
+            return ()
+        section = self.an_object(document["fields"], f"{path}.fields")
+        if section is None:
+            return ()
+        self.note_repeated(section, f"{path}.fields")
+        if not section:
+            self.note(f"{path}.fields", "expected at least one destination with the fields that are guarded")
+        guarded: dict[DestinationName, tuple[str, ...]] = {}
+        for key in section:
+            at = child(f"{path}.fields", str(key))
+            destination = self.destination(key, at)
+            names = self.filled_list(section, f"{path}.fields", key)
+            if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+                self.note(at, "expected the names of fields, each once")
+            elif destination is not None:
+                guarded[destination] = tuple(sorted(map(str, names)))
+                self.guarded_at.setdefault(destination, at)
+        return tuple(sorted(guarded.items()))
 
     def destination(self, raw: object, path: str) -> DestinationName | None:
         try:
@@ -203,7 +231,7 @@ class _Reader:
 
     def check_near_matches(self, rules: Mapping[DestinationName, DestinationRule]) -> None:
         seen: list[DestinationName] = []
-        places = {**self.mapped_at}
+        places = {**self.guarded_at, **self.mapped_at}
         for destination in rules:
             places.setdefault(destination, child("$.destinations", destination))
         for destination, path in places.items():
@@ -216,71 +244,3 @@ class _Reader:
                     "If they differ, name both in the `destinations` section",
                 )
             seen.append(destination)
-
-    def an_object(self, raw: object, path: str) -> Mapping[str, object] | None:
-        if isinstance(raw, Mapping):
-            return raw
-        self.note(path, f"expected an object, found {type_name(raw)}")
-        return None
-
-    def known_keys(
-        self, document: Mapping[str, object], path: str, known: Sequence[str], *, required: Sequence[str]
-    ) -> None:
-        self.note_repeated(document, path)
-        for key in document:
-            if not isinstance(key, str):
-                self.note(path, f"a key is text, found {type_name(key)}")
-            elif key not in known:
-                self.note(child(path, key), f"unknown key `{key}`{suggestion(key, known)}")
-        for key in required:
-            if key not in document:
-                self.note(path, f"key `{key}` is missing")
-
-    def note_repeated(self, document: Mapping[str, object], path: str) -> None:
-        if isinstance(document, JsonObject):
-            for key in document.repeated:
-                self.note(child(path, key), f"key `{key}` occurs more than once")
-
-    def choice(
-        self, document: Mapping[str, object], path: str, key: str, choices: Sequence[Choice], default: Choice
-    ) -> Choice:
-        chosen = document.get(key, default)
-        for choice in choices:
-            if choice == chosen:
-                return choice
-        found = f"`{chosen}`{suggestion(chosen, choices)}" if isinstance(chosen, str) else type_name(chosen)
-        listed = ", ".join(f"`{choice}`" for choice in choices)
-        self.note(f"{path}.{key}", f"expected one of {listed}, found {found}")
-        return default
-
-    def filled_list(self, document: Mapping[str, object], path: str, key: str) -> Sequence[object]:
-        if key not in document:
-            return ()
-        listed = document[key]
-        if not isinstance(listed, list | tuple):
-            self.note(f"{path}.{key}", f"expected a list, found {type_name(listed)}")
-            return ()
-        if not listed:
-            self.note(f"{path}.{key}", "expected a list with at least one entry")
-        return listed
-
-    def label(
-        self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]
-    ) -> str | None:
-        if key not in document:
-            return None
-        text, at = document[key], f"{path}.{key}"
-        if not isinstance(text, str):
-            self.note(at, f"expected text, found {type_name(text)}")
-            return None
-        if not 1 <= len(text) <= limit:
-            self.note(at, f"a category's {key} has 1 to {limit} characters, found {len(text)}")
-        if text != text.strip() or not text.isprintable():
-            self.note(at, f"a category's {key} has no space at its ends and only printable characters")
-        if text in first_at:
-            self.note(at, f"a category's {key} is unique, and `{text}` is used at {first_at[text]} already")
-        first_at.setdefault(text, at)
-        return text
-
-    def note(self, path: str, message: str) -> None:
-        self.problems.append(Problem(path, message))

@@ -1,27 +1,107 @@
-"""The consent mapping: which signal holds each category's consent, as a DAG declares it.
+"""The consent mapping: what in a row holds each category's consent, and what else a decision rests on.
 
 Checks the mapping by itself. Never looks at a policy or at a model's columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from airflow_consent_retl.consent.answers import Answers, Combining, FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import Category, CategoryId
-from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, WholeConsent
+from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent, column_problems
+from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
-ConsentMappingLike = Mapping[str, str | CategorySignal] | WholeConsent
+CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRestrictive] | WholeConsent
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class RowConsent:
+    """A consent mapping with what else a decision rests on.
+
+        RowConsent({"C0002": "analytics_ok", "C0004": "ads_ok"}, time="consent_at", region="country", gpc="gpc")
+
+    Args:
+        categories: category id to the name of a boolean column, another consent format, `Recorded`, `FirstOf` or
+            `MostRestrictive`; or one column for all, such as `ConsentObject`.
+        time: when consent was given: of every category that names no column of its own with `Recorded`.
+        notice_version: likewise, the version of the notice.
+        region: a text column, compared exactly with the regions of the policy's categories.
+        gpc: Global Privacy Control, which denies every category that is not exempt: a boolean column, TRUE where the
+            person sends the signal, or `Literals` whose `granted` values say so.
+        switches: the row's own switches by destination: `IntegrationsObject` or `ExcludedDestinations`.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+
+    categories: CategoriesLike
+    time: str | None
+    notice_version: str | None
+    region: str | None
+    gpc: CategorySignal | None
+    switches: RowSwitches | None
+
+    def __init__(
+        self,
+        categories: CategoriesLike,
+        *,
+        time: str | None = None,
+        notice_version: str | None = None,
+        region: str | None = None,
+        gpc: str | Literals | None = None,
+        switches: RowSwitches | None = None,
+    ) -> None:
+        problems = [
+            Problem(f"consent.{name}", "expected the name of a column")
+            for name, column in (("time", time), ("notice_version", notice_version), ("region", region), ("gpc", gpc))
+            if isinstance(column, str | None) and column is not None and column_problems(column, "consent")
+        ]
+        if not isinstance(gpc, str | Literals | BooleanColumn | None):
+            problems.append(Problem("consent.gpc", f"expected a column or Literals, found {type_name(gpc)}"))
+        if switches is not None and not isinstance(switches, RowSwitches):
+            problems.append(
+                Problem(
+                    "consent.switches",
+                    f"expected IntegrationsObject or ExcludedDestinations, found {type_name(switches)}",
+                )
+            )
+        if isinstance(categories, RowConsent | ConsentMapping):
+            problems.append(Problem("consent.categories", f"{type_name(categories)} cannot hold another"))
+        if problems:
+            raise PolicyError(problems)
+        object.__setattr__(self, "categories", categories)
+        object.__setattr__(self, "time", time)
+        object.__setattr__(self, "notice_version", notice_version)
+        object.__setattr__(self, "region", region)
+        object.__setattr__(self, "gpc", BooleanColumn(gpc) if isinstance(gpc, str) else gpc)
+        object.__setattr__(self, "switches", switches)
+
+
+ConsentMappingLike = CategoriesLike | RowConsent
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentMapping:
-    """A checked consent mapping: a signal per category, or one column for all."""
+    """A checked consent mapping: records of each category, or one column for all, and what else a row says.
 
-    entries: tuple[tuple[CategoryId, CategorySignal], ...] = ()
+    `doubts` and `suppressions` come from where consent is kept elsewhere: of a consent column the one that tells
+    whether its answer is in doubt, and the columns that tell whether the row's person is on a suppression list.
+    """
+
+    entries: tuple[tuple[CategoryId, Answers | Recorded], ...] = ()
     whole: WholeConsent | None = None
+    time: str | None = None
+    notice_version: str | None = None
+    region: str | None = None
+    gpc: CategorySignal | None = None
+    switches: RowSwitches | None = None
+    doubts: tuple[tuple[str, str], ...] = ()
+    suppressions: tuple[str, ...] = ()
 
     @property
     def category_ids(self) -> tuple[CategoryId, ...]:
@@ -30,48 +110,93 @@ class ConsentMapping:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that the mapping reads, each once."""
-        if self.whole is not None:
-            return (self.whole.column,)
-        return tuple(dict.fromkeys(signal.column for _, signal in self.entries))
+        """Every column that the mapping may read, each once."""
+        recorded = [record for _, entry in self.entries for record in records_of(entry)]
+        columns: list[str | None] = [] if self.whole is None else [self.whole.column]
+        for record in recorded:
+            columns += [record.signal.column, record.time, record.notice_version]
+        columns += [self.time, self.notice_version, self.region]
+        columns += [signal.column for signal in (self.gpc, self.switches) if signal is not None]
+        columns += [*dict(self.doubts).values(), *self.suppressions]
+        return tuple(dict.fromkeys(column for column in columns if column is not None))
 
-    def signal_for(self, category: Category) -> CategorySignal | None:
-        """Return the category's signal, or None if the mapping leaves the category out."""
+    def records_for(self, category: Category) -> tuple[Recorded, ...]:
+        """Return the category's records, with their times and notices; none if the mapping leaves the category out."""
         if self.whole is not None:
-            return self.whole.for_category(category.id, category.name)
-        return dict(self.entries).get(category.id)
+            found: tuple[Recorded, ...] = (Recorded(self.whole.for_category(category.id, category.name)),)
+        else:
+            entry = dict(self.entries).get(category.id)
+            found = () if entry is None else records_of(entry)
+        return tuple(
+            Recorded(
+                record.signal,
+                time=self.time if record.time is None else record.time,
+                notice_version=self.notice_version if record.notice_version is None else record.notice_version,
+            )
+            for record in found
+        )
+
+    def combining(self, category: Category) -> Combining:
+        """Return how the category's records are combined."""
+        entry = dict(self.entries).get(category.id)
+        return entry.combining if isinstance(entry, Answers) else "first"
+
+    def with_elsewhere(self, *, doubts: Mapping[str, str], suppressions: Iterable[str]) -> ConsentMapping:
+        """Return the mapping with what is kept elsewhere."""
+        return replace(self, doubts=tuple(sorted(doubts.items())), suppressions=tuple(suppressions))
 
     def path_of(self, category_id: str) -> str:
         """Return where the mapping of a category was, or had to be, declared."""
         return "consent" if self.whole is not None else child("consent", category_id)
 
 
+def records_of(entry: Answers | Recorded) -> tuple[Recorded, ...]:
+    """Return the records of one entry."""
+    return entry.parts if isinstance(entry, Answers) else (entry,)
+
+
 def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> ConsentMapping:
-    """Check what a DAG gives as `consent`: `{"C0002": "analytics_ok", "C0004": Literals(...)}` or a
-    `ConsentObject`, or another format that holds all categories.
+    """Check what a DAG gives as `consent`: `{"C0002": "analytics_ok", "C0004": Literals(...)}`, a `ConsentObject` or
+    another format that holds all categories, or `RowConsent`, which holds one of these and more.
 
     A plain column name means a boolean column. Raises `PolicyError` with every problem.
     """
     if isinstance(mapping, ConsentMapping):
         return mapping
+    if isinstance(mapping, RowConsent):
+        return replace(
+            parse_consent_mapping(mapping.categories),
+            time=mapping.time,
+            notice_version=mapping.notice_version,
+            region=mapping.region,
+            gpc=mapping.gpc,
+            switches=mapping.switches,
+        )
     if isinstance(mapping, WholeConsent):
         return ConsentMapping(whole=mapping)
-    problems, entries = [], []
+    return ConsentMapping(_entries(mapping))
+
+
+def _entries(mapping: object) -> tuple[tuple[CategoryId, Answers | Recorded], ...]:
+    problems: list[Problem] = []
+    entries: list[tuple[CategoryId, Answers | Recorded]] = []
     if not isinstance(mapping, Mapping) or not mapping:
         raise PolicyError([Problem("consent", "expected a mapping of category ids to columns, or a ConsentObject")])
     for category_id, declared in mapping.items():
         path = child("consent", str(category_id))
-        signal = BooleanColumn(declared) if isinstance(declared, str) and declared else declared
+        entry: Any = BooleanColumn(declared) if isinstance(declared, str) and declared else declared
         if not isinstance(category_id, str) or not category_id:
             problems.append(Problem("consent", "a category id is text that is not empty"))
         elif declared == "":
             problems.append(Problem(path, "expected the name of a column"))
-        elif isinstance(signal, WholeConsent):
+        elif isinstance(entry, WholeConsent):
             problems.append(Problem(path, f"{type_name(declared)} holds all categories: pass it alone, as `consent`"))
-        elif not isinstance(signal, CategorySignal):
-            problems.append(Problem(path, f"expected a column or a consent format, found {type_name(declared)}"))
+        elif isinstance(entry, CategorySignal):
+            entries.append((CategoryId(category_id), Recorded(entry)))
+        elif isinstance(entry, Answers | Recorded):
+            entries.append((CategoryId(category_id), entry))
         else:
-            entries.append((CategoryId(category_id), signal))
+            problems.append(Problem(path, f"expected a column or a consent format, found {type_name(declared)}"))
     if problems:
         raise PolicyError(problems)
-    return ConsentMapping(tuple(entries))
+    return tuple(entries)

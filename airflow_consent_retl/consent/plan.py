@@ -1,57 +1,103 @@
 """The consent plan: a policy checked against what a DAG asks and against the model's columns.
 
-Holding a `ConsentPlan` is the proof that the run can be decided. Never sees a row.
+Holding a `ConsentPlan` is the proof that the run can be decided; `plan_consent` is its only maker. Never sees a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent.decision import Decision, Permitted, SubjectStatus, decide
-from airflow_consent_retl.consent.document import parse_destination
-from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, parse_consent_mapping
-from airflow_consent_retl.consent.near import differs_in_form_only, nearest
-from airflow_consent_retl.consent.signals import (
-    NULL_TOKEN,
-    BooleanColumn,
-    CategorySignal,
-    ColumnKind,
-    ConsentStatus,
+from airflow_consent_retl.consent.answers import Combining, aged, combined, disagree
+from airflow_consent_retl.consent.decision import (
+    Circumstances,
+    Decision,
+    Permitted,
+    SubjectStatus,
+    decide,
+    withheld_fields,
 )
-from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.consent.freshness import notice_status, time_status
+from airflow_consent_retl.consent.signals import CategorySignal, ConsentStatus, Signal
+from airflow_consent_retl.consent.switches import switch_status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy, DestinationName
+    from airflow_consent_retl.consent.policy import CategoryId, ConsentPolicy, DestinationName
 
 Signature = tuple[int, ...]
+
+# What the tokens of a boolean column mean in which TRUE says that somebody is on a list of suppressed people.
+_SUPPRESSION = (ConsentStatus.UNKNOWN, ConsentStatus.DENIED, ConsentStatus.GRANTED, ConsentStatus.INVALID)
+# Of `0`, `1` and `2` in a column of doubts; NULL says that there is none.
+_DOUBTS = (None, None, ConsentStatus.CONFLICT, ConsentStatus.INVALID, ConsentStatus.INVALID)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReading:
+    """Where one record of a category's consent is: places among a plan's signals. None: nothing is read."""
+
+    answer: int | None
+    doubt: int | None = None
+    time: int | None = None
+    notice: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryReading:
+    """How a category's status comes from the records that are read. Without any it is unknown."""
+
+    records: tuple[RecordReading, ...] = ()
+    combining: Combining = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class CircumstancesReading:
+    """Where the rest is that a row says: places among a plan's signals.
+
+    `regions` are the alphabet of the region's signal.
+    """
+
+    region: int | None = None
+    regions: tuple[str, ...] = ()
+    gpc: int | None = None
+    suppressions: tuple[int, ...] = ()
+    switches: tuple[tuple[DestinationName, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureDecision:
-    """What one signature may receive. `recipients` and the keys of `decisions` are sorted."""
+    """What one signature may receive. `recipients` and the keys of `decisions` are sorted.
+
+    `statuses` are those of the plan's categories. `withheld` names, by recipient, the fields that do not go with the
+    row; who is not there receives all. `conflicts` are the categories of which two records disagree.
+    """
 
     recipients: tuple[DestinationName, ...]
     decisions: Mapping[DestinationName, Decision] = field(hash=False)
     statuses: tuple[ConsentStatus, ...]
+    withheld: Mapping[DestinationName, tuple[str, ...]] = field(hash=False, default_factory=dict)
+    conflicts: tuple[CategoryId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentPlan:
     """All that is needed to decide the rows of one run.
 
-    `categories` are those that some asked destination requires, sorted; `signals` is aligned with them, with None
-    for a category that no column holds and that counts as unknown for every row. `warnings` are sentences for the
-    run's log.
+    `categories` are those that some asked destination requires, or that guard fields of it, sorted; `readings` are
+    aligned with them. `signals` are what is read of a row, one token each: first that of each category's first record,
+    with None for a category that no column holds and that counts as unknown for every row. `warnings` are sentences
+    for the run's log.
     """
 
     policy: ConsentPolicy
     destinations: tuple[DestinationName, ...]
     categories: tuple[CategoryId, ...]
-    signals: tuple[CategorySignal | None, ...]
+    signals: tuple[Signal | None, ...]
+    readings: tuple[CategoryReading, ...]
+    circumstances: CircumstancesReading = CircumstancesReading()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -59,11 +105,15 @@ class ConsentPlan:
         """The columns of the model that the signals read, sorted, each once."""
         return tuple(sorted({signal.column for signal in self.signals if signal is not None}))
 
+    @property
+    def needs_rows(self) -> bool:
+        """Whether anything of a row is asked for; otherwise the policy alone decides, for everybody alike."""
+        return bool(self.consent_columns)
+
     def statuses(self, tokens: Signature) -> tuple[ConsentStatus, ...]:
         """Return the status of each category for a signature. Raises `ValueError` if it is none of this plan."""
-        if len(tokens) != len(self.categories):
-            raise ValueError(f"a signature of this plan has {len(self.categories)} tokens, found {len(tokens)}")
-        return tuple(map(_status, self.signals, tokens))
+        self._check(tokens)
+        return tuple(combined(self._record_statuses(reading, tokens), reading.combining) for reading in self.readings)
 
     def decide_signature(
         self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED, *, at: datetime
@@ -71,163 +121,66 @@ class ConsentPlan:
         """Decide a signature for every destination of the plan."""
         statuses = self.statuses(tokens)
         consent = dict(zip(self.categories, statuses, strict=True))
+        circumstances = self._circumstances(tokens)
         decisions = {
-            destination: decide(self.policy, destination, consent, subject=subject, at=at)
+            destination: decide(self.policy, destination, consent, subject=subject, circumstances=circumstances, at=at)
             for destination in self.destinations
         }
         recipients = tuple(name for name, decision in decisions.items() if isinstance(decision, Permitted))
-        return SignatureDecision(recipients, decisions, statuses)
-
-
-def plan_consent(
-    policy: ConsentPolicy,
-    *,
-    destinations: Sequence[str],
-    mapping: ConsentMappingLike | ConsentMapping,
-    columns: Mapping[str, ColumnKind] | None,
-) -> ConsentPlan:
-    """Check what a DAG asks (`destinations`, `mapping`) against the policy and the model's columns.
-
-    With `columns=None` only what needs no model is checked, so that a broken configuration fails before anything is
-    read. Raises `PolicyError` with every problem.
-    """
-    planner = _Planner(policy, columns)
-    asked = planner.asked_destinations(destinations)
-    consent = planner.consent_mapping(mapping)
-    required = {category_id for name in asked for category_id in policy.required_for(name)}
-    categories = [category for category in policy.categories if category.id in required]
-    signals = () if consent is None else tuple(planner.signal(consent, category, asked) for category in categories)
-    if planner.problems:
-        raise PolicyError(planner.problems)
-    return ConsentPlan(policy, asked, tuple(category.id for category in categories), signals, tuple(planner.warnings))
-
-
-def _status(signal: CategorySignal | None, token: int) -> ConsentStatus:
-    if signal is not None:
-        return signal.status(token)
-    if token != NULL_TOKEN:
-        raise ValueError(f"a category without a column has token {NULL_TOKEN}")
-    return ConsentStatus.UNKNOWN
-
-
-class _Planner:
-    def __init__(self, policy: ConsentPolicy, columns: Mapping[str, ColumnKind] | None) -> None:
-        self.policy = policy
-        self.columns = columns
-        self.problems: list[Problem] = []
-        self.warnings: list[str] = []
-
-    def asked_destinations(self, destinations: Sequence[str]) -> tuple[DestinationName, ...]:
-        # Text is a sequence too, of letters.
-        if isinstance(destinations, str) or not isinstance(destinations, Sequence) or not destinations:
-            self.note("destinations", "expected a list with at least one destination")
-            return ()
-        asked: list[DestinationName] = []
-        for index, listed in enumerate(destinations):
-            try:
-                destination = parse_destination(listed)
-            except ValueError as error:
-                self.note(f"destinations[{index}]", str(error))
-                continue
-            refusal = (
-                f"destination `{destination}` is asked for twice"
-                if destination in asked
-                else self.destination_refusal(destination)
-            )
-            if refusal is not None:
-                self.note(f"destinations[{index}]", refusal)
-            asked.append(destination)
-        return tuple(sorted(asked))
-
-    def destination_refusal(self, destination: DestinationName) -> str | None:
-        """Return why the policy does not let the destination be asked for, or None; warn where it is let through."""
-        misspelt = self.policy.misspelt(destination)
-        if misspelt is not None:
-            return (
-                f"destination `{destination}` is not in the policy, did you mean `{misspelt}`? "
-                "If it is another one, name it in the policy's `destinations` section"
-            )
-        disabled = [f"`{category.id}`" for category in self.policy.mapped_to(destination) if not category.enabled]
-        if disabled:
-            self.warnings.append(
-                f"destination `{destination}` is mapped to {', '.join(disabled)}, disabled: not enforced"
-            )
-        if self.policy.required_for(destination) or not self.policy.rule_for(destination).consent_required:
-            return None
-        mapped = "no enabled consent category" if disabled else "no consent category"
-        if self.policy.unmapped_destinations == "error":
-            return f"destination `{destination}` is mapped to {mapped}"
-        received = "every row" if self.policy.unmapped_destinations == "permit" else "nothing"
-        self.warnings.append(f"destination `{destination}` is mapped to {mapped} and receives {received}")
-        return None
-
-    def consent_mapping(self, mapping: ConsentMappingLike | ConsentMapping) -> ConsentMapping | None:
-        try:
-            consent = parse_consent_mapping(mapping)
-        except PolicyError as error:
-            self.problems.extend(error.problems)
-            return None
-        known = [category.id for category in self.policy.categories]
-        for category_id, signal in consent.entries:
-            path = consent.path_of(category_id)
-            if category_id in known:
-                self.check_spelling(signal.column, path)
-                continue
-            # Ids of one platform are often an edit apart (`C0003`, `C0004`): one is a slip for another only where that
-            # other one is left out of the mapping.
-            suspects = [k for k in known if k not in consent.category_ids or differs_in_form_only(category_id, k)]
-            near = nearest(category_id, suspects)
-            if near is not None:
-                self.note(path, f"category `{category_id}` is not in the policy, did you mean `{near}`?")
-            else:
-                self.warnings.append(f"category `{category_id}` is not in the policy and is ignored")
-        if consent.whole is not None:
-            self.check_spelling(consent.whole.column, "consent")
-        return consent
-
-    def check_spelling(self, column: str, path: str) -> None:
-        near = self.near_column(column)
-        if near is not None:
-            self.note(path, f"column `{column}` is not in the model, did you mean `{near}`?")
-
-    def near_column(self, column: str) -> str | None:
-        return None if self.columns is None or column in self.columns else nearest(column, self.columns)
-
-    def signal(
-        self, consent: ConsentMapping, category: Category, asked: tuple[DestinationName, ...]
-    ) -> CategorySignal | None:
-        signal = consent.signal_for(category)
-        if signal is not None:
-            if self.columns is None or self.near_column(signal.column) is not None:
-                return signal
-            kind = self.columns.get(signal.column)
-            if kind is not None:
-                if not signal.accepts(kind):
-                    self.note(consent.path_of(category.id), _kind_message(signal, kind))
-                return signal
-        how = (
-            "has no entry in the consent mapping" if signal is None else f"has no column `{signal.column}` in the model"
+        withheld = {
+            name: fields
+            for name in recipients
+            if (fields := withheld_fields(self.policy, name, consent, circumstances=circumstances))
+        }
+        conflicts = tuple(
+            category
+            for category, reading in zip(self.categories, self.readings, strict=True)
+            if disagree(self._record_statuses(reading, tokens))
         )
-        requiring = ", ".join(f"`{name}`" for name in asked if category.id in self.policy.required_for(name))
-        message = f"category `{category.id}`, required by {requiring}, {how}"
-        if self.policy.missing_consent_column == "error":
-            self.note(consent.path_of(category.id), message)
-        else:
-            self.warnings.append(f"{message}: it counts as unknown for every row")
-        return None
+        return SignatureDecision(recipients, decisions, statuses, withheld, conflicts)
 
-    def note(self, path: str, message: str) -> None:
-        problem = Problem(path, message)
-        # One object holds several categories: what is wrong with its column is said once.
-        if problem not in self.problems:
-            self.problems.append(problem)
+    def _check(self, tokens: Signature) -> None:
+        if len(tokens) != len(self.signals):
+            raise ValueError(f"a signature of this plan has {len(self.signals)} tokens, found {len(tokens)}")
+        for signal, token in zip(self.signals, tokens, strict=True):
+            highest = 0 if signal is None else signal.unlisted_token
+            if type(token) is not int or not 0 <= token <= highest:
+                where = "a category without a column" if signal is None else f"column `{signal.column}`"
+                raise ValueError(f"no token of {where}, which has 0 to {highest}")
 
+    def _record_statuses(self, reading: CategoryReading, tokens: Signature) -> tuple[ConsentStatus, ...]:
+        return tuple(self._record_status(record, tokens) for record in reading.records)
 
-def _kind_message(signal: CategorySignal, kind: ColumnKind) -> str:
-    expected = " or ".join(sorted(signal.kinds))
-    message = f"column `{signal.column}` is {kind}, expected {expected}"
-    if isinstance(signal, BooleanColumn) and kind in (ColumnKind.TEXT, ColumnKind.INTEGER):
-        message += f": declare which values grant, Literals({signal.column!r}, granted=(...), denied=(...))"
-    if isinstance(signal, BooleanColumn) and kind is ColumnKind.JSON:
-        message += f": declare where consent is in it, ConsentObject({signal.column!r}, path=...)"
-    return message
+    def _record_status(self, record: RecordReading, tokens: Signature) -> ConsentStatus:
+        if record.answer is None:
+            return ConsentStatus.UNKNOWN
+        doubt = None if record.doubt is None else _DOUBTS[tokens[record.doubt]]
+        if doubt is not None:
+            return doubt
+        signal = self.signals[record.answer]
+        status = signal.status(tokens[record.answer]) if isinstance(signal, CategorySignal) else ConsentStatus.UNKNOWN
+        conditions = []
+        if record.time is not None:
+            conditions.append(time_status(tokens[record.time]))
+        if record.notice is not None:
+            conditions.append(notice_status(tokens[record.notice]))
+        return aged(status, *conditions)
+
+    def _circumstances(self, tokens: Signature) -> Circumstances:
+        reading = self.circumstances
+        region = None if reading.region is None else tokens[reading.region] - 1
+        suppressions = {_SUPPRESSION[tokens[place]] for place in reading.suppressions}
+        return Circumstances(
+            region=None if region is None or not 0 <= region < len(reading.regions) else reading.regions[region],
+            gpc=ConsentStatus.UNKNOWN if reading.gpc is None else self._gpc(tokens[reading.gpc], reading.gpc),
+            suppression=combined([*suppressions, ConsentStatus.GRANTED], "most_restrictive"),
+            switches={name: switch_status(tokens[place]) for name, place in reading.switches},
+        )
+
+    def _gpc(self, token: int, place: int) -> ConsentStatus:
+        signal = self.signals[place]
+        assert isinstance(signal, CategorySignal)  # noqa: S101 - for the type checker: `plan_consent` saw to it
+        said = signal.status(token)
+        return {ConsentStatus.GRANTED: ConsentStatus.DENIED, ConsentStatus.DENIED: ConsentStatus.GRANTED}.get(
+            said, said
+        )

@@ -9,9 +9,13 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NewType
+from typing import TYPE_CHECKING, Literal, NewType
 
 from airflow_consent_retl.consent.near import nearest_destination
+from airflow_consent_retl.consent.regime import Regime, strictest
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.freshness import MaxAge, NoticeNumber
 
 CategoryId = NewType("CategoryId", str)
 DestinationName = NewType("DestinationName", str)
@@ -25,12 +29,35 @@ _DIGEST_VERSION = "consent-policy/1"
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One consent category and the destinations mapped to it. A disabled one is not enforced."""
+    """One consent category and the destinations mapped to it. A disabled one is not enforced.
+
+    `regions` name the regime where it is another than `regime`. `fields` are those that it guards, by destination.
+    `max_age` and `min_notice_version` are what a grant has to fulfil. Who is exempt, has `reason` and `owner`.
+    """
 
     id: CategoryId
     name: str
     destinations: tuple[DestinationName, ...]
     enabled: bool = True
+    regime: Regime = Regime.OPT_IN
+    regions: tuple[tuple[str, Regime], ...] = ()
+    max_age: MaxAge | None = None
+    min_notice_version: NoticeNumber | None = None
+    fields: tuple[tuple[DestinationName, tuple[str, ...]], ...] = ()
+    reason: str | None = None
+    owner: str | None = None
+
+    @property
+    def regimes(self) -> frozenset[Regime]:
+        """Every regime that may apply."""
+        return frozenset({self.regime, *dict(self.regions).values()})
+
+    def regime_in(self, region: str | None) -> Regime:
+        """Return the regime of a region; of one that the policy does not name, or of none, the strictest there is."""
+        if not self.regions:
+            return self.regime
+        named = dict(self.regions)
+        return named[region] if region in named else strictest(set(self.regimes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +96,8 @@ class ConsentPolicy:
     def destinations(self) -> tuple[DestinationName, ...]:
         """Every destination that the policy names, in a category or in its `destinations` section, sorted."""
         mapped = {destination for category in self.categories for destination in category.destinations}
-        return tuple(sorted(mapped.union(name for name, _ in self.destination_rules)))
+        guarded = {destination for category in self.categories for destination, _ in category.fields}
+        return tuple(sorted(mapped | guarded | {name for name, _ in self.destination_rules}))
 
     def category(self, category_id: str) -> Category | None:
         """Return the category with this id, or None. Ids are case-sensitive."""
@@ -83,6 +111,16 @@ class ConsentPolicy:
     def required_for(self, destination: str) -> tuple[CategoryId, ...]:
         """Return the ids of the enabled categories that the destination is mapped to, sorted."""
         return tuple(category.id for category in self.mapped_to(destination) if category.enabled)
+
+    def guarded_fields(self, destination: str) -> tuple[tuple[Category, tuple[str, ...]], ...]:
+        """Return the enabled categories that guard fields of the destination or of what it is an instance of."""
+        covering = {destination, base_of(destination)}
+        found = []
+        for category in self.categories:
+            names = {name for place, fields in category.fields if place in covering for name in fields}
+            if category.enabled and names:
+                found.append((category, tuple(sorted(names))))
+        return tuple(found)
 
     def rule_for(self, destination: str) -> DestinationRule:
         """Return the destination's own rule, else for an instance its base's, else the default.
@@ -116,17 +154,26 @@ class ConsentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """All that the policy says of one destination."""
+    """All that the policy says of one destination. `required` are the categories that `categories` names."""
 
     categories: tuple[CategoryId, ...]
+    required: tuple[Category, ...]
     rule: DestinationRule
     misspelt: DestinationName | None
+    guarded_fields: tuple[tuple[Category, tuple[str, ...]], ...]
 
 
 @lru_cache(maxsize=4096)
 def requirement_of(policy: ConsentPolicy, destination: str) -> Requirement:
     """Return what the policy says of a destination, remembered, since it is asked once per signature."""
-    return Requirement(policy.required_for(destination), policy.rule_for(destination), policy.misspelt(destination))
+    required = tuple(category for category in policy.mapped_to(destination) if category.enabled)
+    return Requirement(
+        categories=policy.required_for(destination),
+        required=required,
+        rule=policy.rule_for(destination),
+        misspelt=policy.misspelt(destination),
+        guarded_fields=policy.guarded_fields(destination),
+    )
 
 
 def base_of(destination: str) -> DestinationName:
@@ -140,12 +187,27 @@ def _digest(policy: ConsentPolicy) -> str:
         "version": _DIGEST_VERSION,
         "unmapped_destinations": policy.unmapped_destinations,
         "missing_consent_column": policy.missing_consent_column,
-        "categories": [
-            [category.id, category.name, category.destinations, category.enabled] for category in policy.categories
-        ],
+        "categories": [_meaning(category) for category in policy.categories],
         "destinations": {
             name: [rule.match, rule.consent_required, rule.reason] for name, rule in policy.destination_rules
         },
     }
     canonical = json.dumps(meaning, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def _meaning(category: Category) -> list[object]:
+    plain: list[object] = [category.id, category.name, category.destinations, category.enabled]
+    more = {
+        "regime": category.regime,
+        "regions": category.regions,
+        "max_age": None if category.max_age is None else str(category.max_age),
+        "min_notice_version": category.min_notice_version,
+        "fields": category.fields,
+        "reason": category.reason,
+        "owner": category.owner,
+    }
+    default = Category(category.id, category.name, category.destinations)
+    said = {name: value for name, value in more.items() if getattr(category, name) != getattr(default, name)}
+    # A category that uses none of this has the digest that it had before there was any of it.
+    return [*plain, said] if said else plain

@@ -1,8 +1,9 @@
 """What a raw value says about one category's consent: one small class per format.
 
-A signal has a finite alphabet of raw values, numbered as tokens: 0 is NULL or missing, 1 to n are the alphabet in
-its order, n + 1 is any other value. An engine finds a value's token by exact comparison alone; only this module says
-what a token means. Nothing is ever cast, trimmed or folded: every such step has turned a no into a yes somewhere.
+A signal has a finite number of tokens: 0 is NULL or missing, the others are what else a raw value can say. Where it
+has an alphabet of raw values, 1 to n are the alphabet in its order and n + 1 is any other value: an engine finds that
+token by exact comparison alone; only the law says what a token means. Nothing is ever cast, trimmed or folded: every
+such step has turned a no into a yes somewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from airflow_consent_retl.errors import PolicyError, Problem
 
@@ -27,6 +29,8 @@ class ConsentStatus(StrEnum):
     UNKNOWN = "unknown"
     INVALID = "invalid"
     EXPIRED = "expired"
+    # Two answers that no rule puts in an order.
+    CONFLICT = "conflict"
 
 
 class ColumnKind(StrEnum):
@@ -36,17 +40,49 @@ class ColumnKind(StrEnum):
     INTEGER = "integer"
     TEXT = "text"
     JSON = "json"
+    # A point in time, with a zone.
+    MOMENT = "moment"
     # Holds only NULL, so that its type is not known: it fits any format, and every row is `unknown`.
     EMPTY = "empty"
     OTHER = "other"
 
 
-class CategorySignal(ABC):
-    """Where one category's consent is in a row, and in which format."""
+class Signal(ABC):
+    """One thing that a row says and that a decision may rest on: a column, and how its values are read.
+
+    `is_read` tells that the law reads each distinct value; otherwise an engine compares them with the alphabet.
+    """
 
     __slots__ = ()
 
     column: str
+    is_read: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def kinds(self) -> frozenset[ColumnKind]:
+        """The kinds of column that can hold this format."""
+
+    @property
+    @abstractmethod
+    def unlisted_token(self) -> int:
+        """The highest token: that of a value which the format does not have."""
+
+    @abstractmethod
+    def token(self, raw: object) -> int:
+        """Return the token of one raw value, by type and value, exactly. Never raises for a value."""
+
+    def accepts(self, kind: ColumnKind) -> bool:
+        """Tell whether a column of this kind can hold this format."""
+        return kind is ColumnKind.EMPTY or kind in self.kinds
+
+
+class CategorySignal(Signal):
+    """Where one category's consent is in a row, and in which format."""
+
+    __slots__ = ()
+
+    is_read: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -59,15 +95,6 @@ class CategorySignal(ABC):
         """The raw values that deny, in token order after those that grant."""
 
     @property
-    @abstractmethod
-    def kinds(self) -> frozenset[ColumnKind]:
-        """The kinds of column that can hold this format."""
-
-    @abstractmethod
-    def token(self, raw: object) -> int:
-        """Return the token of one raw value, by type and value, exactly. Never raises for a value."""
-
-    @property
     def alphabet(self) -> tuple[str | int | bool, ...]:
         """The declared raw values; token i stands for `alphabet[i - 1]`."""
         return self.granting + self.denying
@@ -76,10 +103,6 @@ class CategorySignal(ABC):
     def unlisted_token(self) -> int:
         """The token of a value that is neither NULL nor in the alphabet."""
         return len(self.alphabet) + 1
-
-    def accepts(self, kind: ColumnKind) -> bool:
-        """Tell whether a column of this kind can hold this format."""
-        return kind is ColumnKind.EMPTY or kind in self.kinds
 
     def status(self, token: int) -> ConsentStatus:
         """Return what a token means. Raises `ValueError` for a number that is no token of this signal."""
@@ -99,6 +122,8 @@ class DocumentSignal(CategorySignal):
     """
 
     __slots__ = ()
+
+    is_read: ClassVar[bool] = True
 
     @property
     def granting(self) -> tuple[bool, ...]:

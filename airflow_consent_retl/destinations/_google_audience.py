@@ -136,6 +136,8 @@ def check_signals(signals: Mapping[str, str], counts: DestinationCounts, *, dest
     wrong += [f"`{name}` is no signal of Google's" for name in signals if name not in SIGNALS]
     # With match `any`, each of several categories may be the one that was not granted.
     granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
+    # Nor did everybody grant what permits without a yes.
+    granted = tuple(category for category in granted if category not in counts.without_consent)
     for name in SIGNALS:
         category = signals.get(name)
         if category and (counts.ground != "consent" or category not in granted):

@@ -7,6 +7,7 @@ passes have to find the same numbers.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from airflow_consent_retl.consent import (
     ColumnKind,
     ConsentPlan,
     Denied,
+    DestinationName,
     SignatureDecision,
     SubjectStatus,
     count_decisions,
@@ -57,7 +59,11 @@ Progress = Callable[[int], None]
 
 def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
     """Return what kind of consent column each column of a manifest makes, by its Arrow type's name."""
-    return {column.name: _KINDS.get(column.type, ColumnKind.OTHER) for column in columns}
+    return {column.name: _kind(column.type) for column in columns}
+
+
+def _kind(type_: str) -> ColumnKind:
+    return ColumnKind.MOMENT if _MOMENT.fullmatch(type_) else _KINDS.get(type_, ColumnKind.OTHER)
 
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -69,6 +75,7 @@ _KINDS = {
     "null": ColumnKind.EMPTY,
     **dict.fromkeys(_INTEGERS, ColumnKind.INTEGER),
 }
+_MOMENT = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,14 @@ class SubjectReader:
         return statuses
 
 
+# Destinations, and of some of them the fields that do not go with the row.
+Recipients = tuple[tuple[DestinationName, ...], tuple[tuple[DestinationName, tuple[str, ...]], ...]]
+
+
+def _recipients(decided: SignatureDecision) -> Recipients:
+    return decided.recipients, tuple(sorted(decided.withheld.items()))
+
+
 class DecidedSignatures:
     """Every signature that a snapshot holds, with its rows and its decision."""
 
@@ -117,10 +132,13 @@ class DecidedSignatures:
         self.counts: DecisionCounts = count_decisions(
             dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
         )
-        self.recipients = sorted({tuple(decision.recipients) for decision in self.decisions if decision.recipients})
+        # Who receives a row, and without which fields.
+        self.recipients: list[Recipients] = sorted(
+            {_recipients(decided) for decided in self.decisions if decided.recipients}
+        )
         numbers = {recipients: number for number, recipients in enumerate(self.recipients)}
         self.groups = np.array(
-            [numbers.get(tuple(decision.recipients), NOBODY) for decision in self.decisions], dtype=np.int64
+            [numbers.get(_recipients(decided), NOBODY) for decided in self.decisions], dtype=np.int64
         )
         self.denied_somewhere = np.array(
             [len(decision.recipients) < len(plan.destinations) for decision in self.decisions], dtype=bool
@@ -270,10 +288,11 @@ class SnapshotFilter:
             groups = tuple(
                 RecipientsGroup(
                     recipients=recipients,
+                    withheld=dict(withheld),
                     parts=tuple(parts[number]),
                     rows=int(decided.rows[decided.groups == number].sum()),
                 )
-                for number, recipients in enumerate(decided.recipients)
+                for number, (recipients, withheld) in enumerate(decided.recipients)
             )
             return groups, log.close(decided.table())
         except BaseException:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent import (
+    NULL_TOKEN,
     ConsentMapping,
     ConsentPlan,
     ConsentPolicy,
@@ -88,18 +89,23 @@ class ConsentQuestion:
     @property
     def needs_asking(self) -> bool:
         """Whether any category is needed now; otherwise the policy alone decides, for everybody alike."""
-        plan = plan_consent(self.policy, destinations=self.destinations, mapping=self.mapping, columns=None)
-        return bool(plan.categories) or any(
-            isinstance(answer, Denied) for answer in plan.decide_signature((), at=datetime.now(UTC)).decisions.values()
+        plan, at = self._plan(), datetime.now(UTC)
+        nothing_read = (NULL_TOKEN,) * len(plan.signals)
+        return plan.needs_rows or any(
+            isinstance(answer, Denied) for answer in plan.decide_signature(nothing_read, at=at).decisions.values()
         )
 
     @property
     def wanted_columns(self) -> tuple[str, ...]:
         """The columns that are read: the primary key, those that hold consent that is needed now, and the time."""
-        plan = plan_consent(self.policy, destinations=self.destinations, mapping=self.mapping, columns=None)
-        needed = [column for column in plan.consent_columns if column in self.columns]
+        needed = [column for column in self._plan().consent_columns if column in self.columns]
         moment = [] if self.withdrawn_at is None else [self.withdrawn_at]
         return tuple(dict.fromkeys([self.query.primary_key, *needed, *moment]))
+
+    def _plan(self) -> ConsentPlan:
+        return plan_consent(
+            self.policy, destinations=self.destinations, mapping=self.mapping, columns=None, at=datetime.now(UTC)
+        )
 
     def ask(self, *, at: datetime) -> Iterator[Verdicts]:
         """Run the query and decide its rows.
@@ -137,7 +143,7 @@ class _Decider:
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
         self._plan: ConsentPlan = plan_consent(
-            question.policy, destinations=question.destinations, mapping=question.mapping, columns=kinds
+            question.policy, destinations=question.destinations, mapping=question.mapping, columns=kinds, at=at
         )
         self._reader = SignatureReader(self._plan.signals)
         self._decided: dict[int, Mapping[str, int]] = {}

@@ -1,4 +1,4 @@
-"""Reads rows' consent signatures: for each category, which token of its signal's alphabet the raw value is.
+"""Reads rows' consent signatures: for each signal, which of its tokens the raw value is.
 
 The engine only compares exactly, and cuts the part of a document that holds consent out of the rest; what a token
 means is for `consent` to say. JSON itself is read by the law, once for each distinct document: engines read it more
@@ -17,14 +17,15 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, DocumentSignal
+from airflow_consent_retl.consent import NULL_TOKEN, CategorySignal, ColumnKind, ConsentObjectKey, ConsentTime
+from airflow_consent_retl.engine.canonical import values_of
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import CategorySignal
+    from airflow_consent_retl.consent import Signal
 
 # Where DuckDB's JSON reader is more lenient than JSON (trailing commas, NaN, infinities), and escapes, which hide keys.
 _NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
@@ -52,18 +53,18 @@ class SignatureReader:
     """Reads signatures from Arrow batches, with DuckDB, in the order of the rows.
 
     Args:
-        signals: one for each category; None where the policy's answer to a missing column is `deny`: token 0.
+        signals: those of a plan; None where the policy's answer to a missing column is `deny`: token 0.
 
     Raises:
         ConfigurationError: the alphabets multiply to more than 2**61 signatures.
     """
 
-    def __init__(self, signals: Sequence[CategorySignal | None]) -> None:
+    def __init__(self, signals: Sequence[Signal | None]) -> None:
         self._signals = tuple(signals)
         self._radices = tuple(1 if signal is None else signal.unlisted_token + 1 for signal in self._signals)
         if math.prod(self._radices) > 2**61:
             raise ConfigurationError(
-                f"the {len(self._signals)} consent categories asked for have more than 2**61 signatures"
+                f"the {len(self._signals)} consent values that a row is asked for make more than 2**61 signatures"
             )
         present = [signal for signal in self._signals if signal is not None]
         self.columns = tuple(dict.fromkeys(signal.column for signal in present))
@@ -84,10 +85,11 @@ class SignatureReader:
         if not self.columns or not rows.num_rows:
             return codes
         answers = self._ask_engine(rows)
+        # Each column's distinct values are found once, however many signals read them.
         values = {
             signal.column: _encoded(rows.column(signal.column))
             for signal in self._signals
-            if signal is not None and not _is_asked_of_engine(signal)
+            if signal is not None and not _is_asked_of_engine(signal) and not _is_moment(signal, rows)
         }
         documents = {
             place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
@@ -97,7 +99,9 @@ class SignatureReader:
             codes *= radix
             if isinstance(signal, ConsentObjectKey):
                 codes += documents[_place_of(signal)].tokens(signal)
-            elif isinstance(signal, DocumentSignal):
+            elif isinstance(signal, ConsentTime) and _is_moment(signal, rows):
+                codes += _bands(rows.column(signal.column), signal)
+            elif signal is not None and signal.is_read:
                 codes += _read(values[signal.column], signal)
             elif signal is not None:
                 codes += _numpy(answers.column(_token_column(position)))
@@ -149,7 +153,7 @@ class _Documents:
         return tokens
 
 
-def _read(documents: pa.DictionaryArray, signal: DocumentSignal) -> NDArray[np.int64]:
+def _read(documents: pa.DictionaryArray, signal: Signal) -> NDArray[np.int64]:
     # One more than the dictionary holds: where NULL points to.
     read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
     tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
@@ -161,9 +165,22 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
     return (column.cast(pa.string()) if pa.types.is_null(column.type) else column).dictionary_encode()
 
 
-def _is_asked_of_engine(signal: CategorySignal) -> bool:
+def _is_asked_of_engine(signal: Signal) -> bool:
     """Tell whether the engine compares the signal's values, or cuts them out of a larger document."""
-    return isinstance(signal, ConsentObjectKey) or not isinstance(signal, DocumentSignal)
+    return isinstance(signal, ConsentObjectKey) or not signal.is_read
+
+
+def _is_moment(signal: Signal, rows: pa.RecordBatch) -> bool:
+    """Tell whether the values are moments, nearly each of which is another one: they are compared as numbers."""
+    return isinstance(signal, ConsentTime) and pa.types.is_timestamp(rows.column(signal.column).type)
+
+
+def _bands(moments: pa.Array, signal: ConsentTime) -> NDArray[np.int64]:
+    # Nanoseconds are cut off: the bounds have none. A zone of another name is the same moment.
+    numbers = moments.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
+    bands = np.searchsorted(np.array(signal.bounds_us, dtype=np.int64), values_of(numbers, np.int64), side="right") + 1
+    bands[np.asarray(moments.is_null())] = NULL_TOKEN
+    return bands
 
 
 def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -188,7 +205,7 @@ def _document_column(number: int) -> str:
     return f"document_{number}"
 
 
-def _arrow_type(signal: CategorySignal) -> pa.DataType:
+def _arrow_type(signal: Signal) -> pa.DataType:
     kinds = signal.kinds
     if ColumnKind.BOOLEAN in kinds:
         return pa.bool_()
@@ -198,13 +215,13 @@ def _arrow_type(signal: CategorySignal) -> pa.DataType:
 _IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
 
 
-def _compile(signals: Sequence[CategorySignal | None], places: Sequence[Place], inputs: Inputs) -> str:
+def _compile(signals: Sequence[Signal | None], places: Sequence[Place], inputs: Inputs) -> str:
     columns = {name: _IBIS_TYPES[type_] for (_, type_), name in inputs.items()}
     table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
     tokens = {
         _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
         for position, signal in enumerate(signals)
-        if signal is not None and not isinstance(signal, DocumentSignal)
+        if isinstance(signal, CategorySignal) and not signal.is_read
     }
     documents = {
         _document_column(number): _document(table[inputs[column, pa.string()]], keys)

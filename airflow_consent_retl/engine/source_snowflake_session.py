@@ -41,6 +41,8 @@ _SETTINGS: Mapping[str, Setting] = {
     "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9",
     "TIMESTAMP_LTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM",
     "TIMESTAMP_TZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM",
+    # Moments that are compared with are written in ISO 8601.
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
 }
 # Better had than not: a session without them is slower, or refuses later.
 _CLIENT_SETTINGS: Mapping[str, Setting] = {

@@ -92,7 +92,11 @@ class ModelAsker:
         from airflow_consent_retl.hooks.policy import read_policy
 
         return plan_consent(
-            read_policy(self._policy).policy, destinations=self._destinations, mapping=self._mapping, columns=kinds
+            read_policy(self._policy).policy,
+            destinations=self._destinations,
+            mapping=self._mapping,
+            columns=kinds,
+            at=datetime.now(UTC),
         )
 
     def among(self, sql: str) -> ModelAsker:

@@ -99,7 +99,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
         snapshot = SnapshotManifest.from_json(source.read_manifest(sha256=ref.sha256))
 
         def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-            return plan_consent(loaded.policy, destinations=self.destinations, mapping=self.consent, columns=kinds)
+            return plan_consent(
+                loaded.policy, destinations=self.destinations, mapping=self.consent, columns=kinds, at=at
+            )
 
         plan = plan_for(column_kinds(snapshot.columns))
         for warning in plan.warnings:
@@ -232,6 +234,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             decision_log=log,
             rows_read=counts.read,
             rows_for_nobody=counts.for_nobody,
+            conflicts={str(category): rows for category, rows in counts.conflicts.items()},
             staged=staged,
         )
         digest = folder.publish(manifest.to_json())
@@ -300,6 +303,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
             f"{counts.for_nobody:,}",
             plan.policy.digest,
         )
+        for category, rows in counts.conflicts.items():
+            self.log.warning("category `%s`: in %s rows, its records contradict each other", category, f"{rows:,}")
         for name, destination in counts.destinations.items():
             if destination.read and not destination.permitted:
                 self.log.warning("`%s` is denied all %s rows: nothing will be sent", name, f"{destination.read:,}")
@@ -316,6 +321,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
 def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, DestinationCounts]:
     """Return what the manifest says of each destination."""
+    from airflow_consent_retl.consent import Regime
     from airflow_consent_retl.workspace.manifest import DestinationCounts
 
     described: dict[str, DestinationCounts] = {}
@@ -325,6 +331,11 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, D
         described[str(name)] = DestinationCounts(
             required=tuple(map(str, required)),
             match=rule.match,
+            without_consent=tuple(
+                category.id
+                for category in plan.policy.mapped_to(name)
+                if category.enabled and category.regimes != {Regime.OPT_IN}
+            ),
             ground="consent" if required else "unmapped" if rule.consent_required else "not_required",
             read=destination.read,
             permitted=destination.permitted,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,6 +106,15 @@ class Dialect:
     def json_column(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON column as the text that an extraction reads, to be compared as `exact` text is."""
         return self.exact(value)
+
+    def band(self, moment: ir.Value, bounds: Sequence[datetime]) -> ir.Value:
+        """Return how many of some ascending moments are not after a moment; NULL for NULL."""
+        earlier = [(moment < self.moment(bound), ibis.literal(place, "int64")) for place, bound in enumerate(bounds)]
+        return ibis.cases((moment.isnull(), ibis.null("int64")), *earlier, else_=ibis.literal(len(bounds), "int64"))
+
+    def moment(self, moment: datetime) -> ir.Value:
+        """Return a moment, which has a zone, as one of the warehouse's."""
+        return ibis.literal(moment.astimezone(UTC).isoformat()).cast("timestamp('UTC')")
 
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""

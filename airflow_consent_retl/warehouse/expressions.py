@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.consent import ConsentObjectKey
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, ConsentTime, Signal
 from airflow_consent_retl.engine.filter import NOBODY
 from airflow_consent_retl.warehouse.dialects import Dialect, concat, placeholder
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
-
-    from airflow_consent_retl.consent import CategorySignal
 
 SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
@@ -41,6 +40,7 @@ class RawValue:
         type_: Ibis' name for how it is read.
         path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
         is_json: whether the column is one of JSON, and not text.
+        bounds: of a moment: what is brought out is how many of them are not after it.
     """
 
     name: str
@@ -48,11 +48,41 @@ class RawValue:
     type_: str
     path: tuple[str, ...] = ()
     is_json: bool = False
+    bounds: tuple[datetime, ...] = ()
+
+    @property
+    def read_type(self) -> str:
+        """Ibis' name for the type in the table of signatures."""
+        return "int64" if self.bounds else "string" if self.path else self.type_
+
+
+@dataclass(frozen=True, slots=True)
+class _Band(Signal):
+    """A moment's band as the warehouse found it: how many bounds are not after the moment."""
+
+    column: str
+    bounds: int
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Integers."""
+        return frozenset({ColumnKind.INTEGER})
+
+    @property
+    def unlisted_token(self) -> int:
+        """The token of what is no band."""
+        return self.bounds + 2
+
+    def token(self, raw: object) -> int:
+        """Return the token that `ConsentTime` has for the band."""
+        if raw is None:
+            return NULL_TOKEN
+        return raw + 1 if type(raw) is int and 0 <= raw <= self.bounds else self.unlisted_token
 
 
 def raw_values(
-    signals: Sequence[CategorySignal | None], *, arrow: Mapping[str, str], native: Mapping[str, str], dialect: Dialect
-) -> tuple[list[RawValue], list[CategorySignal | None]]:
+    signals: Sequence[Signal | None], *, arrow: Mapping[str, str], native: Mapping[str, str], dialect: Dialect
+) -> tuple[list[RawValue], list[Signal | None]]:
     """Return the raw values that signals need, and the signals as they read the table of signatures.
 
     Args:
@@ -61,29 +91,32 @@ def raw_values(
         native: the warehouse's.
         dialect: of the warehouse.
     """
-    values: dict[tuple[str, tuple[str, ...]], RawValue] = {}
-    read: list[CategorySignal | None] = []
+    values: dict[tuple[str, tuple[str, ...], tuple[datetime, ...]], RawValue] = {}
+    read: list[Signal | None] = []
     for signal in signals:
         if signal is None:
             read.append(None)
             continue
         is_native = isinstance(signal, ConsentObjectKey) and _is_native_json(native.get(signal.column, ""), dialect)
         path = signal.path if is_native and isinstance(signal, ConsentObjectKey) else ()
+        is_moment = isinstance(signal, ConsentTime) and arrow[signal.column].startswith("timestamp")
+        bounds = signal.bounds if is_moment and isinstance(signal, ConsentTime) else ()
         value = values.setdefault(
-            (signal.column, path),
+            (signal.column, path, bounds),
             RawValue(
                 f"raw_{len(values)}",
                 signal.column,
                 _ibis_type(arrow[signal.column]),
                 path,
                 is_json=_is_native_json(native.get(signal.column, ""), dialect),
+                bounds=bounds,
             ),
         )
-        read.append(_reading(signal, value.name))
+        read.append(_Band(value.name, len(bounds)) if bounds else _reading(signal, value.name))
     return list(values.values()), read
 
 
-def _reading(signal: CategorySignal, column: str) -> CategorySignal:
+def _reading(signal: Signal, column: str) -> Signal:
     """Return the signal as it reads another column."""
     renamed = copy(signal)
     object.__setattr__(renamed, "column", column)
@@ -97,6 +130,8 @@ def _is_native_json(native: str, dialect: Dialect) -> bool:
 def _ibis_type(arrow: str) -> str:
     if arrow == "bool":
         return "boolean"
+    if arrow.startswith("timestamp"):
+        return "timestamp('UTC')"
     return "int64" if "int" in arrow else "string"
 
 
@@ -186,6 +221,8 @@ class StagedConsent:
             return self.dialect.json_skeleton(column, value.path)
         if value.is_json:
             return self.dialect.json_column(column)
+        if value.bounds:
+            return self.dialect.band(column, value.bounds)
         return self.dialect.exact(column) if value.type_ == "string" else column
 
     def _keyed(self, *, with_columns: bool) -> ir.Table:
@@ -203,7 +240,7 @@ class StagedConsent:
 
     def _decided(self) -> ir.Table:
         """Return the snapshot's rows, each with what was decided for its combination."""
-        types = {value.name: "string" if value.path else value.type_ for value in self.values}
+        types = {value.name: value.read_type for value in self.values}
         signatures = placeholder("signatures", {**types, SUBJECT: "int64", ROWS: "int64", COMBINATION: "int64"})
         decided = placeholder("decided", {COMBINATION: "int64", SIGNATURE: "int32", GROUP: "int32", IS_DENIED: "int32"})
         answers = signatures.join(decided, signatures[COMBINATION] == decided[COMBINATION]).select(

@@ -209,11 +209,15 @@ class StagedFilter:
         sql = self._dialect.compile(self._consent.groups(), {"permitted": self._name(permitted)})
         found = group_fingerprints(self._read_all(sql))
         groups = []
-        for number, recipients in enumerate(decided.recipients):
+        for number, (recipients, withheld) in enumerate(decided.recipients):
             rows, fingerprint = found.pop(number, (0, 0))
             if rows != int(decided.rows[decided.groups == number].sum()):
                 raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
-            groups.append(RecipientsGroup(recipients=recipients, parts=(), rows=rows, fingerprint=fingerprint))
+            groups.append(
+                RecipientsGroup(
+                    recipients=recipients, withheld=dict(withheld), parts=(), rows=rows, fingerprint=fingerprint
+                )
+            )
         if found:
             raise RefusedError("the snapshot changed while it was filtered: rows are in a group that nobody decided")
         return tuple(groups)
@@ -222,7 +226,7 @@ class StagedFilter:
         """Check the plan against the values' own types, and return what reads them."""
         kinds = dict(column_kinds(self._snapshot.columns))
         read = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
-        kinds.update({value.column: read[value.name] for value in self._values if not value.path})
+        kinds.update({value.column: read[value.name] for value in self._values if not value.path and not value.bounds})
         self.plan = self._plan_for(kinds)
         return SignatureReader(self._signals)
 

@@ -97,6 +97,8 @@ class DestinationCounts(_Document):
 
     required: tuple[str, ...]
     match: Literal["all", "any"]
+    # Of these, the categories that permit somebody who did not consent: opt-out, or exempt, in some region.
+    without_consent: tuple[str, ...] = ()
     ground: Literal["consent", "not_required", "unmapped"]
     read: int
     permitted: int
@@ -105,9 +107,11 @@ class DestinationCounts(_Document):
 
 
 class RecipientsGroup(_Document):
-    """The rows that may go to exactly these destinations."""
+    """The rows that may go to exactly these destinations, and to some of them without some fields."""
 
     recipients: tuple[str, ...]
+    # By destination, the guarded fields that do not go with the row: names of its fields, or of the model's columns.
+    withheld: dict[str, tuple[str, ...]] = {}
     parts: tuple[Part, ...]
     rows: int
     # Of the ids, where the rows are in a table.
@@ -161,6 +165,8 @@ class PermittedManifest(_Document):
     decision_log: DecisionLog
     rows_read: int
     rows_for_nobody: int
+    # By category, the rows in which two records of it disagree.
+    conflicts: dict[str, int] = {}
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: StagedDecision | None = None
 

@@ -13,6 +13,7 @@ from airflow_consent_retl.consent import (
     ConsentObject,
     ConsentObjectKey,
     Literals,
+    Recorded,
     parse_consent_mapping,
 )
 from airflow_consent_retl.errors import PolicyError
@@ -24,8 +25,8 @@ STATS = Category(CategoryId("C0002"), "Analytics", ())
 def test_a_plain_column_name_means_a_boolean_column() -> None:
     mapping = parse_consent_mapping({"C0004": "ads_ok"})
 
-    assert mapping.signal_for(ADS) == BooleanColumn("ads_ok")
-    assert mapping.signal_for(STATS) is None
+    assert mapping.records_for(ADS) == (Recorded(BooleanColumn("ads_ok")),)
+    assert mapping.records_for(STATS) == ()
     assert mapping.category_ids == ("C0004",)
 
 
@@ -35,8 +36,8 @@ def test_a_category_can_have_any_format() -> None:
 
     mapping = parse_consent_mapping({"C0002": literals, "C0004": key})
 
-    assert mapping.signal_for(STATS) is literals
-    assert mapping.signal_for(ADS) is key
+    assert mapping.records_for(STATS) == (Recorded(literals),)
+    assert mapping.records_for(ADS) == (Recorded(key),)
     assert mapping.path_of("C0004") == "consent.C0004"
     assert mapping.path_of("ads-1") == 'consent["ads-1"]'
 
@@ -44,8 +45,8 @@ def test_a_category_can_have_any_format() -> None:
 def test_one_object_holds_every_category() -> None:
     mapping = parse_consent_mapping(ConsentObject("consent", key_by="name"))
 
-    assert mapping.signal_for(ADS) == ConsentObjectKey("consent", ("categoryPreferences", "Advertising"))
-    assert mapping.signal_for(STATS) == ConsentObjectKey("consent", ("categoryPreferences", "Analytics"))
+    assert mapping.records_for(ADS) == (Recorded(ConsentObjectKey("consent", ("categoryPreferences", "Advertising"))),)
+    assert mapping.records_for(STATS) == (Recorded(ConsentObjectKey("consent", ("categoryPreferences", "Analytics"))),)
     assert mapping.category_ids == ()
     assert mapping.path_of("C0004") == "consent"
 

@@ -31,7 +31,7 @@ CATEGORIES = ("C0001", "C0002", "C0003", "C0004")
 Answer = tuple[str, str, str, bool, str]
 
 ORACLE = """
-    with status(word) as (values ('granted'), ('denied'), ('unknown'), ('invalid'), ('expired')),
+    with status(word) as (values ('granted'), ('denied'), ('unknown'), ('invalid'), ('expired'), ('conflict')),
     subject(state) as (values ('identified'), ('missing_id'), ('duplicate_id')),
     answers as (
         select {columns}, concat_ws(' ', {words}) as consent from {tables}
@@ -146,7 +146,7 @@ def test_the_law_and_the_oracle_agree_on_every_combination(count: int, unmapped:
 
     decided = law(count, unmapped, enabled)
 
-    assert len(decided) == 5**count * (2 * 2**count + 1) * 3
+    assert len(decided) == len(ConsentStatus) ** count * (2 * 2**count + 1) * 3
     assert decided == oracle(count, unmapped, enabled)
 
 

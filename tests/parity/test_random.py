@@ -18,7 +18,7 @@ from parity.model import Model, Person
 from parity.postgres_engine import PostgreSql
 from parity.workspaces import Both
 
-from airflow_consent_retl.consent import parse_policy, plan_consent
+from airflow_consent_retl.consent import CategorySignal, parse_policy, plan_consent
 
 _KINDS = {
     "id": "text",
@@ -118,7 +118,7 @@ def _person(id_: Any, row: Mapping[str, Any], setup: Setup) -> Person:
     plan = plan_consent(
         parse_policy(setup.policy), destinations=setup.destinations, mapping=setup.consent, columns=None
     )
-    signals = {signal.column: signal for signal in plan.signals if signal is not None}
+    signals = {signal.column: signal for signal in plan.signals if isinstance(signal, CategorySignal)}
     status = {name: str(signal.status(signal.token(held[name]))) for name, signal in signals.items()}
     return Person(id=id_, given={"id": id_, **row}, held=held, status=status)
 

@@ -1,0 +1,148 @@
+"""What is known of a category's consent where more than one value says it: when it was given, and by whom recorded.
+
+Combines statuses, strictly. Never reads a raw value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_consent_retl.consent.json_path import type_name
+from airflow_consent_retl.consent.signals import (
+    BooleanColumn,
+    CategorySignal,
+    ConsentStatus,
+    WholeConsent,
+    column_problems,
+    require,
+)
+from airflow_consent_retl.errors import Problem
+
+Combining = Literal["first", "most_restrictive"]
+
+_STRICTEST = (
+    ConsentStatus.DENIED,
+    ConsentStatus.INVALID,
+    ConsentStatus.CONFLICT,
+    ConsentStatus.EXPIRED,
+    ConsentStatus.UNKNOWN,
+    ConsentStatus.GRANTED,
+)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Recorded:
+    """One recorded answer, with the columns that tell when it was given and to which version of the notice.
+
+        Recorded("ads_ok", time="ads_changed_at", notice_version="ads_notice")
+
+    Args:
+        signal: a boolean column's name, or another consent format.
+        time: a column of timestamps with a zone, or of text in ISO 8601 with an offset.
+        notice_version: a column of integers, or of text such as `2.10`.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+
+    signal: CategorySignal
+    time: str | None
+    notice_version: str | None
+
+    def __init__(
+        self, signal: str | CategorySignal, *, time: str | None = None, notice_version: str | None = None
+    ) -> None:
+        problems: list[Problem] = []
+        if isinstance(signal, str) and signal:
+            signal = BooleanColumn(signal)
+        if isinstance(signal, WholeConsent) or not isinstance(signal, CategorySignal):
+            problems.append(
+                Problem("Recorded.signal", f"expected a column or a consent format, found {type_name(signal)}")
+            )
+        for name, column in (("time", time), ("notice_version", notice_version)):
+            if column is not None and column_problems(column, "Recorded"):
+                problems.append(Problem(f"Recorded.{name}", "expected the name of a column"))
+        require(problems)
+        object.__setattr__(self, "signal", signal)
+        object.__setattr__(self, "time", time)
+        object.__setattr__(self, "notice_version", notice_version)
+
+
+class Answers:
+    """Several records of one category's consent, in the order of their precedence."""
+
+    __slots__ = ()
+
+    parts: tuple[Recorded, ...]
+    combining: Combining
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class FirstOf(Answers):
+    """The first record that says anything decides, also where it says no or cannot be read.
+
+    `FirstOf("crm_ads", "web_ads")`: the customer service's record, and the web site's for those whom it does not know.
+    """
+
+    parts: tuple[Recorded, ...]
+
+    def __init__(self, *parts: str | CategorySignal | Recorded) -> None:
+        object.__setattr__(self, "parts", _recorded(parts, "FirstOf"))
+
+    @property
+    def combining(self) -> Combining:  # type: ignore[override]  # constant, where a field would be part of the document
+        """The first that is not unknown."""
+        return "first"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class MostRestrictive(Answers):
+    """Every record has to grant: `MostRestrictive("ads_web", "ads_app")`."""
+
+    parts: tuple[Recorded, ...]
+
+    def __init__(self, *parts: str | CategorySignal | Recorded) -> None:
+        object.__setattr__(self, "parts", _recorded(parts, "MostRestrictive"))
+
+    @property
+    def combining(self) -> Combining:  # type: ignore[override]  # as above
+        """The one that permits least."""
+        return "most_restrictive"
+
+
+def combined(statuses: Sequence[ConsentStatus], combining: Combining) -> ConsentStatus:
+    """Return what several records say together; none of them says nothing: `unknown`."""
+    if combining == "first":
+        return next((status for status in statuses if status is not ConsentStatus.UNKNOWN), ConsentStatus.UNKNOWN)
+    return min(statuses, key=_STRICTEST.index, default=ConsentStatus.UNKNOWN)
+
+
+def disagree(statuses: Sequence[ConsentStatus]) -> bool:
+    """Tell whether the records of one category contradict each other: a yes and a no, or a conflict in one of them."""
+    said = set(statuses)
+    return ConsentStatus.CONFLICT in said or {ConsentStatus.GRANTED, ConsentStatus.DENIED} <= said
+
+
+def aged(status: ConsentStatus, *conditions: ConsentStatus) -> ConsentStatus:
+    """Return a status under the conditions that time and notice put on it: they can only take a grant away."""
+    if status is not ConsentStatus.GRANTED:
+        return status
+    return combined([status, *conditions], "most_restrictive")
+
+
+def _recorded(parts: Sequence[object], path: str) -> tuple[Recorded, ...]:
+    problems = [] if len(parts) > 1 else [Problem(path, "expected at least two records")]
+    recorded: list[Recorded] = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Recorded):
+            recorded.append(part)
+        elif (isinstance(part, str) and part) or isinstance(part, CategorySignal):
+            recorded.append(Recorded(part))
+        else:
+            problems.append(
+                Problem(f"{path}[{index}]", f"expected a column, a consent format or Recorded, found {type_name(part)}")
+            )
+    require(problems)
+    return tuple(recorded)

@@ -1,0 +1,98 @@
+"""Walking a document that people wrote: what every check of it needs, and all problems at once.
+
+Knows nothing of policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from airflow_consent_retl.consent.json_path import child, type_name
+from airflow_consent_retl.consent.near import suggestion
+from airflow_consent_retl.consent.strict_json import JsonObject
+from airflow_consent_retl.errors import Problem
+
+Choice = TypeVar("Choice", bound=str)
+
+
+class DocumentReader:
+    """Walks one document and notes every problem. What it returns is only of use when there was none."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def an_object(self, raw: object, path: str) -> Mapping[str, object] | None:
+        """Return an object as it is; note anything else, and return None."""
+        if isinstance(raw, Mapping):
+            return raw
+        self.note(path, f"expected an object, found {type_name(raw)}")
+        return None
+
+    def known_keys(
+        self, document: Mapping[str, object], path: str, known: Sequence[str], *, required: Sequence[str]
+    ) -> None:
+        """Note every key that is unknown, with what was probably meant, that occurs twice, or that is missing."""
+        self.note_repeated(document, path)
+        for key in document:
+            if not isinstance(key, str):
+                self.note(path, f"a key is text, found {type_name(key)}")
+            elif key not in known:
+                self.note(child(path, key), f"unknown key `{key}`{suggestion(key, known)}")
+        for key in required:
+            if key not in document:
+                self.note(path, f"key `{key}` is missing")
+
+    def note_repeated(self, document: Mapping[str, object], path: str) -> None:
+        """Note every key that the document's text had more than once."""
+        if isinstance(document, JsonObject):
+            for key in document.repeated:
+                self.note(child(path, key), f"key `{key}` occurs more than once")
+
+    def choice(
+        self, document: Mapping[str, object], path: str, key: str, choices: Sequence[Choice], default: Choice
+    ) -> Choice:
+        """Return the one of the choices that a key has; the default where it is missing, or wrong and noted."""
+        chosen = document.get(key, default)
+        for choice in choices:
+            if choice == chosen:
+                return choice
+        found = f"`{chosen}`{suggestion(chosen, choices)}" if isinstance(chosen, str) else type_name(chosen)
+        listed = ", ".join(f"`{choice}`" for choice in choices)
+        self.note(child(path, key), f"expected one of {listed}, found {found}")
+        return default
+
+    def filled_list(self, document: Mapping[str, object], path: str, key: str) -> Sequence[object]:
+        """Return a list with at least one entry; an empty one where it is missing, or wrong and noted."""
+        if key not in document:
+            return ()
+        listed = document[key]
+        if not isinstance(listed, list | tuple):
+            self.note(child(path, key), f"expected a list, found {type_name(listed)}")
+            return ()
+        if not listed:
+            self.note(child(path, key), "expected a list with at least one entry")
+        return listed
+
+    def label(
+        self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]
+    ) -> str | None:
+        """Return the id or the name of a category: short, printable, and used by no other."""
+        if key not in document:
+            return None
+        text, at = document[key], f"{path}.{key}"
+        if not isinstance(text, str):
+            self.note(at, f"expected text, found {type_name(text)}")
+            return None
+        if not 1 <= len(text) <= limit:
+            self.note(at, f"a category's {key} has 1 to {limit} characters, found {len(text)}")
+        if text != text.strip() or not text.isprintable():
+            self.note(at, f"a category's {key} has no space at its ends and only printable characters")
+        if text in first_at:
+            self.note(at, f"a category's {key} is unique, and `{text}` is used at {first_at[text]} already")
+        first_at.setdefault(text, at)
+        return text
+
+    def note(self, path: str, message: str) -> None:
+        """Remember a problem."""
+        self.problems.append(Problem(path, message))

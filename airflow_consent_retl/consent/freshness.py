@@ -1,0 +1,193 @@
+"""When consent was given, and under which notice: how old it may be, and which version of the text it has to be to.
+
+Times are put into bands between declared moments, by comparison alone. Never looks at a clock.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from airflow_consent_retl.consent.signals import (
+    NULL_TOKEN,
+    ColumnKind,
+    ConsentStatus,
+    Signal,
+    column_problems,
+    require,
+)
+from airflow_consent_retl.errors import Problem
+
+AgeUnit = Literal["days", "months", "years"]
+
+# How far the clocks of those who record consent and of those who decide may be apart.
+CLOCK_SKEW = timedelta(minutes=5)
+_AGE = re.compile(r"([1-9][0-9]{0,2}) (day|month|year)s?")
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxAge:
+    """How old a consent may be, in days, or in months or years of the calendar."""
+
+    count: int
+    unit: AgeUnit
+
+    def before(self, at: datetime) -> datetime:
+        """Return the oldest moment that is fresh at a moment. The day of a shorter month is its last."""
+        # Slow to import, and only this needs it.
+        import pendulum
+
+        moment = pendulum.instance(at.astimezone(UTC))
+        if self.unit == "days":
+            return moment.subtract(days=self.count)
+        return moment.subtract(months=self.count) if self.unit == "months" else moment.subtract(years=self.count)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}"
+
+
+def parse_max_age(text: object) -> MaxAge:
+    """Read `13 months`, `90 days` or `1 year`, at most 999 of them. Raises `ValueError`."""
+    found = _AGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("expected a number of days, months or years, such as `13 months`")
+    units: dict[str, AgeUnit] = {"day": "days", "month": "months", "year": "years"}
+    return MaxAge(int(found[1]), units[found[2]])
+
+
+NoticeNumber = tuple[int, ...]
+
+
+def parse_notice_number(version: object) -> NoticeNumber:
+    """Read the number of a notice: an integer, or text such as `2.10`, which is newer than `2.9`.
+
+    Raises `ValueError`: a number with a fraction has lost whether it was `2.1` or `2.10`.
+    """
+    if type(version) is int and version >= 0:
+        return _shortest((version,))
+    if isinstance(version, str) and _VERSION.fullmatch(version):
+        return _shortest(tuple(map(int, version.split("."))))
+    raise ValueError("expected an integer, or text of numbers with dots between them, such as `2.10`")
+
+
+def _shortest(number: NoticeNumber) -> NoticeNumber:
+    # `2.0` is `2`.
+    end = next((place for place in range(len(number), 0, -1) if number[place - 1]), 0)
+    return number[:end]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentTime(Signal):
+    """When a consent was given, as a band between moments: token i + 1 is at or after `bounds[i - 1]`, before the next.
+
+    A column of timestamps with a zone, or text in ISO 8601 with an offset or `Z`. Text without an offset, and what is
+    no moment, has the highest token.
+
+    Args:
+        column: of the model.
+        bounds: moments with a zone, ascending.
+    """
+
+    column: str
+    bounds: tuple[datetime, ...]
+
+    def __post_init__(self) -> None:
+        problems = column_problems(self.column, "ConsentTime")
+        aware = all(isinstance(bound, datetime) and bound.utcoffset() is not None for bound in self.bounds)
+        if not aware or list(self.bounds) != sorted(self.bounds):
+            problems.append(Problem("ConsentTime.bounds", "expected moments with a zone, ascending"))
+        require(problems)
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """A moment, or text that holds one."""
+        return frozenset({ColumnKind.MOMENT, ColumnKind.TEXT})
+
+    @property
+    def unlisted_token(self) -> int:
+        """The token of what is no moment."""
+        return len(self.bounds) + 2
+
+    @property
+    def bounds_us(self) -> tuple[int, ...]:
+        """The bounds in microseconds since 1970, UTC."""
+        return tuple((bound - _EPOCH) // _MICROSECOND for bound in self.bounds)
+
+    def token(self, raw: object) -> int:
+        """Return the band of a moment or of a text that holds one."""
+        if raw is None:
+            return NULL_TOKEN
+        moment = _moment(raw) if isinstance(raw, str) else raw
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+            return self.unlisted_token
+        return bisect_right(self.bounds, moment) + 1
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def consent_time(column: str, max_age: MaxAge, *, at: datetime) -> ConsentTime:
+    """Return the time of a consent that has to be younger than `max_age` at a moment: see `time_status`."""
+    return ConsentTime(column, (max_age.before(at), at + CLOCK_SKEW + _MICROSECOND))
+
+
+def time_status(token: int) -> ConsentStatus:
+    """Return what a token of `consent_time` says of a consent that was granted."""
+    statuses = (
+        ConsentStatus.UNKNOWN,
+        ConsentStatus.EXPIRED,
+        ConsentStatus.GRANTED,
+        # In the future, or no moment at all.
+        ConsentStatus.INVALID,
+        ConsentStatus.INVALID,
+    )
+    return statuses[token]
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeVersion(Signal):
+    """The version of the notice that a consent was given to: 1 new enough, 2 too old, 3 no version, 0 missing.
+
+    An integer column, or text as in `parse_notice_number`.
+    """
+
+    column: str
+    at_least: NoticeNumber
+
+    def __post_init__(self) -> None:
+        require(column_problems(self.column, "NoticeVersion"))
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Integers, or text."""
+        return frozenset({ColumnKind.INTEGER, ColumnKind.TEXT})
+
+    @property
+    def unlisted_token(self) -> int:
+        """The token of what is no version."""
+        return 3
+
+    def token(self, raw: object) -> int:
+        """Return how the version compares."""
+        if raw is None:
+            return NULL_TOKEN
+        try:
+            version = parse_notice_number(raw)
+        except ValueError:
+            return self.unlisted_token
+        return 1 if version >= self.at_least else 2
+
+
+def notice_status(token: int) -> ConsentStatus:
+    """Return what a token of `NoticeVersion` says of a consent that was granted."""
+    return (ConsentStatus.UNKNOWN, ConsentStatus.GRANTED, ConsentStatus.EXPIRED, ConsentStatus.INVALID)[token]

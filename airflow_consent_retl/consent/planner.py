@@ -1,0 +1,303 @@
+"""Making a consent plan: every check of what a DAG asks against the policy and the model's columns.
+
+Holds `plan_consent`. Never sees a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent.document import parse_destination
+from airflow_consent_retl.consent.freshness import NoticeVersion, consent_time
+from airflow_consent_retl.consent.mapping import (
+    ConsentMapping,
+    ConsentMappingLike,
+    parse_consent_mapping,
+    records_of,
+)
+from airflow_consent_retl.consent.near import differs_in_form_only, nearest
+from airflow_consent_retl.consent.plan import CategoryReading, CircumstancesReading, ConsentPlan, RecordReading
+from airflow_consent_retl.consent.regime import Regime
+from airflow_consent_retl.consent.signals import BooleanColumn, ColumnKind, Literals, Signal
+from airflow_consent_retl.errors import PolicyError, Problem
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_consent_retl.consent.answers import Recorded
+    from airflow_consent_retl.consent.policy import Category, ConsentPolicy, DestinationName
+
+
+def plan_consent(
+    policy: ConsentPolicy,
+    *,
+    destinations: Sequence[str],
+    mapping: ConsentMappingLike | ConsentMapping,
+    columns: Mapping[str, ColumnKind] | None,
+    at: datetime | None = None,
+) -> ConsentPlan:
+    """Check what a DAG asks (`destinations`, `mapping`) against the policy and the model's columns.
+
+    With `columns=None` only what needs no model is checked, so that a broken configuration fails before anything is
+    read. `at` is the time of the run, with a zone, from which the age of consent counts. Raises `PolicyError` with
+    every problem, and `ValueError` where a category has a `max_age` and no `at` is given.
+    """
+    planner = _Planner(policy, columns, at)
+    asked = planner.asked_destinations(destinations)
+    consent = planner.consent_mapping(mapping)
+    needed = {category_id for name in asked for category_id in policy.required_for(name)}
+    needed |= {category.id for name in asked for category, _ in policy.guarded_fields(name)}
+    categories = [category for category in policy.categories if category.id in needed]
+    plan = ConsentPlan(policy, asked, tuple(category.id for category in categories), (), ())
+    if consent is not None:
+        readings = planner.readings(consent, categories, asked)
+        circumstances = planner.circumstances(consent, categories, asked)
+        plan = replace(plan, signals=tuple(planner.signals), readings=readings, circumstances=circumstances)
+    if planner.problems:
+        raise PolicyError(planner.problems)
+    return replace(plan, warnings=tuple(planner.warnings))
+
+
+class _Planner:
+    def __init__(self, policy: ConsentPolicy, columns: Mapping[str, ColumnKind] | None, at: datetime | None) -> None:
+        self.policy = policy
+        self.columns = columns
+        self.at = at
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.signals: list[Signal | None] = []
+
+    def asked_destinations(self, destinations: Sequence[str]) -> tuple[DestinationName, ...]:
+        # Text is a sequence too, of letters.
+        if isinstance(destinations, str) or not isinstance(destinations, Sequence) or not destinations:
+            self.note("destinations", "expected a list with at least one destination")
+            return ()
+        asked: list[DestinationName] = []
+        for index, listed in enumerate(destinations):
+            try:
+                destination = parse_destination(listed)
+            except ValueError as error:
+                self.note(f"destinations[{index}]", str(error))
+                continue
+            refusal = (
+                f"destination `{destination}` is asked for twice"
+                if destination in asked
+                else self.destination_refusal(destination)
+            )
+            if refusal is not None:
+                self.note(f"destinations[{index}]", refusal)
+            asked.append(destination)
+        return tuple(sorted(asked))
+
+    def destination_refusal(self, destination: DestinationName) -> str | None:
+        """Return why the policy does not let the destination be asked for, or None; warn where it is let through."""
+        misspelt = self.policy.misspelt(destination)
+        if misspelt is not None:
+            return (
+                f"destination `{destination}` is not in the policy, did you mean `{misspelt}`? "
+                "If it is another one, name it in the policy's `destinations` section"
+            )
+        disabled = [f"`{category.id}`" for category in self.policy.mapped_to(destination) if not category.enabled]
+        if disabled:
+            self.warnings.append(
+                f"destination `{destination}` is mapped to {', '.join(disabled)}, disabled: not enforced"
+            )
+        if self.policy.required_for(destination) or not self.policy.rule_for(destination).consent_required:
+            return None
+        mapped = "no enabled consent category" if disabled else "no consent category"
+        if self.policy.unmapped_destinations == "error":
+            return f"destination `{destination}` is mapped to {mapped}"
+        received = "every row" if self.policy.unmapped_destinations == "permit" else "nothing"
+        self.warnings.append(f"destination `{destination}` is mapped to {mapped} and receives {received}")
+        return None
+
+    def consent_mapping(self, mapping: ConsentMappingLike | ConsentMapping) -> ConsentMapping | None:
+        try:
+            consent = parse_consent_mapping(mapping)
+        except PolicyError as error:
+            self.problems.extend(error.problems)
+            return None
+        known = [category.id for category in self.policy.categories]
+        for category_id, entry in consent.entries:
+            path = consent.path_of(category_id)
+            if category_id in known:
+                for record in records_of(entry):
+                    for column in (record.signal.column, record.time, record.notice_version):
+                        self.check_spelling(column, path)
+                continue
+            # Ids of one platform are often an edit apart (`C0003`, `C0004`): one is a slip for another only where that
+            # other one is left out of the mapping.
+            suspects = [k for k in known if k not in consent.category_ids or differs_in_form_only(category_id, k)]
+            near = nearest(category_id, suspects)
+            if near is not None:
+                self.note(path, f"category `{category_id}` is not in the policy, did you mean `{near}`?")
+            else:
+                self.warnings.append(f"category `{category_id}` is not in the policy and is ignored")
+        row = {"time": consent.time, "notice_version": consent.notice_version, "region": consent.region}
+        for name, column in row.items():
+            self.check_spelling(column, f"consent.{name}")
+        held = {"consent.gpc": consent.gpc, "consent.switches": consent.switches, "consent": consent.whole}
+        for path, signal in held.items():
+            self.check_spelling(None if signal is None else signal.column, path)
+        return consent
+
+    def check_spelling(self, column: str | None, path: str) -> None:
+        near = None if column is None else self.near_column(column)
+        if near is not None:
+            self.note(path, f"column `{column}` is not in the model, did you mean `{near}`?")
+
+    def near_column(self, column: str) -> str | None:
+        return None if self.columns is None or column in self.columns else nearest(column, self.columns)
+
+    def readings(
+        self, consent: ConsentMapping, categories: Sequence[Category], asked: tuple[DestinationName, ...]
+    ) -> tuple[CategoryReading, ...]:
+        """Return how each category is read; fills `signals`, those of the categories' first records first."""
+        records = {category.id: self.records(consent, category, asked) for category in categories}
+        self.signals = [
+            held[0].signal if (held := [record for record in records[category.id] if record is not None]) else None
+            for category in categories
+        ]
+        readings = []
+        for place, category in enumerate(categories):
+            read: list[RecordReading] = []
+            for record in records[category.id]:
+                if record is None:
+                    read.append(RecordReading(None))
+                    continue
+                is_first = all(earlier.answer is None for earlier in read)
+                read.append(self.record(consent, category, record, place if is_first else self.place(record.signal)))
+            readings.append(CategoryReading(tuple(read), consent.combining(category)))
+        return tuple(readings)
+
+    def records(
+        self, consent: ConsentMapping, category: Category, asked: tuple[DestinationName, ...]
+    ) -> list[Recorded | None]:
+        """Return the category's records, None for one that the model has no column for."""
+        if category.regimes == {Regime.EXEMPT}:
+            return []
+        declared = consent.records_for(category)
+        if not declared:
+            self.missing(consent, category, asked, "has no entry in the consent mapping")
+            return [None]
+        return [self.held(consent, category, record, asked) for record in declared]
+
+    def held(
+        self, consent: ConsentMapping, category: Category, record: Recorded, asked: tuple[DestinationName, ...]
+    ) -> Recorded | None:
+        signal = record.signal
+        if self.columns is None or self.near_column(signal.column) is not None:
+            return record
+        kind = self.columns.get(signal.column)
+        if kind is None:
+            self.missing(consent, category, asked, f"has no column `{signal.column}` in the model")
+            return None
+        if not signal.accepts(kind):
+            self.note(consent.path_of(category.id), _kind_message(signal, kind))
+        elif kind is ColumnKind.EMPTY and Regime.OPT_OUT in category.regimes:
+            self.note(
+                consent.path_of(category.id),
+                f"column `{signal.column}` holds nothing but NULL and has no type, and category `{category.id}` is "
+                "opt_out: everybody would be permitted. If nobody objected yet, declare its type in `column_types`",
+            )
+        return record
+
+    def missing(
+        self, consent: ConsentMapping, category: Category, asked: tuple[DestinationName, ...], how: str
+    ) -> None:
+        requiring = ", ".join(f"`{name}`" for name in asked if category.id in self.policy.required_for(name))
+        guarding = ", ".join(
+            f"`{name}`" for name in asked if category in (some for some, _ in self.policy.guarded_fields(name))
+        )
+        use = f"required by {requiring}" if requiring else f"which guards fields of {guarding}"
+        message = f"category `{category.id}`, {use}, {how}"
+        if Regime.OPT_OUT in category.regimes:
+            self.note(consent.path_of(category.id), f"{message}, and is opt_out: everybody would be permitted")
+        elif self.policy.missing_consent_column == "error":
+            self.note(consent.path_of(category.id), message)
+        else:
+            self.warnings.append(f"{message}: it counts as unknown for every row")
+
+    def record(self, consent: ConsentMapping, category: Category, record: Recorded, answer: int) -> RecordReading:
+        path = consent.path_of(category.id)
+        doubt = dict(consent.doubts).get(record.signal.column)
+        time = notice = None
+        if category.max_age is not None:
+            if self.at is None:
+                raise ValueError("a category has a `max_age`: `at` has to say when it is decided")
+            if record.time is None:
+                self.note(path, f"category `{category.id}` has a max_age: name the column `time` of its consent")
+            else:
+                time = self.beside(consent_time(record.time, category.max_age, at=self.at), path)
+        if category.min_notice_version is not None:
+            if record.notice_version is None:
+                self.note(path, f"category `{category.id}` has a min_notice_version: name the column `notice_version`")
+            else:
+                notice = self.beside(NoticeVersion(record.notice_version, category.min_notice_version), path)
+        return RecordReading(
+            answer,
+            doubt=None if doubt is None else self.beside(Literals(doubt, granted=(0,), denied=(1, 2)), path),
+            time=time,
+            notice=notice,
+        )
+
+    def circumstances(
+        self, consent: ConsentMapping, categories: Sequence[Category], asked: tuple[DestinationName, ...]
+    ) -> CircumstancesReading:
+        regional = [category for category in categories if category.regions]
+        regions = tuple(sorted({region for category in regional for region, _ in category.regions}))
+        region = None
+        if regional and consent.region is None:
+            named = ", ".join(f"`{category.id}`" for category in regional)
+            self.note("consent.region", f"the regime of {named} depends on the region: name the column `region`")
+        elif regional and consent.region is not None:
+            region = self.beside(Literals(consent.region, granted=regions), "consent.region")
+        return CircumstancesReading(
+            region=region,
+            regions=regions,
+            gpc=None if consent.gpc is None or not categories else self.beside(consent.gpc, "consent.gpc"),
+            suppressions=tuple(
+                self.beside(BooleanColumn(name), "consent.suppressions") for name in consent.suppressions
+            ),
+            switches=()
+            if consent.switches is None
+            else tuple(
+                (name, self.beside(consent.switches.for_destination(name), "consent.switches")) for name in asked
+            ),
+        )
+
+    def beside(self, signal: Signal, path: str) -> int:
+        """Return the place of a signal that no category's answer is, once its column is seen to fit it."""
+        if self.columns is not None and self.near_column(signal.column) is None:
+            kind = self.columns.get(signal.column)
+            if kind is None:
+                self.note(path, f"column `{signal.column}` is not in the model")
+            elif not signal.accepts(kind):
+                self.note(path, _kind_message(signal, kind))
+        return self.place(signal)
+
+    def place(self, signal: Signal) -> int:
+        # What several categories need is read once.
+        if signal not in self.signals:
+            self.signals.append(signal)
+        return self.signals.index(signal)
+
+    def note(self, path: str, message: str) -> None:
+        problem = Problem(path, message)
+        # One object holds several categories: what is wrong with its column is said once.
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _kind_message(signal: Signal, kind: ColumnKind) -> str:
+    expected = " or ".join(sorted(signal.kinds))
+    message = f"column `{signal.column}` is {kind}, expected {expected}"
+    if isinstance(signal, BooleanColumn) and kind in (ColumnKind.TEXT, ColumnKind.INTEGER):
+        message += f": declare which values grant, Literals({signal.column!r}, granted=(...), denied=(...))"
+    if isinstance(signal, BooleanColumn) and kind is ColumnKind.JSON:
+        message += f": declare where consent is in it, ConsentObject({signal.column!r}, path=...)"
+    if ColumnKind.MOMENT in signal.kinds:
+        message += ": a moment is a timestamp with a zone, or text in ISO 8601 with an offset"
+    return message

@@ -1,0 +1,213 @@
+"""A row's own switches by destination, which can only take away: Segment's integrations object, or exclusions.
+
+Reads one destination's switch, strictly. A switch that cannot be read takes the destination away.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_consent_retl.consent.json_path import child
+from airflow_consent_retl.consent.near import differs_in_form_only
+from airflow_consent_retl.consent.signals import (
+    NULL_TOKEN,
+    ColumnKind,
+    ConsentStatus,
+    Signal,
+    column_problems,
+    require,
+)
+from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
+from airflow_consent_retl.errors import Problem
+
+_ON, _OFF, _UNREADABLE = 0, 1, 2
+_ALL = "All"
+
+
+class RowSwitches(ABC):
+    """One column that says to which destinations a row may not go."""
+
+    __slots__ = ()
+
+    column: str
+
+    @abstractmethod
+    def for_destination(self, destination: str) -> Signal:
+        """Return the switch of one destination."""
+
+
+class DestinationSwitch(Signal):
+    """One destination's switch: 0 takes nothing away, 1 takes the row away, 2 cannot be read."""
+
+    __slots__ = ()
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Text that holds JSON, or JSON."""
+        return frozenset({ColumnKind.TEXT, ColumnKind.JSON})
+
+    @property
+    def unlisted_token(self) -> int:
+        """The token of what cannot be read."""
+        return _UNREADABLE
+
+    def token(self, raw: object) -> int:
+        """Return what the value says: a row without switches takes nothing away."""
+        if raw is None:
+            return NULL_TOKEN
+        is_on = self.is_on(raw) if type(raw) is str else None
+        if is_on is None:
+            return _UNREADABLE
+        return _ON if is_on else _OFF
+
+    @abstractmethod
+    def is_on(self, text: str) -> bool | None:
+        """Return whether the row may go, as far as the switch says; None: it cannot be read."""
+
+
+def switch_status(token: int) -> ConsentStatus:
+    """Return what a token of a switch says: only `granted` takes nothing away."""
+    return (ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.INVALID)[token]
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationSwitch(DestinationSwitch):
+    """One destination in Segment's integrations object: `{"All": false, "Google Ads": true, "Braze": {"appId": "1"}}`.
+
+    `false` takes the row away, `true` and an object with settings do not. What is not listed goes by `All`, which is
+    `true` where it is missing. Anything else cannot be read: a key that occurs twice, another value, text that is no
+    JSON, a name that differs from the destination's by case or separators alone.
+    Source: https://segment.com/docs/connections/spec/common/#integrations (read 2026-11-24).
+    """
+
+    column: str
+    key: str
+
+    def __post_init__(self) -> None:
+        require(_problems(self.column, "IntegrationSwitch", key=self.key))
+
+    def is_on(self, text: str) -> bool | None:
+        """Return the destination's own switch, else that of all."""
+        try:
+            found = read_json(text)
+        except MalformedJsonError:
+            return None
+        if found is None:
+            return True
+        if not isinstance(found, JsonObject) or {self.key, _ALL}.intersection(found.repeated):
+            return None
+        if self.key not in found and any(differs_in_form_only(self.key, listed) for listed in found):
+            return None
+        switch = found.get(self.key, found.get(_ALL, True))
+        if isinstance(switch, bool):
+            return switch
+        return True if isinstance(switch, JsonObject) and self.key in found else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionSwitch(DestinationSwitch):
+    """One destination in a JSON array of those that the row may not go to: `["google_ads", "webhook"]`.
+
+    An instance is excluded with what it is an instance of. What is no array of text cannot be read, nor can a name that
+    differs from the destination's by case or separators alone.
+    """
+
+    column: str
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        problems = _problems(self.column, "ExclusionSwitch")
+        if not self.names or not all(isinstance(name, str) and name for name in self.names):
+            problems.append(Problem("ExclusionSwitch.names", "expected the names of a destination"))
+        require(problems)
+
+    def is_on(self, text: str) -> bool | None:
+        """Return whether none of the destination's names is listed."""
+        try:
+            found = read_json(text)
+        except MalformedJsonError:
+            return None
+        if found is None:
+            return True
+        if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+            return None
+        if any(differs_in_form_only(name, listed) for name in self.names for listed in found):
+            return None
+        return not set(self.names).intersection(found)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class IntegrationsObject(RowSwitches):
+    """Segment's integrations object: `IntegrationsObject("integrations", names={"google_ads": "Google Ads"})`.
+
+    Args:
+        column: of text that holds JSON, or of JSON.
+        names: what the object calls each destination of the policy; the others by their own name. An instance is
+            called as what it is an instance of, unless it has a name of its own.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+
+    column: str
+    names: tuple[tuple[str, str], ...]
+
+    def __init__(self, column: str, *, names: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
+        object.__setattr__(self, "column", column)
+        object.__setattr__(self, "names", tuple(sorted(_pairs(names))))
+        require(_problems(column, "IntegrationsObject", names=names))
+
+    def for_destination(self, destination: str) -> IntegrationSwitch:
+        """Return the switch of one destination."""
+        return IntegrationSwitch(self.column, _name_of(destination, dict(self.names)))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ExcludedDestinations(RowSwitches):
+    """A JSON array of excluded destinations: `ExcludedDestinations("excluded")`; `names` as in `IntegrationsObject`."""
+
+    column: str
+    names: tuple[tuple[str, str], ...]
+
+    def __init__(self, column: str, *, names: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
+        object.__setattr__(self, "column", column)
+        object.__setattr__(self, "names", tuple(sorted(_pairs(names))))
+        require(_problems(column, "ExcludedDestinations", names=names))
+
+    def for_destination(self, destination: str) -> ExclusionSwitch:
+        """Return the switch of one destination."""
+        names = dict(self.names)
+        base = destination.partition(":")[0]
+        return ExclusionSwitch(
+            self.column, tuple(dict.fromkeys([_name_of(destination, names), names.get(base, base), destination]))
+        )
+
+
+def _name_of(destination: str, names: Mapping[str, str]) -> str:
+    base = destination.partition(":")[0]
+    return names.get(destination, names.get(base, base))
+
+
+def _pairs(names: object) -> list[tuple[str, str]]:
+    pairs = list(names.items()) if isinstance(names, Mapping) else list(names) if isinstance(names, tuple) else []
+    return [
+        (pair[0], pair[1])
+        for pair in pairs
+        if isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+    ]
+
+
+def _problems(column: object, path: str, *, key: object = "-", names: object = ()) -> list[Problem]:
+    problems = column_problems(column, path)
+    if not (isinstance(key, str) and key):
+        problems.append(Problem(f"{path}.key", "expected text that is not empty"))
+    if not isinstance(names, Mapping | tuple) or len(_pairs(names)) != len(names):
+        problems.append(Problem(f"{path}.names", "expected the name of each destination, as text"))
+    problems.extend(
+        Problem(child(f"{path}.names", destination), "expected a name that is not blank")
+        for destination, name in _pairs(names)
+        if not name.strip()
+    )
+    return problems

@@ -1,0 +1,61 @@
+"""Reading a category's terms in the policy document: its regime, and what a grant has to fulfil.
+
+{"regime": "opt_in", "regions": {"US-CA": "opt_out"}, "max_age": "13 months", "min_notice_version": "2.1"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.consent.freshness import parse_max_age, parse_notice_number
+from airflow_consent_retl.consent.json_path import type_name
+from airflow_consent_retl.consent.regime import Regime
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.document_reader import DocumentReader
+
+TERMS = ("regime", "regions", "max_age", "min_notice_version", "fields", "reason", "owner")
+
+
+def read_terms(reader: DocumentReader, document: Mapping[str, object], path: str) -> dict[str, Any]:
+    """Return the terms by the name of the category's attribute; what is wrong is noted."""
+    regime = Regime(reader.choice(document, path, "regime", tuple(map(str, Regime)), str(Regime.OPT_IN)))
+    regions = _regions(reader, document, path)
+    terms: dict[str, Any] = {"regime": regime, "regions": tuple(sorted(regions.items()))}
+    for name, parse in (("max_age", parse_max_age), ("min_notice_version", parse_notice_number)):
+        if name in document:
+            try:
+                terms[name] = parse(document[name])
+            except ValueError as error:
+                reader.note(f"{path}.{name}", str(error))
+    is_exempt = Regime.EXEMPT in {regime, *regions.values()}
+    for name, what in (("reason", "why"), ("owner", "who answers for it")):
+        text = document.get(name)
+        if not is_exempt and name in document:
+            reader.note(f"{path}.{name}", f"the {name} belongs to a category that is `exempt` somewhere")
+        elif is_exempt and not (isinstance(text, str) and text.strip()):
+            reader.note(f"{path}.{name}", f"an exempt category has a reason and an owner: say {what}, as text")
+        elif is_exempt:
+            terms[name] = text
+    return terms
+
+
+def _regions(reader: DocumentReader, document: Mapping[str, object], path: str) -> dict[str, Regime]:
+    if "regions" not in document:
+        return {}
+    at = f"{path}.regions"
+    section = reader.an_object(document["regions"], at)
+    if section is None:
+        return {}
+    reader.note_repeated(section, at)
+    if not section:
+        reader.note(at, "expected at least one region with its regime")
+    regions: dict[str, Regime] = {}
+    for region in section:
+        if not isinstance(region, str) or not region or region != region.strip():
+            reader.note(at, f"a region is text without space at its ends, found {type_name(region)}")
+            continue
+        chosen = reader.choice(section, at, region, tuple(map(str, Regime)), str(Regime.OPT_IN))
+        regions[region] = Regime(chosen)
+    return regions
