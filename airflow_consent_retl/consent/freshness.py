@@ -44,9 +44,8 @@ class MaxAge:
         import pendulum
 
         moment = pendulum.instance(at.astimezone(UTC))
-        if self.unit == "days":
-            return moment.subtract(days=self.count)
-        return moment.subtract(months=self.count) if self.unit == "months" else moment.subtract(years=self.count)
+        # A plain moment again: pendulum's differences are none of Python's.
+        return datetime.fromisoformat(moment.subtract(**{self.unit: self.count}).isoformat())
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit}"

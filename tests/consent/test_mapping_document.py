@@ -10,17 +10,24 @@ import pytest
 from airflow_consent_retl.consent import (
     BitMask,
     BooleanColumn,
+    ConsentMapping,
     ConsentMappingLike,
     ConsentObject,
     ConsentObjectKey,
+    ExcludedDestinations,
+    FirstOf,
     GoogleConsent,
     GppTcf,
     GppUs,
     GrantedId,
     GrantedIds,
+    IntegrationsObject,
     Literals,
+    MostRestrictive,
     OptanonConsent,
     OptanonConsentGroup,
+    Recorded,
+    RowConsent,
     TcfString,
     mapping_document,
     parse_consent_mapping,
@@ -47,9 +54,21 @@ from airflow_consent_retl.errors import PolicyError
         },
         GrantedIds("groups", separator=","),
         OptanonConsent("cookie", gpc="ignored"),
+        {"C0004": FirstOf("crm", Recorded("web", time="at")), "C0002": MostRestrictive("a", BitMask("bits", 1))},
+        {"C0004": Recorded(Literals("ads", granted=("yes",)), notice_version="notice")},
+        RowConsent(
+            ConsentObject("consent"),
+            time="at",
+            notice_version="notice",
+            region="country",
+            gpc=Literals("gpc", granted=("1",), denied=("0",)),
+            switches=IntegrationsObject("integrations", names={"google_ads": "Google Ads"}),
+        ),
+        RowConsent({"C0004": "ads"}, gpc="gpc", switches=ExcludedDestinations("excluded")),
+        parse_consent_mapping({"C0004": "ads"}).with_elsewhere(doubts={"ads": "ads_doubt"}, suppressions=["listed"]),
     ],
 )
-def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike) -> None:
+def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike | ConsentMapping) -> None:
     checked = parse_consent_mapping(mapping)
 
     read = parse_mapping_document(json.loads(json.dumps(mapping_document(checked))))
@@ -67,6 +86,14 @@ def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike) -> N
         {"C0002": {"format": "BooleanColumn", "column": ""}},
         {"format": "ConsentObject", "column": ""},
         {"format": "ConsentObject", "column": "a", "default": True},
+        {"format": "RowConsent", "categories": {"C0004": {"format": "BooleanColumn", "column": "a"}}, "moon": "full"},
+        {"format": "RowConsent", "region": "country"},
+        {
+            "format": "RowConsent",
+            "categories": {"C0004": {"format": "BooleanColumn", "column": "a"}},
+            "switches": {"format": "BooleanColumn", "column": "a"},
+        },
+        {"C0004": {"format": "FirstOf", "parts": [{"format": "BooleanColumn", "column": "a"}]}},
         {},
     ],
 )

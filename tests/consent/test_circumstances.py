@@ -1,0 +1,573 @@
+"""Regimes, the age of consent, notices, several records, and what a row says that overrules them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_consent_retl.consent import (
+    BooleanColumn,
+    ColumnKind,
+    ConsentPlan,
+    ConsentStatus,
+    ConsentTime,
+    ExcludedDestinations,
+    FirstOf,
+    IntegrationsObject,
+    Literals,
+    MostRestrictive,
+    NoticeVersion,
+    Permitted,
+    Recorded,
+    RowConsent,
+    SignatureDecision,
+    parse_consent_mapping,
+    parse_policy,
+    plan_consent,
+)
+from airflow_consent_retl.consent.freshness import parse_max_age, parse_notice_number
+from airflow_consent_retl.errors import PolicyError
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+KINDS = {
+    "ads": ColumnKind.BOOLEAN,
+    "ads_app": ColumnKind.BOOLEAN,
+    "at": ColumnKind.MOMENT,
+    "notice": ColumnKind.TEXT,
+    "country": ColumnKind.TEXT,
+    "gpc": ColumnKind.BOOLEAN,
+    "said": ColumnKind.TEXT,
+    "listed": ColumnKind.BOOLEAN,
+    "ads_doubt": ColumnKind.INTEGER,
+}
+EXEMPT = {"regime": "exempt", "reason": "security of the service", "owner": "security team"}
+
+
+def policy_of(**terms: Any) -> dict[str, Any]:
+    return {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"], **terms}]}
+
+
+def planned(policy: dict[str, Any], consent: Any, **elsewhere: Any) -> ConsentPlan:
+    mapping = parse_consent_mapping(consent)
+    if elsewhere:
+        mapping = mapping.with_elsewhere(
+            doubts=elsewhere.get("doubts", {}), suppressions=elsewhere.get("suppressions", ())
+        )
+    return plan_consent(parse_policy(policy), destinations=["webhook"], mapping=mapping, columns=KINDS, at=AT)
+
+
+def decided(plan: ConsentPlan, **row: Any) -> SignatureDecision:
+    tokens = tuple(0 if signal is None else signal.token(row.get(signal.column)) for signal in plan.signals)
+    return plan.decide_signature(tokens, at=AT)
+
+
+def answer(plan: ConsentPlan, **row: Any) -> str | list[str]:
+    """Return the ground of a permission, or the reasons of a denial."""
+    decision = decided(plan, **row).decisions[plan.destinations[0]]
+    return decision.ground if isinstance(decision, Permitted) else [str(reason) for reason in decision.reasons]
+
+
+def problems_of(policy: dict[str, Any], consent: Any = None, **elsewhere: Any) -> list[str]:
+    with pytest.raises(PolicyError) as caught:
+        planned(policy, {"C0004": "ads"} if consent is None else consent, **elsewhere)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("regime", "by_value"),
+    [
+        ("opt_in", {True: "consented", False: ["C0004:denied"], None: ["C0004:unknown"]}),
+        ("opt_out", {True: "consented", False: ["C0004:denied"], None: "not_opted_out"}),
+    ],
+)
+def test_a_regime_says_whether_silence_permits(regime: str, by_value: dict[bool | None, Any]) -> None:
+    plan = planned(policy_of(regime=regime), {"C0004": "ads"})
+
+    assert {value: answer(plan, ads=value) for value in by_value} == by_value
+
+
+def test_under_opt_out_what_cannot_be_read_denies() -> None:
+    plan = planned(policy_of(regime="opt_out"), {"C0004": Literals("said", granted=("yes",), denied=("no",))})
+
+    assert answer(plan, said="no ") == ["C0004:invalid"]
+    assert answer(plan, said="no") == ["C0004:denied"]
+    assert answer(plan) == "not_opted_out"
+
+
+def test_an_exempt_category_needs_no_column_and_permits_everybody() -> None:
+    plan = planned(policy_of(**EXEMPT), {"C0004": "gone"})
+
+    assert answer(plan) == "exempt"
+    assert plan.consent_columns == ()
+    assert not plan.needs_rows
+
+
+@pytest.mark.parametrize("region", ["US-CA", "DE", "AQ"])
+def test_a_region_has_its_own_regime(region: str) -> None:
+    policy = policy_of(regions={"US-CA": "opt_out", "AQ": "exempt", "DE": "opt_in"}, reason="no law", owner="legal")
+    plan = planned(policy, RowConsent({"C0004": "ads"}, region="country"))
+
+    assert answer(plan, country=region) == {"US-CA": "not_opted_out", "DE": ["C0004:unknown"], "AQ": "exempt"}[region]
+
+
+@pytest.mark.parametrize("region", [None, "", "us-ca", "US-CA ", "FR"])
+def test_an_unknown_region_takes_the_strictest_regime(region: str | None) -> None:
+    loose = planned(
+        policy_of(regime="opt_out", regions={"US-CA": "opt_out", "DE": "opt_in"}),
+        RowConsent({"C0004": "ads"}, region="country"),
+    )
+
+    assert answer(loose, country=region) == ["C0004:unknown"]
+
+
+def test_a_regime_by_region_needs_a_column_that_tells_it() -> None:
+    policy = policy_of(regions={"US-CA": "opt_out"})
+
+    assert problems_of(policy) == [
+        "the regime of `C0004` depends on the region: name the column `region` @ consent.region"
+    ]
+    assert problems_of(policy, RowConsent({"C0004": "ads"}, region="land")) == [
+        "column `land` is not in the model @ consent.region"
+    ]
+    assert problems_of(policy, RowConsent({"C0004": "ads"}, region="contry")) == [
+        "column `contry` is not in the model, did you mean `country`? @ consent.region"
+    ]
+
+
+def test_an_opt_out_category_without_a_column_is_refused_whatever_the_setting() -> None:
+    lenient = {"missing_consent_column": "deny", **policy_of(regime="opt_out")}
+
+    assert problems_of(lenient, {"C0004": "missing"}) == [
+        "category `C0004`, required by `webhook`, has no column `missing` in the model, and is opt_out: everybody "
+        "would be permitted @ consent.C0004"
+    ]
+    with pytest.raises(PolicyError, match="holds nothing but NULL"):
+        plan_consent(
+            parse_policy(lenient),
+            destinations=["webhook"],
+            mapping={"C0004": "ads"},
+            columns={"ads": ColumnKind.EMPTY},
+        )
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (AT, "consented"),
+        (datetime(2025, 10, 24, 12, tzinfo=UTC), "consented"),
+        (datetime(2025, 10, 24, 11, 59, 59, 999999, tzinfo=UTC), ["C0004:expired"]),
+        (datetime(2025, 10, 24, 13, 59, tzinfo=timezone(timedelta(hours=2))), ["C0004:expired"]),
+        (AT + timedelta(minutes=5), "consented"),
+        (AT + timedelta(minutes=5, microseconds=1), ["C0004:invalid"]),
+        (None, ["C0004:unknown"]),
+        (datetime(2026, 11, 1), ["C0004:invalid"]),  # noqa: DTZ001
+        ("2026-11-01T00:00:00Z", "consented"),
+        ("2026-11-01T00:00:00", ["C0004:invalid"]),
+        ("2026-11-01", ["C0004:invalid"]),
+        ("2025-10-24T13:59:00+02:00", ["C0004:expired"]),
+        ("yesterday", ["C0004:invalid"]),
+        ("", ["C0004:invalid"]),
+        ("0001-01-01T00:00:00+23:59", ["C0004:expired"]),
+        ("9999-12-31T23:59:59-23:59", ["C0004:invalid"]),
+        (1763985600, ["C0004:invalid"]),
+    ],
+)
+def test_consent_expires(moment: object, said: object) -> None:
+    plan = planned(policy_of(max_age="13 months"), RowConsent({"C0004": "ads"}, time="at"))
+
+    assert answer(plan, ads=True, at=moment) == said
+    assert answer(plan, ads=False, at=moment) == ["C0004:denied"]
+
+
+def test_a_month_that_is_shorter_ends_on_its_last_day() -> None:
+    age = parse_max_age("1 month")
+
+    assert age.before(datetime(2026, 3, 31, 8, tzinfo=UTC)) == datetime(2026, 2, 28, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["13", "0 days", "13 Months", "1000 days", "-1 days", "1.5 years", 13, None, "1 week"])
+def test_refuses_an_age_that_is_none(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a number of days, months or years"):
+        parse_max_age(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2.10", "consented"),
+        ("2.9", ["C0004:expired"]),
+        ("3", "consented"),
+        ("2.10.0", "consented"),
+        ("2.10.1", "consented"),
+        ("2", ["C0004:expired"]),
+        (None, ["C0004:unknown"]),
+        ("", ["C0004:invalid"]),
+        ("v3", ["C0004:invalid"]),
+        (" 3", ["C0004:invalid"]),
+        ("٣", ["C0004:invalid"]),
+        (True, ["C0004:invalid"]),
+        (3, "consented"),
+    ],
+)
+def test_consent_to_an_older_notice_has_expired(version: object, said: object) -> None:
+    plan = planned(policy_of(min_notice_version="2.10"), RowConsent({"C0004": "ads"}, notice_version="notice"))
+
+    assert answer(plan, ads=True, notice=version) == said
+
+
+@pytest.mark.parametrize("version", [2.1, True, -1, "1.", "", None, "1,2"])
+def test_refuses_a_notice_that_is_no_version(version: object) -> None:
+    with pytest.raises(ValueError, match="expected an integer, or text of numbers"):
+        parse_notice_number(version)
+
+
+def test_what_a_category_demands_needs_its_columns() -> None:
+    demanding = policy_of(max_age="90 days", min_notice_version=2)
+
+    assert problems_of(demanding) == [
+        "category `C0004` has a max_age: name the column `time` of its consent @ consent.C0004",
+        "category `C0004` has a min_notice_version: name the column `notice_version` @ consent.C0004",
+    ]
+    assert problems_of(demanding, RowConsent({"C0004": "ads"}, time="ads_app", notice_version="at")) == [
+        "column `ads_app` is boolean, expected moment or text: a moment is a timestamp with a zone, or text in ISO "
+        "8601 with an offset @ consent.C0004",
+        "column `at` is moment, expected integer or text @ consent.C0004",
+    ]
+
+
+def test_a_category_with_an_age_cannot_be_planned_without_the_time_of_the_run() -> None:
+    policy = parse_policy(policy_of(max_age="1 year"))
+
+    with pytest.raises(ValueError, match="`at` has to say"):
+        plan_consent(policy, destinations=["webhook"], mapping=RowConsent({"C0004": "ads"}, time="at"), columns=None)
+
+
+def test_under_opt_out_a_yes_that_is_too_old_is_no_refusal() -> None:
+    plan = planned(policy_of(regime="opt_out", max_age="1 year"), RowConsent({"C0004": "ads"}, time="at"))
+
+    assert answer(plan, ads=True, at=AT - timedelta(days=400)) == "not_opted_out"
+    assert answer(plan, ads=True, at=AT + timedelta(days=1)) == ["C0004:invalid"]
+
+
+def test_every_category_may_have_a_time_of_its_own() -> None:
+    policy = {
+        "categories": [
+            {"id": "C0004", "name": "Advertising", "destinations": ["webhook"], "max_age": "1 year"},
+            {"id": "C0002", "name": "Analytics", "destinations": ["webhook"], "max_age": "1 year"},
+        ]
+    }
+    consent = {"C0004": Recorded("ads", time="at"), "C0002": Recorded("ads_app", time="said")}
+
+    plan = planned(policy, consent)
+
+    old = (AT - timedelta(days=400)).isoformat()
+    assert answer(plan, ads=True, ads_app=True, at=AT, said=old) == ["C0002:expired"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "precedence", "strictest", "conflicts"),
+    [
+        (True, True, "consented", "consented", False),
+        (True, False, "consented", ["C0004:denied"], True),
+        (True, None, "consented", ["C0004:unknown"], False),
+        (False, True, ["C0004:denied"], ["C0004:denied"], True),
+        (False, None, ["C0004:denied"], ["C0004:denied"], False),
+        (None, True, "consented", ["C0004:unknown"], False),
+        (None, False, ["C0004:denied"], ["C0004:denied"], False),
+        (None, None, ["C0004:unknown"], ["C0004:unknown"], False),
+    ],
+)
+def test_several_records_go_by_precedence_or_by_the_strictest(
+    first: bool | None, second: bool | None, precedence: object, strictest: object, conflicts: bool
+) -> None:
+    by_precedence = planned(policy_of(), {"C0004": FirstOf("ads", "ads_app")})
+    by_strictest = planned(policy_of(), {"C0004": MostRestrictive("ads", "ads_app")})
+
+    assert answer(by_precedence, ads=first, ads_app=second) == precedence
+    assert answer(by_strictest, ads=first, ads_app=second) == strictest
+    assert decided(by_precedence, ads=first, ads_app=second).conflicts == (("C0004",) if conflicts else ())
+
+
+def test_a_record_of_precedence_that_cannot_be_read_decides() -> None:
+    plan = planned(policy_of(), {"C0004": FirstOf(Literals("said", granted=("yes",)), "ads")})
+
+    assert answer(plan, said="??", ads=True) == ["C0004:invalid"]
+
+
+@pytest.mark.parametrize(
+    ("doubt", "said"),
+    [(None, "consented"), (0, "consented"), (1, ["C0004:conflict"]), (2, ["C0004:invalid"]), (7, ["C0004:invalid"])],
+)
+def test_a_doubt_denies_whatever_the_answer_is(doubt: int | None, said: object) -> None:
+    plan = planned(policy_of(), {"C0004": "ads"}, doubts={"ads": "ads_doubt"})
+    loose = planned(policy_of(regime="opt_out"), {"C0004": "ads"}, doubts={"ads": "ads_doubt"})
+
+    assert answer(plan, ads=True, ads_doubt=doubt) == said
+    assert answer(loose, ads=True, ads_doubt=doubt) == said
+    assert decided(plan, ads=True, ads_doubt=doubt).conflicts == (("C0004",) if doubt == 1 else ())
+
+
+@pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
+def test_global_privacy_control_denies_what_is_not_exempt(regime: str) -> None:
+    plan = planned(policy_of(regime=regime), RowConsent({"C0004": "ads"}, gpc="gpc"))
+
+    assert answer(plan, ads=True, gpc=True) == ["gpc:denied"]
+    assert answer(plan, ads=True, gpc=False) == answer(plan, ads=True, gpc=None) == "consented"
+    assert answer(plan, ads=False, gpc=True) == ["C0004:denied", "gpc:denied"]
+    assert answer(planned(policy_of(**EXEMPT), RowConsent({"C0004": "gone"}, gpc="gpc")), gpc=True) == "exempt"
+
+
+def test_global_privacy_control_that_cannot_be_read_denies() -> None:
+    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, gpc=Literals("said", granted=("1",), denied=("0",))))
+
+    assert answer(plan, ads=True, said="1") == ["gpc:denied"]
+    assert answer(plan, ads=True, said="0") == answer(plan, ads=True, said=None) == "consented"
+    assert answer(plan, ads=True, said="true") == ["gpc:invalid"]
+
+
+@pytest.mark.parametrize("policy", [policy_of(), policy_of(**EXEMPT), policy_of(enabled=False)])
+def test_a_suppression_list_always_denies(policy: dict[str, Any]) -> None:
+    plan = planned(policy, {"C0004": "ads"}, suppressions=["listed"])
+
+    assert answer(plan, ads=True, listed=True) == ["suppression:denied"]
+    assert answer(plan, ads=True, listed=None) == ["suppression:unknown"]
+    assert isinstance(answer(plan, ads=True, listed=False), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "consented"),
+        ("null", "consented"),
+        ("{}", "consented"),
+        ('{"Hook": true}', "consented"),
+        ('{"Hook": {"id": 7}}', "consented"),
+        ('{"All": true}', "consented"),
+        ('{"All": false, "Hook": true}', "consented"),
+        ('{"Hook": false}', ["row_switch:denied"]),
+        ('{"All": false}', ["row_switch:denied"]),
+        ('{"All": false, "Other": true}', ["row_switch:denied"]),
+        ('{"Hook": "false"}', ["row_switch:invalid"]),
+        ('{"Hook": null}', ["row_switch:invalid"]),
+        ('{"Hook": 0}', ["row_switch:invalid"]),
+        ('{"All": {"id": 7}}', ["row_switch:invalid"]),
+        ('{"hook": false}', ["row_switch:invalid"]),
+        ('{"Hook": false, "Hook": true}', ["row_switch:invalid"]),
+        ('["Hook"]', ["row_switch:invalid"]),
+        ("", ["row_switch:invalid"]),
+        ("{", ["row_switch:invalid"]),
+    ],
+)
+def test_segments_integrations_object_only_takes_away(text: str | None, said: object) -> None:
+    switches = IntegrationsObject("said", names={"webhook": "Hook"})
+
+    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, switches=switches))
+
+    assert answer(plan, ads=True, said=text) == said
+    assert "C0004:denied" in answer(plan, ads=False, said=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "consented"),
+        ("[]", "consented"),
+        ('["crm"]', "consented"),
+        ('["crm", "webhook"]', ["row_switch:denied"]),
+        ('["Webhook"]', ["row_switch:invalid"]),
+        ('["crm", 1]', ["row_switch:invalid"]),
+        ('{"webhook": true}', ["row_switch:invalid"]),
+        ("webhook", ["row_switch:invalid"]),
+        ('[""]', ["row_switch:invalid"]),
+    ],
+)
+def test_an_array_of_excluded_destinations_only_takes_away(text: str | None, said: object) -> None:
+    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("said")))
+
+    assert answer(plan, ads=True, said=text) == said
+
+
+def test_an_instance_is_excluded_with_what_it_is_an_instance_of() -> None:
+    excluded = ExcludedDestinations("said").for_destination("google_ads:emea")
+    objects = IntegrationsObject("said", names={"google_ads": "Google Ads"}).for_destination("google_ads:emea")
+
+    assert excluded.token('["google_ads"]') == excluded.token('["google_ads:emea"]') == 1
+    assert objects.token('{"Google Ads": false}') == 1
+
+
+def test_switches_hold_for_destinations_without_a_category_too() -> None:
+    policy = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["elsewhere"]}]}
+    plan = planned(policy, RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("said")))
+
+    assert answer(plan, said='["webhook"]') == ["row_switch:denied"]
+    assert answer(plan) == "unmapped"
+    assert plan.needs_rows
+
+
+def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> None:
+    policy = {
+        "categories": [
+            {"id": "C0004", "name": "Advertising", "destinations": ["webhook"]},
+            {"id": "C0005", "name": "Phone", "fields": {"webhook": ["phone", "mobile"]}},
+        ]
+    }
+    plan = planned(policy, {"C0004": "ads", "C0005": "ads_app"})
+
+    assert decided(plan, ads=True, ads_app=True).withheld == {}
+    assert decided(plan, ads=True, ads_app=False).withheld == {"webhook": ("mobile", "phone")}
+    assert decided(plan, ads=True).withheld == {"webhook": ("mobile", "phone")}
+    assert decided(plan, ads=False).withheld == {}
+
+
+@pytest.mark.parametrize(
+    ("terms", "problems"),
+    [
+        (
+            {"regime": "optin"},
+            ["expected one of `opt_in`, `opt_out`, `exempt`, found `optin`, did you mean `opt_in`? @ {}.regime"],
+        ),
+        (
+            {"regime": "exempt"},
+            [
+                "an exempt category has a reason and an owner: say why, as text @ {}.reason",
+                "an exempt category has a reason and an owner: say who answers for it, as text @ {}.owner",
+            ],
+        ),
+        ({"reason": "none"}, ["the reason belongs to a category that is `exempt` somewhere @ {}.reason"]),
+        ({"regions": {}}, ["expected at least one region with its regime @ {}.regions"]),
+        (
+            {"regions": {"US-CA": "opt_aut", " DE": "opt_in"}},
+            [
+                "expected one of `opt_in`, `opt_out`, `exempt`, found `opt_aut`, did you mean `opt_out`? "
+                '@ {}.regions["US-CA"]',
+                "a region is text without space at its ends, found text @ {}.regions",
+            ],
+        ),
+        ({"max_age": "soon"}, ["expected a number of days, months or years, such as `13 months` @ {}.max_age"]),
+        (
+            {"min_notice_version": 2.1},
+            ["expected an integer, or text of numbers with dots between them, such as `2.10` @ {}.min_notice_version"],
+        ),
+        ({"fields": {}}, ["expected at least one destination with the fields that are guarded @ {}.fields"]),
+        ({"fields": {"webhook": []}}, ["expected a list with at least one entry @ {}.fields.webhook"]),
+        ({"fields": {"webhook": ["a", "a"]}}, ["expected the names of fields, each once @ {}.fields.webhook"]),
+        (
+            {"fields": {"web_hook": ["phone"]}},
+            [
+                "destination `webhook` resembles `web_hook`, did you mean `web_hook`? If they differ, name both in the "
+                "`destinations` section @ {}.destinations[0]"
+            ],
+        ),
+    ],
+)
+def test_refuses_terms_that_are_wrong_each_at_its_place(terms: dict[str, Any], problems: list[str]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(policy_of(**terms))
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        problem.replace("{}", "$.categories[0]") for problem in problems
+    ]
+
+
+def test_a_policy_without_terms_keeps_its_digest_and_every_term_changes_it() -> None:
+    plain = parse_policy(policy_of())
+    terms: list[dict[str, Any]] = [
+        {"regime": "opt_out"},
+        EXEMPT,
+        EXEMPT | {"owner": "somebody else"},
+        {"regions": {"US-CA": "opt_out"}},
+        {"max_age": "1 year"},
+        {"min_notice_version": 0},
+        {"min_notice_version": 1},
+        {"fields": {"webhook": ["phone"]}},
+    ]
+
+    digests = [parse_policy(policy_of(**some)).digest for some in terms]
+
+    assert plain.digest == "sha256:0f7df1ef37ffd7a361184ed763e5ebdd2279a5b721bb7ef9fb435c9393586b2a"
+    assert len({plain.digest, *digests}) == len(terms) + 1
+    assert parse_policy(policy_of(regime="opt_in")).digest == plain.digest
+    assert parse_policy(policy_of(min_notice_version="2.0")) == parse_policy(policy_of(min_notice_version=2))
+
+
+@given(
+    st.sampled_from(["opt_in", "opt_out"]),
+    st.sampled_from([True, False, None]),
+    st.one_of(st.none(), st.datetimes(timezones=st.just(UTC)), st.text(max_size=12)),
+    st.one_of(st.none(), st.text(max_size=6)),
+    st.sampled_from([None, True, False]),
+    st.sampled_from([None, True, False]),
+    st.one_of(st.none(), st.just('["webhook"]'), st.text(max_size=12)),
+)
+def test_nothing_that_a_row_says_besides_can_add_a_permission(
+    regime: str,
+    ads: bool | None,
+    at: object,
+    notice: str | None,
+    gpc: bool | None,
+    listed: bool | None,
+    said: str | None,
+) -> None:
+    policy = policy_of(regime=regime)
+    bare = planned(policy, {"C0004": "ads"})
+    full = planned(
+        policy_of(regime=regime, max_age="1 year", min_notice_version=1),
+        RowConsent(
+            {"C0004": "ads"}, time="at", notice_version="notice", gpc="gpc", switches=ExcludedDestinations("said")
+        ),
+        suppressions=["listed"],
+    )
+
+    row = {"ads": ads, "at": at, "notice": notice, "gpc": gpc, "listed": listed, "said": said}
+
+    assert set(decided(full, **row).recipients) <= set(decided(bare, ads=ads).recipients)
+
+
+@given(
+    st.one_of(st.none(), st.datetimes(), st.datetimes(timezones=st.just(UTC)), st.text(), st.integers(), st.floats())
+)
+def test_any_value_has_a_token_as_a_moment_and_as_a_version(raw: object) -> None:
+    for signal in (ConsentTime("at", (AT,)), NoticeVersion("notice", (1,))):
+        assert 0 <= signal.token(raw) <= signal.unlisted_token
+
+
+def test_refuses_declarations_that_are_wrong() -> None:
+    with pytest.raises(PolicyError, match="expected at least two records"):
+        FirstOf("ads")
+    with pytest.raises(PolicyError, match=r"MostRestrictive\[1\]"):
+        MostRestrictive("ads", 7)  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"Recorded\.signal"):
+        Recorded("")
+    with pytest.raises(PolicyError, match=r"Recorded\.time"):
+        Recorded("ads", time="")
+    with pytest.raises(PolicyError, match=r"consent\.switches"):
+        RowConsent({"C0004": "ads"}, switches="said")  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"consent\.region"):
+        RowConsent({"C0004": "ads"}, region="")
+    with pytest.raises(PolicyError, match=r"consent\.gpc"):
+        RowConsent({"C0004": "ads"}, gpc=7)  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="cannot hold another"):
+        RowConsent(RowConsent({"C0004": "ads"}))  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="expected the name of each destination"):
+        IntegrationsObject("said", names={"webhook": 7})  # type: ignore[dict-item]
+    with pytest.raises(PolicyError, match="ascending"):
+        ConsentTime("at", (AT, AT - timedelta(days=1)))
+
+
+def test_what_several_categories_need_is_read_once() -> None:
+    policy = {
+        "categories": [
+            {"id": "C0002", "name": "Analytics", "destinations": ["webhook"], "max_age": "1 year"},
+            {"id": "C0004", "name": "Advertising", "destinations": ["webhook"], "max_age": "1 year"},
+        ]
+    }
+
+    plan = planned(policy, RowConsent({"C0002": "ads", "C0004": "ads_app"}, time="at"))
+
+    assert [signal and signal.column for signal in plan.signals] == ["ads", "ads_app", "at"]
+    assert plan.signals[:2] == (BooleanColumn("ads"), BooleanColumn("ads_app"))
+    assert plan.statuses((1, 1, 2)) == (ConsentStatus.GRANTED, ConsentStatus.GRANTED)

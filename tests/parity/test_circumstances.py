@@ -1,0 +1,106 @@
+"""What overrules or qualifies consent means in every workspace the same, and what is written here by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from parity.comparing import assert_same
+from parity.engines import Engine
+from parity.law import Setup
+from parity.model import Model, Person
+from parity.workspaces import Both
+
+from airflow_consent_retl.consent import ExcludedDestinations, FirstOf, Recorded, RowConsent
+
+KINDS = {
+    "id": "text",
+    "ads": "boolean",
+    "app": "boolean",
+    "seen": "instant",
+    "notice": "integer",
+    "country": "text",
+    "signal": "boolean",
+    "excluded": "text",
+}
+NOW = datetime.now(UTC).replace(microsecond=0)
+YES: dict[str, Any] = {
+    "ads": True,
+    "app": True,
+    "seen": NOW - timedelta(days=30),
+    "notice": 3,
+    "country": "DE",
+    "signal": False,
+    "excluded": None,
+}
+EVERYWHERE = ("mailing", "storefront", "warehouse_copy")
+# What each person says otherwise, and where their row may go.
+ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "yes": ({}, EVERYWHERE),
+    "no": ({"ads": False}, ("storefront", "warehouse_copy")),
+    "silent": ({"ads": None}, EVERYWHERE),
+    "silent everywhere": ({"ads": None, "app": None}, ("storefront", "warehouse_copy")),
+    "app says no": ({"ads": None, "app": False}, ("warehouse_copy",)),
+    "fresh to the day": ({"seen": NOW - timedelta(days=364)}, EVERYWHERE),
+    "expired": ({"seen": NOW - timedelta(days=367)}, ("storefront", "warehouse_copy")),
+    "of the future": ({"seen": NOW + timedelta(days=2)}, ("storefront", "warehouse_copy")),
+    "without a time": ({"seen": None}, ("storefront", "warehouse_copy")),
+    "old notice": ({"notice": 2}, ("storefront", "warehouse_copy")),
+    "no notice": ({"notice": None}, ("storefront", "warehouse_copy")),
+    "Californian": ({"country": "US-CA", "ads": None, "app": None}, ("storefront", "warehouse_copy")),
+    "strict region": ({"country": "FR", "app": None}, ("mailing", "warehouse_copy")),
+    "unknown region": ({"country": None, "app": None}, ("mailing", "warehouse_copy")),
+    "other spelling": ({"country": "us-ca", "app": None}, ("mailing", "warehouse_copy")),
+    "signals": ({"signal": True}, ("warehouse_copy",)),
+    "no signal": ({"signal": None}, EVERYWHERE),
+    "excluded once": ({"excluded": '["mailing"]'}, ("storefront", "warehouse_copy")),
+    "excluded all": ({"excluded": '["mailing", "storefront", "warehouse_copy"]'}, ()),
+    "torn switch": ({"excluded": '["mailing"'}, ()),
+}
+SETUP = Setup(
+    name="circumstances",
+    policy={
+        "categories": [
+            {
+                "id": "C0004",
+                "name": "Advertising",
+                "destinations": ["mailing"],
+                "max_age": "1 year",
+                "min_notice_version": 3,
+            },
+            {
+                "id": "C0002",
+                "name": "Analytics",
+                "destinations": ["storefront"],
+                "regime": "opt_in",
+                "regions": {"US-CA": "opt_out", "DE": "opt_out"},
+            },
+        ]
+    },
+    consent=RowConsent(
+        {"C0004": FirstOf(Recorded("ads", notice_version="notice"), "app"), "C0002": "app"},
+        time="seen",
+        notice_version="notice",
+        region="country",
+        gpc="signal",
+        switches=ExcludedDestinations("excluded"),
+    ),
+    columns={"C0004": "ads", "C0002": "app"},
+    destinations=EVERYWHERE,
+)
+
+
+def test_everything_that_qualifies_consent_means_the_same_everywhere(warehouse: Engine, root: Path) -> None:
+    people = tuple(Person(id_, {"id": id_, **YES, **said}, {}, {}) for id_, (said, _) in ROWS.items())
+    model = Model(KINDS, people)
+    warehouse.create("circumstances", model.kinds, model.rows)
+    both = Both.of(warehouse, root)
+    both.extract(model, table="circumstances")
+
+    lake, inside = both.filter(SETUP)
+
+    found = both.inside.decided(inside, SETUP, asked=("signals", "torn switch"))
+    assert found.recipients == {id_: where for id_, (_, where) in ROWS.items() if where}
+    assert_same(found, both.lake.decided(lake, SETUP, asked=("signals", "torn switch")))
+    assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts == {"C0004": 1}
