@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import TaskGroup
@@ -13,7 +13,7 @@ from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentMappingLike
+    from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
     from airflow_consent_retl.hooks.policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
@@ -34,6 +34,7 @@ def consent_sync(
     max_invalid_ratio: float | None = None,
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
+    consent_sources: Sequence[Elsewhere] = (),
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
@@ -63,6 +64,7 @@ def consent_sync(
             column_types=column_types,
             check_primary_key=on_duplicate_id == "fail",
             hook_params=hook_params,
+            consent_sources=consent_sources,
             workspace=workspace,
             **waiting,
         )

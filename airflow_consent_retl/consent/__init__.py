@@ -20,7 +20,7 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy
-from airflow_consent_retl.consent.freshness import ConsentTime, MaxAge, NoticeVersion
+from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.google import GoogleConsent
 from airflow_consent_retl.consent.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
@@ -51,10 +51,21 @@ from airflow_consent_retl.consent.signals import (
     Signal,
     WholeConsent,
 )
+from airflow_consent_retl.consent.sources import (
+    ConsentSource,
+    Elsewhere,
+    SourceDocument,
+    SuppressionList,
+    check_sources,
+    parse_source_document,
+    segment_preference_events,
+    source_document,
+)
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject
 from airflow_consent_retl.consent.tcf import TcfString
 
 __all__ = [
+    "CLOCK_SKEW",
     "NULL_TOKEN",
     "UNGUARDED",
     "BitMask",
@@ -70,6 +81,7 @@ __all__ = [
     "ConsentObjectKey",
     "ConsentPlan",
     "ConsentPolicy",
+    "ConsentSource",
     "ConsentStatus",
     "ConsentTime",
     "Decision",
@@ -79,6 +91,7 @@ __all__ = [
     "DestinationName",
     "DestinationRule",
     "DocumentSignal",
+    "Elsewhere",
     "ExcludedDestinations",
     "FirstOf",
     "GoogleConsent",
@@ -104,11 +117,14 @@ __all__ = [
     "Signal",
     "Signature",
     "SignatureDecision",
+    "SourceDocument",
     "SubjectStatus",
+    "SuppressionList",
     "TcfString",
     "WholeConsent",
     "base_of",
     "cause_of",
+    "check_sources",
     "count_decisions",
     "decide",
     "mapping_document",
@@ -116,8 +132,11 @@ __all__ = [
     "parse_consent_mapping",
     "parse_mapping_document",
     "parse_policy",
+    "parse_source_document",
     "plan_consent",
     "removal_cause",
     "resembles",
+    "segment_preference_events",
+    "source_document",
     "withheld_fields",
 ]

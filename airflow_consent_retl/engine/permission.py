@@ -28,6 +28,7 @@ from airflow_consent_retl.consent import (
     plan_consent,
 )
 from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.consent_join import HookOf, Log, reading_with_consent
 from airflow_consent_retl.engine.filter import column_kinds
 from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.engine.source import ModelQuery, read_model
@@ -37,6 +38,8 @@ from airflow_consent_retl.workspace.manifest import Column
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import Elsewhere
 
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
@@ -75,6 +78,9 @@ class ConsentQuestion:
         policy: as it is now.
         destinations: to decide for.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
+        sources: where else consent is kept.
+        hook_of: returns the hook of their connections.
+        log: for what a person should know of them.
     """
 
     hook: DbApiHook
@@ -85,6 +91,9 @@ class ConsentQuestion:
     policy: ConsentPolicy
     destinations: Sequence[str]
     withdrawn_at: str | None = None
+    sources: Sequence[Elsewhere] = ()
+    hook_of: HookOf | None = None
+    log: Log = lambda message: None
 
     @property
     def needs_asking(self) -> bool:
@@ -102,6 +111,9 @@ class ConsentQuestion:
         moment = [] if self.withdrawn_at is None else [self.withdrawn_at]
         return tuple(dict.fromkeys([self.query.primary_key, *needed, *moment]))
 
+    def _hook_of(self, conn_id: str | None) -> DbApiHook:
+        return self.hook if conn_id is None or self.hook_of is None else self.hook_of(conn_id)
+
     def _plan(self) -> ConsentPlan:
         return plan_consent(
             self.policy, destinations=self.destinations, mapping=self.mapping, columns=None, at=datetime.now(UTC)
@@ -116,16 +128,25 @@ class ConsentQuestion:
             SourceUnavailableError: the source does not answer.
         """
         wanted = self.wanted_columns
+        sources = [source for source in self.sources if set(source.brought).intersection(wanted)]
+        elsewhere = {name for source in sources for name in source.brought}
+        own = tuple(dict.fromkeys([name for name in wanted if name not in elsewhere] + [str(s.key) for s in sources]))
         query = ModelQuery(
             conn_id=self.query.conn_id,
             sql=self.query.sql,
             primary_key=self.query.primary_key,
-            column_types={name: type_ for name, type_ in self.query.column_types.items() if name in wanted},
+            column_types={name: type_ for name, type_ in self.query.column_types.items() if name in own},
             batch_rows=_BATCH_ROWS,
             more_memory=True,
-            columns=wanted,
+            columns=own,
         )
-        with read_model(self.hook, query) as rows, ExitStack() as readers:
+        with (
+            read_model(self.hook, query) as model,
+            reading_with_consent(
+                model, sources, hook_of=self._hook_of, conn_id=self.query.conn_id, at=at, log=self.log
+            ) as rows,
+            ExitStack() as readers,
+        ):
             deciders: dict[pa.Schema, _Decider] = {}
             for batch in rows.batches:
                 # A source without types of its own may know a column's only after some rows.

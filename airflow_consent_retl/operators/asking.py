@@ -100,14 +100,18 @@ class ModelAsker:
         )
 
     def among(self, sql: str) -> ModelAsker:
-        """Return who asks another query, with the same columns, about some of the same people."""
+        """Return who asks another query, with the same columns, about some of the same people.
+
+        What is kept elsewhere is among them already.
+        """
         asker = copy(self)
-        asker._source = self._source.model_copy(update={"sql": sql})
+        asker._source = self._source.model_copy(update={"sql": sql, "consent_sources": ()})
         return asker
 
     def _question(self, id_type: pa.DataType | None) -> ConsentQuestion:
         import pyarrow as pa
 
+        from airflow_consent_retl.consent import parse_source_document
         from airflow_consent_retl.engine.columns import declared_types
         from airflow_consent_retl.engine.permission import ConsentQuestion
         from airflow_consent_retl.engine.source import ModelQuery
@@ -129,6 +133,9 @@ class ModelAsker:
             policy=read_policy(self._policy).policy,
             destinations=self._destinations,
             withdrawn_at=self._withdrawn_at,
+            sources=tuple(map(parse_source_document, self._source.consent_sources)),
+            hook_of=lambda conn_id: sql_hook(self._source.conn_id if conn_id is None else conn_id),
+            log=self._log.info,
         )
 
 

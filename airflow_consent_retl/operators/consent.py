@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, DecisionCounts
+    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentMappingLike, ConsentPlan, DecisionCounts
     from airflow_consent_retl.engine.filter import DecidedSignatures, SnapshotFilter
     from airflow_consent_retl.hooks.policy import LoadedPolicy, PolicySource
     from airflow_consent_retl.warehouse.filter import PlanFor
@@ -98,10 +98,10 @@ class ConsentFilterOperator(ConsentRetlOperator):
         source = manifest_folder(ref.manifest)
         snapshot = SnapshotManifest.from_json(source.read_manifest(sha256=ref.sha256))
 
+        mapping = self._mapping(snapshot)
+
         def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-            return plan_consent(
-                loaded.policy, destinations=self.destinations, mapping=self.consent, columns=kinds, at=at
-            )
+            return plan_consent(loaded.policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at)
 
         plan = plan_for(column_kinds(snapshot.columns))
         for warning in plan.warnings:
@@ -212,7 +212,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         log: DecisionLog,
         staged: StagedDecision | None = None,
     ) -> dict[str, object]:
-        from airflow_consent_retl.consent import mapping_document, parse_consent_mapping
+        from airflow_consent_retl.consent import mapping_document
         from airflow_consent_retl.workspace.location import workspace_root
         from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
 
@@ -222,7 +222,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             primary_key=snapshot.primary_key,
             source=snapshot.source,
             workspace=workspace_root(None if staged is not None else self.workspace),
-            consent=mapping_document(parse_consent_mapping(self.consent)),
+            consent=mapping_document(self._mapping(snapshot)),
             snapshot_sha256=ref.sha256,
             snapshot_read_at=snapshot.read_at,
             policy_source=loaded.source,
@@ -248,6 +248,16 @@ class ConsentFilterOperator(ConsentRetlOperator):
             at=at,
             permitted={name: c.permitted for name, c in manifest.destinations.items()},
         ).to_xcom()
+
+    def _mapping(self, snapshot: SnapshotManifest) -> ConsentMapping:
+        """Return the mapping with what the snapshot's sources of consent add: that is not for a DAG to leave out."""
+        from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
+
+        sources = [parse_source_document(document) for document in snapshot.source.consent_sources]
+        return parse_consent_mapping(self.consent).with_elsewhere(
+            doubts={column: doubt for source in sources for column, doubt in source.doubts.items()},
+            suppressions=[column for source in sources for column in source.suppressions],
+        )
 
     def _duplicates(self, source: Folder, snapshot: SnapshotManifest) -> pa.Array | None:
         if snapshot.primary_key_checked or not snapshot.parts:

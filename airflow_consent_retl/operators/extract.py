@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
+    from airflow_consent_retl.consent import Elsewhere
     from airflow_consent_retl.engine.source import ModelQuery, Source
     from airflow_consent_retl.warehouse.base import Warehouse
     from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import SnapshotManifest
+    from airflow_consent_retl.workspace.manifest import ModelSource, SnapshotManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class ExtractModelOperator(ConsentRetlOperator):
         hook_params: arguments of the connection's hook, for this model only, which win over the connection's extra:
             `{"warehouse": "LARGE"}` for Snowflake, `{"labels": {"team": "crm"}, "api_resource_configs": {"query":
             {"maximumBytesBilled": "1000000000"}}}` for BigQuery. Templated.
+        consent_sources: where else consent is kept: each `ConsentSource` or `SuppressionList` brings columns that are
+            joined to the rows, for the consent mapping to name. Consent that is asked for again is asked for there too.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
             `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema, and so does all
             that is decided and compared after that. Templated.
@@ -79,7 +82,15 @@ class ExtractModelOperator(ConsentRetlOperator):
         SourceUnavailableError: retried: the source did not answer, or is locked.
     """
 
-    template_fields: Sequence[str] = ("model", "conn_id", "sql", "primary_key", "workspace", "hook_params")
+    template_fields: Sequence[str] = (
+        "model",
+        "conn_id",
+        "sql",
+        "primary_key",
+        "workspace",
+        "hook_params",
+        "consent_sources",
+    )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     ui_color = "#d9ead3"
@@ -99,10 +110,12 @@ class ExtractModelOperator(ConsentRetlOperator):
         poll_interval_s: float = 10,
         query_timeout_s: float = 21_600,
         hook_params: Mapping[str, Any] | None = None,
+        consent_sources: Sequence[Elsewhere] = (),
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.consent_sources = consent_sources
         self.deferrable = deferrable
         self.poll_interval_s = poll_interval_s
         self.query_timeout_s = query_timeout_s
@@ -224,18 +237,25 @@ class ExtractModelOperator(ConsentRetlOperator):
         return reference
 
     def _write(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
+        from airflow_consent_retl.engine.consent_join import reading_with_consent
         from airflow_consent_retl.engine.source import source_of
-        from airflow_consent_retl.workspace.manifest import ModelSource
         from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
-        source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
         started = time.monotonic()
         read_at = self._read_at()
         self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)
         reader = source_of(hook, query)
         with (
             self._cancellable(reader),
-            reader.reading() as rows,
+            reader.reading() as model,
+            reading_with_consent(
+                model,
+                self._sources(),
+                hook_of=lambda conn_id: self._hook_of(hook, conn_id),
+                conn_id=self.conn_id,
+                at=read_at,
+                log=self.log.info,
+            ) as rows,
             SnapshotWriter(
                 folder,
                 rows.schema,
@@ -248,7 +268,7 @@ class ExtractModelOperator(ConsentRetlOperator):
             for batch in rows.batches:
                 writer.write(batch)
                 progress(batch.num_rows)
-            manifest, reference = writer.publish(model=self.model, source=source, read_at=read_at)
+            manifest, reference = writer.publish(model=self.model, source=self._source(), read_at=read_at)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 
@@ -257,9 +277,8 @@ class ExtractModelOperator(ConsentRetlOperator):
         from airflow_consent_retl.warehouse.base import StagingTable
         from airflow_consent_retl.warehouse.snapshot import staged_snapshot
         from airflow_consent_retl.workspace.location import run_folder
-        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, ModelSource
+        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef
 
-        source = ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {}))
         started = time.monotonic()
         read_at = self._read_at()
         made = None if self._submitted is None or self._submitted.table is None else self._submitted.table
@@ -270,10 +289,11 @@ class ExtractModelOperator(ConsentRetlOperator):
             staged_snapshot(
                 warehouse,
                 model=self.model,
-                source=source,
+                source=self._source(),
                 primary_key=self.primary_key,
                 check_primary_key=self.check_primary_key,
                 read_at=read_at,
+                log=self.log.info,
                 made=None if made is None else StagingTable(schema, made),
             ) as manifest,
         ):
@@ -288,6 +308,34 @@ class ExtractModelOperator(ConsentRetlOperator):
             rows=manifest.rows,
             at=read_at,
         ).to_xcom()
+
+    def _sources(self) -> tuple[Elsewhere, ...]:
+        from airflow_consent_retl.consent import check_sources
+
+        return check_sources(self.consent_sources)
+
+    def _source(self) -> ModelSource:
+        from airflow_consent_retl.consent import source_document
+        from airflow_consent_retl.workspace.manifest import ModelSource
+
+        return ModelSource(
+            conn_id=self.conn_id,
+            sql=self.sql,
+            column_types=dict(self.column_types or {}),
+            consent_sources=tuple(map(source_document, self._sources())),
+        )
+
+    def _hook_of(self, hook: DbApiHook, conn_id: str | None) -> DbApiHook:
+        from airflow_consent_retl.hooks.sql import sql_hook
+
+        return hook if conn_id is None or conn_id == self.conn_id else sql_hook(conn_id)
+
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render the SQL of consent sources as the model's own."""
+        render = super().render_template
+        if hasattr(content, "rendered"):
+            return content.rendered(lambda text: render(text, *args, **kwargs))
+        return render(content, *args, **kwargs)
 
     def _staging(self, context: Context, schema: str) -> Warehouse:
         from airflow_consent_retl.operators.staging import staging_warehouse

@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
 SCHEME = "warehouse:"
 Kind = Literal[
-    "snapshot", "signatures", "decided", "permitted", "decisions", "asked", "compared", "touched", "batch", "delivered"
+    "model",
+    "consent",
+    "snapshot",
+    "signatures",
+    "decided",
+    "permitted",
+    "decisions",
+    "asked",
+    "compared",
+    "touched",
+    "batch",
+    "delivered",
 ]
 # PostgreSQL cuts names at 63 octets.
 _NAME = re.compile(

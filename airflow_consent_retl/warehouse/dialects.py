@@ -103,6 +103,10 @@ class Dialect:
         """Return text that is equal to another one only where every octet is."""
         return text
 
+    def exact_key(self, key: ir.Value) -> ir.StringValue:
+        """Return the text of a key, text or an integer, that is equal to another one's only where every octet is."""
+        return self.exact(self.text(key))
+
     def json_column(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON column as the text that an extraction reads, to be compared as `exact` text is."""
         return self.exact(value)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.engine.columns import check_key_type, check_names
-from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.engine.consent_kinds import check_kinds, check_matched
+from airflow_consent_retl.engine.consent_kinds import check_names as check_brought
+from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
+from airflow_consent_retl.warehouse.consent_join import check_types, joined_sql, reachable, sources_of
 from airflow_consent_retl.warehouse.dialects import dialect_of
 from airflow_consent_retl.warehouse.expressions import StagedConsent
-from airflow_consent_retl.workspace.manifest import Column, SnapshotManifest, StagedTable, sha256_hex
+from airflow_consent_retl.workspace.manifest import Column, SnapshotManifest, StagedTable, sql_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
+    from airflow_consent_retl.consent import Elsewhere
     from airflow_consent_retl.warehouse.base import StagingTable, Warehouse
     from airflow_consent_retl.workspace.manifest import ModelSource
 
@@ -35,6 +39,7 @@ def staged_snapshot(
     check_primary_key: bool,
     read_at: datetime,
     made: StagingTable | None = None,
+    log: Callable[[str], None] = lambda message: None,
 ) -> Iterator[SnapshotManifest]:
     """Make the table, check it, and yield its manifest; where the block fails, the table is dropped.
 
@@ -46,6 +51,7 @@ def staged_snapshot(
         check_primary_key: whether ids that are NULL or occur twice are an error.
         read_at: a time before the query started.
         made: the table, if its query was run before; otherwise it is made now.
+        log: for what a person should know of consent that is kept elsewhere.
 
     Raises:
         ModelError: the query fails, or its columns or ids cannot make a model.
@@ -60,6 +66,12 @@ def staged_snapshot(
     is_kept = False
     try:
         rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(made)
+        if source.consent_sources:
+            alone, table = table, warehouse.table("snapshot", at=read_at)
+            try:
+                _join(warehouse, alone, table, source, rows=rows, at=read_at, log=log)
+            finally:
+                warehouse.drop(alone)
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
         check_key_type(columns[primary_key], primary_key=primary_key)
@@ -70,7 +82,7 @@ def staged_snapshot(
             primary_key=primary_key,
             primary_key_checked=check_primary_key,
             source=source,
-            sql_sha256=sha256_hex(source.sql.encode()),
+            sql_sha256=sql_sha256(source),
             read_at=read_at,
             columns=tuple(Column(name=name, type=str(type_)) for name, type_ in columns.items()),
             parts=(),
@@ -84,9 +96,51 @@ def staged_snapshot(
             warehouse.drop(table)
 
 
+def _join(
+    warehouse: Warehouse,
+    alone: StagingTable,
+    table: StagingTable,
+    source: ModelSource,
+    *,
+    rows: int,
+    at: datetime,
+    log: Callable[[str], None],
+) -> None:
+    """Make the table of the model's rows with what sources of consent say of them."""
+    sources = sources_of(source)
+    columns = _columns(warehouse, alone)
+    check_names(columns, primary_key=next(iter(columns)), declared=())
+    check_brought(columns, sources)
+    with reachable(warehouse, sources, at=at, staged=True) as places:
+        for number, (one, place) in enumerate(zip(sources, places, strict=True)):
+            key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
+            check_kinds(number, one, key=key, subject=subject)
+        model = warehouse.name_of(alone)
+        sql = joined_sql(warehouse, sources, model=model, columns=list(columns), places=places)
+        found = warehouse.create_as(table, sql)
+    if found != rows:
+        raise RefusedError(f"with consent that is kept elsewhere, {rows:,} rows of the model became {found:,}")
+    for number, one in enumerate(sources):
+        check_matched(number, one, rows=rows, matched=_matched(warehouse, table, one), log=log)
+
+
+def _matched(warehouse: Warehouse, table: StagingTable, source: Elsewhere) -> int:
+    """Return how many rows have a subject in a source: then there is a doubt, or none, and else there is NULL."""
+    said = [*dict.fromkeys(source.doubts.values())]
+    conditions = [f"{warehouse.quote(name)} IS NOT NULL" for name in said]
+    conditions += [warehouse.quote(name) for name in source.suppressions]
+    query = f"SELECT COUNT(*) FROM {warehouse.name_of(table)} WHERE {' OR '.join(conditions)}"  # noqa: S608
+    with warehouse.read(query) as counted:
+        return sum(int(batch.column(0)[0].as_py()) for batch in counted.batches)
+
+
 def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataType]:
     """Return the types that an extraction of the table would have, as far as a sample of it tells."""
-    query = f"SELECT {{}} FROM {warehouse.name_of(table)} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
+    return _columns_at(warehouse, warehouse.name_of(table))
+
+
+def _columns_at(warehouse: Warehouse, place: str) -> Mapping[str, pa.DataType]:
+    query = f"SELECT {{}} FROM {place} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
     with warehouse.read(query.format("*", 0)) as rows:
         types = {field.name: field.type for field in rows.schema}
     unknown = [name for name, type_ in types.items() if str(type_) == "null"]

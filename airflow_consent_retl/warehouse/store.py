@@ -30,6 +30,7 @@ from airflow_consent_retl.warehouse.comparison import (
     only_people,
     people_of,
 )
+from airflow_consent_retl.warehouse.consent_join import joined_sql, reachable, sources_of
 from airflow_consent_retl.warehouse.delivered import StagedState, StagedVersions, as_files, is_in_warehouse
 from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
 from airflow_consent_retl.warehouse.expressions import PERSON
@@ -193,7 +194,8 @@ class WarehouseStore(SyncStore[State]):
                 batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
                 warehouse.load(table, schema, batches)
                 people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
-                yield asker.among(_among(warehouse, asker, people, table, id_type))
+                with _among(warehouse, asker, people, table, id_type) as sql:
+                    yield asker.among(sql)
             finally:
                 warehouse.drop(table)
 
@@ -250,24 +252,24 @@ class WarehouseStore(SyncStore[State]):
         """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
         at = datetime.now(UTC)
         held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
-        source = ModelSource(
-            conn_id=asker.source.conn_id, sql=_among(warehouse, asker, held, state.table, state.id_type)
-        )
-        made = staged_snapshot(
-            warehouse,
-            model=state.manifest.model,
-            source=source,
-            primary_key=asker.primary_key,
-            check_primary_key=False,
-            read_at=at,
-        )
-        with made as snapshot:
+        with (
+            _among(warehouse, asker, held, state.table, state.id_type) as sql,
+            staged_snapshot(
+                warehouse,
+                model=state.manifest.model,
+                source=ModelSource(conn_id=asker.source.conn_id, sql=sql),
+                primary_key=asker.primary_key,
+                check_primary_key=False,
+                read_at=at,
+            ) as snapshot,
+        ):
             assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
             try:
                 with StagedFilter(warehouse, snapshot, asker.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
-                    yield suspects, asker.among(_among(warehouse, asker, people, suspects, state.id_type))
+                    with _among(warehouse, asker, people, suspects, state.id_type) as about:
+                        yield suspects, asker.among(about)
             finally:
                 warehouse.drop(staging_table(snapshot.table))
 
@@ -280,8 +282,9 @@ class WarehouseStore(SyncStore[State]):
         )
 
 
-def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> str:
-    """Return the model's query, of the rows of some people only.
+@contextmanager
+def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> Iterator[str]:
+    """Yield the model's query, of the rows of some people only, with what is said of them elsewhere.
 
     Args:
         people: an expression over the placeholder `people`, or over the table itself.
@@ -291,8 +294,18 @@ def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable,
     dialect = dialect_of(warehouse.dialect, id_type)
     # On lines of its own, so that a comment at its end comments nothing else out.
     model = f"(\n{plain_query(asker.source.sql, dialect=warehouse.dialect)}\n)"
-    expression = only_people(dialect, asker.columns, primary_key=asker.primary_key, people=people)
-    return dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+    sources = sources_of(asker.source)
+    brought = {name for source in sources for name in source.brought}
+    own = [name for name in asker.columns if name not in brought]
+    keys = [str(source.key) for source in sources]
+    columns = list(dict.fromkeys([*own, *keys]))
+    expression = only_people(dialect, columns, primary_key=asker.primary_key, people=people)
+    some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+    if not sources:
+        yield some
+        return
+    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False) as places:
+        yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
 
 
 def _touched_of(changes: Changes) -> DeliveredState | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -70,6 +70,8 @@ class ModelSource(_Document):
     sql: str
     # What the DAG declared, by column, in Arrow's own notation.
     column_types: dict[str, str] = {}
+    # Where else consent is kept, as `consent.source_document` writes it.
+    consent_sources: tuple[dict[str, Any], ...] = ()
 
 
 class SnapshotManifest(_Document):
@@ -287,6 +289,13 @@ class ManifestRef(_Document):
         if ref.kind != kind:
             raise RefusedError(f"expected a reference to a {kind} manifest, got one to a {ref.kind} manifest")
         return ref
+
+
+def sql_sha256(source: ModelSource) -> str:
+    """Return the digest of all SQL that made a snapshot."""
+    if not source.consent_sources:
+        return sha256_hex(source.sql.encode())
+    return sha256_hex(json.dumps([source.sql, *source.consent_sources], sort_keys=True).encode())
 
 
 def sha256_hex(content: bytes) -> str:

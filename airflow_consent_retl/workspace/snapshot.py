@@ -24,7 +24,7 @@ from airflow_consent_retl.workspace.manifest import (
     ModelSource,
     Part,
     SnapshotManifest,
-    sha256_hex,
+    sql_sha256,
 )
 
 ROW_GROUP_ROWS = 131_072
@@ -105,7 +105,7 @@ class SnapshotWriter:
             primary_key=self._primary_key,
             primary_key_checked=self._check_primary_key,
             source=source,
-            sql_sha256=sha256_hex(source.sql.encode()),
+            sql_sha256=sql_sha256(source),
             read_at=read_at,
             columns=tuple(Column(name=field.name, type=str(field.type)) for field in self._schema),
             parts=parts,

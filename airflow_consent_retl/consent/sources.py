@@ -1,0 +1,293 @@
+"""Consent that is kept elsewhere than in the model: where it is, and how it is told whose it is.
+
+Declares second queries, of states or of events, and lists of people who are never sent anything. Never runs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+from airflow_consent_retl.consent.signals import require
+from airflow_consent_retl.errors import PolicyError, Problem
+
+_PAIRS = ("columns", "column_types")
+Source = TypeVar("Source", bound="Elsewhere")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ConsentSource:
+    """A second query whose columns are joined to the model's rows, for a consent mapping to name.
+
+    A table of states has one row for each subject:
+
+        ConsentSource("SELECT person_id, ads_ok FROM consents", subject="person_id", key="user_id", columns=["ads_ok"])
+
+    With `time` it is a history of events, of which the latest counts. With `category` and `value`, each row is about
+    one category, and `columns` says what each category's column is called:
+
+        ConsentSource("SELECT * FROM consent_events", subject="user_id", time="changed_at", category="category_id",
+                      value="given", columns={"C0002": "analytics_ok", "C0004": "ads_ok"})
+
+    Two answers are in doubt, and deny, where no rule puts them in an order: states that differ; events of one moment
+    that differ; an event without a time, where its answer is another one. A subject of whom the source says nothing
+    has NULL in every column: unknown.
+
+    Args:
+        sql: a SELECT. Templated, also from a `.sql` file.
+        subject: its column with whom a row is about: text or integers, compared exactly with the model's.
+        columns: its columns that hold consent, booleans, integers or text: names, or names with what the snapshot calls
+            them.
+        key: the model's column that `subject` equals; None: of the same name.
+        time: its column with when a row was recorded, a timestamp with a zone.
+        bring_time: whether the time of the row that counts is brought too, for `Recorded(…, time=…)`: as
+            `<column>_at`, after the first of `columns`, or after each where every category has rows of its own.
+        profile: its column with the profile (a device, an anonymous id) that a row was recorded under before profiles
+            were merged. Where the latest answers of two profiles differ, they are in doubt, unless one of the subject
+            itself (`profile` NULL, or equal to it) is later than all others.
+        category: its column with a category's id.
+        value: its column with a category's consent.
+        conn_id: an Airflow connection; None: the model's. Templated.
+        column_types: Arrow type by column, where the source says too little, as `ExtractModelOperator` takes it.
+        require_match: fail where the model has rows and not one of them has a subject here, which is how a wrong key
+            looks.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+
+    sql: str
+    subject: str
+    columns: tuple[tuple[str, str], ...]
+    key: str
+    time: str | None
+    bring_time: bool
+    profile: str | None
+    category: str | None
+    value: str | None
+    conn_id: str | None
+    column_types: tuple[tuple[str, str], ...]
+    require_match: bool
+
+    def __init__(
+        self,
+        sql: str,
+        *,
+        subject: str,
+        columns: Sequence[str] | Mapping[str, str] | tuple[tuple[str, str], ...],
+        key: str | None = None,
+        time: str | None = None,
+        bring_time: bool = False,
+        profile: str | None = None,
+        category: str | None = None,
+        value: str | None = None,
+        conn_id: str | None = None,
+        column_types: Mapping[str, str] | tuple[tuple[str, str], ...] = (),
+        require_match: bool = True,
+    ) -> None:
+        pairs = _pairs(columns)
+        given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
+        given |= {"category": category, "value": value, "conn_id": conn_id}
+        problems = _texts("ConsentSource", given, required=("sql", "subject"))
+        if not pairs:
+            problems.append(Problem("ConsentSource.columns", "expected at least one column that holds consent"))
+        if len({name for _, name in pairs}) < len(pairs) or len({column for column, _ in pairs}) < len(pairs):
+            problems.append(Problem("ConsentSource.columns", "a column is named twice"))
+        if (category is None) != (value is None):
+            problems.append(Problem("ConsentSource", "`category` and `value` belong together"))
+        if category is not None and not isinstance(columns, Mapping | tuple):
+            problems.append(Problem("ConsentSource.columns", "expected each category's id with the name of its column"))
+        if time is None and (bring_time or profile is not None):
+            problems.append(
+                Problem("ConsentSource", "`bring_time` and `profile` belong to events, which have a `time`")
+            )
+        require(problems)
+        for name, text in given.items():
+            object.__setattr__(self, name, text)
+        object.__setattr__(self, "columns", pairs)
+        object.__setattr__(self, "key", subject if key is None else key)
+        object.__setattr__(self, "column_types", _pairs(column_types))
+        object.__setattr__(self, "bring_time", bring_time)
+        object.__setattr__(self, "require_match", require_match)
+
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """The names of all columns that the snapshot gets."""
+        names = [name for _, name in self.columns]
+        return tuple(dict.fromkeys([*names, *self.doubts.values(), *self.times.values()]))
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """By consent column, the one that tells whether its answer is in doubt: 0 no, 1 conflict, 2 in the future."""
+        return self._beside("{}_doubt")
+
+    @property
+    def times(self) -> dict[str, str]:
+        """By consent column, the one with the time of its answer; none unless `bring_time`."""
+        return self._beside("{}_at") if self.bring_time else {}
+
+    def _beside(self, called: str) -> dict[str, str]:
+        names = [name for _, name in self.columns]
+        return {name: called.format(name if self.category is not None else names[0]) for name in names}
+
+    @property
+    def suppressions(self) -> tuple[str, ...]:
+        """No column that suppresses."""
+        return ()
+
+    def rendered(self, render: Callable[[str], str]) -> ConsentSource:
+        """Return the source with its templates rendered."""
+        return _rendered(self, render)
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionList:
+    """A query for people who are never sent anything, whatever they consented to: its rows are who.
+
+        SuppressionList("SELECT email_sha256 FROM do_not_contact", subject="email_sha256", conn_id="crm")
+
+    A row of the model without a key cannot be looked up, and is denied too.
+
+    Args:
+        sql: a SELECT. Templated, also from a `.sql` file.
+        subject: its column with who is on the list.
+        key: the model's column that `subject` equals; None: of the same name.
+        conn_id: an Airflow connection; None: the model's. Templated.
+        column: what the snapshot calls the column that says whether a row's person is on the list.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+
+    sql: str
+    subject: str
+    key: str | None = None
+    conn_id: str | None = None
+    column: str = "suppressed"
+
+    column_types: ClassVar[tuple[tuple[str, str], ...]] = ()
+    doubts: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        required = ("sql", "subject", "column")
+        require(_texts("SuppressionList", asdict(self), required=required))
+        object.__setattr__(self, "key", self.subject if self.key is None else self.key)
+
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """The name of the column that the snapshot gets."""
+        return (self.column,)
+
+    @property
+    def suppressions(self) -> tuple[str, ...]:
+        """The column that suppresses."""
+        return (self.column,)
+
+    def rendered(self, render: Callable[[str], str]) -> SuppressionList:
+        """Return the list with its templates rendered."""
+        return _rendered(self, render)
+
+
+Elsewhere = ConsentSource | SuppressionList
+SourceDocument = dict[str, Any]
+
+
+def segment_preference_events(
+    sql: str,
+    *,
+    subject: str = "user_id",
+    consent: str = "context_consent",
+    column: str = "consent",
+    key: str | None = None,
+    profile: str | None = None,
+    conn_id: str | None = None,
+) -> ConsentSource:
+    """Return Segment's events "Segment Consent Preference Updated" as a source of consent.
+
+    Each event holds all preferences of its moment, in `context.consent.categoryPreferences`; read the column that it
+    brings with `ConsentObject(column)`. `consent` is the column with that object, as JSON; events are ordered by
+    `timestamp`. Source: https://segment.com/docs/privacy/consent-management/consent-in-segment-connect/
+    """
+    return ConsentSource(
+        sql,
+        subject=subject,
+        columns={consent: column},
+        key=key,
+        time="timestamp",
+        profile=profile,
+        conn_id=conn_id,
+    )
+
+
+def source_document(source: Elsewhere) -> SourceDocument:
+    """Return the document of a source, for a manifest: names and SQL, and no value of a row."""
+    document = {field.name: getattr(source, field.name) for field in fields(source)}
+    return {"format": type(source).__name__, **document} | (
+        {name: [list(pair) for pair in getattr(source, name)] for name in _PAIRS}
+        if isinstance(source, ConsentSource)
+        else {}
+    )
+
+
+def parse_source_document(document: Mapping[str, Any]) -> Elsewhere:
+    """Read back what `source_document` wrote.
+
+    Raises:
+        PolicyError: a kind of source that this version does not know, or a part that it does not take.
+    """
+    formats: dict[object, type[Elsewhere]] = {kind.__name__: kind for kind in (ConsentSource, SuppressionList)}
+    kind = formats.get(document.get("format"))
+    if kind is None:
+        raise PolicyError([Problem("consent_sources", "a kind of source that this version does not know")])
+    parts = {name: part for name, part in document.items() if name != "format"}
+    parts |= {name: _pairs(parts[name]) for name in _PAIRS if name in parts}
+    try:
+        return kind(**parts)
+    except TypeError:
+        raise PolicyError(
+            [Problem("consent_sources", f"{kind.__name__} does not take what is written for it")]
+        ) from None
+
+
+def check_sources(sources: Sequence[object]) -> tuple[Elsewhere, ...]:
+    """Return sources, each of which brings columns of its own. Raises `PolicyError` with every problem."""
+    problems: list[Problem] = []
+    brought: dict[str, int] = {}
+    checked: list[Elsewhere] = []
+    for index, source in enumerate(sources):
+        path = f"consent_sources[{index}]"
+        if not isinstance(source, ConsentSource | SuppressionList):
+            problems.append(Problem(path, "expected a ConsentSource or a SuppressionList"))
+            continue
+        problems += [
+            Problem(path, f"column `{name}` is brought by consent_sources[{brought[name.casefold()]}] already")
+            for name in source.brought
+            if name.casefold() in brought
+        ]
+        brought |= {name.casefold(): index for name in source.brought}
+        checked.append(source)
+    require(problems)
+    return tuple(checked)
+
+
+def _rendered(source: Source, render: Callable[[str], str]) -> Source:
+    conn_id = None if source.conn_id is None else render(source.conn_id)
+    return replace(source, sql=render(source.sql), conn_id=conn_id)
+
+
+def _pairs(columns: object) -> tuple[tuple[str, str], ...]:
+    listed = list(columns.items()) if isinstance(columns, Mapping) else columns
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        return ()
+    pairs = [(entry, entry) if isinstance(entry, str) else tuple(entry) for entry in listed]
+    is_sound = all(len(pair) == 2 and all(isinstance(text, str) and text for text in pair) for pair in pairs)
+    return tuple((str(column), str(name)) for column, name in pairs) if is_sound else ()
+
+
+def _texts(path: str, given: Mapping[str, object], *, required: Sequence[str]) -> list[Problem]:
+    return [
+        Problem(f"{path}.{name}", "expected text that is not empty")
+        for name, text in given.items()
+        if (name in required or text is not None) and not (isinstance(text, str) and text.strip())
+    ]
