@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.answers import Answers, Combining, FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.json_path import child, type_name
@@ -15,6 +15,9 @@ from airflow_consent_retl.consent.policy import Category, CategoryId
 from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent, column_problems
 from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.sources import Elsewhere
 
 CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRestrictive] | WholeConsent
 
@@ -144,6 +147,14 @@ class ConsentMapping:
     def with_elsewhere(self, *, doubts: Mapping[str, str], suppressions: Iterable[str]) -> ConsentMapping:
         """Return the mapping with what is kept elsewhere."""
         return replace(self, doubts=tuple(sorted(doubts.items())), suppressions=tuple(suppressions))
+
+    def with_sources(self, sources: Iterable[Elsewhere]) -> ConsentMapping:
+        """Return the mapping with the doubts and suppressions that sources bring: not for a DAG to leave out."""
+        listed = list(sources)
+        return self.with_elsewhere(
+            doubts={column: doubt for source in listed for column, doubt in source.doubts.items()},
+            suppressions=[column for source in listed for column in source.suppressions],
+        )
 
     def path_of(self, category_id: str) -> str:
         """Return where the mapping of a category was, or had to be, declared."""

@@ -84,20 +84,12 @@ class SaidBySource:
 
     def _answer(self, values: Sequence[ir.Value]) -> ir.StringValue:
         """Return a text that is the same for the same values, and for no others."""
-        marked = [
-            ibis.cases(
-                (value.isnull(), ibis.literal("-")),
-                else_=concat(
-                    [
-                        ibis.literal("+"),
-                        self.dialect.text(self.dialect.text(value).length()),
-                        ":",
-                        self.dialect.text(value),
-                    ]
-                ),
-            )
-            for value in values
-        ]
+        marked = []
+        for value in values:
+            text = self.dialect.text(value)
+            # With its length before it, a text ends where it does.
+            told = concat([ibis.literal("+"), text.length().cast("string"), ibis.literal(":"), text])
+            marked.append(ibis.cases((value.isnull(), ibis.literal("-")), else_=told))
         return self.dialect.exact(concat(marked))
 
     def _latest(self, said: ir.Table, who: Sequence[str]) -> ir.Table:

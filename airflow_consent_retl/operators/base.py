@@ -38,3 +38,10 @@ class ConsentRetlOperator(BaseOperator):
     @abstractmethod
     def run(self, context: Context) -> Any:
         """Do the operator's work and return what goes into XCom: references, digests and counts."""
+
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render what knows its own templates, such as a source of consent, as other parameters."""
+        render = super().render_template
+        if hasattr(content, "rendered"):
+            return content.rendered(lambda text: render(text, *args, **kwargs))
+        return render(content, *args, **kwargs)

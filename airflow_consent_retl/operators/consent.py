@@ -250,14 +250,10 @@ class ConsentFilterOperator(ConsentRetlOperator):
         ).to_xcom()
 
     def _mapping(self, snapshot: SnapshotManifest) -> ConsentMapping:
-        """Return the mapping with what the snapshot's sources of consent add: that is not for a DAG to leave out."""
         from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
 
-        sources = [parse_source_document(document) for document in snapshot.source.consent_sources]
-        return parse_consent_mapping(self.consent).with_elsewhere(
-            doubts={column: doubt for source in sources for column, doubt in source.doubts.items()},
-            suppressions=[column for source in sources for column in source.suppressions],
-        )
+        sources = map(parse_source_document, snapshot.source.consent_sources)
+        return parse_consent_mapping(self.consent).with_sources(sources)
 
     def _duplicates(self, source: Folder, snapshot: SnapshotManifest) -> pa.Array | None:
         if snapshot.primary_key_checked or not snapshot.parts:

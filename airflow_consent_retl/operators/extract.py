@@ -330,13 +330,6 @@ class ExtractModelOperator(ConsentRetlOperator):
 
         return hook if conn_id is None or conn_id == self.conn_id else sql_hook(conn_id)
 
-    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render the SQL of consent sources as the model's own."""
-        render = super().render_template
-        if hasattr(content, "rendered"):
-            return content.rendered(lambda text: render(text, *args, **kwargs))
-        return render(content, *args, **kwargs)
-
     def _staging(self, context: Context, schema: str) -> Warehouse:
         from airflow_consent_retl.operators.staging import staging_warehouse
 

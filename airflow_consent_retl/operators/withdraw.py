@@ -14,7 +14,7 @@ from airflow_consent_retl.operators.progress import table
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import ConsentMappingLike
+    from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
     from airflow_consent_retl.delivery.lease import Lease
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.report import LoadReport
@@ -48,6 +48,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         withdrawn_at: a column of the model with the time at which consent last changed, with a zone, from which the
             lag is counted. None: no lag is reported.
         column_types: Arrow type by column, as for the extraction.
+        consent_sources: where else consent is kept, as for the extraction.
         max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered, beyond which
             only the explicit ones are carried out and the task fails. None: no limit.
         settle_s: seconds for which a request that was never answered may still take effect.
@@ -74,6 +75,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         "sql",
         "primary_key",
         "policy",
+        "consent_sources",
         "ledger_conn_id",
         "workspace",
     )
@@ -93,6 +95,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         loads: Mapping[str, Callable[..., LoadOperator]],
         withdrawn_at: str | None = None,
         column_types: Mapping[str, str] | None = None,
+        consent_sources: Sequence[Elsewhere] = (),
         max_removed_ratio: float | None = 0.5,
         settle_s: float = 3600,
         confirm_interval_s: float = 30,
@@ -113,6 +116,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         self.loads = loads
         self.withdrawn_at = withdrawn_at
         self.column_types = column_types
+        self.consent_sources = consent_sources
         self.max_removed_ratio = max_removed_ratio
         self.settle_s = settle_s
         self.confirm_interval_s = confirm_interval_s
@@ -209,13 +213,19 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         return WarehouseStore(folder, sync, reach, asker, self.log)
 
     def _asker(self, destination: str) -> ModelAsker:
-        from airflow_consent_retl.consent import parse_consent_mapping
+        from airflow_consent_retl.consent import check_sources, parse_consent_mapping, source_document
         from airflow_consent_retl.operators.asking import ModelAsker
         from airflow_consent_retl.workspace.manifest import ModelSource
 
-        mapping = parse_consent_mapping(self.consent)
+        sources = check_sources(self.consent_sources)
+        mapping = parse_consent_mapping(self.consent).with_sources(sources)
         return ModelAsker(
-            ModelSource(conn_id=self.conn_id, sql=self.sql, column_types=dict(self.column_types or {})),
+            ModelSource(
+                conn_id=self.conn_id,
+                sql=self.sql,
+                column_types=dict(self.column_types or {}),
+                consent_sources=tuple(map(source_document, sources)),
+            ),
             primary_key=self.primary_key,
             columns=mapping.columns,
             mapping=mapping,

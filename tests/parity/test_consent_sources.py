@@ -1,0 +1,195 @@
+"""Consent that is kept elsewhere says in every workspace what plain loops say of the same events."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consent_reference import events, events_of_profiles, states
+from parity.comparing import assert_same
+from parity.engines import Engine
+from parity.law import Setup
+from parity.model import Model, Person
+from parity.recorder import LoadToVendor, Vendor
+from parity.workspaces import MODEL, Both, Workspace
+
+from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList
+from airflow_consent_retl.operators import PropagateWithdrawalsOperator
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PEOPLE = [f"person-{number:02d}" for number in range(24)]
+KINDS = {"id": "text", "email": "text"}
+EVENTS = {"subject": "text", "time": "instant", "profile": "text", "ads": "boolean", "said": "text"}
+MAILING, SHOP, SURVEY, PARTNER = DESTINATIONS = ("mailing", "storefront", "questionnaire", "affiliate")
+SETUP = Setup(
+    name="kept elsewhere",
+    policy={
+        "categories": [
+            {"id": "C0001", "name": "States", "destinations": [MAILING]},
+            {"id": "C0002", "name": "Events", "destinations": [SHOP]},
+            {"id": "C0003", "name": "Merged", "destinations": [SURVEY]},
+            {"id": "C0004", "name": "Long", "destinations": [PARTNER], "max_age": "30 days"},
+        ]
+    },
+    consent=RowConsent(
+        {"C0001": "as_state", "C0002": "as_event", "C0003": "as_merged", "C0004": Recorded("long", time="long_at")}
+    ),
+    columns={},
+    destinations=DESTINATIONS,
+)
+
+
+def history() -> list[dict[str, Any]]:
+    """Return events of every kind, of most people and of strangers."""
+    chance = random.Random(7)  # noqa: S311 - no secret
+    return [
+        {
+            "subject": chance.choice([*PEOPLE[:20], None, "stranger"]),
+            "time": chance.choice([None, *(NOW - timedelta(days=days) for days in (-3, 1, 2, 3, 40))]),
+            "profile": chance.choice([None, "phone", "tablet", *PEOPLE[:3]]),
+            "ads": chance.choice([True, True, False, None]),
+            "said": chance.choice(["yes", "no"]),
+        }
+        for _ in range(70)
+    ]
+
+
+def sources(engine: Engine) -> list[ConsentSource | SuppressionList]:
+    query = engine.query("consent_events", EVENTS)
+    shared: dict[str, Any] = {"subject": "subject", "key": "id"}
+    return [
+        ConsentSource(query, columns={"ads": "as_state"}, **shared),
+        ConsentSource(query, columns={"ads": "as_event"}, time="time", **shared),
+        ConsentSource(query, columns={"ads": "as_merged"}, time="time", profile="profile", **shared),
+        ConsentSource(
+            query, columns={"yes": "long"}, category="said", value="ads", time="time", bring_time=True, **shared
+        ),
+        SuppressionList(engine.query("never", {"address": "text"}), subject="address", key="email"),
+    ]
+
+
+def expected(rows: list[dict[str, Any]], suppressed: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return who may be sent where, by the reference and a rule written out here."""
+    long_ = events([row for row in rows if row["said"] == "yes"], ["ads"], now=NOW + timedelta(hours=1))
+    said = {
+        MAILING: states(rows, ["ads"]),
+        SHOP: events(rows, ["ads"], now=NOW + timedelta(hours=1)),
+        SURVEY: events_of_profiles(rows, ["ads"], now=NOW + timedelta(hours=1)),
+        PARTNER: {who: answer for who, answer in long_.items() if answer[2] and answer[2] > NOW - timedelta(days=30)},
+    }
+    found = {
+        who: tuple(name for name in sorted(DESTINATIONS) if said[name].get(who, (None, 0, None))[:2] == ((True,), 0))
+        for who in PEOPLE
+        if who not in suppressed
+    }
+    return {who: names for who, names in found.items() if names}
+
+
+def set_up(warehouse: Engine, root: Path, rows: list[dict[str, Any]], suppressed: set[str]) -> tuple[Both, Model]:
+    people = tuple(Person(id_, {"id": id_, "email": f"{id_}@example.org"}, {}, {}) for id_ in PEOPLE)
+    model = Model(KINDS, people)
+    warehouse.create("elsewhere", model.kinds, model.rows)
+    warehouse.create("consent_events", EVENTS, rows)
+    warehouse.create("never", {"address": "text"}, [{"address": f"{who}@example.org"} for who in sorted(suppressed)])
+    return Both.of(warehouse, root), model
+
+
+def test_what_is_kept_elsewhere_is_joined_and_decided_alike(warehouse: Engine, root: Path) -> None:
+    rows, suppressed = history(), {PEOPLE[0], PEOPLE[5]}
+    both, model = set_up(warehouse, root, rows, suppressed)
+
+    both.extract(model, table="elsewhere", consent_sources=sources(warehouse))
+    lake, inside = both.filter(SETUP)
+
+    found = both.inside.decided(inside, SETUP, asked=PEOPLE)
+    assert found.recipients == expected(rows, suppressed)
+    assert len(set(found.recipients.values())) == 4
+    assert_same(found, both.lake.decided(lake, SETUP, asked=PEOPLE))
+    assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts
+
+
+def test_whoever_withdraws_elsewhere_or_is_suppressed_is_not_sent_and_is_taken_back(
+    warehouse: Engine, root: Path
+) -> None:
+    rows = [{**dict.fromkeys(EVENTS), "subject": who, "ads": True, "time": NOW, "said": "yes"} for who in PEOPLE[:4]]
+    both, model = set_up(warehouse, root, rows, set())
+    both.extract(model, table="elsewhere", consent_sources=sources(warehouse))
+    outputs = both.filter(SETUP)
+    vendors = Vendor(), Vendor()
+    withdrawn = {**rows[1], "ads": False, "time": NOW + timedelta(seconds=30)}
+
+    set_up(warehouse, root, [*rows, withdrawn], {PEOPLE[0]})
+    for (workspace, _), output, vendor in zip(both.each, outputs, vendors, strict=True):
+        load(workspace, output, vendor)
+    sent = [set(vendor.people) for vendor in vendors]
+    set_up(warehouse, root, [*rows, withdrawn, {**withdrawn, "subject": PEOPLE[2]}], {PEOPLE[0]})
+    taken_back = [
+        workspace.carry_out(withdrawing(workspace, vendor))
+        for (workspace, _), vendor in zip(both.each, vendors, strict=True)
+    ]
+
+    assert sent == [{PEOPLE[2], PEOPLE[3]}] * 2
+    assert [set(vendor.people) for vendor in vendors] == [{PEOPLE[3]}] * 2
+    assert [told[SHOP]["removals_by_cause"]["consent_withdrawn"] for told in taken_back] == [1, 1]
+
+
+def test_keys_of_another_kind_are_refused_in_a_warehouse_too(warehouse: Engine, root: Path) -> None:
+    both, model = set_up(warehouse, root, history(), set())
+    warehouse.create("numbered", {"subject": "integer", "ads": "boolean"}, [{"subject": 1, "ads": True}])
+    numbered = ConsentSource(
+        warehouse.query("numbered", {"subject": "integer", "ads": "boolean"}),
+        subject="subject",
+        key="id",
+        columns=["ads"],
+    )
+    strangers = ConsentSource(
+        warehouse.query("consent_events", EVENTS) + " WHERE subject = 'stranger'",
+        subject="subject",
+        key="id",
+        columns=["ads"],
+    )
+    taken = ConsentSource(
+        warehouse.query("consent_events", EVENTS), subject="subject", key="id", columns={"ads": "email"}
+    )
+
+    for workspace in (both.lake, both.inside):
+        with pytest.raises(Exception, match="both have to be text, or both integers"):
+            workspace.extract(model, table="elsewhere", consent_sources=[numbered])
+        with pytest.raises(Exception, match="not one of 24 rows has a subject there"):
+            workspace.extract(model, table="elsewhere", consent_sources=[strangers])
+        with pytest.raises(Exception, match="the model has a column `email` already"):
+            workspace.extract(model, table="elsewhere", consent_sources=[taken])
+
+
+def load(workspace: Workspace, permitted: dict[str, Any], vendor: Vendor) -> None:
+    workspace.carry_out(
+        LoadToVendor(
+            task_id="load",
+            vendor=vendor,
+            permitted=permitted,
+            destination=SHOP,
+            fields={"id": "id", "email": "email"},
+            policy=SETUP.policy,
+            max_removed_ratio=None,
+        )
+    )
+
+
+def withdrawing(workspace: Workspace, vendor: Vendor) -> PropagateWithdrawalsOperator:
+    engine = workspace.engine
+    return PropagateWithdrawalsOperator(
+        task_id="withdrawals",
+        model=MODEL,
+        conn_id=engine.conn_id,
+        sql=engine.query("elsewhere", KINDS),
+        primary_key="id",
+        policy=SETUP.policy,
+        consent=SETUP.consent,
+        consent_sources=sources(engine),
+        loads={SHOP: partial(LoadToVendor, vendor=vendor, fields={"id": "id", "email": "email"})},
+        max_removed_ratio=None,
+    )
