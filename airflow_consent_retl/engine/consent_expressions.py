@@ -72,7 +72,12 @@ class SaidBySource:
             found = self._latest(said, who)
         else:
             found = self._across_profiles(self._latest(said, [*who, "profile"]), who)
-        return self._dated(found).select(*who, *(value_column(number) for number in range(len(values))), MOMENT, DOUBT)
+        dated = self._dated(found)
+        # In doubt there is no answer: which of several was met first depends on how an engine orders text.
+        certain = {
+            name: ibis.cases((dated[DOUBT] == CERTAIN, dated[name])) for name in map(value_column, range(len(values)))
+        }
+        return dated.select(*who, **certain, **{MOMENT: dated[MOMENT], DOUBT: dated[DOUBT]})
 
     def _profile(self) -> ir.Value:
         """Return the profile that a row was recorded under, NULL for the subject itself."""
