@@ -146,7 +146,7 @@ def open_permitted(folder: Folder) -> PermittedRows:
     manifest = PermittedManifest.from_json(content)
     columns = [column.name for column in manifest.columns]
     return PermittedRows(
-        folder, manifest, "0" * 64, "crm", {column: column for column in columns}, manifest.groups[0].parts
+        folder, manifest, "0" * 64, "crm", {column: column for column in columns}, manifest.groups[0].parts, {}
     )
 
 

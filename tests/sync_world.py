@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from permitting import AirflowFailException
 from sync_source import CONN_ID, CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
 from sync_vendor import Payload, Request, Vendor, VendorClient
@@ -262,7 +263,9 @@ class SyncWorld:
                 return
             first = next(changes.upserts(1))
             with People((some.ids for some in changes.upserts(100)), first.ids.type) as people:
-                yield Recheck(people, DESTINATION, asker.ask, interval_s=0)
+                yield Recheck(
+                    people, DESTINATION, asker.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=0
+                )
 
         report = LoadReport(permitted=permitted.rows)
         with self._leased(worker, SyncMode(mode)) as sync:

@@ -32,6 +32,8 @@ class DestinationCounts:
     denied: int
     denied_by_reason: Mapping[str, int]
     denied_by_reasons: Mapping[tuple[str, ...], int]
+    # Rows that go without a field, by the field.
+    withheld_fields: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def count_decisions(
     """Decide every signature of a histogram (signature to number of rows) and count the rows."""
     by_subject = dict.fromkeys(SubjectStatus, 0)
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
+    withheld: dict[DestinationName, Counter[str]] = {name: Counter() for name in plan.destinations}
     conflicts: Counter[CategoryId] = Counter()
     read = invalid = for_nobody = 0
     for (subject, tokens), rows in histogram.items():
@@ -70,14 +73,16 @@ def count_decisions(
         invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
         for_nobody += rows if not decided.recipients else 0
         conflicts.update(dict.fromkeys(decided.conflicts, rows))
+        for destination, fields in decided.withheld.items():
+            withheld[destination].update(dict.fromkeys(fields, rows))
         for destination, decision in decided.decisions.items():
             if isinstance(decision, Denied):
                 reasons[destination][tuple(reason.code for reason in decision.reasons)] += rows
-    destinations = {name: _destination_counts(read, counter) for name, counter in reasons.items()}
+    destinations = {name: _destination_counts(read, counter, withheld[name]) for name, counter in reasons.items()}
     return DecisionCounts(read, invalid, for_nobody, by_subject, destinations, dict(sorted(conflicts.items())))
 
 
-def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]]) -> DestinationCounts:
+def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]], withheld: Counter[str]) -> DestinationCounts:
     by_reason: Counter[str] = Counter()
     for codes, rows in by_reasons.items():
         for code in codes:
@@ -89,4 +94,5 @@ def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]]) -> Dest
         denied=denied,
         denied_by_reason=dict(sorted(by_reason.items())),
         denied_by_reasons=dict(sorted(by_reasons.items())),
+        withheld_fields=dict(sorted(withheld.items())),
     )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from airflow_consent_retl.consent import nearest
+from airflow_consent_retl.delivery.guarded_fields import check_guarded, guarded_columns, without
 from airflow_consent_retl.destinations.base import Load
 from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
@@ -44,6 +47,7 @@ class PermittedRows:
         destination: the policy's name for it.
         fields: the destination's field names, each with the model's column.
         parts: the files, in the order in which they are read.
+        withheld: of each file, by its name, the columns that do not go with its rows.
     """
 
     folder: Folder
@@ -52,6 +56,7 @@ class PermittedRows:
     destination: str
     fields: Mapping[str, str]
     parts: tuple[Part, ...]
+    withheld: Mapping[str, frozenset[str]]
 
     @property
     def counts(self) -> DestinationCounts:
@@ -122,14 +127,12 @@ class PermittedRows:
             skip: asked with the positions at which a stretch of rows begins and ends; True leaves it out, unread.
             use_threads: decode columns side by side.
         """
-        schema = self.schema()
         primary_key = self.manifest.primary_key
         columns = list(dict.fromkeys([*self.fields.values(), primary_key]))
         read = read_from(
             self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows, skip=skip, use_threads=use_threads
         )
-        for start, rows in read:
-            mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
+        for start, rows, mapped in self._mapped(read):
             yield start, rows.column(primary_key), mapped
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -137,21 +140,21 @@ class PermittedRows:
 
         Only mapped columns are read.
         """
-        schema = self.schema()
         columns = list(dict.fromkeys(self.fields.values()))
-        pending: list[pa.RecordBatch] = []
-        pending_rows = 0
-        for rows in self.folder.read_rows(self.parts, columns=columns, batch_rows=batch_rows):
+        read = read_from(self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows)
+        return full_batches((mapped for _, _, mapped in self._mapped(read)), batch_rows)
+
+    def _mapped(
+        self, read: Iterator[tuple[int, pa.RecordBatch]]
+    ) -> Iterator[tuple[int, pa.RecordBatch, pa.RecordBatch]]:
+        """Yield the rows as they were read, and with the destination's fields, without those that are withheld."""
+        schema = self.schema()
+        ends = list(accumulate(part.rows for part in self.parts))
+        for start, rows in read:
             mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
-            pending.append(mapped)
-            pending_rows += mapped.num_rows
-            while pending_rows >= batch_rows:
-                joined = pa.concat_batches(pending)
-                yield joined.slice(0, batch_rows)
-                pending = [joined.slice(batch_rows)]
-                pending_rows -= batch_rows
-        if pending_rows:
-            yield pa.concat_batches(pending)
+            # INVARIANT: rows that are read together are of one file.
+            part = self.parts[bisect_right(ends, start)]
+            yield start, rows, without(mapped, self.fields, self.withheld.get(part.name, frozenset()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class StagedPermittedRows(PermittedRows):
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows, in batches that are full but for the last one. Only mapped columns leave the warehouse."""
         with self.reach() as warehouse:
-            columns = ", ".join(warehouse.quote(name) for name in dict.fromkeys(self.fields.values()))
+            columns = ", ".join(self._column(warehouse, name) for name in dict.fromkeys(self.fields.values()))
             table = warehouse.name_of(staging_table(self.staged.permitted))
             # Without a group there is none whose number is -1.
             groups = ", ".join(map(str, self.groups or (-1,)))
@@ -181,6 +184,23 @@ class StagedPermittedRows(PermittedRows):
                     yield pa.RecordBatch.from_arrays(
                         [batch.column(column) for column in self.fields.values()], names=list(self.fields)
                     )
+
+    def _column(self, warehouse: Warehouse, column: str) -> str:
+        """Return a column in SQL, NULL in the groups that go without it."""
+        name = warehouse.quote(column)
+        groups = ", ".join(map(str, self.groups_without.get(column, ())))
+        group = warehouse.quote(GROUP)
+        return f"CASE WHEN {group} NOT IN ({groups}) THEN {name} END AS {name}" if groups else name
+
+    @property
+    def groups_without(self) -> dict[str, list[int]]:
+        """By column of the model, the groups whose rows go without it."""
+        found: dict[str, list[int]] = {}
+        for number in self.groups:
+            names = self.manifest.groups[number].withheld.get(self.destination, ())
+            for column in guarded_columns(names, self.fields):
+                found.setdefault(column, []).append(number)
+        return found
 
 
 def verify(
@@ -220,14 +240,19 @@ def verify(
         )
     check_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
     mapped = _checked_fields(fields, [column.name for column in manifest.columns])
+    guarded = [name for group in manifest.groups for name in group.withheld.get(destination, ())]
+    check_guarded(guarded, mapped, destination=destination, primary_key=manifest.primary_key)
     if manifest.staged is not None:
         return _verify_staged(folder, manifest, manifest.staged, manifest_sha256, destination, mapped, reach)
     parts: list[Part] = []
+    withheld: dict[str, frozenset[str]] = {}
     for group in manifest.groups:
         if sum(part.rows for part in group.parts) != group.rows:
             raise RefusedError(f"{folder.uri}: the parts of a group do not add up to its {group.rows:,} rows")
         if destination in group.recipients:
             parts.extend(group.parts)
+            columns = guarded_columns(group.withheld.get(destination, ()), mapped)
+            withheld |= {part.name: columns for part in group.parts}
     counts = manifest.destinations[destination]
     if sum(part.rows for part in parts) != counts.permitted or counts.read != counts.permitted + counts.denied:
         raise RefusedError(f"{folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
@@ -235,7 +260,7 @@ def verify(
         folder.verify(part)
         # The digest proves the bytes, not what the manifest says of their rows.
         folder.open_parquet(part).close()
-    return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts))
+    return PermittedRows(folder, manifest, manifest_sha256, destination, mapped, tuple(parts), withheld)
 
 
 def _verify_staged(
@@ -271,7 +296,7 @@ def _verify_staged(
                 f"{folder.uri}: table {staged.permitted.namespace}.{staged.permitted.name} was changed after the filter"
             )
     return StagedPermittedRows(
-        folder, manifest, manifest_sha256, destination, fields, (), reach=reach, staged=staged, groups=numbers
+        folder, manifest, manifest_sha256, destination, fields, (), {}, reach=reach, staged=staged, groups=numbers
     )
 
 

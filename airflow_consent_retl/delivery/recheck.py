@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import RemovalCause
     from airflow_consent_retl.engine.permission import People, Verdicts
 
 # Told of which type the ids have to be.
 Ask = Callable[["pa.DataType"], Iterator["Verdicts"]]
+# Told guarded fields, returns the positions of those about to be sent with some of them.
+Carrying = Callable[[tuple[str, ...]], "NDArray[np.int64]"]
+# Still permitted, but not every field that was to be sent: the next run sends them without it.
+FIELDS_WITHDRAWN = "fields_withdrawn"
 
 
 class Recheck:
@@ -31,17 +34,19 @@ class Recheck:
         people: those about to be sent, by position.
         destination: to which.
         ask: asks the source, under the policy as it is when it is called.
+        carrying: who is about to be sent with guarded fields.
         interval_s: seconds from one answer until the next is due.
     """
 
-    def __init__(self, people: People, destination: str, ask: Ask, *, interval_s: float) -> None:
+    def __init__(self, people: People, destination: str, ask: Ask, *, carrying: Carrying, interval_s: float) -> None:
         self._people = people
         self._destination = destination
         self.ask = ask
+        self._carrying = carrying
         self._interval_s = interval_s
         self._answered: float | None = None
         self.withheld: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self.causes: dict[RemovalCause, NDArray[np.int64]] = {}
+        self.causes: dict[str, NDArray[np.int64]] = {}
 
     @property
     def is_due(self) -> bool:
@@ -57,7 +62,15 @@ class Recheck:
         """
         # INVARIANT: an answer is as old as its question, not as its end.
         asked = time.monotonic()
-        found = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
+        now = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
+        found: dict[str, NDArray[np.int64]] = {str(cause): positions for cause, positions in now.items()}
+        carrying = [
+            np.intersect1d(positions, self._carrying(fields))
+            for fields, positions in self._people.partial.items()
+            if len(positions)
+        ]
+        if carrying:
+            found[FIELDS_WITHDRAWN] = np.unique(np.concatenate(carrying))
         more: Counter[str] = Counter()
         for cause, positions in found.items():
             new = np.setdiff1d(positions, self.withheld, assume_unique=True)

@@ -56,13 +56,15 @@ class Verdicts:
 
     Args:
         ids: none of which is NULL.
-        by_destination: a number for each row, see `PERMITTED` and `CAUSES`.
+        by_destination: a number for each row, see `PERMITTED` and `CAUSES`; beyond these, the row is permitted without
+            the fields that `partial` has there.
         moments: when the row's consent last changed, in UTC; None where nobody asked for it.
     """
 
     ids: pa.Array
-    by_destination: Mapping[str, NDArray[np.int8]]
+    by_destination: Mapping[str, NDArray[np.int16]]
     moments: pa.Array | None = None
+    partial: Sequence[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,19 +150,24 @@ class ConsentQuestion:
             ExitStack() as readers,
         ):
             deciders: dict[pa.Schema, _Decider] = {}
+            partial: list[tuple[str, ...]] = []
             for batch in rows.batches:
                 # A source without types of its own may know a column's only after some rows.
                 decider = deciders.get(batch.schema)
                 if decider is None:
-                    decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at))
+                    decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at, partial))
                 yield decider.verdicts(batch)
 
 
 class _Decider:
     """Decides the rows of one schema, each signature once."""
 
-    def __init__(self, question: ConsentQuestion, schema: pa.Schema, at: datetime) -> None:
+    def __init__(
+        self, question: ConsentQuestion, schema: pa.Schema, at: datetime, partial: list[tuple[str, ...]]
+    ) -> None:
         self._question = question
+        # Shared by all of one answer: what is withheld of those who are permitted less than everything.
+        self._partial = partial
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
         self._plan: ConsentPlan = plan_consent(
@@ -178,10 +185,11 @@ class _Decider:
         return Verdicts(
             ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),
             by_destination={
-                name: np.array([numbers[name] for numbers in decided], dtype=np.int8)[places]
+                name: np.array([numbers[name] for numbers in decided], dtype=np.int16)[places]
                 for name in self._plan.destinations
             },
             moments=self._moments(rows),
+            partial=self._partial,
         )
 
     def _moments(self, rows: pa.RecordBatch) -> pa.Array | None:
@@ -199,10 +207,19 @@ class _Decider:
         if code not in self._decided:
             decision = self._plan.decide_signature(self._reader.tokens(code), at=self._at)
             self._decided[code] = {
-                name: CAUSES.index(cause_of(answer)) + 1 if isinstance(answer, Denied) else PERMITTED
+                name: CAUSES.index(cause_of(answer)) + 1
+                if isinstance(answer, Denied)
+                else self._verdict_without(decision.withheld.get(name, ()))
                 for name, answer in decision.decisions.items()
             }
         return self._decided[code]
+
+    def _verdict_without(self, fields: tuple[str, ...]) -> int:
+        if not fields:
+            return PERMITTED
+        if fields not in self._partial:
+            self._partial.append(fields)
+        return len(CAUSES) + 1 + self._partial.index(fields)
 
     def __enter__(self) -> Self:
         return self
@@ -223,6 +240,8 @@ class People:
         self.id_type = id_type
         # Of those whom the last answer did not permit, where the source has their time.
         self.moments: list[datetime] = []
+        # Of those whom it permitted, the positions of who goes without some fields.
+        self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
         self._resources = ExitStack()
         with ExitStack() as opening:
             spill = opening.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
@@ -240,11 +259,14 @@ class People:
         Those whom no answer names are under `left_model`, those whom several name under `id_ambiguous`.
         """
         failures: list[BaseException] = []
-        schema = pa.schema([("id", self.id_type), ("verdict", pa.int8()), ("moment", _MOMENT)])
+        schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _MOMENT)])
+        partial: Sequence[tuple[str, ...]] = ()
 
         def batches() -> Iterator[pa.RecordBatch]:
+            nonlocal partial
             try:
                 for answer in answers:
+                    partial = answer.partial
                     verdicts = pa.array(answer.by_destination[destination])
                     moments = pa.nulls(len(answer.ids), _MOMENT) if answer.moments is None else answer.moments
                     yield pa.RecordBatch.from_arrays([answer.ids, verdicts, moments], schema=schema)
@@ -262,9 +284,12 @@ class People:
             raise
         finally:
             self._connection.unregister("answers")
-        self.moments = found.column("moment").drop_null().to_pylist()
         positions = np.from_dlpack(found.column("position").combine_chunks())
         causes = np.from_dlpack(found.column("cause").combine_chunks())
+        self.moments = found.filter(pa.array(causes <= len(CAUSES))).column("moment").drop_null().to_pylist()
+        self.partial = {
+            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=len(CAUSES) + 1)
+        }
         return {
             cause: np.sort(positions[causes == number])
             for number, cause in enumerate(CAUSES, start=1)
@@ -307,5 +332,5 @@ WITH said AS (
     END AS cause
     FROM people LEFT JOIN said USING (id)
 )
-SELECT position, cause::TINYINT AS cause, moment FROM held WHERE cause != {PERMITTED}
+SELECT position, cause::SMALLINT AS cause, moment FROM held WHERE cause != {PERMITTED}
 """  # noqa: S608 - numbers of this module only

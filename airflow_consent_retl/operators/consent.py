@@ -320,6 +320,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
             [name, requirement(counts), counts.read, counts.permitted, counts.denied, reasons(counts)]
             for name, counts in manifest.destinations.items()
         ]
+        for name, counts in manifest.destinations.items():
+            for field, without in counts.withheld_fields.items():
+                self.log.info("`%s`: %s rows go without field `%s`", name, f"{without:,}", field)
         headers = ["destination", "needs", "read", "permitted", "denied", "denied because (a row may have several)"]
         self.log.info("consent decided at %s\n%s", f"{manifest.decided_at:%F %T %Z}", table(headers, rows))
         self.log.info("permitted set %s", folder.uri)
@@ -347,6 +350,7 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, D
             permitted=destination.permitted,
             denied=destination.denied,
             denied_by_reason=dict(destination.denied_by_reason),
+            withheld_fields=dict(destination.withheld_fields),
         )
     return described
 

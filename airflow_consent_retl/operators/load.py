@@ -21,8 +21,10 @@ from airflow_consent_retl.operators.base import ConsentRetlOperator
 from airflow_consent_retl.operators.progress import Progress, table
 
 if TYPE_CHECKING:
+    import numpy as np
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
+    from numpy.typing import NDArray
 
     from airflow_consent_retl.delivery.permitted import PermittedRows
     from airflow_consent_retl.delivery.recheck import Recheck
@@ -320,7 +322,13 @@ class LoadOperator(ConsentRetlOperator):
             if isinstance(store, WarehouseStore):
                 asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
                 ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
-            yield Recheck(people, self.destination, ask, interval_s=self.recheck_interval_s)
+            yield Recheck(
+                people,
+                self.destination,
+                ask,
+                carrying=partial(_carrying, changes),
+                interval_s=self.recheck_interval_s,
+            )
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:
         trigger = self.confirmation_trigger(request_ids) if self.deferrable else None
@@ -368,3 +376,21 @@ def inline_policy_of(permitted: Any) -> Mapping[str, Any] | None:
     filter_operator = getattr(permitted, "operator", None) if isinstance(permitted, XComArg) else None
     policy = getattr(filter_operator, "policy", None)
     return policy if isinstance(policy, Mapping) else None
+
+
+def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the positions of those about to be sent with a value in a guarded field."""
+    import numpy as np
+
+    from airflow_consent_retl.delivery.guarded_fields import guarded_columns
+
+    fields = dict(changes.manifest.shape.fields)
+    columns = guarded_columns(guarded, fields)
+    names = [name for name, column in fields.items() if column in columns]
+    found = [np.empty(0, np.int64)]
+    for start, rows in changes.rows_to_send(_SCAN_ROWS):
+        carried = np.zeros(rows.num_rows, dtype=np.bool_)
+        for name in names:
+            carried |= np.asarray(rows.column(name).is_valid())
+        found.append(np.flatnonzero(carried) + start)
+    return np.concatenate(found)

@@ -36,6 +36,7 @@ class StagedComparison:
         primary_key: the column with the ids.
         fields: the destination's field names, each with the model's column.
         groups: the numbers of the groups that the destination gets.
+        without: by column, the groups whose rows go without it.
         entries: the columns of the delivered state; none where nobody was delivered.
     """
 
@@ -48,6 +49,7 @@ class StagedComparison:
         primary_key: str,
         fields: Mapping[str, str],
         groups: Sequence[int],
+        without: Mapping[str, Sequence[int]],
         entries: Sequence[str],
     ) -> None:
         self._dialect = dialect
@@ -57,7 +59,10 @@ class StagedComparison:
         self._wanted = list(dict.fromkeys([*self._fields.values(), primary_key]))
         permitted = placeholder("permitted", {**dict.fromkeys(columns, "string"), GROUP: "int32"})
         # Without a group there is none whose number is -1.
-        self._permitted = permitted.filter(permitted[GROUP].isin(list(groups) or [-1]))
+        chosen = permitted.filter(permitted[GROUP].isin(list(groups) or [-1]))
+        self._permitted = chosen.mutate(
+            **{name: ibis.cases((chosen[GROUP].notin(list(some)), chosen[name])) for name, some in without.items()}
+        )
         self._entries = entries
         self._compared = placeholder("compared", {PERSON: "string", ROW_HASH: "string", IS_CANDIDATE: "int32"})
 

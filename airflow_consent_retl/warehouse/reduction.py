@@ -97,6 +97,7 @@ class Reduction:
             primary_key=self._manifest.primary_key,
             fields=self._permitted.fields,
             groups=self._permitted.groups,
+            without=self._permitted.groups_without,
             entries=entries,
         )
         names = {"permitted": self._warehouse.name_of(table)}
@@ -188,6 +189,7 @@ class Reduction:
                 primary_key=self._manifest.primary_key,
                 fields=self._permitted.fields,
                 groups=self._permitted.groups,
+                without={},
                 entries=["id"],
             )
             salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
@@ -226,7 +228,7 @@ class Reduction:
             }
         )
         return PermittedRows(
-            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts
+            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts, {}
         )
 
     def _signatures(self) -> Iterator[SignatureRow]:

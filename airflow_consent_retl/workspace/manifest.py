@@ -106,6 +106,8 @@ class DestinationCounts(_Document):
     permitted: int
     denied: int
     denied_by_reason: dict[str, int]
+    # Rows that go without a guarded field, by the field.
+    withheld_fields: dict[str, int] = {}
 
 
 class RecipientsGroup(_Document):

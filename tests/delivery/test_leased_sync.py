@@ -252,7 +252,9 @@ class Source:
         @contextmanager
         def make(changes: Changes) -> Iterator[Recheck]:
             with permission.People((some.ids for some in changes.upserts(100)), pa.int64()) as found:
-                yield Recheck(found, "ads", self.ask, interval_s=interval_s)
+                yield Recheck(
+                    found, "ads", self.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=interval_s
+                )
 
         return make
 

@@ -58,6 +58,7 @@ def questions(name: str) -> dict[str, ir.Table]:
         primary_key="Id",
         fields={"id": "Id", "email": "email"},
         groups=[0, 2],
+        without={"email": [2]},
         entries=ENTRIES,
     )
     people = people_of(dialect, "people", "id", ["id"])

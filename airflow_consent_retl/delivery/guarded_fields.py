@@ -1,0 +1,53 @@
+"""Fields that a category guards, as columns of the model: what is left out of a row that may go itself.
+
+A guarded name is a destination's field or a model's column. Whatever reads that column goes without it: a field by
+another name is no way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+
+from airflow_consent_retl.consent import nearest
+from airflow_consent_retl.errors import RefusedError
+
+
+def guarded_columns(names: Iterable[str], fields: Mapping[str, str]) -> frozenset[str]:
+    """Return the columns that guarded names stand for.
+
+    Args:
+        names: guarded, of a destination.
+        fields: that are mapped: the destination's names, each with the model's column.
+    """
+    guarded = set(names)
+    return frozenset(column for name, column in fields.items() if guarded.intersection((name, column)))
+
+
+def check_guarded(names: Iterable[str], fields: Mapping[str, str], *, destination: str, primary_key: str) -> None:
+    """Check that guarded names can be left out.
+
+    Raises:
+        RefusedError: one is the primary key, or none of the fields but so much like one that it may be a slip.
+    """
+    known = sorted({*fields, *fields.values()})
+    for name in sorted(set(names)):
+        if primary_key in guarded_columns([name], fields) or name == primary_key:
+            raise RefusedError(f"the policy guards field `{name}` of `{destination}`, which tells whose row it is")
+        near = None if name in known else nearest(name, known)
+        if near is not None:
+            raise RefusedError(
+                f"the policy guards field `{name}` of `{destination}`, which it does not have, did you mean `{near}`?"
+            )
+
+
+def without(rows: pa.RecordBatch, fields: Mapping[str, str], columns: frozenset[str]) -> pa.RecordBatch:
+    """Return mapped rows without what some columns of the model hold: NULL, of the same type."""
+    if not columns:
+        return rows
+    kept = [
+        pa.nulls(rows.num_rows, values.type) if column in columns else values
+        for column, values in zip(fields.values(), rows.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(kept, schema=rows.schema)
