@@ -32,6 +32,7 @@ def consent_sync(
     on_duplicate_id: Literal["fail", "deny"] = "fail",
     max_denied_ratio: float | Mapping[str, float] | None = None,
     max_invalid_ratio: float | None = None,
+    max_released_ratio: float | None = None,
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
     consent_sources: Sequence[Elsewhere] = (),
@@ -77,6 +78,7 @@ def consent_sync(
             on_duplicate_id=on_duplicate_id,
             max_denied_ratio=max_denied_ratio,
             max_invalid_ratio=max_invalid_ratio,
+            max_released_ratio=max_released_ratio,
             workspace=workspace,
         )
         loaded = [

@@ -38,6 +38,8 @@ from airflow_consent_retl.consent.policy import (
     DestinationRule,
     base_of,
 )
+from airflow_consent_retl.consent.policy_diff import DestinationDiff, PlanPair, PolicyDiff, pair_plans
+from airflow_consent_retl.consent.policy_document import PolicyDocument, policy_document
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.removal import UNGUARDED, RemovalCause, cause_of, removal_cause
 from airflow_consent_retl.consent.signals import (
@@ -88,6 +90,7 @@ __all__ = [
     "DecisionCounts",
     "Denied",
     "DestinationCounts",
+    "DestinationDiff",
     "DestinationName",
     "DestinationRule",
     "DocumentSignal",
@@ -109,6 +112,9 @@ __all__ = [
     "OptanonConsent",
     "OptanonConsentGroup",
     "Permitted",
+    "PlanPair",
+    "PolicyDiff",
+    "PolicyDocument",
     "Reason",
     "Recorded",
     "Regime",
@@ -129,11 +135,13 @@ __all__ = [
     "decide",
     "mapping_document",
     "nearest",
+    "pair_plans",
     "parse_consent_mapping",
     "parse_mapping_document",
     "parse_policy",
     "parse_source_document",
     "plan_consent",
+    "policy_document",
     "removal_cause",
     "resembles",
     "segment_preference_events",

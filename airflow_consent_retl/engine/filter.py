@@ -158,6 +158,11 @@ class DecidedSignatures:
             raise RefusedError("the snapshot changed while it was filtered: a signature appeared that was not counted")
         return numbers
 
+    def signatures(self) -> Iterator[tuple[SubjectStatus, Signature, int]]:
+        """Yield whether rows say whom they are about, their signature, and how many there are."""
+        for (subject, tokens), rows in zip(self._keys, self.rows.tolist(), strict=True):
+            yield subject, tokens, rows
+
     def table(self) -> list[SignatureRow]:
         """Return the table of signatures for the decision log."""
         return [

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentMappingLike, ConsentPlan, DecisionCounts
+    from airflow_consent_retl.consent import (
+        ConsentMapping,
+        ConsentMappingLike,
+        ConsentPlan,
+        ConsentPolicy,
+        DecisionCounts,
+    )
     from airflow_consent_retl.engine.filter import DecidedSignatures, SnapshotFilter
     from airflow_consent_retl.hooks.policy import LoadedPolicy, PolicySource
+    from airflow_consent_retl.operators.policy_change import PolicyChange
     from airflow_consent_retl.warehouse.filter import PlanFor
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import (
@@ -46,6 +53,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
             number for all or one by destination. None: no limit.
         max_invalid_ratio: the share of rows, 0 to 1, that may hold a consent value nobody declared. None: no limit.
+        max_released_ratio: the share of rows, 0 to 1, that a changed policy may newly permit to one destination before
+            the task fails. None: no limit. Who gains and who loses is logged whenever the policy is another one than at
+            the task's last run.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
             snapshot that stayed in a warehouse is filtered there. Templated.
 
@@ -70,6 +80,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         on_duplicate_id: Literal["fail", "deny"] = "fail",
         max_denied_ratio: float | Mapping[str, float] | None = None,
         max_invalid_ratio: float | None = None,
+        max_released_ratio: float | None = None,
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +92,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self.on_duplicate_id = on_duplicate_id
         self.max_denied_ratio = max_denied_ratio
         self.max_invalid_ratio = max_invalid_ratio
+        self.max_released_ratio = max_released_ratio
         self.workspace = workspace
 
     def run(self, context: Context) -> dict[str, object]:
@@ -100,14 +112,18 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
         mapping = self._mapping(snapshot)
 
-        def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-            return plan_consent(loaded.policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at)
+        def plan_of(policy: ConsentPolicy) -> PlanFor:
+            return lambda kinds: plan_consent(
+                policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at
+            )
 
+        change = self._policy_change(context, loaded, is_staged=snapshot.table is not None)
+        plan_for = change.both(plan_of(loaded.policy), plan_of(change.before))
         plan = plan_for(column_kinds(snapshot.columns))
         for warning in plan.warnings:
             self.log.warning(warning)
         if snapshot.table is not None:
-            return self._filter_staged(context, snapshot, ref, plan_for, loaded, at)
+            return self._filter_staged(context, snapshot, ref, plan_for, loaded, change, at)
         if is_warehouse(self.workspace):
             raise ConfigurationError(
                 f"workspace `{self.workspace}`: the snapshot is in files; give its extraction the same workspace"
@@ -116,12 +132,14 @@ class ConsentFilterOperator(ConsentRetlOperator):
         with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
             decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))
             self._log_decisions(plan, decided.counts)
+            change.check(decided, at=at)
             self._check_limits(decided.counts)
             folder = run_folder(self.workspace, context, kind="permitted")
             published = False
             try:
                 reference = self._write(run, decided, folder, ref, snapshot, loaded, at)
                 published = True
+                change.accept(at=at)
             finally:
                 if not published:
                     folder.remove()
@@ -150,6 +168,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         ref: ManifestRef,
         plan_for: PlanFor,
         loaded: LoadedPolicy,
+        change: PolicyChange,
         at: datetime,
     ) -> dict[str, object]:
         """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
@@ -173,6 +192,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             self._check_repeated(*run.find_repeated_ids(), snapshot.primary_key)
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
+            change.check(decided, at=at)
             self._check_limits(decided.counts)
             folder = run_folder(None, context, kind="permitted")
             published = False
@@ -192,6 +212,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 )
                 run.keep()
                 published = True
+                change.accept(at=at)
             finally:
                 if not published:
                     folder.remove()
@@ -248,6 +269,15 @@ class ConsentFilterOperator(ConsentRetlOperator):
             at=at,
             permitted={name: c.permitted for name, c in manifest.destinations.items()},
         ).to_xcom()
+
+    def _policy_change(self, context: Context, loaded: LoadedPolicy, *, is_staged: bool) -> PolicyChange:
+        from airflow_consent_retl.operators.policy_change import PolicyChange
+        from airflow_consent_retl.workspace.location import policy_folder
+        from airflow_consent_retl.workspace.policy_history import PolicyHistory
+
+        folder = policy_folder(None if is_staged else self.workspace, context)
+        history = None if folder is None else PolicyHistory(folder)
+        return PolicyChange(history, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
 
     def _mapping(self, snapshot: SnapshotManifest) -> ConsentMapping:
         from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document

@@ -77,6 +77,17 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
 
 
+def policy_folder(workspace: str | None, context: Context) -> Folder | None:
+    """Return where a task keeps the policies that it decided under; None outside of a DAG run."""
+    ti = context.get("ti")
+    if ti is None:
+        return None
+    names = ["policies", ti.dag_id, ti.task_id]
+    if ti.map_index is not None and ti.map_index >= 0:
+        names.append(f"map-{ti.map_index}")
+    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+
+
 def sync_folder(workspace: str | None, sync: str) -> SyncFolder:
     """Return where a sync keeps its changes and its delivered state."""
     return SyncFolder(open_folder(workspace_root(workspace)), sync)

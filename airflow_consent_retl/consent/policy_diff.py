@@ -1,0 +1,143 @@
+"""Who gains and who loses by a change of policy: both policies, applied to the same signatures.
+
+Holds counts. Never sees a row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent.decision import Denied, SubjectStatus
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_consent_retl.consent.plan import ConsentPlan, Signature
+    from airflow_consent_retl.consent.policy import DestinationName
+
+Counted = Iterable[tuple[SubjectStatus, "Signature", int]]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationDiff:
+    """Rows of one destination, before and after.
+
+    `gained_by_reason` are the reasons for which the old policy denied those who gain, `lost_by_reason` those for which
+    the new one denies those who lose: `C0004:unknown`, a category's id and status. A row with several is in each.
+    """
+
+    permitted_before: int
+    permitted_after: int
+    gained: int
+    lost: int
+    gained_by_reason: Mapping[str, int]
+    lost_by_reason: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDiff:
+    """Who gains and who loses, by destination. `permitted_after = permitted_before + gained - lost`, for each."""
+
+    old_digest: str
+    new_digest: str
+    rows: int
+    destinations: Mapping[DestinationName, DestinationDiff]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody gains or loses anything."""
+        return not any(diff.gained or diff.lost for diff in self.destinations.values())
+
+    def to_markdown(self) -> str:
+        """Return a table for people."""
+        lines = [
+            f"Of {self.rows:,} rows, under {self.old_digest} before and {self.new_digest} after:",
+            "",
+            "| destination | permitted before | after | gain | lose | denied before because | denied now because |",
+            "|---|---:|---:|---:|---:|---|---|",
+        ]
+        lines += [
+            f"| `{name}` | {diff.permitted_before:,} | {diff.permitted_after:,} | {diff.gained:,} | {diff.lost:,} | "
+            f"{_told(diff.gained_by_reason)} | {_told(diff.lost_by_reason)} |"
+            for name, diff in self.destinations.items()
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPair:
+    """Two plans that read the same rows.
+
+    Args:
+        plan: the new policy's, which reads in addition what only the old one needs.
+        old: the old policy's.
+        places: where each signal of the old plan is among those of the new.
+    """
+
+    plan: ConsentPlan
+    old: ConsentPlan
+    places: tuple[int, ...]
+
+    def diff(self, counted: Counted, *, at: datetime) -> PolicyDiff:
+        """Decide every signature under both policies, and count the rows.
+
+        Args:
+            counted: whether rows say whom they are about, their signature under `plan`, and how many there are.
+            at: the time of the decision.
+        """
+        rows = 0
+        names = self.plan.destinations
+        counts: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
+        gained: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
+        lost: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
+        for subject, tokens, count in counted:
+            rows += count
+            after = self.plan.decide_signature(tokens, subject, at=at).decisions
+            before = self.old.decide_signature(tuple(tokens[place] for place in self.places), subject, at=at).decisions
+            for name in names:
+                was, is_ = before[name], after[name]
+                counts[name]["before"] += 0 if isinstance(was, Denied) else count
+                counts[name]["after"] += 0 if isinstance(is_, Denied) else count
+                if isinstance(was, Denied) and not isinstance(is_, Denied):
+                    counts[name]["gained"] += count
+                    gained[name].update({reason.code: count for reason in was.reasons})
+                elif isinstance(is_, Denied) and not isinstance(was, Denied):
+                    counts[name]["lost"] += count
+                    lost[name].update({reason.code: count for reason in is_.reasons})
+        return PolicyDiff(
+            self.old.policy.digest,
+            self.plan.policy.digest,
+            rows,
+            {
+                name: DestinationDiff(
+                    permitted_before=counts[name]["before"],
+                    permitted_after=counts[name]["after"],
+                    gained=counts[name]["gained"],
+                    lost=counts[name]["lost"],
+                    gained_by_reason=dict(sorted(gained[name].items())),
+                    lost_by_reason=dict(sorted(lost[name].items())),
+                )
+                for name in names
+            },
+        )
+
+
+def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
+    """Return two plans for one reading of the rows. Raises `ValueError` if they are for other destinations."""
+    if old.destinations != new.destinations:
+        raise ValueError("both plans have to be for the same destinations")
+    signals = list(new.signals)
+    places = []
+    for signal in old.signals:
+        if signal not in signals:
+            signals.append(signal)
+        places.append(signals.index(signal))
+    return PlanPair(replace(new, signals=tuple(signals)), old, tuple(places))
+
+
+def _told(reasons: Mapping[str, int]) -> str:
+    ordered: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

@@ -1,0 +1,48 @@
+"""A checked policy as the document that `parse_policy` reads: what is kept of a policy that a run decided under."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.consent.regime import Regime
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.policy import Category, ConsentPolicy, DestinationRule
+
+PolicyDocument = dict[str, Any]
+
+
+def policy_document(policy: ConsentPolicy) -> PolicyDocument:
+    """Return a document that means the same: parsed, it has the same digest."""
+    document: PolicyDocument = {
+        "unmapped_destinations": policy.unmapped_destinations,
+        "missing_consent_column": policy.missing_consent_column,
+        "categories": [_category(category) for category in policy.categories],
+    }
+    rules = {str(name): _rule(rule) for name, rule in policy.destination_rules}
+    return document | ({"destinations": rules} if rules else {})
+
+
+def _category(category: Category) -> PolicyDocument:
+    document: PolicyDocument = {"id": category.id, "name": category.name, "enabled": category.enabled}
+    if category.destinations:
+        document["destinations"] = list(category.destinations)
+    if category.fields:
+        document["fields"] = {str(name): list(fields) for name, fields in category.fields}
+    if category.regime is not Regime.OPT_IN:
+        document["regime"] = str(category.regime)
+    if category.regions:
+        document["regions"] = {region: str(regime) for region, regime in category.regions}
+    if category.max_age is not None:
+        document["max_age"] = str(category.max_age)
+    if category.min_notice_version is not None:
+        document["min_notice_version"] = ".".join(map(str, category.min_notice_version)) or 0
+    return document | {
+        name: text for name, text in (("reason", category.reason), ("owner", category.owner)) if text is not None
+    }
+
+
+def _rule(rule: DestinationRule) -> PolicyDocument:
+    if not rule.consent_required:
+        return {"consent": "not_required", "reason": rule.reason}
+    return {"match": rule.match}

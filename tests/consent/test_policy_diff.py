@@ -1,0 +1,108 @@
+"""A policy survives being written down, and who gains or loses by another one is counted exactly."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from consent.test_properties import documents
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_consent_retl.consent import (
+    Permitted,
+    SubjectStatus,
+    pair_plans,
+    parse_policy,
+    plan_consent,
+    policy_document,
+)
+from airflow_consent_retl.errors import PolicyError
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+MAPPING = {"C0001": "c1", "C0002": "c2", "C0003": "c3", "C0004": "c4"}
+ASKED = ("webhook", "crm_table", "lake")
+TERMS: dict[str, Any] = {
+    "regime": "exempt",
+    "regions": {"US-CA": "opt_out", "DE": "opt_in"},
+    "max_age": "13 months",
+    "min_notice_version": "2.10",
+    "fields": {"crm_table": ["phone", "street"]},
+    "reason": "none",
+    "owner": "legal",
+}
+
+
+@given(documents())
+def test_a_policy_survives_being_written_down(document: dict[str, Any]) -> None:
+    policy = parse_policy(document)
+
+    assert parse_policy(json.dumps(policy_document(policy))) == policy
+
+
+@pytest.mark.parametrize(
+    "terms", [TERMS, {"min_notice_version": 0}, {"fields": {"lake": ["a"]}}, {"max_age": "1 year", "enabled": False}]
+)
+def test_terms_survive_being_written_down(terms: dict[str, Any]) -> None:
+    document = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"], **terms}]}
+
+    policy = parse_policy(document)
+
+    assert parse_policy(policy_document(policy)) == policy
+
+
+@given(documents(), documents(), st.lists(st.tuples(*[st.sampled_from([True, False, None])] * 4), max_size=12))
+def test_gains_and_losses_are_those_of_deciding_everybody_twice(
+    old_document: dict[str, Any], new_document: dict[str, Any], people: list[tuple[bool | None, ...]]
+) -> None:
+    documents_ = [{**document, "unmapped_destinations": "permit"} for document in (old_document, new_document)]
+    try:
+        plans = [
+            plan_consent(parse_policy(d), destinations=ASKED, mapping=MAPPING, columns=None, at=AT) for d in documents_
+        ]
+    except PolicyError:
+        return  # one of them is refused: nothing to compare
+    pair = pair_plans(*plans)
+    rows = [dict(zip(MAPPING.values(), said, strict=True)) for said in people]
+    counted = [(SubjectStatus.IDENTIFIED, tokens_of(pair.plan, row), 1) for row in rows]
+
+    diff = pair.diff(counted, at=AT)
+
+    for name in ASKED:
+        before, after = (
+            [isinstance(plan.decide_signature(tokens_of(plan, row), at=AT).decisions[name], Permitted) for row in rows]  # type: ignore[index]
+            for plan in plans
+        )
+        found = diff.destinations[name]  # type: ignore[index]
+        assert (found.permitted_before, found.permitted_after) == (sum(before), sum(after))
+        assert found.gained == sum(is_ and not was for was, is_ in zip(before, after, strict=True))
+        assert found.lost == sum(was and not is_ for was, is_ in zip(before, after, strict=True))
+        assert found.permitted_after == found.permitted_before + found.gained - found.lost
+    assert diff.is_empty == all(not found.gained and not found.lost for found in diff.destinations.values())
+
+
+def tokens_of(plan: Any, row: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(signal.token(row[signal.column]) for signal in plan.signals)
+
+
+def test_the_report_names_categories_and_numbers() -> None:
+    old = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook", "lake"]}]}
+    new = {"categories": [{"id": "C0002", "name": "Analytics", "destinations": ["webhook"]}]}
+    plans = [
+        plan_consent(parse_policy(d), destinations=["webhook", "lake"], mapping=MAPPING, columns=None)
+        for d in (old, new)
+    ]
+    pair = pair_plans(*plans)
+    people = [(True, False, 5), (False, True, 3), (None, True, 2), (True, True, 1)]
+    counted = [(SubjectStatus.IDENTIFIED, tokens_of(pair.plan, {"c4": c4, "c2": c2}), rows) for c4, c2, rows in people]
+
+    told = pair.diff(counted, at=AT).to_markdown().splitlines()
+
+    assert told[-2:] == [
+        "| `lake` | 6 | 11 | 5 | 0 | C0004:denied 3, C0004:unknown 2 |  |",
+        "| `webhook` | 6 | 6 | 5 | 5 | C0004:denied 3, C0004:unknown 2 | C0002:denied 5 |",
+    ]
+    with pytest.raises(ValueError, match="same destinations"):
+        pair_plans(plans[0], plan_consent(parse_policy(new), destinations=["lake"], mapping=MAPPING, columns=None))
