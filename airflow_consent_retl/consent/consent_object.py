@@ -20,21 +20,25 @@ from airflow_consent_retl.consent.signals import (
 from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
 from airflow_consent_retl.errors import PolicyError, Problem
 
+Missing = Literal["unknown", "denied"]
+
 
 @dataclass(frozen=True, slots=True)
 class ConsentObjectKey(DocumentSignal):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
-    `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown.
-    Everything else is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path
-    that occurs twice in its object.
+    `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown;
+    with `missing="denied"`, a key that is missing in an object that is there is a no, as Segment has it. Everything else
+    is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path that occurs twice in
+    its object.
     """
 
     column: str
     path: tuple[str, ...]
+    missing: Missing = "unknown"
 
     def __post_init__(self) -> None:
-        require(column_problems(self.column, "ConsentObjectKey"))
+        require([*column_problems(self.column, "ConsentObjectKey"), *_missing_problems(self.missing)])
         if not _is_path(self.path) or not self.path:
             raise PolicyError([Problem("ConsentObjectKey.path", "expected a tuple of keys, none of them empty")])
 
@@ -49,11 +53,13 @@ class ConsentObjectKey(DocumentSignal):
             found = read_json(text)
         except MalformedJsonError:
             return ConsentStatus.INVALID
-        for key in self.path:
+        for depth, key in enumerate(self.path, start=1):
             if found is None:
                 return ConsentStatus.UNKNOWN
             if not isinstance(found, JsonObject) or key in found.repeated:
                 return ConsentStatus.INVALID
+            if key not in found and depth == len(self.path) and self.missing == "denied":
+                return ConsentStatus.DENIED
             found = found.get(key)
         return self.status(boolean_token(found))
 
@@ -64,12 +70,14 @@ class ConsentObject(WholeConsent):
 
     `path` leads to the object with the preferences: dotted (`"context.consent.categoryPreferences"`) or a tuple of
     keys; empty when the whole value is that object. `key_by` says which of a category's fields is its key there.
+    `missing` is what a category counts as that the object does not have: `unknown`, or as in Segment `denied`.
     Raises `PolicyError`.
     """
 
     column: str
     path: tuple[str, ...]
     key_by: Literal["id", "name"]
+    missing: Missing
 
     def __init__(
         self,
@@ -77,6 +85,7 @@ class ConsentObject(WholeConsent):
         *,
         path: str | tuple[str, ...] | list[str] = "categoryPreferences",
         key_by: Literal["id", "name"] = "id",
+        missing: Missing = "unknown",
     ) -> None:
         if isinstance(path, str):
             keys: object = tuple(path.split(".")) if path else ()
@@ -89,14 +98,23 @@ class ConsentObject(WholeConsent):
             )
         if key_by not in ("id", "name"):
             problems.append(Problem("ConsentObject.key_by", "expected `id` or `name`"))
+        problems += _missing_problems(missing)
         require(problems)
         object.__setattr__(self, "column", column)
         object.__setattr__(self, "path", keys)
         object.__setattr__(self, "key_by", key_by)
+        object.__setattr__(self, "missing", missing)
 
     def for_category(self, category_id: str, name: str) -> ConsentObjectKey:
         """Return the signal of one category."""
-        return ConsentObjectKey(self.column, (*self.path, category_id if self.key_by == "id" else name))
+        key = category_id if self.key_by == "id" else name
+        return ConsentObjectKey(self.column, (*self.path, key), self.missing)
+
+
+def _missing_problems(missing: object) -> list[Problem]:
+    if missing in ("unknown", "denied"):
+        return []
+    return [Problem("ConsentObject.missing", "expected `unknown` or `denied`")]
 
 
 def _is_path(keys: object) -> bool:

@@ -5,6 +5,7 @@ Declares second queries, of states or of events, and lists of people who are nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
@@ -13,6 +14,7 @@ from airflow_consent_retl.consent.signals import require
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _PAIRS = ("columns", "column_types")
+_PREFERENCES = "context_consent_category_preferences_"
 Source = TypeVar("Source", bound="Elsewhere")
 
 
@@ -196,28 +198,43 @@ SourceDocument = dict[str, Any]
 def segment_preference_events(
     sql: str,
     *,
+    categories: Mapping[str, str],
     subject: str = "user_id",
-    consent: str = "context_consent",
-    column: str = "consent",
+    time: str = "timestamp",
     key: str | None = None,
     profile: str | None = None,
+    bring_time: bool = False,
     conn_id: str | None = None,
 ) -> ConsentSource:
-    """Return Segment's events "Segment Consent Preference Updated" as a source of consent.
+    """Return Segment's events "Segment Consent Preference Updated" as its warehouses hold them.
 
-    Each event holds all preferences of its moment, in `context.consent.categoryPreferences`; read the column that it
-    brings with `ConsentObject(column)`. `consent` is the column with that object, as JSON; events are ordered by
-    `timestamp`. Source: https://segment.com/docs/privacy/consent-management/consent-in-segment-connect/
+        segment_preference_events("SELECT * FROM segment_consent_preference_updated", categories={"C0004": "ads_ok"})
+
+    Each row holds the preferences of its moment, one boolean column for each category:
+    `context_consent_category_preferences_c0004`. A category that an event leaves out is unknown.
+    Sources, read 2026-11-24: https://segment.com/docs/privacy/consent-management/consent-in-unify/ for the event,
+    https://segment.com/docs/connections/storage/warehouses/schema/ for the columns.
+
+    Args:
+        sql: a SELECT over the event's table.
+        categories: by category id, what the snapshot calls its column.
+        subject, time, key, profile, bring_time, conn_id: as for `ConsentSource`; `profile="anonymous_id"` puts answers
+            of several devices that differ in doubt, where Segment takes the latest.
     """
     return ConsentSource(
         sql,
         subject=subject,
-        columns={consent: column},
+        columns={_PREFERENCES + _snake(category): name for category, name in categories.items()},
         key=key,
-        time="timestamp",
+        time=time,
         profile=profile,
+        bring_time=bring_time,
         conn_id=conn_id,
     )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
 def source_document(source: Elsewhere) -> SourceDocument:

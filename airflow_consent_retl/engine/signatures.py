@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -148,7 +149,7 @@ class _Documents:
     def tokens(self, signal: ConsentObjectKey) -> NDArray[np.int64]:
         """Return each row's token, as the law reads it."""
         tokens = np.zeros(self._rows, dtype=np.int64)
-        tokens[self._present] = _read(self._cut_out, ConsentObjectKey(signal.column, signal.path[-1:]))
+        tokens[self._present] = _read(self._cut_out, replace(signal, path=signal.path[-1:]))
         tokens[self._others] = _read(self._whole, signal)
         return tokens
 

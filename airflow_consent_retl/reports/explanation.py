@@ -1,0 +1,285 @@
+"""Why one person's row goes where it goes, without a value of it: for a privacy officer who has the id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.consent import (
+    NULL_TOKEN,
+    CategorySignal,
+    ConsentStatus,
+    Denied,
+    Permitted,
+    Regime,
+    SubjectStatus,
+    plan_consent,
+)
+from airflow_consent_retl.engine.columns import cast
+from airflow_consent_retl.engine.filter import column_kinds
+from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.hooks.policy import read_policy
+from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import (
+        ConsentMappingLike,
+        ConsentPlan,
+        ConsentPolicy,
+        Decision,
+        Signal,
+        SignatureDecision,
+    )
+    from airflow_consent_retl.hooks.policy import PolicySource
+
+_READ_ROWS = 131_072
+_NEEDS = {
+    ConsentStatus.DENIED: "a yes in place of the no",
+    ConsentStatus.UNKNOWN: "a yes where nothing is known",
+    ConsentStatus.INVALID: "a value that can be read, and says yes",
+    ConsentStatus.EXPIRED: "a newer yes, to the present notice",
+    ConsentStatus.CONFLICT: "one answer in place of two that contradict each other",
+}
+_OTHER = {
+    "missing_id": "an id",
+    "duplicate_id": "one row of this id in place of several",
+    "unmapped_destination": "a category in the policy that is mapped to the destination",
+    "misspelt_destination": "the destination's name in the policy as it is asked for",
+    "gpc:denied": "no Global Privacy Control",
+    "gpc:invalid": "a Global Privacy Control that can be read",
+    "suppression:denied": "not being on the suppression list",
+    "suppression:unknown": "a key that can be looked up in the suppression list",
+    "row_switch:denied": "the row's own switch turned on",
+    "row_switch:invalid": "switches in the row that can be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignalExplanation:
+    """One value that was looked at: its column, the format, and the class of the value, never the value."""
+
+    column: str
+    format: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationExplanation:
+    """What was decided for one destination.
+
+    `rule` is what the policy asks, in words; `reasons` are empty where the row may go. `would_change` says what would
+    have to be otherwise for the answer to be: for a denial all of it, for a permission any of it. `withheld` are the
+    fields that do not go with the row.
+    """
+
+    destination: str
+    permitted: bool
+    ground: str | None
+    reasons: tuple[str, ...]
+    rule: str
+    would_change: tuple[str, ...]
+    withheld: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that decided about one person. `rows` says how many rows have the id: one, or there is a doubt."""
+
+    rows: int
+    subject: str
+    policy_digest: str
+    at: datetime
+    statuses: Mapping[str, str]
+    regimes: Mapping[str, str]
+    signals: tuple[SignalExplanation, ...]
+    destinations: Mapping[str, DestinationExplanation]
+
+    def to_markdown(self) -> str:
+        """Return it for people."""
+        lines = [
+            f"{self.rows} row(s), {self.subject}, decided at {self.at:%F %T %Z} under {self.policy_digest}",
+            "",
+            "| category | regime | status |",
+            "|---|---|---|",
+            *(f"| `{name}` | {self.regimes[name]} | {status} |" for name, status in self.statuses.items()),
+            "",
+            "| column | format | value |",
+            "|---|---|---|",
+            *(f"| `{signal.column}` | {signal.format} | {signal.value} |" for signal in self.signals),
+            "",
+            "| destination | needs | answer | what would change it |",
+            "|---|---|---|---|",
+        ]
+        for name, found in self.destinations.items():
+            answer = f"permitted ({found.ground})" if found.permitted else f"denied: {', '.join(found.reasons)}"
+            without = f", without {', '.join(found.withheld)}" if found.withheld else ""
+            lines.append(f"| `{name}` | {found.rule} | {answer}{without} | {'; '.join(found.would_change)} |")
+        return "\n".join(lines)
+
+
+def explain(
+    subject: str | int,
+    *,
+    snapshot: object,
+    policy: PolicySource,
+    consent: ConsentMappingLike,
+    destinations: Sequence[str],
+    at: datetime | None = None,
+) -> Explanation:
+    """Explain what is decided about one id of a snapshot, under a policy as it is now.
+
+    Args:
+        subject: an id, as the snapshot has it.
+        snapshot: the output of an `ExtractModelOperator`.
+        policy: as for the filter.
+        consent: as for the filter.
+        destinations: to explain for.
+        at: the time of the decision, with a zone; None: now.
+
+    Raises:
+        ModelError: the snapshot has no row of this id.
+        PolicyError: the policy does not fit the mapping or the columns.
+        ConfigurationError: the id is of another kind than the snapshot's.
+    """
+    moment = at or datetime.now(UTC)
+    opened = OpenedSnapshot.of(snapshot)
+    loaded = read_policy(policy).policy
+    plan = plan_consent(
+        loaded,
+        destinations=destinations,
+        mapping=opened.mapping(consent),
+        columns=column_kinds(opened.manifest.columns),
+        at=moment,
+    )
+    rows = _rows_of(opened, subject, plan.consent_columns)
+    if not rows:
+        raise ModelError("the snapshot has no row of this id")
+    status = SubjectStatus.IDENTIFIED if len(rows) == 1 else SubjectStatus.DUPLICATE_ID
+    tokens = tuple(NULL_TOKEN if signal is None else signal.token(rows[0][signal.column]) for signal in plan.signals)
+    decided = plan.decide_signature(tokens, status, at=moment)
+    return Explanation(
+        rows=len(rows),
+        subject=str(status),
+        policy_digest=loaded.digest,
+        at=moment,
+        statuses={str(name): str(said) for name, said in zip(plan.categories, decided.statuses, strict=True)},
+        regimes={str(name): _regimes(loaded, name) for name in plan.categories},
+        signals=tuple(
+            SignalExplanation(signal.column, type(signal).__name__, _class_of(signal, token))
+            for signal, token in zip(plan.signals, tokens, strict=True)
+            if signal is not None
+        ),
+        destinations={name: _explained(plan, decided, name) for name in plan.destinations},
+    )
+
+
+def _explained(plan: ConsentPlan, decided: SignatureDecision, name: Any) -> DestinationExplanation:
+    answer: Decision = decided.decisions[name]
+    return DestinationExplanation(
+        destination=str(name),
+        permitted=isinstance(answer, Permitted),
+        ground=str(answer.ground) if isinstance(answer, Permitted) else None,
+        reasons=tuple(str(reason) for reason in answer.reasons) if isinstance(answer, Denied) else (),
+        rule=_rule(plan.policy, name),
+        would_change=_would_permit(answer) if isinstance(answer, Denied) else _would_deny(plan.policy, name),
+        withheld=tuple(decided.withheld.get(name, ())),
+    )
+
+
+def _rule(policy: ConsentPolicy, name: str) -> str:
+    required, rule = policy.required_for(name), policy.rule_for(name)
+    if required:
+        return (" and " if rule.match == "all" else " or ").join(required)
+    return "nothing: " + ("it is mapped to no category" if rule.consent_required else f"not required, {rule.reason}")
+
+
+def _would_permit(denied: Denied) -> tuple[str, ...]:
+    needed = []
+    for reason in denied.reasons:
+        code = str(reason)
+        category, _, status = code.rpartition(":")
+        known = _OTHER.get(code)
+        needed.append(known if known is not None else f"`{category}`: {_NEEDS[ConsentStatus(status)]}")
+    return tuple(needed)
+
+
+def _would_deny(policy: ConsentPolicy, name: str) -> tuple[str, ...]:
+    changes = []
+    for category_id in policy.required_for(name):
+        category = policy.category(category_id)
+        regimes = frozenset() if category is None else category.regimes
+        if Regime.OPT_IN in regimes:
+            changes.append(f"`{category_id}`: anything but a yes")
+        elif Regime.OPT_OUT in regimes:
+            changes.append(f"`{category_id}`: a no")
+    return tuple(changes) or ("a suppression list or a switch in the row",)
+
+
+def _regimes(policy: ConsentPolicy, category_id: str) -> str:
+    category = policy.category(category_id)
+    if category is None:
+        return ""
+    regional = ", ".join(f"{region}: {regime}" for region, regime in category.regions)
+    return f"{category.regime}" + (f" ({regional})" if regional else "")
+
+
+def _class_of(signal: Signal, token: int) -> str:
+    """Return what a value is, in words that hold nothing of it."""
+    if token == NULL_TOKEN:
+        return "NULL, or nothing said"
+    if isinstance(signal, CategorySignal):
+        said = signal.status(token)
+        return {ConsentStatus.GRANTED: "a declared yes", ConsentStatus.DENIED: "a declared no"}.get(
+            said, "a value that nobody declared"
+        )
+    return "a value that cannot be read" if token == signal.unlisted_token else f"class {token}"
+
+
+def _rows_of(opened: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    manifest = opened.manifest
+    key = manifest.primary_key
+    wanted = list(dict.fromkeys([key, *columns]))
+    if manifest.table is not None:
+        return _staged_rows(opened, subject, wanted)
+    found: list[dict[str, Any]] = []
+    for part in manifest.parts:
+        opened.folder.verify(part)
+    for batch in opened.folder.read_rows(manifest.parts, columns=wanted, batch_rows=_READ_ROWS):
+        ids = batch.column(key)
+        chosen = batch.filter(pc.equal(ids, _as_id(subject, ids.type, key)))
+        found += chosen.select(list(columns)).to_pylist()
+    return found
+
+
+def _staged_rows(opened: OpenedSnapshot, subject: str | int, wanted: Sequence[str]) -> list[dict[str, Any]]:
+    import ibis
+
+    from airflow_consent_retl.operators.staging import staging_warehouse
+    from airflow_consent_retl.warehouse.base import staging_table
+    from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
+
+    manifest = opened.manifest
+    assert manifest.table is not None  # noqa: S101 - for the type checker: the caller looked
+    id_type = next(column.type for column in manifest.columns if column.name == manifest.primary_key)
+    with staging_warehouse(manifest.source.conn_id, manifest.table.namespace) as warehouse:
+        dialect = dialect_of(warehouse.dialect, id_type)
+        rows = placeholder("snapshot", dict.fromkeys(wanted, "string"))
+        person = dialect.person(rows[manifest.primary_key])
+        chosen = rows.filter(dialect.exact(person) == dialect.exact(ibis.literal(str(subject)))).select(*wanted)
+        sql = dialect.compile(chosen, {"snapshot": warehouse.name_of(staging_table(manifest.table))})
+        with warehouse.read(sql) as read:
+            return [row for batch in read.batches for row in batch.to_pylist()]
+
+
+def _as_id(subject: str | int, type_: pa.DataType, key: str) -> pa.Scalar:
+    try:
+        return cast(pa.array([subject]), type_, column=key)[0]
+    except (ModelError, pa.ArrowException):
+        problem = ConfigurationError(f"this is no id of the snapshot, whose `{key}` is {type_}")
+    # Outside the handler: the error's message may quote the id.
+    raise problem

@@ -1,0 +1,56 @@
+"""Who would gain and who would lose by another policy, before it is live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent import pair_plans, plan_consent
+from airflow_consent_retl.hooks.policy import read_policy
+from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, PlanPair, PolicyDiff
+    from airflow_consent_retl.hooks.policy import PolicySource
+
+
+def diff_policies(
+    old: PolicySource,
+    new: PolicySource,
+    snapshot: object,
+    *,
+    consent: ConsentMappingLike,
+    destinations: Sequence[str],
+    at: datetime | None = None,
+) -> PolicyDiff:
+    """Return who gains and who loses, per destination and category, with one pass over the snapshot's consent columns.
+
+    Args:
+        old: `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document: as it is now.
+        new: as it would be.
+        snapshot: the output of an `ExtractModelOperator`: nothing of it is sent, and nothing is published.
+        consent: the consent mapping, as for the filter; it has to hold what either policy needs.
+        destinations: to compare for.
+        at: the time of the decision, with a zone; None: now.
+
+    Raises:
+        PolicyError: a policy does not fit the mapping or the columns.
+        ConfigurationError, RefusedError: a policy or the snapshot cannot be read.
+    """
+    moment = at or datetime.now(UTC)
+    opened = OpenedSnapshot.of(snapshot)
+    mapping = opened.mapping(consent)
+    policies = [read_policy(source).policy for source in (old, new)]
+    pairs: list[PlanPair] = []
+
+    def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
+        before, after = (
+            plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=moment)
+            for policy in policies
+        )
+        pairs.append(pair_plans(before, after))
+        return pairs[-1].plan
+
+    with opened.counted(plan_for, at=moment) as decided:
+        return pairs[-1].diff(decided.signatures(), at=moment)
