@@ -28,9 +28,9 @@ class ConsentObjectKey(DocumentSignal):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
     `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown;
-    with `missing="denied"`, a key that is missing in an object that is there is a no, as Segment has it. Everything else
-    is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path that occurs twice in
-    its object.
+    with `missing="denied"`, a key that is missing in an object that is there is a no, as Segment has it. Everything
+    else is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path that occurs
+    twice in its object.
     """
 
     column: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import Elsewhere
 
+OpenModel = Callable[[], AbstractContextManager[ModelRows]]
 HookOf = Callable[[str | None], "DbApiHook"]
 Log = Callable[[str], object]
 
@@ -49,14 +50,14 @@ _DIALECT = Dialect("duckdb")
 
 @contextmanager
 def reading_with_consent(
-    rows: ModelRows, sources: Sequence[Elsewhere], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
+    open_model: OpenModel, sources: Sequence[Elsewhere], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
-    All rows are read, into a private temporary file, before the first one is handed out.
+    Sources are read first, then all rows, into a private temporary file, before the first one is handed out.
 
     Args:
-        rows: of the model, being read.
+        open_model: runs the model's query.
         sources: that bring columns of their own.
         hook_of: returns the hook of a connection; None: the model's.
         conn_id: the model's, for messages.
@@ -70,9 +71,9 @@ def reading_with_consent(
         SourceUnavailableError: a source does not answer.
     """
     if not sources:
-        yield rows
+        with open_model() as rows:
+            yield rows
         return
-    check_names(rows.schema.names, sources)
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-")))
         folder.chmod(0o700)
@@ -85,7 +86,10 @@ def reading_with_consent(
         join = _Join(connection, folder, sources, at=at, log=log)
         for number, source in enumerate(sources):
             join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
-        join.read_model(rows)
+        # One after the other: a DuckDB file cannot be open twice with settings of their own.
+        with open_model() as rows:
+            check_names(rows.schema.names, sources)
+            join.read_model(rows)
         yield join.result(rows.schema)
 
 

@@ -143,9 +143,13 @@ class ConsentQuestion:
             columns=own,
         )
         with (
-            read_model(self.hook, query) as model,
             reading_with_consent(
-                model, sources, hook_of=self._hook_of, conn_id=self.query.conn_id, at=at, log=self.log
+                lambda: read_model(self.hook, query),
+                sources,
+                hook_of=self._hook_of,
+                conn_id=self.query.conn_id,
+                at=at,
+                log=self.log,
             ) as rows,
             ExitStack() as readers,
         ):

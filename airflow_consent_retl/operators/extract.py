@@ -247,9 +247,8 @@ class ExtractModelOperator(ConsentRetlOperator):
         reader = source_of(hook, query)
         with (
             self._cancellable(reader),
-            reader.reading() as model,
             reading_with_consent(
-                model,
+                reader.reading,
                 self._sources(),
                 hook_of=lambda conn_id: self._hook_of(hook, conn_id),
                 conn_id=self.conn_id,

@@ -215,5 +215,5 @@ def test_formats_read_as_they_are_written() -> None:
     assert repr(TEXT) == "Literals(column='ads', granted=('yes', 'Y'), denied=('no',))"
     assert Literals("ads", granted=["yes", "Y"], denied=["no"]) == TEXT
     assert repr(ConsentObject("consent")) == (
-        "ConsentObject(column='consent', path=('categoryPreferences',), key_by='id')"
+        "ConsentObject(column='consent', path=('categoryPreferences',), key_by='id', missing='unknown')"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def read(
 ) -> pa.Table:
     batches: Iterator[pa.RecordBatch] = iter(model.to_batches(max_chunksize=batch_rows))
     with reading_with_consent(
-        ModelRows(model.schema, batches),
+        lambda: nullcontext(ModelRows(model.schema, batches)),
         sources,
         hook_of=lambda conn_id: sql_hook(conn_id or "consents"),
         conn_id="consents",
@@ -226,7 +227,8 @@ def test_refuses_what_cannot_be_told_apart_or_read(
         read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"], **options)])
 
 
-def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not() -> None:
+def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path) -> None:
+    fill(duck, [], "subject VARCHAR, id VARCHAR, ads BOOLEAN")
     sources: list[Elsewhere] = [
         ConsentSource("FROM consents", subject="subject", key="gone", columns={"ads": "SCORE"}),
         SuppressionList("FROM consents", subject="id", column="id"),
@@ -249,7 +251,7 @@ def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
     source = ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])
 
     with reading_with_consent(
-        ModelRows(first.schema, batches),
+        lambda: nullcontext(ModelRows(first.schema, batches)),
         [source],
         hook_of=lambda _: sql_hook("consents"),
         conn_id="c",

@@ -1,0 +1,89 @@
+"""The reference's published rules: what it does, what is done here, and which setting gives the same."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from conformance_page import CASES, PAGE, TOPICS, page
+
+from airflow_consent_retl.consent import (
+    ColumnKind,
+    Denied,
+    SignatureDecision,
+    parse_mapping_document,
+    parse_policy,
+    plan_consent,
+)
+from airflow_consent_retl.errors import PolicyError
+from airflow_consent_retl.migration import segment_would_send
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+ALL = [
+    pytest.param(case, id=f"{topic}: {case['name']}")
+    for topic in TOPICS
+    for case in json.loads((CASES / f"{topic}.json").read_text())["cases"]
+]
+
+
+def decided(case: dict[str, Any], policy: dict[str, Any]) -> SignatureDecision:
+    plan = plan_consent(
+        parse_policy(policy),
+        destinations=case["destinations"],
+        mapping=parse_mapping_document(case["consent"]),
+        columns={name: ColumnKind(kind) for name, kind in case["columns"].items()},
+        at=AT,
+    )
+    tokens = tuple(0 if signal is None else signal.token(case["row"].get(signal.column)) for signal in plan.signals)
+    return plan.decide_signature(tokens, at=AT)
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_what_is_done_here(case: dict[str, Any]) -> None:
+    if "error" in case["ours"]:
+        with pytest.raises(PolicyError) as caught:
+            decided(case, case["policy"])
+        assert any(case["ours"]["error"] in str(problem) for problem in caught.value.problems)
+        return
+
+    found = decided(case, case["policy"])
+
+    assert list(found.recipients) == case["ours"]["sends"]
+    reasons = {n: [str(r) for r in a.reasons] for n, a in found.decisions.items() if isinstance(a, Denied)}
+    assert reasons == case["ours"]["reasons"]
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_setting_gives_what_it_says(case: dict[str, Any]) -> None:
+    setting = case["setting"]
+    if setting is None:
+        # Where nothing has to be set: here as there, or it is not documented there, or nothing gives it.
+        agrees = case["reference"]["sends"] in (None, case["ours"].get("sends"))
+        assert agrees or "error" in case["ours"]
+        return
+
+    assert list(decided(case, setting["policy"]).recipients) == setting["sends"]
+    assert case["reference"]["sends"] in (None, setting["sends"])
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_segments_rules_come_to_what_segment_documents(case: dict[str, Any]) -> None:
+    reference = case["reference"]
+    if reference["sends"] is None:
+        assert reference["says"] is None
+        return
+    policy = parse_policy(case["policy"])
+
+    sends = [
+        name
+        for name in sorted(case["destinations"])
+        if segment_would_send(policy, name, reference["preferences"], integrations=reference.get("integrations")).sends
+    ]
+
+    assert sends == reference["sends"]
+
+
+def test_the_page_says_what_the_cases_say() -> None:
+    assert PAGE.read_text() == page()
