@@ -32,6 +32,7 @@ from airflow_consent_retl.consent import (
     GrantedId,
     Literals,
     OptanonConsentGroup,
+    RowConsent,
     TcfString,
     parse_policy,
     plan_consent,
@@ -60,6 +61,8 @@ _TC_GRANTING, _TC_DENYING = "AfACBENB4FgAIAAAAAAAAAYgABEAAAAA.IABE", "AfACBENB4F
 _CONSENT["tcf"] = (
     f"'C' || {_NUMBER} || 'Qk9nIA' || CASE WHEN {_SHARE} < 90 THEN '{_TC_GRANTING}' ELSE '{_TC_DENYING}' END"
 )
+# Beside the booleans: when consent was given, where, and Global Privacy Control, from the columns that there are.
+_CONSENT["row"] = _CONSENT["boolean"]
 _PAYLOAD = """
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
     'First' || (hash(i + 1) % 5000) AS first_name, 'Last' || (hash(i + 2) % 50000) AS last_name,
@@ -89,6 +92,7 @@ CASES = {
     "lists of ids": ("list", 4, 20),
     "OneTrust's cookie": ("cookie", 4, 20),
     "unique TC strings": ("tcf", 1, 1),
+    "ages, regions, objections": ("row", 4, 20),
 }
 
 
@@ -120,9 +124,10 @@ def plan_of(snapshot: SnapshotManifest, consent: str, categories: int, destinati
     subsets = [subset for size in range(1, categories + 1) for subset in combinations(range(categories), size)]
     needs = {f"destination-{chr(97 + n) * 4}": subsets[n % len(subsets)] for n in range(destinations)}
     used = [k for k in range(categories) if any(k in subset for subset in needs.values())]
+    terms = {"max_age": "13 months", "regions": {"US": "opt_out", "DE": "opt_in"}} if consent == "row" else {}
     policy = {
         "categories": [
-            {"id": f"C{k}", "name": f"Category {k}", "destinations": [d for d, s in needs.items() if k in s]}
+            {"id": f"C{k}", "name": f"Category {k}", "destinations": [d for d, s in needs.items() if k in s], **terms}
             for k in used
         ]
     }
@@ -135,8 +140,16 @@ def plan_of(snapshot: SnapshotManifest, consent: str, categories: int, destinati
         mapping = {f"C{k}": _FORMATS[consent](f"c{k}") for k in used}
     else:
         mapping = {f"C{k}": f"c{k}" for k in used}
-    kinds = column_kinds(snapshot.columns)
-    return plan_consent(parse_policy(policy), destinations=list(needs), mapping=mapping, columns=kinds)
+    if consent == "row":
+        booleans: dict[str, str | CategorySignal] = {f"C{k}": f"c{k}" for k in used}
+        mapping = RowConsent(booleans, time="updated_at", region="country", gpc=f"c{used[-1]}")
+    return plan_consent(
+        parse_policy(policy),
+        destinations=list(needs),
+        mapping=mapping,
+        columns=column_kinds(snapshot.columns),
+        at=datetime.now(UTC),
+    )
 
 
 def run_filter(folder: Path, consent: str, categories: int, destinations: int, *, counts_only: bool) -> None:

@@ -1,13 +1,14 @@
-"""README's DAGs, as they stand there, for Airflow to find."""
+"""The DAGs of README and of the page on consent, as they stand there, for Airflow to find."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/consent.md"))
 
-for block in re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE):
+for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE):
     if "with DAG(" in block:
         names: dict[str, object] = {"__file__": __file__, "__name__": __name__}
         exec(compile(block, __file__, "exec"), names)  # noqa: S102 - the blocks are this repository's own

@@ -1,0 +1,149 @@
+"""The examples of the page on consent do what the page says, and nothing personal is left anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from airflow_run import Airflow
+from people import CANARY
+from servers import Receiver
+
+NOW = datetime.now(UTC)
+COLUMNS = "user_id, email, phone, country, gpc, integrations, crm_ads_ok, crm_changed_at"
+EVERYBODY: dict[str, dict[str, Any]] = {
+    "yes": {},
+    "no": {"ads": False},
+    "withdrew": {"ads": [True, False]},
+    "silent": {"ads": None},
+    "old": {"at": NOW - timedelta(days=500)},
+    "crm says yes": {"ads": False, "crm_ads_ok": True, "crm_changed_at": NOW},
+    "crm says no": {"crm_ads_ok": False, "crm_changed_at": NOW},
+    "Californian": {"country": "US-CA", "stats": None},
+    "German": {"country": "DE", "stats": None},
+    "signals": {"gpc": True},
+    "switched off": {"integrations": '{"Webhooks": false}'},
+    "suppressed": {},
+    "no calls": {"calls": False},
+}
+SENT = {"yes", "crm says yes", "Californian", "no calls"}
+
+
+def blocks(repo: Path, language: str) -> list[str]:
+    page = (repo / "docs" / "consent.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def id_of(name: str) -> str:
+    return f"{CANARY}-{name}"
+
+
+@pytest.fixture
+def recorded(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the page's policy in place, and people who are what their names say."""
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY_RECORDED", blocks(repo, "json")[0])
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(
+            "CREATE TABLE customers (user_id VARCHAR, email VARCHAR, phone VARCHAR, country VARCHAR, gpc BOOLEAN, "
+            "integrations VARCHAR, crm_ads_ok BOOLEAN, crm_changed_at TIMESTAMPTZ)"
+        )
+        connection.execute(
+            "CREATE TABLE consent_events (user_id VARCHAR, category VARCHAR, given BOOLEAN, changed_at TIMESTAMPTZ)"
+        )
+        connection.execute("CREATE TABLE do_not_contact AS SELECT ? AS email", [f"{CANARY}-suppressed@example.com"])
+        for name, said in EVERYBODY.items():
+            row = {
+                "user_id": id_of(name),
+                "email": f"{CANARY}-{name}@example.com",
+                "phone": f"{CANARY}-phone",
+                **{"country": "DE", "gpc": False} | {k: v for k, v in said.items() if k in COLUMNS.split(", ")},
+            }
+            connection.execute(
+                f"INSERT INTO customers ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
+            )
+            answers = {
+                "C0002": said.get("stats", True),
+                "C0004": said.get("ads", True),
+                "C0005": said.get("calls", True),
+            }
+            for category, given in answers.items():
+                for later, answer in enumerate(given if isinstance(given, list) else [given]):
+                    at = said.get("at", NOW - timedelta(days=30)) + timedelta(hours=later)
+                    if answer is not None:
+                        event = [id_of(name), category, answer, at]
+                        connection.execute("INSERT INTO consent_events VALUES (?, ?, ?, ?)", event)
+    return warehouse
+
+
+def test_the_dag_sends_whom_everything_that_is_recorded_permits(
+    airflow: Airflow, vendor: Receiver, recorded: Path
+) -> None:
+    run = airflow.run("customers_recorded", module="readme")
+
+    assert run.state == "success", run.output
+    sent = {row["id"]: row["phone"] for row in vendor.applied_rows()}
+    assert set(sent) == {id_of(name) for name in SENT}
+    assert {id_ for id_, phone in sent.items() if phone is None} == {id_of("no calls")}
+    assert "`webhook`: 1 rows go without field `phone`" in run.output
+    assert "category `C0004`: in 2 rows, its records contradict each other" in run.output
+    assert CANARY not in run.output
+
+
+def test_a_withdrawal_in_the_history_reaches_the_vendor_with_the_next_run(
+    airflow: Airflow, vendor: Receiver, recorded: Path
+) -> None:
+    airflow.run("customers_recorded", module="readme")
+    with duckdb.connect(str(recorded)) as connection:
+        connection.execute("INSERT INTO consent_events VALUES (?, 'C0002', FALSE, now())", [id_of("yes")])
+
+    run = airflow.run("customers_recorded", module="readme")
+
+    assert run.state == "success", run.output
+    assert [row["id"] for rows in vendor.removed.values() for row in rows] == [id_of("yes")]
+
+
+def test_a_policy_that_would_release_many_stops_the_task(
+    airflow: Airflow, vendor: Receiver, recorded: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow.run("customers_recorded", module="readme")
+    policy = json.loads(blocks(repo, "json")[0])
+    policy["categories"][0]["enabled"] = False
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY_RECORDED", json.dumps(policy))
+
+    run = airflow.run("customers_recorded", module="readme")
+
+    assert run.tasks["customers.consent"] == "failed"
+    assert "max_released_ratio is 0.2; `webhook`: 5 of 13 rows are released" in run.output
+    assert CANARY not in run.output
+
+
+def test_the_other_examples_run(
+    airflow: Airflow, vendor: Receiver, recorded: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"]}]}
+    new = {"categories": [*old["categories"], {"id": "C0002", "name": "Analytics", "destinations": ["webhook"]}]}
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(old))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "next_policy.json").write_text(json.dumps(new))
+    snapshot = airflow.xcom(airflow.run("customers_recorded", module="readme"), "customers.extract")
+    names: dict[str, Any] = {}
+    for block in blocks(repo, "python"):
+        if "with DAG(" not in block:
+            exec(block, names)  # noqa: S102 - the blocks are this repository's own
+
+    told = names["review"].function(snapshot, id_of("no"))
+
+    assert "| `webhook` | 8 | 6 | 0 | 2 |  | C0002:unknown 2 |" in told["who gains, who loses"]
+    assert (
+        "| `webhook` | C0002 and C0004 | denied: C0004:denied | `C0004`: a yes in place of the no |"
+        in told["one person"]
+    )
+    assert "`webhook`" in told["beside Segment"]
+    assert CANARY not in "".join(told.values())
+    assert [c["destinations"] for c in names["policy"]["categories"]] == [["webhook"], ["google_ads", "webhook"]]
+    assert names["warnings"] == ()
