@@ -63,7 +63,9 @@ def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
 
 
 def _kind(type_: str) -> ColumnKind:
-    return ColumnKind.MOMENT if _MOMENT.fullmatch(type_) else _KINDS.get(type_, ColumnKind.OTHER)
+    if _MOMENT.fullmatch(type_):
+        return ColumnKind.MOMENT
+    return ColumnKind.JSON if _LIST_OF_TEXT.fullmatch(type_) else _KINDS.get(type_, ColumnKind.OTHER)
 
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -75,6 +77,7 @@ _KINDS = {
     "null": ColumnKind.EMPTY,
     **dict.fromkeys(_INTEGERS, ColumnKind.INTEGER),
 }
+_LIST_OF_TEXT = re.compile(r"(large_)?list<\w+: (large_)?string( not null)?>")
 _MOMENT = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
 
 

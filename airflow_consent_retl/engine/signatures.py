@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent import NULL_TOKEN, CategorySignal, ColumnKind, ConsentObjectKey, ConsentTime
 from airflow_consent_retl.engine.canonical import values_of
+from airflow_consent_retl.engine.list_columns import with_lists_as_json
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class SignatureReader:
         codes = np.zeros(rows.num_rows, dtype=np.int64)
         if not self.columns or not rows.num_rows:
             return codes
+        rows = with_lists_as_json(rows.select(self.columns))
         answers = self._ask_engine(rows)
         # Each column's distinct values are found once, however many signals read them.
         values = {

@@ -22,6 +22,7 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.engine.columns import cast
 from airflow_consent_retl.engine.filter import column_kinds
+from airflow_consent_retl.engine.list_columns import with_lists_as_json
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.hooks.policy import read_policy
 from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
@@ -252,7 +253,7 @@ def _rows_of(opened: OpenedSnapshot, subject: str | int, columns: Sequence[str])
     for batch in opened.folder.read_rows(manifest.parts, columns=wanted, batch_rows=_READ_ROWS):
         ids = batch.column(key)
         chosen = batch.filter(pc.equal(ids, _as_id(subject, ids.type, key)))
-        found += chosen.select(list(columns)).to_pylist()
+        found += with_lists_as_json(chosen.select(list(columns))).to_pylist()
     return found
 
 

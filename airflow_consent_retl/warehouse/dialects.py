@@ -120,6 +120,14 @@ class Dialect:
         """Return a moment, which has a zone, as one of the warehouse's."""
         return ibis.literal(moment.astimezone(UTC).isoformat()).cast("timestamp('UTC')")
 
+    def is_array(self, native: str) -> bool:
+        """Tell whether a native type holds arrays."""
+        return native.lower().partition("(")[0] == "array"
+
+    def array_text(self, value: ir.Value) -> ir.StringValue:
+        """Return an array as JSON text."""
+        return self.json_text(value)
+
     def md5(self, text: ir.Value) -> ir.StringValue:
         """Return 32 hex digits in lower case."""
         digest: ir.StringValue = function("MD5", 1)(text)
@@ -191,6 +199,14 @@ class PostgresDialect(Dialect):
         """Return text under the database's collation."""
         return self.text(text)
 
+    def is_array(self, native: str) -> bool:
+        """Tell whether a native type holds arrays."""
+        return native.endswith("[]")
+
+    def array_text(self, value: ir.Value) -> ir.StringValue:
+        """Return an array as JSON text."""
+        return self.text(function("to_json", 1)(value))
+
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""
         octets = function("convert_to", 2)(text, "UTF8")
@@ -259,6 +275,14 @@ class BigQueryDialect(Dialect):
         """Return text under no collation: a column's own may take different texts for equal."""
         exact: ir.StringValue = function("COLLATE", 2)(text, "")
         return exact
+
+    def is_array(self, native: str) -> bool:
+        """Tell whether a native type holds arrays."""
+        return native.lower().startswith("array<")
+
+    def array_text(self, value: ir.Value) -> ir.StringValue:
+        """Return an array as JSON text."""
+        return self.json_column(value)
 
     def json_column(self, value: ir.Value) -> ir.StringValue:
         """Return the column as JSON text: JSON can neither be compared nor collated."""

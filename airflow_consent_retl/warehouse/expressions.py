@@ -40,6 +40,7 @@ class RawValue:
         type_: Ibis' name for how it is read.
         path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
         is_json: whether the column is one of JSON, and not text.
+        is_array: whether the column is one of arrays.
         bounds: of a moment: what is brought out is how many of them are not after it.
     """
 
@@ -49,6 +50,7 @@ class RawValue:
     path: tuple[str, ...] = ()
     is_json: bool = False
     bounds: tuple[datetime, ...] = ()
+    is_array: bool = False
 
     @property
     def read_type(self) -> str:
@@ -110,6 +112,7 @@ def raw_values(
                 path,
                 is_json=_is_native_json(native.get(signal.column, ""), dialect),
                 bounds=bounds,
+                is_array=dialect.is_array(native.get(signal.column, "")),
             ),
         )
         read.append(_Band(value.name, len(bounds)) if bounds else _reading(signal, value.name))
@@ -219,6 +222,8 @@ class StagedConsent:
         column = self._snapshot[value.column]
         if value.path:
             return self.dialect.json_skeleton(column, value.path)
+        if value.is_array:
+            return self.dialect.array_text(column)
         if value.is_json:
             return self.dialect.json_column(column)
         if value.bounds:
