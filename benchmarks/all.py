@@ -21,6 +21,7 @@ FULL = [
     ["pushdown.py"],
     ["load_sql.py"],
     ["changes.py"],
+    ["consent_source.py"],
     ["delivery.py"],
 ]
 QUICK = [
@@ -34,6 +35,7 @@ QUICK = [
     ["pushdown.py", "--rows", "100000"],
     ["load_sql.py", "--rows", "50000", "--slow-rows", "2000", "--repeat", "1"],
     ["changes.py", "--rows", "1000000"],
+    ["consent_source.py", "--rows", "500000"],
     ["delivery.py", "--rows", "100000"],
 ]
 
