@@ -13,6 +13,7 @@ from parity.model import Model, Person
 from parity.workspaces import Both
 
 from airflow_consent_retl.consent import ExcludedDestinations, FirstOf, Recorded, RowConsent
+from airflow_consent_retl.reports import compare_with_segment, diff_policies, explain
 
 KINDS = {
     "id": "text",
@@ -104,3 +105,32 @@ def test_everything_that_qualifies_consent_means_the_same_everywhere(warehouse: 
     assert found.recipients == {id_: where for id_, (_, where) in ROWS.items() if where}
     assert_same(found, both.lake.decided(lake, SETUP, asked=("signals", "torn switch")))
     assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts == {"C0004": 1}
+
+
+def test_reports_say_the_same_of_a_snapshot_wherever_its_rows_are(warehouse: Engine, root: Path) -> None:
+    people = tuple(Person(id_, {"id": id_, **YES, **said}, {}, {}) for id_, (said, _) in ROWS.items())
+    model = Model(KINDS, people)
+    warehouse.create("circumstances", model.kinds, model.rows)
+    both = Both.of(warehouse, root)
+    both.extract(model, table="circumstances")
+    looser = {"categories": [SETUP.policy["categories"][1]]}
+    asked: dict[str, Any] = {"consent": SETUP.consent, "destinations": list(EVERYWHERE), "at": datetime.now(UTC)}
+
+    told = []
+    for workspace, snapshot in both.each:
+        with workspace.engine.environment(AIRFLOW__CONSENT_RETL__WORKSPACE=workspace.root.as_uri()):
+            diff = diff_policies(SETUP.policy, looser, snapshot, **asked)
+            beside = compare_with_segment(snapshot=snapshot, policy=SETUP.policy, **asked)
+            explained = [explain(id_, snapshot=snapshot, policy=SETUP.policy, **asked) for id_ in ROWS]
+            told.append((diff, beside, explained))
+
+    (diff, beside, explained), inside = told
+    assert inside[0] == diff
+    assert inside[1] == beside
+    assert [found.to_markdown() for found in inside[2]] == [found.to_markdown() for found in explained]
+    recipients = [{name for name, d in found.destinations.items() if d.permitted} for found in explained]
+    assert recipients == [set(where) for _, where in ROWS.values()]
+    permitted = sum("mailing" in where for _, where in ROWS.values())
+    assert diff.destinations["mailing"].permitted_before == permitted  # type: ignore[index]
+    # Unmapped now: everybody but those whose own switch says otherwise.
+    assert diff.destinations["mailing"].permitted_after == len(ROWS) - 3  # type: ignore[index]
