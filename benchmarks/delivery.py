@@ -37,7 +37,7 @@ from airflow_consent_retl.delivery.sync_store import FileStore
 from airflow_consent_retl.destinations._webhook_address import webhook_address
 from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.operators.consent import destination_counts
+from airflow_consent_retl.operators.filter_summary import destination_counts
 from airflow_consent_retl.workspace.decision_log import SubjectKey
 from airflow_consent_retl.workspace.folder import Folder
 from airflow_consent_retl.workspace.manifest import ModelSource, PermittedManifest

@@ -28,7 +28,7 @@ from airflow_consent_retl.consent import (
     plan_consent,
 )
 from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.operators.consent import destination_counts
+from airflow_consent_retl.operators.filter_summary import destination_counts
 from airflow_consent_retl.workspace.decision_log import SubjectKey
 from airflow_consent_retl.workspace.folder import Folder, PartWriter
 from airflow_consent_retl.workspace.manifest import (

@@ -26,12 +26,26 @@ _ON, _OFF, _UNREADABLE = 0, 1, 2
 _ALL = "All"
 
 
+@dataclass(frozen=True, slots=True, init=False)
 class RowSwitches(ABC):
-    """One column that says to which destinations a row may not go."""
+    """One column that says to which destinations a row may not go.
 
-    __slots__ = ()
+    Args:
+        column: of text that holds JSON, or of JSON.
+        names: what the column calls each destination of the policy; the others by their own name. An instance is
+            called as what it is an instance of, unless it has a name of its own.
+
+    Raises:
+        PolicyError: with every problem.
+    """
 
     column: str
+    names: tuple[tuple[str, str], ...]
+
+    def __init__(self, column: str, *, names: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
+        object.__setattr__(self, "column", column)
+        object.__setattr__(self, "names", tuple(sorted(_pairs(names))))
+        require(_problems(column, type(self).__name__, names=names))
 
     @abstractmethod
     def for_destination(self, destination: str) -> Signal:
@@ -138,43 +152,20 @@ class ExclusionSwitch(DestinationSwitch):
         return not set(self.names).intersection(found)
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class IntegrationsObject(RowSwitches):
-    """Segment's integrations object: `IntegrationsObject("integrations", names={"google_ads": "Google Ads"})`.
+    """Segment's integrations object: `IntegrationsObject("integrations", names={"google_ads": "Google Ads"})`."""
 
-    Args:
-        column: of text that holds JSON, or of JSON.
-        names: what the object calls each destination of the policy; the others by their own name. An instance is
-            called as what it is an instance of, unless it has a name of its own.
-
-    Raises:
-        PolicyError: with every problem.
-    """
-
-    column: str
-    names: tuple[tuple[str, str], ...]
-
-    def __init__(self, column: str, *, names: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
-        object.__setattr__(self, "column", column)
-        object.__setattr__(self, "names", tuple(sorted(_pairs(names))))
-        require(_problems(column, "IntegrationsObject", names=names))
+    __slots__ = ()
 
     def for_destination(self, destination: str) -> IntegrationSwitch:
         """Return the switch of one destination."""
         return IntegrationSwitch(self.column, _name_of(destination, dict(self.names)))
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class ExcludedDestinations(RowSwitches):
-    """A JSON array of excluded destinations: `ExcludedDestinations("excluded")`; `names` as in `IntegrationsObject`."""
+    """A JSON array of excluded destinations, or a column of arrays: `ExcludedDestinations("excluded")`."""
 
-    column: str
-    names: tuple[tuple[str, str], ...]
-
-    def __init__(self, column: str, *, names: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
-        object.__setattr__(self, "column", column)
-        object.__setattr__(self, "names", tuple(sorted(_pairs(names))))
-        require(_problems(column, "ExcludedDestinations", names=names))
+    __slots__ = ()
 
     def for_destination(self, destination: str) -> ExclusionSwitch:
         """Return the switch of one destination."""

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource
-from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.engine.consent_expressions import SaidBySource, joined, listed, parts_of
 from airflow_consent_retl.engine.consent_kinds import (
     ValueKind,
@@ -28,9 +27,10 @@ from airflow_consent_retl.engine.consent_kinds import (
     check_names,
     received,
     sent,
+    source_query,
     wanted_columns,
 )
-from airflow_consent_retl.engine.source import ModelQuery, ModelRows, read_model
+from airflow_consent_retl.engine.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
 from airflow_consent_retl.warehouse.dialects import Dialect
 
@@ -123,18 +123,9 @@ class _Join:
         kinds = {
             name: ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time) for name in wanted
         }
-        query = ModelQuery(
-            conn_id=conn_id,
-            sql=source.sql,
-            primary_key=source.subject,
-            column_types=declared_types(dict(source.column_types)),
-            batch_rows=_BATCH_ROWS,
-            more_memory=True,
-            columns=wanted,
-        )
         table, read_rows, without = f"source_{number}", 0, 0
         self._create(table, {name: "BIGINT" if name == time else "VARCHAR" for name in wanted})
-        with read_model(hook, query) as read:
+        with read_model(hook, source_query(source, conn_id)) as read:
             for batch in read.batches:
                 self._insert(table, [sent(batch.column(name), kinds[name]) for name in wanted])
                 read_rows += batch.num_rows

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from airflow_consent_retl.consent import ConsentSource
+from airflow_consent_retl.engine.columns import declared_types
+from airflow_consent_retl.engine.source import ModelQuery
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import Elsewhere
 
+_BATCH_ROWS = 131_072
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "text": pa.string(), "moment": _MOMENT, "empty": pa.null()}
 
@@ -144,3 +147,16 @@ def check_matched(number: int, source: Elsewhere, *, rows: int, matched: int, lo
             f"consent_sources[{number}]: not one of {rows:,} rows has a subject there: is `{source.key}` the key that "
             f"equals `{source.subject}`? Set require_match=False if that can be"
         )
+
+
+def source_query(source: Elsewhere, conn_id: str) -> ModelQuery:
+    """Return what is read of a source."""
+    return ModelQuery(
+        conn_id=conn_id,
+        sql=source.sql,
+        primary_key=source.subject,
+        column_types=declared_types(dict(source.column_types)),
+        batch_rows=_BATCH_ROWS,
+        more_memory=True,
+        columns=wanted_columns(source),
+    )

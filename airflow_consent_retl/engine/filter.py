@@ -29,6 +29,7 @@ from airflow_consent_retl.consent import (
     SubjectStatus,
     count_decisions,
 )
+from airflow_consent_retl.engine.keys import find_duplicate_ids
 from airflow_consent_retl.engine.partition import ROW_GROUP_ROWS, PartitionedWriter
 from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.errors import RefusedError
@@ -332,6 +333,24 @@ class SnapshotFilter:
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         codes = self._reader.codes(rows) * len(_SUBJECTS)
         return codes if self._ids_are_proven else codes + self._subjects.read(rows)
+
+
+def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array | None, int]:
+    """Return the ids of a snapshot that occur more than once, None where none does, and how many rows have no id.
+
+    Raises:
+        RefusedError: a file of the snapshot is missing or changed.
+    """
+    if snapshot.primary_key_checked or not snapshot.parts:
+        return None, 0
+    # Read before the filter verifies them: so they are verified here too.
+    for part in snapshot.parts:
+        folder.verify(part)
+    key = snapshot.primary_key
+    duplicates, missing = find_duplicate_ids(
+        lambda: folder.read_rows(snapshot.parts, columns=[key], batch_rows=_COUNTING_ROWS)
+    )
+    return duplicates if len(duplicates) else None, missing
 
 
 def lean_memory_pool() -> pa.MemoryPool:

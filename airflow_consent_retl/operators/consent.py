@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_consent_retl.errors import ConfigurationError, GuardError, ModelError
+from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.operators.base import ConsentRetlOperator
-from airflow_consent_retl.operators.progress import Progress, table
+from airflow_consent_retl.operators.filter_summary import check_limits, destination_counts, summary
+from airflow_consent_retl.operators.progress import Progress
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import (
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.folder import Folder
     from airflow_consent_retl.workspace.manifest import (
         DecisionLog,
-        DestinationCounts,
         ManifestRef,
         PermittedManifest,
         RecipientsGroup,
@@ -98,7 +97,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
-        from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
+        from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds, repeated_ids
         from airflow_consent_retl.hooks.policy import read_policy
         from airflow_consent_retl.warehouse.base import is_warehouse
         from airflow_consent_retl.workspace.location import manifest_folder, run_folder
@@ -128,12 +127,15 @@ class ConsentFilterOperator(ConsentRetlOperator):
             raise ConfigurationError(
                 f"workspace `{self.workspace}`: the snapshot is in files; give its extraction the same workspace"
             )
-        duplicates = self._duplicates(source, snapshot)
+        duplicates, missing = repeated_ids(source, snapshot)
+        self._check_repeated(missing, 0 if duplicates is None else len(duplicates), snapshot.primary_key)
         with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
             decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))
             self._log_decisions(plan, decided.counts)
             change.check(decided, at=at)
-            self._check_limits(decided.counts)
+            check_limits(
+                decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
+            )
             folder = run_folder(self.workspace, context, kind="permitted")
             published = False
             try:
@@ -193,7 +195,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
             change.check(decided, at=at)
-            self._check_limits(decided.counts)
+            check_limits(
+                decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
+            )
             folder = run_folder(None, context, kind="permitted")
             published = False
             try:
@@ -285,21 +289,6 @@ class ConsentFilterOperator(ConsentRetlOperator):
         sources = map(parse_source_document, snapshot.source.consent_sources)
         return parse_consent_mapping(self.consent).with_sources(sources)
 
-    def _duplicates(self, source: Folder, snapshot: SnapshotManifest) -> pa.Array | None:
-        if snapshot.primary_key_checked or not snapshot.parts:
-            return None
-        from airflow_consent_retl.engine.keys import find_duplicate_ids
-
-        # Read before the filter verifies them: so they are verified here too.
-        for part in snapshot.parts:
-            source.verify(part)
-        key = snapshot.primary_key
-        duplicates, missing = find_duplicate_ids(
-            lambda: source.read_rows(snapshot.parts, columns=[key], batch_rows=131_072)
-        )
-        self._check_repeated(missing, len(duplicates), key)
-        return duplicates if len(duplicates) else None
-
     def _check_repeated(self, missing: int, repeated: int, key: str) -> None:
         if missing:
             self.log.warning("%s rows have no `%s` and are denied everywhere (missing_id)", f"{missing:,}", key)
@@ -309,26 +298,6 @@ class ConsentFilterOperator(ConsentRetlOperator):
         if self.on_duplicate_id != "deny":
             raise ModelError(f'{found}: make them unique in the model, or set on_duplicate_id="deny" to withhold them')
         self.log.warning("%s: all their rows are denied everywhere (duplicate_id)", found)
-
-    def _check_limits(self, counts: DecisionCounts) -> None:
-        limits = self.max_denied_ratio
-        if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
-            raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
-        passed = []
-        if self.max_invalid_ratio is not None and counts.invalid > self.max_invalid_ratio * counts.read:
-            passed.append(
-                f"{counts.invalid:,} of {counts.read:,} rows hold an invalid consent value, "
-                f"max_invalid_ratio is {self.max_invalid_ratio}"
-            )
-        for name, destination in counts.destinations.items():
-            limit = limits.get(name) if isinstance(limits, Mapping) else limits
-            if limit is not None and destination.denied > limit * destination.read:
-                passed.append(
-                    f"`{name}`: {destination.denied:,} of {destination.read:,} rows are denied, "
-                    f"max_denied_ratio is {limit}"
-                )
-        if passed:
-            raise GuardError("nothing was published: " + "; ".join(passed))
 
     def _log_decisions(self, plan: ConsentPlan, counts: DecisionCounts) -> None:
         permitted = counts.read - counts.for_nobody
@@ -346,55 +315,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 self.log.warning("`%s` is denied all %s rows: nothing will be sent", name, f"{destination.read:,}")
 
     def _log_summary(self, manifest: PermittedManifest, folder: Folder) -> None:
-        rows = [
-            [name, requirement(counts), counts.read, counts.permitted, counts.denied, reasons(counts)]
-            for name, counts in manifest.destinations.items()
-        ]
         for name, counts in manifest.destinations.items():
             for field, without in counts.withheld_fields.items():
                 self.log.info("`%s`: %s rows go without field `%s`", name, f"{without:,}", field)
-        headers = ["destination", "needs", "read", "permitted", "denied", "denied because (a row may have several)"]
-        self.log.info("consent decided at %s\n%s", f"{manifest.decided_at:%F %T %Z}", table(headers, rows))
+        self.log.info("consent decided at %s\n%s", f"{manifest.decided_at:%F %T %Z}", summary(manifest))
         self.log.info("permitted set %s", folder.uri)
-
-
-def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, DestinationCounts]:
-    """Return what the manifest says of each destination."""
-    from airflow_consent_retl.consent import Regime
-    from airflow_consent_retl.workspace.manifest import DestinationCounts
-
-    described: dict[str, DestinationCounts] = {}
-    for name, destination in counts.destinations.items():
-        rule = plan.policy.rule_for(name)
-        required = plan.policy.required_for(name)
-        described[str(name)] = DestinationCounts(
-            required=tuple(map(str, required)),
-            match=rule.match,
-            without_consent=tuple(
-                category.id
-                for category in plan.policy.mapped_to(name)
-                if category.enabled and category.regimes != {Regime.OPT_IN}
-            ),
-            ground="consent" if required else "unmapped" if rule.consent_required else "not_required",
-            read=destination.read,
-            permitted=destination.permitted,
-            denied=destination.denied,
-            denied_by_reason=dict(destination.denied_by_reason),
-            withheld_fields=dict(destination.withheld_fields),
-        )
-    return described
-
-
-def requirement(counts: DestinationCounts) -> str:
-    """Return in words what a destination needs: `C0002 and C0004`, or why it needs nothing."""
-    if counts.required:
-        return (" and " if counts.match == "all" else " or ").join(counts.required)
-    return {"consent": "consent", "unmapped": "nothing (unmapped)", "not_required": "nothing (not required)"}[
-        counts.ground
-    ]
-
-
-def reasons(counts: DestinationCounts) -> str:
-    """Return the reasons of the denials with their rows, most frequent first."""
-    ordered = sorted(counts.denied_by_reason.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

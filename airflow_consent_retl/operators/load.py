@@ -340,7 +340,7 @@ class LoadOperator(ConsentRetlOperator):
         )
 
     def _log_summary(self, permitted: PermittedRows, report: LoadReport) -> dict[str, Any]:
-        from airflow_consent_retl.operators.consent import reasons
+        from airflow_consent_retl.operators.filter_summary import reasons
 
         decided = permitted.counts
         numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}

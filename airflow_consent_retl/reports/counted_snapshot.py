@@ -8,22 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
-from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.engine.keys import find_duplicate_ids
+from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.workspace.location import manifest_folder
 from airflow_consent_retl.workspace.manifest import ManifestRef, SnapshotManifest
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    import pyarrow as pa
-
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
     from airflow_consent_retl.engine.filter import DecidedSignatures
     from airflow_consent_retl.warehouse.filter import PlanFor
     from airflow_consent_retl.workspace.folder import Folder
-
-_COUNTING_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +66,6 @@ class OpenedSnapshot:
                 yield staged.decide()
             return
         plan = plan_for(column_kinds(self.manifest.columns))
-        with SnapshotFilter(self.folder, self.manifest, plan, duplicates=self._duplicates(), at=at) as run:
+        duplicates, _ = repeated_ids(self.folder, self.manifest)
+        with SnapshotFilter(self.folder, self.manifest, plan, duplicates=duplicates, at=at) as run:
             yield run.decide()
-
-    def _duplicates(self) -> pa.Array | None:
-        manifest = self.manifest
-        if manifest.primary_key_checked or not manifest.parts:
-            return None
-        # Read before the filter verifies them: so they are verified here too.
-        for part in manifest.parts:
-            self.folder.verify(part)
-        duplicates, _ = find_duplicate_ids(
-            lambda: self.folder.read_rows(manifest.parts, columns=[manifest.primary_key], batch_rows=_COUNTING_ROWS)
-        )
-        return duplicates if len(duplicates) else None

@@ -16,11 +16,10 @@ import ibis
 import pyarrow as pa
 
 from airflow_consent_retl.consent import ConsentSource, parse_source_document
-from airflow_consent_retl.engine.columns import declared_types
 from airflow_consent_retl.engine.consent_expressions import SaidBySource, joined, listed, parts_of
-from airflow_consent_retl.engine.consent_kinds import ValueKind, kind_of, wanted_columns
+from airflow_consent_retl.engine.consent_kinds import ValueKind, kind_of, source_query, wanted_columns
 from airflow_consent_retl.engine.plain_query import plain_query
-from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.engine.source import read_model
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
@@ -124,16 +123,7 @@ def _said(warehouse: Warehouse, number: int, source: Elsewhere) -> ibis.Table:
 def _bring(warehouse: Warehouse, table: StagingTable, source: Elsewhere, conn_id: str) -> None:
     """Load what a source behind another connection says into a table."""
     wanted = wanted_columns(source)
-    query = ModelQuery(
-        conn_id=conn_id,
-        sql=source.sql,
-        primary_key=source.subject,
-        column_types=declared_types(dict(source.column_types)),
-        batch_rows=_BATCH_ROWS,
-        more_memory=True,
-        columns=wanted,
-    )
-    with read_model(sql_hook(conn_id), query) as rows:
+    with read_model(sql_hook(conn_id), source_query(source, conn_id)) as rows:
         batches = rows.batches
         first = next(batches, None)
         schema = pa.schema([(name, _loaded(first, name)) for name in wanted])
