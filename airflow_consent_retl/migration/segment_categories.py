@@ -1,40 +1,44 @@
 """Segment's consent categories as a policy document.
 
-Two forms are read. The settings that Segment's libraries load, where every integration names its categories:
+Segment's Public API has no consent categories (its clients name none), so two other forms are read. The categories as
+the workspace's page shows them, written down:
+
+    {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Google Ads"], "enabled": true}]}
+
+And the settings that Segment's libraries load for one source, where every integration names its categories:
 
     {"consentSettings": {"allCategories": ["C0002", "C0004"], "hasUnmappedDestinations": true},
      "integrations": {"Google Ads": {"consentSettings": {"categories": ["C0004"]}}}}
 
-And the categories as the workspace's page shows them, one by one, written down:
+Source of the settings: `CDNSettings` in https://github.com/segmentio/analytics-next (read 2026-11-24), which says that
+`allCategories` may have categories of destinations that the settings do not name: these are refused.
 
-    {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Google Ads"], "enabled": true}]}
-
-    python -m airflow_consent_retl.migration.segment_categories settings.json --destinations names.json
-
-Nothing is dropped: a mapping that is left out would open a door.
+INVARIANT: no mapping is dropped, whatever is wrong with its form: one that is left out opens a door.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from airflow_consent_retl.consent import PolicyDocument, parse_policy
-from airflow_consent_retl.consent.document import DESTINATION_CHARACTERS, NAME_CHARACTERS, parse_destination
+from airflow_consent_retl.consent.document import (
+    DESTINATION_CHARACTERS,
+    ID_CHARACTERS,
+    NAME_CHARACTERS,
+    parse_destination,
+)
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
-from airflow_consent_retl.consent.near import suggestion
+from airflow_consent_retl.consent.near import resembles, suggestion
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
 from airflow_consent_retl.errors import PolicyError, Problem
 
 __all__ = ["ImportedPolicy", "import_segment_categories"]
 
 _CATEGORY_KEYS = ("name", "id", "destinations", "enabled")
-_HINT = "name it in `destinations`, as this policy calls it"
+_CONSENT = "consentSettings"
+_WRITE_DOWN = "write the categories down as the workspace's page shows them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +50,48 @@ class ImportedPolicy:
 
 
 def import_segment_categories(
-    document: str | bytes | Mapping[str, object], *, destinations: Mapping[str, str]
+    document: str | bytes | Mapping[str, object], *, destinations: str | bytes | Mapping[str, str]
 ) -> ImportedPolicy:
     """Return Segment's categories as a policy document.
 
     Args:
-        document: JSON in one of the two forms.
-        destinations: Segment's name of each destination, with this policy's. Every destination that has a category
-            has to be there.
+        document: JSON in one of the two forms. What the first one does not have is refused; the second is Segment's
+            own, and keys that do not concern consent are passed over.
+        destinations: JSON: Segment's name of each destination, with this policy's. Every destination that has a
+            category has to be there; several of Segment's may be one of this policy's, which then has all their
+            categories.
 
     Raises:
         PolicyError: with every problem, each with its JSON path.
     """
-    reader = _Reader(destinations)
-    loaded = _loaded(document)
+    reader = _Reader(_loaded(destinations, "destinations"))
+    loaded = _loaded(document, "$")
+    reader.note_repeated(loaded, "$")
+    if "integrations" in loaded and "categories" in loaded:
+        reader.note("$", "either `categories` or `integrations`, not both")
     categories = reader.settings(loaded) if "integrations" in loaded else reader.categories(loaded)
     if reader.problems:
         raise PolicyError(reader.problems)
     policy: PolicyDocument = {"unmapped_destinations": "permit", "categories": categories}
     parse_policy(policy)
-    return ImportedPolicy(policy, tuple(reader.warnings))
+    return ImportedPolicy(policy, (*reader.warnings, *reader.left_open(categories)))
 
 
 class _Reader(DocumentReader):
-    def __init__(self, destinations: Mapping[str, str]) -> None:
+    def __init__(self, destinations: Mapping[str, object]) -> None:
         super().__init__()
-        self._destinations = destinations
         self.warnings: list[str] = []
+        self._destinations: dict[str, str] = {}
+        # For checks that a category's id and name occur once: where each was first.
+        self._id_at: dict[str, str] = {}
+        self._name_at: dict[str, str] = {}
+        self.note_repeated(destinations, "destinations")
         for name, ours in destinations.items():
             try:
-                parse_destination(ours)
+                self._destinations[name] = parse_destination(ours)
             except ValueError as error:
-                self.note(child("destinations", name), str(error))
+                self._destinations[name] = ""
+                self.note(child("destinations", str(name)), str(error))
 
     def settings(self, document: Mapping[str, object]) -> list[PolicyDocument]:
         """Read what Segment's libraries load: categories by integration."""
@@ -86,29 +100,25 @@ class _Reader(DocumentReader):
         mapped: dict[str, list[str]] = {}
         unmapped = []
         for name, raw in integrations.items():
-            path = child("$.integrations", str(name))
+            path = child("$.integrations", name)
             found = self._categories_of(raw, path)
             if not found:
-                unmapped.append(str(name))
+                unmapped.append(name)
                 continue
-            ours = self.ours(name, path)
+            ours = self._ours(name, path)
             for category in found:
                 mapped.setdefault(category, []).append(ours)
-        listed = self._listed(document)
-        for category in listed:
-            if category not in mapped:
-                self.warnings.append(f"category `{category}` is mapped to no integration of these settings: left out")
-        for category in mapped:
-            if listed and category not in listed:
-                self.note("$.consentSettings.allCategories", f"category `{category}` of an integration is not listed")
+        self._check_complete(document, mapped)
+        self.warnings.append(
+            "settings are those of one source, and hold no disabled category: "
+            "destinations of other sources, a Reverse ETL source among them, are not in this policy"
+        )
         if unmapped:
             names = ", ".join(f"`{name}`" for name in sorted(unmapped))
-            self.warnings.append(f"mapped to no category, and sent every row: {names}")
-        if not mapped and not self.problems:
-            self.note("$.integrations", "no integration has a category")
+            self.warnings.append(f"Segment maps no category to these, and sends them every row: {names}")
         # The settings have no names: a category's id stands in for its own.
         return [
-            {"id": category, "name": category[:NAME_CHARACTERS], "destinations": sorted(set(names))}
+            {"id": category, "name": category, "destinations": sorted(set(names))}
             for category, names in sorted(mapped.items())
         ]
 
@@ -122,85 +132,125 @@ class _Reader(DocumentReader):
             if category is None:
                 continue
             self.known_keys(category, path, _CATEGORY_KEYS, required=("name", "id", "destinations"))
-            names = [
-                self.ours(name, f"{path}.destinations[{place}]")
-                for place, name in enumerate(self.filled_list(category, path, "destinations"))
-            ]
-            if category.get("enabled") is False:
-                self.warnings.append(f"category `{category.get('id')}` is disabled: not enforced")
-            read.append(
-                {
-                    "id": category.get("id"),
-                    "name": category.get("name"),
-                    "destinations": sorted(set(names)),
-                    "enabled": category.get("enabled", True),
-                }
-            )
+            identity = self.label(category, path, "id", ID_CHARACTERS, self._id_at)
+            name = self.label(category, path, "name", NAME_CHARACTERS, self._name_at)
+            names = self._listed_destinations(category, path)
+            enabled = category.get("enabled", True)
+            if not isinstance(enabled, bool):
+                self.note(f"{path}.enabled", f"expected a boolean, found {type_name(enabled)}")
+            elif not enabled:
+                self.warnings.append(f"category `{identity}` is disabled: not enforced")
+            read.append({"id": identity, "name": name, "destinations": names, "enabled": enabled})
         return read
 
-    def ours(self, name: object, path: str) -> str:
+    def left_open(self, categories: list[PolicyDocument]) -> list[str]:
+        """Return warnings of destinations that are sent every row, and of several that become one."""
+        guarded = {
+            name for category in categories if category.get("enabled", True) for name in category["destinations"]
+        }
+        open_ = sorted(set(self._destinations.values()) - guarded)
+        warnings = []
+        if open_:
+            names = ", ".join(f"`{name}`" for name in open_)
+            warnings.append(f"named in `destinations`, without an enabled category, and sent every row: {names}")
+        by_name: dict[str, list[str]] = {}
+        for theirs, ours in self._destinations.items():
+            by_name.setdefault(ours, []).append(theirs)
+        for ours, several in sorted(by_name.items()):
+            if len(several) > 1:
+                names = ", ".join(f"`{name}`" for name in sorted(several))
+                warnings.append(f"one destination here, with the categories of all: {names} are `{ours}`")
+        return warnings
+
+    def _listed_destinations(self, category: Mapping[str, object], path: str) -> list[str]:
+        seen: dict[object, str] = {}
+        for place, name in enumerate(self.filled_list(category, path, "destinations")):
+            at = f"{path}.destinations[{place}]"
+            if isinstance(name, str) and name in seen:
+                self.warnings.append(f"destination `{name}` is listed twice in category `{category.get('id')}`")
+                continue
+            ours = self._ours(name, at)
+            if isinstance(name, str):
+                seen[name] = ours
+        return sorted(set(seen.values()))
+
+    def _ours(self, name: object, path: str) -> str:
         """Return this policy's name of one of Segment's destinations; one without is noted."""
         if not isinstance(name, str):
             self.note(path, f"expected the name of a destination, found {type_name(name)}")
             return ""
         if name not in self._destinations:
-            self.note(path, f"destination `{name[:DESTINATION_CHARACTERS]}` has no name here: {_HINT}")
-            near = suggestion(name, self._destinations)
-            if near:
-                self.note(path, f"destination `{name}` is not in `destinations`{near}")
+            near = suggestion(name, self._destinations) or ": name it there, as this policy calls it"
+            self.note(path, f"destination `{name[:DESTINATION_CHARACTERS]}` is not in `destinations`{near}")
             return ""
         return self._destinations[name]
 
     def _categories_of(self, raw: object, path: str) -> list[str]:
-        settings = raw.get("consentSettings") if isinstance(raw, Mapping) else None
-        if settings is None:
+        """Return the categories of one integration; what resembles them and cannot be read is noted."""
+        integration = self.an_object(raw, path)
+        if integration is None:
             return []
-        consent = self.an_object(settings, f"{path}.consentSettings")
+        self.note_repeated(integration, path)
+        for key in integration:
+            if resembles(key, _CONSENT):
+                self.note(child(path, key), f"unknown key `{key}`, did you mean `{_CONSENT}`?")
+        if _CONSENT not in integration:
+            return []
+        at = f"{path}.{_CONSENT}"
+        consent = self.an_object(integration[_CONSENT], at)
         if consent is None:
             return []
-        listed = consent.get("categories", [])
-        if not isinstance(listed, list) or not all(isinstance(category, str) and category for category in listed):
-            self.note(f"{path}.consentSettings.categories", "expected a list of category ids")
-            return []
+        self.known_keys(consent, at, ("categories",), required=("categories",))
+        listed = self._ids(consent, at, "categories")
+        for category in listed:
+            if len(category) > NAME_CHARACTERS:
+                self.note(
+                    f"{at}.categories",
+                    f"the settings have no names, and an id of {len(category)} characters is none, "
+                    f"which has at most {NAME_CHARACTERS}: {_WRITE_DOWN}",
+                )
         return listed
 
-    def _listed(self, document: Mapping[str, object]) -> list[str]:
-        settings = document.get("consentSettings")
-        listed = settings.get("allCategories") if isinstance(settings, Mapping) else None
-        return [category for category in listed if isinstance(category, str)] if isinstance(listed, list) else []
+    def _ids(self, document: Mapping[str, object], path: str, key: str) -> list[str]:
+        listed = document.get(key, [])
+        if not isinstance(listed, list) or not all(isinstance(category, str) and category for category in listed):
+            self.note(f"{path}.{key}", "expected a list of category ids")
+            return []
+        return list(dict.fromkeys(listed))
+
+    def _check_complete(self, document: Mapping[str, object], mapped: Mapping[str, object]) -> None:
+        if _CONSENT not in document:
+            self.note("$", f"key `{_CONSENT}` is missing: without it nobody can tell whether a category is left out")
+            return
+        path = f"$.{_CONSENT}"
+        consent = self.an_object(document[_CONSENT], path)
+        if consent is None:
+            return
+        known = ("allCategories", "hasUnmappedDestinations")
+        self.known_keys(consent, path, known, required=("allCategories",))
+        listed = self._ids(consent, path, "allCategories")
+        for category in listed:
+            if category not in mapped:
+                self.note(
+                    f"{path}.allCategories",
+                    f"category `{category}` guards destinations that these settings do not name: {_WRITE_DOWN}",
+                )
+        for category in mapped:
+            if category not in listed:
+                self.note(f"{path}.allCategories", f"category `{category}` of an integration is not listed")
+        if not mapped and not self.problems:
+            self.note("$.integrations", "no integration has a category")
 
 
-def _loaded(document: str | bytes | Mapping[str, object]) -> Mapping[str, object]:
-    if isinstance(document, Mapping):
-        return document
-    try:
-        found = read_json(document.decode() if isinstance(document, bytes) else document)
-    except (UnicodeDecodeError, MalformedJsonError):
-        raise PolicyError([Problem("$", "the document is not JSON")]) from None
+def _loaded(document: object, path: str) -> Mapping[str, object]:
+    found = document
+    if isinstance(document, str | bytes):
+        try:
+            found = read_json(document.decode() if isinstance(document, bytes) else document)
+        except (UnicodeDecodeError, MalformedJsonError):
+            raise PolicyError([Problem(path, "the document is not JSON")]) from None
     if not isinstance(found, Mapping):
-        raise PolicyError([Problem("$", f"expected an object, found {type_name(found)}")])
+        raise PolicyError([Problem(path, f"expected an object, found {type_name(found)}")])
+    if not all(isinstance(key, str) for key in found):
+        raise PolicyError([Problem(path, "a key is no text")])
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the policy document; warnings go to standard error. Returns 1 where there are problems."""
-    parser = argparse.ArgumentParser(description="Segment's consent categories as a policy document.")
-    parser.add_argument("categories", type=Path, help="JSON, in one of the two forms")
-    parser.add_argument(
-        "--destinations", type=Path, required=True, help="JSON: Segment's name of each destination, with this policy's"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        names = json.loads(given.destinations.read_bytes())
-        imported = import_segment_categories(given.categories.read_bytes(), destinations=names)
-    except (PolicyError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command
-        return 1
-    for warning in imported.warnings:
-        print(warning, file=sys.stderr)  # noqa: T201 - a command
-    print(json.dumps(imported.document, indent=2))  # noqa: T201 - a command
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,7 +16,7 @@ from airflow_consent_retl.migration import import_segment_categories
 
 NAMES = {"Google Ads": "google_ads", "Braze": "braze", "Webhooks": "webhook"}
 SETTINGS: dict[str, Any] = {
-    "consentSettings": {"allCategories": ["C0002", "C0004", "C0005"], "hasUnmappedDestinations": True},
+    "consentSettings": {"allCategories": ["C0002", "C0004"], "hasUnmappedDestinations": True},
     "integrations": {
         "Segment.io": {"apiKey": "x"},
         "Google Ads": {"consentSettings": {"categories": ["C0004"]}, "type": "browser"},
@@ -32,6 +32,14 @@ LISTED: dict[str, Any] = {
 }
 
 
+def settings(**integrations: object) -> dict[str, Any]:
+    """Settings that are complete, with what is given beside `Google Ads`."""
+    return {
+        "consentSettings": {"allCategories": ["C0002", "C0004"]},
+        "integrations": {"Google Ads": {"consentSettings": {"categories": ["C0004"]}}, **integrations},
+    }
+
+
 def test_settings_become_a_policy_that_asks_the_same_of_every_destination() -> None:
     imported = import_segment_categories(json.dumps(SETTINGS), destinations=NAMES)
 
@@ -41,8 +49,10 @@ def test_settings_become_a_policy_that_asks_the_same_of_every_destination() -> N
         "google_ads": ("C0004",),
     }
     assert imported.warnings == (
-        "category `C0005` is mapped to no integration of these settings: left out",
-        "mapped to no category, and sent every row: `Mixpanel`, `Segment.io`",
+        "settings are those of one source, and hold no disabled category: "
+        "destinations of other sources, a Reverse ETL source among them, are not in this policy",
+        "Segment maps no category to these, and sends them every row: `Mixpanel`, `Segment.io`",
+        "named in `destinations`, without an enabled category, and sent every row: `webhook`",
     )
 
 
@@ -52,7 +62,28 @@ def test_categories_of_the_workspaces_page_become_a_policy() -> None:
     policy = parse_policy(imported.document)
     assert policy.required_for("braze") == ("C0004",)
     assert policy.required_for("webhook") == ()
-    assert imported.warnings == ("category `C0002` is disabled: not enforced",)
+    assert imported.warnings == (
+        "category `C0002` is disabled: not enforced",
+        "named in `destinations`, without an enabled category, and sent every row: `webhook`",
+    )
+
+
+def test_several_of_segments_destinations_that_are_one_here_need_the_categories_of_all() -> None:
+    document = settings(Braze={"consentSettings": {"categories": ["C0002"]}}, Webhooks={})
+
+    imported = import_segment_categories(document, destinations={**NAMES, "Google Ads": "ads", "Braze": "ads"})
+
+    assert parse_policy(imported.document).required_for("ads") == ("C0002", "C0004")
+    assert "one destination here, with the categories of all: `Braze`, `Google Ads` are `ads`" in imported.warnings
+
+
+def test_a_destination_that_a_category_lists_twice_is_told() -> None:
+    category = {"name": "Advertising", "id": "C0004", "destinations": ["Braze", "Braze"]}
+
+    imported = import_segment_categories({"categories": [category]}, destinations={"Braze": "braze"})
+
+    assert parse_policy(imported.document).required_for("braze") == ("C0004",)
+    assert imported.warnings == ("destination `Braze` is listed twice in category `C0004`",)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +93,14 @@ def test_categories_of_the_workspaces_page_become_a_policy() -> None:
         ("[]", "expected an object, found a list @ $"),
         ({}, "key `categories` is missing @ $"),
         ({"categories": []}, "expected a list with at least one entry @ $.categories"),
-        ({"integrations": {}}, "no integration has a category @ $.integrations"),
+        (
+            {"integrations": {}, "consentSettings": {"allCategories": []}},
+            "no integration has a category @ $.integrations",
+        ),
+        (
+            {"integrations": SETTINGS["integrations"]},
+            "key `consentSettings` is missing: without it nobody can tell whether a category is left out @ $",
+        ),
         (
             {"integrations": {"Google Ads": {"consentSettings": {"categories": "C0004"}}}},
             'expected a list of category ids @ $.integrations["Google Ads"].consentSettings.categories',
@@ -74,7 +112,7 @@ def test_categories_of_the_workspaces_page_become_a_policy() -> None:
         ),
         (
             {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Mailchimp"], "colour": "red"}]},
-            "destination `Mailchimp` has no name here: name it in `destinations`, as this policy calls it "
+            "destination `Mailchimp` is not in `destinations`: name it there, as this policy calls it "
             "@ $.categories[0].destinations[0]",
         ),
         (
@@ -89,6 +127,50 @@ def test_categories_of_the_workspaces_page_become_a_policy() -> None:
             '{"integrations": {"Braze": {}, "Braze": {"consentSettings": {"categories": ["C0004"]}}}}',
             "key `Braze` occurs more than once @ $.integrations.Braze",
         ),
+        # What Segment's own types say of categories of destinations that run on its servers.
+        (
+            {**SETTINGS, "consentSettings": {"allCategories": ["C0002", "C0004", "C0005"]}},
+            "category `C0005` guards destinations that these settings do not name: "
+            "write the categories down as the workspace's page shows them @ $.consentSettings.allCategories",
+        ),
+        # Each of these is a mapping that a lenient reader would lose.
+        (
+            settings(Braze={"consentSettings": {"categorys": ["C0002"]}}),
+            "unknown key `categorys`, did you mean `categories`? @ $.integrations.Braze.consentSettings.categorys",
+        ),
+        (
+            settings(Braze={"consentSetings": {"categories": ["C0002"]}}),
+            "unknown key `consentSetings`, did you mean `consentSettings`? @ $.integrations.Braze.consentSetings",
+        ),
+        (
+            settings(Braze={"consentSettings": None}),
+            "expected an object, found null @ $.integrations.Braze.consentSettings",
+        ),
+        (settings(Braze=["C0002"]), "expected an object, found a list @ $.integrations.Braze"),
+        (
+            {**settings(), "consentSettings": {"allCategories": "C0004"}},
+            "expected a list of category ids @ $.consentSettings.allCategories",
+        ),
+        ({**SETTINGS, **LISTED}, "either `categories` or `integrations`, not both @ $"),
+        (
+            '{"integrations": {"Braze": {"consentSettings": {"categories": ["C0002"], "categories": []}}}}',
+            "key `categories` occurs more than once @ $.integrations.Braze.consentSettings.categories",
+        ),
+        (
+            '{"integrations": {"Braze": {"consentSettings": {"categories": ["C0002"]}, "consentSettings": {}}}}',
+            "key `consentSettings` occurs more than once @ $.integrations.Braze.consentSettings",
+        ),
+        (
+            '{"integrations": {"Braze": {"consentSettings": {"categories": ["C0002"]}}}, "integrations": {}}',
+            "key `integrations` occurs more than once @ $.integrations",
+        ),
+        # A name is never cut: what is cut is another name, and two may become one.
+        (
+            settings(Braze={"consentSettings": {"categories": ["advertising_and_marketing"]}}),
+            "the settings have no names, and an id of 25 characters is none, which has at most 20: "
+            "write the categories down as the workspace's page shows them "
+            "@ $.integrations.Braze.consentSettings.categories",
+        ),
     ],
 )
 def test_refuses_what_cannot_be_carried_over(document: Any, problem: str) -> None:
@@ -98,10 +180,46 @@ def test_refuses_what_cannot_be_carried_over(document: Any, problem: str) -> Non
     assert problem in [str(found) for found in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("destinations", "problem"),
+    [
+        ("[", "the document is not JSON @ destinations"),
+        ('["Braze"]', "expected an object, found a list @ destinations"),
+        ('{"Braze": null}', "expected a destination, found null @ destinations.Braze"),
+        ('{"Braze": "braze", "Braze": "lake"}', "key `Braze` occurs more than once @ destinations.Braze"),
+    ],
+)
+def test_refuses_names_of_destinations_that_can_be_read_in_two_ways(destinations: str, problem: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        import_segment_categories(LISTED, destinations=destinations)
+
+    assert problem in [str(found) for found in caught.value.problems]
+
+
+def test_tells_every_problem_at_once() -> None:
+    document = {
+        "categories": [
+            {"name": "A" * 21, "id": "", "destinations": ["Brze"], "enabled": "no"},
+            {"name": "Analytics", "id": "C0002"},
+        ]
+    }
+
+    with pytest.raises(PolicyError) as caught:
+        import_segment_categories(document, destinations=NAMES)
+
+    assert [problem.path for problem in caught.value.problems] == [
+        "$.categories[0].id",
+        "$.categories[0].name",
+        "$.categories[0].destinations[0]",
+        "$.categories[0].enabled",
+        "$.categories[1]",
+    ]
+
+
 def test_the_command_prints_the_policy_and_tells_warnings_apart(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps(SETTINGS))
     (tmp_path / "names.json").write_text(json.dumps(NAMES))
-    command = [sys.executable, "-m", "airflow_consent_retl.migration.segment_categories", "settings.json"]
+    command = [sys.executable, "-m", "airflow_consent_retl.migration.segment", "settings.json"]
 
     done = subprocess.run(
         [*command, "--destinations", "names.json"], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -111,5 +229,5 @@ def test_the_command_prints_the_policy_and_tells_warnings_apart(tmp_path: Path) 
     )
 
     assert (done.returncode, parse_policy(done.stdout).required_for("google_ads")) == (0, ("C0004",))
-    assert "mapped to no category, and sent every row" in done.stderr
+    assert done.stderr.splitlines() == list(import_segment_categories(SETTINGS, destinations=NAMES).warnings)
     assert (failed.returncode, failed.stdout) == (1, "")

@@ -1,0 +1,40 @@
+"""The command that prints Segment's consent categories as a policy document. Holds no rule.
+
+python -m airflow_consent_retl.migration.segment categories.json --destinations names.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from airflow_consent_retl.errors import PolicyError
+from airflow_consent_retl.migration.segment_categories import import_segment_categories
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the policy document; warnings go to standard error. Returns 1 where there are problems."""
+    parser = argparse.ArgumentParser(description="Segment's consent categories as a policy document.")
+    parser.add_argument("categories", type=Path, help="JSON, in one of the two forms that are read")
+    parser.add_argument(
+        "--destinations", type=Path, required=True, help="JSON: Segment's name of each destination, with this policy's"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        imported = import_segment_categories(
+            given.categories.read_bytes(), destinations=given.destinations.read_bytes()
+        )
+    except (PolicyError, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command
+        return 1
+    for warning in imported.warnings:
+        print(warning, file=sys.stderr)  # noqa: T201 - a command
+    print(json.dumps(imported.document, indent=2))  # noqa: T201 - a command
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
