@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import CategorySignal, ConsentStatus, Denied, plan_consent
+from airflow_consent_retl.consent import Denied, plan_consent
 from airflow_consent_retl.hooks.policy import read_policy
 from airflow_consent_retl.migration.segment_rules import segment_would_send
+from airflow_consent_retl.migration.segment_view import SegmentView
 from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, Signature
+    from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan
     from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.migration.segment_view import SegmentRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,13 @@ class SegmentComparison:
 
     rows: int
     policy_digest: str
+    rules: SegmentRules
     destinations: Mapping[str, DestinationComparison]
 
     def to_markdown(self) -> str:
         """Return it for people."""
         lines = [
-            f"{self.rows:,} rows, under {self.policy_digest}",
+            f"{self.rows:,} rows, under {self.policy_digest}, beside {_RULES[self.rules]}",
             "",
             "| destination | both send | Segment alone | here alone | neither |",
             "|---|---:|---:|---:|---:|",
@@ -51,14 +54,14 @@ class SegmentComparison:
                 f"| `{name}` | {found.both:,} | {found.only_segment:,} | {found.only_here:,} | {found.neither:,} |"
                 for name, found in self.destinations.items()
             ),
-            "",
-            "| destination | Segment | here | rows |",
-            "|---|---|---|---:|",
         ]
-        for name, found in self.destinations.items():
-            lines += [
-                f"| `{name}` | {theirs} | {ours} | {rows:,} |" for (theirs, ours), rows in found.differences.items()
-            ]
+        differences = [
+            f"| `{name}` | {_cell(theirs)} | {_cell(ours)} | {rows:,} |"
+            for name, found in self.destinations.items()
+            for (theirs, ours), rows in found.differences.items()
+        ]
+        if differences:
+            lines += ["", "| destination | Segment | here | rows |", "|---|---|---|---:|", *differences]
         return "\n".join(lines)
 
 
@@ -68,40 +71,49 @@ def compare_with_segment(
     policy: PolicySource,
     consent: ConsentMappingLike,
     destinations: Sequence[str],
+    rules: SegmentRules = "reverse_etl",
+    unenforced: Collection[str] = (),
     at: datetime | None = None,
 ) -> SegmentComparison:
     """Compare, with one pass over the snapshot's consent columns; nothing is sent or published.
 
-    Segment sees of each category one column, which grants where its value is declared to; it knows no regimes, ages,
-    notices or lists.
+    Segment sees of each category one column or key, which grants where its value is declared to; it knows no regimes,
+    ages, notices or lists. Of Segment's two sets of rules it has to be said which the rows were under, since they
+    differ where a row has no consent at all.
 
     Args:
         snapshot: the output of an `ExtractModelOperator`.
         policy: as for the filter.
         consent: as for the filter.
         destinations: to compare for.
+        rules: `reverse_etl`: a column of each category, where what is missing is a no. `connections`: the consent
+            object of events, which are sent everywhere where it is absent, and the integrations object; `consent` is a
+            `ConsentObject` then, alone or in `RowConsent` with the `IntegrationsObject`.
+        unenforced: those of the destinations for which Segment enforces nothing: AWS S3 and Engage.
         at: the time of the decision, with a zone; None: now.
 
     Raises:
-        PolicyError: the policy does not fit the mapping or the columns.
+        PolicyError: the policy does not fit the mapping or the columns, or the rules the mapping.
     """
     moment = at or datetime.now(UTC)
     opened = OpenedSnapshot.of(snapshot)
     mapping, loaded = opened.mapping(consent), read_policy(policy).policy
-    plans: list[ConsentPlan] = []
+    views: list[SegmentView] = []
 
     def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-        plans.append(plan_consent(loaded, destinations=destinations, mapping=mapping, columns=kinds, at=moment))
-        return plans[-1]
+        plan = plan_consent(loaded, destinations=destinations, mapping=mapping, columns=kinds, at=moment)
+        views.append(SegmentView.of(plan, mapping, rules=rules))
+        return views[-1].plan
 
     with opened.counted(plan_for, at=moment) as decided:
-        plan = plans[-1]
+        view = views[-1]
+        plan = view.plan
         counts: dict[str, Counter[str]] = {str(name): Counter() for name in plan.destinations}
         differences: dict[str, Counter[tuple[str, str]]] = {str(name): Counter() for name in plan.destinations}
         for subject, tokens, rows in decided.signatures():
-            preferences = _preferences(plan, tokens)
+            preferences, integrations = view.preferences(tokens), view.integrations(tokens)
             for name, answer in plan.decide_signature(tokens, subject, at=moment).decisions.items():
-                theirs = segment_would_send(loaded, name, preferences)
+                theirs = segment_would_send(loaded, name, preferences, integrations=integrations, unenforced=unenforced)
                 sends = not isinstance(answer, Denied)
                 counts[name][_KINDS[theirs.sends, sends]] += rows
                 if theirs.sends != sends:
@@ -111,6 +123,7 @@ def compare_with_segment(
     return SegmentComparison(
         total,
         loaded.digest,
+        rules,
         {
             name: DestinationComparison(
                 both=found["both"],
@@ -126,12 +139,12 @@ def compare_with_segment(
 
 _KINDS = {(True, True): "both", (True, False): "only_segment", (False, True): "only_here", (False, False): "neither"}
 
+_RULES = {
+    "reverse_etl": "Segment's rules for Reverse ETL",
+    "connections": "Segment's rules for events",
+}
 
-def _preferences(plan: ConsentPlan, tokens: Signature) -> dict[str, bool | None]:
-    """Return what a category's first column says by itself."""
-    said: dict[str, bool | None] = {}
-    for place, category in enumerate(plan.categories):
-        signal = plan.signals[place]
-        status = signal.status(tokens[place]) if isinstance(signal, CategorySignal) else ConsentStatus.UNKNOWN
-        said[category] = None if status is ConsentStatus.UNKNOWN else status is ConsentStatus.GRANTED
-    return said
+
+def _cell(text: str) -> str:
+    # The id of a category may hold what ends a cell.
+    return text.replace("|", "\\|")
