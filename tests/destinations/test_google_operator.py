@@ -51,12 +51,15 @@ def operator(**parameters: Any) -> LoadToGoogleCustomerMatchOperator:
     return LoadToGoogleCustomerMatchOperator(**settings | parameters)
 
 
-def counts(*required: str, match: str = "all", ground: str = "consent") -> DestinationCounts:
+def counts(
+    *required: str, match: str = "all", ground: str = "consent", without_consent: tuple[str, ...] = ()
+) -> DestinationCounts:
     return DestinationCounts.model_validate(
         {
             "required": required,
             "match": match,
             "ground": ground,
+            "without_consent": without_consent,
             "read": 1,
             "permitted": 1,
             "denied": 0,
@@ -113,6 +116,8 @@ def test_people_are_sent_when_both_signals_stand_for_required_categories(google:
         (counts("C0004"), SIGNALS, "`ad_personalization` stands for category `C0005`, which the policy does not"),
         (counts("C0005", "C0002"), SIGNALS, "`ad_user_data` stands for category `C0004`"),
         (counts("C0004", "C0005", match="any"), SIGNALS, "`C0004`.*`C0005`"),
+        # What permits whoever was silent is no consent to declare.
+        (counts("C0004", "C0005", without_consent=("C0005",)), SIGNALS, "^`ad_personalization` .*`C0005`"),
         (counts(ground="unmapped"), SIGNALS, "`C0004`.*`C0005`"),
         (counts("C0004", "C0005", ground="not_required"), SIGNALS, "`C0004`.*`C0005`"),
         (counts("C0004"), {"ad_user_data": "C0004"}, "names no category for `ad_personalization`"),

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres import Postgres, postgres
 
-from airflow_consent_retl.consent import ConsentSource, Elsewhere, SuppressionList
+from airflow_consent_retl.consent import ConsentSource, Elsewhere, SuppressionList, segment_preference_events
 from airflow_consent_retl.engine.consent_join import reading_with_consent
 from airflow_consent_retl.engine.source import ModelRows
 from airflow_consent_retl.errors import ConfigurationError, ModelError
@@ -143,6 +143,29 @@ def test_each_category_of_a_long_history_is_told_by_itself(rows: list[dict[str, 
     for category, name in (("yes", "first"), ("no", "second")):
         own = [row for row in rows if row["said"] == category]
         assert brought(found, [name]) == expected(events(own, ["ads"], now=SKEWED), 1)
+
+
+def test_segments_preference_events_are_read_as_its_warehouses_hold_them(duck: Path) -> None:
+    given = "context_consent_category_preferences_"
+    names = ["user_id", "anonymous_id", "timestamp", f"{given}c0004", f"{given}sale"]
+    types = ", ".join(
+        map(" ".join, zip(names, ["VARCHAR", "VARCHAR", "TIMESTAMPTZ", "BOOLEAN", "BOOLEAN"], strict=True))
+    )
+    said = [
+        (IDS[0], "a", AT - timedelta(days=7), True, False),
+        (IDS[0], "b", AT - timedelta(days=8), False, False),
+        (IDS[1], "a", AT - timedelta(days=8), None, True),
+    ]
+    rows = [dict(zip(names, row, strict=True)) for row in said]
+    fill(duck, rows, types)
+    events: dict[str, Any] = {"categories": {"C0004": "ads", "Sale": "sale"}, "key": "id"}
+
+    latest = read(MODEL, [segment_preference_events("FROM consents", **events)])
+    by_device = read(MODEL, [segment_preference_events("FROM consents", profile="anonymous_id", **events)])
+
+    assert latest.column("ads").to_pylist()[:3] == [True, None, None]
+    assert latest.column("sale").to_pylist()[:3] == [False, True, None]
+    assert by_device.column("ads_doubt").to_pylist()[:3] == [1, 0, None]
 
 
 def test_a_list_of_suppressed_people_tells_who_is_on_it(duck: Path) -> None:

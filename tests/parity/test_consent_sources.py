@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from consent_reference import events, events_of_profiles, states
 from parity.comparing import assert_same
-from parity.engines import Engine
+from parity.engines import DuckDb, Engine
 from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
@@ -19,6 +20,7 @@ from parity.workspaces import MODEL, Both, Workspace
 
 from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList
 from airflow_consent_retl.operators import PropagateWithdrawalsOperator
+from airflow_consent_retl.operators.staging import staging_warehouse
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PEOPLE = [f"person-{number:02d}" for number in range(24)]
@@ -137,6 +139,58 @@ def test_whoever_withdraws_elsewhere_or_is_suppressed_is_not_sent_and_is_taken_b
     assert [told[SHOP]["removals_by_cause"]["consent_withdrawn"] for told in taken_back] == [1, 1]
 
 
+def test_what_is_kept_behind_another_connection_is_brought_and_joined_too(
+    warehouse: Engine, root: Path, parity_duckdb: DuckDb
+) -> None:
+    rows = [{**dict.fromkeys(EVENTS), "subject": who, "ads": True, "time": NOW, "said": "yes"} for who in PEOPLE[:4]]
+    both, model = set_up(warehouse, root, rows, set())
+    parity_duckdb.create("consent_events", EVENTS, [*rows[1:], {**rows[1], "ads": False}])
+    parity_duckdb.create("never", {"address": "text"}, [{"address": f"{PEOPLE[3]}@example.org"}])
+    events_elsewhere, never_elsewhere = (
+        replace(source, conn_id=parity_duckdb.conn_id)
+        for source in (
+            ConsentSource(
+                parity_duckdb.query("consent_events", EVENTS),
+                subject="subject",
+                key="id",
+                time="time",
+                columns={"ads": "as_event"},
+            ),
+            SuppressionList(parity_duckdb.query("never", {"address": "text"}), subject="address", key="email"),
+        )
+    )
+    setup = replace(
+        SETUP,
+        policy={"categories": [{"id": "C0002", "name": "Events", "destinations": [SHOP]}]},
+        consent={"C0002": "as_event"},
+        destinations=(SHOP,),
+    )
+
+    with parity_duckdb.environment():
+        both.extract(model, table="elsewhere", consent_sources=[events_elsewhere, never_elsewhere])
+        lake, inside = both.filter(setup)
+        withdrawn = {**rows[2], "ads": False, "time": NOW + timedelta(minutes=1)}
+        parity_duckdb.create("consent_events", EVENTS, [*rows, withdrawn])
+        vendors = Vendor(), Vendor()
+        for (workspace, _), output, vendor in zip(both.each, (lake, inside), vendors, strict=True):
+            load(workspace, output, vendor, setup)
+
+    found = both.inside.decided(inside, setup, asked=PEOPLE)
+    # The second person's two answers of one moment contradict each other, the fourth is on the list.
+    assert found.recipients == {PEOPLE[2]: (SHOP,)}
+    assert_same(found, both.lake.decided(lake, setup, asked=PEOPLE))
+    # Asked again before sending, the third said no meanwhile.
+    assert [vendor.people for vendor in vendors] == [{}, {}]
+    assert left_in(warehouse) == []
+
+
+def left_in(warehouse: Engine) -> list[str]:
+    """Return the tables that were brought into the staging schema and are still there."""
+    assert warehouse.staging is not None
+    with warehouse.environment(), staging_warehouse(warehouse.conn_id, warehouse.staging) as staging:
+        return [table.name for table in staging.tables() if table.kind in ("consent", "model")]
+
+
 def test_keys_of_another_kind_are_refused_in_a_warehouse_too(warehouse: Engine, root: Path) -> None:
     both, model = set_up(warehouse, root, history(), set())
     warehouse.create("numbered", {"subject": "integer", "ads": "boolean"}, [{"subject": 1, "ads": True}])
@@ -165,7 +219,7 @@ def test_keys_of_another_kind_are_refused_in_a_warehouse_too(warehouse: Engine, 
             workspace.extract(model, table="elsewhere", consent_sources=[taken])
 
 
-def load(workspace: Workspace, permitted: dict[str, Any], vendor: Vendor) -> None:
+def load(workspace: Workspace, permitted: dict[str, Any], vendor: Vendor, setup: Setup = SETUP) -> None:
     workspace.carry_out(
         LoadToVendor(
             task_id="load",
@@ -173,7 +227,7 @@ def load(workspace: Workspace, permitted: dict[str, Any], vendor: Vendor) -> Non
             permitted=permitted,
             destination=SHOP,
             fields={"id": "id", "email": "email"},
-            policy=SETUP.policy,
+            policy=setup.policy,
             max_removed_ratio=None,
         )
     )

@@ -20,7 +20,7 @@ from airflow_consent_retl.consent import (
     SuppressionList,
 )
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.operators import ExtractModelOperator
+from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator
 from airflow_consent_retl.reports import compare_with_segment, diff_policies, explain
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -166,6 +166,32 @@ def test_explaining_comes_to_what_the_filter_decides(snapshot: dict[str, Any]) -
     assert printer.lost_by_reason == {"C0004:denied": 1, "C0004:expired": 1, "C0004:invalid": 1}
     assert diff.destinations["webhook"].gained == diff.destinations["webhook"].lost == 0  # type: ignore[index]
     assert "| `printer` | 6 | 3 | 0 | 3 |" in diff.to_markdown()
+
+
+def test_a_backfill_decides_by_the_time_of_the_run(snapshot: dict[str, Any]) -> None:
+    extract = ExtractModelOperator(
+        task_id="extract",
+        model="people",
+        conn_id="warehouse",
+        sql="SELECT * FROM people WHERE id = 2",
+        primary_key="id",
+    )
+    operator = ConsentFilterOperator(
+        task_id="consent",
+        snapshot=extract.execute({}),
+        policy={
+            "categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"], "max_age": "1 year"}]
+        },
+        consent=RowConsent({"C0004": Literals("ads", granted=("yes",))}, time="seen_at"),
+        destinations=["webhook"],
+    )
+    the_day_after = OLD + timedelta(days=1)
+
+    context: Any = {"logical_date": the_day_after, "data_interval_end": the_day_after}
+    output: Any = operator.execute(context)
+
+    assert output["permitted"] == {"webhook": 0}
+    assert datetime.fromisoformat(output["at"]) > AT
 
 
 def test_segments_rules_are_set_beside_with_the_reason_for_each_difference(snapshot: dict[str, Any]) -> None:
