@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -43,7 +44,8 @@ def events_of_profiles(rows: Sequence[Row], values: Sequence[str], *, now: datet
         own = said.get(None)
         others = [time for profile, (_, _, time) in said.items() if profile is not None]
         if own is not None and own[2] is not None and all(time is not None and own[2] > time for time in others):
-            found[who] = _checked(own, now)
+            undated = {tuple(row[name] for name in values) for row in chain(*profiles.values()) if row["time"] is None}
+            found[who] = _checked((None, 1, own[2]) if undated - {own[0]} else own, now)
             continue
         newest = max((time for _, _, time in said.values() if time is not None), default=None)
         # In doubt, an answer is told as None: what is compared is the answer behind it.

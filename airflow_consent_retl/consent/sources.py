@@ -104,7 +104,6 @@ class ConsentSource:
             problems.append(
                 Problem("ConsentSource", "`bring_time` and `profile` belong to events, which have a `time`")
             )
-        require(problems)
         for name, text in given.items():
             object.__setattr__(self, name, text)
         object.__setattr__(self, "columns", pairs)
@@ -112,6 +111,11 @@ class ConsentSource:
         object.__setattr__(self, "column_types", _pairs(column_types))
         object.__setattr__(self, "bring_time", bring_time)
         object.__setattr__(self, "require_match", require_match)
+        named = [name for _, name in pairs]
+        brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
+        if len({name.casefold() for name in brought}) < len(brought) and len(set(named)) == len(named):
+            problems.append(Problem("ConsentSource.columns", "two columns would have one name in the snapshot"))
+        require(problems)
 
     @property
     def brought(self) -> tuple[str, ...]:

@@ -62,7 +62,11 @@ class SaidBySource:
         if source.category is not None:
             columns[CATEGORY] = self.dialect.exact(table[source.category])
         columns |= {value_column(number): table[name] for number, name in enumerate(values)}
-        said = table.filter(table[source.subject].notnull()).select(
+        present = table.filter(table[source.subject].notnull())
+        if source.category is not None:
+            wanted = [self.dialect.exact(ibis.literal(category)) for category, _ in source.columns]
+            present = present.filter(self.dialect.exact(present[source.category]).isin(wanted))
+        said = present.select(
             **columns,
             answer=self._answer([table[name] for name in values]),
             time=ibis.null("int64") if source.time is None else table[source.time],
@@ -122,7 +126,7 @@ class SaidBySource:
             | (first["undated_high"] != first["low"])
         )
         found = first.mutate(doubt_found=ibis.cases((differs, CONFLICT), else_=CERTAIN))
-        return found.drop("is_latest", "low", "high", "undated_low", "undated_high", "place", "time")
+        return found.drop("is_latest", "low", "high", "place", "time")
 
     def _across_profiles(self, found: ir.Table, who: Sequence[str]) -> ir.Table:
         """Return what counts of each subject's profiles: their common answer, or a later one of the subject itself."""
@@ -133,6 +137,8 @@ class SaidBySource:
             low=marked["answer"].min().over(window),
             high=marked["answer"].max().over(window),
             worst=marked["doubt_found"].max().over(window),
+            any_undated_low=marked["undated_low"].min().over(window),
+            any_undated_high=marked["undated_high"].max().over(window),
             newest=marked["latest"].max().over(window),
             others=ibis.cases((other, 1), else_=0).sum().over(window),
             others_undated=ibis.cases((other & marked["latest"].isnull(), 1), else_=0).sum().over(window),
@@ -148,7 +154,10 @@ class SaidBySource:
             )
         )
         first = placed.filter(placed["place"] == 0)
+        # What has no time may be later than what settles.
+        unsettled = (first["any_undated_low"] != first["answer"]) | (first["any_undated_high"] != first["answer"])
         doubt = ibis.cases(
+            ((first["settles"] == 1) & unsettled, CONFLICT),
             (first["settles"] == 1, first["doubt_found"]),
             (first["low"] != first["high"], CONFLICT),
             else_=first["worst"],

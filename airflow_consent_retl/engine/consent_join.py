@@ -158,9 +158,12 @@ class _Join:
                 start += batch.num_rows
         for number, source in enumerate(self._sources):
             check_kinds(number, source, key=kinds[number].kind, subject=self._subject_kinds[number])
-            found = f"SELECT count(*) FROM model SEMI JOIN reduced_{number} ON {_key(number)} = subject"  # noqa: S608
-            matched = self._count(found)
-            check_matched(number, source, rows=start, matched=matched, log=self._log)
+            for name, where in _answers(source):
+                found = (
+                    f"SELECT count(*) FROM model SEMI JOIN (SELECT subject FROM reduced_{number}{where}) AS said "  # noqa: S608
+                    f"ON {_key(number)} = said.subject"
+                )
+                check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
 
     def result(self, schema: pa.Schema) -> ModelRows:
         """Return the rows again, with what was found."""
@@ -262,6 +265,17 @@ def _fields(source: Elsewhere, kinds: Mapping[str, ValueKind]) -> list[pa.Field]
     doubts = [pa.field(name, pa.int32()) for name in dict.fromkeys(source.doubts.values())]
     times = [pa.field(name, pa.timestamp("us", tz="UTC")) for name in dict.fromkeys(source.times.values())]
     return [*values, *doubts, *times]
+
+
+def _answers(source: Elsewhere) -> list[tuple[str, str]]:
+    """Return the columns that a source may know nobody for, each with the rows that tell."""
+    if isinstance(source, ConsentSource) and source.category is not None:
+        return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]
+    return [(source.brought[0], "")]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _ordinals(start: int, rows: int) -> pa.Array:

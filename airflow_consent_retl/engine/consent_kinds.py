@@ -135,17 +135,20 @@ def check_kinds(number: int, source: Elsewhere, *, key: str, subject: str) -> No
         )
 
 
-def check_matched(number: int, source: Elsewhere, *, rows: int, matched: int, log: Callable[[str], object]) -> None:
-    """Check that a source knows somebody of the model at all.
+def check_matched(
+    number: int, source: Elsewhere, column: str, *, rows: int, matched: int, log: Callable[[str], object]
+) -> None:
+    """Check that a source knows somebody of the model at all, for a column that it brings.
 
     Raises:
         ModelError: it has to, and does not.
     """
-    log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there")
+    log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there for `{column}`")
     if rows and not matched and isinstance(source, ConsentSource) and source.require_match:
         raise ModelError(
-            f"consent_sources[{number}]: not one of {rows:,} rows has a subject there: is `{source.key}` the key that "
-            f"equals `{source.subject}`? Set require_match=False if that can be"
+            f"consent_sources[{number}]: not one of {rows:,} rows has a subject there for `{column}`: is "
+            f"`{source.key}` the key that equals `{source.subject}`, and the category's id as it is there? Set "
+            "require_match=False if that can be"
         )
 
 

@@ -51,6 +51,8 @@ class DuckDbSource(ArrowSource):
         self._check_columns(relation.columns)
         exact = self._guarded("prepare", lambda: _exact(relation))
         reader = self._guarded("read", lambda: exact.to_arrow_reader(self._query.batch_rows))
+        # A stream that was not read to its end keeps the file's instance, and whoever opens the file anew waits for it.
+        resources.callback(reader.close)
         schema = pa.schema(pa.field(field.name, self._type(field)) for field in reader.schema)
         self._check_schema(schema)
         return ModelRows(schema, self._batches(reader, schema))

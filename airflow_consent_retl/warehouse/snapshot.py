@@ -121,15 +121,25 @@ def _join(
     if found != rows:
         raise RefusedError(f"with consent that is kept elsewhere, {rows:,} rows of the model became {found:,}")
     for number, one in enumerate(sources):
-        check_matched(number, one, rows=rows, matched=_matched(warehouse, table, one), log=log)
+        for name, condition in _answers(warehouse, one):
+            matched = _count(warehouse, table, condition)
+            check_matched(number, one, name, rows=rows, matched=matched, log=log)
 
 
-def _matched(warehouse: Warehouse, table: StagingTable, source: Elsewhere) -> int:
-    """Return how many rows have a subject in a source: then there is a doubt, or none, and else there is NULL."""
-    said = [*dict.fromkeys(source.doubts.values())]
-    conditions = [f"{warehouse.quote(name)} IS NOT NULL" for name in said]
-    conditions += [warehouse.quote(name) for name in source.suppressions]
-    query = f"SELECT COUNT(*) FROM {warehouse.name_of(table)} WHERE {' OR '.join(conditions)}"  # noqa: S608
+def _answers(warehouse: Warehouse, source: Elsewhere) -> list[tuple[str, str]]:
+    """Return the columns that a source may know nobody for, and the condition of rows that it knows.
+
+    Where a source of consent knows a subject, there is a doubt, or there is none; elsewhere there is NULL.
+    """
+    doubts: dict[str, str] = {}
+    for name, doubt in source.doubts.items():
+        doubts.setdefault(doubt, name)
+    found = [(name, f"{warehouse.quote(doubt)} IS NOT NULL") for doubt, name in doubts.items()]
+    return found + [(name, warehouse.quote(name)) for name in source.suppressions]
+
+
+def _count(warehouse: Warehouse, table: StagingTable, condition: str) -> int:
+    query = f"SELECT COUNT(*) FROM {warehouse.name_of(table)} WHERE {condition}"  # noqa: S608 - quoted names
     with warehouse.read(query) as counted:
         return sum(int(batch.column(0)[0].as_py()) for batch in counted.batches)
 

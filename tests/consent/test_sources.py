@@ -76,6 +76,8 @@ def test_segments_events_are_read_as_its_warehouses_hold_them() -> None:
         ({"columns": "ads"}, "at least one column"),
         ({"columns": ["ads", "ads"]}, "named twice"),
         ({"columns": {"a": "x", "b": "x"}}, "named twice"),
+        ({"columns": {"a": "x", "b": "X"}}, "one name in the snapshot"),
+        ({"columns": {"a": "x", "b": "x_doubt"}}, "one name in the snapshot"),
         ({"category": "c"}, "belong together"),
         ({"category": "c", "value": "v", "columns": ["C0004"]}, "each category's id"),
         ({"bring_time": True}, "belong to events"),

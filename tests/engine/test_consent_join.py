@@ -177,7 +177,7 @@ def test_a_list_of_suppressed_people_tells_who_is_on_it(duck: Path) -> None:
     assert found.column("suppressed").to_pylist() == [False, True, False, False, False, False, None]
     assert log == [
         "consent_sources[0]: read 4 rows from connection `consents`, 1 without a subject are left out",
-        "consent_sources[0]: 1 of 7 rows of the model have a subject there",
+        "consent_sources[0]: 1 of 7 rows of the model have a subject there for `suppressed`",
     ]
 
 
@@ -248,6 +248,32 @@ def test_refuses_what_cannot_be_told_apart_or_read(
 
     with pytest.raises(ModelError, match=message):
         read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"], **options)])
+
+
+def test_a_category_that_the_source_knows_by_another_name_is_refused(duck: Path) -> None:
+    fill(duck, [{"subject": IDS[0], "said": "yes", "ads": True}], "subject VARCHAR, said VARCHAR, ads BOOLEAN")
+    source = ConsentSource(
+        "FROM consents",
+        subject="subject",
+        key="id",
+        category="said",
+        value="ads",
+        columns={"yes": "ok", "Yes": "wrong"},
+    )
+
+    with pytest.raises(ModelError, match="not one of 7 rows has a subject there for `wrong`"):
+        read(MODEL, [source])
+
+
+def test_a_read_that_was_refused_leaves_the_file_to_others(duck: Path) -> None:
+    fill(duck, [{"subject": IDS[0], "ads": 0.5}], "subject VARCHAR, ads DOUBLE")
+    with pytest.raises(ModelError, match="is double"):
+        read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+
+    fill(duck, [{"subject": IDS[0], "ads": True}], "subject VARCHAR, ads BOOLEAN")
+
+    found = read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+    assert found.column("ads").to_pylist()[0] is True
 
 
 def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path) -> None:
