@@ -60,12 +60,12 @@ class SaidBySource:
         values = [column for column, _ in source.columns] if source.value is None else [source.value]
         columns = {SUBJECT: self.dialect.exact_key(table[source.subject])}
         if source.category is not None:
-            columns[CATEGORY] = self.dialect.exact(table[source.category])
+            columns[CATEGORY] = self.dialect.exact_key(table[source.category])
         columns |= {value_column(number): table[name] for number, name in enumerate(values)}
         present = table.filter(table[source.subject].notnull())
         if source.category is not None:
             wanted = [self.dialect.exact(ibis.literal(category)) for category, _ in source.columns]
-            present = present.filter(self.dialect.exact(present[source.category]).isin(wanted))
+            present = present.filter(self.dialect.exact_key(present[source.category]).isin(wanted))
         said = present.select(
             **columns,
             answer=self._answer([table[name] for name in values]),
@@ -87,9 +87,9 @@ class SaidBySource:
         """Return the profile that a row was recorded under, NULL for the subject itself."""
         if self.source.profile is None:
             return ibis.null("string")
-        profile = self.dialect.text(self.table[self.source.profile])
-        is_own = profile == self.dialect.text(self.table[self.source.subject])
-        return ibis.cases((is_own, ibis.null("string")), else_=self.dialect.exact(profile))
+        profile = self.dialect.exact_key(self.table[self.source.profile])
+        is_own = profile == self.dialect.exact_key(self.table[self.source.subject])
+        return ibis.cases((is_own, ibis.null("string")), else_=profile)
 
     def _answer(self, values: Sequence[ir.Value]) -> ir.StringValue:
         """Return a text that is the same for the same values, and for no others."""

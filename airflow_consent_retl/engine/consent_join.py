@@ -146,6 +146,8 @@ class _Join:
             spill: pa.RecordBatchStreamWriter | None = None
             schema: pa.Schema | None = None
             for batch in rows.batches:
+                if not batch.num_rows:
+                    continue
                 if spill is None or batch.schema != schema:
                     files.close()
                     schema = batch.schema
@@ -179,7 +181,7 @@ class _Join:
         return ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
 
     def _glued(self, sql: str, brought: pa.Schema) -> Iterator[pa.RecordBatch]:
-        beside = _Slices(self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS))
+        beside = _Slices(self._answers(sql))
         start = 0
         for path in self._spilled:
             with pa.ipc.open_stream(str(path)) as stream:
@@ -196,6 +198,20 @@ class _Join:
                     )
                     start += batch.num_rows
             path.unlink()
+
+    def _answers(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Yield what was found; what fails in the middle of a stream comes as an OSError."""
+        try:
+            reader = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+            try:
+                yield from reader
+                return
+            finally:
+                reader.close()
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            problem = _failed(error)
+        # Outside the handler: a message of the engine may quote a row.
+        raise problem
 
     def _reduction(self, number: int, source: Elsewhere) -> str:
         if not isinstance(source, ConsentSource):
@@ -236,9 +252,7 @@ class _Join:
             self._connection.execute(sql)
             return
         except duckdb.Error as error:
-            problem: ConsentRetlError = ModelError(
-                f"consent that is kept elsewhere cannot be joined: {type(error).__name__}"
-            )
+            problem = _failed(error)
         # Outside the handler: a message of the engine may quote a row.
         raise problem
 
@@ -246,16 +260,29 @@ class _Join:
 class _Slices:
     """Batches of any size, as tables of the sizes that are asked for."""
 
-    def __init__(self, batches: pa.RecordBatchReader) -> None:
-        self._batches = iter(batches)
-        self._held: pa.Table = batches.schema.empty_table()
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.Table | None = None
 
     def take(self, rows: int) -> pa.Table:
-        """Return the next rows; fewer where there are no more."""
-        while self._held.num_rows < rows and (batch := next(self._batches, None)) is not None:
-            self._held = pa.concat_tables([self._held, pa.Table.from_batches([batch])])
-        taken, self._held = self._held.slice(0, rows), self._held.slice(rows)
-        return taken
+        """Return the next rows.
+
+        Raises:
+            RefusedError: there are fewer.
+        """
+        held = self._held
+        while held is None or held.num_rows < rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise RefusedError("consent that is kept elsewhere came back for fewer rows than were asked for")
+            more = pa.Table.from_batches([batch])
+            held = more if held is None else pa.concat_tables([held, more])
+        self._held = held.slice(rows)
+        return held.slice(0, rows)
+
+
+def _failed(error: Exception) -> ConsentRetlError:
+    return ModelError(f"consent that is kept elsewhere cannot be joined: {type(error).__name__}")
 
 
 def _fields(source: Elsewhere, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
