@@ -7,8 +7,14 @@ Numbers carry no meaning in this package's documents and come back as floats.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import NoReturn
+
+# More than engines take for surely shallow (`engine.signatures`, `warehouse.dialects`), and less than Python can read.
+DEEPEST = 500
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 class MalformedJsonError(ValueError):
@@ -26,6 +32,8 @@ class JsonObject(dict[str, object]):
 
 def read_json(text: str) -> object:
     """Return what the text says, objects as `JsonObject`. Raises `MalformedJsonError`."""
+    if _is_too_deep(text):
+        raise MalformedJsonError("nested too deeply")
     try:
         # A reader of integers that has no limit on digits, unlike `int`.
         return json.loads(text, object_pairs_hook=JsonObject, parse_constant=_refuse_constant, parse_int=float)
@@ -33,6 +41,19 @@ def read_json(text: str) -> object:
         raise MalformedJsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         raise MalformedJsonError("nested too deeply") from None
+
+
+def _is_too_deep(text: str) -> bool:
+    """Tell whether brackets open more than `DEEPEST` times within each other."""
+    # Python's own limit depends on who calls, and whoever is finalised at it fails.
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _refuse_constant(constant: str) -> NoReturn:
