@@ -28,6 +28,7 @@ lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
 	$(BIN)/python benchmarks/all.py
