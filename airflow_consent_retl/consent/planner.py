@@ -5,7 +5,7 @@ Holds `plan_consent`. Never sees a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,15 +36,18 @@ def plan_consent(
     destinations: Sequence[str],
     mapping: ConsentMappingLike | ConsentMapping,
     columns: Mapping[str, ColumnKind] | None,
+    known_columns: Collection[str] = (),
     at: datetime | None = None,
 ) -> ConsentPlan:
     """Check what a DAG asks (`destinations`, `mapping`) against the policy and the model's columns.
 
     With `columns=None` only what needs no model is checked, so that a broken configuration fails before anything is
-    read. `at` is the time of the run, with a zone, from which the age of consent counts. Raises `PolicyError` with
-    every problem, and `ValueError` where a category has a `max_age` and no `at` is given.
+    read. Where `columns` holds only some of the model's columns, `known_columns` names the model's other columns: a
+    mapped column counts as misspelt only if it is in neither. `at` is the time of the run, with a zone, from which the
+    age of consent counts. Raises `PolicyError` with every problem, and `ValueError` where a category has a `max_age`
+    and no `at` is given.
     """
-    planner = _Planner(policy, columns, at)
+    planner = _Planner(policy, columns, known_columns, at)
     asked = planner.asked_destinations(destinations)
     consent = planner.consent_mapping(mapping)
     needed = {category_id for name in asked for category_id in policy.required_for(name)}
@@ -61,9 +64,18 @@ def plan_consent(
 
 
 class _Planner:
-    def __init__(self, policy: ConsentPolicy, columns: Mapping[str, ColumnKind] | None, at: datetime | None) -> None:
+    def __init__(
+        self,
+        policy: ConsentPolicy,
+        columns: Mapping[str, ColumnKind] | None,
+        known_columns: Collection[str],
+        at: datetime | None,
+    ) -> None:
         self.policy = policy
         self.columns = columns
+        # INVARIANT: spelling is checked against every column of the model, never against those alone that this plan
+        # reads: `c0002`, which another destination needs, is no slip for `c0004`.
+        self.names = frozenset({*(columns or ()), *known_columns})
         self.at = at
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
@@ -149,7 +161,7 @@ class _Planner:
             self.note(path, f"column `{column}` is not in the model, did you mean `{near}`?")
 
     def near_column(self, column: str) -> str | None:
-        return None if self.columns is None or column in self.columns else nearest(column, self.columns)
+        return None if self.columns is None or column in self.names else nearest(column, self.names)
 
     def readings(
         self, consent: ConsentMapping, categories: Sequence[Category], asked: tuple[DestinationName, ...]

@@ -175,7 +175,13 @@ class _Decider:
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
         self._plan: ConsentPlan = plan_consent(
-            question.policy, destinations=question.destinations, mapping=question.mapping, columns=kinds, at=at
+            question.policy,
+            destinations=question.destinations,
+            mapping=question.mapping,
+            columns=kinds,
+            # Only what this destination needs was read.
+            known_columns=question.columns,
+            at=at,
         )
         self._reader = SignatureReader(self._plan.signals)
         self._decided: dict[int, Mapping[str, int]] = {}

@@ -96,6 +96,7 @@ class ModelAsker:
             destinations=self._destinations,
             mapping=self._mapping,
             columns=kinds,
+            known_columns=self._columns,
             at=datetime.now(UTC),
         )
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_consent_retl.consent import (
     BooleanColumn,
@@ -19,6 +21,7 @@ from airflow_consent_retl.consent import (
     ConsentPlan,
     ConsentStatus,
     Denied,
+    FirstOf,
     Literals,
     SubjectStatus,
     decide,
@@ -170,3 +173,84 @@ def test_a_plan_made_up_with_a_signal_short_decides_nothing() -> None:
 def test_the_time_of_the_decision_is_handed_on() -> None:
     with pytest.raises(ValueError, match="needs a time zone"):
         a_plan().decide_signature((1, 1), at=datetime(2026, 11, 1))  # noqa: DTZ001
+
+
+ALIKE = ("c0002", "c0003", "c0004", "c0005", "c0006")
+BOOLEAN = ColumnKind.BOOLEAN
+ONE_EACH = parse_policy(
+    {
+        "categories": [
+            {"id": "C0002", "name": "Analytics", "destinations": ["lake"]},
+            {"id": "C0004", "name": "Advertising", "destinations": ["webhook"]},
+        ]
+    }
+)
+
+
+def test_a_column_that_the_model_has_is_no_slip_for_one_that_is_read() -> None:
+    mapping = {"C0002": "c0002", "C0004": "c0004"}
+
+    plan = plan_consent(
+        ONE_EACH, destinations=["webhook"], mapping=mapping, columns={"c0004": BOOLEAN}, known_columns=["c0002"]
+    )
+
+    assert plan.signals == (BooleanColumn("c0004"),)
+    with pytest.raises(PolicyError, match="`c0002` is not in the model, did you mean `c0004`"):
+        plan_consent(ONE_EACH, destinations=["webhook"], mapping=mapping, columns={"c0004": BOOLEAN})
+
+
+@pytest.mark.parametrize("known", [["c0002"], ["c0002", "c0004"]])
+def test_a_slip_for_a_column_that_is_not_read_is_refused(known: list[str]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        plan_consent(
+            ONE_EACH,
+            destinations=["webhook"],
+            mapping={"C0002": "c_0002", "C0004": "c0004"},
+            columns={"c0004": BOOLEAN},
+            known_columns=known,
+        )
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "column `c_0002` is not in the model, did you mean `c0002`? @ consent.C0002"
+    ]
+
+
+def test_without_kinds_no_spelling_is_checked_whatever_is_known() -> None:
+    plan = plan_consent(
+        ONE_EACH, destinations=["webhook"], mapping={"C0004": "c_0004"}, columns=None, known_columns=["c0004"]
+    )
+
+    assert plan.signals == (BooleanColumn("c_0004"),)
+
+
+@given(
+    st.sets(st.sampled_from(ALIKE), min_size=1),
+    st.tuples(*[st.sampled_from([*ALIKE, "elsewhere"])] * 3),
+    st.sampled_from([["lake"], ["webhook"], ["lake", "webhook"]]),
+    st.sampled_from(["deny", "error"]),
+)
+def test_a_plan_on_the_columns_that_are_read_is_the_plan_on_all_of_them(
+    model: set[str], mapped: tuple[str, str, str], destinations: list[str], missing: str
+) -> None:
+    policy = parse_policy(
+        {
+            "missing_consent_column": missing,
+            "categories": [
+                {"id": "C0002", "name": "Analytics", "destinations": ["lake"]},
+                {"id": "C0004", "name": "Advertising", "destinations": ["webhook"]},
+            ],
+        }
+    )
+    mapping: ConsentMappingLike = {"C0002": mapped[0], "C0004": FirstOf(*mapped[1:])}
+    wanted = plan_consent(policy, destinations=destinations, mapping=mapping, columns=None).consent_columns
+
+    def outcome(columns: set[str]) -> ConsentPlan | list[str]:
+        kinds = dict.fromkeys(sorted(columns), BOOLEAN)
+        try:
+            return plan_consent(
+                policy, destinations=destinations, mapping=mapping, columns=kinds, known_columns=sorted(model)
+            )
+        except PolicyError as error:
+            return [str(problem) for problem in error.problems]
+
+    assert outcome(model.intersection(wanted)) == outcome(model)
