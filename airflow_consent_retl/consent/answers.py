@@ -30,6 +30,10 @@ _STRICTEST = (
     ConsentStatus.UNKNOWN,
     ConsentStatus.GRANTED,
 )
+# What holds an explicit no.
+_REFUSALS = frozenset({ConsentStatus.DENIED, ConsentStatus.CONFLICT})
+# What leaves the decision to the next record.
+_SILENT = frozenset({ConsentStatus.UNKNOWN, ConsentStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -83,7 +87,9 @@ class Answers:
 class FirstOf(Answers):
     """The first record that says anything decides, also where it says no or cannot be read.
 
-    `FirstOf("crm_ads", "web_ads")`: the customer service's record, and the web site's for those whom it does not know.
+    `FirstOf("crm_ads", "web_ads")`: the customer service's record, and the web site's for people it does not know. A
+    yes that is too old, has no time or was given to an older notice says nothing: the next record decides. Where
+    `opt_out` applies, a no in any record denies.
     """
 
     parts: tuple[Recorded, ...]
@@ -93,7 +99,7 @@ class FirstOf(Answers):
 
     @property
     def combining(self) -> Combining:  # type: ignore[override]  # constant, where a field would be part of the document
-        """The first that is not unknown."""
+        """The first that says something."""
         return "first"
 
 
@@ -112,10 +118,23 @@ class MostRestrictive(Answers):
         return "most_restrictive"
 
 
-def combined(statuses: Sequence[ConsentStatus], combining: Combining) -> ConsentStatus:
-    """Return what several records say together; none of them says nothing: `unknown`."""
-    if combining == "first":
-        return next((status for status in statuses if status is not ConsentStatus.UNKNOWN), ConsentStatus.UNKNOWN)
+def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_denies: bool = False) -> ConsentStatus:
+    """Return what several records say together; no record at all is `unknown`.
+
+    INVARIANT: nothing but a yes that is explicit, present and fresh outvotes a no. With `first`, a record that is
+    `unknown` or `expired` says nothing, so that a later no is heard. With `any_no_denies`, which is for silence that
+    permits, not even an earlier yes outvotes a no; a `conflict` holds a no as well.
+    """
+    if combining == "most_restrictive":
+        return _strictest(statuses)
+    refusals = [status for status in statuses if status in _REFUSALS]
+    if any_no_denies and refusals:
+        return _strictest(refusals)
+    # Where no record decides, an old yes is the better reason than none.
+    return next((status for status in statuses if status not in _SILENT), _strictest(statuses))
+
+
+def _strictest(statuses: Sequence[ConsentStatus]) -> ConsentStatus:
     return min(statuses, key=_STRICTEST.index, default=ConsentStatus.UNKNOWN)
 
 

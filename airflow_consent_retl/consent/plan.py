@@ -113,7 +113,11 @@ class ConsentPlan:
     def statuses(self, tokens: Signature) -> tuple[ConsentStatus, ...]:
         """Return the status of each category for a signature. Raises `ValueError` if it is none of this plan."""
         self._check(tokens)
-        return tuple(combined(self._record_statuses(reading, tokens), reading.combining) for reading in self.readings)
+        region = self._region(tokens)
+        return tuple(
+            self._status(category, reading, tokens, region)
+            for category, reading in zip(self.categories, self.readings, strict=True)
+        )
 
     def decide_signature(
         self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED, *, at: datetime
@@ -148,6 +152,20 @@ class ConsentPlan:
                 where = "a category without a column" if signal is None else f"column `{signal.column}`"
                 raise ValueError(f"no token of {where}, which has 0 to {highest}")
 
+    def _status(
+        self, category_id: CategoryId, reading: CategoryReading, tokens: Signature, region: str | None
+    ) -> ConsentStatus:
+        category = self.policy.category(category_id)
+        status = combined(
+            self._record_statuses(reading, tokens),
+            reading.combining,
+            any_no_denies=category is not None and category.any_no_denies(region),
+        )
+        # INVARIANT: a record without a column may hold a no, so that no other record can grant. What the others say
+        # against a permission stays the reason.
+        missing = [ConsentStatus.UNKNOWN for record in reading.records if record.answer is None]
+        return aged(status, *missing)
+
     def _record_statuses(self, reading: CategoryReading, tokens: Signature) -> tuple[ConsentStatus, ...]:
         return tuple(self._record_status(record, tokens) for record in reading.records)
 
@@ -168,14 +186,18 @@ class ConsentPlan:
 
     def _circumstances(self, tokens: Signature) -> Circumstances:
         reading = self.circumstances
-        region = None if reading.region is None else tokens[reading.region] - 1
         suppressions = {_SUPPRESSION[tokens[place]] for place in reading.suppressions}
         return Circumstances(
-            region=None if region is None or not 0 <= region < len(reading.regions) else reading.regions[region],
+            region=self._region(tokens),
             gpc=ConsentStatus.UNKNOWN if reading.gpc is None else self._gpc(tokens[reading.gpc], reading.gpc),
             suppression=combined([*suppressions, ConsentStatus.GRANTED], "most_restrictive"),
             switches={name: switch_status(tokens[place]) for name, place in reading.switches},
         )
+
+    def _region(self, tokens: Signature) -> str | None:
+        reading = self.circumstances
+        region = None if reading.region is None else tokens[reading.region] - 1
+        return None if region is None or not 0 <= region < len(reading.regions) else reading.regions[region]
 
     def _gpc(self, token: int, place: int) -> ConsentStatus:
         signal = self.signals[place]

@@ -230,7 +230,11 @@ class _Planner:
         elif self.policy.missing_consent_column == "error":
             self.note(consent.path_of(category.id), message)
         else:
-            self.warnings.append(f"{message}: it counts as unknown for every row")
+            several = len(consent.records_for(category)) > 1
+            effect = (
+                "no row is granted, whatever its other records say" if several else "it counts as unknown for every row"
+            )
+            self.warnings.append(f"{message}: {effect}")
 
     def record(self, consent: ConsentMapping, category: Category, record: Recorded, answer: int) -> RecordReading:
         path = consent.path_of(category.id)

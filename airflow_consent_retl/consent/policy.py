@@ -59,6 +59,15 @@ class Category:
         named = dict(self.regions)
         return named[region] if region in named else strictest(set(self.regimes))
 
+    def any_no_denies(self, region: str | None) -> bool:
+        """Tell whether a no in any record denies: wherever `opt_out` may apply.
+
+        A region that the policy does not name may be under any of the category's regimes, and has to permit no more
+        than each of them does.
+        """
+        named = dict(self.regions)
+        return Regime.OPT_OUT in ({named[region]} if region in named else self.regimes)
+
 
 @dataclass(frozen=True, slots=True)
 class DestinationRule:

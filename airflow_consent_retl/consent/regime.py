@@ -15,7 +15,7 @@ class Regime(StrEnum):
 
     # Only an explicit yes permits.
     OPT_IN = "opt_in"
-    # Whoever said no is denied; silence, and a yes that is too old, permit.
+    # A no in any record denies; silence, and a yes that is too old, permit.
     OPT_OUT = "opt_out"
     # Permits everybody, for a stated reason.
     EXEMPT = "exempt"

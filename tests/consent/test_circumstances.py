@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -41,6 +42,7 @@ KINDS = {
     "country": ColumnKind.TEXT,
     "gpc": ColumnKind.BOOLEAN,
     "said": ColumnKind.TEXT,
+    "notice_app": ColumnKind.TEXT,
     "listed": ColumnKind.BOOLEAN,
     "ads_doubt": ColumnKind.INTEGER,
 }
@@ -290,6 +292,287 @@ def test_several_records_go_by_precedence_or_by_the_strictest(
     assert answer(by_precedence, ads=first, ads_app=second) == precedence
     assert answer(by_strictest, ads=first, ads_app=second) == strictest
     assert decided(by_precedence, ads=first, ads_app=second).conflicts == (("C0004",) if conflicts else ())
+
+
+@pytest.mark.parametrize("combining", [FirstOf, MostRestrictive])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((True, True), ["C0004:unknown"]),
+        ((True, None), ["C0004:unknown"]),
+        ((None, None), ["C0004:unknown"]),
+        ((False, None), ["C0004:denied"]),
+        ((False, True), ["C0004:denied"]),
+    ],
+)
+def test_a_record_without_a_column_denies_whatever_the_others_say(
+    combining: type[FirstOf | MostRestrictive], place: int, others: tuple[bool | None, bool | None], said: object
+) -> None:
+    records = ["ads", "ads_app"]
+    records.insert(place, "nowhere_to_be_found")
+    plan = planned({"missing_consent_column": "deny", **policy_of()}, {"C0004": combining(*records)})
+
+    row = dict(zip(("ads", "ads_app"), others, strict=True))
+
+    assert answer(plan, **row) == said
+    assert plan.warnings == (
+        "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model: no row is granted, "
+        "whatever its other records say",
+    )
+
+
+def test_an_old_yes_beside_a_record_without_a_column_is_still_told_as_expired() -> None:
+    plan = planned(
+        {"missing_consent_column": "deny", **policy_of(max_age="1 year")},
+        RowConsent({"C0004": FirstOf("nowhere_to_be_found", "ads")}, time="at"),
+    )
+
+    assert answer(plan, ads=True, at=AT - timedelta(days=400)) == ["C0004:expired"]
+    assert answer(plan, ads=True, at=AT) == ["C0004:unknown"]
+
+
+@pytest.mark.parametrize("combining", [FirstOf, MostRestrictive])
+@pytest.mark.parametrize("regimes", [{"regime": "opt_out"}, {"regions": {"US-CA": "opt_out"}}])
+def test_a_record_without_a_column_is_refused_where_silence_permits(
+    combining: type[FirstOf | MostRestrictive], regimes: dict[str, Any]
+) -> None:
+    lenient = {"missing_consent_column": "deny", **policy_of(**regimes)}
+    consent = RowConsent({"C0004": combining("ads", "nowhere_to_be_found")}, region="country")
+
+    assert problems_of(lenient, consent) == [
+        "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model, and is opt_out: "
+        "everybody would be permitted @ consent.C0004"
+    ]
+
+
+def test_a_category_with_a_record_without_a_column_permits_where_it_is_exempt_and_nowhere_else() -> None:
+    policy = policy_of(regions={"AQ": "exempt"}, reason="no law", owner="legal")
+    consent = RowConsent({"C0004": FirstOf("nowhere_to_be_found", "ads")}, region="country")
+    plan = planned({"missing_consent_column": "deny", **policy}, consent)
+
+    assert answer(plan, ads=True, country="AQ") == "exempt"
+    assert answer(plan, ads=True, country="DE") == ["C0004:unknown"]
+
+
+FRESH, STALE = AT - timedelta(days=2), AT - timedelta(days=400)
+# A first record that says nothing, in terms of `ads`, `at` and `notice`.
+SILENT: dict[str, dict[str, Any]] = {
+    "expired": {"ads": True, "at": STALE, "notice": "2"},
+    "undated": {"ads": True, "at": None, "notice": "2"},
+    "to an older notice": {"ads": True, "at": FRESH, "notice": "1"},
+    "to no notice": {"ads": True, "at": FRESH, "notice": None},
+    "expired and to an older notice": {"ads": True, "at": STALE, "notice": "1"},
+    "nothing": {"ads": None, "at": None, "notice": None},
+}
+
+
+def two_records(regime: str) -> ConsentPlan:
+    consent = {
+        "C0004": FirstOf(
+            Recorded("ads", time="at", notice_version="notice"),
+            Recorded("ads_app", time="said", notice_version="notice_app"),
+        )
+    }
+    return planned(policy_of(regime=regime, max_age="1 year", min_notice_version=2), consent)
+
+
+@pytest.mark.parametrize("first", SILENT)
+@pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
+def test_a_yes_that_is_not_fresh_says_nothing_and_the_next_record_decides(regime: str, first: str) -> None:
+    plan = two_records(regime)
+    fresh = {"said": FRESH.isoformat(), "notice_app": "2"}
+
+    assert answer(plan, **SILENT[first], ads_app=True, **fresh) == "consented"
+    assert answer(plan, **SILENT[first], ads_app=False, **fresh) == ["C0004:denied"]
+    # A no never expires, and needs no notice.
+    assert answer(plan, **SILENT[first], ads_app=False, said=STALE.isoformat(), notice_app="1") == ["C0004:denied"]
+    assert answer(plan, **SILENT[first], ads_app=False) == ["C0004:denied"]
+    assert answer(plan, **SILENT[first], ads_app=True, **{**fresh, "said": "yesterday"}) == ["C0004:invalid"]
+
+
+@pytest.mark.parametrize("first", SILENT)
+def test_where_no_record_says_anything_an_old_yes_is_the_reason(first: str) -> None:
+    expected = "expired" if first in ("expired", "to an older notice", "expired and to an older notice") else "unknown"
+
+    assert answer(two_records("opt_in"), **SILENT[first]) == [f"C0004:{expected}"]
+    assert answer(two_records("opt_in"), **SILENT[first], ads_app=True, said=STALE.isoformat(), notice_app="2") == [
+        "C0004:expired"
+    ]
+    assert answer(two_records("opt_out"), **SILENT[first]) == "not_opted_out"
+
+
+def test_under_opt_out_a_no_in_any_record_denies_also_after_a_fresh_yes() -> None:
+    row = {"ads": True, "at": FRESH, "notice": "2", "ads_app": False}
+
+    assert answer(two_records("opt_in"), **row) == "consented"
+    assert answer(two_records("opt_out"), **row) == ["C0004:denied"]
+
+
+def test_under_opt_out_a_conflict_in_any_record_denies_and_an_explicit_no_is_the_reason() -> None:
+    consent = {"C0004": FirstOf("ads", "ads_app")}
+    strict, loose = (
+        planned(policy_of(regime=regime), consent, doubts={"ads_app": "ads_doubt"}) for regime in ("opt_in", "opt_out")
+    )
+
+    assert answer(strict, ads=True, ads_doubt=1) == "consented"
+    assert answer(loose, ads=True, ads_doubt=1) == ["C0004:conflict"]
+    assert answer(loose, ads=False, ads_doubt=1) == ["C0004:denied"]
+    assert answer(loose, ads=True, ads_doubt=2) == "consented"
+
+
+@pytest.mark.parametrize(
+    ("regime", "regions", "said"),
+    [
+        ("opt_in", {"US-CA": "opt_out"}, {"US-CA": ["C0004:denied"], "DE": ["C0004:denied"], None: ["C0004:denied"]}),
+        ("opt_out", {"DE": "opt_in"}, {"US-CA": ["C0004:denied"], "DE": "consented", None: ["C0004:denied"]}),
+        ("opt_in", {"US-CA": "opt_in"}, {"US-CA": "consented", "DE": "consented", None: "consented"}),
+        ("opt_in", {"AQ": "exempt"}, {"AQ": "exempt", "DE": "consented", None: "consented"}),
+    ],
+)
+def test_a_no_after_a_yes_is_heard_wherever_opt_out_may_apply(
+    regime: str, regions: dict[str, str], said: dict[str | None, object]
+) -> None:
+    more = {"reason": "no law", "owner": "legal"} if "exempt" in regions.values() else {}
+    plan = planned(
+        policy_of(regime=regime, regions=regions, **more),
+        RowConsent({"C0004": FirstOf("ads", "ads_app")}, region="country"),
+    )
+
+    assert {region: answer(plan, ads=True, ads_app=False, country=region) for region in said} == said
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one record of a row says.
+
+    Args:
+        yes: of the column; None: NULL.
+        at: when it was said.
+        notice: to which version of the notice.
+        doubt: that the source has about it.
+    """
+
+    yes: bool | None
+    at: datetime | None
+    notice: int | None
+    doubt: int | None
+
+    @property
+    def is_fresh_yes(self) -> bool:
+        """Whether it is an explicit yes that fulfils what the policy below demands."""
+        recent = self.at is not None and AT - timedelta(days=365) <= self.at <= AT
+        return self.yes is True and recent and self.notice is not None and self.notice >= 2 and not self.doubt
+
+    @property
+    def is_no(self) -> bool:
+        """Whether it is a no that nothing puts in doubt."""
+        return self.yes is False and not self.doubt
+
+
+said_by_records = st.lists(
+    st.builds(
+        Said,
+        st.sampled_from([True, True, False, None]),
+        st.sampled_from([None, FRESH, STALE, AT + timedelta(days=2)]),
+        st.sampled_from([None, 1, 2]),
+        st.sampled_from([None, None, None, 0, 1, 2]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(
+    said_by_records,
+    st.sampled_from([FirstOf, MostRestrictive]),
+    st.fixed_dictionaries({"regime": st.sampled_from(["opt_in", "opt_out"])})
+    | st.fixed_dictionaries(
+        {"regions": st.dictionaries(st.sampled_from(["US-CA", "DE"]), st.just("opt_out"), min_size=1)}
+    ),
+    st.sampled_from([None, "US-CA", "DE", "FR"]),
+    st.sets(st.integers(0, 3)),
+)
+def test_nothing_but_an_explicit_present_and_fresh_yes_outvotes_a_no(
+    said: list[Said],
+    combining: type[FirstOf | MostRestrictive],
+    regimes: dict[str, Any],
+    region: str | None,
+    missing: set[int],
+) -> None:
+    opts_out = "opt_out" in (regimes.get("regime"), *regimes.get("regions", {}).values())
+    # A record without a column is refused where silence may permit.
+    there = [not (place in missing and not opts_out) for place in range(len(said))]
+    records = [
+        Recorded(f"{word}_yes", time=f"{word}_time", notice_version=f"{word}_notice") for word in WORDS[: len(said)]
+    ]
+    kinds = {f"{word}_{name}": kind for word in WORDS for name, kind in PER_RECORD.items()} | {"land": ColumnKind.TEXT}
+    for record, is_there in zip(records, there, strict=True):
+        if not is_there:
+            del kinds[record.signal.column]
+    mapping = parse_consent_mapping(
+        RowConsent({"C0004": combining(*records) if len(records) > 1 else records[0]}, region="land")
+    ).with_elsewhere(doubts={f"{word}_yes": f"{word}_doubt" for word in WORDS}, suppressions=())
+    policy = {
+        "missing_consent_column": "deny",
+        **policy_of(max_age="1 year", min_notice_version=2, **regimes),
+    }
+    plan = plan_consent(parse_policy(policy), destinations=["webhook"], mapping=mapping, columns=kinds, at=AT)
+    row: dict[str, Any] = {"land": region}
+    for word, one in zip(WORDS, said, strict=False):
+        row |= {
+            f"{word}_yes": one.yes,
+            f"{word}_time": one.at,
+            f"{word}_notice": one.notice,
+            f"{word}_doubt": one.doubt,
+        }
+
+    found = answer(plan, **row)
+
+    permitted = isinstance(found, str)
+    noes = [place for place, one in enumerate(said) if one.is_no and there[place]]
+    named = regimes.get("regions", {})
+    any_no_denies = named[region] == "opt_out" if region in named else opts_out
+    if permitted and not all(there):
+        pytest.fail("a record without a column permitted")
+    if permitted and noes:
+        assert combining is FirstOf
+        assert not any_no_denies
+        assert any(one.is_fresh_yes for one in said[: noes[0]])
+    if found == "consented":
+        assert any(one.is_fresh_yes for one in said)
+    if noes and any_no_denies:
+        assert found == ["C0004:denied"]
+
+
+WORDS = ("support", "website", "mobile", "newspaper")
+PER_RECORD = {
+    "yes": ColumnKind.BOOLEAN,
+    "time": ColumnKind.MOMENT,
+    "notice": ColumnKind.INTEGER,
+    "doubt": ColumnKind.INTEGER,
+}
+
+
+@given(
+    st.lists(st.sampled_from([True, False, None]), min_size=2, max_size=2),
+    st.sampled_from(["opt_in", "opt_out", "exempt"]),
+    st.dictionaries(
+        st.sampled_from(["US-CA", "DE", "AQ"]), st.sampled_from(["opt_in", "opt_out", "exempt"]), min_size=1
+    ),
+)
+def test_an_unknown_region_is_permitted_no_more_than_any_region_of_the_policy(
+    said: list[bool | None], regime: str, regions: dict[str, str]
+) -> None:
+    more = {"reason": "no law", "owner": "legal"} if "exempt" in {regime, *regions.values()} else {}
+    plan = planned(
+        policy_of(regime=regime, regions=regions, **more),
+        RowConsent({"C0004": FirstOf("ads", "ads_app")}, region="country"),
+    )
+    row = dict(zip(("ads", "ads_app"), said, strict=True))
+
+    if isinstance(answer(plan, **row, country=None), str):
+        assert all(isinstance(answer(plan, **row, country=region), str) for region in regions)
 
 
 def test_a_record_of_precedence_that_cannot_be_read_decides() -> None:

@@ -107,6 +107,51 @@ def test_everything_that_qualifies_consent_means_the_same_everywhere(warehouse: 
     assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts == {"C0004": 1}
 
 
+OLD = NOW - timedelta(days=400)
+# What each person's two records say, and where their row may go.
+SEVERAL: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "yes, no": ({"app": False}, ("strict",)),
+    "old yes, no": ({"seen": OLD, "app": False}, ()),
+    "undated yes, no": ({"seen": None, "app": False}, ()),
+    "old yes, yes": ({"seen": OLD}, ("loose", "strict")),
+    "old yes, nothing": ({"seen": OLD, "app": None}, ("loose",)),
+    "nothing, nothing": ({"ads": None, "app": None}, ("loose",)),
+    "no, yes": ({"ads": False}, ()),
+    "nothing, no": ({"ads": None, "app": False}, ()),
+}
+_RECORDS = FirstOf(Recorded("ads", time="seen"), Recorded("app", time="app_seen"))
+SEVERAL_RECORDS = Setup(
+    name="several records",
+    policy={
+        "missing_consent_column": "deny",
+        "categories": [
+            {"id": "C0002", "name": "Strict", "destinations": ["strict"], "max_age": "1 year"},
+            {"id": "C0003", "name": "Loose", "destinations": ["loose"], "max_age": "1 year", "regime": "opt_out"},
+            {"id": "C0004", "name": "Lacking", "destinations": ["lacking"]},
+        ],
+    },
+    consent={"C0002": _RECORDS, "C0003": _RECORDS, "C0004": FirstOf("nowhere_to_be_found", "ads")},
+    columns={"C0002": "ads", "C0003": "ads", "C0004": "ads"},
+    destinations=("strict", "loose", "lacking"),
+)
+
+
+def test_only_a_fresh_yes_outvotes_a_no_everywhere(warehouse: Engine, root: Path) -> None:
+    people = tuple(
+        Person(id_, {"id": id_, **YES, "app_seen": NOW, **said}, {}, {}) for id_, (said, _) in SEVERAL.items()
+    )
+    model = Model({**KINDS, "app_seen": "instant"}, people)
+    warehouse.create("several_records", model.kinds, model.rows)
+    both = Both.of(warehouse, root)
+    both.extract(model, table="several_records")
+
+    lake, inside = both.filter(SEVERAL_RECORDS)
+
+    found = both.inside.decided(inside, SEVERAL_RECORDS, asked=SEVERAL)
+    assert found.recipients == {id_: where for id_, (_, where) in SEVERAL.items() if where}
+    assert_same(found, both.lake.decided(lake, SEVERAL_RECORDS, asked=SEVERAL))
+
+
 def test_reports_say_the_same_of_a_snapshot_wherever_its_rows_are(warehouse: Engine, root: Path) -> None:
     people = tuple(Person(id_, {"id": id_, **YES, **said}, {}, {}) for id_, (said, _) in ROWS.items())
     model = Model(KINDS, people)
