@@ -30,10 +30,10 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_consent_retl.operators.load",
                     "airflow_consent_retl.operators.staging",
                     "airflow_consent_retl.operators.withdraw",
-                    "airflow_consent_retl.destinations.files",
-                    "airflow_consent_retl.destinations.google_customer_match",
-                    "airflow_consent_retl.destinations.sql_table",
-                    "airflow_consent_retl.destinations.webhook",
+                    "airflow_consent_retl.destinations.files.destination",
+                    "airflow_consent_retl.destinations.google_customer_match.destination",
+                    "airflow_consent_retl.destinations.sql_table.destination",
+                    "airflow_consent_retl.destinations.webhook.destination",
                 ],
             }
         ],
@@ -41,21 +41,21 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Consent in Reverse ETL",
                 "python-modules": [
-                    "airflow_consent_retl.hooks.policy",
-                    "airflow_consent_retl.hooks.google_data_manager",
+                    "airflow_consent_retl.hooks.policies",
+                    "airflow_consent_retl.destinations.google_customer_match.hook",
                 ],
             }
         ],
         "triggers": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": ["airflow_consent_retl.triggers.google_data_manager"],
+                "python-modules": ["airflow_consent_retl.destinations.google_customer_match.trigger"],
             }
         ],
         "connection-types": [
             {
                 "connection-type": "consent_policy",
-                "hook-class-name": "airflow_consent_retl.hooks.policy.ConsentPolicyHook",
+                "hook-class-name": "airflow_consent_retl.hooks.policies.ConsentPolicyHook",
                 "hook-name": "Consent policy",
                 "ui-field-behaviour": {
                     "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],

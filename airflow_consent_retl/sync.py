@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import TaskGroup
 
+from airflow_consent_retl.databases.staging import is_warehouse, schema_of
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
-from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
-    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
 

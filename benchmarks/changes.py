@@ -25,23 +25,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.delivery.permitted import PermittedRows
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.engine.changes import compute_changes
-from airflow_consent_retl.engine.fold import Fate, fold
-from airflow_consent_retl.workspace.changes import Changes
-from airflow_consent_retl.workspace.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
-from airflow_consent_retl.workspace.delivered import DeliveredState
-from airflow_consent_retl.workspace.folder import Folder, PartWriter
-from airflow_consent_retl.workspace.manifest import (
+from airflow_consent_retl.changes.computing import compute_changes
+from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.filtering.permitted import PermittedRows
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.manifest import (
     Column,
     DestinationCounts,
     ModelSource,
     PermittedManifest,
     RecipientsGroup,
 )
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 KEY = SubjectKey("benchmark" * 4)

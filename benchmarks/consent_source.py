@@ -21,11 +21,11 @@ from extracting import best_of, extract, tell
 from measure import measure_here, parser
 
 from airflow_consent_retl.consent import ConsentSource
-from airflow_consent_retl.engine.consent_join import reading_with_consent
-from airflow_consent_retl.engine.source import ModelQuery, read_model
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import ModelSource
-from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+from airflow_consent_retl.databases.source import ModelQuery, read_model
+from airflow_consent_retl.extraction.consent_files import reading_with_consent
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import ModelSource
 
 _WAYS = ("in the model's SQL", "ours", "model alone")
 _MODEL = "SELECT * FROM people"

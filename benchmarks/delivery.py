@@ -24,25 +24,25 @@ from measure import parser
 from tabulate import tabulate
 from webhook import CONNECTIONS, REPEATS, REQUEST_ROWS, counted, in_memory, ours, people, served
 
+from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.consent import mapping_document, parse_consent_mapping, parse_policy, plan_consent
-from airflow_consent_retl.delivery.leased_sync import LeasedSync
-from airflow_consent_retl.delivery.ledger import Ledger
-from airflow_consent_retl.delivery.ledger_records import sync_name
-from airflow_consent_retl.delivery.permitted import PermittedRows, verify
+from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
-from airflow_consent_retl.delivery.sync_store import FileStore
-from airflow_consent_retl.destinations._webhook_address import webhook_address
-from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
-from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.operators.filter_summary import destination_counts
-from airflow_consent_retl.workspace.decision_log import SubjectKey
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import ModelSource, PermittedManifest
-from airflow_consent_retl.workspace.snapshot import SnapshotWriter
-from airflow_consent_retl.workspace.sync_folder import SyncFolder
+from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
+from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.filtering.summary import destination_counts
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import ModelSource, PermittedManifest
+from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 KEY = SubjectKey("benchmark" * 4)
 POLICY = parse_policy({"categories": [{"id": "C1", "name": "Everything", "destinations": ["webhook"]}]})

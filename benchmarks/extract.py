@@ -83,7 +83,7 @@ def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_consent_retl.workspace.folder import repeating_columns
+    from airflow_consent_retl.storage.folder import repeating_columns
 
     written = 0
     with ExitStack() as resources:
@@ -154,8 +154,8 @@ class BareHook:
 def measure_one(way: str, hook: BareHook, folder: Path) -> None:
     """Run one way in this process, and print what it took."""
     # What the ways import is not what is timed.
-    import airflow_consent_retl.engine.source_duckdb
-    import airflow_consent_retl.workspace.snapshot  # noqa: F401
+    import airflow_consent_retl.databases.duckdb.source
+    import airflow_consent_retl.extraction.files  # noqa: F401
 
     started = time.perf_counter()
     if way == "ours":

@@ -74,8 +74,8 @@ def client(hook: Any, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_consent_retl.engine.source_bigquery_session import open_session
-    from airflow_consent_retl.workspace.folder import repeating_columns
+    from airflow_consent_retl.databases.bigquery.session import open_session
+    from airflow_consent_retl.storage.folder import repeating_columns
 
     folder.mkdir()
     session = open_session(hook)

@@ -16,10 +16,10 @@ _CONN_ID = "bench"
 
 def extract(hook: Any, folder: Path, *, sql: str, primary_key: str, batch_rows: int = 32_768) -> int:
     """Do what the operator does, without Airflow's task, and return how many rows there were."""
-    from airflow_consent_retl.engine.source import ModelQuery, read_model
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource
-    from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+    from airflow_consent_retl.databases.source import ModelQuery, read_model
+    from airflow_consent_retl.extraction.files import SnapshotWriter
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import ModelSource
 
     query = ModelQuery(conn_id=_CONN_ID, sql=sql, primary_key=primary_key, batch_rows=batch_rows)
     with (

@@ -37,11 +37,11 @@ from airflow_consent_retl.consent import (
     parse_policy,
     plan_consent,
 )
-from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.workspace.decision_log import SubjectKey
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import ModelSource, SnapshotManifest
-from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
 
 # Of each category, 85 % granted, 10 % denied, 5 % missing.
 _SHARE = "hash(i * 31 + {k}) % 100"

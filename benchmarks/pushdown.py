@@ -44,7 +44,7 @@ class Counted:
 
     @contextmanager
     def counting(self) -> Iterator[Counted]:
-        from airflow_consent_retl.engine.source_postgres import PostgresSource
+        from airflow_consent_retl.databases.postgres.source import PostgresSource
 
         opened = PostgresSource.open
 

@@ -29,10 +29,10 @@ import pyarrow as pa
 from airflow.sdk import Connection
 from tabulate import tabulate
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations._webhook_address import webhook_address
-from airflow_consent_retl.destinations.base import Batch, Load
-from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
+from airflow_consent_retl.contract.destination import Batch, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
 
 REQUEST_ROWS = 1000
 CONNECTIONS = 8

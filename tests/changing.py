@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 from permitting import AT, KEY, filter_rows, plan_for, snapshot_of
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.delivery.permitted import PermittedRows, verify
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.engine.changes import compute_changes
-from airflow_consent_retl.engine.fold import Fate, fold
-from airflow_consent_retl.engine.keys import find_duplicate_ids
-from airflow_consent_retl.workspace.changes import Changes
-from airflow_consent_retl.workspace.decision_log import SubjectKey
-from airflow_consent_retl.workspace.delivered import DeliveredState
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.changes.computing import compute_changes
+from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.sync_mode import SyncMode
+from airflow_consent_retl.values.keys import find_duplicate_ids
 
 SYNC = "customers/crm"
 POLICY: dict[str, Any] = {

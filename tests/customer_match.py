@@ -11,14 +11,17 @@ import pyarrow as pa
 from data_manager_server import DataManager
 from google.ads.datamanager_v1 import IngestionServiceClient
 
-from airflow_consent_retl.destinations._google_audience import CustomerMatchOptions, customer_match_audience
-from airflow_consent_retl.destinations.base import Batch
-from airflow_consent_retl.destinations.google_customer_match import GoogleCustomerMatchDestination
-from airflow_consent_retl.hooks.google_data_manager import GoogleDataManagerHook
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.destinations.google_customer_match.audience import (
+    CustomerMatchOptions,
+    customer_match_audience,
+)
+from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
+from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.outcomes import Outcomes
-    from airflow_consent_retl.destinations._google_pace import Pace
+    from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.destinations.google_customer_match.pace import Pace
 
 CONN_ID = "local_google"
 

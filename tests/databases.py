@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from airflow_consent_retl.destinations.sql_table import LoadToSqlTableOperator, SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator, SqlTableDestination
 
 if TYPE_CHECKING:
     from postgres import Postgres

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ledgers import SYNC, advanced, begun, ended, intended, opened
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
+from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.errors import ConsentRetlError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.lease import Lease
-    from airflow_consent_retl.delivery.ledger import Ledger
-    from airflow_consent_retl.delivery.ledger_records import Delivery
+    from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.records import Delivery
 
 
 class Steps:

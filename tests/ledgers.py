@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, EndedBatch, IntendedBatch
-from airflow_consent_retl.delivery.ledger import Ledger
-from airflow_consent_retl.delivery.ledger_records import Delivery, sync_name
-from airflow_consent_retl.delivery.outcomes import Outcomes
+from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import Delivery, sync_name
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.lease import Lease
+    from airflow_consent_retl.delivery.ledger.lease import Lease
 
 SYNC = sync_name("customers", "webhook")
 DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_001, tzinfo=UTC)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations.base import Batch, Destination, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.errors import LeaseLostError
 
 DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)

@@ -27,11 +27,12 @@ from airflow_consent_retl.consent import (
     parse_policy,
     plan_consent,
 )
-from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds
-from airflow_consent_retl.operators.filter_summary import destination_counts
-from airflow_consent_retl.workspace.decision_log import SubjectKey
-from airflow_consent_retl.workspace.folder import Folder, PartWriter
-from airflow_consent_retl.workspace.manifest import (
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
+from airflow_consent_retl.filtering.summary import destination_counts
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
     Column,
     ManifestRef,
@@ -39,7 +40,6 @@ from airflow_consent_retl.workspace.manifest import (
     PermittedManifest,
     SnapshotManifest,
 )
-from airflow_consent_retl.workspace.snapshot import SnapshotWriter
 
 __all__ = [
     "AT",

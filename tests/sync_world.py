@@ -20,30 +20,30 @@ from permitting import AirflowFailException
 from sync_source import CONN_ID, CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
 from sync_vendor import Payload, Request, Vendor, VendorClient
 
+from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.consent import parse_consent_mapping
+from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.delivery.attempts import BatchKind
-from airflow_consent_retl.delivery.leased_sync import LeasedSync
-from airflow_consent_retl.delivery.ledger_records import sync_name
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.delivery.sync_store import FileStore
-from airflow_consent_retl.destinations.base import Destination
-from airflow_consent_retl.engine.permission import People
+from airflow_consent_retl.delivery.syncing import LeasedSync
 from airflow_consent_retl.errors import PermanentError, TransientError
-from airflow_consent_retl.hooks.ledger import open_ledger
+from airflow_consent_retl.filtering.asking import People
+from airflow_consent_retl.filtering.model_question import ModelAsker
+from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadOperator
-from airflow_consent_retl.operators.asking import ModelAsker
-from airflow_consent_retl.operators.permitted import open_permitted
-from airflow_consent_retl.workspace.changes import Changes
-from airflow_consent_retl.workspace.delivered import DeliveredState
-from airflow_consent_retl.workspace.location import subject_key, sync_folder
-from airflow_consent_retl.workspace.manifest import ModelSource
+from airflow_consent_retl.operators.permitted_rows import open_permitted
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.location import subject_key, sync_folder
+from airflow_consent_retl.storage.manifest import ModelSource
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
 
 MODEL = "people"
 SYNC = sync_name(MODEL, DESTINATION)

@@ -14,19 +14,19 @@ from typing import Any
 import pyarrow as pa
 from permitting import AT, KEY, Filtered, filtered_customers
 
-from airflow_consent_retl.delivery.leased_sync import LeasedSync
-from airflow_consent_retl.delivery.ledger import Ledger
-from airflow_consent_retl.delivery.ledger_records import sync_name
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.delivery.permitted import PermittedRows, verify
+from airflow_consent_retl.changes.store import FileStore
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
-from airflow_consent_retl.delivery.sync_store import FileStore
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.workspace.changes import Changes
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.sync_folder import SyncFolder
+from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 Answer = Callable[[Batch], Outcomes]
 MakeRecheck = Callable[[Changes], AbstractContextManager[Recheck | None]]

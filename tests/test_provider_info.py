@@ -103,7 +103,7 @@ def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
 
     assert json.loads(ended.stdout.splitlines()[-1]) == {
         "version": __version__,
-        "hook": ["airflow_consent_retl.hooks.policy.ConsentPolicyHook", "Consent policy"],
+        "hook": ["airflow_consent_retl.hooks.policies.ConsentPolicyHook", "Consent policy"],
         "hidden": ["host", "login", "password", "port", "url_schema"],
         "fields": {"policy": "Policy document"},
         "config": ["digest_key", "ledger_conn_id", "workspace"],

@@ -6,7 +6,6 @@ Pure: no Airflow, no engine, no I/O, no clock. `decide` is the one implementatio
 from __future__ import annotations
 
 from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
-from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
 from airflow_consent_retl.consent.decision import (
     Circumstances,
@@ -20,14 +19,15 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.formats.google import GoogleConsent
+from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.granted_ids import BitMask, GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
-from airflow_consent_retl.consent.google import GoogleConsent
-from airflow_consent_retl.consent.gpp import GppTcf, GppUs
-from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
-from airflow_consent_retl.consent.near import nearest, resembles
-from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
 from airflow_consent_retl.consent.planner import plan_consent
 from airflow_consent_retl.consent.policy import (
@@ -64,7 +64,7 @@ from airflow_consent_retl.consent.sources import (
     source_document,
 )
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject
-from airflow_consent_retl.consent.tcf import TcfString
+from airflow_consent_retl.near import nearest, resembles
 
 __all__ = [
     "CLOCK_SKEW",

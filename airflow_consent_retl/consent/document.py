@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, get_args
 
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
-from airflow_consent_retl.consent.near import nearest_destination
 from airflow_consent_retl.consent.policy import (
     Category,
     CategoryId,
@@ -27,6 +26,7 @@ from airflow_consent_retl.consent.policy import (
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
 from airflow_consent_retl.consent.terms import TERMS, read_terms
 from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.near import nearest_destination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

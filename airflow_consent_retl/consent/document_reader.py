@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from airflow_consent_retl.consent.json_path import child, type_name
-from airflow_consent_retl.consent.near import suggestion
 from airflow_consent_retl.consent.strict_json import JsonObject
 from airflow_consent_retl.errors import Problem
+from airflow_consent_retl.near import suggestion
 
 Choice = TypeVar("Choice", bound=str)
 

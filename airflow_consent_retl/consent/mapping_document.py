@@ -14,15 +14,15 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from airflow_consent_retl.consent.answers import Answers, FirstOf, MostRestrictive, Recorded
-from airflow_consent_retl.consent.consent_object import ConsentObject, ConsentObjectKey
-from airflow_consent_retl.consent.google import GoogleConsent
-from airflow_consent_retl.consent.gpp import GppTcf, GppUs
-from airflow_consent_retl.consent.granted_ids import BitMask, GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.formats.google import GoogleConsent
+from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.granted_ids import BitMask, GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.mapping import ConsentMapping, RowConsent, parse_consent_mapping
-from airflow_consent_retl.consent.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject, RowSwitches
-from airflow_consent_retl.consent.tcf import TcfString
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _FORMATS: dict[str, type[CategorySignal]] = {

@@ -17,11 +17,11 @@ from airflow_consent_retl.consent.mapping import (
     parse_consent_mapping,
     records_of,
 )
-from airflow_consent_retl.consent.near import differs_in_form_only, nearest
 from airflow_consent_retl.consent.plan import CategoryReading, CircumstancesReading, ConsentPlan, RecordReading
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import BooleanColumn, ColumnKind, Literals, Signal
 from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.near import differs_in_form_only, nearest
 
 if TYPE_CHECKING:
     from datetime import datetime

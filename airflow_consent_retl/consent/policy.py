@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NewType
 
-from airflow_consent_retl.consent.near import nearest_destination
 from airflow_consent_retl.consent.regime import Regime, strictest
+from airflow_consent_retl.near import nearest_destination
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.freshness import MaxAge, NoticeNumber

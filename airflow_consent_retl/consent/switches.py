@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_consent_retl.consent.json_path import child
-from airflow_consent_retl.consent.near import differs_in_form_only
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
     ColumnKind,
@@ -21,6 +20,7 @@ from airflow_consent_retl.consent.signals import (
 )
 from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
 from airflow_consent_retl.errors import Problem
+from airflow_consent_retl.near import differs_in_form_only
 
 _ON, _OFF, _UNREADABLE = 0, 1, 2
 _ALL = "All"

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
 NEVER_ENDED = Outcome(RowStatus.UNCERTAIN, "never_ended")
 # The vendor took the rows, and a later attempt was made before it said what became of them.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind, IntendedBatch
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.base import Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

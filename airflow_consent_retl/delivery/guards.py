@@ -12,7 +12,7 @@ from airflow_consent_retl.consent import UNGUARDED
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.workspace.manifest import ChangesCounts
+    from airflow_consent_retl.storage.manifest import ChangesCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

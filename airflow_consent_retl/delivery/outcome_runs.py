@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
 _Run = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=1)]]
 

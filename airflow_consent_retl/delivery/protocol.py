@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import (
     NEVER_ENDED,
     Attempt,
@@ -24,7 +25,6 @@ from airflow_consent_retl.delivery.attempts import (
     combined,
 )
 from airflow_consent_retl.delivery.batches import PlannedBatch, grouped, planned
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.report import Tally
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.errors import (
@@ -36,11 +36,11 @@ from airflow_consent_retl.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.lease import Lease
-    from airflow_consent_retl.delivery.ledger_records import Delivery
+    from airflow_consent_retl.contract.destination import Batch, Destination
+    from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.ledger.records import Delivery
     from airflow_consent_retl.delivery.recheck import Recheck
-    from airflow_consent_retl.destinations.base import Batch, Destination
-    from airflow_consent_retl.workspace.changes import Changes
+    from airflow_consent_retl.storage.change_set import Changes
 
 # Intents of so many batches are noted at once, so that the ledger costs a fraction of each request.
 _MIN_GROUP = 4

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.engine.permission import People, Verdicts
+    from airflow_consent_retl.filtering.asking import People, Verdicts
 
 # Told of which type the ids have to be.
 Ask = Callable[["pa.DataType"], Iterator["Verdicts"]]

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.workspace.manifest import ChangesCounts
+    from airflow_consent_retl.storage.manifest import ChangesCounts
 
 
 @dataclass(slots=True)

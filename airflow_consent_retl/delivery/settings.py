@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airflow_consent_retl.delivery.guards import Guards
-from airflow_consent_retl.delivery.sync_mode import SyncMode
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

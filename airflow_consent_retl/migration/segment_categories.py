@@ -30,9 +30,9 @@ from airflow_consent_retl.consent.document import (
 )
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
-from airflow_consent_retl.consent.near import resembles, suggestion
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
 from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.near import resembles, suggestion
 
 __all__ = ["ImportedPolicy", "import_segment_categories"]
 

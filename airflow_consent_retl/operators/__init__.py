@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.files import LoadToFilesOperator
-    from airflow_consent_retl.destinations.google_customer_match import LoadToGoogleCustomerMatchOperator
-    from airflow_consent_retl.destinations.sql_table import LoadToSqlTableOperator
-    from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator
+    from airflow_consent_retl.destinations.files.destination import LoadToFilesOperator
+    from airflow_consent_retl.destinations.google_customer_match.destination import LoadToGoogleCustomerMatchOperator
+    from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator
+    from airflow_consent_retl.destinations.webhook.destination import LoadToWebhookOperator
     from airflow_consent_retl.operators.consent import ConsentFilterOperator
     from airflow_consent_retl.operators.extract import ExtractModelOperator
     from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.operators.permitted import permitted_batches, permitted_dataframes
+    from airflow_consent_retl.operators.permitted_rows import permitted_batches, permitted_dataframes
     from airflow_consent_retl.operators.staging import DropStagingTablesOperator
     from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
 
@@ -36,13 +36,13 @@ _MODULES = {
     "DropStagingTablesOperator": "airflow_consent_retl.operators.staging",
     "ExtractModelOperator": "airflow_consent_retl.operators.extract",
     "LoadOperator": "airflow_consent_retl.operators.load",
-    "LoadToFilesOperator": "airflow_consent_retl.destinations.files",
-    "LoadToGoogleCustomerMatchOperator": "airflow_consent_retl.destinations.google_customer_match",
-    "LoadToSqlTableOperator": "airflow_consent_retl.destinations.sql_table",
-    "LoadToWebhookOperator": "airflow_consent_retl.destinations.webhook",
+    "LoadToFilesOperator": "airflow_consent_retl.destinations.files.destination",
+    "LoadToGoogleCustomerMatchOperator": "airflow_consent_retl.destinations.google_customer_match.destination",
+    "LoadToSqlTableOperator": "airflow_consent_retl.destinations.sql_table.destination",
+    "LoadToWebhookOperator": "airflow_consent_retl.destinations.webhook.destination",
     "PropagateWithdrawalsOperator": "airflow_consent_retl.operators.withdraw",
-    "permitted_batches": "airflow_consent_retl.operators.permitted",
-    "permitted_dataframes": "airflow_consent_retl.operators.permitted",
+    "permitted_batches": "airflow_consent_retl.operators.permitted_rows",
+    "permitted_dataframes": "airflow_consent_retl.operators.permitted_rows",
 }
 
 

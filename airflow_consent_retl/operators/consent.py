@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.operators.base import ConsentRetlOperator
-from airflow_consent_retl.operators.filter_summary import check_limits, destination_counts, summary
-from airflow_consent_retl.operators.progress import Progress
+from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.progress import Progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
         ConsentPolicy,
         DecisionCounts,
     )
-    from airflow_consent_retl.engine.filter import DecidedSignatures, SnapshotFilter
-    from airflow_consent_retl.hooks.policy import LoadedPolicy, PolicySource
-    from airflow_consent_retl.operators.policy_change import PolicyChange
-    from airflow_consent_retl.warehouse.filter import PlanFor
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import (
+    from airflow_consent_retl.filtering.files import DecidedSignatures, SnapshotFilter
+    from airflow_consent_retl.filtering.policy_change import PolicyChange
+    from airflow_consent_retl.filtering.warehouse import PlanFor
+    from airflow_consent_retl.hooks.policies import LoadedPolicy, PolicySource
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import (
         DecisionLog,
         ManifestRef,
         PermittedManifest,
@@ -97,11 +97,11 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
-        from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds, repeated_ids
-        from airflow_consent_retl.hooks.policy import read_policy
-        from airflow_consent_retl.warehouse.base import is_warehouse
-        from airflow_consent_retl.workspace.location import manifest_folder, run_folder
-        from airflow_consent_retl.workspace.manifest import ManifestRef, SnapshotManifest
+        from airflow_consent_retl.databases.staging import is_warehouse
+        from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
+        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.storage.location import manifest_folder, run_folder
+        from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
 
         at = datetime.now(UTC)
         loaded = read_policy(self.policy)
@@ -157,7 +157,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         loaded: LoadedPolicy,
         at: datetime,
     ) -> dict[str, object]:
-        from airflow_consent_retl.workspace.location import subject_key
+        from airflow_consent_retl.storage.location import subject_key
 
         key = subject_key(self.workspace)
         groups, log = run.write(decided, folder, key, Progress(self.log, "filtered", total_rows=snapshot.rows))
@@ -174,11 +174,11 @@ class ConsentFilterOperator(ConsentRetlOperator):
         at: datetime,
     ) -> dict[str, object]:
         """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
+        from airflow_consent_retl.databases.staging import is_warehouse, schema_of
+        from airflow_consent_retl.filtering.warehouse import StagedFilter
         from airflow_consent_retl.operators.staging import staging_warehouse
-        from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
-        from airflow_consent_retl.warehouse.filter import StagedFilter
-        from airflow_consent_retl.workspace.decision_log import run_name
-        from airflow_consent_retl.workspace.location import run_folder, subject_key
+        from airflow_consent_retl.storage.decision_log import run_name
+        from airflow_consent_retl.storage.location import run_folder, subject_key
 
         assert snapshot.table is not None  # noqa: S101 - for the type checker: the caller looked
         schema = snapshot.table.namespace
@@ -238,8 +238,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         staged: StagedDecision | None = None,
     ) -> dict[str, object]:
         from airflow_consent_retl.consent import mapping_document
-        from airflow_consent_retl.workspace.location import workspace_root
-        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
+        from airflow_consent_retl.storage.location import workspace_root
+        from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
 
         counts = decided.counts
         manifest = PermittedManifest(
@@ -275,9 +275,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
         ).to_xcom()
 
     def _policy_change(self, context: Context, loaded: LoadedPolicy, *, is_staged: bool) -> PolicyChange:
-        from airflow_consent_retl.operators.policy_change import PolicyChange
-        from airflow_consent_retl.workspace.location import policy_folder
-        from airflow_consent_retl.workspace.policy_history import PolicyHistory
+        from airflow_consent_retl.filtering.policy_change import PolicyChange
+        from airflow_consent_retl.storage.location import policy_folder
+        from airflow_consent_retl.storage.policy_history import PolicyHistory
 
         folder = policy_folder(None if is_staged else self.workspace, context)
         history = None if folder is None else PolicyHistory(folder)

@@ -15,18 +15,18 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConsentRetlError, SourceUnavailableError
-from airflow_consent_retl.operators.base import ConsentRetlOperator
-from airflow_consent_retl.operators.progress import Progress
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.progress import Progress
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import Elsewhere
-    from airflow_consent_retl.engine.source import ModelQuery, Source
-    from airflow_consent_retl.warehouse.base import Warehouse
-    from airflow_consent_retl.workspace.folder import Folder
-    from airflow_consent_retl.workspace.manifest import ModelSource, SnapshotManifest
+    from airflow_consent_retl.databases.source import ModelQuery, Source
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,9 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
-        from airflow_consent_retl.engine.submitted import can_submit, submitted_queries
+        from airflow_consent_retl.databases.staging import is_warehouse, schema_of
+        from airflow_consent_retl.databases.submitted import can_submit, submitted_queries
         from airflow_consent_retl.hooks.sql import sql_hook
-        from airflow_consent_retl.warehouse.base import is_warehouse, schema_of
 
         hook = sql_hook(self.conn_id, self.hook_params)
         schema = schema_of(self.workspace) if self.workspace is not None and is_warehouse(self.workspace) else None
@@ -176,8 +176,8 @@ class ExtractModelOperator(ConsentRetlOperator):
             self.log.warning("the query was not cancelled: %s", error)
 
     def _query(self) -> ModelQuery:
-        from airflow_consent_retl.engine.columns import declared_types
-        from airflow_consent_retl.engine.source import ModelQuery
+        from airflow_consent_retl.databases.source import ModelQuery
+        from airflow_consent_retl.values.columns import declared_types
 
         return ModelQuery(
             conn_id=self.conn_id,
@@ -190,8 +190,8 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _submit(self, context: Context, hook: DbApiHook, schema: str | None) -> None:
         """Have the query run, and wait outside of a worker."""
-        from airflow_consent_retl.engine.source import source_of
-        from airflow_consent_retl.engine.submitted import submitted_queries
+        from airflow_consent_retl.databases.source import source_of
+        from airflow_consent_retl.databases.submitted import submitted_queries
         from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
         read_at = datetime.now(UTC)
@@ -217,8 +217,8 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _extract(self, context: Context, hook: DbApiHook) -> dict[str, object]:
         """Write the rows into files of the workspace."""
-        from airflow_consent_retl.engine.source import MoreMemoryNeededError
-        from airflow_consent_retl.workspace.location import run_folder
+        from airflow_consent_retl.databases.source import MoreMemoryNeededError
+        from airflow_consent_retl.storage.location import run_folder
 
         query = self._query()
         folder = run_folder(self.workspace, context, kind="snapshots")
@@ -237,9 +237,9 @@ class ExtractModelOperator(ConsentRetlOperator):
         return reference
 
     def _write(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
-        from airflow_consent_retl.engine.consent_join import reading_with_consent
-        from airflow_consent_retl.engine.source import source_of
-        from airflow_consent_retl.workspace.snapshot import SnapshotWriter
+        from airflow_consent_retl.databases.source import source_of
+        from airflow_consent_retl.extraction.consent_files import reading_with_consent
+        from airflow_consent_retl.extraction.files import SnapshotWriter
 
         started = time.monotonic()
         read_at = self._read_at()
@@ -273,10 +273,10 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _stage(self, context: Context, schema: str) -> dict[str, object]:
         """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
-        from airflow_consent_retl.warehouse.base import StagingTable
-        from airflow_consent_retl.warehouse.snapshot import staged_snapshot
-        from airflow_consent_retl.workspace.location import run_folder
-        from airflow_consent_retl.workspace.manifest import MANIFEST_NAME, ManifestRef
+        from airflow_consent_retl.databases.staging import StagingTable
+        from airflow_consent_retl.extraction.warehouse import staged_snapshot
+        from airflow_consent_retl.storage.location import run_folder
+        from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
 
         started = time.monotonic()
         read_at = self._read_at()
@@ -315,7 +315,7 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     def _source(self) -> ModelSource:
         from airflow_consent_retl.consent import source_document
-        from airflow_consent_retl.workspace.manifest import ModelSource
+        from airflow_consent_retl.storage.manifest import ModelSource
 
         return ModelSource(
             conn_id=self.conn_id,

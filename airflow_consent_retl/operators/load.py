@@ -17,8 +17,8 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
-from airflow_consent_retl.operators.base import ConsentRetlOperator
-from airflow_consent_retl.operators.progress import Progress, table
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.progress import Progress, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.delivery.permitted import PermittedRows
+    from airflow_consent_retl.changes.store import SyncStore
+    from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
-    from airflow_consent_retl.delivery.sync_store import SyncStore
-    from airflow_consent_retl.destinations.base import Destination
-    from airflow_consent_retl.hooks.policy import PolicySource
-    from airflow_consent_retl.operators.asking import ModelAsker
-    from airflow_consent_retl.workspace.changes import Changes
-    from airflow_consent_retl.workspace.manifest import DestinationCounts
-    from airflow_consent_retl.workspace.sync_folder import SyncFolder
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.manifest import DestinationCounts
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 _SCAN_ROWS = 65_536
 _ALWAYS_SHOWN = frozenset(
@@ -165,12 +165,12 @@ class LoadOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Verify, compare, remove, send, account; return the counts."""
-        from airflow_consent_retl.delivery.leased_sync import LeasedSync
-        from airflow_consent_retl.delivery.ledger_records import sync_name
+        from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.hooks.ledger import open_ledger
-        from airflow_consent_retl.operators.asking import holder_of
-        from airflow_consent_retl.workspace.location import subject_key, sync_folder
+        from airflow_consent_retl.delivery.syncing import LeasedSync
+        from airflow_consent_retl.filtering.model_question import holder_of
+        from airflow_consent_retl.hooks.ledgers import open_ledger
+        from airflow_consent_retl.storage.location import subject_key, sync_folder
 
         settings = self.sync_settings()
         permitted, asker = self._open_permitted()
@@ -230,7 +230,7 @@ class LoadOperator(ConsentRetlOperator):
         """
         from airflow_consent_retl.delivery.guards import Guards
         from airflow_consent_retl.delivery.settings import SyncSettings
-        from airflow_consent_retl.delivery.sync_mode import SyncMode
+        from airflow_consent_retl.storage.sync_mode import SyncMode
 
         if self.mode not in list(SyncMode):
             raise ConfigurationError(f"mode is one of {', '.join(SyncMode)}, not `{self.mode}`")
@@ -246,10 +246,10 @@ class LoadOperator(ConsentRetlOperator):
 
     def _open_permitted(self) -> tuple[PermittedRows, ModelAsker | None]:
         from airflow_consent_retl.consent import parse_mapping_document
-        from airflow_consent_retl.delivery.permitted import check_age
-        from airflow_consent_retl.hooks.policy import read_policy
-        from airflow_consent_retl.operators.asking import ModelAsker
-        from airflow_consent_retl.operators.permitted import open_permitted, policy_source
+        from airflow_consent_retl.filtering.model_question import ModelAsker
+        from airflow_consent_retl.filtering.permitted import check_age
+        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.operators.permitted_rows import open_permitted, policy_source
 
         permitted = open_permitted(
             self.permitted,
@@ -298,9 +298,9 @@ class LoadOperator(ConsentRetlOperator):
         self, permitted: PermittedRows, folder: SyncFolder, sync: str, asker: ModelAsker | None
     ) -> SyncStore[Any]:
         """Return where the sync keeps who is delivered: beside the permitted rows."""
-        from airflow_consent_retl.delivery.permitted import StagedPermittedRows
-        from airflow_consent_retl.delivery.sync_store import FileStore
-        from airflow_consent_retl.warehouse.store import WarehouseStore
+        from airflow_consent_retl.changes.store import FileStore
+        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
+        from airflow_consent_retl.filtering.permitted import StagedPermittedRows
 
         if isinstance(permitted, StagedPermittedRows):
             return WarehouseStore(folder, sync, permitted.reach, asker, self.log)
@@ -308,9 +308,9 @@ class LoadOperator(ConsentRetlOperator):
 
     @contextmanager
     def _recheck(self, store: SyncStore[Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
+        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
         from airflow_consent_retl.delivery.recheck import Recheck
-        from airflow_consent_retl.engine.permission import People
-        from airflow_consent_retl.warehouse.store import WarehouseStore
+        from airflow_consent_retl.filtering.asking import People
 
         if self.recheck_interval_s is None or not changes.manifest.upsert_rows:
             yield None
@@ -340,7 +340,7 @@ class LoadOperator(ConsentRetlOperator):
         )
 
     def _log_summary(self, permitted: PermittedRows, report: LoadReport) -> dict[str, Any]:
-        from airflow_consent_retl.operators.filter_summary import reasons
+        from airflow_consent_retl.filtering.summary import reasons
 
         decided = permitted.counts
         numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}
@@ -382,7 +382,7 @@ def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the positions of those about to be sent with a value in a guarded field."""
     import numpy as np
 
-    from airflow_consent_retl.delivery.guarded_fields import guarded_columns
+    from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 
     fields = dict(changes.manifest.shape.fields)
     columns = guarded_columns(guarded, fields)

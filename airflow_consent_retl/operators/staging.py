@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.operators.base import ConsentRetlOperator
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.warehouse.base import StagingTable, Warehouse
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
 
 # Kept by the sync whose state it is, for as long as the ledger points at it.
 _KEPT = "delivered"
@@ -27,8 +27,8 @@ def staging_warehouse(
     **labels: str,
 ) -> Warehouse:
     """Return the staging schema behind a connection, not yet entered, its jobs labelled with the task."""
+    from airflow_consent_retl.databases.staging import warehouse
     from airflow_consent_retl.hooks.sql import sql_hook
-    from airflow_consent_retl.warehouse.base import warehouse
 
     ti = None if context is None else context.get("ti")
     told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
@@ -96,9 +96,9 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
     def _named(self) -> list[StagingTable]:
         """Return the tables that the references name; a task that made nothing has none."""
-        from airflow_consent_retl.warehouse.base import staging_table
-        from airflow_consent_retl.workspace.location import manifest_folder
-        from airflow_consent_retl.workspace.manifest import ManifestRef, PermittedManifest, SnapshotManifest
+        from airflow_consent_retl.databases.staging import staging_table
+        from airflow_consent_retl.storage.location import manifest_folder
+        from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest, SnapshotManifest
 
         found = []
         if self.snapshot is not None:

@@ -8,21 +8,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
-from airflow_consent_retl.operators.base import ConsentRetlOperator
-from airflow_consent_retl.operators.progress import table
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.progress import table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
-    from airflow_consent_retl.delivery.lease import Lease
-    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
     from airflow_consent_retl.delivery.report import LoadReport
-    from airflow_consent_retl.delivery.sync_store import SyncStore
-    from airflow_consent_retl.hooks.policy import PolicySource
-    from airflow_consent_retl.operators.asking import ModelAsker
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.workspace.sync_folder import SyncFolder
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
 class PropagateWithdrawalsOperator(ConsentRetlOperator):
@@ -128,7 +128,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Serve every destination, whatever becomes of the others; then report, and fail if one failed."""
-        from airflow_consent_retl.hooks.ledger import open_ledger
+        from airflow_consent_retl.hooks.ledgers import open_ledger
 
         if not self.loads:
             raise ConfigurationError("loads: at least one destination is needed")
@@ -151,12 +151,12 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         self, destination: str, load: Callable[..., LoadOperator], ledger: Ledger, context: Context
     ) -> dict[str, Any]:
         from airflow_consent_retl.delivery.guards import Guards
-        from airflow_consent_retl.delivery.leased_sync import LeasedSync
-        from airflow_consent_retl.delivery.ledger_records import sync_name
+        from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import SyncSettings
-        from airflow_consent_retl.operators.asking import holder_of
-        from airflow_consent_retl.workspace.location import sync_folder
+        from airflow_consent_retl.delivery.syncing import LeasedSync
+        from airflow_consent_retl.filtering.model_question import holder_of
+        from airflow_consent_retl.storage.location import sync_folder
 
         name = sync_name(self.model, destination)
         if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
@@ -197,10 +197,10 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any]:
         """Return where the sync keeps who is delivered, which the present version tells."""
-        from airflow_consent_retl.delivery.sync_store import FileStore
+        from airflow_consent_retl.changes.store import FileStore
+        from airflow_consent_retl.changes.warehouse_delivered import StagedState, is_in_warehouse
+        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
         from airflow_consent_retl.operators.staging import staging_warehouse
-        from airflow_consent_retl.warehouse.delivered import StagedState, is_in_warehouse
-        from airflow_consent_retl.warehouse.store import WarehouseStore
 
         current = lease.current()
         if current is None:
@@ -214,8 +214,8 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
 
     def _asker(self, destination: str) -> ModelAsker:
         from airflow_consent_retl.consent import check_sources, parse_consent_mapping, source_document
-        from airflow_consent_retl.operators.asking import ModelAsker
-        from airflow_consent_retl.workspace.manifest import ModelSource
+        from airflow_consent_retl.filtering.model_question import ModelAsker
+        from airflow_consent_retl.storage.manifest import ModelSource
 
         sources = check_sources(self.consent_sources)
         mapping = parse_consent_mapping(self.consent).with_sources(sources)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
-from airflow_consent_retl.engine.filter import SnapshotFilter, column_kinds, repeated_ids
-from airflow_consent_retl.workspace.location import manifest_folder
-from airflow_consent_retl.workspace.manifest import ManifestRef, SnapshotManifest
+from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
+from airflow_consent_retl.storage.location import manifest_folder
+from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
-    from airflow_consent_retl.engine.filter import DecidedSignatures
-    from airflow_consent_retl.warehouse.filter import PlanFor
-    from airflow_consent_retl.workspace.folder import Folder
+    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.warehouse import PlanFor
+    from airflow_consent_retl.storage.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class OpenedSnapshot:
             RefusedError: the snapshot changed.
         """
         if self.manifest.table is not None:
+            from airflow_consent_retl.filtering.warehouse import StagedFilter
             from airflow_consent_retl.operators.staging import staging_warehouse
-            from airflow_consent_retl.warehouse.filter import StagedFilter
 
             warehouse = staging_warehouse(self.manifest.source.conn_id, self.manifest.table.namespace)
             with warehouse, StagedFilter(warehouse, self.manifest, plan_for, at=at) as staged:

@@ -20,12 +20,12 @@ from airflow_consent_retl.consent import (
     SubjectStatus,
     plan_consent,
 )
-from airflow_consent_retl.engine.columns import cast
-from airflow_consent_retl.engine.filter import column_kinds
-from airflow_consent_retl.engine.list_columns import with_lists_as_json
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.hooks.policy import read_policy
+from airflow_consent_retl.filtering.files import column_kinds
+from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
+from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.list_columns import with_lists_as_json
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Signal,
         SignatureDecision,
     )
-    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.hooks.policies import PolicySource
 
 _READ_ROWS = 131_072
 _NEEDS = {
@@ -260,9 +260,9 @@ def _rows_of(opened: OpenedSnapshot, subject: str | int, columns: Sequence[str])
 def _staged_rows(opened: OpenedSnapshot, subject: str | int, wanted: Sequence[str]) -> list[dict[str, Any]]:
     import ibis
 
+    from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+    from airflow_consent_retl.databases.staging import staging_table
     from airflow_consent_retl.operators.staging import staging_warehouse
-    from airflow_consent_retl.warehouse.base import staging_table
-    from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
 
     manifest = opened.manifest
     assert manifest.table is not None  # noqa: S101 - for the type checker: the caller looked

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import pair_plans, plan_consent
-from airflow_consent_retl.hooks.policy import read_policy
+from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, PlanPair, PolicyDiff
-    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.hooks.policies import PolicySource
 
 
 def diff_policies(

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import Denied, plan_consent
-from airflow_consent_retl.hooks.policy import read_policy
+from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.migration.segment_rules import segment_would_send
 from airflow_consent_retl.migration.segment_view import SegmentView
 from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan
-    from airflow_consent_retl.hooks.policy import PolicySource
+    from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.migration.segment_view import SegmentRules
 
 

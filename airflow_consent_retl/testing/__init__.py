@@ -30,7 +30,7 @@ pytest.register_assert_rewrite(
     *(f"airflow_consent_retl.testing.{name}" for name in ("driving", "failure", "lease", "removal", "sending", "shape"))
 )
 
-from airflow_consent_retl.testing.contract import DestinationContract  # noqa: E402
+from airflow_consent_retl.testing.destination_contract import DestinationContract  # noqa: E402
 from airflow_consent_retl.testing.found import destinations  # noqa: E402
 from airflow_consent_retl.testing.people import CANARY, Person  # noqa: E402
 from airflow_consent_retl.testing.stand_in import Circumstance, StandIn  # noqa: E402

@@ -12,8 +12,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.base import Batch, Destination, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.errors import LeaseLostError
 from airflow_consent_retl.testing.people import Person
 from airflow_consent_retl.testing.stand_in import StandIn

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 
-from airflow_consent_retl.destinations.base import Destination
+from airflow_consent_retl.contract.destination import Destination
 
 
 def destinations(package: str = "airflow_consent_retl.destinations") -> list[type[Destination]]:

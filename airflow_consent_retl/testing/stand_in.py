@@ -9,7 +9,7 @@ from typing import ClassVar, NoReturn
 
 import pyarrow as pa
 
-from airflow_consent_retl.destinations.base import Destination
+from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.testing.people import Person
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_consent_retl.engine.submitted import SubmittedQueries, submitted_queries
+from airflow_consent_retl.databases.submitted import SubmittedQueries, submitted_queries
 from airflow_consent_retl.errors import ConsentRetlError, TransientError
 from airflow_consent_retl.hooks.sql import sql_hook
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from bigquery_server import BigQuery
 
-from airflow_consent_retl.engine.source import ModelQuery, Source, read_model, source_of
-from airflow_consent_retl.engine.submitted import submitted_queries
+from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
+from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 

@@ -11,8 +11,8 @@ from bigquery_server import BigQuery
 from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
 
-from airflow_consent_retl.engine.source import ModelQuery, read_model
-from airflow_consent_retl.engine.source_bigquery_errors import translated
+from airflow_consent_retl.databases.bigquery.errors import translated
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 

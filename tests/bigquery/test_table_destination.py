@@ -15,7 +15,7 @@ from google.cloud.bigquery import SchemaField, Table
 from loading import deliver, load_of, rejected, take_back
 from table_sync import sync_table
 
-from airflow_consent_retl.destinations.sql_table import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 

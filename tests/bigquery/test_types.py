@@ -14,7 +14,7 @@ from bigquery_server import BigQuery
 from google.cloud.bigquery import SchemaField
 from google.cloud.bigquery.enums import TimestampPrecision
 
-from airflow_consent_retl.engine.source_bigquery_types import BigQueryColumn
+from airflow_consent_retl.databases.bigquery.types import BigQueryColumn
 from airflow_consent_retl.errors import ModelError
 
 # By the Storage API come results of more than 1,000 rows.

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from bigquery_server import BigQuery
 
+from airflow_consent_retl.databases.staging import Warehouse, warehouse
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.warehouse.base import Warehouse, warehouse
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 CANARY = "canary-7f3a@example.com"

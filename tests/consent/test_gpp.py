@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from iab_strings import VENDOR, characters, core, disclosed, gpp, number, tcf
 
 from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppUs
-from airflow_consent_retl.consent.gpp_sections import SECTIONS
+from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
 from airflow_consent_retl.errors import PolicyError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "cases" / "gpp_sections.json").read_text())["sections"]

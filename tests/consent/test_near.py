@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_consent_retl.consent.near import destinations_resemble, nearest, nearest_destination, resembles, suggestion
+from airflow_consent_retl.near import destinations_resemble, nearest, nearest_destination, resembles, suggestion
 
 CASES = Path(__file__).parents[1] / "cases"
 

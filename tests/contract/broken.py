@@ -18,8 +18,8 @@ from contract.guest_book import (
     rows_of,
 )
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, LeaseLostError
 from airflow_consent_retl.testing import StandIn
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from contract.postgres_proxy import Proxy
 from databases import Database
 
-from airflow_consent_retl.destinations.base import Destination
+from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.testing import Person, StandIn
 
 NO_ANSWER = "what runs in the same process returns or raises, and has no answer to lose"

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_consent_retl.destinations.base import Destination
-from airflow_consent_retl.destinations.files import FilesDestination, Format
+from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.destinations.files.destination import FilesDestination, Format
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 NO_ANSWER = "a folder on a disk gives no answer that could get lost or garbled"

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from contract.guest_book import GuestBookDestination
 
-from airflow_consent_retl.destinations.base import Destination
+from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.testing import DestinationContract, destinations
 
 # Those that are here now: finding fewer would be a mistake of the finder.

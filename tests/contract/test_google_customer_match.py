@@ -14,8 +14,8 @@ from data_manager_server import DataManager, Ending, Fault, Identifier, data_man
 from google.ads.datamanager_v1 import types
 from google.rpc import code_pb2
 
-from airflow_consent_retl.destinations.base import Destination
-from airflow_consent_retl.destinations.google_customer_match import GoogleCustomerMatchDestination
+from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 ALWAYS = 1000

@@ -12,7 +12,7 @@ import pytest
 from contract.postgres_proxy import postgres_proxy
 from contract.sql_stand_in import DuckDbStandIn, PostgresStandIn, SqliteStandIn
 
-from airflow_consent_retl.destinations.sql_table import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 from airflow_consent_retl.testing import DestinationContract, StandIn
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 from airflow.sdk import Connection
 from servers import Answer, Handler, Received, Receiver, apply_and, receiver, reset, says, status
 
-from airflow_consent_retl.destinations._webhook_address import webhook_address
-from airflow_consent_retl.destinations.base import Destination
-from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
+from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 TOKEN, QUERY_KEY = "token-77d1", "query-88e2"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, IntendedBatch, combined
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "attempts.json").read_text())
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

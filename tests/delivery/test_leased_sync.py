@@ -12,14 +12,11 @@ import pyarrow as pa
 import pytest
 from syncing import Recorder, SyncBench, accept, consenting, first_id, people, verified
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
-from airflow_consent_retl.engine import permission
-from airflow_consent_retl.engine.permission import CAUSES, PERMITTED, Verdicts
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationError,
@@ -27,7 +24,10 @@ from airflow_consent_retl.errors import (
     GuardError,
     RefusedError,
 )
-from airflow_consent_retl.workspace.changes import Changes
+from airflow_consent_retl.filtering import asking as permission
+from airflow_consent_retl.filtering.asking import CAUSES, PERMITTED, Verdicts
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 FIELDS = {"id": "id", "email": "email"}
 People = dict[int, tuple[str, bool | None]]

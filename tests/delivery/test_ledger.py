@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from ledgers import DECIDED_AT, ROWS, SYNC, advanced, begun, ended, intended, numbers
 
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind, EndedBatch, IntendedBatch
-from airflow_consent_retl.delivery.lease import KEPT_DELIVERIES, Lease
-from airflow_consent_retl.delivery.ledger_records import VersionRef, sync_name
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.delivery.ledger.lease import KEPT_DELIVERIES, Lease
+from airflow_consent_retl.delivery.ledger.records import VersionRef, sync_name
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
 
 MIXED = Outcomes(ROWS, exceptions={3: Outcome(RowStatus.REJECTED, "invalid_email"), 4: Outcome(RowStatus.UNCERTAIN)})
 

@@ -15,13 +15,13 @@ import pytest
 from ledgers import SYNC, Worker, advanced, begun, ended, intended, numbers, opened, sqlite_url, workers
 from postgres import Postgres
 
+from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.delivery.attempts import combined
-from airflow_consent_retl.delivery.ledger_records import sync_name
-from airflow_consent_retl.delivery.outcomes import Outcomes
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import LeaseLostError, LedgerUnavailableError, SyncBusyError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
 
 _LOCKED_BY_NOBODY_AT_WORK = """
     SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)

@@ -12,17 +12,17 @@ import pytest
 from permitting import KEY
 from syncing import Recorder, SyncBench, people, verified
 
-from airflow_consent_retl.delivery.leased_sync import LeasedSync
-from airflow_consent_retl.delivery.ledger import Ledger
-from airflow_consent_retl.delivery.ledger_records import sync_name
+from airflow_consent_retl.changes.store import FileStore
+from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step, log
-from airflow_consent_retl.delivery.sync_store import FileStore
+from airflow_consent_retl.delivery.syncing import LeasedSync
 from airflow_consent_retl.errors import LeaseLostError
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import MANIFEST_NAME
-from airflow_consent_retl.workspace.sync_folder import SyncFolder
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 SYNC = sync_name("customers", "ads")
 TTL_S = 0.3

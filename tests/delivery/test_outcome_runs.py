@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.outcome_runs import decoded, encoded
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
 
 outcomes = st.builds(Outcome, st.sampled_from(RowStatus), st.sampled_from(["", "http_422", "customers/-Tøk:1\x00"]))
 

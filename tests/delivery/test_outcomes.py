@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.delivery.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus, vendor_code
+from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus, vendor_code
 
 outcomes = st.builds(Outcome, st.sampled_from(RowStatus), st.sampled_from(["", "a", "b"]))
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from permitting import AT, Filtered, customers, filtered_customers
 
-from airflow_consent_retl.delivery.permitted import PermittedRows, verify
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.filtering.permitted import PermittedRows, verify
 
 FIELDS = {"key": "id", "mail": "email"}
 

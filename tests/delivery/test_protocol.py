@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from permitting import customers
 from syncing import Recorder, SyncBench, accept, consenting, first_id, verified
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.delivery.permitted import PermittedRows
+from airflow_consent_retl.contract.destination import Batch, Destination, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.report import LoadReport
-from airflow_consent_retl.destinations.base import Batch, Destination, Load
 from airflow_consent_retl.errors import (
     ConfigurationError,
     ConsentRetlError,
@@ -26,6 +25,7 @@ from airflow_consent_retl.errors import (
     DestinationUnavailableError,
     GuardError,
 )
+from airflow_consent_retl.filtering.permitted import PermittedRows
 
 ROWS = 20
 

@@ -19,7 +19,7 @@ import pytest
 from airflow.sdk.io import attach
 from loading import DECIDED_AT, batches_of, deliver, load_of, rejected
 
-from airflow_consent_retl.destinations.files import FilesDestination, Format, LoadToFilesOperator
+from airflow_consent_retl.destinations.files.destination import FilesDestination, Format, LoadToFilesOperator
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 CANARY = "canary-5f1c@example.org"
@@ -212,7 +212,7 @@ import os, signal, sys
 from datetime import timedelta
 import pyarrow as pa
 from loading import DECIDED_AT, batches_of, load_of
-from airflow_consent_retl.destinations.files import FilesDestination
+from airflow_consent_retl.destinations.files.destination import FilesDestination
 
 rows = pa.table({"id": [1, 2, 3]})
 destination = FilesDestination(path=sys.argv[1], part_rows=2)

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from loading import deliver, load_of, rejected
 
-from airflow_consent_retl.destinations.files import FilesDestination
+from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.outcomes import Outcomes
+    from airflow_consent_retl.contract.outcomes import Outcomes
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 EXACT = pa.table(

@@ -26,7 +26,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from loading import DECIDED_AT, Lease, batches_of, deliver, load_of, rejected, take_back
 
-from airflow_consent_retl.destinations.files import FilesDestination
+from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, LeaseLostError
 
 CANARY = "canary-5f1c@example.org"
@@ -495,7 +495,7 @@ import os, signal, sys
 from datetime import timedelta
 import pyarrow as pa
 from loading import DECIDED_AT, load_of, take_back
-from airflow_consent_retl.destinations.files import FilesDestination
+from airflow_consent_retl.destinations.files.destination import FilesDestination
 
 left = int(sys.argv[2])
 

@@ -15,8 +15,8 @@ from data_manager_server import DataManager, Ending, data_manager, identifiers_o
 from google.ads.datamanager_v1 import types
 from loading import batches_of, load_of
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations._google_pace import Pace
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.google_customer_match.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 State = types.RequestStatusPerDestination.RequestStatus

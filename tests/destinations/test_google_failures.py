@@ -20,15 +20,15 @@ from google.api_core import exceptions
 from google.rpc import code_pb2
 from loading import batches_of, load_of
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations._google_answers import failure_of
-from airflow_consent_retl.destinations._google_faults import PassingFaultError
-from airflow_consent_retl.destinations._google_members import MemberEncoder
-from airflow_consent_retl.destinations._google_pace import Pace
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.google_customer_match.answers import failure_of
+from airflow_consent_retl.destinations.google_customer_match.faults import PassingFaultError
+from airflow_consent_retl.destinations.google_customer_match.members import MemberEncoder
+from airflow_consent_retl.destinations.google_customer_match.pace import Pace
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.google_customer_match import GoogleCustomerMatchDestination
+    from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
 
 UNAVAILABLE = Fault(code_pb2.UNAVAILABLE)
 LOST = Fault(code_pb2.UNAVAILABLE, apply=True)

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.destinations._google_members import (
+from airflow_consent_retl.destinations.google_customer_match.members import (
     MemberEncoder,
     normalised_email,
     normalised_name,

@@ -19,11 +19,11 @@ from google.ads.datamanager_v1 import types
 from google.rpc import code_pb2
 from loading import batches_of, load_of
 
-from airflow_consent_retl.destinations.google_customer_match import LoadToGoogleCustomerMatchOperator
+from airflow_consent_retl.destinations.google_customer_match.destination import LoadToGoogleCustomerMatchOperator
+from airflow_consent_retl.destinations.google_customer_match.hook import SCOPE, GoogleDataManagerHook
+from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.hooks.google_data_manager import SCOPE, GoogleDataManagerHook
-from airflow_consent_retl.triggers.google_data_manager import DataManagerRequestsTrigger
-from airflow_consent_retl.workspace.manifest import DestinationCounts
+from airflow_consent_retl.storage.manifest import DestinationCounts
 
 State = types.RequestStatusPerDestination.RequestStatus
 SIGNALS = {"ad_user_data": "C0004", "ad_personalization": "C0005"}
@@ -180,7 +180,7 @@ def test_the_account_may_be_of_another_product() -> None:
 
 def test_ids_are_templated_and_importing_the_operator_loads_no_client() -> None:
     script = (
-        "import sys; import airflow_consent_retl.destinations.google_customer_match as m; "
+        "import sys; import airflow_consent_retl.destinations.google_customer_match.destination as m; "
         "print([n for n in sys.modules if n.startswith(('google.a', 'google.p', 'grpc', 'pyarrow'))], "
         "sorted(m.LoadToGoogleCustomerMatchOperator.template_fields))"
     )
@@ -198,7 +198,7 @@ def test_the_trigger_keeps_ids_and_settings_and_is_made_again_from_them() -> Non
 
     path, arguments = waiting.serialize()
 
-    assert path == "airflow_consent_retl.triggers.google_data_manager.DataManagerRequestsTrigger"
+    assert path == "airflow_consent_retl.destinations.google_customer_match.trigger.DataManagerRequestsTrigger"
     assert set(arguments) == {
         "request_ids",
         "gcp_conn_id",

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.destinations._sql_staged import Capacity, is_stageable, staged
+from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
 LOCAL = MOMENT.replace(tzinfo=None)

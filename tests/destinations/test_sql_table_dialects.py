@@ -12,10 +12,10 @@ from airflow.sdk import BaseHook
 from loading import batches_of, load_of
 from sqlalchemy.dialects import mysql
 
-from airflow_consent_retl.destinations._sql_core import CoreWriter
-from airflow_consent_retl.destinations._sql_shape import column_type
-from airflow_consent_retl.destinations._sql_statements import delete_from, mark_in, upsert_into
-from airflow_consent_retl.destinations._sql_target import Nulls, RowRefusedError, TableName
+from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.shape import column_type
+from airflow_consent_retl.databases.tables.statements import delete_from, mark_in, upsert_into
+from airflow_consent_retl.databases.tables.target import Nulls, RowRefusedError, TableName
 
 if TYPE_CHECKING:
     from databases import Database

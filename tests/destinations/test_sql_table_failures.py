@@ -16,7 +16,7 @@ from airflow.sdk import BaseHook
 from databases import Database
 from loading import batches_of, deliver, load_of, rejected
 
-from airflow_consent_retl.delivery.outcomes import Outcome, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 from airflow.sdk import BaseHook
 from loading import Lease, batches_of, deliver, load_of, rejected, take_back
 
-from airflow_consent_retl.delivery.outcomes import Outcome, RowStatus
-from airflow_consent_retl.destinations._sql_core import CoreWriter
-from airflow_consent_retl.destinations._sql_removal import Mark
-from airflow_consent_retl.destinations._sql_target import TableName
+from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
+from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.removal import Mark
+from airflow_consent_retl.databases.tables.target import TableName
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:

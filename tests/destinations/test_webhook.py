@@ -18,10 +18,10 @@ import pytest
 from airflow.sdk import Connection
 from servers import Answer, Receiver, apply_and, drip, hang, raw, receiver, reset, says, status, then_close
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations._webhook_address import webhook_address
-from airflow_consent_retl.destinations.base import Batch, Load
-from airflow_consent_retl.destinations.webhook import WebhookDestination, WebhookOptions
+from airflow_consent_retl.contract.destination import Batch, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 PEOPLE = pa.schema([("id", pa.string()), ("email", pa.string())])

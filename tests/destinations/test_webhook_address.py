@@ -22,10 +22,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from servers import receiver, status
 
-from airflow_consent_retl.destinations._http import refusal, retry_after_s
-from airflow_consent_retl.destinations._webhook_address import webhook_address
-from airflow_consent_retl.destinations.base import Batch, Load
-from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator, WebhookDestination, WebhookOptions
+from airflow_consent_retl.contract.destination import Batch, Load
+from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.http.client import refusal, retry_after_s
+from airflow_consent_retl.destinations.webhook.destination import (
+    LoadToWebhookOperator,
+    WebhookDestination,
+    WebhookOptions,
+)
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 SCHEMA = pa.schema([("id", pa.string())])
@@ -364,7 +368,7 @@ def test_importing_the_operator_imports_no_engine_and_no_encoder() -> None:
     code = (
         "import sys, airflow.sdk\n"
         "before = set(sys.modules)\n"
-        "import airflow_consent_retl.destinations.webhook\n"
+        "import airflow_consent_retl.destinations.webhook.destination\n"
         "added = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(added - sys.stdlib_module_names - {'airflow', 'airflow_consent_retl'})"
     )

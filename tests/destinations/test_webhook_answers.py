@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations._webhook_answers import (
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.webhook.answers import (
     outcomes_of_refusal,
     outcomes_of_success,
     removed_or_not_there,

@@ -13,10 +13,14 @@ from airflow.sdk import Connection
 from loading import Lease, load_of
 from servers import Answer, Receiver, apply_and, receiver, reset, says, status
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations._webhook_address import WebhookAddress, webhook_address
-from airflow_consent_retl.destinations.base import Batch
-from airflow_consent_retl.destinations.webhook import LoadToWebhookOperator, WebhookDestination, WebhookOptions
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.http.address import WebhookAddress, webhook_address
+from airflow_consent_retl.destinations.webhook.destination import (
+    LoadToWebhookOperator,
+    WebhookDestination,
+    WebhookOptions,
+)
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationError,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.destinations._json_rows import Integers, JsonRows, Nulls, RowEncoder, SentObjects
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.values.json_rows import Integers, JsonRows, Nulls, RowEncoder, SentObjects
 
 BERLIN = dt.timezone(dt.timedelta(hours=1))
 BAD_TEXT = pa.StringArray.from_buffers(3, pa.array([0, 1, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"a\xffb"))

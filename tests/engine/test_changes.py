@@ -33,16 +33,16 @@ from changing import (
 )
 from permitting import AT
 
+from airflow_consent_retl.changes.computing import removals_of
 from airflow_consent_retl.consent import RemovalCause
-from airflow_consent_retl.delivery.outcomes import RowStatus
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.engine.changes import removals_of
+from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.errors import ConfigurationError, GuardError, RefusedError
-from airflow_consent_retl.workspace.changes import Changes
-from airflow_consent_retl.workspace.decision_log import SubjectKey
-from airflow_consent_retl.workspace.delivered import DeliveredState
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.shape import Shape
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 ANN, BEN, CAT = (
     {"id": number, "email": f"{name}@x", "name": name} for number, name in enumerate(("ann", "ben", "cat"), 1)

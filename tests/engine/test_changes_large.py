@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from changing import BY_MAIL, FIELDS, Sync, fate
 
-from airflow_consent_retl.delivery.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.engine.fold import Fate
-from airflow_consent_retl.workspace.changes import Changes
+from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.storage.change_set import Changes
 
 ROWS = 300_000
 

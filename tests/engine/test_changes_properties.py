@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from permitting import AT
 
-from airflow_consent_retl.delivery.outcomes import RowStatus
-from airflow_consent_retl.delivery.sync_mode import SyncMode
-from airflow_consent_retl.engine.fold import Fate
-from airflow_consent_retl.workspace.changes import Changes
+from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.contract.outcomes import RowStatus
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.sync_mode import SyncMode
 
 Row = dict[str, Any]
 # Mostly accepted: a state in which nobody is would show nothing.

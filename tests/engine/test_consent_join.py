@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from postgres import Postgres, postgres
 
 from airflow_consent_retl.consent import ConsentSource, Elsewhere, SuppressionList, segment_preference_events
-from airflow_consent_retl.engine.consent_join import reading_with_consent
-from airflow_consent_retl.engine.source import ModelRows
+from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]

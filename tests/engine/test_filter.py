@@ -41,11 +41,11 @@ from airflow_consent_retl.consent import (
     decide,
     parse_policy,
 )
-from airflow_consent_retl.engine.filter import SnapshotFilter
-from airflow_consent_retl.engine.keys import find_duplicate_ids
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.workspace.decision_log import SubjectKey, find_decisions
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.filtering.files import SnapshotFilter
+from airflow_consent_retl.storage.decision_log import SubjectKey, find_decisions
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.values.keys import find_duplicate_ids
 
 Row = dict[str, Any]
 

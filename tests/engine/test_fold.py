@@ -11,8 +11,8 @@ import pytest
 from changing import BY_MAIL, FIELDS, Sync, accepted, entries, fate, new_folder, people, removed, sent
 from permitting import AT
 
-from airflow_consent_retl.delivery.outcomes import Outcomes, RowStatus
-from airflow_consent_retl.engine.fold import Fate, fold
+from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.errors import RefusedError
 
 ANN, BEN = ({"id": number, "email": f"{name}@x", "name": name} for number, name in enumerate(("ann", "ben"), 1))

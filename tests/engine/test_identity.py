@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.identity import BUCKETS, ORDER_TAG, as_type, buckets, meeting_type
-from airflow_consent_retl.engine.matching import match
+from airflow_consent_retl.changes.matching import match
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.values.ids import BUCKETS, ORDER_TAG, as_type, buckets, meeting_type
 
 GOLDEN_TEXTS = [0, 259, 507, 3971]
 GOLDEN_NUMBERS = [0, 2531, 1564, 1191]

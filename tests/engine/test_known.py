@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.engine.known import KnownHashes
+from airflow_consent_retl.changes.known import KnownHashes
 
 
 def hashes(start: int, end: int) -> pa.Array:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.partition import PartitionedWriter
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.filtering.partition import PartitionedWriter
+from airflow_consent_retl.storage.folder import Folder
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.workspace.manifest import Part
+    from airflow_consent_retl.storage.manifest import Part
 
 Batch = tuple[pa.RecordBatch, Sequence[int]]
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.canonical import canonical
-from airflow_consent_retl.engine.payload_hash import HASH_TAG, Digests, PayloadHash
 from airflow_consent_retl.errors import GuardError, ModelError
+from airflow_consent_retl.values.canonical import canonical
+from airflow_consent_retl.values.payload_hash import HASH_TAG, Digests, PayloadHash
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

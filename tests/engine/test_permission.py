@@ -18,9 +18,9 @@ from permitting import CONSENT, POLICY
 from postgres import Postgres, postgres
 
 from airflow_consent_retl.consent import RemovalCause, parse_consent_mapping, parse_policy
-from airflow_consent_retl.engine.permission import ConsentQuestion, People
-from airflow_consent_retl.engine.source import ModelQuery
+from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailableError
+from airflow_consent_retl.filtering.asking import ConsentQuestion, People
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]

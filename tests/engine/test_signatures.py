@@ -23,8 +23,8 @@ from airflow_consent_retl.consent import (
     Literals,
     OptanonConsentGroup,
 )
-from airflow_consent_retl.engine.signatures import SignatureReader
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.filtering.signatures import SignatureReader
 
 Signals = Sequence[CategorySignal | None]
 

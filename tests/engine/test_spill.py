@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.spill import Spill, drawers_for
+from airflow_consent_retl.values.spill import Spill, drawers_for
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.dictionary(pa.int32(), pa.string()))])
 

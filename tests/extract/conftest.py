@@ -37,10 +37,10 @@ class Workspace:
     path: Path
 
     def extract(self, sql: str, *, conn_id: str, primary_key: str = "id", **parameters: Any) -> Extracted:
+        from airflow_consent_retl.extraction.files import Snapshot
         from airflow_consent_retl.operators.extract import ExtractModelOperator
-        from airflow_consent_retl.workspace.location import manifest_folder
-        from airflow_consent_retl.workspace.manifest import ManifestRef
-        from airflow_consent_retl.workspace.snapshot import Snapshot
+        from airflow_consent_retl.storage.location import manifest_folder
+        from airflow_consent_retl.storage.manifest import ManifestRef
 
         operator = ExtractModelOperator(
             task_id="extract",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from postgres import Postgres
 
-from airflow_consent_retl.engine.source import ModelQuery, Source, source_of
+from airflow_consent_retl.databases.source import ModelQuery, Source, source_of
 from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.hooks.sql import sql_hook
 

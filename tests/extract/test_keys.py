@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.keys import KeyFingerprints, find_duplicate_ids, repeated_ids
+from airflow_consent_retl.values.keys import KeyFingerprints, find_duplicate_ids, repeated_ids
 
 TYPES = {
     pa.string(): st.text(max_size=3),

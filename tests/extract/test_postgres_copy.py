@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres import Postgres
 
-from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 
 TEXTS = [
     "",

@@ -15,10 +15,10 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_consent_retl.engine.columns import cast, common_type
-from airflow_consent_retl.engine.rows import column_array
-from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.databases.cursor_rows import column_array
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.values.columns import cast, common_type
 
 SECRET = 987654321987654321
 

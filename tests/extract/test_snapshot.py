@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import sha256_hex
-from airflow_consent_retl.workspace.snapshot import ROW_GROUP_ROWS, Snapshot
+from airflow_consent_retl.extraction.files import ROW_GROUP_ROWS, Snapshot
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import sha256_hex
 
 EXTRACT = """
 import sys

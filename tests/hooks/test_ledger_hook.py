@@ -9,9 +9,9 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 from postgres import Postgres, postgres
 
-from airflow_consent_retl.delivery.ledger_records import sync_name
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import ConfigurationError, LedgerUnavailableError
-from airflow_consent_retl.hooks.ledger import open_ledger
+from airflow_consent_retl.hooks.ledgers import open_ledger
 
 __all__ = ["postgres"]
 

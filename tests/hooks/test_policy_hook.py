@@ -12,7 +12,7 @@ from permitting import POLICY
 
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.errors import ConfigurationError, PolicyError
-from airflow_consent_retl.hooks.policy import ConsentPolicyHook, read_policy
+from airflow_consent_retl.hooks.policies import ConsentPolicyHook, read_policy
 
 DIGEST = parse_policy(POLICY).digest
 TEXT = json.dumps(POLICY)

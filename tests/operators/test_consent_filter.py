@@ -12,9 +12,9 @@ from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, cust
 
 from airflow_consent_retl.consent import Literals
 from airflow_consent_retl.operators import ConsentFilterOperator
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.location import manifest_folder
-from airflow_consent_retl.workspace.manifest import PermittedManifest
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.location import manifest_folder
+from airflow_consent_retl.storage.manifest import PermittedManifest
 
 
 def filtering(

@@ -19,7 +19,7 @@ from airflow_consent_retl.operators import (
     LoadToSqlTableOperator,
     LoadToWebhookOperator,
 )
-from airflow_consent_retl.operators.progress import Progress, table
+from airflow_consent_retl.progress import Progress, table
 from airflow_consent_retl.sync import consent_sync
 
 LOAD: dict[str, Any] = {"permitted": {}, "destination": "lake", "fields": {"id": "id"}, "policy": POLICY}

@@ -15,13 +15,13 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of, warehouse_with
 
-from airflow_consent_retl.delivery.ledger import Ledger
-from airflow_consent_retl.delivery.ledger_records import sync_name
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError, SyncBusyError
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.storage.folder import Folder
 
 FIELDS = {"id": "id", "mail": "email"}
 Answer = Callable[[Batch], Outcomes]

@@ -15,7 +15,7 @@ from permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.operators import ConsentFilterOperator, permitted_batches, permitted_dataframes
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.storage.folder import Folder
 
 BIG = 2**53 + 1
 INSTANT = datetime(2026, 11, 23, 18, 5, 9, 123_456, tzinfo=UTC)

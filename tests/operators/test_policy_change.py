@@ -12,7 +12,7 @@ from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, cust
 
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.operators import ConsentFilterOperator
-from airflow_consent_retl.workspace.folder import Folder
+from airflow_consent_retl.storage.folder import Folder
 
 LOOSE: dict[str, Any] = {
     **POLICY,

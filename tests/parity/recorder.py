@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 from parity.workspaces import plain_rows
 
-from airflow_consent_retl.delivery.outcomes import Outcomes
-from airflow_consent_retl.destinations.base import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.operators import LoadOperator
 
 

@@ -17,11 +17,11 @@ from parity.model import Model, Person
 from parity.workspaces import Both
 
 from airflow_consent_retl.consent import GrantedId, GrantedIds
-from airflow_consent_retl.engine.filter import column_kinds
-from airflow_consent_retl.engine.list_columns import with_lists_as_json
-from airflow_consent_retl.engine.signatures import SignatureReader
-from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
-from airflow_consent_retl.workspace.manifest import Column
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.filtering.files import column_kinds
+from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.storage.manifest import Column
+from airflow_consent_retl.values.list_columns import with_lists_as_json
 
 SPLIT = {
     "postgres": "SELECT id, string_to_array(listed, ',') AS ids FROM ({0}) AS x",

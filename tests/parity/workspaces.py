@@ -16,6 +16,7 @@ from parity.engines import Engine
 from parity.law import Counted, Decided, Line, Setup
 from parity.model import KINDS, Model
 
+from airflow_consent_retl.databases.staging import Warehouse
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -24,10 +25,9 @@ from airflow_consent_retl.operators import (
     permitted_batches,
 )
 from airflow_consent_retl.operators.staging import staging_warehouse
-from airflow_consent_retl.warehouse.base import Warehouse
-from airflow_consent_retl.workspace.decision_log import find_decisions
-from airflow_consent_retl.workspace.location import manifest_folder, subject_key
-from airflow_consent_retl.workspace.manifest import PermittedManifest, SnapshotManifest
+from airflow_consent_retl.storage.decision_log import find_decisions
+from airflow_consent_retl.storage.location import manifest_folder, subject_key
+from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
 
 Place = Literal["lake", "warehouse"]
 MODEL = "people"

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from snowflake_server import Snowflake, snowflake, snowflake_server
 
-from airflow_consent_retl.engine.columns import declared_types
-from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.values.columns import declared_types
 
 __all__ = ["snowflake", "snowflake_server"]
 

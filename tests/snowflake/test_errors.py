@@ -9,7 +9,7 @@ import pytest
 from snowflake.connector.errors import InterfaceError, OperationalError
 from snowflake_server import Snowflake
 
-from airflow_consent_retl.engine.source_snowflake_errors import translated
+from airflow_consent_retl.databases.snowflake.errors import translated
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 
 CANARY = "canary-7f3a@example.com"

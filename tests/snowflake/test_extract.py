@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from snowflake_server import Snowflake
 
-from airflow_consent_retl.engine.source import ModelQuery, read_model
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.errors import ModelError, SourceUnavailableError
+from airflow_consent_retl.extraction.files import Snapshot
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.operators.extract import ExtractModelOperator
-from airflow_consent_retl.workspace.location import manifest_folder
-from airflow_consent_retl.workspace.manifest import ManifestRef
-from airflow_consent_retl.workspace.snapshot import Snapshot
+from airflow_consent_retl.storage.location import manifest_folder
+from airflow_consent_retl.storage.manifest import ManifestRef
 
 MANY = "SELECT SEQ8() AS id, 'text ' || SEQ8() AS name FROM TABLE(GENERATOR(ROWCOUNT => 100000))"
 

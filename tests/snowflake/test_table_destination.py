@@ -14,7 +14,7 @@ from loading import deliver, load_of, rejected, take_back
 from snowflake_server import Snowflake
 from table_sync import sync_table
 
-from airflow_consent_retl.destinations.sql_table import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from snowflake_server import Snowflake
 
+from airflow_consent_retl.databases.staging import Warehouse, warehouse
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.warehouse.base import Warehouse, warehouse
 
 NOW = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)
 SCHEMA = pa.schema(

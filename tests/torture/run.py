@@ -178,7 +178,7 @@ def _warm_up(home: Path) -> None:
     from airflow.sdk import BaseHook
 
     from airflow_consent_retl.operators import LoadToWebhookOperator
-    from airflow_consent_retl.workspace.location import open_folder
+    from airflow_consent_retl.storage.location import open_folder
 
     os.environ["AIRFLOW_CONN_SOURCE"] = json.dumps({"conn_type": "sqlite", "host": str(home / "source.db")})
     BaseHook.get_connection("source").get_hook()  # type: ignore[no-untyped-call]

@@ -8,15 +8,15 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from airflow_consent_retl.warehouse.comparison import (
+from airflow_consent_retl.changes.warehouse_comparison import (
     StagedComparison,
     delivered,
     next_delivered,
     only_people,
     people_of,
 )
-from airflow_consent_retl.warehouse.dialects import dialect_of, placeholder
-from airflow_consent_retl.warehouse.expressions import PERSON, RawValue, StagedConsent
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.filtering.expressions import PERSON, RawValue, StagedConsent
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from postgres import Postgres, postgres
 
+from airflow_consent_retl.databases.staging import StagingTable, Warehouse, new_name, warehouse
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.warehouse.base import StagingTable, Warehouse, new_name, warehouse
 
 __all__ = ["postgres"]
 AT = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)

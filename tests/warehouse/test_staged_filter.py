@@ -14,9 +14,9 @@ from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Litera
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator, staging_warehouse
-from airflow_consent_retl.workspace.decision_log import find_decisions
-from airflow_consent_retl.workspace.location import manifest_folder, subject_key
-from airflow_consent_retl.workspace.manifest import ManifestRef, PermittedManifest
+from airflow_consent_retl.storage.decision_log import find_decisions
+from airflow_consent_retl.storage.location import manifest_folder, subject_key
+from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest
 
 POLICY = {
     "categories": [

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.workspace.delivered import DeliveredState, DeliveredWriter
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import ChangesManifest, DeliveredManifest
-from airflow_consent_retl.workspace.shape import Shape
+from airflow_consent_retl.storage.delivered import DeliveredState, DeliveredWriter
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import ChangesManifest, DeliveredManifest
+from airflow_consent_retl.storage.shape import Shape
 
 AT = datetime(2026, 11, 23, 18, tzinfo=UTC)
 LOAD = pa.schema([pa.field("mail", pa.string(), nullable=False), ("spent", pa.decimal128(10, 2))])

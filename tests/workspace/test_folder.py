@@ -14,11 +14,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.workspace.folder import Folder, PartWriter, repeating_columns
-from airflow_consent_retl.workspace.location import open_folder
+from airflow_consent_retl.storage.folder import Folder, PartWriter, repeating_columns
+from airflow_consent_retl.storage.location import open_folder
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.workspace.manifest import Part
+    from airflow_consent_retl.storage.manifest import Part
 
 ROWS = pa.table({"id": [1, 2, 3], "text": ["a", None, "é"]})
 
@@ -184,7 +184,7 @@ UNDER_A_PERMISSIVE_UMASK = """
 import os, sys
 os.umask(0)
 import pyarrow as pa
-from airflow_consent_retl.workspace.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder, PartWriter
 rows = pa.table({"id": [1]})
 folder = Folder.local(sys.argv[1]) / "a" / "b"
 with PartWriter(folder, "part.parquet", rows.schema, row_group_rows=10) as writer:

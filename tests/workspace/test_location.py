@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.workspace.location import (
+from airflow_consent_retl.storage.location import (
     manifest_folder,
     open_folder,
     run_folder,
@@ -120,8 +120,8 @@ def test_a_key_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
 MAKE_KEY = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from airflow_consent_retl.workspace.location import subject_key
-import airflow_consent_retl.workspace.decision_log
+from airflow_consent_retl.storage.location import subject_key
+import airflow_consent_retl.storage.decision_log
 print("ready", flush=True)
 sys.stdin.readline()
 print(subject_key(sys.argv[1]).key_id)
@@ -156,7 +156,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 attach("memory", fs=MemoryFileSystem())
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.workspace.location import open_folder, subject_key
+from airflow_consent_retl.storage.location import open_folder, subject_key
 folder = open_folder("memory://bucket/x")
 folder.publish(b"{}")
 print(folder.is_local, folder.exists("manifest.json"))

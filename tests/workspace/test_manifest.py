@@ -10,8 +10,8 @@ import pytest
 from permitting import AT, customers, filtered_customers, snapshot_of
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import ManifestRef, PermittedManifest, SnapshotManifest
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest, SnapshotManifest
 
 REF: dict[str, Any] = {
     "kind": "permitted",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.workspace.folder import Folder
-from airflow_consent_retl.workspace.manifest import Part
-from airflow_consent_retl.workspace.parts import PartsWriter, full_batches, read_from
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import Part
+from airflow_consent_retl.storage.parts import PartsWriter, full_batches, read_from
 
 SCHEMA = pa.schema([("n", pa.int64()), ("more", pa.struct([("a.b", pa.string()), ("tags", pa.list_(pa.string()))]))])
 

@@ -1,0 +1,109 @@
+"""What a sync has to do about each permitted row and each entry of the delivered state, once they are matched.
+
+Pure, over arrays: the rule is here, reading and writing are elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from airflow_consent_retl.storage.sync_mode import SyncMode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class Tally:
+    """People counted: `permitted = added + updated + unchanged + skipped`, whatever the mode sends."""
+
+    permitted: int = 0
+    added: int = 0
+    updated: int = 0
+    unconfirmed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    kept_left_model: int = 0
+    delivered: int = 0
+
+    def __iadd__(self, other: Tally) -> Self:
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What is to be done.
+
+    Args:
+        send: of each row, whether it is sent.
+        was_delivered: of each row, whether the state has an entry of it.
+        may_lose: of each entry, whether its row is sent with another payload: something that the destination knows the
+            person by may have changed.
+        gone: of each entry, whether nobody permits it any more.
+        tally: the rows, counted.
+    """
+
+    send: NDArray[np.bool_]
+    was_delivered: NDArray[np.bool_]
+    may_lose: NDArray[np.bool_]
+    gone: NDArray[np.bool_]
+    tally: Tally = field(compare=False)
+
+
+def classify(
+    owners: NDArray[np.int64],
+    is_confirmed: NDArray[np.bool_],
+    is_same: NDArray[np.bool_],
+    *,
+    rows: int,
+    mode: SyncMode,
+) -> Classes:
+    """Classify matched rows and entries.
+
+    Args:
+        owners: of each entry the row with the same id, or -1.
+        is_confirmed: of each entry, whether the destination surely accepted what its hash stands for.
+        is_same: of each entry, whether that is what its row says now.
+        rows: how many permitted rows there are.
+        mode: of the sync.
+    """
+    gone = owners < 0
+
+    def entries_of_each_row(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(owners[chosen], minlength=rows)
+
+    entries = entries_of_each_row(~gone)
+    confirmed = entries_of_each_row(~gone & is_confirmed)
+    same = entries_of_each_row(~gone & is_confirmed & is_same)
+    was_delivered = entries > 0
+    # Somebody with two entries was sent two payloads: which of them the destination holds, nobody knows.
+    unchanged = was_delivered & (same == entries)
+    changed = was_delivered & ~unchanged
+    skipped = changed & (confirmed > 0) if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
+    updated = changed & ~skipped
+    send = np.ones(rows, dtype=np.bool_) if mode is SyncMode.FULL else updated | ~was_delivered
+    owned = np.where(gone, 0, owners)
+    may_lose = ~gone & ~(is_confirmed & is_same) & (send[owned] if rows else False)
+    return Classes(
+        send=send,
+        was_delivered=was_delivered,
+        may_lose=may_lose,
+        gone=gone,
+        tally=Tally(
+            permitted=rows,
+            added=_count(~was_delivered),
+            updated=_count(updated),
+            unconfirmed=_count(updated & (confirmed < entries)),
+            unchanged=_count(unchanged),
+            skipped=_count(skipped),
+        ),
+    )
+
+
+def _count(chosen: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(chosen))

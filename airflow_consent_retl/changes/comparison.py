@@ -1,0 +1,284 @@
+"""One comparison of permitted rows with a delivered state, in three passes.
+
+The first reads the permitted rows and keeps of each its id and the hash of its payload, in drawers by bucket, and the
+payloads that seem new. The second goes through drawers and state together. The third takes the payloads of those who
+are to be sent. Memory is bounded whatever the number of rows; what does not fit lies in private temporary files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.changes.causes import CAUSES, Causes
+from airflow_consent_retl.changes.classes import Classes, Tally, classify
+from airflow_consent_retl.changes.known import KnownHashes
+from airflow_consent_retl.changes.matching import Drawers, Match, StateDrawers, match
+from airflow_consent_retl.changes.removal_values import RemovalValues
+from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
+from airflow_consent_retl.consent.removal import RemovalCause
+from airflow_consent_retl.filtering.files import Progress, read_ahead
+from airflow_consent_retl.storage.delivered import HASH_TYPE
+from airflow_consent_retl.storage.sync_mode import SyncMode
+from airflow_consent_retl.values.canonical import values_of, words_of
+from airflow_consent_retl.values.ids import as_type, buckets
+from airflow_consent_retl.values.pipeline import in_order
+from airflow_consent_retl.values.spill import Spill
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.contract.destination import Destination, Load
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.storage.change_set import ChangesWriter
+    from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.shape import Shape
+    from airflow_consent_retl.values.payload_hash import PayloadHash
+
+# The decision log is read once for so many bytes of those who are gone.
+_GONE_BYTES = 48 << 20
+_HASHES = 131_072
+_WORKERS = 2
+
+
+class _Hashed(NamedTuple):
+    read: ReadRows
+    buckets: NDArray[np.uint16]
+    hashes: pa.Array
+
+
+class _Pair(NamedTuple):
+    people: pa.RecordBatch
+    entries: pa.RecordBatch
+
+
+class _Compared(NamedTuple):
+    people: pa.RecordBatch
+    entries: pa.RecordBatch
+    matched: Match
+    found: Classes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is compared, and how.
+
+    Args:
+        permitted: the verified rows.
+        state: who was delivered; None: nobody.
+        id_type: in which ids are compared.
+        shape: of what is written.
+        mode: of the sync.
+        load: for the destination.
+        destination: is asked for what a removal needs.
+        causes: why somebody is not permitted any more.
+        payload_hash: of the mapped fields.
+        writer: gets what is found.
+        progress: called with numbers of permitted rows as they are read for the first time.
+    """
+
+    permitted: PermittedRows
+    state: DeliveredState | None
+    id_type: pa.DataType
+    shape: Shape
+    mode: SyncMode
+    load: Load
+    destination: Destination
+    causes: Causes
+    payload_hash: PayloadHash
+    writer: ChangesWriter
+    progress: Progress
+
+    def run(self) -> Tally:
+        """Write all changes, and count."""
+        with ExitStack() as resources:
+            reading = resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
+            working = resources.enter_context(ThreadPoolExecutor(_WORKERS, thread_name_prefix="hash"))
+            hashed = in_order(self._hash, read_ahead(self._read(), reading), working, under_way=_WORKERS + 1)
+            if self.state is None or not self.state.rows:
+                return self._send_everybody(hashed)
+            verifying = resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
+            verdict = verifying.submit(self.state.verify)
+            try:
+                return _Passes(self, self.state, resources).run(hashed, reading, working)
+            finally:
+                # Also where a file could not even be read: the verdict tells why.
+                verdict.result()
+
+    def _read(self) -> Iterator[ReadRows]:
+        return (ReadRows(*some) for some in self.permitted.with_ids(READ_ROWS))
+
+    def _hash(self, some: ReadRows) -> _Hashed:
+        ids = as_type(some.ids, self.id_type, primary_key=self.permitted.manifest.primary_key)
+        return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows))
+
+    def _send_everybody(self, hashed: Iterator[_Hashed]) -> Tally:
+        tally = Tally()
+        for some in hashed:
+            rows = some.read.rows.num_rows
+            columns = [
+                pa.array(np.arange(rows)),
+                pa.array(some.buckets),
+                some.hashes,
+                pa.array(np.zeros(rows, dtype=np.bool_)),
+            ]
+            self.send(Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN)))
+            tally += Tally(permitted=rows, added=rows)
+            self.progress(rows)
+        return tally
+
+    def send(self, sending: Sending) -> pa.Array | None:
+        """Write people to send, and return what a later removal of them needs."""
+        removal = self.removal_of(sending.rows)
+        self.writer.upsert(
+            ids=sending.ids,
+            buckets=sending.chosen["bucket"],
+            hashes=sending.chosen["hash"],
+            was_delivered=sending.chosen["was_delivered"],
+            removal=removal,
+            rows=sending.rows,
+        )
+        return removal
+
+    def removal_of(self, rows: pa.RecordBatch) -> pa.Array | None:
+        """Return what a removal of these people needs, a struct; None where the destination cannot remove."""
+        schema = self.shape.removal_schema
+        if not schema.names:
+            return None
+        known = self.destination.removal_rows(rows, self.load)
+        return pa.StructArray.from_arrays(known.columns, fields=list(schema))
+
+
+class _Passes:
+    """The three passes over a state that has entries."""
+
+    def __init__(self, comparison: Comparison, state: DeliveredState, resources: ExitStack) -> None:
+        self._c = comparison
+        self._state = state
+        self._values = RemovalValues(
+            state.shape, comparison.shape, primary_key=comparison.permitted.manifest.primary_key
+        )
+        self._drawers = Drawers.for_rows(max(comparison.permitted.rows, state.rows))
+        self._people = resources.enter_context(Spill(_people_schema(comparison.id_type), self._drawers.count))
+        self._to_send = resources.enter_context(ToSend(comparison.permitted, comparison.id_type, comparison.shape))
+        self._has_removal = bool(comparison.shape.removal_schema.names)
+        self._gone: list[pa.RecordBatch] = []
+        self._gone_bytes = 0
+        self.tally = Tally()
+
+    def run(self, hashed: Iterator[_Hashed], reading: Executor, working: Executor) -> Tally:
+        self._keep_apart(hashed, reading)
+        self._compare(reading, working)
+        asked = working.submit(self._remove_gone)
+        self._to_send.run(self._c.send, partial(self._remove, RemovalCause.IDENTIFIERS_CHANGED), reading)
+        asked.result()
+        return self.tally
+
+    def _keep_apart(self, hashed: Iterator[_Hashed], reading: Executor) -> None:
+        known = None if self._c.mode is SyncMode.FULL else self._known(reading)
+        for some in hashed:
+            start, ids, _ = some.read
+            positions = np.arange(start, start + len(ids), dtype=np.int64)
+            columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions)]
+            self._people.put(
+                pa.RecordBatch.from_arrays(columns, schema=self._people.schema), self._drawers.of(some.buckets)
+            )
+            if known is not None:
+                self._to_send.keep(some.read, known.are_new(some.hashes))
+            self._c.progress(len(ids))
+
+    def _known(self, reading: Executor) -> KnownHashes:
+        known = KnownHashes(self._state.rows)
+        parts = self._state.manifest.parts
+        for rows in read_ahead(self._state.folder.read_rows(parts, columns=["hash"], batch_rows=_HASHES), reading):
+            known.add(rows["hash"])
+        return known
+
+    def _compare(self, reading: Executor, working: Executor) -> None:
+        comparison = self._c
+        with StateDrawers(self._state, comparison.id_type, self._drawers, reading) as drawers:
+            pairs = (_Pair(self._people.take(drawer), entries) for drawer, entries in enumerate(drawers))
+            for compared in in_order(self._compared, pairs, working, under_way=_WORKERS + 1):
+                self._keep(compared)
+
+    def _compared(self, pair: _Pair) -> _Compared:
+        people, entries = pair
+        matched = match(people["id"], entries["id"])
+        owners = np.maximum(matched.owners, 0)
+        hashes = words_of(entries["hash"])
+        is_same = (
+            (hashes == words_of(people["hash"])[owners]).all(axis=1)
+            if people.num_rows
+            else np.zeros(entries.num_rows, dtype=np.bool_)
+        )
+        found = classify(
+            matched.owners,
+            np.asarray(entries["hash"].is_valid()),
+            is_same,
+            rows=people.num_rows,
+            mode=self._c.mode,
+        )
+        return _Compared(people, entries, matched, found)
+
+    def _keep(self, compared: _Compared) -> None:
+        people, entries, matched, found = compared
+        owners = np.maximum(matched.owners, 0)
+        self.tally += found.tally
+        self.tally.delivered += matched.people
+        positions = values_of(people["position"], np.int64)
+        chosen = np.flatnonzero(found.send)
+        self._to_send.choose(people, positions, chosen, pa.array(found.was_delivered))
+        removal = entries["removal"] if self._state.shape.removal_schema.names else None
+        if not self._values.is_same:
+            # Of everybody: whether what was kept can be used at all has to be known before anybody is sent.
+            removal = self._values.convert(removal, entries["id"])
+        if removal is not None:
+            changed = np.flatnonzero(found.may_lose)
+            taken = pa.array(changed)
+            self._to_send.remember(positions[owners[changed]], entries["entry"].take(taken), removal.take(taken))
+        self._keep_gone(entries, removal, found.gone)
+
+    def _keep_gone(self, entries: pa.RecordBatch, removal: pa.Array | None, gone: NDArray[np.bool_]) -> None:
+        values = {"removal": removal} if self._has_removal else {}
+        columns = {name: entries[name] for name in ("id", "bucket", "entry")} | values
+        rows = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+        rows = rows.take(pa.array(np.flatnonzero(gone)))
+        if rows.num_rows:
+            self._gone.append(rows)
+            self._gone_bytes += rows.nbytes
+        if self._gone_bytes > _GONE_BYTES:
+            self._remove_gone()
+
+    def _remove_gone(self) -> None:
+        """Ask the decision log why, and write those who are gone by cause."""
+        if not self._gone:
+            return
+        rows = pa.concat_batches(self._gone)
+        self._gone, self._gone_bytes = [], 0
+        found = self._c.causes.of(rows["id"])
+        for number in np.unique(found).tolist():
+            chosen = np.flatnonzero(found == number)
+            if CAUSES[number] is RemovalCause.LEFT_MODEL and not self._c.mode.removes_left_model:
+                self.tally.kept_left_model += len(chosen)
+                continue
+            self._remove(CAUSES[number], rows.take(pa.array(chosen)))
+
+    def _remove(self, cause: RemovalCause, rows: pa.RecordBatch) -> None:
+        self._c.writer.remove(
+            cause,
+            ids=rows["id"],
+            buckets=rows["bucket"],
+            entries=rows["entry"],
+            removal=rows["removal"] if self._has_removal else None,
+        )
+
+
+def _people_schema(id_type: pa.DataType) -> pa.Schema:
+    return pa.schema([("id", id_type), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("position", pa.int64())])

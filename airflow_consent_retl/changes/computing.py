@@ -1,0 +1,205 @@
+"""Permitted rows against the delivered state: whom to send, whom to remove and why, whom to leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.changes.causes import Causes
+from airflow_consent_retl.changes.classes import Tally
+from airflow_consent_retl.changes.comparison import Comparison
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.change_set import REMOVAL_ORDER, Changes, ChangesWriter
+from airflow_consent_retl.storage.manifest import ChangesCounts
+from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_mode import SyncMode
+from airflow_consent_retl.values.ids import ORDER_TAG, buckets, meeting_type
+from airflow_consent_retl.values.payload_hash import HASH_TAG, Digests, PayloadHash
+from airflow_consent_retl.values.pipeline import lean_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent.removal import RemovalCause
+    from airflow_consent_retl.contract.destination import Destination, Load
+    from airflow_consent_retl.filtering.files import Progress
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.folder import Folder
+
+_READ_ROWS = 131_072
+
+
+def compute_changes(
+    permitted: PermittedRows,
+    state: DeliveredState | None,
+    folder: Folder,
+    *,
+    sync: str,
+    mode: SyncMode,
+    load: Load,
+    destination: Destination,
+    subject_key: SubjectKey,
+    progress: Progress = lambda rows: None,
+    unchanged: int = 0,
+) -> Changes:
+    """Compare the permitted rows of one destination with its delivered state, and publish what has to be done.
+
+    Args:
+        permitted: the verified rows.
+        state: the present version; None before the first load.
+        folder: a new one, for these changes only; the caller removes it where this raises.
+        sync: the sync's name, for the manifest.
+        mode: how far the destination follows the model.
+        load: `schema` and `key_field` are used, and what `destination` uses of it.
+        destination: only asked what a removal needs: `can_remove`, `removal_schema`, `removal_rows`.
+        subject_key: under which the filter wrote its decision log.
+        progress: called with numbers of permitted rows as they are read for the first time.
+        unchanged: people who are permitted, delivered and known not to have changed, and are in neither.
+
+    Raises:
+        RefusedError: the state is another sync's, its ids are of another kind, a file was changed, or the permitted
+            set and its decision log contradict each other.
+        GuardError: the state's payload hashes are of a tag that this version does not know.
+        ConfigurationError: the decision log was written under another key, or a field that removal needs is missing.
+    """
+    if state is not None:
+        _check_same_sync(permitted, state, sync)
+    shape = Shape(
+        fields=dict(permitted.fields),
+        load_schema=load.schema,
+        removal_schema=destination.removal_schema(load) if destination.can_remove else pa.schema([]),
+        hash_tag=HASH_TAG if state is None else state.shape.hash_tag,
+    )
+    primary_key = permitted.manifest.primary_key
+    id_type = meeting_type(None if state is None else state.id_type, permitted.id_type, primary_key=primary_key)
+    writer = ChangesWriter(folder, id_type, shape)
+    with ExitStack() as resources:
+        resources.callback(writer.abort)
+        resources.enter_context(lean_memory())
+        digests = resources.enter_context(Digests())
+        tally = Comparison(
+            permitted=permitted,
+            state=state,
+            id_type=id_type,
+            shape=shape,
+            mode=mode,
+            load=load,
+            destination=destination,
+            causes=Causes(permitted, subject_key),
+            payload_hash=PayloadHash(list(permitted.fields), digests, tag=shape.hash_tag),
+            writer=writer,
+            progress=progress,
+        ).run()
+        tally += Tally(permitted=unchanged, unchanged=unchanged, delivered=unchanged)
+        fields_changed = state is not None and dict(state.shape.fields) != dict(permitted.fields)
+        return writer.publish(
+            sync=sync,
+            model=permitted.manifest.model,
+            destination=permitted.destination,
+            primary_key=primary_key,
+            mode=mode,
+            order_tag=ORDER_TAG,
+            decided_at=permitted.manifest.decided_at,
+            permitted_sha256=permitted.manifest_sha256,
+            delivered_sha256=None if state is None else state.sha256,
+            counts=_counts(tally, writer, fields_changed=fields_changed),
+        )
+
+
+def removals_of(
+    state: DeliveredState,
+    entries: Mapping[RemovalCause, NDArray[np.int64]],
+    folder: Folder,
+    *,
+    sync: str,
+    decided_at: datetime | None = None,
+    delivered: int | None = None,
+) -> Changes:
+    """Publish the removal of some entries of the delivered state, and nothing else.
+
+    Args:
+        entries: their numbers, in the order of `DeliveredState.ids`, by cause; one with two causes is removed for the
+            first of them in the order of `RemovalCause`.
+        folder: a new one, for these changes only; the caller removes it where this raises.
+        sync: the sync's name.
+        decided_at: when they were found; None keeps the state's own.
+        delivered: how many are delivered, where the state holds some of them only.
+
+    Raises:
+        RefusedError: a file was changed.
+        ValueError: there is no entry of such a number.
+    """
+    cause_of = np.full(state.rows, -1, dtype=np.int8)
+    for number, cause in reversed(list(enumerate(REMOVAL_ORDER))):
+        found = entries.get(cause, np.empty(0, np.int64))
+        if len(found) and not 0 <= found.min() <= found.max() < state.rows:
+            raise ValueError("no entry of the delivered state has this number")
+        cause_of[found] = number
+    state.verify()
+    writer = ChangesWriter(folder, state.id_type or pa.null(), state.shape)
+    with ExitStack() as resources:
+        resources.callback(writer.abort)
+        resources.enter_context(lean_memory())
+        start = 0
+        for rows in state.folder.read_rows(state.manifest.parts, batch_rows=_READ_ROWS):
+            causes = cause_of[start : start + rows.num_rows]
+            for number in np.unique(causes[causes >= 0]).tolist():
+                chosen = np.flatnonzero(causes == number)
+                found = rows.take(pa.array(chosen))
+                is_present = state.manifest.order_tag == ORDER_TAG
+                writer.remove(
+                    REMOVAL_ORDER[number],
+                    ids=found["id"],
+                    buckets=found["bucket"] if is_present else pa.array(buckets(found["id"])),
+                    entries=pa.array(chosen + start),
+                    removal=found["removal"] if state.shape.removal_schema.names else None,
+                )
+            start += rows.num_rows
+        return writer.publish(
+            sync=sync,
+            model=state.manifest.model,
+            destination=state.manifest.destination,
+            primary_key=state.manifest.primary_key,
+            mode=SyncMode.MIRROR,
+            order_tag=ORDER_TAG,
+            decided_at=decided_at or state.manifest.decided_at,
+            permitted_sha256=None,
+            delivered_sha256=state.sha256,
+            counts=_counts(
+                Tally(delivered=state.rows if delivered is None else delivered), writer, fields_changed=False
+            ),
+        )
+
+
+def _counts(tally: Tally, writer: ChangesWriter, *, fields_changed: bool) -> ChangesCounts:
+    return ChangesCounts(
+        permitted=tally.permitted,
+        added=tally.added,
+        updated=tally.updated,
+        unconfirmed=tally.unconfirmed,
+        unchanged=tally.unchanged,
+        skipped=tally.skipped,
+        removed=writer.removed(),
+        kept_left_model=tally.kept_left_model,
+        delivered=tally.delivered,
+        fields_changed=fields_changed,
+    )
+
+
+def _check_same_sync(permitted: PermittedRows, state: DeliveredState, sync: str) -> None:
+    delivered, manifest = state.manifest, permitted.manifest
+    before = (delivered.sync, delivered.model, delivered.destination, delivered.primary_key)
+    now = (sync, manifest.model, permitted.destination, manifest.primary_key)
+    names = ("sync", "model", "destination", "primary key")
+    for name, was, is_ in zip(names, before, now, strict=True):
+        if was != is_:
+            raise RefusedError(
+                f"people were delivered with {name} `{was}`, now it is `{is_}`: they would be taken for others"
+            )

@@ -1,0 +1,299 @@
+"""Folds what became of a set of changes into the next version of the delivered state.
+
+Whoever may be at the destination has an entry afterwards: it is dropped only where the destination confirmed the
+removal, and nothing that was sent before can still bring the person back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.changes.matching import Drawers, StateDrawers, match
+from airflow_consent_retl.changes.removal_values import RemovalValues, same_values
+from airflow_consent_retl.changes.results import ACCEPTED, NEVER, UNCERTAIN, Fate, Verdicts
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter
+from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.ids import ORDER_TAG, as_type, buckets, meeting_type
+from airflow_consent_retl.values.pipeline import lean_memory
+from airflow_consent_retl.values.spill import Spill
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.folder import Folder
+
+T = TypeVar("T")
+
+__all__ = ["Fate", "Folding", "fold"]
+
+_READ_ROWS = 65_536
+
+
+def fold(
+    state: DeliveredState | None,
+    changes: Changes,
+    sends: Iterable[Fate],
+    removes: Iterable[Fate],
+    folder: Folder,
+) -> DeliveredState:
+    """Write and publish the next version.
+
+    Args:
+        state: the version that the changes were computed against.
+        sends: what became of the upserts, in ascending order of position; rows that none covers were not sent.
+        removes: of the removals, likewise.
+        folder: a new one, for this version only; the caller removes it where this raises.
+
+    Raises:
+        RefusedError: the changes were computed against another version, or a file was changed.
+        ValueError: fates that overlap, are out of order, or belong to no row.
+    """
+    with Folding(state, changes) as folding:
+        return folding.finish(sends, removes, folder)
+
+
+class Folding:
+    """A fold in two steps, so that the reading and sorting is done while requests are under way. A context manager.
+
+    The first step begins with the block, in a thread of its own; it writes to nothing that outlives the block.
+
+    Args:
+        state: the version that the changes were computed against.
+        changes: what is being carried out.
+
+    Raises:
+        RefusedError: the changes were computed against another version.
+    """
+
+    def __init__(self, state: DeliveredState | None, changes: Changes) -> None:
+        if changes.manifest.delivered_sha256 != (None if state is None else state.sha256):
+            raise RefusedError(f"{changes.folder.uri}: these changes were found against another delivered state")
+        self._state = state
+        self._changes = changes
+        before = None if state is None else state.id_type
+        self._id_type = meeting_type(before, changes.id_type, primary_key=changes.manifest.primary_key)
+        self._has_removal = bool(changes.shape.removal_schema.names)
+        self._values = (
+            None
+            if state is None
+            else RemovalValues(state.shape, changes.shape, primary_key=changes.manifest.primary_key)
+        )
+        self._drawers = Drawers.for_rows(max(changes.manifest.upsert_rows, 0 if state is None else state.rows))
+        self._is_over = Event()
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._sent = self._resources.enter_context(Spill(self._sent_schema(), self._drawers.count))
+        self._removed = self._resources.enter_context(Spill(_TO_REMOVE, self._drawers.count))
+        self._reading = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
+        self._verifying = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
+        self._verdict = self._verifying.submit(self._changes.verify)
+        self._read = self._reading.submit(self._put_apart)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self._resources.close()
+
+    def finish(self, sends: Iterable[Fate], removes: Iterable[Fate], folder: Folder) -> DeliveredState:
+        """Write and publish the next version, once. The arguments and errors are those of `fold`."""
+        manifest, state = self._changes.manifest, self._state
+        decided_at = manifest.decided_at if state is None else max(manifest.decided_at, state.manifest.decided_at)
+        with lean_memory(), ExitStack() as resources:
+            writer = DeliveredWriter(folder, self._id_type, self._changes.shape)
+            resources.callback(writer.abort)
+            self._run(
+                Verdicts(sends, manifest.upsert_rows),
+                Verdicts(removes, manifest.removal_rows),
+                writer,
+            )
+            return writer.publish(
+                sync=manifest.sync,
+                model=manifest.model,
+                destination=manifest.destination,
+                primary_key=manifest.primary_key,
+                order_tag=ORDER_TAG,
+                decided_at=decided_at,
+            )
+
+    def _put_apart(self) -> None:
+        """Put what the changes name into drawers, each row with its position."""
+        for start, rows in self._until_over(self._changes.kept_of_upserts(_READ_ROWS)):
+            ids = as_type(rows["id"], self._id_type, primary_key=self._changes.manifest.primary_key)
+            found = self._buckets(rows["id"], rows["bucket"])
+            columns = [pa.array(found), ids, rows["hash"], _positions(start, rows.num_rows)]
+            columns += [rows["removal"]] if self._has_removal else []
+            self._sent.put(pa.RecordBatch.from_arrays(columns, schema=self._sent.schema), self._drawers.of(found))
+        for some in self._until_over(self._changes.removals(_READ_ROWS)):
+            found = self._buckets(some.ids, some.buckets)
+            columns = [pa.array(some.entries), _positions(some.start, len(some.ids))]
+            self._removed.put(pa.RecordBatch.from_arrays(columns, schema=_TO_REMOVE), self._drawers.of(found))
+        self._sent.seal()
+        self._removed.seal()
+
+    def _until_over(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            if self._is_over.is_set():
+                return
+            yield item
+
+    def _run(self, sends: Verdicts, removes: Verdicts, writer: DeliveredWriter) -> None:
+        verdicts = [self._verdict]
+        if self._state is not None:
+            verdicts.append(self._verifying.submit(self._state.verify))
+        self._read.result()
+        with StateDrawers(self._state, self._id_type, self._drawers, self._reading) as drawers:
+            for drawer, entries in enumerate(drawers):
+                sent = sends.of_sent(self._sent.take(drawer))
+                self._fold_drawer(entries, sent, removes.of_removed(self._removed.take(drawer)), writer)
+        for verdict in verdicts:
+            verdict.result()
+
+    def _sent_schema(self) -> pa.Schema:
+        fields = [("bucket", pa.uint16()), ("id", self._id_type), ("hash", HASH_TYPE), ("position", pa.int64())]
+        return pa.schema([*fields, *([("removal", self._changes.shape.removal_type)] if self._has_removal else [])])
+
+    def _buckets(self, ids: pa.Array, kept: pa.Array) -> NDArray[np.uint16]:
+        if self._changes.manifest.order_tag == ORDER_TAG and ids.type == self._id_type:
+            return values_of(kept, np.uint16).astype(np.uint16)
+        return buckets(as_type(ids, self._id_type, primary_key=self._changes.manifest.primary_key))
+
+    def _fold_drawer(
+        self, entries: pa.RecordBatch, sent: pa.RecordBatch, removed: pa.RecordBatch, writer: DeliveredWriter
+    ) -> None:
+        removal = entries["removal"] if "removal" in entries.schema.names else None
+        if self._values is not None:
+            removal = self._values.convert(removal, entries["id"])
+        elif self._has_removal:
+            removal = pa.nulls(0, self._changes.shape.removal_type)
+        folded = _fold_entries(entries, removal, sent, removed)
+        rows = pa.concat_batches(
+            [
+                self._written(
+                    entries,
+                    removal,
+                    entries["hash"],
+                    folded.unsettled,
+                    ~folded.is_confirmed,
+                    folded.kept,
+                    writer.schema,
+                ),
+                self._written(
+                    sent,
+                    sent["removal"] if self._has_removal else None,
+                    sent["hash"],
+                    folded.sent_unsettled,
+                    folded.is_sent_in_doubt,
+                    folded.sent_kept,
+                    writer.schema,
+                ),
+            ]
+        )
+        order = np.argsort(values_of(rows["bucket"], np.uint16), kind="stable")
+        writer.write(rows.take(pa.array(order)))
+
+    def _written(
+        self,
+        rows: pa.RecordBatch,
+        removal: pa.Array | None,
+        hashes: pa.Array,
+        unsettled: NDArray[np.int64],
+        is_unconfirmed: NDArray[np.bool_],
+        kept: NDArray[np.bool_],
+        schema: pa.Schema,
+    ) -> pa.RecordBatch:
+        moments = pa.array(unsettled, mask=unsettled == NEVER).cast(MOMENT_TYPE)
+        columns = [rows["bucket"], rows["id"], _nulled(hashes, is_unconfirmed), moments]
+        columns += [removal] if self._has_removal else []
+        written = pa.RecordBatch.from_arrays(columns, schema=schema)
+        return written if kept.all() else written.take(pa.array(np.flatnonzero(kept)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """Of each entry and of each row that was sent: whether it is an entry now, and with what."""
+
+    kept: NDArray[np.bool_]
+    is_confirmed: NDArray[np.bool_]
+    unsettled: NDArray[np.int64]
+    sent_kept: NDArray[np.bool_]
+    sent_unsettled: NDArray[np.int64]
+    is_sent_in_doubt: NDArray[np.bool_]
+
+
+def _fold_entries(
+    entries: pa.RecordBatch, removal: pa.Array | None, sent: pa.RecordBatch, removed: pa.RecordBatch
+) -> _Folded:
+    kept = np.ones(entries.num_rows, dtype=np.bool_)
+    is_confirmed = np.asarray(entries["hash"].is_valid()).copy()
+    moments = entries["unsettled_until"]
+    unsettled = np.where(np.asarray(moments.is_valid()), values_of(moments, np.int64), NEVER)
+    is_free = np.ones(entries.num_rows, dtype=np.bool_)
+    if removed.num_rows:
+        places = np.searchsorted(_sorted_entries(entries)[0], values_of(removed["entry"], np.int64))
+        places = _sorted_entries(entries)[1][places]
+        is_final = np.asarray(removed["accepted"]) & (unsettled[places] <= values_of(removed["at"], np.int64))
+        kept[places] = ~is_final
+        is_confirmed[places] = False
+        # A removal that was not answered may take effect yet, also after they were sent again.
+        unsettled[places] = np.maximum(unsettled[places], values_of(removed["unsettled_until"], np.int64))
+        # Their fate is that of their removal, whatever became of what was sent after it.
+        is_free[places] = False
+    codes = values_of(sent["code"], np.int8)
+    sent_unsettled = values_of(sent["unsettled_until"], np.int64).copy()
+    sent_kept = np.ones(sent.num_rows, dtype=np.bool_)
+    in_doubt = codes != ACCEPTED
+    if sent.num_rows and entries.num_rows:
+        owners = match(sent["id"], entries["id"]).owners
+        replaced = np.flatnonzero(is_free & (owners >= 0) & (codes[owners] == ACCEPTED))
+        kept[replaced] = False
+        # An older request may still undo what was accepted since: it is sent again, until that surely came later.
+        undone = replaced[unsettled[replaced] > values_of(sent["at"], np.int64)[owners[replaced]]]
+        np.maximum.at(sent_unsettled, owners[undone], unsettled[undone])
+        in_doubt[owners[undone]] = True
+        doubted = np.flatnonzero((owners >= 0) & kept & (codes[owners] == UNCERTAIN))
+        values = sent["removal"] if "removal" in sent.schema.names else None
+        chosen, others = pa.array(doubted), pa.array(owners[doubted])
+        same = doubted[
+            same_values(
+                None if removal is None else removal.take(chosen),
+                None if values is None else values.take(others),
+                len(doubted),
+            )
+        ]
+        # One entry is enough for what is removed by the same values.
+        is_confirmed[same] = False
+        unsettled[same] = np.maximum(unsettled[same], sent_unsettled[owners[same]])
+        sent_kept[owners[same]] = False
+    return _Folded(kept, is_confirmed, unsettled, sent_kept, sent_unsettled, in_doubt)
+
+
+def _sorted_entries(entries: pa.RecordBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    numbers = values_of(entries["entry"], np.int64)
+    order = np.argsort(numbers, kind="stable")
+    return numbers[order], order
+
+
+def _nulled(hashes: pa.Array, where: NDArray[np.bool_]) -> pa.Array:
+    if not where.any():
+        return hashes
+    return pc.if_else(pa.array(where), pa.scalar(None, hashes.type), hashes)
+
+
+def _positions(start: int, rows: int) -> pa.Array:
+    return pa.array(np.arange(start, start + rows, dtype=np.int64))
+
+
+_TO_REMOVE = pa.schema([("entry", pa.int64()), ("position", pa.int64())])

@@ -1,0 +1,173 @@
+"""Where one sync compares and keeps who is delivered: in the files of its folder, as here, or in a warehouse.
+
+A store finds changes, folds outcomes into the next version and deletes what is not in use. What is sent, and when, is
+not its question.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_consent_retl.changes.computing import compute_changes, removals_of
+from airflow_consent_retl.changes.fold import Folding
+from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.filtering.asking import People
+from airflow_consent_retl.storage.delivered import DeliveredState
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.changes.results import Fate
+    from airflow_consent_retl.changes.warehouse_delivered import StagedState
+    from airflow_consent_retl.contract.destination import Destination
+    from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.filtering.files import Progress
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+    from airflow_consent_retl.storage.sync_mode import SyncMode
+
+State = TypeVar("State", bound="DeliveredState | StagedState")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Who was delivered and lost permission.
+
+    Args:
+        changes: their removal; None: nobody did.
+        moments: when they withdrew, where the source has that.
+    """
+
+    changes: Changes | None = None
+    moments: list[datetime] = field(default_factory=list)
+
+
+class SyncStore(ABC, Generic[State]):
+    """The delivered state and the changes of one sync.
+
+    Args:
+        folder: of the sync.
+        sync: its name.
+    """
+
+    def __init__(self, folder: SyncFolder, sync: str) -> None:
+        self.folder = folder
+        self.sync = sync
+
+    @abstractmethod
+    def open(self, uri: str, *, sha256: str) -> State:
+        """Return the version that the ledger points at."""
+
+    @abstractmethod
+    def compare(
+        self,
+        permitted: PermittedRows,
+        state: State | None,
+        *,
+        mode: SyncMode,
+        destination: Destination,
+        subject_key: SubjectKey,
+        progress: Progress,
+    ) -> Changes:
+        """Publish what has to be done: see `compute_changes`."""
+
+    @abstractmethod
+    def lost(self, state: State, ask: Ask) -> Lost:
+        """Ask the source, and publish the removal of who is delivered and not permitted any more.
+
+        Who merely left the model stays.
+        """
+
+    @abstractmethod
+    def folding(self, state: State | None, changes: Changes) -> AbstractContextManager[Folding]:
+        """Begin to fold: see `Folding`."""
+
+    @abstractmethod
+    def finish(
+        self, folding: Folding, state: State | None, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]
+    ) -> State:
+        """Publish the next version."""
+
+    def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
+        """Publish a set of changes with the removals for some causes and nothing else."""
+        return changes.only(causes, self.folder.new("changes"))
+
+    def sweep(self, there: Collection[str], in_use: Collection[str]) -> None:
+        """Delete what was there and is not in use: see `SyncFolder.sweep`."""
+        self.folder.sweep(there, in_use)
+
+
+class FileStore(SyncStore[DeliveredState]):
+    """Everything in the files of the sync's folder."""
+
+    def open(self, uri: str, *, sha256: str) -> DeliveredState:
+        """Return the version that the ledger points at.
+
+        Raises:
+            RefusedError: it is gone, changed, or in a warehouse.
+        """
+        return DeliveredState(self.folder.open(uri), sha256=sha256)
+
+    def compare(
+        self,
+        permitted: PermittedRows,
+        state: DeliveredState | None,
+        *,
+        mode: SyncMode,
+        destination: Destination,
+        subject_key: SubjectKey,
+        progress: Progress,
+    ) -> Changes:
+        """Publish what has to be done: see `compute_changes`."""
+        return compute_changes(
+            permitted,
+            state,
+            self.folder.new("changes"),
+            sync=self.sync,
+            mode=mode,
+            load=permitted.load(),
+            destination=destination,
+            subject_key=subject_key,
+            progress=progress,
+        )
+
+    def lost(self, state: DeliveredState, ask: Ask) -> Lost:
+        """Ask the source about everybody who is delivered."""
+        found, moments = not_permitted(state, ask)
+        if not found:
+            return Lost(moments=moments)
+        return Lost(removals_of(state, found, self.folder.new("changes"), sync=self.sync), moments)
+
+    def folding(self, state: DeliveredState | None, changes: Changes) -> Folding:
+        """Begin to fold: see `Folding`."""
+        return Folding(state, changes)
+
+    def finish(
+        self,
+        folding: Folding,
+        state: DeliveredState | None,
+        changes: Changes,
+        sends: Iterable[Fate],
+        removes: Iterable[Fate],
+    ) -> DeliveredState:
+        """Publish the next version."""
+        return folding.finish(sends, removes, self.folder.new("delivered"))
+
+
+def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:
+    """Return the entries whose people the source does not permit any more, by cause, and when they withdrew."""
+    if state.id_type is None:
+        return {}, []
+    with People(state.ids(), state.id_type) as people:
+        found = people.not_permitted(ask(people.id_type), state.manifest.destination)
+        moments = people.moments
+    found.pop(RemovalCause.LEFT_MODEL, None)
+    return found, moments

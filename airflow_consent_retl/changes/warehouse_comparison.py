@@ -1,0 +1,178 @@
+"""Whom a warehouse surely finds unchanged, as expressions: everybody else is for the worker to compare.
+
+A row's own hash only tells who need not be looked at. It is the warehouse's, of the text of the mapped columns; where
+it is another than before, nothing follows but that the row is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ibis
+
+from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
+from airflow_consent_retl.filtering.expressions import GROUP, PERSON
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+ROW_HASH, IS_CANDIDATE = "consent_retl_row_hash", "consent_retl_is_candidate"
+# Names the function; another one makes everybody a candidate, once.
+_HASH_TAG = "w1"
+# 64 bits: it is compared with one other of the same person, and leaves the warehouse with each candidate.
+_HASH_DIGITS = 16
+
+
+class StagedComparison:
+    """The expressions of one comparison of permitted rows with a delivered state.
+
+    Args:
+        dialect: of the warehouse.
+        columns: of the permitted table, the group's aside.
+        native: the warehouse's name of each column's type.
+        primary_key: the column with the ids.
+        fields: the destination's field names, each with the model's column.
+        groups: the numbers of the groups that the destination gets.
+        without: by column, the groups whose rows go without it.
+        entries: the columns of the delivered state; none where nobody was delivered.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        columns: Sequence[str],
+        native: Mapping[str, str],
+        primary_key: str,
+        fields: Mapping[str, str],
+        groups: Sequence[int],
+        without: Mapping[str, Sequence[int]],
+        entries: Sequence[str],
+    ) -> None:
+        self._dialect = dialect
+        self._native = native
+        self._primary_key = primary_key
+        self._fields = dict(fields)
+        self._wanted = list(dict.fromkeys([*self._fields.values(), primary_key]))
+        permitted = placeholder("permitted", {**dict.fromkeys(columns, "string"), GROUP: "int32"})
+        # Without a group there is none whose number is -1.
+        chosen = permitted.filter(permitted[GROUP].isin(list(groups) or [-1]))
+        self._permitted = chosen.mutate(
+            **{name: ibis.cases((chosen[GROUP].notin(list(some)), chosen[name])) for name, some in without.items()}
+        )
+        self._entries = entries
+        self._compared = placeholder("compared", {PERSON: "string", ROW_HASH: "string", IS_CANDIDATE: "int32"})
+
+    def compared(self, *, everybody: bool) -> ir.Table:
+        """Each permitted person, with the hash of the row, and whether they have to be looked at."""
+        rows = self._permitted.select(
+            **{PERSON: self._dialect.person(self._permitted[self._primary_key]), ROW_HASH: self._row_hash()}
+        )
+        if everybody or not self._entries:
+            return rows.mutate(**{IS_CANDIDATE: ibis.literal(1, "int32")})
+        state = self._state()
+        is_sure = state["hash"].notnull() & state["unsettled_until"].isnull()
+        keyed = state.select(person=state[PERSON], sure=is_sure.cast("int32"), row_hash=state["row_hash"])
+        grouped = keyed.group_by("person").aggregate(
+            entries=keyed.count(), sure=keyed["sure"].min(), row_hash=keyed["row_hash"].max()
+        )
+        sure = grouped.filter((grouped["entries"] == 1) & (grouped["sure"] == 1))
+        joined = rows.left_join(sure, rows[PERSON] == sure["person"])
+        is_same = ibis.coalesce((joined["row_hash"] == joined[ROW_HASH]).cast("int32"), 0)
+        return joined.select(PERSON, ROW_HASH, **{IS_CANDIDATE: 1 - is_same})
+
+    def counts(self) -> ir.Table:
+        """How many permitted people there are (`permitted`), and how many have to be looked at (`candidates`)."""
+        compared = self._compared
+        return compared.aggregate(permitted=compared.count(), candidates=compared[IS_CANDIDATE].sum())
+
+    def candidates(self) -> ir.Table:
+        """The mapped columns and ids of those who have to be looked at, with the hash of the row."""
+        chosen = self._compared.filter(self._compared[IS_CANDIDATE] == 1).select(PERSON, ROW_HASH)
+        rows = self._permitted.select(*self._wanted, person=self._dialect.person(self._permitted[self._primary_key]))
+        joined = rows.join(chosen, rows["person"] == chosen[PERSON])
+        return joined.select(*self._wanted, ROW_HASH)
+
+    def touched(self) -> ir.Table:
+        """The entries of those who have to be looked at, and of those whom nobody permits any more."""
+        state, compared = self._state(), self._compared.select(PERSON, IS_CANDIDATE)
+        joined = state.left_join(compared, state[PERSON] == compared[PERSON])
+        kept = joined.filter(joined[IS_CANDIDATE].isnull() | (joined[IS_CANDIDATE] == 1))
+        # Not the warehouse's own hash: it goes in again with the next version.
+        return kept.select(*(name for name in self._entries if name != "row_hash"))
+
+    def gone(self, salt: str) -> ir.Table:
+        """The ids of those whom nobody permits any more and of whom the decision log tells, with the signature."""
+        state = self._state()
+        gone = state.anti_join(self._compared, state[PERSON] == self._compared[PERSON])
+        return self._logged(gone.select("id", PERSON), salt)
+
+    def logged(self, salt: str) -> ir.Table:
+        """The ids of all delivered of whom the decision log tells, with the signature."""
+        return self._logged(self._state(), salt)
+
+    def _logged(self, people: ir.Table, salt: str) -> ir.Table:
+        digest = self._dialect.sha256(concat([ibis.literal(f"{salt}:"), people[PERSON]]))
+        named = people.select("id", subject=digest)
+        decisions = placeholder("decisions", {"subject": "string", "signature": "int32"})
+        joined = named.join(decisions, named["subject"] == decisions["subject"])
+        return joined.select(named["id"], decisions["signature"])
+
+    def _state(self) -> ir.Table:
+        return delivered(self._dialect, self._entries)
+
+    def _row_hash(self) -> ir.StringValue:
+        identity = json.dumps([_HASH_TAG, self._dialect.name, list(self._fields.items())])
+        mapped = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        pieces: list[ir.Value] = [ibis.literal(mapped)]
+        for column in self._fields.values():
+            text = self._dialect.written(self._permitted[column], self._native.get(column, ""))
+            length = text.length().cast("string")
+            pieces.append(
+                ibis.cases(
+                    (self._permitted[column].isnull(), ibis.literal(":")), else_=concat(["=", length, ":", text])
+                )
+            )
+        digest: ir.StringValue = self._dialect.md5(concat(pieces)).substr(0, _HASH_DIGITS)
+        return digest
+
+
+def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
+    """Return the delivered state with the text of each id."""
+    state = placeholder("delivered", _types(entries))
+    return state.mutate(**{PERSON: dialect.person(state["id"])})
+
+
+def people_of(dialect: Dialect, table: str, column: str, columns: Sequence[str]) -> ir.Table:
+    """Return the text of each id of a table."""
+    ids = placeholder(table, dict.fromkeys(columns, "string"))
+    return ids.select(**{PERSON: dialect.person(ids[column])}).distinct()
+
+
+def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, people: ir.Table) -> ir.Table:
+    """Return the model's rows of some people.
+
+    Args:
+        columns: that are wanted of the model, which is the placeholder `model`.
+        primary_key: one of them.
+        people: with the text of their ids.
+    """
+    model = placeholder("model", dict.fromkeys(columns, "string"))
+    keyed = model.mutate(**{PERSON: dialect.person(model[primary_key])})
+    return keyed.semi_join(people, keyed[PERSON] == people[PERSON]).select(*columns)
+
+
+def next_delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
+    """Return the next version: the present one without those who were touched, and what they came to."""
+    state = delivered(dialect, entries)
+    touched = people_of(dialect, "touched", "id", ["id"])
+    kept = state.anti_join(touched, state[PERSON] == touched[PERSON]).select(*entries)
+    return kept.union(placeholder("entries", _types(entries)).select(*entries), distinct=False)
+
+
+def _types(entries: Sequence[str]) -> dict[str, str]:
+    known = {"unsettled_until": "timestamp", "hash": "binary"}
+    return {name: known.get(name, "string") for name in entries}

@@ -1,0 +1,267 @@
+"""The delivered state as a table of the staging schema, in immutable versions that manifests in the sync's folder name.
+
+Columns: `id`; `hash`, of the payload that was last surely accepted; `unsettled_until`; `row_hash`, the warehouse's own
+of the same payload; `removal_0` and so on, what the destination needs to remove somebody. As in files, somebody may
+have several entries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from airflow_consent_retl.changes.warehouse_comparison import next_delivered
+from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.staging import StagingTable, Warehouse, staging_table
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredState, DeliveredWriter
+from airflow_consent_retl.storage.manifest import DeliveredManifest, StagedTable
+from airflow_consent_retl.storage.shape import Shape, schema_from, schema_text
+from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.ids import buckets
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+
+_TABLE_NAME = "table.json"
+_ROWS = 65_536
+# In no order that a state of files may be in.
+_ANY_ORDER = "any"
+
+
+class StagedState:
+    """One version, opened by the digest of its manifest.
+
+    Raises:
+        RefusedError: the manifest is gone, changed, or its entries are not in a warehouse.
+    """
+
+    def __init__(self, folder: Folder, *, sha256: str) -> None:
+        self.folder = folder
+        self.sha256 = sha256
+        self.manifest = DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+        if self.manifest.table is None or self.manifest.id_type is None:
+            raise RefusedError(
+                f"who was delivered to `{self.manifest.destination}` is in files, and cannot be compared with tables: "
+                "give extraction and filter the workspace that they had"
+            )
+        self.table = staging_table(self.manifest.table)
+        self.shape = Shape.from_manifest(self.manifest.shape)
+        self.id_type: pa.DataType = schema_from(self.manifest.id_type).field(0).type
+
+    @property
+    def rows(self) -> int:
+        """How many entries there are."""
+        return self.manifest.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table."""
+        return entry_columns(self.shape)
+
+
+def entry_columns(shape: Shape) -> list[str]:
+    """Return the columns of a table of entries."""
+    return ["id", "hash", "unsettled_until", "row_hash", *_removal_columns(shape)]
+
+
+def _removal_columns(shape: Shape) -> list[str]:
+    return [f"removal_{number}" for number in range(len(shape.removal_schema))]
+
+
+def as_files(state: StagedState, batches: Iterable[pa.RecordBatch], folder: Folder) -> DeliveredState:
+    """Write some entries of a staged state as a small state in files, for whom the worker has to look at.
+
+    Args:
+        state: the version that they are of.
+        batches: rows of its table.
+        folder: a new one.
+
+    Raises:
+        RefusedError: the table holds something else than entries.
+    """
+    shape = state.shape
+    writer = DeliveredWriter(folder, state.id_type, shape)
+    is_published = False
+    try:
+        for rows in batches:
+            ids = cast(rows.column("id"), state.id_type, column="id")
+            if ids.null_count:
+                raise RefusedError(f"table {state.table.schema}.{state.table.name} holds an entry without an id")
+            columns = [
+                pa.array(buckets(ids)),
+                ids,
+                rows.column("hash").cast(pa.binary()).cast(HASH_TYPE),
+                rows.column("unsettled_until").cast(MOMENT_TYPE, safe=False),
+            ]
+            if shape.removal_schema.names:
+                kept = [
+                    cast(rows.column(name), field.type, column=field.name)
+                    for name, field in zip(_removal_columns(shape), shape.removal_schema, strict=True)
+                ]
+                columns.append(pa.StructArray.from_arrays(kept, fields=list(shape.removal_schema)))
+            writer.write(pa.RecordBatch.from_arrays(columns, schema=writer.schema))
+        manifest = state.manifest
+        small = writer.publish(
+            sync=manifest.sync,
+            model=manifest.model,
+            destination=manifest.destination,
+            primary_key=manifest.primary_key,
+            order_tag=_ANY_ORDER,
+            decided_at=manifest.decided_at,
+        )
+        is_published = True
+        return small
+    finally:
+        if not is_published:
+            writer.abort()
+
+
+class StagedVersions:
+    """Writes versions of one sync's delivered state.
+
+    Args:
+        warehouse: entered.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def publish(
+        self,
+        before: StagedState | None,
+        touched: DeliveredState | None,
+        after: DeliveredState,
+        entries: Iterable[tuple[pa.RecordBatch, pa.Array]],
+        folder: Folder,
+    ) -> StagedState:
+        """Make the next version: everybody who was not touched as before, the others as they are now.
+
+        Args:
+            before: the present version; None where all of it was touched, or there is none.
+            touched: its entries that the worker looked at.
+            after: what they came to.
+            entries: those of `after`, each batch with the warehouse's hashes of the rows.
+            folder: a new one; the caller removes it where this raises, `drop_table_of` before.
+
+        Raises:
+            RefusedError: the numbers of entries do not add up.
+        """
+        at = datetime.now(UTC)
+        table = self._warehouse.table("delivered", at=at)
+        # Named first: a worker that dies leaves no table of which nobody knows whose it is.
+        with folder.create(_TABLE_NAME) as file:
+            file.write(json.dumps({"namespace": table.schema, "name": table.name}).encode())
+        id_type = after.id_type or (before.id_type if before else pa.null())
+        shape = after.shape
+        schema = _entries_schema(id_type, shape)
+        batches = (_staged(rows, hashes, schema) for rows, hashes in entries)
+        if before is None:
+            rows = self._warehouse.load(table, schema, batches, expires=False)
+            expected = after.rows
+        else:
+            rows = self._replace(before, touched, schema, batches, table, at)
+            expected = before.rows - (0 if touched is None else touched.rows) + after.rows
+        if rows != expected:
+            raise RefusedError(f"the next delivered state holds {rows:,} entries, {expected:,} were expected")
+        manifest = after.manifest.model_copy(
+            update={
+                "parts": (),
+                "rows": rows,
+                "table": StagedTable(namespace=table.schema, name=table.name),
+                "id_type": schema_text(pa.schema([("id", id_type)])),
+            }
+        )
+        return StagedState(folder, sha256=folder.publish(manifest.to_json()))
+
+    def _replace(
+        self,
+        before: StagedState,
+        touched: DeliveredState | None,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        table: StagingTable,
+        at: datetime,
+    ) -> int:
+        entries, people = self._warehouse.table("touched", at=at), self._warehouse.table("touched", at=at)
+        ids = pa.schema([("id", schema.field("id").type)])
+        try:
+            self._warehouse.load(entries, schema, batches)
+            self._warehouse.load(people, ids, () if touched is None else _ids(touched, ids))
+            dialect = dialect_of(self._warehouse.dialect, schema.field("id").type)
+            query = dialect.compile(
+                next_delivered(dialect, schema.names),
+                {
+                    "delivered": self._warehouse.name_of(before.table),
+                    "touched": self._warehouse.name_of(people),
+                    "entries": self._warehouse.name_of(entries),
+                },
+            )
+            return self._warehouse.create_as(table, query, expires=False)
+        finally:
+            for made in (entries, people):
+                self._warehouse.drop(made)
+
+    def drop_table_of(self, folder: Folder) -> None:
+        """Drop the table of a version whose folder is about to be removed."""
+        table = table_of(folder)
+        if table is not None:
+            self._warehouse.drop(table)
+
+
+def table_of(folder: Folder) -> StagingTable | None:
+    """Return the table of a version, also of one that was never finished; None where it is in files."""
+    if not folder.exists(_TABLE_NAME):
+        return None
+    return staging_table(StagedTable.from_json(folder.read(_TABLE_NAME)))
+
+
+def entry_batches(state: DeliveredState) -> Iterator[pa.RecordBatch]:
+    """Yield the entries of a state in files, always in the same batches."""
+    return state.folder.read_rows(state.manifest.parts, batch_rows=_ROWS)
+
+
+def _ids(state: DeliveredState, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for ids in state.ids(_ROWS):
+        yield pa.RecordBatch.from_arrays([cast(ids, schema.field(0).type, column="id")], schema=schema)
+
+
+def _entries_schema(id_type: pa.DataType, shape: Shape) -> pa.Schema:
+    # A type that no value has yet: text takes NULL, and nothing else comes.
+    def known(type_: pa.DataType) -> pa.DataType:
+        return pa.string() if pa.types.is_null(type_) else type_
+
+    removal = [
+        (name, known(field.type)) for name, field in zip(_removal_columns(shape), shape.removal_schema, strict=True)
+    ]
+    return pa.schema(
+        [
+            ("id", known(id_type)),
+            ("hash", pa.binary()),
+            ("unsettled_until", MOMENT_TYPE),
+            ("row_hash", pa.string()),
+            *removal,
+        ]
+    )
+
+
+def _staged(rows: pa.RecordBatch, row_hashes: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        cast(rows.column("id"), schema.field("id").type, column="id"),
+        rows.column("hash").cast(pa.binary()),
+        rows.column("unsettled_until"),
+        row_hashes,
+    ]
+    if "removal" in rows.schema.names:
+        removal = rows.column("removal")
+        columns += [column.cast(field.type) for column, field in zip(removal.flatten(), list(schema)[4:], strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def is_in_warehouse(folder: Folder, *, sha256: str) -> bool:
+    """Tell whether a version is in a warehouse."""
+    return DeliveredManifest.from_json(folder.read_manifest(sha256=sha256)).table is not None

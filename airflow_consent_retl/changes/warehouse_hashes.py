@@ -1,0 +1,85 @@
+"""The warehouse's own hashes of the rows that were delivered, for the next comparison to know them by.
+
+An entry gets the hash of a row only where the payload that was surely accepted is that row's; everybody else is looked
+at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH
+from airflow_consent_retl.changes.warehouse_delivered import entry_batches
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, SnapshotManifest
+from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.payload_hash import Digests, PayloadHash
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.folder import Folder
+
+_READ_ROWS = 65_536
+_FIND = """
+SELECT ordinal, row_hash FROM asked JOIN delivered_rows USING (id, hash)
+"""
+
+
+def row_hashes(
+    after: DeliveredState, changes: Changes, rows: Folder, resources: ExitStack
+) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
+    """Yield the entries of a state, each batch with its hashes, NULL where there is none.
+
+    Args:
+        after: in files.
+        changes: that led to it.
+        rows: the folder with the candidates; changes without any have none.
+        resources: closes what was opened.
+    """
+    if not rows.exists(MANIFEST_NAME) or after.id_type is None:
+        return ((entries, pa.nulls(entries.num_rows, pa.string())) for entries in entry_batches(after))
+    connection = resources.enter_context(duckdb.connect(config={"memory_limit": "256MiB", "threads": "1"}))
+    manifest = SnapshotManifest.from_json(rows.read(MANIFEST_NAME))
+    schema = pa.schema([("id", after.id_type), ("hash", pa.binary()), ("row_hash", pa.string())])
+    fields = changes.shape.fields
+
+    def known() -> Iterator[pa.RecordBatch]:
+        with Digests() as digests:
+            payload_hash = PayloadHash(list(fields), digests, tag=changes.shape.hash_tag)
+            for batch in rows.read_rows(manifest.parts, batch_rows=_READ_ROWS):
+                mapped = pa.RecordBatch.from_arrays(
+                    [batch.column(column) for column in fields.values()], schema=changes.shape.load_schema
+                )
+                ids = cast(batch.column(manifest.primary_key), schema.field("id").type, column=manifest.primary_key)
+                hashes = payload_hash.of(mapped).cast(pa.binary())
+                yield pa.RecordBatch.from_arrays([ids, hashes, batch.column(ROW_HASH)], schema=schema)
+
+    connection.register("read", pa.RecordBatchReader.from_batches(schema, known()))
+    connection.execute("CREATE TEMP TABLE delivered_rows AS SELECT * FROM read")
+    connection.unregister("read")
+    return ((entries, _found(connection, entries)) for entries in entry_batches(after))
+
+
+def _found(connection: duckdb.DuckDBPyConnection, entries: pa.RecordBatch) -> pa.Array:
+    asked = pa.table(
+        {
+            "ordinal": np.arange(entries.num_rows, dtype=np.int64),
+            "id": entries.column("id"),
+            "hash": entries.column("hash").cast(pa.binary()),
+        }
+    )
+    connection.register("asked", asked)
+    found = connection.sql(_FIND).to_arrow_table()
+    connection.unregister("asked")
+    places = np.full(entries.num_rows, -1, dtype=np.int64)
+    for at, ordinals in enumerate(found["ordinal"].to_pylist()):
+        places[ordinals] = at
+    hashes = found["row_hash"].combine_chunks()
+    return hashes.take(pa.array(places, mask=places < 0))

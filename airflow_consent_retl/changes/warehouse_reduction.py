@@ -1,0 +1,253 @@
+"""Brings out of a warehouse who may have changed, as a small permitted set and a small delivered state in files.
+
+What it leaves behind surely did not change. What it brings out, the worker compares as it compares files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH, StagedComparison
+from airflow_consent_retl.changes.warehouse_delivered import StagedState, as_files
+from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.staging import staging_table
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.permitted import PermittedRows, StagedPermittedRows
+from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, run_name
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.manifest import Column, RecipientsGroup
+from airflow_consent_retl.storage.sync_mode import SyncMode
+from airflow_consent_retl.values.columns import cast, declared_types
+from airflow_consent_retl.values.ids import meeting_type
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
+
+_READ_ROWS = 65_536
+State = DeliveredState | StagedState
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What left the warehouse.
+
+    Args:
+        permitted: who may have changed.
+        touched: the entries that may have to change; None where nobody was delivered.
+        is_everybody: whether those are all entries that there are.
+    """
+
+    permitted: PermittedRows
+    touched: DeliveredState | None
+    is_everybody: bool
+
+
+class Reduction:
+    """One comparison's way out of the warehouse.
+
+    Args:
+        warehouse: entered.
+        permitted: the verified rows, in a table.
+        state: who was delivered; a state in files is looked at as a whole, once.
+        folder: of the changes.
+        subject_key: of the filter's decision log.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        permitted: StagedPermittedRows,
+        state: State | None,
+        folder: Folder,
+        subject_key: SubjectKey,
+    ) -> None:
+        self._warehouse = warehouse
+        self._permitted = permitted
+        self._state = state
+        self._folder = folder
+        self._subject_key = subject_key
+        self._manifest: PermittedManifest = permitted.manifest
+        types = {column.name: column.type for column in self._manifest.columns}
+        self._dialect = dialect_of(warehouse.dialect, types[self._manifest.primary_key])
+
+    def run(self, mode: SyncMode) -> Reduced:
+        """Compare in the warehouse, and bring out who may have changed.
+
+        Raises:
+            RefusedError: the numbers do not add up, or ids are of another kind than before.
+            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
+        """
+        state = self._state
+        table = staging_table(self._permitted.staged.permitted)
+        entries = state.columns if isinstance(state, StagedState) else []
+        comparison = StagedComparison(
+            self._dialect,
+            columns=[column.name for column in self._manifest.columns],
+            native=self._warehouse.native_types(table),
+            primary_key=self._manifest.primary_key,
+            fields=self._permitted.fields,
+            groups=self._permitted.groups,
+            without=self._permitted.groups_without,
+            entries=entries,
+        )
+        names = {"permitted": self._warehouse.name_of(table)}
+        if isinstance(state, StagedState):
+            names["delivered"] = self._warehouse.name_of(state.table)
+        # A state in files, or of other fields, is looked at as a whole, once.
+        is_whole = isinstance(state, DeliveredState)
+        compared = self._warehouse.table("compared", at=datetime.now(UTC))
+        names["compared"] = self._warehouse.name_of(compared)
+        try:
+            everybody = is_whole or mode is SyncMode.FULL
+            self._warehouse.create_as(compared, self._dialect.compile(comparison.compared(everybody=everybody), names))
+            self._check_count(self._dialect.compile(comparison.counts(), names))
+            rows = self._candidates(self._dialect.compile(comparison.candidates(), names))
+            touched: DeliveredState | None = None
+            gone: list[tuple[pa.Array, pa.Array]] = []
+            if isinstance(state, StagedState):
+                names["decisions"] = self._warehouse.name_of(staging_table(self._permitted.staged.decisions))
+                with self._warehouse.read(
+                    self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
+                ) as found:
+                    touched = as_files(state, found.batches, self._folder / "touched")
+                salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
+                with self._warehouse.read(
+                    self._dialect.compile(comparison.gone(salt), names), batch_rows=_READ_ROWS
+                ) as found:
+                    gone = [(some.column("id"), some.column("signature")) for some in found.batches]
+            elif isinstance(state, DeliveredState):
+                touched = self._copied(state)
+                gone = self._gone_of(state)
+        finally:
+            self._warehouse.drop(compared)
+        return Reduced(self._as_permitted(rows, gone), touched, is_everybody=state is None or is_whole)
+
+    def _check_count(self, sql: str) -> None:
+        with self._warehouse.read(sql) as found:
+            (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
+        if int(counts["permitted"]) != self._permitted.rows:
+            raise RefusedError(
+                f"the permitted table holds {int(counts['permitted']):,} rows for `{self._permitted.destination}`, its "
+                f"manifest says {self._permitted.rows:,}"
+            )
+
+    def _candidates(self, sql: str) -> SnapshotManifest:
+        folder = self._folder / "rows"
+        with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
+            writer = SnapshotWriter(
+                folder, self._schema(found.schema), primary_key=self._manifest.primary_key, check_primary_key=False
+            )
+            with writer:
+                for batch in found.batches:
+                    writer.write(batch)
+                manifest, _ = writer.publish(
+                    model=self._manifest.model, source=self._manifest.source, read_at=self._manifest.snapshot_read_at
+                )
+        return manifest
+
+    def _schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return the candidates' schema with ids of a type that those who are delivered fit into as well."""
+        name = self._manifest.primary_key
+        place = schema.get_field_index(name)
+        before = self._state.id_type if self._state is not None else None
+        now = schema.field(place).type
+        type_ = meeting_type(before, None if pa.types.is_null(now) else now, primary_key=name)
+        return schema if pa.types.is_null(type_) else schema.set(place, pa.field(name, type_))
+
+    def _copied(self, state: DeliveredState) -> DeliveredState:
+        """Return a state in files as one of the changes' own folder."""
+        state.verify()
+        folder = self._folder / "touched"
+        for part in state.manifest.parts:
+            with folder.create(part.name) as file:
+                file.write(state.folder.read(part.name))
+        return DeliveredState(folder, sha256=folder.publish(state.manifest.to_json()))
+
+    def _gone_of(self, state: DeliveredState) -> list[tuple[pa.Array, pa.Array]]:
+        """Return the signatures of those of a state in files whom the decision log tells of."""
+        if state.id_type is None:
+            return []
+        people = self._warehouse.table("asked", at=datetime.now(UTC))
+        schema = pa.schema([("id", state.id_type)])
+        batches = (pa.RecordBatch.from_arrays([ids], schema=schema) for ids in state.ids(_READ_ROWS))
+        try:
+            self._warehouse.load(people, schema, batches)
+            comparison = StagedComparison(
+                self._dialect,
+                columns=[column.name for column in self._manifest.columns],
+                native={},
+                primary_key=self._manifest.primary_key,
+                fields=self._permitted.fields,
+                groups=self._permitted.groups,
+                without={},
+                entries=["id"],
+            )
+            salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
+            tables = {
+                "delivered": self._warehouse.name_of(people),
+                "decisions": self._warehouse.name_of(staging_table(self._permitted.staged.decisions)),
+            }
+            sql = self._dialect.compile(comparison.logged(salt), tables)
+            with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:
+                return [(some.column("id"), some.column("signature")) for some in found.batches]
+        finally:
+            self._warehouse.drop(people)
+
+    def _as_permitted(self, rows: SnapshotManifest, gone: list[tuple[pa.Array, pa.Array]]) -> PermittedRows:
+        """Return the candidates as the permitted set that the worker compares."""
+        log_folder = self._folder / "rows"
+        log = DecisionLogWriter(log_folder, self._subject_key)
+        id_type = _id_type(rows)
+        for ids, signatures in gone:
+            typed = ids if pa.types.is_null(id_type) else cast(ids, id_type, column=self._manifest.primary_key)
+            log.write(typed, np.asarray(signatures.cast(pa.int32())))
+        described = log.close(list(self._signatures()))
+        destination = self._permitted.destination
+        counts = self._manifest.destinations[destination]
+        group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
+        columns = {column.name: column for column in self._manifest.columns}
+        # A column of nothing but NULL has no type of its own.
+        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}
+        manifest = self._manifest.model_copy(
+            update={
+                "groups": (group,),
+                "destinations": {destination: counts.model_copy(update={"permitted": rows.rows})},
+                "decision_log": described,
+                "columns": tuple(Column(name=column.name, type=column.type) for column in columns.values()),
+                "staged": None,
+            }
+        )
+        return PermittedRows(
+            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts, {}
+        )
+
+    def _signatures(self) -> Iterator[SignatureRow]:
+        log, folder = self._manifest.decision_log, self._permitted.folder
+        folder.verify(log.signatures)
+        for batch in folder.read_rows([log.signatures], batch_rows=_READ_ROWS):
+            for row in batch.to_pylist():
+                yield SignatureRow(
+                    subject=row["subject"],
+                    statuses=dict(row["statuses"]),
+                    recipients=row["recipients"],
+                    denied=dict(row["denied"]),
+                    rows=row["rows"],
+                )
+
+
+def _id_type(rows: SnapshotManifest) -> pa.DataType:
+    declared = {column.name: column.type for column in rows.columns}[rows.primary_key]
+    try:
+        return declared_types({rows.primary_key: declared})[rows.primary_key]
+    except ConfigurationError:
+        return pa.null()

@@ -1,0 +1,323 @@
+"""The delivered state and the changes of a sync whose rows stay in a warehouse.
+
+The warehouse leaves out who surely did not change. Everybody else leaves it, as a small permitted set and a small
+delivered state in the changes' own folder, on which the worker does what it does with files: there is one rule for what
+a change is, and one for what becomes of it.
+
+    changes-<random>/of.json, rows/, log/, touched/, after-<random>/
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from airflow_consent_retl.changes.computing import compute_changes, removals_of
+from airflow_consent_retl.changes.fold import Folding
+from airflow_consent_retl.changes.store import Lost, SyncStore, not_permitted
+from airflow_consent_retl.changes.warehouse_comparison import (
+    delivered,
+    only_people,
+    people_of,
+)
+from airflow_consent_retl.changes.warehouse_delivered import StagedState, StagedVersions, as_files, is_in_warehouse
+from airflow_consent_retl.changes.warehouse_hashes import row_hashes
+from airflow_consent_retl.changes.warehouse_reduction import Reduction
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.staging import StagingTable, staging_table
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
+from airflow_consent_retl.extraction.warehouse import staged_snapshot
+from airflow_consent_retl.filtering.expressions import PERSON
+from airflow_consent_retl.filtering.permitted import PermittedRows, StagedPermittedRows
+from airflow_consent_retl.filtering.warehouse import StagedFilter
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.manifest import ModelSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_consent_retl.changes.results import Fate
+    from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
+    from airflow_consent_retl.contract.destination import Destination
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.filtering.asking import Verdicts
+    from airflow_consent_retl.filtering.files import Progress
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+    from airflow_consent_retl.storage.sync_mode import SyncMode
+
+_OF_NAME = "of.json"
+_READ_ROWS = 65_536
+State = DeliveredState | StagedState
+
+
+class Asker(Protocol):
+    """Asks a model's source who is permitted now, everybody or those of another query."""
+
+    @property
+    def source(self) -> ModelSource: ...  # noqa: D102
+    @property
+    def primary_key(self) -> str: ...  # noqa: D102
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
+    def among(self, sql: str) -> Asker: ...  # noqa: D102
+    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]: ...  # noqa: D102
+
+
+class WarehouseStore(SyncStore[State]):
+    """What a sync has in a warehouse, and its folder, which names it.
+
+    Args:
+        folder: of the sync.
+        sync: its name.
+        reach: returns the warehouse, not yet entered.
+        asker: asks the model's source; None: nobody's consent is needed.
+        log: the task's.
+    """
+
+    def __init__(
+        self, folder: SyncFolder, sync: str, reach: Callable[[], Warehouse], asker: Asker | None, log: TaskLog
+    ) -> None:
+        super().__init__(folder, sync)
+        self._reach = reach
+        self._asker = asker
+        self._log = log
+
+    def open(self, uri: str, *, sha256: str) -> State:
+        """Return the version that the ledger points at; one in files is brought over by the next load."""
+        folder = self.folder.open(uri)
+        if is_in_warehouse(folder, sha256=sha256):
+            return StagedState(folder, sha256=sha256)
+        return DeliveredState(folder, sha256=sha256)
+
+    def compare(
+        self,
+        permitted: PermittedRows,
+        state: State | None,
+        *,
+        mode: SyncMode,
+        destination: Destination,
+        subject_key: SubjectKey,
+        progress: Progress,
+    ) -> Changes:
+        """Bring out of the warehouse who may have changed, and compare as in files: see `compute_changes`.
+
+        Raises:
+            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
+            and what `compute_changes` raises.
+        """
+        if not isinstance(permitted, StagedPermittedRows):
+            raise RefusedError("the permitted rows are in files, and cannot be compared with tables")
+        folder = self.folder.new("changes")
+        is_published = False
+        try:
+            with self._reach() as warehouse:
+                found = Reduction(warehouse, permitted, state, folder, subject_key).run(mode)
+                self._log_moved(warehouse, found.permitted.rows, permitted.rows)
+            _write(
+                folder,
+                _OF_NAME,
+                {"delivered_sha256": None if state is None else state.sha256, "everybody": found.is_everybody},
+            )
+            changes = compute_changes(
+                found.permitted,
+                found.touched,
+                folder,
+                sync=self.sync,
+                mode=mode,
+                load=found.permitted.load(),
+                destination=destination,
+                subject_key=subject_key,
+                progress=progress,
+                unchanged=permitted.rows - found.permitted.rows,
+            )
+            is_published = True
+            return changes
+        finally:
+            if not is_published:
+                folder.remove()
+
+    def lost(self, state: State, ask: Ask) -> Lost:
+        """Have the warehouse find who may have lost permission, and ask the source about those only."""
+        if isinstance(state, DeliveredState) or self._asker is None:
+            raise RefusedError(
+                f"who was delivered to `{state.manifest.destination}` is in files: the next load brings them into the "
+                "warehouse"
+            )
+        folder = self.folder.new("changes")
+        is_published = False
+        try:
+            with self._reach() as warehouse, self._suspects(warehouse, state, self._asker) as (suspects, asker):
+                dialect = dialect_of(warehouse.dialect, state.id_type)
+                entries = delivered(dialect, state.columns)
+                people = placeholder("people", {PERSON: "string"})
+                columns = [name for name in state.columns if name != "row_hash"]
+                chosen = entries.semi_join(people, entries[PERSON] == people[PERSON]).select(*columns)
+                tables = {
+                    "delivered": warehouse.name_of(state.table),
+                    "people": warehouse.name_of(suspects),
+                }
+                with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
+                    touched = as_files(state, rows.batches, folder / "touched")
+                found, moments = not_permitted(touched, asker.ask)
+                self._log_moved(warehouse, touched.rows, state.rows)
+            if not found:
+                return Lost(moments=moments)
+            _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
+            changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
+            is_published = True
+            return Lost(changes, moments)
+        finally:
+            if not is_published:
+                folder.remove()
+
+    @contextmanager
+    def asking_about(self, asker: Asker, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Asker]:
+        """Yield who asks about these people only: their ids go into the warehouse, and only their rows come out."""
+        schema = pa.schema([("id", id_type)])
+        with self._reach() as warehouse:
+            table = warehouse.table("asked", at=datetime.now(UTC))
+            try:
+                batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
+                warehouse.load(table, schema, batches)
+                people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
+                with _among(warehouse, asker, people, table, id_type) as sql:
+                    yield asker.among(sql)
+            finally:
+                warehouse.drop(table)
+
+    def folding(self, state: State | None, changes: Changes) -> Folding:
+        """Begin to fold what the worker looked at.
+
+        Raises:
+            RefusedError: the changes were found against another version.
+        """
+        of = _read(changes.folder, _OF_NAME)
+        if of["delivered_sha256"] != (None if state is None else state.sha256):
+            raise RefusedError(f"{changes.folder.uri}: these changes were found against another delivered state")
+        return Folding(_touched_of(changes), changes)
+
+    def finish(
+        self, folding: Folding, state: State | None, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]
+    ) -> StagedState:
+        """Publish the next version: a table of those who were not touched, and of what the others came to."""
+        after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}")
+        before = None if _read(changes.folder, _OF_NAME)["everybody"] else state
+        if isinstance(before, DeliveredState):
+            raise RefusedError("who was delivered is in files, and not all of them were looked at")
+        with self._reach() as warehouse, ExitStack() as resources:
+            entries = row_hashes(after, changes, changes.folder / "rows", resources)
+            return StagedVersions(warehouse).publish(
+                before, _touched_of(changes), after, entries, self.folder.new("delivered")
+            )
+
+    def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
+        """Publish some removals alone, with what is needed to fold them."""
+        some = super().only(changes, causes)
+        of = _read(changes.folder, _OF_NAME)
+        touched = _touched_of(changes)
+        if touched is not None:
+            copied = some.folder / "touched"
+            for name in touched.folder.names():
+                with copied.create(name) as file:
+                    file.write(touched.folder.read(name))
+        _write(some.folder, _OF_NAME, of)
+        return some
+
+    def sweep(self, there: Collection[str], in_use: Collection[str]) -> None:
+        """Delete what was there and is not in use, tables before the folders that name them."""
+        kept = {uri.rstrip("/").rpartition("/")[2] for uri in in_use}
+        left = [self.folder.root / name for name in there if name not in kept and name.startswith("delivered-")]
+        if left:
+            with self._reach() as warehouse:
+                for folder in left:
+                    StagedVersions(warehouse).drop_table_of(folder)
+        super().sweep(there, in_use)
+
+    @contextmanager
+    def _suspects(self, warehouse: Warehouse, state: StagedState, asker: Asker) -> Iterator[tuple[StagingTable, Asker]]:
+        """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
+        at = datetime.now(UTC)
+        held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
+        with (
+            _among(warehouse, asker, held, state.table, state.id_type) as sql,
+            staged_snapshot(
+                warehouse,
+                model=state.manifest.model,
+                source=ModelSource(conn_id=asker.source.conn_id, sql=sql),
+                primary_key=asker.primary_key,
+                check_primary_key=False,
+                read_at=at,
+            ) as snapshot,
+        ):
+            assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
+            try:
+                with StagedFilter(warehouse, snapshot, asker.plan, at=at) as run:
+                    suspects = run.denied_people(run.decide())
+                    people = placeholder("people", {PERSON: "string"})
+                    with _among(warehouse, asker, people, suspects, state.id_type) as about:
+                        yield suspects, asker.among(about)
+            finally:
+                warehouse.drop(staging_table(snapshot.table))
+
+    def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
+        self._log.info(
+            "moved %s of %s rows, %s bytes in all, out of the warehouse",
+            f"{rows:,}",
+            f"{of:,}",
+            f"{warehouse.bytes_read:,}",
+        )
+
+
+@contextmanager
+def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> Iterator[str]:
+    """Yield the model's query, of the rows of some people only, with what is said of them elsewhere.
+
+    Args:
+        people: an expression over the placeholder `people`, or over the table itself.
+        table: that holds them.
+        id_type: of the ids.
+    """
+    dialect = dialect_of(warehouse.dialect, id_type)
+    # On lines of its own, so that a comment at its end comments nothing else out.
+    model = f"(\n{plain_query(asker.source.sql, dialect=warehouse.dialect)}\n)"
+    sources = sources_of(asker.source)
+    brought = {name for source in sources for name in source.brought}
+    own = [name for name in asker.columns if name not in brought]
+    keys = [str(source.key) for source in sources]
+    columns = list(dict.fromkeys([*own, *keys]))
+    expression = only_people(dialect, columns, primary_key=asker.primary_key, people=people)
+    some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+    if not sources:
+        yield some
+        return
+    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False) as places:
+        yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
+
+
+def _touched_of(changes: Changes) -> DeliveredState | None:
+    sha256 = changes.manifest.delivered_sha256
+    return None if sha256 is None else DeliveredState(changes.folder / "touched", sha256=sha256)
+
+
+def _write(folder: Folder, name: str, document: dict[str, object]) -> None:
+    with folder.create(name) as file:
+        file.write(json.dumps(document).encode())
+
+
+def _read(folder: Folder, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(folder.read(name))
+    return document

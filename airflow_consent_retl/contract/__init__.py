@@ -1,0 +1,1 @@
+"""The contract of destinations: the interface, its limits, and the outcome of each row."""

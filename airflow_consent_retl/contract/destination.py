@@ -1,0 +1,177 @@
+"""What a destination is: its limits, and one outcome for each row it is sent or has to take back.
+
+A destination sees permitted rows only, with its own field names, and nothing else of the model. It knows nothing of
+consent, policies or Airflow's tasks: `delivery.protocol` stands between.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_consent_retl.contract.outcomes import Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a destination takes at once.
+
+    Args:
+        batch_rows: rows in one `send` at the most.
+        concurrency: calls of `send` or `remove` under way at the same time, from as many threads.
+        removal_rows: rows in one `remove` at the most; None: as many as in one `send`.
+    """
+
+    batch_rows: int
+    concurrency: int = 1
+    removal_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_rows < 1 or self.concurrency < 1 or (self.removal_rows is not None and self.removal_rows < 1):
+            raise ValueError("batch_rows, concurrency and removal_rows must be at least 1")
+
+
+def _always() -> None:
+    """Let every request pass: there is no lease to lose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """One load of one permitted set into one destination, known before the first row is read.
+
+    Args:
+        key: hex digest; the same for every try that sends the same rows with the same fields.
+        destination: the policy's name for it.
+        model: the model's name.
+        schema: the rows as the destination sees them: its field names, in the mapping's order.
+        key_field: the destination's name for the primary key, or None where it is not mapped.
+        rows: how many rows will be sent.
+        decided_at: when consent was decided.
+        before_request: called by the destination just before each request that carries rows, also before each repeated
+            one. It raises when the load may not send any more; the destination lets that error pass.
+    """
+
+    key: str
+    destination: str
+    model: str
+    schema: pa.Schema
+    key_field: str | None
+    rows: int
+    decided_at: datetime
+    before_request: Callable[[], None] = _always
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows that are sent, or people who are removed, together.
+
+    Args:
+        key: hex digest, the idempotency key: the same rows in the same load always carry the same one.
+        rows: to send: at most `Limits.batch_rows`, with the schema of the `Load`. To remove: at most
+            `Limits.removal_rows`, with the destination's `removal_schema`.
+    """
+
+    key: str
+    rows: pa.RecordBatch
+
+
+class Destination(ABC):
+    """A place that permitted rows can be sent to, and taken back from.
+
+    The protocol calls `open` once; `remove` for each batch of people to take back, then `send` for each batch of
+    rows, both from up to `limits.concurrency` threads; then `commit`, or `abort` when the load did not end well. It
+    may publish in `send` and `remove` or only in `commit`. One that answers `pending` is asked with `confirm`.
+
+    Attributes:
+        can_remove: whether `remove` takes single people out. One that cannot has to be accepted in the DAG.
+        replaces: whether each load makes the destination hold its rows and no others. It is handed all permitted rows
+            every time, publishes in `commit`, and people who are not among them are gone by that; a load that calls
+            `remove` and never `send` takes single people out of what is there.
+    """
+
+    can_remove: ClassVar[bool] = False
+    replaces: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def limits(self) -> Limits:
+        """What it takes at once."""
+
+    @property
+    def target(self) -> str:
+        """Where rows end up, for people and for the ledger: `table people of connection crm`. No secrets.
+
+        A sync whose target changed is refused, since those delivered to the old one would be forgotten there.
+        """
+        return ""
+
+    @abstractmethod
+    def open(self, load: Load) -> None:
+        """Connect, and check that the rows fit, before anything is sent.
+
+        Raises:
+            ConfigurationError: the fields do not suit the destination.
+            DestinationError: the destination refuses: credentials, address, a table of another shape.
+            DestinationUnavailableError: it does not answer.
+        """
+
+    @abstractmethod
+    def send(self, batch: Batch) -> Outcomes:
+        """Send a batch and return exactly one outcome for each of its rows.
+
+        A row is `accepted` only where the destination said so. Retries of single requests happen inside.
+
+        Raises:
+            DestinationError: no batch can succeed: the load stops.
+            DestinationUnavailableError: this batch was surely not applied, and later tries may succeed.
+            LeaseLostError: from `Load.before_request`; what was sent before may be applied.
+        """
+
+    def removal_schema(self, load: Load) -> pa.Schema:
+        """Return what has to be known of a person to remove them, by the destination's names.
+
+        It is kept from the delivery on, since later the person may be gone from the model. By default the primary key.
+
+        Raises:
+            ConfigurationError: a field that removal needs is not mapped.
+        """
+        if load.key_field is None:
+            raise ConfigurationError(
+                f"the primary key of model `{load.model}` is not mapped: `{load.destination}` removes people by it"
+            )
+        import pyarrow as pa
+
+        return pa.schema([load.schema.field(load.key_field)])
+
+    def removal_rows(self, rows: pa.RecordBatch, load: Load) -> pa.RecordBatch:
+        """Return what `removal_schema` tells, for rows that are sent: same length, same order. Pure."""
+        return rows.select(self.removal_schema(load).names)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Remove people and return exactly one outcome for each row: `accepted` where they are surely not there now.
+
+        Somebody whom the destination never knew counts as removed. Raises as `send`.
+        """
+        raise DestinationError("this destination cannot remove people")
+
+    def confirm(self, request_id: str, rows: int) -> Outcomes | None:
+        """Return what became of the rows that `send` or `remove` left `pending` under this id; None: still processed.
+
+        Raises:
+            DestinationUnavailableError: it did not answer now.
+        """
+        raise DestinationError("this destination answers at once")
+
+    def commit(self) -> None:  # noqa: B027 - a destination that publishes in `send` has nothing to do here
+        """Publish what was sent, after the last batch."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Give up what `commit` has not published, and let go of every resource."""

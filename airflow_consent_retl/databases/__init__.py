@@ -1,0 +1,1 @@
+"""Databases: one folder each, behind shared interfaces for reading, staging and writing."""

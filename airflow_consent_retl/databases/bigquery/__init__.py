@@ -1,0 +1,1 @@
+"""BigQuery: source, submitted queries, staging schema and table writer."""

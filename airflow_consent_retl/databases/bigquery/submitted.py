@@ -1,0 +1,84 @@
+"""BigQuery's jobs that nobody waits for: inserted, asked about and cancelled by `project:location.job`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from airflow_consent_retl.databases.bigquery.errors import translated
+from airflow_consent_retl.databases.bigquery.session import BigQuerySession, JobReference, open_session
+from airflow_consent_retl.databases.submitted import SubmittedQueries
+from airflow_consent_retl.errors import ConsentRetlError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.databases.source import Stage
+
+T = TypeVar("T")
+
+
+class SubmittedBigQuery(SubmittedQueries):
+    """Jobs of one BigQuery connection. A job belongs to no session: it goes on until it is over or cancelled."""
+
+    def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
+        super().__init__(hook, conn_id=conn_id)
+        self._entered: BigQuerySession | None = None
+
+    def __enter__(self) -> Self:
+        """Sign in."""
+        self._entered = self._guarded("connect", lambda: open_session(self.hook))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Disconnect; what was submitted goes on."""
+        session, self._entered = self._entered, None
+        if session is not None:
+            session.close()
+
+    def submit(self, statement: str) -> str:
+        """Start one statement, and return `project:location.job` at once.
+
+        Raises:
+            ModelError, ConfigurationError: it cannot be run; with BigQuery's message, which has seen no row.
+            SourceUnavailableError: BigQuery does not answer.
+        """
+        self._guarded("prepare", lambda: self._session.check(statement), has_run=False)
+        return self._guarded("prepare", lambda: str(self._session.reference(self._session.submit(statement))))
+
+    def is_running(self, query_id: str) -> bool:
+        """Tell whether it still runs, or waits for slots.
+
+        Raises:
+            ModelError, ConfigurationError, SourceUnavailableError: it failed, or somebody cancelled it.
+        """
+        reference = JobReference.parse(query_id)
+
+        def ask() -> bool:
+            job: Any = self._session.job(reference)
+            if job.done(reload=False) and (failure := job.exception()) is not None:
+                raise failure
+            return not job.done(reload=False)
+
+        return self._guarded("prepare", ask)
+
+    def cancel(self, query_id: str) -> None:
+        """Stop it; one that is over is no error."""
+        self._guarded("read", lambda: self._session.abort(JobReference.parse(query_id)))
+
+    @property
+    def _session(self) -> BigQuerySession:
+        if self._entered is None:
+            raise RuntimeError("the queries are not entered")
+        return self._entered
+
+    def _guarded(self, stage: Stage, action: Callable[[], T], *, has_run: bool = True) -> T:
+        """Call the client; whatever it raises ends here, since its message may quote a row."""
+        try:
+            return action()
+        except ConsentRetlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
+            problem = translated(error, stage, conn_id=self.conn_id, has_run=has_run)
+        # Outside the handler: the client's exception is not even chained.
+        raise problem

@@ -1,0 +1,1 @@
+"""DuckDB: source and table writer."""

@@ -1,0 +1,193 @@
+"""DuckDB as a source: native Arrow batches from a file opened for reading, or from whatever the hook connects to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from airflow_consent_retl.databases.source import ArrowSource, ModelRows, MoreMemoryNeededError, Stage
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
+from airflow_consent_retl.values.columns import cast
+
+# Joins, sorts and groups beyond it go to disk.
+_MEMORY_LIMIT = "1GiB"
+# A scan takes what it is given, for a cache of blocks that a single pass never reads again.
+_SCAN_MIB, _SCAN_MIB_PER_THREAD = 32, 16
+_SCAN_OPERATORS = frozenset({"SEQ_SCAN", "PROJECTION", "FILTER", "STREAMING_LIMIT"})
+# Types whose Arrow form drops digits, months or a zone, or that Parquet has no type for.
+_AS_TEXT = ("BIT", "BIGNUM", "INTERVAL", "TIME WITH TIME ZONE", "UUID")
+_CASTS = {
+    "HUGEINT": "DECIMAL(38,0)",
+    "UHUGEINT": "DECIMAL(38,0)",
+    "TIMESTAMP_S": "TIMESTAMP",
+    "TIMESTAMP_MS": "TIMESTAMP",
+}
+
+# The same, where they are items of a list or fields of a struct, out of a cast's reach.
+_INEXACT_WITHIN = ("HUGEINT", "TIME WITH TIME ZONE", "TIMESTAMP_S", "BIT[", "BIT)", "BIT,")
+
+
+class DuckDbSource(ArrowSource):
+    """A DuckDB file, or what else the hook of `airflow-provider-duckdb` opens."""
+
+    # Whether the engine's settings are this source's to make.
+    _owns_instance = True
+    # Whether the query runs with the little memory that a plain scan gets.
+    _is_tight = False
+
+    def open(self, resources: ExitStack) -> ModelRows:
+        """Connect, run the settings that come before the query, and bind the query."""
+        connection = self._guarded("connect", lambda: self._connect(resources))
+        relation = self._guarded("prepare", lambda: self._bind(connection))
+        self._check_columns(relation.columns)
+        exact = self._guarded("prepare", lambda: _exact(relation))
+        reader = self._guarded("read", lambda: exact.to_arrow_reader(self._query.batch_rows))
+        # A stream that was not read to its end keeps the file's instance, and whoever opens the file anew waits for it.
+        resources.callback(reader.close)
+        schema = pa.schema(pa.field(field.name, self._type(field)) for field in reader.schema)
+        self._check_schema(schema)
+        return ModelRows(schema, self._batches(reader, schema))
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Tell DuckDB's message where it is about the statement or the file."""
+        message = str(error).partition("\n\nLINE")[0]
+        # What fails in the middle of a stream comes as an OSError.
+        if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory Error"):
+            if self._is_tight:
+                return MoreMemoryNeededError(f"connection `{self._query.conn_id}`: a scan needs more memory")
+            return ModelError(
+                f"the query on connection `{self._query.conn_id}` needs more memory than {_MEMORY_LIMIT}: put "
+                f"`SET memory_limit = '…';` before it"
+            )
+        if isinstance(error, duckdb.HTTPException):
+            return SourceUnavailableError(f"connection `{self._query.conn_id}` is not available: HTTPException")
+        if stage == "connect" and isinstance(error, duckdb.IOException):
+            failure = f"connection `{self._query.conn_id}` cannot be opened: {message}"
+            return SourceUnavailableError(failure) if "lock" in message else ConfigurationError(failure)
+        if stage == "prepare" and isinstance(
+            error, duckdb.ParserException | duckdb.CatalogException | duckdb.BinderException
+        ):
+            return self._failure(error, stage, message)
+        return self._failure(error, stage)
+
+    def _connect(self, resources: ExitStack) -> duckdb.DuckDBPyConnection:
+        spill = resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
+        connection = self._read_only_file(spill)
+        if connection is None:
+            connection = self._hook.get_conn()
+            self._owns_instance = not self._is_file
+            if self._owns_instance:
+                connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'; SET temp_directory = '{spill}'")
+        resources.callback(connection.close)
+        self._stop = connection.interrupt
+        return connection
+
+    @property
+    def _is_file(self) -> bool:
+        return bool(getattr(self._hook, "is_local", False)) and self._hook.connection.host != ":memory:"
+
+    def _read_only_file(self, spill: str) -> duckdb.DuckDBPyConnection | None:
+        """Open the connection's file; the hook would open it for writing, which shuts out every other reader."""
+        if not self._is_file:
+            return None
+        path = str(self._hook.connection.host)
+        if not Path(path).is_file():
+            raise ConfigurationError(f"connection `{self._query.conn_id}` names a file that does not exist: {path}")
+        try:
+            return duckdb.connect(path, read_only=True, config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill})
+        except duckdb.ConnectionException:
+            # This process has it open for writing: the hook's connection shares that one's instance and settings.
+            return None
+
+    def _bind(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        statements = connection.extract_statements(self._query.sql)
+        if not statements or statements[-1].type != duckdb.StatementType.SELECT:
+            raise ModelError("the SQL does not end in a query")
+        for statement in statements[:-1]:
+            connection.execute(statement)
+        query = statements[-1].query
+        if self._owns_instance and len(statements) == 1 and not self._query.more_memory and _is_scan(connection, query):
+            threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+            connection.execute(f"SET memory_limit = '{max(_SCAN_MIB, _SCAN_MIB_PER_THREAD * threads)}MiB'")
+            self._is_tight = True
+        relation = connection.sql(query)
+        if self._query.columns is None:
+            return relation
+        return relation.select(*map(duckdb.ColumnExpression, self._query.columns))
+
+    def _type(self, field: pa.Field) -> pa.DataType:
+        return self._query.column_types.get(field.name) or _plain(field)
+
+    def _batches(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        while (batch := self._guarded("read", lambda: next(reader, None))) is not None:
+            arrays = []
+            for array, source, target in zip(batch.columns, batch.schema, schema, strict=True):
+                _refuse_infinities(array, column=source.name)
+                arrays.append(cast(array.cast(_plain(source)), target.type, column=source.name))
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _is_scan(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Tell whether the query reads tables from one end to the other, and keeps nothing."""
+    plans = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
+    return all(_operators(plan) <= _SCAN_OPERATORS for _, text in plans for plan in json.loads(text))
+
+
+def _operators(plan: dict[str, Any]) -> set[str]:
+    return {plan["name"]}.union(*map(_operators, plan.get("children", [])))
+
+
+def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Have DuckDB cast the columns whose Arrow form would not be exact."""
+    expressions = [_expression(name, str(type_)) for name, type_ in zip(relation.columns, relation.types, strict=True)]
+    if all(plain for plain, _ in expressions):
+        return relation
+    return relation.project(", ".join(expression for _, expression in expressions))
+
+
+def _expression(name: str, type_: str) -> tuple[bool, str]:
+    quoted = '"' + name.replace('"', '""') + '"'
+    if type_.endswith(("]", ")")) and any(inexact in type_ for inexact in _INEXACT_WITHIN):
+        raise ModelError(f"column `{name}` is {type_}, which a snapshot cannot hold exactly: cast it in the SQL")
+    wanted = "VARCHAR" if type_ in _AS_TEXT else _CASTS.get(type_)
+    return wanted is None, quoted if wanted is None else f"CAST({quoted} AS {wanted}) AS {quoted}"
+
+
+def _plain(field: pa.Field) -> pa.DataType:
+    """Return the type to store: enums as their text, one name for UTC."""
+    type_ = field.type
+    if pt.is_dictionary(type_):
+        type_ = type_.value_type
+    if pt.is_timestamp(type_) and type_.tz is not None:
+        return pa.timestamp(type_.unit, "UTC")
+    if not _is_storable(type_) or (field.metadata and b"ARROW:extension:name" in field.metadata):
+        raise ModelError(f"column `{field.name}` is {type_}, which a snapshot cannot hold exactly: cast it in the SQL")
+    return type_
+
+
+def _is_storable(type_: pa.DataType) -> bool:
+    if pt.is_nested(type_):
+        return not pt.is_union(type_) and all(
+            _is_storable(type_.field(index).type) for index in range(type_.num_fields)
+        )
+    return not pt.is_interval(type_) and not isinstance(type_, pa.BaseExtensionType)
+
+
+def _refuse_infinities(array: pa.Array, *, column: str) -> None:
+    if not (pt.is_timestamp(array.type) or pt.is_date32(array.type)):
+        return
+    # DuckDB stores infinity as the largest number.
+    stored = array.view(pa.int32() if pt.is_date32(array.type) else pa.int64())
+    infinity = 2 ** (stored.type.bit_width - 1) - 1
+    extremes = pc.min_max(stored)
+    if infinity == extremes["max"].as_py() or -infinity == extremes["min"].as_py():
+        raise ModelError(f"column `{column}` holds an infinite date, which has no counterpart: exclude it in the SQL")

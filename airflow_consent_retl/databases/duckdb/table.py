@@ -1,0 +1,307 @@
+"""Upserts and removals in DuckDB through its own connection: Arrow goes in as it is, so every type survives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_by, column_types, fitted
+from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
+from airflow_consent_retl.databases.tables.target import (
+    BusyError,
+    Nulls,
+    Refused,
+    RowRefusedError,
+    TableName,
+    TableWriter,
+    Target,
+    TargetColumn,
+    check_fields,
+    check_target,
+    missing_table,
+)
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.contract.destination import Load
+
+_BATCH = "_consent_retl_batch"
+_CODES = (
+    ("NOT NULL", "not_null"),
+    ("CHECK", "check"),
+    ("foreign key", "foreign_key"),
+    ("Duplicate key", "unique"),
+    ("PRIMARY KEY or UNIQUE", "unique"),
+)
+_NO_DATABASE = "not a valid DuckDB database file"
+_MAGIC = b"DUCK"
+_MAGIC_AT_BYTES = 8
+
+
+class DuckDbWriter(TableWriter):
+    """Writes through a DuckDB hook's connection, which it holds while the load runs.
+
+    Args:
+        hook: of the connection.
+        table: to write to.
+        nulls: `"keep"` leaves a column as it is where the row has NULL.
+        create_table: make the table when it is missing.
+        mark: what a removal leaves; None deletes.
+    """
+
+    def __init__(
+        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None = None
+    ) -> None:
+        self._hook = hook
+        self._table = table
+        self._keep = nulls == "keep"
+        self._create_table = create_table
+        self._mark = mark
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._target = Target({})
+        self._key = ""
+        self._upsert = self._removal = self._search = ""
+        self._staged = pa.table({})
+        self._staged_people = pa.table({})
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that take no NULL."""
+        return self._target.not_null
+
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, make or check the table, and prepare the statement."""
+        check_fields(load, case_sensitive=False)
+        # Before the connection, which makes the file where there is none.
+        column_types(field for field in load.schema if load.rows or field.name == key)
+        self._key = key
+        failure: Exception
+        try:
+            self._connection = self._hook.get_conn()
+            self._target = self._made_or_checked(load, key=key)
+            self._upsert = self._upsert_for(load.schema.names, key=key)
+            self._removal = self._removal_for(load.schema.names, key=key)
+            self._search = self._people_among("SELECT 1 FROM", "", key=key)
+            return
+        except duckdb.IOException as error:
+            failure = self._failure_to_open(error)
+        except duckdb.Error as error:
+            failure = DestinationError(f"table `{self._table}`: refused ({type(error).__name__})")
+        raise failure
+
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Keep the batch, as the columns take it."""
+        refused: Refused = {}
+        columns = {}
+        for name, column in zip(rows.schema.names, rows.columns, strict=True):
+            columns[name], unfit = fitted(column, shown=self._target.columns[name].shown)
+            refused = {**unfit, **refused}
+        self._staged = pa.table(columns)
+        return refused
+
+    def write(self, positions: Sequence[int]) -> None:
+        """Upsert in one transaction."""
+        self._executed(self._upsert, self._staged, positions)
+
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Keep the keys, with the time that marks are set to."""
+        now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+        moments = pa.array([now.as_py()] * len(keys), now.type)
+        ids, refused = fitted(keys, shown=self._target.columns[self._key].shown)
+        columns = {"id": ids, "moment": moments, "local_moment": moments.cast(pa.timestamp("us"))}
+        self._staged_people = pa.table(columns)
+        return refused
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark in one transaction."""
+        self._executed(self._removal, self._staged_people, positions)
+
+    def holds(self, position: int) -> bool:
+        """Look for the key."""
+        return bool(self._executed(self._search, self._staged_people, [position]))
+
+    def _executed(self, statement: str, staged: pa.Table, positions: Sequence[int]) -> list[tuple[object, ...]]:
+        connection = self._opened
+        failure: Exception
+        connection.register(_BATCH, staged.take(pa.array(positions, pa.int64())))
+        try:
+            return connection.execute(statement).fetchall()
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            failure = self._failure_of(error)
+        finally:
+            connection.unregister(_BATCH)
+        raise failure
+
+    def close(self) -> None:
+        """Close the connection, which lets other processes open the file."""
+        self._staged = self._staged_people = pa.table({})
+        if self._connection is not None:
+            with suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = None
+
+    @property
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise RuntimeError("open() comes first")
+        return self._connection
+
+    def _failure_to_open(self, error: duckdb.IOException) -> Exception:
+        conn_id = self._hook.get_conn_id()
+        if _NO_DATABASE in str(error) or _is_foreign(self._hook.get_connection(conn_id).host):
+            return ConfigurationError(f"connection `{conn_id}`: its file is no DuckDB database")
+        return DestinationUnavailableError(
+            f"connection `{conn_id}`: the DuckDB file cannot be opened, or another process has it"
+        )
+
+    def _failure_of(self, error: Exception) -> Exception:
+        if isinstance(error, duckdb.ConstraintException):
+            # The message quotes the row after its first words; only those are read.
+            message = str(error)
+            return RowRefusedError(next((code for mark, code in _CODES if mark in message), "constraint"))
+        if isinstance(error, duckdb.OutOfRangeException):
+            return RowRefusedError(OUT_OF_RANGE)
+        if isinstance(error, duckdb.DataError | UnicodeDecodeError | duckdb.InvalidInputException):
+            return RowRefusedError("data_error")
+        if isinstance(error, duckdb.TransactionException | duckdb.IOException | duckdb.OutOfMemoryException):
+            return BusyError(type(error).__name__)
+        return DestinationError(f"table `{self._table}`: the statement was refused ({type(error).__name__})")
+
+    def _made_or_checked(self, load: Load, *, key: str) -> Target:
+        kind = self._table_kind()
+        if kind == "VIEW":
+            raise ConfigurationError(f"`{self._table}` is a view: name a table")
+        if kind is None:
+            if not self._create_table:
+                raise missing_table(self._table, self._table_names())
+            self._make(load, key=key)
+        target = self._existing()
+        check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        return target
+
+    def _table_kind(self) -> str | None:
+        schema = self._table.schema
+        if (
+            schema is not None
+            and not self._opened.execute(
+                "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = ?", [schema]
+            ).fetchone()
+        ):
+            raise ConfigurationError(f"there is no schema `{schema}`")
+        row = self._opened.execute(
+            "SELECT table_type FROM information_schema.tables WHERE table_catalog = current_database() "
+            "AND table_schema = coalesce(?, current_schema()) AND table_name = ?",
+            [schema, self._table.name],
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _table_names(self) -> list[str]:
+        rows = self._opened.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() "
+            "AND schema_name = coalesce(?, current_schema())",
+            [self._table.schema],
+        ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def _make(self, load: Load, *, key: str) -> None:
+        columns = [
+            f"{_quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
+            for name, kind in column_types(load.schema).items()
+        ]
+        if self._mark is not None:
+            columns.append(f"{_quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
+        self._opened.execute(f"CREATE TABLE IF NOT EXISTS {self._quoted_table} ({', '.join(columns)})")
+
+    def _existing(self) -> Target:
+        place = [self._table.schema, self._table.name]
+        where = (
+            "WHERE database_name = current_database() AND schema_name = coalesce(?, current_schema()) "
+            "AND table_name = ?"
+        )
+        columns = {}
+        for name, kind, nullable, default, scale in self._opened.execute(
+            "SELECT column_name, data_type, is_nullable, column_default, numeric_scale "  # noqa: S608 - constants
+            f"FROM duckdb_columns() {where}",
+            place,
+        ).fetchall():
+            columns[str(name)] = TargetColumn(
+                shown=kind,
+                accepts=accepted_by(kind),
+                scale=scale if kind.startswith("DECIMAL") else None,
+                nullable=bool(nullable),
+                filled=default is not None,
+            )
+        unique = self._opened.execute(
+            f"SELECT constraint_column_names FROM duckdb_constraints() {where} "  # noqa: S608 - constants
+            "AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
+            place,
+        ).fetchall()
+        return Target(columns, frozenset(frozenset(row[0]) for row in unique))
+
+    @property
+    def _quoted_table(self) -> str:
+        schema = "" if self._table.schema is None else f"{_quoted(self._table.schema)}."
+        return schema + _quoted(self._table.name)
+
+    def _upsert_for(self, names: Sequence[str], *, key: str) -> str:
+        columns = values = ", ".join(map(_quoted, names))
+        changes = []
+        for name in names:
+            if name != key:
+                new, old = f"excluded.{_quoted(name)}", f"target.{_quoted(name)}"
+                changes.append(f"{_quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
+        if self._mark is not None:
+            # Somebody who is sent is there again, whatever was said of them.
+            mark, nobody = _quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
+            columns, values = f"{columns}, {mark}", f"{values}, {nobody}"
+            changes.append(f"{mark} = {nobody}")
+        action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+        return (
+            f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {values} FROM {_BATCH} "  # noqa: S608
+            f"ON CONFLICT ({_quoted(key)}) DO {action}"
+        )
+
+    def _removal_for(self, names: Sequence[str], *, key: str) -> str:
+        if self._mark is None:
+            return self._people_among("DELETE FROM", "", key=key)
+        mark, kind = _quoted(self._mark.column), self._mark_kind
+        shown = self._target.columns[self._mark.column].shown
+        moment = f"(SELECT CAST(any_value({kind}) AS {shown}) FROM {_BATCH})"  # noqa: S608 - constants
+        value = "TRUE" if kind == "flag" else f"coalesce({mark}, {moment})"
+        changes = [f"{mark} = {value}"]
+        if self._mark.nulls:
+            changes += [f"{_quoted(name)} = NULL" for name in names if name != key and name in self._target.columns]
+        return self._people_among("UPDATE", f"SET {', '.join(changes)}", key=key)
+
+    def _people_among(self, verb: str, changes: str, *, key: str) -> str:
+        # A key that the column cannot hold becomes NULL, which is among nothing: nobody has it.
+        kind = self._target.columns[key].shown
+        among = f"{_quoted(key)} IN (SELECT TRY_CAST(id AS {kind}) FROM {_BATCH})"  # noqa: S608 - quoted, constants
+        return f"{verb} {self._quoted_table} {changes} WHERE {among}"
+
+    @property
+    def _mark_kind(self) -> MarkKind | None:
+        return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
+
+
+def _is_foreign(path: str | None) -> bool:
+    # A file of SQLite makes DuckDB look for an extension. An empty file may be one that another process is making. Not
+    # before DuckDB has failed: to close a file lets go of every lock that the process has on it.
+    try:
+        with Path(path or "").expanduser().open("rb") as file:
+            head = file.read(_MAGIC_AT_BYTES + len(_MAGIC))
+    except OSError:
+        return False
+    return bool(head) and head[_MAGIC_AT_BYTES:] != _MAGIC
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

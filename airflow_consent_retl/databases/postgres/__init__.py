@@ -1,0 +1,1 @@
+"""PostgreSQL: source, staging schema and table writer."""

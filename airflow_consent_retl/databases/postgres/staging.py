@@ -1,0 +1,252 @@
+"""PostgreSQL as a workspace: unlogged tables of a staging schema, loaded by COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
+from airflow_consent_retl.databases.postgres.source import PostgresSource
+from airflow_consent_retl.databases.source import ModelQuery, ModelRows, Stage
+from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_staging_name
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+T = TypeVar("T")
+# The text of a value must not depend on the server's or the role's settings.
+_SETTINGS = (
+    "SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; SET timezone TO 'UTC'; SET bytea_output TO 'hex'; "
+)
+_EXACT = "SET extra_float_digits TO 1"
+_UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_RIGHT = "42P01", "3F000", "42501"
+
+
+class PostgresWarehouse(Warehouse):
+    """Tables of one staging schema on PostgreSQL, through Airflow's `PostgresHook`, with psycopg 3 or psycopg2.
+
+    Each statement is a transaction of its own. Staged tables are unlogged: a crash of the server empties them, and
+    what they held is refused then; `delivered` tables are logged.
+    """
+
+    dialect: ClassVar[str] = "postgres"
+
+    def __init__(self, hook: DbApiHook, schema: str, *, conn_id: str, labels: Mapping[str, str] | None = None) -> None:
+        super().__init__(hook, schema, conn_id=conn_id, labels=labels)
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect, and check that the staging schema is there.
+
+        Raises:
+            ConfigurationError: the connection is wrong, or there is no such schema that the role may write to.
+            SourceUnavailableError: the server does not answer.
+        """
+        self._connection = self._guarded("connect", self.hook.get_conn)
+        is_ready = False
+        try:
+            self._guarded("connect", lambda: setattr(self._connection, "autocommit", True))
+            self._rows(_SETTINGS + _EXACT)
+            self._check_schema()
+            is_ready = True
+        finally:
+            if not is_ready:
+                self.__exit__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Cancel what still runs, and disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.cancel()
+            with suppress(Exception):
+                connection.close()
+
+    def cancel(self) -> None:
+        """Have the running statement stopped, from another thread or a signal handler."""
+        connection = self._connection
+        if connection is not None:
+            self._guarded("read", connection.cancel)
+
+    def name_of(self, table: StagingTable) -> str:
+        """Return the table's full name, quoted, for SQL."""
+        return f"{self.quote(table.schema)}.{self.quote(table.name)}"
+
+    def quote(self, column: str) -> str:
+        """Return a column's name, quoted, for SQL."""
+        return quote(column)
+
+    def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
+        """Make a table of a query's rows, in one statement, and return how many there are."""
+        rows = self._rows(self.creation(table, query, expires=expires), counted=True)
+        # The planner knows nothing of a new table, and would take it for a small one.
+        self._rows(f"ANALYZE {self.name_of(table)}")
+        return int(rows[0][0])
+
+    def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
+        """Return the statement that `create_as` runs."""
+        query = plain_query(query, dialect="postgres")
+        # On lines of its own, so that a comment at its end comments nothing else out.
+        return f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
+
+    def count(self, table: StagingTable) -> int:
+        """Return how many rows a table holds."""
+        return int(self._rows(f"SELECT count(*) FROM {self.name_of(table)}")[0][0])  # noqa: S608 - names are quoted
+
+    def load(
+        self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
+    ) -> int:
+        """Make a table of Arrow batches, by COPY, and return how many rows it holds.
+
+        Raises:
+            ModelError: a type cannot be staged.
+        """
+        columns = ", ".join(f"{self.quote(field.name)} {_sql_type(field)}" for field in schema)
+        self._rows(f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} ({columns})")
+        rows = self._guarded("read", lambda: copy_into(self._connection, self.name_of(table), schema.names, batches))
+        self._rows(f"ANALYZE {self.name_of(table)}")
+        return rows
+
+    @contextmanager
+    def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
+        """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
+        source = _StagedRows(
+            self.hook, ModelQuery(conn_id=self.conn_id, sql=query, primary_key="", batch_rows=batch_rows), self
+        )
+        with source.reading() as rows:
+            yield ModelRows(rows.schema, self._counted(rows.batches))
+
+    def drop(self, table: StagingTable) -> None:
+        """Delete a table; one that is not there is no error."""
+        self._rows(f"DROP TABLE IF EXISTS {self.name_of(table)}")
+
+    def tables(self) -> list[StagingTable]:
+        """Return the tables of the staging schema whose names this package made."""
+        names = self._rows("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s", (self.schema,))
+        return [StagingTable(self.schema, name) for (name,) in names if is_staging_name(name)]
+
+    def native_types(self, table: StagingTable) -> dict[str, str]:
+        """Return the type of each column as PostgreSQL names it, in the columns' order."""
+        return dict(
+            self._rows(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
+                "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                (self.name_of(table),),
+            )
+        )
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Return this package's error for a driver's, without a value of a row."""
+        sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+        primary = getattr(getattr(error, "diag", None), "message_primary", None) or ""
+        if sqlstate == _UNDEFINED_TABLE and "consent_retl_" in primary:
+            return RefusedError(f"a staging table on connection `{self.conn_id}` is gone: {primary}")
+        if sqlstate in (_NO_RIGHT, _UNDEFINED_SCHEMA):
+            return ConfigurationError(f"connection `{self.conn_id}`: {primary}")
+        source = _StagedRows(self.hook, ModelQuery(conn_id=self.conn_id, sql="", primary_key=""), self)
+        return PostgresSource.translate(source, error, stage)
+
+    def _check_schema(self) -> None:
+        found = self._rows(
+            "SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE') "
+            "FROM pg_catalog.pg_namespace WHERE nspname = %s",
+            (self.schema,),
+        )
+        if not found:
+            raise ConfigurationError(
+                f"there is no staging schema `{self.schema}` on connection `{self.conn_id}`: CREATE SCHEMA, then GRANT "
+                "USAGE, CREATE on it"
+            )
+        if not found[0][0]:
+            raise ConfigurationError(
+                f"the role of connection `{self.conn_id}` may not write to staging schema `{self.schema}`: GRANT "
+                "USAGE, CREATE on it"
+            )
+
+    def _rows(self, statement: str, parameters: Sequence[object] = (), *, counted: bool = False) -> list[Any]:
+        def run() -> list[Any]:
+            with self._connection.cursor() as cursor:
+                # Without parameters nothing in a model's SQL is taken for a place of one.
+                cursor.execute(statement, *([tuple(parameters)] if parameters else []))
+                if counted:
+                    return [(cursor.rowcount,)]
+                return list(cursor.fetchall()) if cursor.description else []
+
+        return self._guarded("prepare", run)
+
+    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.bytes_read += batch.nbytes
+            yield batch
+
+    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
+        """Call the driver; whatever it raises ends here, since its message may quote a row."""
+        try:
+            return action()
+        except ConsentRetlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
+            problem = self.translate(error, stage)
+        # Outside the handler: the driver's exception is not even chained.
+        raise problem
+
+
+class _StagedRows(PostgresSource):
+    """Rows of staging tables: whatever columns a query of this package asks for, an id among them or not."""
+
+    def __init__(self, hook: DbApiHook, query: ModelQuery, warehouse: PostgresWarehouse) -> None:
+        super().__init__(hook, query)
+        self._warehouse = warehouse
+
+    def connect(self, resources: ExitStack) -> Any:
+        """Return a session of its own, so that tables can be made while rows are read."""
+        connection = super().connect(resources)
+        with connection.cursor() as cursor:
+            cursor.execute(_SETTINGS + _EXACT)
+        return connection
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Tell what is wrong with the staging tables."""
+        return self._warehouse.translate(error, stage)
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        pass
+
+
+def _kind(*, expires: bool) -> str:
+    return "UNLOGGED " if expires else ""
+
+
+def _sql_type(field: pa.Field) -> str:
+    type_ = field.type
+    if pt.is_decimal128(type_):
+        return f"numeric({type_.precision}, {type_.scale})"
+    if pt.is_timestamp(type_) and type_.unit in ("s", "ms", "us"):
+        return "timestamp" if type_.tz is None else "timestamptz"
+    for is_of, name in _SQL_TYPES:
+        if is_of(type_):
+            return name
+    raise ModelError(f"column `{field.name}` is {type_}, which cannot be loaded into a staging table")
+
+
+_SQL_TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (pt.is_boolean, "boolean"),
+    (pt.is_int8, "smallint"),
+    (pt.is_int16, "smallint"),
+    (pt.is_int32, "integer"),
+    (pt.is_int64, "bigint"),
+    (pt.is_string, "text"),
+    (pt.is_binary, "bytea"),
+    (pt.is_fixed_size_binary, "bytea"),
+    (pt.is_date32, "date"),
+    (pt.is_float64, "double precision"),
+)

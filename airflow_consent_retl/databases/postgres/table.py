@@ -1,0 +1,105 @@
+"""Upserts in PostgreSQL: a batch goes by COPY into a temporary table, and one statement takes it over.
+
+All of it is one transaction, at whose end the temporary table is gone. Where the role may not make one, rows are
+upserted as in any other database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
+from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.statements import Batch, batch_into
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.target import Refused
+
+_log = logging.getLogger(__name__)
+
+
+class PostgresWriter(CoreWriter):
+    """Writes through the engine of a `PostgresHook`. Arguments are those of `CoreWriter`."""
+
+    _batch: Batch | None = None
+    _staged_rows = pa.table({})
+
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, make or check the table, and try out whether rows can be loaded in bulk."""
+        super().open(load, key=key)
+        self._batch = batch_into(self._table, load.schema.names, key=key, keep=self._keep, always=self._always())
+        try:
+            with self._opened.connect() as connection:
+                connection.execute(self._batch.creation)
+                connection.rollback()
+        except sa.exc.DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+            _log.warning(
+                "connection `%s` cannot make temporary tables (SQLSTATE %s): rows are upserted one by one, which takes "
+                "longer; GRANT TEMPORARY ON DATABASE",
+                self._hook.get_conn_id(),
+                state,
+            )
+            self._batch = None
+
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Keep the batch as it is loaded."""
+        if self._batch is None:
+            return super().stage(rows)
+        refused: Refused = {}
+        columns = []
+        for column in rows.columns:
+            if is_stageable(column.type):
+                values, unfit = staged(column, Capacity())
+            else:
+                values, unfit = column.cast(pa.string()), {}
+            columns.append(values)
+            refused = {**unfit, **refused}
+        columns.append(pa.array(range(rows.num_rows), pa.int64()))
+        self._staged_rows = pa.Table.from_arrays(columns, names=[str(place) for place in range(len(columns))])
+        return refused
+
+    def write(self, positions: Sequence[int]) -> None:
+        """Load and take over, in one transaction."""
+        batch = self._batch
+        if batch is None:
+            super().write(positions)
+            return
+        rows = self._staged_rows.take(pa.array(positions, pa.int64()))
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(batch.creation)
+            _copied(connection, batch, rows)
+            connection.execute(batch.upsert)
+
+        self._in_transaction(work)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._staged_rows = pa.table({})
+        super().close()
+
+
+def _copied(connection: sa.Connection, batch: Batch, rows: pa.Table) -> None:
+    from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
+
+    dialect: Any = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    try:
+        copy_into(driver, quote(batch.table.name), batch.table.columns.keys(), rows.to_batches())
+        return
+    except dialect.dbapi.Error as error:
+        # As SQLAlchemy would have raised it, had it known of COPY.
+        is_lost = dialect.is_disconnect(error, driver, None)
+        failure = sa.exc.DBAPIError.instance(
+            "COPY", None, error, dialect.dbapi.Error, connection_invalidated=is_lost, dialect=dialect
+        )
+    if is_lost:
+        connection.invalidate()
+    raise failure

@@ -1,0 +1,1 @@
+"""Snowflake: source, submitted queries, staging schema and table writer."""

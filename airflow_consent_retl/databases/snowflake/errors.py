@@ -1,0 +1,137 @@
+"""What Snowflake's connector says went wrong, as this package's errors: is another try worth it, who has to do what.
+
+A message of the server is told only where the statement never ran: later ones may quote a value of a row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.source import Stage
+
+NO_SUCH_OBJECT = frozenset({2003, 2043})
+# Error numbers are the server's (six digits, `000604`) or the connector's (from 250001 on, in its errorcode.py).
+# https://docs.snowflake.com/en/user-guide/warehouses-overview, .../resource-monitors, .../querying-cancel-statements,
+# and `snowflake/connector/errorcode.py`, `network.py` of 4.8.1 (read 2026-11-24)
+_CANCELLED, _TIMED_OUT, _NO_WAREHOUSE, _NO_PRIVILEGE, _SEVERAL_STATEMENTS = 604, 630, 606, 3001, 8
+_AGAIN = {
+    603: "an internal error of Snowflake ended the query",
+    625: "the query waited for a lock, or lost it",
+    _CANCELLED: "the query was cancelled from outside",
+    707: "the query's result has expired",
+    709: "the query's result has expired",
+    710: "the query's result has expired",
+    252010: "a part of the result could not be downloaded",
+    252013: "the result came incomplete",
+    253003: "a file could not be uploaded",
+    290403: "the result's parts have expired: they can be downloaded for 6 hours after the query",
+}
+_SESSION_GONE = frozenset({390104, 390110, 390111, 390112, 390114, 390115, 390195, 250002, 252006, 252007})
+_NETWORK = frozenset({250001, 250003, 250005, 250006, 251011, 251012})
+# What a person has to mend.
+_TO_CONFIGURE = {
+    _NO_WAREHOUSE: "no warehouse runs the query: the connection names none, or one that does not exist, that the role "
+    "may not use, or that is suspended and does not resume by itself",
+    _NO_PRIVILEGE: "the role lacks a right",
+    90073: "the warehouse may not be resumed: its resource monitor has exceeded its quota",
+}
+# The connector's own words for HTTP answers that another try may change; the others mean the wrong account or host.
+_TRANSIENT_ANSWERS = frozenset(
+    {
+        "BadGatewayError",
+        "GatewayTimeoutError",
+        "InternalServerError",
+        "OtherHTTPRetryableError",
+        "RequestExceedMaxRetryError",
+        "RequestTimeoutError",
+        "ServiceUnavailableError",
+        "TooManyRequests",
+    }
+)
+
+
+def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlError:
+    """Return this package's error for the connector's, without a value of a row.
+
+    Args:
+        error: as the connector raised it.
+        stage: what was being done.
+        conn_id: of the Airflow connection.
+    """
+    errno, sqlstate = getattr(error, "errno", None) or 0, getattr(error, "sqlstate", None) or ""
+    told = f"{type(error).__name__} {errno:06d}" + (f" (SQLSTATE {sqlstate})" if sqlstate else "")
+    if errno <= 0:
+        told = type(error).__name__
+    if stage == "connect":
+        return _connecting(error, errno, told, conn_id=conn_id)
+    if errno == _TIMED_OUT:
+        return _timed_out(error, told, conn_id=conn_id)
+    if reason := _transient_reason(error, errno):
+        return SourceUnavailableError(f"connection `{conn_id}`: {reason}: {told}")
+    if errno in _TO_CONFIGURE:
+        message = f": {_message(error)}" if errno == _NO_PRIVILEGE else ""
+        return ConfigurationError(f"connection `{conn_id}`: {_TO_CONFIGURE[errno]}: {told}{message}")
+    return ModelError(_failed(error, stage, errno, told, conn_id=conn_id))
+
+
+def _failed(error: Exception, stage: Stage, errno: int, told: str, *, conn_id: str) -> str:
+    if isinstance(error, OverflowError):
+        return (
+            f"the query on connection `{conn_id}` returns moments with nanoseconds outside of the years 1678 to 2261, "
+            f"which no type holds: cast the column in the SQL, for example to TIMESTAMP_NTZ(6)"
+        )
+    if type(error).__name__ == "NotSupportedError":
+        return f"connection `{conn_id}`: the SQL gives no Arrow result: it has to be one SELECT"
+    if _is_about_the_statement(error, errno):
+        return f"the query failed on connection `{conn_id}`: {told}: {_message(error)}"
+    what = "the query failed" if stage == "prepare" else "the query failed while its rows were read"
+    return f"{what} on connection `{conn_id}`: {told}"
+
+
+def _connecting(error: Exception, errno: int, told: str, *, conn_id: str) -> ConsentRetlError:
+    is_rejected = type(error).__name__ == "ForbiddenError" or "404" in str(errno)
+    if (reason := _transient_reason(error, errno)) and not is_rejected:
+        return SourceUnavailableError(f"connection `{conn_id}` is not available: {reason}: {told}")
+    return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}: {_message(error)}")
+
+
+def _timed_out(error: Exception, told: str, *, conn_id: str) -> ConsentRetlError:
+    if "queued" in str(error):
+        return SourceUnavailableError(f"connection `{conn_id}`: the query waited too long for the warehouse: {told}")
+    return ModelError(
+        f"connection `{conn_id}`: the query ran longer than STATEMENT_TIMEOUT_IN_SECONDS of the session or the "
+        f"warehouse allows: {told}"
+    )
+
+
+def _transient_reason(error: Exception, errno: int) -> str:
+    """Return why another try may succeed, or nothing."""
+    if errno in _AGAIN:
+        return _AGAIN[errno]
+    if errno in _SESSION_GONE:
+        return "the session has ended"
+    is_network = errno in _NETWORK or isinstance(error, ConnectionError | TimeoutError)
+    if is_network or type(error).__name__ in _TRANSIENT_ANSWERS or 290500 <= errno < 290600:
+        return "Snowflake does not answer"
+    return ""
+
+
+def _is_about_the_statement(error: Exception, errno: int) -> bool:
+    # Numbers from 100000 on are about values. What could not be compiled has not seen one.
+    message = getattr(error, "raw_msg", None) or ""
+    return (
+        errno == _SEVERAL_STATEMENTS
+        or (0 < errno < 100_000 and "compilation error" in message)
+        or errno
+        in {
+            *NO_SUCH_OBJECT,
+            1003,
+        }
+    )
+
+
+def _message(error: Exception) -> str:
+    return " ".join(str(getattr(error, "raw_msg", None) or "").split())

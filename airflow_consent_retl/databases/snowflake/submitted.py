@@ -1,0 +1,72 @@
+"""Snowflake's queries that nobody waits for: submitted asynchronously, known to every later session by query id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from airflow_consent_retl.databases.snowflake.errors import translated
+from airflow_consent_retl.databases.snowflake.session import SnowflakeSession, open_session
+from airflow_consent_retl.databases.submitted import SubmittedQueries
+from airflow_consent_retl.errors import ConsentRetlError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.databases.source import Stage
+
+T = TypeVar("T")
+
+
+class SubmittedSnowflake(SubmittedQueries):
+    """Queries of one Snowflake connection, in a session whose end leaves them running."""
+
+    def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
+        super().__init__(hook, conn_id=conn_id)
+        self._entered: SnowflakeSession | None = None
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self._entered = self._guarded(
+            "connect", lambda: open_session(self.hook, settings={"ABORT_DETACHED_QUERY": False})
+        )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Disconnect; what was submitted goes on."""
+        session, self._entered = self._entered, None
+        if session is not None:
+            session.close()
+
+    def submit(self, statement: str) -> str:
+        """Start one statement, and return its query id at once."""
+        return self._guarded("prepare", lambda: self._session.submit(statement))
+
+    def is_running(self, query_id: str) -> bool:
+        """Tell whether it still runs, or waits for its warehouse.
+
+        Raises:
+            ModelError, ConfigurationError, SourceUnavailableError: it failed, or somebody cancelled it.
+        """
+        return self._guarded("read", lambda: self._session.is_running(query_id))
+
+    def cancel(self, query_id: str) -> None:
+        """Stop it; one that is over is no error."""
+        self._guarded("read", lambda: self._session.abort(query_id))
+
+    @property
+    def _session(self) -> SnowflakeSession:
+        if self._entered is None:
+            raise RuntimeError("the queries are not entered")
+        return self._entered
+
+    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
+        """Call the connector; whatever it raises ends here, since its message may quote a row."""
+        try:
+            return action()
+        except ConsentRetlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
+            problem = translated(error, stage, conn_id=self.conn_id)
+        # Outside the handler: the driver's exception is not even chained.
+        raise problem

@@ -1,0 +1,244 @@
+"""Sources: where a model's rows come from, as Arrow batches, through the hook of an Airflow connection.
+
+A source reads only, holds one batch at a time, and lets no message of a driver pass that could quote a row. This file
+holds what all share, and the one that any DB-API hook can be; each kind of connection that can do better is one small
+file beside it, named in `_SOURCES`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
+from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
+from airflow_consent_retl.values.columns import check_key_type, check_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+# How each kind of connection quotes a name; the others do as the standard says.
+_SQL_DIALECTS = {
+    "databricks": "databricks",
+    "gcpbigquery": "bigquery",
+    "mssql": "tsql",
+    "mysql": "mysql",
+    "spark_sql": "spark",
+    # SQLite takes a name in double quotes that it does not know for text; in back quotes it refuses it.
+    "sqlite": "mysql",
+}
+T = TypeVar("T")
+# Where an error came up: only until rows are read can a driver's message be trusted to hold none of their values.
+Stage = Literal["connect", "prepare", "read"]
+
+# Connection exceptions, not enough resources, operator intervention, serialization failure.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
+_SOURCES = {
+    "duckdb": "airflow_consent_retl.databases.duckdb.source:DuckDbSource",
+    "gcpbigquery": "airflow_consent_retl.databases.bigquery.source:BigQuerySource",
+    "postgres": "airflow_consent_retl.databases.postgres.source:PostgresSource",
+    "snowflake": "airflow_consent_retl.databases.snowflake.source:SnowflakeSource",
+    "sqlite": "airflow_consent_retl.databases.sqlite.source:SqliteSource",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelQuery:
+    """What to read.
+
+    Args:
+        conn_id: the Airflow connection, for messages.
+        sql: one query; DuckDB also takes settings before it.
+        primary_key: name of the column that holds the ids.
+        column_types: types that the DAG declares, by column.
+        batch_rows: rows in a batch at the most.
+        more_memory: whether to give an embedded engine plenty at once, after `MoreMemoryNeededError`.
+        columns: read only these of the query's columns; None for all.
+        query_id: of `sql`, submitted before (`engine.submitted`): its result is read, and nothing is run.
+    """
+
+    conn_id: str
+    sql: str
+    primary_key: str
+    column_types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    batch_rows: int = 32_768
+    more_memory: bool = False
+    columns: tuple[str, ...] | None = None
+    query_id: str | None = None
+
+
+class MoreMemoryNeededError(SourceUnavailableError):
+    """A plain scan did not fit in the little memory that plain scans get: read again, with `more_memory`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRows:
+    """A running query: the schema known before the first row, and the batches, each with that schema or a wider one."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+def source_of(hook: DbApiHook, query: ModelQuery) -> Source:
+    """Return the source that reads the query, not yet connected."""
+    source_class: type[Source] = DbApiSource
+    if hook.conn_type in _SOURCES:
+        module, _, name = _SOURCES[hook.conn_type].partition(":")
+        source_class = getattr(import_module(module), name)
+    return source_class(hook, query)
+
+
+@contextmanager
+def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
+    """Run the query; everything it opened is closed at the end.
+
+    Raises:
+        ConfigurationError: the connection or a declared type is wrong.
+        ModelError: the query fails, or its columns cannot make a model.
+        SourceUnavailableError: the source does not answer, or is locked.
+        MoreMemoryNeededError: while rows are read, see there.
+    """
+    with source_of(hook, query).reading() as rows:
+        yield rows
+
+
+class Source(ABC):
+    """One query on one connection."""
+
+    # Asks the server to stop what runs, from another thread or a signal handler.
+    _stop: Callable[[], None] | None = None
+
+    def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
+        self._hook = hook
+        self._query = query
+
+    @contextmanager
+    def reading(self) -> Iterator[ModelRows]:
+        """Run the query; everything it opened is closed at the end. Raises what `read_model` raises."""
+        with ExitStack() as resources:
+            resources.callback(setattr, self, "_stop", None)
+            yield self.open(resources)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is something to cancel."""
+        return self._stop is not None
+
+    def cancel(self) -> None:
+        """Have the query stopped, whoever waits for it gets an error; where none runs, nothing happens.
+
+        May be called from another thread, and from a signal handler.
+        """
+        stop = self._stop
+        if stop is not None:
+            self._guarded("read", stop)
+
+    @property
+    def statement(self) -> str:
+        """The SQL to run: the model's query, or the wanted columns of it."""
+        if self._query.columns is None:
+            return self._query.sql
+        from sqlglot import exp
+
+        dialect = _SQL_DIALECTS.get(self._hook.conn_type, "")
+        names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
+        # On lines of its own, so that a comment at its end comments nothing else out.
+        query = plain_query(self._query.sql, dialect=dialect)
+        return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL
+
+    @abstractmethod
+    def open(self, resources: ExitStack) -> ModelRows:
+        """Connect, start the query, and register with `resources` what is to be closed."""
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Return this package's error for a driver's, without a value of a row."""
+        return self._failure(error, stage)
+
+    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
+        """Call the driver; whatever it raises ends here, since its message may quote a row."""
+        try:
+            return action()
+        except ConsentRetlError:
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
+            problem = self.translate(error, stage)
+        # Outside the handler: the driver's exception is not even chained.
+        raise problem
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        check_names(names, primary_key=self._query.primary_key, declared=self._query.column_types)
+
+    def _failure(self, error: Exception, stage: Stage, message: str = "") -> ConsentRetlError:
+        """Make the error for a failure, with the driver's message where the caller knows it to be harmless."""
+        sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+        names = [type(error).__name__, f"SQLSTATE {sqlstate}" if sqlstate else "", message]
+        told = ": ".join(filter(None, names))
+        conn_id = self._query.conn_id
+        is_network = isinstance(error, ConnectionError | TimeoutError)
+        if is_network or sqlstate.startswith(_TRANSIENT_SQLSTATES) or (stage == "connect" and _is_operational(error)):
+            return SourceUnavailableError(f"connection `{conn_id}` is not available: {told}")
+        if stage == "connect":
+            return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}")
+        what = "the query failed" if stage == "prepare" else "the query failed while its rows were read"
+        return ModelError(f"{what} on connection `{conn_id}`: {told}")
+
+
+class DbApiSource(Source):
+    """Any connection whose hook gives a DB-API 2.0 connection: rows through a cursor, types from the values."""
+
+    def open(self, resources: ExitStack) -> ModelRows:
+        """Connect and execute; rows come by `fetchmany`."""
+        connection = self._guarded("connect", lambda: self.connect(resources))
+        cursor = self._guarded("prepare", lambda: self.execute(connection, resources))
+        if not cursor.description:
+            raise ModelError("the SQL is not a query: it returns no rows")
+        self._check_columns([described[0] for described in cursor.description])
+        converter = RowConverter(
+            [self.column(described) for described in cursor.description],
+            primary_key=self._query.primary_key,
+            declared=self._query.column_types,
+        )
+        return ModelRows(converter.empty_schema, self._batches(cursor, converter, resources))
+
+    def connect(self, resources: ExitStack) -> Any:
+        """Return the hook's connection."""
+        connection = self._hook.get_conn()
+        resources.callback(connection.close)
+        # PostgreSQL's drivers have the one, SQLite the other; PEP 249 knows neither.
+        self._stop = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
+        return connection
+
+    def execute(self, connection: Any, resources: ExitStack) -> Any:
+        """Return a cursor that runs the query."""
+        cursor = connection.cursor()
+        resources.callback(cursor.close)
+        cursor.arraysize = self._query.batch_rows
+        cursor.execute(self.statement)
+        return cursor
+
+    def column(self, described: Sequence[Any]) -> RowColumn:
+        """Return a column for an entry of the cursor's description."""
+        return RowColumn(described[0])
+
+    def _batches(self, cursor: Any, converter: RowConverter, resources: ExitStack) -> Iterator[pa.RecordBatch]:
+        while rows := self._guarded("read", lambda: cursor.fetchmany(self._query.batch_rows)):
+            yield converter.batch(rows)
+
+
+class ArrowSource(Source):
+    """What sources share that give Arrow batches themselves."""
+
+    def _check_schema(self, schema: pa.Schema) -> None:
+        self._check_columns(schema.names)
+        check_key_type(schema.field(self._query.primary_key).type, primary_key=self._query.primary_key)
+
+
+def _is_operational(error: Exception) -> bool:
+    # PEP 249 names the classes, but drivers share no base class.
+    return any(base.__name__ in {"OperationalError", "InterfaceError"} for base in type(error).__mro__)

@@ -1,0 +1,54 @@
+"""SQLite as a source: read only, types from the values, since a SQLite column may hold any."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from airflow_consent_retl.databases.source import DbApiSource, Stage
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
+
+
+class SqliteSource(DbApiSource):
+    """A SQLite file, through Airflow's `SqliteHook`."""
+
+    def connect(self, resources: ExitStack) -> Any:
+        """Open the file, which has to exist: SQLite would make an empty one."""
+        path, _, parameters = self._hook.get_uri().removeprefix("sqlite:///").partition("?")
+        if parse_qs(parameters).get("mode") != ["memory"] and not Path(unquote(path)).is_file():
+            raise ConfigurationError(f"connection `{self._query.conn_id}` names a file that does not exist: {path}")
+        connection = super().connect(resources)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def execute(self, connection: Any, resources: ExitStack) -> Any:
+        """Prepare the query before it runs: what fails by then is about the statement, and can be told."""
+        try:
+            connection.execute(f"EXPLAIN {self.statement}").close()
+            problem = None
+        except sqlite3.Error as error:
+            problem = self._failure(error, "prepare", str(error)) if not _is_locked(error) else self._locked()
+        if problem is not None:
+            raise problem
+        return super().execute(connection, resources)
+
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Tell a lock, which passes, from all else."""
+        if _is_locked(error):
+            return self._locked()
+        code = getattr(error, "sqlite_errorname", "")
+        # Text that is no UTF-8 is quoted in an OperationalError: only the code's name is safe.
+        failure = self._failure(error, stage, code)
+        if stage == "connect":
+            return ConfigurationError(str(failure))
+        return failure
+
+    def _locked(self) -> ConsentRetlError:
+        return SourceUnavailableError(f"connection `{self._query.conn_id}` is not available: the database is locked")
+
+
+def _is_locked(error: Exception) -> bool:
+    return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

@@ -1,0 +1,106 @@
+"""How a batch reaches a table: in one transaction, again where that may help, in halves where a row is refused.
+
+Knows no SQL: the writer it is handed does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from airflow_consent_retl.databases.tables.target import (
+    BusyError,
+    ConnectionLostError,
+    RowRefusedError,
+    TableName,
+    TableWriter,
+)
+from airflow_consent_retl.errors import DestinationUnavailableError
+
+_TRIES = 5
+_LONGEST_PAUSE_S = 5.0
+
+
+class Batches:
+    """Applies batches to one table.
+
+    Args:
+        table: for messages.
+        before_transaction: called before each; what it raises ends the batch at once.
+    """
+
+    def __init__(self, table: TableName, *, before_transaction: Callable[[], None]) -> None:
+        self._table = table
+        self._before_transaction = before_transaction
+
+    def apply(
+        self, work: Callable[[Sequence[int]], None], positions: list[int], refused: dict[int, str]
+    ) -> dict[int, str]:
+        """Apply the rows, add the refused ones to `refused`, and return the ones whose fate is unknown.
+
+        Args:
+            work: applies the rows at these positions in one transaction; may be repeated.
+            positions: of the rows in their batch.
+            refused: position -> code.
+
+        Raises:
+            DestinationUnavailableError: nothing of the batch was applied.
+            LeaseLostError: from `before_transaction`; a part of the batch may be applied.
+        """
+        pieces = [positions] if positions else []
+        touched, unavailable = False, ""
+        while pieces and not unavailable:
+            piece = pieces.pop()
+            try:
+                self._tried(work, piece)
+                touched = True
+            except RowRefusedError as error:
+                if len(piece) == 1:
+                    refused[piece[0]] = error.code
+                else:
+                    middle = len(piece) // 2
+                    pieces += [piece[middle:], piece[:middle]]
+            except BusyError as error:
+                unavailable = error.code
+                pieces.append(piece)
+            except ConnectionLostError as error:
+                touched = touched or error.in_commit
+                unavailable = "connection_lost"
+                pieces.append(piece)
+        if unavailable and not touched:
+            raise DestinationUnavailableError(
+                f"table `{self._table}`: {_TRIES} tries failed, nothing of the batch was applied ({unavailable})"
+            )
+        return {row: unavailable for piece in pieces for row in piece}
+
+    def holds(self, writer: TableWriter, position: int) -> bool:
+        """Return whether somebody whose removal was refused is there; True where that cannot be found out."""
+        self._before_transaction()
+        try:
+            return writer.holds(position)
+        except RowRefusedError:
+            # The column has no such value, so that not even the question can be asked.
+            return False
+        except (BusyError, ConnectionLostError):
+            return True
+
+    def _tried(self, work: Callable[[Sequence[int]], None], piece: Sequence[int]) -> None:
+        unknown = False
+        for attempt in Retrying(
+            retry=retry_if_exception_type((BusyError, ConnectionLostError)),
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
+            reraise=True,
+        ):
+            with attempt:
+                self._before_transaction()
+                try:
+                    work(piece)
+                except BusyError:
+                    if unknown:
+                        raise ConnectionLostError(in_commit=True) from None
+                    raise
+                except ConnectionLostError as error:
+                    unknown = unknown or error.in_commit
+                    raise ConnectionLostError(in_commit=unknown) from None

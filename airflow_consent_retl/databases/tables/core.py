@@ -1,0 +1,269 @@
+"""Upserts through SQLAlchemy Core: PostgreSQL, SQLite and MySQL in one statement, any other database in three.
+
+Columns are untyped in the statements, so that the driver's own types decide and no cast is written around a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable
+
+from airflow_consent_retl.databases.tables.failures import failure_of
+from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
+from airflow_consent_retl.databases.tables.shape import column_type, reflected
+from airflow_consent_retl.databases.tables.statements import (
+    Parameters,
+    Removal,
+    Upsert,
+    delete_from,
+    is_there,
+    mark_in,
+    parameter_names,
+    quoted,
+    quoted_or_none,
+    upsert_into,
+)
+from airflow_consent_retl.databases.tables.target import (
+    Nulls,
+    Refused,
+    TableName,
+    TableWriter,
+    Target,
+    check_fields,
+    check_target,
+    missing_table,
+)
+from airflow_consent_retl.databases.tables.values import bound_values
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.hooks.sql import sqlalchemy_engine
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.contract.destination import Load
+
+
+class CoreWriter(TableWriter):
+    """Writes through the engine of an Airflow hook.
+
+    Args:
+        hook: of the connection.
+        table: to write to.
+        nulls: `"keep"` leaves a column as it is where the row has NULL.
+        create_table: make the table when it is missing.
+        mark: what a removal leaves; None deletes.
+        generic: use the three statements that every database knows, whatever the dialect.
+    """
+
+    def __init__(
+        self,
+        hook: DbApiHook,
+        *,
+        table: TableName,
+        nulls: Nulls,
+        create_table: bool,
+        mark: Mark | None = None,
+        generic: bool = False,
+    ) -> None:
+        self._hook = hook
+        self._table = table
+        self._keep = nulls == "keep"
+        self._create_table = create_table
+        self._mark = mark
+        self._generic = generic
+        self._engine: sa.Engine | None = None
+        self._target = Target({})
+        self._upsert: Upsert | None = None
+        self._key = ""
+        self._names: list[str] = []
+        self._staged: list[Parameters] = []
+        self._staged_keys: list[object] = []
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that take no NULL."""
+        return self._target.not_null
+
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, make or check the table, and prepare the statement."""
+        failure: Exception
+        try:
+            self._engine = sqlalchemy_engine(self._hook)
+            check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
+            with self._engine.connect() as connection:
+                self._target = self._made_or_checked(connection, load, key=key)
+            self._key, self._names = key, load.schema.names
+            self._upsert = self._upsert_for()
+            return
+        except (sa.exc.StatementError, sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+            failure = self._failure_to_open(error)
+        raise failure
+
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Turn the rows into parameters."""
+        refused: Refused = {}
+        columns = []
+        for column in rows.columns:
+            values, unfit = bound_values(column, dialect=self._opened.dialect.name)
+            columns.append(values)
+            refused = {**unfit, **refused}
+        names = parameter_names(rows.schema.names)
+        self._staged = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return refused
+
+    def write(self, positions: Sequence[int]) -> None:
+        """Upsert in one transaction."""
+        assert self._upsert is not None  # noqa: S101 - set by `open`
+        upsert = self._upsert
+        parameters = [self._staged[position] for position in positions]
+        self._in_transaction(lambda connection: upsert(connection, parameters))
+
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Turn the keys into parameters."""
+        self._staged_keys, refused = bound_values(keys, dialect=self._opened.dialect.name)
+        return refused
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark in one transaction."""
+        removal = self._removal()
+        keys = [self._staged_keys[position] for position in positions]
+        self._in_transaction(lambda connection: removal(connection, keys))
+
+    def holds(self, position: int) -> bool:
+        """Look for the key."""
+        found: list[bool] = []
+        value = self._staged_keys[position]
+        self._in_transaction(
+            lambda connection: found.append(is_there(connection, self._table, key=self._key, value=value))
+        )
+        return found[0]
+
+    def _in_transaction(self, work: Callable[[sa.Connection], None]) -> None:
+        failure: Exception
+        in_commit = False
+        try:
+            with self._opened.connect() as connection:
+                work(connection)
+                in_commit = True
+                connection.commit()
+            return
+        except (sa.exc.StatementError, OverflowError) as error:
+            failure = failure_of(error, in_commit=in_commit)
+        if isinstance(failure, DestinationError):
+            failure = DestinationError(f"table `{self._table}`: {failure}")
+        raise failure
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._staged, self._staged_keys = [], []
+        if self._engine is not None:
+            with suppress(sa.exc.DBAPIError):
+                self._engine.dispose()
+
+    @property
+    def _opened(self) -> sa.Engine:
+        if self._engine is None:
+            raise RuntimeError("open() comes first")
+        return self._engine
+
+    def _failure_to_open(self, error: Exception) -> Exception:
+        conn_id = self._hook.get_conn_id()
+        if not isinstance(error, sa.exc.StatementError):
+            return ConfigurationError(f"connection `{conn_id}`: SQLAlchemy has no driver for it")
+        failure = failure_of(error, in_commit=False)
+        if isinstance(failure, DestinationError):
+            return DestinationError(f"connection `{conn_id}`: {failure}")
+        # libpq gives no SQLSTATE for a refused login, only text.
+        if "authentication failed" in str(error.orig) or " does not exist" in str(error.orig):
+            return DestinationError(f"connection `{conn_id}`: the login was refused, or there is no such database")
+        code = getattr(failure, "code", type(error.orig).__name__)
+        return DestinationUnavailableError(f"connection `{conn_id}`: the database does not answer ({code})")
+
+    def _made_or_checked(self, connection: sa.Connection, load: Load, *, key: str) -> Target:
+        target = self._existing(connection)
+        if target is None:
+            if not self._create_table:
+                raise missing_table(self._table, sa.inspect(connection).get_table_names(schema=self._table.schema))
+            self._make(connection, load, key=key)
+            target = self._existing(connection)
+            if target is None:
+                raise DestinationError(f"table `{self._table}` was made, but the database does not show it")
+        check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        return target
+
+    def _existing(self, connection: sa.Connection) -> Target | None:
+        inspector = sa.inspect(connection)
+        name, schema = quoted(self._table.name), quoted_or_none(self._table.schema)
+        if schema is not None and not inspector.has_schema(schema):
+            raise ConfigurationError(f"there is no schema `{schema}`")
+        if not inspector.has_table(name, schema=schema):
+            return None
+        views = set(inspector.get_view_names(schema=schema))
+        with suppress(NotImplementedError):
+            views.update(inspector.get_materialized_view_names(schema=schema))
+        if self._table.name in views:
+            raise ConfigurationError(f"`{self._table}` is a view: name a table")
+        return reflected(inspector, name, schema)
+
+    def _make(self, connection: sa.Connection, load: Load, *, key: str) -> None:
+        dialect = connection.dialect.name
+        columns = [
+            sa.Column(
+                quoted(field.name),
+                column_type(field.type, dialect=dialect, is_key=field.name == key),
+                primary_key=field.name == key,
+                nullable=field.name != key,
+                autoincrement=False,
+            )
+            for field in load.schema
+        ]
+        if self._mark is not None:
+            kind = column_type(pa.timestamp("us", tz="UTC"), dialect=dialect, is_key=False)
+            columns.append(sa.Column(quoted(self._mark.column), kind, nullable=True))
+        table = sa.Table(quoted(self._table.name), sa.MetaData(), *columns, schema=quoted_or_none(self._table.schema))
+        try:
+            connection.execute(CreateTable(table))
+            connection.commit()
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError, sa.exc.IntegrityError):
+            # Another task may have made it in between.
+            connection.rollback()
+            if self._existing(connection) is None:
+                raise
+
+    def _upsert_for(self) -> Upsert:
+        dialect = self._opened.dialect.name
+        # MySQL names no constraint: with a second unique one, it could overwrite somebody else's row.
+        ambiguous = dialect in {"mysql", "mariadb"} and len(self._target.unique) > 1
+        generic = self._generic or ambiguous
+        return upsert_into(
+            self._table,
+            self._names,
+            key=self._key,
+            keep=self._keep,
+            dialect=None if generic else dialect,
+            always=self._always(),
+        )
+
+    def _always(self) -> dict[str, sa.ColumnElement[Any]]:
+        if self._mark is None:
+            return {}
+        # Somebody who is sent is there again, whatever was said of them.
+        flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
+        return {self._mark.column: sa.false() if flag else sa.null()}
+
+    def _removal(self) -> Removal:
+        if self._mark is None:
+            return delete_from(self._table, key=self._key)
+        kind = mark_kind(self._target.columns[self._mark.column])
+        # A mark is written as the moments of rows are, so that readers find one form of them.
+        zone = "UTC" if kind == "moment" else None
+        now = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
+        [moment] = [None] if kind == "flag" else bound_values(now, dialect=self._opened.dialect.name)[0]
+        emptied = self._target.columns.keys() & set(self._names) - {self._key} if self._mark.nulls else ()
+        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=moment, emptied=sorted(emptied))

@@ -1,0 +1,334 @@
+"""Upserts and removals in a warehouse: a batch is loaded in bulk into a table of its own, and one MERGE takes it over.
+
+Holds the flow and the statements that warehouses share. What they call types, and how their sessions are opened, is in
+`_sql_snowflake` and `_sql_bigquery`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
+from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
+from airflow_consent_retl.databases.tables.target import (
+    BusyError,
+    ConnectionLostError,
+    Nulls,
+    Refused,
+    RowRefusedError,
+    TableName,
+    TableWriter,
+    Target,
+    check_fields,
+    check_target,
+    missing_table,
+)
+from airflow_consent_retl.errors import (
+    ConfigurationError,
+    ConsentRetlError,
+    DestinationError,
+    DestinationUnavailableError,
+    ModelError,
+    SourceUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.staging import Kind
+
+    Rows: TypeAlias = Sequence[Sequence[object]]
+
+# What a person has to look up: the table that a batch waits in, by the names that the workspaces' own tables have.
+_KIND: Kind = "batch"
+_POSITION = "P"
+_KEY = "C0"
+W = TypeVar("W", bound=Warehouse)
+
+
+class MergeWriter(TableWriter, Generic[W]):
+    """Writes one table through a warehouse's bulk load.
+
+    A batch is loaded once, when its first rows are written, with the position of each: halves of it are ranges of
+    positions. A value that a column cannot hold is found before. Neither warehouse enforces that keys are unique, so
+    every column may be the key; a table that holds a key twice has all of its rows updated, marked and deleted.
+
+    Args:
+        hook: of the connection.
+        table: to write to.
+        nulls: `"keep"` leaves a column as it is where the row has NULL.
+        create_table: make the table when it is missing.
+        mark: what a removal leaves; None deletes.
+    """
+
+    case_sensitive: ClassVar[bool]
+
+    def __init__(
+        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None = None
+    ) -> None:
+        self._hook = hook
+        self._conn_id = hook.get_conn_id()
+        self._table = table
+        self._keep = nulls == "keep"
+        self._create_table = create_table
+        self._mark = mark
+        self._entered: W | None = None
+        self._target = Target({})
+        self._key = ""
+        self._schema = pa.schema([])
+        self._rows = pa.table({})
+        self._names: list[str] = []
+        # The table that holds a part of the staged batch, and which part.
+        self._loaded: StagingTable | None = None
+        self._loaded_positions: list[int] = []
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that take no NULL."""
+        return self._target.not_null
+
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, and make or check the table."""
+        check_fields(load, case_sensitive=self.case_sensitive)
+        needed = [field for field in load.schema if load.rows or field.name == key]
+        unfit = [f"`{field.name}` ({field.type})" for field in needed if not is_stageable(field.type)]
+        if unfit:
+            raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
+        self._key, self._schema = key, load.schema
+        code = ""
+        try:
+            self._target = self._made_or_checked(load, key=key)
+        except (BusyError, RowRefusedError) as error:
+            code = error.code
+        except ConnectionLostError:
+            code = "connection_lost"
+        if code:
+            raise DestinationUnavailableError(f"connection `{self._conn_id}`: the warehouse does not answer ({code})")
+
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Keep the batch, as it will be loaded."""
+        names = [self._key, *(name for name in rows.schema.names if name != self._key)]
+        return self._staged({name: rows.column(name) for name in names})
+
+    def write(self, positions: Sequence[int]) -> None:
+        """Upsert with one MERGE."""
+        self._changed(self._upsert(self._source(positions)))
+
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Keep the keys, as they will be loaded."""
+        return self._staged({self._key: keys})
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark with one statement."""
+        self._changed(self._removal(self._source(positions)))
+
+    def holds(self, position: int) -> bool:
+        """Look for the key."""
+        among = self._among(self._source([position]))
+        return bool(self._changed(f"SELECT 1 FROM {self._full_name(self._opened)} WHERE {among} LIMIT 1"))  # noqa: S608
+
+    def close(self) -> None:
+        """Drop what the last batch was loaded into, and disconnect."""
+        self._rows = pa.table({})
+        self._drop()
+        self._let_go()
+
+    @property
+    def _opened(self) -> W:
+        if self._entered is None:
+            self._entered = self._connected()
+        return self._entered
+
+    @abstractmethod
+    def _connected(self) -> W:
+        """Return the warehouse, entered. What it raises are the errors of a `TableWriter`, `in_commit` throughout."""
+
+    @abstractmethod
+    def _execute(self, warehouse: W, statement: str) -> Rows:
+        """Run one statement, and return its rows."""
+
+    @abstractmethod
+    def _existing(self, warehouse: W) -> Target | None:
+        """Return what the table is like; None where there is none.
+
+        Raises:
+            ConfigurationError: it is a view.
+        """
+
+    @abstractmethod
+    def _table_names(self, warehouse: W) -> list[str]:
+        """Return the tables beside it."""
+
+    @abstractmethod
+    def _create(self, warehouse: W, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
+        """Make the table; one that is there by now is no error."""
+
+    @abstractmethod
+    def _full_name(self, warehouse: W) -> str:
+        """Return the table's name, quoted."""
+
+    @abstractmethod
+    def _capacity(self, shown: str) -> Capacity:
+        """Return what a column of this type holds at the most."""
+
+    @abstractmethod
+    def _value(self, staged: str, kind: pa.DataType, shown: str) -> str:
+        """Return the expression for a loaded value of a field as a column of this type takes it."""
+
+    @abstractmethod
+    def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
+        """Return the expression for a mark's moment."""
+
+    def _made_or_checked(self, load: Load, *, key: str) -> Target:
+        warehouse = self._opened
+        target = self._existing(warehouse)
+        if target is None:
+            if not self._create_table:
+                raise missing_table(self._table, self._table_names(warehouse))
+            self._create(warehouse, load.schema, key=key, mark=self._mark.column if self._mark else None)
+            target = self._existing(warehouse)
+            if target is None:
+                raise DestinationError(f"table `{self._table}` was made, but the warehouse does not show it")
+        target = Target(target.columns, target.unique | {frozenset({key})})
+        check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        return target
+
+    def _staged(self, columns: dict[str, pa.Array]) -> Refused:
+        self._drop()
+        refused: Refused = {}
+        taken = []
+        for name, values in columns.items():
+            array, unfit = staged(values, self._capacity(self._target.columns[name].shown))
+            refused = {**unfit, **refused}
+            taken.append(array)
+        names = [_loaded_name(index) for index in range(len(taken))]
+        positions = pa.array(range(len(taken[0])), pa.int64())
+        self._names, self._rows = list(columns), pa.table([*taken, positions], [*names, _POSITION])
+        return refused
+
+    def _source(self, positions: Sequence[int]) -> str:
+        """Return the table, loaded where it is not yet, and the condition of these rows."""
+        wanted, warehouse = list(positions), self._opened
+        start = bisect_left(self._loaded_positions, wanted[0])
+        if self._loaded is None or self._loaded_positions[start : start + len(wanted)] != wanted:
+            self._drop()
+            self._load(wanted)
+            warehouse = self._opened
+        assert self._loaded is not None  # noqa: S101 - `_load` has set it
+        return (
+            f"{warehouse.name_of(self._loaded)} "
+            f"WHERE {self._quote(_POSITION)} BETWEEN {int(wanted[0])} AND {int(wanted[-1])}"
+        )
+
+    def _load(self, positions: list[int]) -> None:
+        warehouse = self._opened
+        rows = _last_of_each_key(self._rows.take(pa.array(positions, pa.int64()))).combine_chunks()
+        table = warehouse.table(_KIND, at=datetime.now(UTC))
+        # Named before it is there, so that what is half loaded is dropped too.
+        self._loaded, self._loaded_positions = table, []
+        failure: Exception
+        try:
+            warehouse.load(table, rows.schema, rows.to_batches())
+            self._loaded_positions = positions
+            return
+        except ConnectionLostError:
+            self._let_go()
+            failure = ConnectionLostError(in_commit=False)
+        except SourceUnavailableError:
+            failure = BusyError("load_incomplete")
+        except ModelError as error:
+            failure = DestinationError(f"table `{self._table}`: {error}")
+        raise failure
+
+    def _changed(self, statement: str) -> Rows:
+        try:
+            return self._execute(self._opened, statement)
+        except ConnectionLostError:
+            # The next try logs in again.
+            self._let_go()
+            raise
+
+    def _drop(self) -> None:
+        table, self._loaded, self._loaded_positions = self._loaded, None, []
+        if table is not None and self._entered is not None:
+            # It goes by itself, only later.
+            with suppress(ConsentRetlError, RowRefusedError, BusyError, ConnectionLostError):
+                self._entered.drop(table)
+
+    def _let_go(self) -> None:
+        warehouse, self._entered = self._entered, None
+        self._loaded_positions = []
+        if warehouse is not None:
+            warehouse.__exit__(None, None, None)
+
+    def _quote(self, name: str) -> str:
+        return self._opened.quote(name)
+
+    def _upsert(self, source: str) -> str:
+        values = {}
+        for index, name in enumerate(self._names):
+            column, kind = self._quote(_loaded_name(index)), self._schema.field(name).type
+            values[name] = self._value(column, kind, self._target.columns[name].shown) + f" AS {column}"
+        loaded = {name: f"source.{self._quote(_loaded_name(index))}" for index, name in enumerate(self._names)}
+        changes = {
+            name: f"COALESCE({new}, target.{self._quote(name)})" if self._keep else new
+            for name, new in loaded.items()
+            if name != self._key
+        }
+        if self._mark is not None:
+            # Somebody who is sent is there again, whatever was said of them.
+            loaded[self._mark.column] = changes[self._mark.column] = "FALSE" if self._mark_kind == "flag" else "NULL"
+        changed = ", ".join(f"{self._quote(name)} = {new}" for name, new in changes.items())
+        update = f"WHEN MATCHED THEN UPDATE SET {changed} " if changed else ""
+        return (
+            f"MERGE INTO {self._full_name(self._opened)} AS target "  # noqa: S608 - names are quoted
+            f"USING (SELECT {', '.join(values.values())} FROM {source}) AS source "
+            f"ON target.{self._quote(self._key)} = source.{self._quote(_KEY)} "
+            f"{update}WHEN NOT MATCHED THEN INSERT ({', '.join(map(self._quote, loaded))}) "
+            f"VALUES ({', '.join(loaded.values())})"
+        )
+
+    def _removal(self, source: str) -> str:
+        table, among = self._full_name(self._opened), self._among(source)
+        if self._mark is None:
+            return f"DELETE FROM {table} WHERE {among}"  # noqa: S608 - names are quoted
+        mark, kind = self._quote(self._mark.column), self._mark_kind
+        changes = [f"{mark} = TRUE"]
+        if kind != "flag":
+            moment = self._moment(kind, self._target.columns[self._mark.column].shown, datetime.now(UTC))
+            changes = [f"{mark} = COALESCE({mark}, {moment})"]
+        if self._mark.nulls:
+            emptied = [name for name in self._schema.names if name != self._key and name in self._target.columns]
+            changes += [f"{self._quote(name)} = NULL" for name in emptied]
+        return f"UPDATE {table} SET {', '.join(changes)} WHERE {among}"  # noqa: S608 - names are quoted
+
+    def _among(self, source: str) -> str:
+        column, kind = self._quote(_KEY), self._schema.field(self._key).type
+        value = self._value(column, kind, self._target.columns[self._key].shown)
+        return f"{self._quote(self._key)} IN (SELECT {value} FROM {source})"  # noqa: S608 - names are quoted
+
+    @property
+    def _mark_kind(self) -> MarkKind | None:
+        return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
+
+
+def _loaded_name(index: int) -> str:
+    return f"C{index}"
+
+
+def _last_of_each_key(rows: pa.Table) -> pa.Table:
+    """Return the rows as if they were written one after the other: a MERGE would make two of one new key."""
+    if pc.count_distinct(rows[_KEY], mode="all").as_py() == rows.num_rows:
+        return rows
+    last = rows.select([_KEY, _POSITION]).group_by(_KEY).aggregate([(_POSITION, "max")])
+    return rows.filter(pc.is_in(rows[_POSITION], value_set=last[f"{_POSITION}_max"].combine_chunks()))

@@ -1,0 +1,77 @@
+"""How people are taken out of a table: their rows deleted, or marked in a column. Knows the words; speaks to none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.near import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_consent_retl.databases.tables.target import Target, TargetColumn
+
+OnRemove = Literal["delete", "mark"]
+# What a mark says: that the person was removed, when in UTC, or when as a moment with its zone.
+MarkKind = Literal["flag", "local_moment", "moment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The column that says who was removed.
+
+    Args:
+        column: a boolean, set to true, or a timestamp, set to the time of the removal.
+        nulls: the mapped columns beside the key are set to NULL as well.
+    """
+
+    column: str
+    nulls: bool = False
+
+
+def removal_mark(on_remove: OnRemove, *, column: str | None, nulls: bool) -> Mark | None:
+    """Return the mark that removals leave, or None where they delete.
+
+    Raises:
+        ConfigurationError: the parameters do not fit together.
+    """
+    if on_remove not in {"delete", "mark"}:
+        raise ConfigurationError(f"on_remove is `delete` or `mark`, not `{on_remove}`")
+    if on_remove == "mark" and column:
+        return Mark(column, nulls)
+    if on_remove == "mark":
+        raise ConfigurationError('on_remove="mark" needs a mark_column')
+    if column is not None or nulls:
+        raise ConfigurationError('mark_column and mark_nulls belong to on_remove="mark"')
+    return None
+
+
+def mark_kind(column: TargetColumn) -> MarkKind | None:
+    """Return what an existing column can say, or None where it is neither boolean nor timestamp."""
+    # SQLite's types are names: a `BOOLEAN` column takes moments too.
+    if "boolean" in column.accepts and ("timestamptz" not in column.accepts or "BOOL" in column.shown.upper()):
+        return "flag"
+    if "timestamptz" in column.accepts:
+        return "moment"
+    return "local_moment" if "timestamp" in column.accepts else None
+
+
+def mark_problems(mark: Mark, target: Target, *, mapped: Iterable[str], key: str) -> list[str]:
+    """Return what keeps the table from holding the mark."""
+    fields = set(mapped)
+    if mark.column in fields:
+        return [f"mark_column `{mark.column}` is one of the fields: removals alone write it"]
+    column = target.columns.get(mark.column)
+    if column is None:
+        return [f"there is no mark_column `{mark.column}`{suggestion(mark.column, target.columns.keys() - fields)}"]
+    kind, problems = mark_kind(column), []
+    if kind is None or column.generated:
+        problems.append(f"mark_column `{mark.column}` ({column.shown}) is no boolean or timestamp that can be written")
+    elif kind != "flag" and not column.nullable:
+        problems.append(f"mark_column `{mark.column}` takes no NULL, which says that nobody was removed")
+    if mark.nulls:
+        fixed = sorted((target.not_null & fields) - {key})
+        problems.extend(f"mark_nulls: column `{name}` takes no NULL" for name in fixed)
+    return problems

@@ -1,0 +1,307 @@
+"""What a table must be to take a load's rows, and how a writer for one kind of database looks.
+
+Holds the checks that all databases share; speaks to none.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Self
+
+import pyarrow as pa
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.near import suggestion
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.removal import Mark
+
+Nulls = Literal["overwrite", "keep"]
+Family = Literal[
+    "null",
+    "boolean",
+    "integer",
+    "decimal",
+    "float32",
+    "float",
+    "text",
+    "binary",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "nested",
+]
+# Position in a batch of each row that the database cannot hold, with its code.
+Refused = dict[int, str]
+
+ALL_FAMILIES: frozenset[Family] = frozenset(
+    {
+        "boolean",
+        "integer",
+        "decimal",
+        "float32",
+        "float",
+        "text",
+        "binary",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "nested",
+    }
+)
+_NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
+
+
+class RowRefusedError(Exception):
+    """The database refused one of the rows; nothing of the transaction was applied."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class BusyError(Exception):
+    """A lock, a deadlock, a full disk: nothing was applied, and another try may succeed."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class ConnectionLostError(Exception):
+    """The connection broke; `in_commit` says that nobody knows whether the rows were applied."""
+
+    def __init__(self, *, in_commit: bool) -> None:
+        super().__init__("lost in commit" if in_commit else "lost")
+        self.in_commit = in_commit
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table, in the connection's default schema unless `schema` says otherwise; always quoted, so case counts."""
+
+    name: str
+    schema: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `people`, `crm.people`, or `"a.b"."c"` where a name holds a dot.
+
+        Raises:
+            ConfigurationError: anything else, also names with NUL.
+        """
+        parts, rest = [], text
+        while match := _NAME.match(rest):
+            parts.append(match[1].replace('""', '"') if match[1] else match[2])
+            rest = rest[match.end() :]
+            if not rest.startswith("."):
+                break
+            rest = rest[1:] or "."
+        if rest or not 1 <= len(parts) <= 2 or "\0" in text:
+            raise ConfigurationError(
+                f"`{text!a}` names no table: write `table` or `schema.table`, with double quotes around a name that "
+                "holds a dot"
+            )
+        return cls(parts[-1], parts[0] if len(parts) == 2 else None)
+
+    def __str__(self) -> str:
+        return self.name if self.schema is None else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetColumn:
+    """A column of an existing table.
+
+    Args:
+        shown: its type as the database spells it.
+        accepts: families of values that it holds exactly.
+        scale: digits after the point that a decimal keeps, or None for all.
+        nullable: whether it takes NULL.
+        filled: whether the database fills it when it is left out.
+        generated: whether nobody may write to it.
+    """
+
+    shown: str
+    accepts: frozenset[Family]
+    scale: int | None = None
+    nullable: bool = True
+    filled: bool = False
+    generated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An existing table; `unique` holds the columns of each primary key and unique constraint."""
+
+    columns: Mapping[str, TargetColumn]
+    unique: frozenset[frozenset[str]] = field(default_factory=frozenset)
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """Return the columns that take no NULL."""
+        return frozenset(name for name, column in self.columns.items() if not column.nullable)
+
+
+class TableWriter(ABC):
+    """Upserts rows into one table of one kind of database, and removes people. Not for several threads at once.
+
+    A batch is staged as rows or as people; `write`, and `remove` and `holds`, speak of the staged ones by position.
+    """
+
+    @abstractmethod
+    def open(self, load: Load, *, key: str) -> None:
+        """Connect, and make or check the table.
+
+        Raises:
+            ConfigurationError: the fields do not suit the table.
+            DestinationError: the database refuses.
+            DestinationUnavailableError: it does not answer.
+        """
+
+    @property
+    @abstractmethod
+    def not_null(self) -> frozenset[str]:
+        """The columns that take no NULL."""
+
+    @abstractmethod
+    def stage(self, rows: pa.RecordBatch) -> Refused:
+        """Take a batch, and return the rows of it that the database has no exact value for."""
+
+    @abstractmethod
+    def write(self, positions: Sequence[int]) -> None:
+        """Upsert these rows of the staged batch in one transaction.
+
+        Raises:
+            RowRefusedError: the database refused one of them.
+            BusyError: nothing was applied.
+            ConnectionLostError: the connection broke.
+            DestinationError: no row can be written.
+        """
+
+    @abstractmethod
+    def stage_removal(self, keys: pa.Array) -> Refused:
+        """Take the keys of people, and return those that the database has no exact value for: nobody has them."""
+
+    @abstractmethod
+    def remove(self, positions: Sequence[int]) -> None:
+        """Delete or mark these staged people, where they are there, in one transaction. Raises as `write`."""
+
+    @abstractmethod
+    def holds(self, position: int) -> bool:
+        """Return whether a row has this staged person's key. Raises as `write`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection; may be called at any time, also twice."""
+
+
+def family(kind: pa.DataType) -> Family | None:
+    """Return what kind of values an Arrow type holds, or None where no database has a place for them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return {"arrow.uuid": "text", "arrow.json": "nested"}.get(kind.extension_name)  # type: ignore[return-value]
+    if pa.types.is_dictionary(kind):
+        return family(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz is None else "timestamptz"
+    return next((name for name, fits in _FAMILIES if fits(kind)), None)
+
+
+def check_fields(load: Load, *, case_sensitive: bool) -> None:
+    """Raise `ConfigurationError` for fields that no table of the database could hold; names all of them."""
+    unfit = [f"`{field.name}` ({field.type})" for field in load.schema if family(field.type) is None]
+    if unfit:
+        raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
+    seen: dict[str, str] = {}
+    for name in load.schema.names:
+        if not name or "\0" in name:
+            raise ConfigurationError(f"a field is named {name!a}, which no column can be")
+        other = seen.setdefault(name if case_sensitive else name.casefold(), name)
+        if other != name:
+            raise ConfigurationError(f"the fields `{other}` and `{name}` would be the same column")
+
+
+def check_target(load: Load, *, key: str, table: TableName, target: Target, mark: Mark | None) -> None:
+    """Raise `ConfigurationError` with everything that keeps the table from taking the rows, and the people back.
+
+    A load without rows needs only what removals need: a column that is gone since must not keep people in.
+    """
+    from airflow_consent_retl.databases.tables.removal import mark_problems
+
+    fields = [field for field in load.schema if load.rows or field.name == key]
+    problems = []
+    mapped = set(load.schema.names)
+    for rows_field in fields:
+        column = target.columns.get(rows_field.name)
+        if column is None:
+            free = target.columns.keys() - mapped
+            problems.append(f"there is no column `{rows_field.name}`{suggestion(rows_field.name, free)}")
+        else:
+            problems.extend(_unfit(rows_field, column))
+    if load.rows:
+        problems += _unfit_for_upserts(target, key=key, written=mapped | ({mark.column} if mark else set()))
+    if mark is not None:
+        problems += mark_problems(mark, target, mapped=mapped, key=key)
+    if problems:
+        counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigurationError(
+            "\n".join([f"table `{table}` does not suit the fields, {counted}:", *(f"- {text}" for text in problems)])
+        )
+
+
+def _unfit_for_upserts(target: Target, *, key: str, written: set[str]) -> list[str]:
+    problems = []
+    if frozenset({key}) not in target.unique and key in target.columns:
+        problems.append(f"`{key}` is neither its primary key nor unique by itself")
+    for name in sorted(target.columns.keys() - written):
+        column = target.columns[name]
+        if not column.nullable and not column.filled:
+            problems.append(f"column `{name}` takes no NULL, has no default, and no field is mapped to it")
+    return problems
+
+
+def missing_table(table: TableName, others: Sequence[str]) -> ConfigurationError:
+    """Return the error for a table that is not there and must not be made."""
+    return ConfigurationError(
+        f"table `{table}` does not exist{suggestion(table.name, others)}; create_table=True makes it"
+    )
+
+
+def _unfit(rows_field: pa.Field, column: TargetColumn) -> list[str]:
+    name, kind = rows_field.name, rows_field.type
+    if column.generated:
+        return [f"column `{name}` is generated by the database: leave it out of fields"]
+    group = family(kind)
+    if group == "null":
+        return []
+    if group not in column.accepts:
+        return [f"field `{name}` ({kind}) does not fit column `{name}` ({column.shown}): cast it in the model"]
+    if group == "decimal" and column.scale is not None and kind.scale > column.scale:
+        return [f"field `{name}` ({kind}) would be rounded by column `{name}` ({column.shown})"]
+    return []
+
+
+def _any_of(*names: str) -> Callable[[pa.DataType], bool]:
+    # Older releases of pyarrow lack some types, and so their predicates.
+    fits = [predicate for name in names if (predicate := getattr(pa.types, f"is_{name}", None)) is not None]
+    return lambda kind: any(predicate(kind) for predicate in fits)
+
+
+_FAMILIES: tuple[tuple[Family, Callable[[pa.DataType], bool]], ...] = (
+    ("null", _any_of("null")),
+    ("boolean", _any_of("boolean")),
+    ("integer", _any_of("integer")),
+    ("decimal", _any_of("decimal")),
+    ("float32", _any_of("float16", "float32")),
+    ("float", _any_of("float64")),
+    ("text", _any_of("string", "large_string", "string_view")),
+    ("binary", _any_of("binary", "large_binary", "fixed_size_binary", "binary_view")),
+    ("date", _any_of("date")),
+    ("time", _any_of("time")),
+    ("nested", _any_of("list", "large_list", "fixed_size_list", "struct")),
+)

@@ -1,0 +1,1 @@
+"""The ledger: leases, batches and outcomes in a small SQL database."""

@@ -1,0 +1,233 @@
+"""The database under the ledger: transactions, its clock, and what its refusals mean.
+
+A transaction that ended without an error is on disk. No message of a driver is ever shown, since it may quote values.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+
+from airflow_consent_retl.delivery.ledger.schema import Moment, install, is_installed
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, LedgerUnavailableError
+
+_OPENING_S: Final = 10.0
+_WRITES: Final = "consent_retl_writes"
+# A worker that is paused in the middle of a transaction must not lock the others out for longer than this.
+_POSTGRES_SETTINGS: Final = {
+    "synchronous_commit": "on",
+    "lock_timeout": "20s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+# https://www.postgresql.org/docs/18/errcodes-appendix.html, read 2026-11-23
+_REFUSED_STATES: Final = {
+    "28000": "the login was refused",
+    "28P01": "the password was refused",
+    "3D000": "there is no such database",
+    "3F000": "there is no such schema",
+    "42501": "no permission",
+}
+_REFUSED_CLASSES: Final = ("22", "23", "28", "42")
+# https://www.sqlite.org/rescode.html, read 2026-11-23
+_REFUSED_SQLITE: Final = {
+    "SQLITE_AUTH": "no permission",
+    "SQLITE_PERM": "no permission",
+    "SQLITE_READONLY": "the file is read-only",
+    "SQLITE_CANTOPEN": "the file cannot be opened",
+    "SQLITE_NOTADB": "the file is no SQLite database",
+    "SQLITE_CORRUPT": "the file is damaged",
+    "SQLITE_CONSTRAINT": "a constraint was violated",
+    "SQLITE_MISMATCH": "a value has the wrong type",
+    "SQLITE_ERROR": "a statement was refused",
+}
+
+
+class LedgerDatabase:
+    """Read and write transactions on one database, whose tables it makes when they are missing.
+
+    Args:
+        engine: of PostgreSQL or of a SQLite file; disposed of by `close`.
+        name: for messages.
+    """
+
+    def __init__(self, engine: sa.Engine, *, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        with self.read() as connection:
+            installed = is_installed(connection)
+        if not installed:
+            with self.write() as connection:
+                install(connection)
+
+    @classmethod
+    def sqlite(cls, path: Path, *, busy_s: float) -> LedgerDatabase:
+        """Open a SQLite file, made for the owner only when it is missing; wait so long for another writer."""
+        file = path.expanduser().absolute()
+        _make_private(file)
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(file)),
+            connect_args={"timeout": busy_s, "isolation_level": None, "check_same_thread": False},
+            hide_parameters=True,
+        )
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return cls._opened(engine, name=f"the ledger `{file}`")
+
+    @classmethod
+    def from_engine(cls, engine: sa.Engine) -> LedgerDatabase:
+        """Use an engine of PostgreSQL, with any driver."""
+        if engine.dialect.name != "postgresql":
+            raise ConfigurationError(f"a ledger lives in PostgreSQL or in a SQLite file, not in {engine.dialect.name}")
+        engine.hide_parameters = True
+        committed = engine.execution_options(isolation_level="READ COMMITTED")
+        return cls._opened(committed, name=f"the ledger in database `{engine.url.database or ''}`")
+
+    @classmethod
+    def _opened(cls, engine: sa.Engine, *, name: str) -> LedgerDatabase:
+        try:
+            return cls(engine, name=name)
+        except ConsentRetlError:
+            engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close every connection."""
+        with suppress(sa.exc.DBAPIError):
+            self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only reads.
+
+        Raises:
+            LedgerUnavailableError: the database did not answer.
+            ConfigurationError: it refused the login or a statement.
+        """
+        with self._failures_told(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction that writes; it is on disk when the block ends, and undone when the block raises.
+
+        Raises:
+            LedgerUnavailableError: the database did not answer; whether it committed is not known then.
+            ConfigurationError: it refused the login or a statement.
+        """
+        with (
+            self._failures_told(),
+            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
+            if not self._is_sqlite:
+                settings = [sa.func.set_config(name, value, True) for name, value in _POSTGRES_SETTINGS.items()]
+                connection.execute(sa.select(*settings))
+            yield connection
+
+    def clock(self) -> sa.ColumnElement[datetime]:
+        """Return an expression for the present moment, by the clock that all workers share."""
+        if self._is_sqlite:
+            return sa.literal(_machine_time(), Moment)
+        micros = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+        return sa.type_coerce(micros, Moment)
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """Return the present moment, by the same clock."""
+        return _machine_time() if self._is_sqlite else connection.execute(sa.select(self.clock())).scalar_one()
+
+    def insert(self, table: sa.Table) -> postgresql.Insert | sqlite_dialect.Insert:
+        """Return an insertion that can say what happens on a conflict."""
+        return sqlite_dialect.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        failure: Exception
+        try:
+            yield
+            return
+        except sa.exc.SQLAlchemyError as error:
+            failure = _failure_of(error, name=self._name)
+        raise failure from None
+
+
+def _machine_time() -> datetime:
+    return datetime.now(UTC)
+
+
+def _make_private(file: Path) -> None:
+    # Linked into place, already closed: to close a descriptor of a SQLite file drops the locks of the whole process.
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if file.exists():
+            return
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as draft:
+            pass
+        with suppress(FileExistsError):
+            file.hardlink_to(draft.name)
+        Path(draft.name).unlink()
+    except OSError as error:
+        raise ConfigurationError(f"the ledger `{file}` cannot be made: {error.strerror}") from None
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    deadline = time.monotonic() + _OPENING_S
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # While another process makes the file a WAL one, this is refused at once, whatever the time-out.
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    if mode != "wal":
+        raise ConfigurationError(
+            "the ledger's file system knows no shared memory, as network file systems do not: "
+            "put the ledger on a local disk, or into PostgreSQL"
+        )
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that reads first and writes later could not wait for another writer.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _failure_of(error: sa.exc.SQLAlchemyError, *, name: str) -> ConsentRetlError:
+    if isinstance(error, sa.exc.TimeoutError):
+        return LedgerUnavailableError(f"{name} has no connection free")
+    if not isinstance(error, sa.exc.DBAPIError):
+        return ConfigurationError(f"{name} cannot be used ({type(error).__name__})")
+    sqlite_name = getattr(error.orig, "sqlite_errorname", None)
+    if isinstance(sqlite_name, str):
+        meaning = next((text for code, text in _REFUSED_SQLITE.items() if sqlite_name.startswith(code)), None)
+        return _told(name, meaning, sqlite_name)
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if isinstance(state, str):
+        refused = _REFUSED_STATES.get(state, "a statement was refused")
+        is_refusal = state in _REFUSED_STATES or state.startswith(_REFUSED_CLASSES)
+        return _told(name, refused if is_refusal else None, f"SQLSTATE {state}")
+    # libpq gives no SQLSTATE when it cannot log in, only text.
+    text = str(error.orig)
+    login = "authentication failed" in text or " does not exist" in text or "no password supplied" in text
+    refused_login = "the login was refused, or there is no such database"
+    return _told(name, refused_login if login else None, type(error.orig).__name__)
+
+
+def _told(name: str, refusal: str | None, code: str) -> ConsentRetlError:
+    if refusal is not None:
+        return ConfigurationError(f"{name}: {refusal} ({code})")
+    return LedgerUnavailableError(f"{name} does not answer ({code})")

@@ -1,0 +1,159 @@
+"""The ledger: which task loads which sync, what it meant to do, and what came of it.
+
+Small and transactional, in a SQLite file or in PostgreSQL. It holds no subject and no value of a row: the bulk of the
+state are files that its versions point at. Without it nothing is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import sqlalchemy as sa
+
+from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+from airflow_consent_retl.delivery.ledger.lease import Lease, boottime
+from airflow_consent_retl.delivery.ledger.queries import attempts_at, current_version, delivery_of, open_delivery
+from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
+from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
+from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
+from airflow_consent_retl.errors import SyncBusyError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.attempts import Attempt
+    from airflow_consent_retl.delivery.ledger.records import Delivery, VersionRef
+
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 1.0
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Ledger:
+    """An open ledger. Its tables are made on first use. Thread-safe; not to be taken into a forked process.
+
+    Every method may raise `LedgerUnavailableError`: the database did not answer, and another try may help; and
+    `ConfigurationError`: it refused the login, a right is missing, or a later release wrote the tables.
+    """
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._database = database
+
+    @classmethod
+    def sqlite(cls, path: Path, *, busy_s: float = 10.0) -> Self:
+        """Open the ledger in a SQLite file on a local disk: for workers on one machine.
+
+        A worker that is paused in the middle of a transaction, a matter of milliseconds, locks out all others until
+        it goes on or ends. PostgreSQL ends such a transaction by itself.
+
+        Args:
+            path: of the file, which is made when it is missing, readable by its owner only.
+            busy_s: seconds to wait for another writer.
+        """
+        return cls(LedgerDatabase.sqlite(path, busy_s=busy_s))
+
+    @classmethod
+    def from_engine(cls, engine: sa.Engine) -> Self:
+        """Open the ledger in a PostgreSQL database, in the default schema of the login: for workers anywhere.
+
+        Args:
+            engine: with any driver; `close` disposes of it. `pool_pre_ping` lets it outlive a restart of the server.
+        """
+        return cls(LedgerDatabase.from_engine(engine))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection. Leases have to be released before."""
+        self._database.close()
+
+    def acquire(self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0) -> Lease:
+        """Return the lease of a sync that nobody holds. Enter it, so that it renews itself.
+
+        Args:
+            sync: to be loaded.
+            holder: who asks, for people: a DAG's, task's and run's ids.
+            ttl_s: seconds after which a holder that does not renew is taken for dead.
+            wait_s: seconds to wait for another holder.
+
+        Raises:
+            SyncBusyError: another task holds it; the error names it, and `retry_after_s` is when its lease runs out.
+        """
+        if ttl_s <= 0:
+            raise ValueError("ttl_s must be more than 0")
+        deadline = time.monotonic() + wait_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._acquired(sync, holder=holder, ttl_s=ttl_s)
+            except SyncBusyError as error:
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
+                    raise
+                time.sleep(min(pause_s, remaining_s, (error.retry_after_s or 0) + _FIRST_PAUSE_S))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def syncs(self) -> list[SyncOverview]:
+        """Return all syncs, by name, without taking a lease."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            found = connection.execute(sa.select(syncs).order_by(syncs.c.sync)).all()
+            return [
+                SyncOverview(
+                    sync=SyncName(row.sync),
+                    target=row.target,
+                    epoch=row.epoch,
+                    holder=row.holder if row.expires_at > now else None,
+                    expires_at=row.expires_at if row.expires_at > now else None,
+                    decided_at=row.decided_at,
+                    current=current_version(connection, row.sync),
+                    open_delivery=open_delivery(connection, row.sync),
+                )
+                for row in found
+            ]
+
+    def current(self, sync: SyncName) -> VersionRef | None:
+        """Return the version that is delivered, without taking a lease."""
+        with self._database.read() as connection:
+            return current_version(connection, sync)
+
+    def deliveries(self, sync: SyncName) -> list[Delivery]:
+        """Return the deliveries that are still known, the latest first: open or closed."""
+        latest_first = deliveries.c.id.desc()
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(deliveries).where(deliveries.c.sync == sync).order_by(latest_first))
+            return [delivery_of(row) for row in found]
+
+    def attempts(self, delivery: Delivery) -> list[Attempt]:
+        """Return all attempts at a delivery's batches, in the order of kind, number and epoch."""
+        with self._database.read() as connection:
+            return attempts_at(connection, delivery)
+
+    def _acquired(self, sync: SyncName, *, holder: str, ttl_s: float) -> Lease:
+        asked_at = boottime()
+        with self._database.write() as connection:
+            # A sync is known from its first lease on.
+            new = {"sync": sync, "epoch": 0, "holder": "", "expires_at": _LONG_AGO, "target": "", "version": 0}
+            connection.execute(self._database.insert(syncs).values(new).on_conflict_do_nothing())
+            row = connection.execute(sa.select(syncs).where(syncs.c.sync == sync).with_for_update()).one()
+            now = self._database.now(connection)
+            if row.expires_at > now:
+                held_s = (row.expires_at - now).total_seconds()
+                raise SyncBusyError(
+                    f"sync `{sync}` is being loaded by `{row.holder}`, whose lease holds for another {held_s:.0f} s "
+                    "unless it is renewed",
+                    retry_after_s=held_s,
+                )
+            if row.delivery is not None:
+                note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))
+            expires_at = now + timedelta(seconds=ttl_s)
+            update_sync(connection, sync, epoch=row.epoch + 1, holder=holder, expires_at=expires_at)
+        return Lease(self._database, sync=sync, epoch=row.epoch + 1, ttl_s=ttl_s, asked_at=asked_at)

@@ -1,0 +1,277 @@
+"""A folder of complete versions of one destination's rows, and the pointer to the current one.
+
+    <path>/20261123T175107000000Z-1a2b3c4d-5e6f708192a3/part-00000.parquet, ..., _manifest.json (written last)
+    <path>/_current.json (replaced at once)
+    <path>/.staging-<version>/ (local disks only, while a load runs)
+
+It never removes a file that is not named the way it names its own, and never lets an older decision replace a newer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.destinations.files.manifest import (
+    MANIFEST_NAME,
+    POINTER_NAME,
+    CurrentVersion,
+    ExportedField,
+    ExportedFile,
+    ExportManifest,
+    parsed,
+)
+from airflow_consent_retl.destinations.files.part import PartFile
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.destinations.files.storage import ExportFolder
+
+log = logging.getLogger(__name__)
+
+_STAGING = ".staging-"
+Options = dict[str, str | int | bool]
+
+
+class Versions:
+    """The versions below one folder, seen by one load.
+
+    `begin` comes first; then either `stage` for a version of the load's own rows, or `stage_from` for the current one
+    without some people; then `create` for each part, and `publish`, or `keep_current`; `end` last.
+
+    Args:
+        folder: where they lie.
+        load: whose rows are published.
+        options: what, beside the rows, decides the bytes.
+    """
+
+    def __init__(self, folder: ExportFolder, load: Load, options: Options) -> None:
+        self.folder = folder
+        self.load = load
+        self.name = ""
+        # This very version, where an earlier try completed it: then bytes that are written go nowhere.
+        self.kept: ExportManifest | None = None
+        self._options = options
+        self._fields = tuple(ExportedField(name=field.name, type=str(field.type)) for field in load.schema)
+        self._owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
+        self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{self._owner}-[0-9a-f]{{12}}")
+        self._stamp = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
+        self._staging = ""
+        self._removes = False
+
+    def begin(self) -> None:
+        """Take the folder, refuse one that is not ours or newer, and clear away what killed tries left."""
+        with self.folder.storage("open"):
+            self.folder.take()
+            self._check_pointer()
+            self._remove_unfinished()
+
+    def stage(self) -> None:
+        """Begin a version of the load's own rows."""
+        self._begin_version(self.load.key)
+
+    def stage_from(self, base: ExportManifest, people_sha256: str) -> None:
+        """Begin a version of an earlier one's rows without some people, in that one's form."""
+        self._removes = True
+        self._options = base.options
+        self._fields = base.fields
+        self._begin_version(f"{self.load.key} {base.name} {_files_sha256(base)} {people_sha256}")
+
+    def create(self, name: str) -> PartFile:
+        """Open a part for writing."""
+        if self.kept is not None:
+            return PartFile(None, fsync=False)
+        with self.folder.storage("write to"):
+            return PartFile(self.folder.create(f"{self._staging}/{name}"), fsync=self.folder.local)
+
+    def current(self) -> ExportManifest | None:
+        """Return the version that readers follow, or None before the first.
+
+        Raises:
+            DestinationError: a byte of it is not what was published.
+        """
+        pointer = self._pointer()
+        if pointer is None:
+            return None
+        content = self.folder.read(f"{pointer.current}/{MANIFEST_NAME}")
+        manifest = parsed(ExportManifest, content)
+        if (
+            manifest is None
+            or hashlib.sha256(content or b"").hexdigest() != pointer.manifest_sha256
+            or not self._intact(manifest)
+        ):
+            raise DestinationError(
+                f"{self.folder.uri}/{pointer.current} is not what was published: nobody can be taken out of it, a "
+                "load of all rows replaces it"
+            )
+        return manifest
+
+    def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None) -> None:
+        """Make the files the current version, then remove older ones beyond `keep`."""
+        with self.folder.storage("publish in"):
+            self._check_pointer()
+            manifest = self.kept or self._manifest(files)
+            if manifest.rows != sum(file.rows for file in files):
+                raise DestinationError(
+                    f"{self.folder.uri}/{self.name} is complete with {manifest.rows:,} rows, but this load has "
+                    "another number"
+                )
+            if self.kept is None:
+                self.load.before_request()
+                self._publish_version(manifest.to_json(), files)
+            self.load.before_request()
+            self._point_to(manifest)
+        log.info("%s/%s is the current version: %s rows", self.folder.uri, self.name, f"{manifest.rows:,}")
+        self._remove_older(keep)
+
+    def keep_current(self, manifest: ExportManifest, *, keep: int | None) -> None:
+        """Leave the current version, which holds none of those to be removed, and note the decision beside it.
+
+        A load that was decided earlier, and may hold one of them, is refused from now on.
+        """
+        with self.folder.storage("publish in"):
+            self._check_pointer()
+            self._remove_staged()
+            self.load.before_request()
+            self._point_to(manifest)
+        self._remove_older(keep)
+
+    def end(self) -> None:
+        """Remove what was not published and let go of the folder."""
+        with suppress(OSError):
+            self._remove_staged()
+        self.folder.release()
+
+    def _begin_version(self, content: str) -> None:
+        options = json.dumps(self._options, sort_keys=True)
+        digest = hashlib.sha256(content.encode() + options.encode()).hexdigest()[:12]
+        self.name = f"{self._stamp}-{self._owner}-{digest}"
+        with self.folder.storage("open"):
+            self._check_pointer()
+            self.kept = self._complete(self.name)
+            if self.kept is None:
+                self.folder.remove(self.name)
+                self._staging = f"{_STAGING}{self.name}" if self.folder.local else self.name
+                self.folder.make(self._staging)
+
+    def _pointer(self) -> CurrentVersion | None:
+        content = self.folder.read(POINTER_NAME)
+        if content is None:
+            return None
+        pointer = parsed(CurrentVersion, content)
+        if pointer is None:
+            raise DestinationError(
+                f"{self.folder.uri}/{POINTER_NAME} was not written by a load to files: choose another folder"
+            )
+        return pointer
+
+    def _check_pointer(self) -> None:
+        pointer, load = self._pointer(), self.load
+        if pointer is None:
+            return
+        if (pointer.destination, pointer.model) != (load.destination, load.model):
+            raise DestinationError(
+                f"{self.folder.uri} holds model `{pointer.model}` for destination `{pointer.destination}`, not "
+                f"`{load.model}` for `{load.destination}`: choose another folder"
+            )
+        if pointer.decided_at > load.decided_at:
+            raise DestinationError(
+                f"{self.folder.uri} holds rows decided at {_iso(pointer.decided_at)}, later than these "
+                f"({_iso(load.decided_at)}): an older decision never replaces a newer one"
+            )
+
+    def _point_to(self, manifest: ExportManifest) -> None:
+        encoded = self.folder.read(f"{manifest.name}/{MANIFEST_NAME}") or b""
+        pointer = CurrentVersion(
+            current=manifest.name,
+            manifest_sha256=hashlib.sha256(encoded).hexdigest(),
+            destination=manifest.destination,
+            model=manifest.model,
+            decided_at=self.load.decided_at,
+            rows=manifest.rows,
+        )
+        self.folder.replace(POINTER_NAME, pointer.to_json(), temporary=f"{_STAGING}{self.name}.json")
+
+    def _manifest(self, files: tuple[ExportedFile, ...]) -> ExportManifest:
+        return ExportManifest(
+            name=self.name,
+            destination=self.load.destination,
+            model=self.load.model,
+            load_key=self.load.key,
+            decided_at=self.load.decided_at,
+            options=self._options,
+            fields=self._fields,
+            rows=sum(file.rows for file in files),
+            files=files,
+        )
+
+    def _publish_version(self, manifest: bytes, files: tuple[ExportedFile, ...]) -> None:
+        for file in files:
+            if self.folder.size_bytes(f"{self._staging}/{file.name}") != file.size_bytes:
+                raise DestinationUnavailableError(f"{self.folder.uri}/{self.name}/{file.name} is not what was written")
+        self.folder.write(f"{self._staging}/{MANIFEST_NAME}", manifest)
+        if self.folder.local:
+            self.folder.rename(self._staging, self.name)
+        self._staging = ""
+
+    def _complete(self, name: str) -> ExportManifest | None:
+        """Return the version's manifest if it is this load's and every file still has its bytes."""
+        manifest = parsed(ExportManifest, self.folder.read(f"{name}/{MANIFEST_NAME}"))
+        if manifest is None or manifest.load_key != self.load.key or manifest.options != self._options:
+            return None
+        return manifest if self._intact(manifest) else None
+
+    def _intact(self, manifest: ExportManifest) -> bool:
+        return all(self.folder.sha256(f"{manifest.name}/{file.name}") == file.sha256 for file in manifest.files)
+
+    def _own_versions(self) -> list[str]:
+        return [name for name in self.folder.names() if self._own_version.fullmatch(name)]
+
+    def _remove_older(self, keep: int | None) -> None:
+        with self.folder.storage("remove older versions in"):
+            pointer = self._pointer()
+            current = self.name if pointer is None else pointer.current
+            # Those decided at the same time as well: their names tell no order, and only one can be current.
+            others = [name for name in self._own_versions() if name != current and name.split("-")[0] <= self._stamp]
+            kept = len(others) if keep is None else keep - 1
+            older = sorted(others, reverse=True)
+            for name in older[kept:]:
+                self.folder.remove(name)
+                log.info("%s/%s was removed: an older version", self.folder.uri, name)
+        if self._removes and older[:kept]:
+            log.warning(
+                "%s keeps %d older versions, which may hold people who were taken out of the current one",
+                self.folder.uri,
+                len(older[:kept]),
+            )
+
+    def _remove_unfinished(self) -> None:
+        for name in self.folder.names():
+            version = name.removeprefix(_STAGING)
+            staged = self.folder.local and name.startswith(_STAGING)
+            if staged and self._own_version.fullmatch(version.removesuffix(".json")) and version.endswith(".json"):
+                self.folder.remove_file(name)
+            elif self._own_version.fullmatch(version) and (
+                staged or self.folder.read(f"{name}/{MANIFEST_NAME}") is None
+            ):
+                self.folder.remove(name)
+                log.info("%s/%s was removed: an earlier try did not finish it", self.folder.uri, name)
+
+    def _remove_staged(self) -> None:
+        if self._staging and (self.folder.local or self.folder.read(f"{self._staging}/{MANIFEST_NAME}") is None):
+            self.folder.remove(self._staging)
+        self._staging = ""
+
+
+def _files_sha256(manifest: ExportManifest) -> str:
+    return hashlib.sha256(" ".join(file.sha256 for file in manifest.files).encode()).hexdigest()
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

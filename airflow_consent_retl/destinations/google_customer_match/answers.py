@@ -1,0 +1,241 @@
+"""What the Data Manager API's answers mean: request states, refusals of members, and faults that may pass.
+
+Pure: it reads answers and asks for nothing. Of what the vendor says it keeps codes, counts and positions, and never a
+message or a description, since those quote values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.ads.datamanager_v1 import types
+from google.rpc import error_details_pb2
+
+from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcomes, vendor_code
+from airflow_consent_retl.destinations.google_customer_match.faults import (
+    PassingFaultError,
+    RefusedMembersError,
+    RefusedRequestError,
+)
+
+if TYPE_CHECKING:
+    from google.api_core import exceptions
+
+CREDENTIALS = "credentials_unavailable"
+NO_CONNECTION = "no_connection"
+PARTIAL_SUCCESS = "partial_success"
+UNKNOWN_STATE = "unknown_request_state"
+
+_REASON = re.compile(r"[A-Z][A-Z0-9_]*")
+_MEMBER = re.compile(r"audience_?members(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
+_OF_MEMBERS = re.compile(r"audience_?members?\b", re.IGNORECASE)
+_PATH = re.compile(r"[A-Za-z][A-Za-z_.\[\]0-9]{0,119}")
+# Reasons that one member can give for the refusal of a whole request, and those that say nothing.
+_ABOUT_MEMBERS = frozenset(
+    {
+        "ERROR_REASON_UNSPECIFIED",
+        "FIELD_VALUE_TOO_LONG",
+        "FIELD_VALUE_TOO_SHORT",
+        "INVALID_ARGUMENT",
+        "INVALID_AUDIENCE_MEMBER",
+        "INVALID_BASE64_ENCODING",
+        "INVALID_COUNTRY_CODE",
+        "INVALID_ENUM_VALUE",
+        "INVALID_FORMAT",
+        "INVALID_HEX_ENCODING",
+        "INVALID_POSTAL_CODE",
+        "INVALID_REGION_CODE",
+        "INVALID_SHA256_FORMAT",
+        "NO_IDENTIFIERS_PROVIDED",
+        "REQUIRED_FIELD_MISSING",
+        "TOO_FEW_ELEMENTS",
+        "TOO_MANY_ELEMENTS",
+        "TOO_MANY_USER_IDENTIFIERS",
+    }
+)
+# After these nobody knows whether the request was applied.
+_MAYBE_APPLIED = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+# How gRPC says that a call never left this machine, in 1.85.
+_NEVER_SENT = {
+    "metadata from plugin failed": CREDENTIALS,
+    "failed to connect to all addresses": NO_CONNECTION,
+    "DNS resolution failed": NO_CONNECTION,
+}
+
+
+def failure_of(error: exceptions.GoogleAPICallError) -> Exception:
+    """Return what a failed call means: one of the errors of `_google_faults`, without a word of the vendor's."""
+    status = error.grpc_status_code or grpc.StatusCode.UNKNOWN
+    name = status.name.lower()
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return PassingFaultError(name, maybe_applied=False, retry_after_s=_retry_after_s(error.details))
+    if status in _MAYBE_APPLIED:
+        if status is grpc.StatusCode.UNAVAILABLE:
+            for marker, code in _NEVER_SENT.items():
+                if marker in (error.message or ""):
+                    return PassingFaultError(code, maybe_applied=False)
+        return PassingFaultError(name, maybe_applied=True, retry_after_s=_retry_after_s(error.details))
+    if status is not grpc.StatusCode.INVALID_ARGUMENT:
+        return RefusedRequestError(_code(error.reason, otherwise=name))
+    return _refusal(error, name)
+
+
+def _refusal(error: exceptions.GoogleAPICallError, name: str) -> Exception:
+    violations = [
+        violation
+        for detail in error.details
+        if isinstance(detail, error_details_pb2.BadRequest)
+        for violation in detail.field_violations
+    ]
+    members: dict[int, str] = {}
+    for violation in violations:
+        reason = getattr(violation, "reason", "")
+        if place := _MEMBER.search(violation.field):
+            members.setdefault(int(place[1] or place[2]), _code(reason, otherwise=name))
+        elif violation.field and not _OF_MEMBERS.search(violation.field):
+            where = violation.field if _PATH.fullmatch(violation.field) else ""
+            return RefusedRequestError(_code(reason or error.reason, otherwise=name), where)
+    reasons = {error.reason, *(getattr(violation, "reason", "") for violation in violations)} - {None, ""}
+    known = {reason for reason in reasons if reason in types.ErrorReason.__members__}
+    if not members and known - _ABOUT_MEMBERS:
+        return RefusedRequestError(_code(min(known - _ABOUT_MEMBERS), otherwise=name))
+    return RefusedMembersError(_code(min(reasons, default=""), otherwise=name), members)
+
+
+def _code(reason: object, *, otherwise: str) -> str:
+    if not isinstance(reason, str) or not _REASON.fullmatch(reason):
+        return otherwise
+    code = vendor_code(reason.lower())
+    return otherwise if code == UNNAMED_CODE else code
+
+
+def _retry_after_s(details: Iterable[object]) -> float | None:
+    for detail in details:
+        if isinstance(detail, error_details_pb2.RetryInfo) and detail.HasField("retry_delay"):
+            seconds: float = detail.retry_delay.ToTimedelta().total_seconds()
+            return max(0.0, seconds)
+    return None
+
+
+class RequestState(StrEnum):
+    """How far a request is that the API accepted."""
+
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    PARTIAL = "partial_success"
+    UNKNOWN = "unknown"
+
+
+_STATES = {
+    int(types.RequestStatusPerDestination.RequestStatus.PROCESSING): RequestState.PROCESSING,
+    int(types.RequestStatusPerDestination.RequestStatus.SUCCESS): RequestState.SUCCEEDED,
+    int(types.RequestStatusPerDestination.RequestStatus.FAILED): RequestState.FAILED,
+    int(types.RequestStatusPerDestination.RequestStatus.PARTIAL_SUCCESS): RequestState.PARTIAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """The state of a request, with the vendor's counts.
+
+    Args:
+        state: see there.
+        members: how many the request had; 0 where the vendor did not say.
+        errors: code to number of members that failed with it.
+        warnings: code to number of members that were processed with it.
+        code: why the state is what it is, where no count says so.
+    """
+
+    state: RequestState
+    members: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    code: str = ""
+
+    def outcomes(self, rows: int) -> Outcomes | None:
+        """Return what became of the request's members; None while it is processed.
+
+        Of a partial success only counts are known, so that each of its members is uncertain.
+        """
+        match self.state:
+            case RequestState.PROCESSING:
+                return None
+            case RequestState.SUCCEEDED:
+                return Outcomes.accepted(rows)
+            case RequestState.FAILED:
+                codes = self.errors.most_common(1)
+                return Outcomes.rejected(rows, codes[0][0] if codes else "processing_failed")
+            case RequestState.PARTIAL:
+                return Outcomes.uncertain(rows, PARTIAL_SUCCESS)
+            case _:
+                return Outcomes.uncertain(rows, self.code or UNKNOWN_STATE)
+
+
+def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
+    """Read the answer to a question for a request's status; requests here have one destination."""
+    # Raw, since the client's own classes warn of each number that is newer than they are.
+    entries = types.RetrieveRequestStatusResponse.pb(response).request_status_per_destination
+    if not entries:
+        return RequestStatus(RequestState.PROCESSING)
+    if len(entries) > 1:
+        return RequestStatus(RequestState.UNKNOWN, code="several_destinations")
+    entry = entries[0]
+    ingested = entry.audience_members_ingestion_status.user_data_ingestion_status.record_count
+    removed = entry.audience_members_removal_status.user_data_removal_status.record_count
+    return RequestStatus(
+        state=_STATES.get(entry.request_status, RequestState.UNKNOWN),
+        members=ingested or removed,
+        errors=_counts(entry.error_info.error_counts, types.ProcessingErrorReason, prefix="PROCESSING_ERROR_REASON_"),
+        warnings=_counts(
+            entry.warning_info.warning_counts, types.ProcessingWarningReason, prefix="PROCESSING_WARNING_REASON_"
+        ),
+    )
+
+
+def status_of_failure(failure: RefusedMembersError | RefusedRequestError) -> RequestStatus | None:
+    """Return the status that a refused question tells, or None where it tells nothing of the request."""
+    if failure.code == "not_found":
+        # Not written down yet; a request that stays unknown ends with the patience of whoever waits.
+        return RequestStatus(RequestState.PROCESSING)
+    if isinstance(failure, RefusedMembersError) or failure.code in {"invalid_request_id", "request_too_old"}:
+        return RequestStatus(RequestState.UNKNOWN, code=failure.code)
+    return None
+
+
+def warnings_of(answer: Any) -> Counter[str]:
+    """Count the warnings of an accepted request by their reason."""
+    raw = type(answer).pb(answer)
+    reasons = [warning.reason for warning in getattr(raw, "field_warnings", ())]
+    return Counter(_enum_code(reason, types.WarningReason, prefix="WARNING_REASON_") for reason in reasons)
+
+
+def _counts(counts: Iterable[Any], names: type[Any], *, prefix: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total[_enum_code(count.reason, names, prefix=prefix)] += count.record_count
+    return total
+
+
+def _enum_code(value: int, names: type[Any], *, prefix: str) -> str:
+    try:
+        return str(names(value).name).removeprefix(prefix).lower()
+    except ValueError:
+        # Newer than this client.
+        return f"reason_{value}"

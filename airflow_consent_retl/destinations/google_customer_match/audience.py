@@ -1,0 +1,163 @@
+"""Which audience is kept, how, and on whose consent: the checked parameters of Customer Match. Contacts nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.manifest import DestinationCounts
+
+MAX_MEMBERS = 10_000
+"""Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
+
+SIGNALS = ("ad_user_data", "ad_personalization")
+
+_ACCOUNT_TYPES = ("GOOGLE_ADS", "DISPLAY_VIDEO_ADVERTISER", "DISPLAY_VIDEO_PARTNER", "DATA_PARTNER")
+_ACCOUNT_ID = re.compile(r"[0-9]+(?:-[0-9]+)*")
+
+Account = str | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleAccount:
+    """An account of a Google product: `account_id` in digits, `account_type` as the API calls it."""
+
+    account_id: str
+    account_type: str = "GOOGLE_ADS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerMatchAudience:
+    """An audience, and the accounts through which it is reached. Made by `customer_match_audience`."""
+
+    audience_id: str
+    operating_account: GoogleAccount
+    login_account: GoogleAccount | None = None
+    linked_account: GoogleAccount | None = None
+
+    def __str__(self) -> str:
+        account = self.operating_account
+        return f"audience {self.audience_id} of {account.account_type} account {account.account_id}"
+
+
+def customer_match_audience(
+    *, audience_id: str, operating_account: Account, login_account: Account | None, linked_account: Account | None
+) -> CustomerMatchAudience:
+    """Check and return an audience.
+
+    Args:
+        audience_id: digits.
+        operating_account: the account that owns it: a Google Ads id (`123-456-7890`, with or without hyphens), or
+            `{"account_id": …, "account_type": …}` for another product.
+        login_account: the account that the credentials belong to, such as a manager account; None: the operating one.
+        linked_account: see the API's `Destination`; only for data partners.
+
+    Raises:
+        ConfigurationError: one of them is malformed; all that is wrong is named.
+    """
+    wrong: list[str] = []
+    if not re.fullmatch(r"[0-9]+", audience_id):
+        wrong.append("audience_id has to be the audience's number")
+    accounts = {
+        "operating_account": operating_account,
+        "login_account": login_account,
+        "linked_account": linked_account,
+    }
+    checked = {name: _checked_account(name, given, wrong) for name, given in accounts.items()}
+    operating = checked["operating_account"]
+    if operating is None and not wrong:
+        wrong.append("operating_account is needed")
+    if wrong or operating is None:
+        raise ConfigurationError("; ".join(wrong))
+    return CustomerMatchAudience(
+        audience_id=audience_id,
+        operating_account=operating,
+        login_account=checked["login_account"],
+        linked_account=checked["linked_account"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerMatchOptions:
+    """How rows are encoded and sent.
+
+    Args:
+        hashed: e-mails, phone numbers and names are SHA-256 in hex already, of values normalised as Google says.
+        on_invalid: `"reject"`: a row with an invalid value is rejected as `invalid_email`, `invalid_phone` …;
+            `"omit"`: it is sent without that value where another identifier is left, and the log counts what was left
+            out. A NULL or blank value is no invalid one, and an address with one part missing is no address.
+        batch_rows: members a request at the most.
+        concurrency: requests at the same time.
+        requests_per_minute: over all threads of the load; lower it where other tasks use the project's quota.
+        timeout_s: seconds for each answer.
+        max_attempts: tries of a request at the most.
+        max_retry_s: seconds after which a request is not tried again.
+        backoff_s: longest wait before the second try; doubles with each, up to a minute; a random part of it is waited.
+
+    Raises:
+        ConfigurationError: a value out of its range; all of them are named.
+    """
+
+    hashed: bool = False
+    on_invalid: Literal["reject", "omit"] = "reject"
+    batch_rows: int = MAX_MEMBERS
+    concurrency: int = 2
+    requests_per_minute: int = 300
+    timeout_s: float = 120
+    max_attempts: int = 6
+    max_retry_s: float = 600
+    backoff_s: float = 2
+
+    def __post_init__(self) -> None:
+        counts = ("batch_rows", "concurrency", "requests_per_minute", "max_attempts")
+        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
+        seconds = ("timeout_s", "max_retry_s", "backoff_s")
+        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+        if self.batch_rows > MAX_MEMBERS:
+            wrong.append(f"batch_rows must be at most {MAX_MEMBERS:,}: the API takes no more members a request")
+        if self.on_invalid not in {"reject", "omit"}:
+            wrong.append("on_invalid must be `reject` or `omit`")
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
+
+def check_signals(signals: Mapping[str, str], counts: DestinationCounts, *, destination: str) -> None:
+    """Check that a permitted set holds only people who granted the categories that stand for Google's signals.
+
+    Raises:
+        ConfigurationError: a signal has no category, or the policy does not require it of the destination.
+    """
+    wrong = [f"consent_signals names no category for `{name}`" for name in SIGNALS if not signals.get(name)]
+    wrong += [f"`{name}` is no signal of Google's" for name in signals if name not in SIGNALS]
+    # With match `any`, each of several categories may be the one that was not granted.
+    granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
+    # Nor did everybody grant what permits without a yes.
+    granted = tuple(category for category in granted if category not in counts.without_consent)
+    for name in SIGNALS:
+        category = signals.get(name)
+        if category and (counts.ground != "consent" or category not in granted):
+            wrong.append(
+                f"`{name}` stands for category `{category}`, which the policy does not require of everybody who is "
+                f"sent to `{destination}`"
+            )
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+
+
+def _checked_account(name: str, given: Account | None, wrong: list[str]) -> GoogleAccount | None:
+    if given is None:
+        return None
+    parts = {"account_id": given} if isinstance(given, str) else dict(given)
+    account_id, account_type = str(parts.get("account_id", "")), parts.get("account_type", "GOOGLE_ADS")
+    if unknown := sorted(parts.keys() - {"account_id", "account_type"}):
+        wrong.append(f"{name} has `account_id` and `account_type`, not `{unknown[0]}`")
+    if not _ACCOUNT_ID.fullmatch(account_id):
+        wrong.append(f"the account_id of {name} has to be digits, with or without hyphens")
+    if account_type not in _ACCOUNT_TYPES:
+        wrong.append(f"the account_type of {name} has to be one of {', '.join(_ACCOUNT_TYPES)}")
+    return GoogleAccount(account_id.replace("-", ""), account_type)

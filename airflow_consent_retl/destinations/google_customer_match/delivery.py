@@ -1,0 +1,255 @@
+"""Batches of members to Customer Match: tried again, cut where the API refuses some, and asked after. Knows no rows.
+
+A request is refused as a whole when one member is malformed. Where the API names the members, they are rejected and
+the others sent; where it does not, the request is sent in halves until those it refuses stand alone. Nothing of a
+refused request was applied: https://developers.google.com/data-manager/api/devguides/concepts/understand-errors, read
+2026-11-23.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import tenacity
+
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.google_customer_match.answers import RequestState, RequestStatus
+from airflow_consent_retl.destinations.google_customer_match.faults import (
+    PassingFaultError,
+    RefusedMembersError,
+    RefusedRequestError,
+)
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.google_customer_match.api import AcceptedRequest, Action, DataManagerApi
+    from airflow_consent_retl.destinations.google_customer_match.audience import (
+        CustomerMatchAudience,
+        CustomerMatchOptions,
+    )
+
+log = logging.getLogger(__name__)
+
+NOT_SENT = "not_sent"
+
+_LONGEST_BACKOFF_S = 60.0
+# Enough to find four malformed members among 10,000 that are not named; after so many the request itself is wrong.
+_REFUSALS_PER_BATCH = 64
+
+
+class CustomerMatchDelivery:
+    """The requests of one load; any number of threads may call.
+
+    Args:
+        api: closed with this.
+        audience: where to.
+        options: see `CustomerMatchOptions`.
+    """
+
+    def __init__(self, api: DataManagerApi, audience: CustomerMatchAudience, options: CustomerMatchOptions) -> None:
+        self._api = api
+        self._audience = audience
+        self._options = options
+        self._given_up = threading.Event()
+        self._lock = threading.Lock()
+        self._warnings: Counter[str] = Counter()
+
+    def change(
+        self, action: Action, members: Mapping[int, Any], *, before_request: Callable[[], None]
+    ) -> dict[int, Outcome]:
+        """Add or remove members, and return the outcome of each.
+
+        Raises:
+            DestinationError: no request can succeed, and none did.
+            DestinationUnavailableError: nothing was applied, and later tries may succeed.
+        """
+        batch = _Batch(members, pieces=[list(members)] if members else [])
+        while batch.pieces:
+            piece = batch.pieces.pop()
+            doubt = _Doubt()
+            try:
+                accepted = self._send(action, [members[row] for row in piece], before_request, doubt)
+            except PassingFaultError as failure:
+                if not doubt.code and not batch.touched:
+                    self._unavailable(failure)
+                batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code or NOT_SENT))
+                # Waiting as long for each of the others would not find another answer.
+                batch.end_all(Outcome(RowStatus.UNCERTAIN, NOT_SENT))
+            except RefusedRequestError as failure:
+                if not doubt.code and not batch.touched:
+                    self._refused(failure)
+                batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code or failure.code))
+                batch.end_all(Outcome(RowStatus.UNCERTAIN, NOT_SENT))
+            except RefusedMembersError as failure:
+                if doubt.code:
+                    # An earlier try, whose answer got lost, may have been taken.
+                    batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code))
+                else:
+                    self._cut(batch, piece, failure)
+            else:
+                batch.end(piece, Outcome(RowStatus.PENDING, accepted.request_id))
+                self._warn(accepted)
+        return batch.outcomes
+
+    def confirm(self, request_id: str, rows: int) -> Outcomes | None:
+        """Return what became of a request's members; None while it is processed.
+
+        Raises:
+            DestinationUnavailableError: the API did not answer.
+            DestinationError: it refuses to.
+        """
+        try:
+            status: RequestStatus = self._retrying()(self._ask, request_id)
+        except PassingFaultError as failure:
+            self._unavailable(failure)
+        except RefusedRequestError as failure:
+            self._refused(failure)
+        if status.state is RequestState.PARTIAL:
+            log.warning(
+                "request %s: %s of %s members failed (%s), and nobody says which: all are uncertain",
+                request_id,
+                f"{status.errors.total():,}",
+                f"{status.members or rows:,}",
+                _listed(status.errors),
+            )
+        elif status.state is RequestState.FAILED:
+            log.warning("request %s: all %s members failed (%s)", request_id, f"{rows:,}", _listed(status.errors))
+        if status.warnings:
+            log.warning("request %s: processed with warnings (%s)", request_id, _listed(status.warnings))
+        if status.members not in {0, rows}:
+            log.warning("request %s had %s members, its status is of %s", request_id, rows, status.members)
+        return status.outcomes(rows)
+
+    def close(self, *, give_up: bool) -> None:
+        """Close the connection; with `give_up`, waits and calls under way end as well."""
+        if give_up:
+            self._given_up.set()
+        self._api.close()
+        with self._lock:
+            if self._warnings:
+                log.warning("the Data Manager API warned of members (%s)", _listed(self._warnings))
+                self._warnings.clear()
+
+    def _cut(self, batch: _Batch, piece: list[int], failure: RefusedMembersError) -> None:
+        batch.refusals += 1
+        named = {piece[place]: code for place, code in failure.members.items() if place < len(piece)}
+        for row, code in named.items():
+            batch.end([row], Outcome(RowStatus.REJECTED, code))
+        rest = [row for row in piece if row not in named]
+        if not rest:
+            return
+        if not named and len(rest) == 1:
+            batch.end(rest, Outcome(RowStatus.REJECTED, failure.code))
+        elif batch.refusals >= _REFUSALS_PER_BATCH:
+            if not batch.touched and not any(row in named for row in piece):
+                raise DestinationError(
+                    f"{self._place} refused {batch.refusals} requests in a row with {failure.code}, whatever their "
+                    "members: something else of the request is wrong"
+                )
+            batch.end(rest, Outcome(RowStatus.REJECTED, failure.code))
+        elif named:
+            batch.pieces.append(rest)
+        else:
+            middle = len(rest) // 2
+            # The last one is sent first.
+            batch.pieces += [rest[middle:], rest[:middle]]
+
+    def _send(
+        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: _Doubt
+    ) -> AcceptedRequest:
+        def attempt() -> AcceptedRequest:
+            self._wait()
+            before_request()
+            try:
+                return self._api.change(action, self._audience, members)
+            except PassingFaultError as failure:
+                if failure.maybe_applied:
+                    doubt.code = failure.code
+                raise
+
+        accepted: AcceptedRequest = self._retrying()(attempt)
+        return accepted
+
+    def _ask(self, request_id: str) -> RequestStatus:
+        self._wait()
+        return self._api.status(request_id)
+
+    def _wait(self) -> None:
+        self._api.pace.wait(at_most_s=self._options.max_retry_s, stop=self._given_up)
+
+    def _retrying(self) -> tenacity.Retrying:
+        backoff = tenacity.wait_random_exponential(multiplier=self._options.backoff_s, max=_LONGEST_BACKOFF_S)
+
+        def wait_s(state: tenacity.RetryCallState) -> float:
+            failure = state.outcome.exception() if state.outcome is not None else None
+            asked_s = failure.retry_after_s if isinstance(failure, PassingFaultError) else None
+            # Never before the time that was named; a little after it, so that threads do not come all at once.
+            return backoff(state) if asked_s is None else asked_s + min(backoff(state), 1.0)
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PassingFaultError),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self._options.max_attempts),
+                tenacity.stop_before_delay(self._options.max_retry_s),
+                tenacity.stop_when_event_set(self._given_up),
+            ),
+            wait=wait_s,
+            sleep=tenacity.sleep_using_event(self._given_up),
+            reraise=True,
+        )
+
+    def _warn(self, accepted: AcceptedRequest) -> None:
+        with self._lock:
+            self._warnings += accepted.warnings
+
+    def _unavailable(self, failure: PassingFaultError) -> NoReturn:
+        raise DestinationUnavailableError(
+            f"{self._place} does not answer: {failure.code}", retry_after_s=failure.retry_after_s
+        ) from None
+
+    def _refused(self, failure: RefusedRequestError) -> NoReturn:
+        where = f" at `{failure.where}`" if failure.where else ""
+        raise DestinationError(f"{self._place} refuses every request: {failure.code}{where}") from None
+
+    @property
+    def _place(self) -> str:
+        return f"the Data Manager API for {self._audience}"
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Why an earlier try of a request may have been applied, or an empty string."""
+
+    code: str = ""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The members of a batch by row, what is still to be sent, and what became of the others."""
+
+    members: Mapping[int, Any]
+    pieces: list[list[int]]
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    refusals: int = 0
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything of the batch may have been applied."""
+        return any(outcome.status is not RowStatus.REJECTED for outcome in self.outcomes.values())
+
+    def end(self, rows: list[int], outcome: Outcome) -> None:
+        self.outcomes.update(dict.fromkeys(rows, outcome))
+
+    def end_all(self, outcome: Outcome) -> None:
+        for piece in self.pieces:
+            self.end(piece, outcome)
+        self.pieces.clear()
+
+
+def _listed(codes: Counter[str]) -> str:
+    return ", ".join(f"{code} {count:,}" for code, count in codes.most_common()) or "no reason given"

@@ -1,0 +1,286 @@
+"""Rows as Customer Match members: normalised as Google says, hashed, or refused with a code. Pure: contacts nobody.
+
+Normalisation, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23:
+
+| field | before hashing |
+|---|---|
+| `email` | trimmed, lower case; at gmail.com and googlemail.com without dots and without `+…` in the local part |
+| `phone` | E.164: `+`, country code, digits; spaces, dots, hyphens and brackets are dropped |
+| `given_name`, `family_name` | trimmed, lower case |
+| `region_code` | not hashed: ISO 3166-1 alpha-2, upper case |
+| `postal_code` | not hashed: trimmed; in the US 5 digits, or 5 and 4 |
+
+Hashes are SHA-256, as lower-case hex. Nothing is guessed: a phone number without a country code, or with a trunk
+prefix such as `+44 (0)20 …`, is invalid, and so is an e-mail with a space inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.near import suggestion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_IDENTIFIERS = 10
+"""Of one member. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
+
+ADDRESS_FIELDS = ("given_name", "family_name", "region_code", "postal_code")
+NO_IDENTIFIER = "no_identifier"
+
+_NUMBERED = re.compile(r"(email|phone)(?:_(?:[2-9]|10))?")
+_GMAIL = frozenset({"gmail.com", "googlemail.com"})
+_NOT_IN_EMAIL = re.compile(r"[\s<>()\[\],;:\"\\]")
+_SEPARATORS = re.compile(r"[ \u00a0\u202f.\-]")
+_BRACKETS = re.compile(r"\(([1-9][0-9 ]*)\)")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_REGION = re.compile(r"[A-Z]{2}")
+_POSTAL = re.compile(r"[0-9A-Za-z][0-9A-Za-z \-]{0,15}")
+_US_POSTAL = re.compile(r"[0-9]{5}(?:-?[0-9]{4})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Invalid = Literal["reject", "omit"]
+Column = list[str | None]
+_Encode = Callable[[str], str | None]
+# Row to the codes of what is invalid in it, in the order of the fields.
+_Faults = dict[int, list[str]]
+
+
+def normalised_email(text: str) -> str | None:
+    """Return an address as Google hashes it, or None where it is none."""
+    address = text.strip().lower()
+    local, _, domain = address.partition("@")
+    labels = domain.split(".")
+    if "@" in domain or len(labels) < 2 or not all(labels) or len(address) > 254:
+        return None
+    if _NOT_IN_EMAIL.search(address) or not address.isprintable():
+        return None
+    if domain in _GMAIL:
+        local = local.partition("+")[0].replace(".", "")
+    return f"{local}@{domain}" if local else None
+
+
+def normalised_phone(text: str) -> str | None:
+    """Return a number in E.164, or None where its country code is not sure."""
+    number = _SEPARATORS.sub("", _BRACKETS.sub(r"\1", text.strip()))
+    return number if _E164.fullmatch(number) else None
+
+
+def normalised_name(text: str) -> str | None:
+    """Return a given or family name as Google hashes it, or None."""
+    name = text.strip().lower()
+    return name if name and name.isprintable() else None
+
+
+def normalised_region(text: str) -> str | None:
+    """Return a two-letter region code, or None."""
+    code = text.strip().upper()
+    return code if _REGION.fullmatch(code) else None
+
+
+def normalised_postal_code(text: str) -> str | None:
+    """Return a postal code, or None."""
+    code = text.strip()
+    return code if _POSTAL.fullmatch(code) else None
+
+
+def _sha256_of(normalise: _Encode) -> _Encode:
+    def encode(text: str) -> str | None:
+        normalised = normalise(text)
+        return None if normalised is None else sha256(normalised.encode()).hexdigest()
+
+    return encode
+
+
+def _as_hashed(text: str) -> str | None:
+    digest = text.strip().lower()
+    return digest if _SHA256.fullmatch(digest) else None
+
+
+_PLAIN: dict[str, _Encode] = {"region_code": normalised_region, "postal_code": normalised_postal_code}
+_HASHED: dict[str, _Encode] = {
+    "email": _sha256_of(normalised_email),
+    "phone": _sha256_of(normalised_phone),
+    "given_name": _sha256_of(normalised_name),
+    "family_name": _sha256_of(normalised_name),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Rows, encoded: what is sent of each, and what is kept of each for its removal.
+
+    Args:
+        columns: for each mapped field its values, as the API takes them; None: the row has none. A refused row has
+            none at all, and the parts of an address are there together or not at all.
+        refused: row to code, for the rows that are not sent.
+        omitted: code to number of values that were left out of rows that are sent.
+    """
+
+    columns: Mapping[str, Column]
+    refused: Mapping[int, str]
+    omitted: Mapping[str, int]
+
+
+class MemberEncoder:
+    """Encodes the rows of one load.
+
+    Args:
+        schema: the load's fields: `email`, `email_2` … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`,
+            `family_name`, `region_code`, `postal_code`, of which all are needed if one is there. All text.
+        hashed: the columns of e-mails, phone numbers and names hold SHA-256 in hex already, of values normalised as
+            Google says.
+        on_invalid: `"reject"`: a row with an invalid value is refused; `"omit"`: it is sent without that value, if
+            another identifier is left.
+
+    Raises:
+        ConfigurationError: the fields make no member; all that is wrong is named.
+    """
+
+    def __init__(self, schema: pa.Schema, *, hashed: bool, on_invalid: Invalid) -> None:
+        wrong = [*_wrong_names(schema.names), *_wrong_types(schema)]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+        self._fields = {name: _encoding(_kind(name), hashed=hashed) for name in schema.names}
+        self._on_invalid = on_invalid
+
+    @property
+    def removal_schema(self) -> pa.Schema:
+        """What is kept of a person: each mapped field as it is sent."""
+        import pyarrow as pa
+
+        return pa.schema([pa.field(name, pa.string()) for name in self._fields])
+
+    def removal_rows(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return what is kept of each row; all NULL for a row that is refused."""
+        import pyarrow as pa
+
+        columns = self.encode(rows).columns
+        arrays = [pa.array(columns[name], type=pa.string()) for name in self._fields]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.removal_schema)
+
+    def encode(self, rows: pa.RecordBatch) -> EncodedRows:
+        """Normalise, hash and check every row."""
+        faults: _Faults = {}
+        columns = {
+            name: _encoded(rows.column(name), encode, code, faults) for name, (encode, code) in self._fields.items()
+        }
+        if ADDRESS_FIELDS[0] in columns:
+            _complete_addresses(columns, faults)
+        _drop_repeated(columns)
+        refused = {row: codes[0] for row, codes in faults.items()} if self._on_invalid == "reject" else {}
+        for row, values in enumerate(zip(*columns.values(), strict=True)):
+            if row not in refused and not any(values):
+                refused[row] = faults[row][0] if row in faults else NO_IDENTIFIER
+        for column in columns.values():
+            for row in refused:
+                column[row] = None
+        omitted = Counter(code for row, codes in faults.items() if row not in refused for code in codes)
+        return EncodedRows(columns=columns, refused=dict(sorted(refused.items())), omitted=omitted)
+
+
+def _encoding(kind: str, *, hashed: bool) -> tuple[_Encode, str]:
+    if kind in _PLAIN:
+        return _PLAIN[kind], f"invalid_{kind}"
+    return (_as_hashed, "invalid_hash") if hashed else (_HASHED[kind], f"invalid_{kind}")
+
+
+def _encoded(column: pa.Array, encode: _Encode, code: str, faults: _Faults) -> Column:
+    encoded: Column = []
+    for row, text in enumerate(_texts(column)):
+        value = None
+        if text and not text.isspace():
+            value = encode(text)
+            if value is None:
+                faults.setdefault(row, []).append(code)
+        encoded.append(value)
+    return encoded
+
+
+def _kind(name: str) -> str:
+    numbered = _NUMBERED.fullmatch(name)
+    return numbered[1] if numbered else name
+
+
+def _texts(column: pa.Array) -> Iterable[str | None]:
+    import pyarrow as pa
+
+    texts = column.cast(pa.large_string(), safe=False)
+    try:
+        return texts.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        return [None if raw is None else _text(raw) for raw in texts.cast(pa.large_binary()).to_pylist()]
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        # Invalid in every field, as it is not printable.
+        return "\0"
+
+
+def _complete_addresses(columns: dict[str, Column], faults: _Faults) -> None:
+    region, postal = columns["region_code"], columns["postal_code"]
+    parts = [columns[name] for name in ADDRESS_FIELDS]
+    for row, (where, code) in enumerate(zip(region, postal, strict=True)):
+        if where == "US" and code is not None and not _US_POSTAL.fullmatch(code):
+            faults.setdefault(row, []).append("invalid_postal_code")
+            postal[row] = None
+        if not all(part[row] for part in parts):
+            # An address is matched as a whole: without one of its parts it is none.
+            for part in parts:
+                part[row] = None
+
+
+def _drop_repeated(columns: Mapping[str, Column]) -> None:
+    for kind in ("email", "phone"):
+        alike = [column for name, column in columns.items() if _kind(name) == kind]
+        if len(alike) < 2:
+            continue
+        for row, values in enumerate(zip(*alike, strict=True)):
+            for place, value in enumerate(values):
+                if value is not None and value in values[:place]:
+                    alike[place][row] = None
+
+
+def _wrong_names(names: list[str]) -> list[str]:
+    known = (*ADDRESS_FIELDS, *(f"{kind}{end}" for kind in ("email", "phone") for end in ("", "_2", "_3")))
+    wrong = []
+    for name in names:
+        if not _NUMBERED.fullmatch(name) and name not in ADDRESS_FIELDS:
+            wrong.append(f"Customer Match knows no field `{name}`{suggestion(name, known)}")
+    address = [name for name in ADDRESS_FIELDS if name in names]
+    missing = [name for name in ADDRESS_FIELDS if name not in names]
+    if address and missing:
+        wrong.append(f"an address needs the fields {', '.join(f'`{name}`' for name in missing)} too")
+    identifiers = sum(_NUMBERED.fullmatch(name) is not None for name in names) + bool(address)
+    if identifiers == 0:
+        wrong.append("no field identifies anybody: map `email`, `phone` or an address")
+    if identifiers > MAX_IDENTIFIERS:
+        wrong.append(f"a member has at most {MAX_IDENTIFIERS} identifiers, the fields make {identifiers}")
+    return wrong
+
+
+def _wrong_types(schema: pa.Schema) -> list[str]:
+    import pyarrow as pa
+
+    def is_text(kind: pa.DataType) -> bool:
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        return bool(
+            pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_string_view(kind)
+            or pa.types.is_null(kind)
+        )
+
+    # A number column has lost the plus of a phone number and the leading zeros of a postal code.
+    return [f"field `{field.name}` is {field.type}, has to be text" for field in schema if not is_text(field.type)]

@@ -1,0 +1,1 @@
+"""Shared parts of every HTTP destination: client and address guard."""

@@ -1,0 +1,316 @@
+"""A guarded HTTP client: it connects to checked addresses only, follows nothing, and reads answers up to a limit.
+
+It knows nothing of rows. Imports `httpcore`, so it is imported where a load begins, never by a DAG file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import certifi
+import httpcore
+
+from airflow_consent_retl.errors import DestinationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import WebhookAddress
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Addresses where clouds hand out credentials to whoever asks, none of which is ever a destination. Link-local
+# addresses are refused as a whole. Read in November 2026 in the vendors' pages on instance metadata.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "100.100.100.200",  # Alibaba Cloud
+            "168.63.129.16",  # Azure, a public address
+            "192.0.0.192",  # Oracle Cloud
+            "fd00:ec2::254",  # AWS, instance metadata
+            "fd00:ec2::23",  # AWS, pod identity
+            "fd20:ce::254",  # Google Cloud
+        ),
+    )
+)
+
+
+class AttemptError(Exception):
+    """One request without a final answer.
+
+    Args:
+        code: why, for outcomes and messages.
+        maybe_applied: the other side may have acted on it.
+        retry_after_s: when it asked to be asked again.
+    """
+
+    def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.maybe_applied = maybe_applied
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and, up to the limit, a body: None where it was longer."""
+
+    status: int
+    body: bytes | None
+    retry_after_s: float | None
+
+
+class GuardedClient:
+    """Makes requests to one host over kept connections, from any number of threads.
+
+    Args:
+        address: the host, and the headers of every request.
+        connections: how many at the same time.
+        timeout_s: to connect, and again from the end of a request to the end of its answer.
+        max_answer_bytes: bodies are read up to here.
+    """
+
+    def __init__(self, address: WebhookAddress, *, connections: int, timeout_s: float, max_answer_bytes: int) -> None:
+        self._address = address
+        self._max_answer_bytes = max_answer_bytes
+        self._backend = _GuardedBackend(address, timeout_s=timeout_s)
+        self._timeouts = {"connect": timeout_s, "read": timeout_s, "write": timeout_s, "pool": None}
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_trust() if address.scheme == "https" else None,
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=60,
+            network_backend=self._backend,
+        )
+
+    def check_address(self) -> None:
+        """Resolve the host and check every address, without connecting.
+
+        Raises:
+            DestinationError: an address may not be contacted.
+            AttemptError: the name could not be resolved.
+        """
+        try:
+            self._backend.addresses(self._address.host, self._address.port)
+        except httpcore.ConnectError:
+            raise AttemptError("unknown_host", maybe_applied=False) from None
+
+    def request(self, method: str, target: str, body: bytes, *, headers: dict[str, str]) -> Answer:
+        """Send one request and read its answer, whatever its status.
+
+        Args:
+            method: such as `POST`.
+            target: path and query.
+            body: of the request.
+            headers: beside the connection's own.
+
+        Raises:
+            AttemptError: no answer.
+            DestinationError: the address may not be contacted, or its certificate is not trusted.
+        """
+        host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+        try:
+            with self._pool.stream(
+                method,
+                httpcore.URL(
+                    scheme=self._address.scheme.encode(),
+                    host=host.encode(),
+                    port=self._address.port,
+                    target=target.encode(),
+                ),
+                headers=[*self._address.headers.items(), *headers.items()],
+                content=body,
+                extensions={"timeout": self._timeouts},
+            ) as response:
+                read = self._read(response)
+                answered = {name.lower(): value for name, value in response.headers}
+                return Answer(response.status, read, retry_after_s(answered.get(b"retry-after")))
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout):
+            raise AttemptError("unreachable", maybe_applied=False) from None
+        except httpcore.TimeoutException:
+            raise AttemptError("timeout", maybe_applied=True) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):
+            # The original message may quote the answer.
+            raise AttemptError("connection_lost", maybe_applied=True) from None
+
+    def close(self) -> None:
+        """Close every connection; requests under way fail at once."""
+        self._pool.close()
+
+    def _read(self, response: httpcore.Response) -> bytes | None:
+        parts: list[bytes] = []
+        length = 0
+        for part in response.iter_stream():
+            length += len(part)
+            if length > self._max_answer_bytes:
+                return None
+            parts.append(part)
+        return b"".join(parts)
+
+
+def retry_after_s(value: bytes | None) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, or None where it says nothing readable."""
+    text = (value or b"").decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9]) if len(text) <= 9 else 1e9
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def refusal(address: IPAddress, *, allow_private: bool, plain: bool) -> str | None:
+    """Return why an address may not be contacted, or None.
+
+    Args:
+        address: one that the host resolved to.
+        allow_private: addresses inside the own network are fine.
+        plain: the request would not be encrypted, which only suits the own network.
+    """
+    parts = _parts(address)
+    if any(_never(part) for part in parts):
+        return "which is never a destination (metadata, link-local, multicast or unspecified)"
+    public = all(_public(part) for part in parts)
+    if not public and not allow_private:
+        return "an address inside the own network; set `allow_private` in the connection's extra if that is meant"
+    if public and plain:
+        return "a public address, over plain http; use https"
+    return None
+
+
+def _parts(address: IPAddress) -> tuple[IPAddress, ...]:
+    """Return the addresses that packets to this one may end at: IPv6 has five ways to hold an IPv4 address."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return (address,)
+    low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None or address in _NAT64:
+        return (low,)
+    if address.sixtofour is not None:
+        return address, address.sixtofour
+    if address.teredo is not None:
+        return address, *address.teredo
+    if int(address) >> 32 == 0 and int(address) > 1:
+        return address, low
+    return (address,)
+
+
+def _never(address: IPAddress) -> bool:
+    return address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _public(address: IPAddress) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST
+        # Relays of retired protocols (RFC 7526), of which Python's versions say different things.
+        or address.sixtofour is not None
+        or address.teredo is not None
+    ):
+        return False
+    return address.is_global and not address.is_reserved
+
+
+def _trust() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not any(path is not None and Path(path).exists() for path in (paths.cafile, paths.capath)):
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+class _GuardedBackend(httpcore.NetworkBackend):
+    """Opens sockets to checked literal addresses, so that a name cannot answer differently after the check."""
+
+    def __init__(self, address: WebhookAddress, *, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._sockets = httpcore.SyncBackend()
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Return every address of a host, having checked all."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise httpcore.ConnectError("the host name cannot be resolved") from None
+        texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for text in texts:
+            reason = refusal(
+                ipaddress.ip_address(text.partition("%")[0]),
+                allow_private=self._address.allow_private,
+                plain=self._address.scheme == "http" and not self._address.allow_plain_http,
+            )
+            if reason is not None:
+                raise DestinationError(f"the host of connection `{self._address.conn_id}` resolves to {text}, {reason}")
+        return texts
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError("no address")
+        for address in self.addresses(host.strip("[]"), port):
+            try:
+                stream = self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as problem:
+                failure = problem
+            else:
+                return _TimedStream(stream, self._address, answer_s=self._timeout_s)
+        raise failure
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection whose whole answer has to arrive in time: a byte now and then does not keep it open."""
+
+    def __init__(self, stream: httpcore.NetworkStream, address: WebhookAddress, *, answer_s: float) -> None:
+        self._stream = stream
+        self._address = address
+        self._answer_s = answer_s
+        self._answer_by = time.monotonic() + answer_s
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left_s = self._answer_by - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout
+        return self._stream.read(max_bytes, left_s)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+        self._answer_by = time.monotonic() + self._answer_s
+
+    def close(self) -> None:
+        # The other side may have been first.
+        with contextlib.suppress(OSError):
+            # Closing alone would leave a thread that reads from the socket waiting for its timeout. Not the method of
+            # a TLS socket: that one drops its encryption first, and a thread that is writing would go on in clear.
+            socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            stream = self._stream.start_tls(ssl_context, (server_hostname or "").strip("[]"), timeout)
+        except httpcore.ConnectError as problem:
+            if isinstance(problem.__cause__, ssl.SSLCertVerificationError):
+                raise DestinationError(
+                    f"the certificate of connection `{self._address.conn_id}` is not trusted for its host"
+                ) from None
+            raise
+        return _TimedStream(stream, self._address, answer_s=self._answer_s)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,263 @@
+"""Permitted rows upserted into a table of any database that Airflow has an SQL connection to, and taken out again.
+
+Holds the destination and its operator. How a batch is cut until only the refused rows are left is in `_sql_batches`,
+how rows are written in `_sql_core` (SQLAlchemy), `_sql_duckdb` and `_sql_merge` (warehouses), what a table must be in
+`_sql_target`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.operators.load import LoadOperator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.databases.tables.batches import Batches
+    from airflow_consent_retl.databases.tables.removal import Mark, OnRemove
+    from airflow_consent_retl.databases.tables.target import Nulls, TableName, TableWriter
+
+_BATCH_ROWS = 5_000
+# Each batch scans the table once, however many rows it has.
+_WAREHOUSE_ROWS = {"snowflake": 100_000, "gcpbigquery": 100_000}
+
+
+class SqlTableDestination(Destination):
+    """A table with one row per subject, upserted by the primary key.
+
+    `open` makes the table or checks it: every mapped column must be there and hold its field's values exactly, the
+    key must be unique, and what is not mapped must take NULL or have a default. Each batch is one transaction. Where
+    the database refuses it for a row, the batch is cut in halves, each a transaction of its own, until the refused
+    rows stand alone: those are `rejected`, with a code such as `not_null`, `check`, `too_long`, `value_out_of_range`
+    or `sqlstate_22P02`; all others are applied. Deadlocks, locks and broken connections are tried again, which an
+    upsert allows; rows are `uncertain` when the last answer to a commit stayed away, or when the database went away
+    with a part of the batch written.
+
+    PostgreSQL, SQLite, MySQL and DuckDB upsert in one statement; others read the keys that are there, update those
+    and insert the rest, in one transaction. Moments with a zone are stored as moments; SQLite has none and gets text
+    in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
+
+    Snowflake and BigQuery load a batch in bulk into a table of its own beside the target, and take it over with one
+    MERGE. Neither enforces that a key is unique: any column may be the key, and where the table already holds a key
+    twice, all of its rows are updated, marked or deleted. On BigQuery the table is named `dataset.table`.
+
+    People are removed by the primary key, a batch in one transaction, cut like the others: their rows are deleted, or
+    marked in a column that says since when, or that, they are removed; whoever is sent again is unmarked. A mark takes
+    nothing away: readers have to heed it, and all personal columns stay, save with `mark_nulls` the mapped ones.
+    Somebody who is not there is removed; a row that must not go, since another table refers to it for instance, is
+    `rejected`.
+
+    Args:
+        hook: of the Airflow connection.
+        table: `people`, `crm.people`, or `"a.b"` where a name holds a dot.
+        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
+        create_table: make the table when it is missing.
+        batch_rows: rows in one `send` or `remove`, and in one transaction, at the most; by default 5,000, and 100,000
+            on Snowflake and BigQuery.
+        on_remove: `"delete"`, or `"mark"`.
+        mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
+            is made here gets a timestamp. No field may be mapped to it.
+        mark_nulls: a marked row's mapped columns beside the key are set to NULL.
+    """
+
+    can_remove: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        hook: DbApiHook,
+        *,
+        table: str,
+        nulls: Nulls = "overwrite",
+        create_table: bool = True,
+        batch_rows: int | None = None,
+        on_remove: OnRemove = "delete",
+        mark_column: str | None = None,
+        mark_nulls: bool = False,
+    ) -> None:
+        from airflow_consent_retl.databases.tables.removal import removal_mark
+        from airflow_consent_retl.databases.tables.target import TableName
+
+        if nulls not in {"overwrite", "keep"}:
+            raise ConfigurationError(f"nulls is `overwrite` or `keep`, not `{nulls}`")
+        if batch_rows is not None and batch_rows < 1:
+            raise ConfigurationError("batch_rows is at least 1")
+        self._table = TableName.parse(table)
+        self._limits = Limits(batch_rows=batch_rows or _WAREHOUSE_ROWS.get(hook.conn_type, _BATCH_ROWS))
+        self._conn_id = hook.get_conn_id()
+        self._writer = _writer(
+            hook,
+            table=self._table,
+            nulls=nulls,
+            create_table=create_table,
+            mark=removal_mark(on_remove, column=mark_column, nulls=mark_nulls),
+        )
+        self._batches: Batches | None = None
+        self._key = ""
+
+    @property
+    def limits(self) -> Limits:
+        """One transaction at a time, so that a load never waits for itself."""
+        return self._limits
+
+    @property
+    def target(self) -> str:
+        """The table and the connection."""
+        return f"table `{self._table}` of connection `{self._conn_id}`"
+
+    def open(self, load: Load) -> None:
+        """Connect, and make or check the table; of a load without rows, only what removals need is checked."""
+        from airflow_consent_retl.databases.tables.batches import Batches
+
+        if load.key_field is None:
+            raise ConfigurationError(
+                f"the primary key of model `{load.model}` is not mapped: table `{self._table}` is upserted by it"
+            )
+        self._key = load.key_field
+        self._writer.open(load, key=load.key_field)
+        self._batches = Batches(self._table, before_transaction=load.before_request)
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Upsert a batch."""
+        from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+
+        refused = {**self._writer.stage(batch.rows), **self._nulls(batch.rows)}
+        positions = [row for row in range(batch.rows.num_rows) if row not in refused]
+        uncertain = self._opened.apply(self._writer.write, positions, refused)
+        return Outcomes(
+            batch.rows.num_rows,
+            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()}
+            | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
+        )
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Delete or mark a batch of people."""
+        from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+
+        keys = batch.rows.column(self._key)
+        # No row holds what `send` refuses by the same rules, nor a key that is NULL.
+        nobody = {*self._writer.stage_removal(keys), *self._nulls(batch.rows)}
+        refused: dict[int, str] = {}
+        positions = [row for row in range(batch.rows.num_rows) if row not in nobody]
+        uncertain = self._opened.apply(self._writer.remove, positions, refused)
+        held = {row: code for row, code in refused.items() if self._opened.holds(self._writer, row)}
+        return Outcomes(
+            batch.rows.num_rows,
+            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in held.items()}
+            | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
+        )
+
+    @property
+    def _opened(self) -> Batches:
+        if self._batches is None:
+            raise RuntimeError("open() comes first")
+        return self._batches
+
+    def commit(self) -> None:
+        """Let go of the connection; every batch was committed by itself."""
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Let go of the connection; committed batches stay."""
+        self._writer.close()
+
+    def _nulls(self, rows: pa.RecordBatch) -> dict[int, str]:
+        # SQLite takes NULL for most primary keys; and what no database takes needs no search by halves.
+        refused: dict[int, str] = {}
+        for name in (self._writer.not_null | {self._key}) & set(rows.schema.names):
+            column = rows.column(name)
+            if column.null_count:
+                nulls = column.is_null().to_pylist()
+                refused.update({row: "not_null" for row, null in enumerate(nulls) if null})
+        return refused
+
+
+class LoadToSqlTableOperator(LoadOperator):
+    """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
+
+    Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
+    `SqlTableDestination` for transactions, refusals and types.
+
+    Args:
+        conn_id: the Airflow connection (templated); any whose hook is a `DbApiHook`.
+        table: `people` or `schema.people` (templated), quoted and taken as written.
+        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
+        create_table: make the table, with the key as its primary key, when it is missing.
+        batch_rows: rows in one transaction at the most; by default 5,000, and 100,000 on Snowflake and BigQuery.
+        on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
+        mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
+        mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
+        **kwargs: of `LoadOperator`.
+
+    Raises:
+        ConfigurationError: the connection, the table or the fields do not suit; not retried.
+        DestinationError: the database refuses the login or the statement; not retried.
+        DestinationUnavailableError: it does not answer, or stays locked; retried.
+    """
+
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, "conn_id", "table")
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        table: str,
+        nulls: Nulls = "overwrite",
+        create_table: bool = True,
+        batch_rows: int | None = None,
+        on_remove: OnRemove = "delete",
+        mark_column: str | None = None,
+        mark_nulls: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.table = table
+        self.nulls = nulls
+        self.create_table = create_table
+        self.batch_rows = batch_rows
+        self.on_remove = on_remove
+        self.mark_column = mark_column
+        self.mark_nulls = mark_nulls
+
+    def build_destination(self) -> Destination:
+        """Return the destination, not yet opened."""
+        from airflow_consent_retl.hooks.sql import sql_hook
+
+        return SqlTableDestination(
+            sql_hook(self.conn_id),
+            table=self.table,
+            nulls=self.nulls,
+            create_table=self.create_table,
+            batch_rows=self.batch_rows,
+            on_remove=self.on_remove,
+            mark_column=self.mark_column,
+            mark_nulls=self.mark_nulls,
+        )
+
+
+def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None) -> TableWriter:
+    if hook.conn_type == "duckdb":
+        from airflow_consent_retl.databases.duckdb.table import DuckDbWriter
+
+        return DuckDbWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "snowflake":
+        from airflow_consent_retl.databases.snowflake.table import SnowflakeWriter
+
+        return SnowflakeWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "gcpbigquery":
+        from airflow_consent_retl.databases.bigquery.table import BigQueryWriter
+
+        return BigQueryWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    if hook.conn_type == "postgres":
+        from airflow_consent_retl.databases.postgres.table import PostgresWriter
+
+        return PostgresWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
+    from airflow_consent_retl.databases.tables.core import CoreWriter
+
+    return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)

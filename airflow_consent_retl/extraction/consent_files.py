@@ -1,0 +1,315 @@
+"""Joins consent that is kept elsewhere to a model's rows while they are read, in the worker, in bounded memory.
+
+The model's own columns are never touched: only keys and positions go through DuckDB, and what was found is put beside
+the rows again. What a source says of a subject is `engine.consent_expressions`; what that means is for `consent`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource
+from airflow_consent_retl.databases.dialect import Dialect
+from airflow_consent_retl.databases.source import ModelRows, read_model
+from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
+from airflow_consent_retl.extraction.consent_expressions import SaidBySource, joined, listed, parts_of
+from airflow_consent_retl.extraction.consent_kinds import (
+    ValueKind,
+    check_kinds,
+    check_matched,
+    check_names,
+    received,
+    sent,
+    source_query,
+    wanted_columns,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_consent_retl.consent import Elsewhere
+
+OpenModel = Callable[[], AbstractContextManager[ModelRows]]
+HookOf = Callable[[str | None], "DbApiHook"]
+Log = Callable[[str], object]
+
+# Its windows hold more than they spill: with half of it, ten million events do not fit.
+_MEMORY_LIMIT = "1GiB"
+_BATCH_ROWS = 131_072
+_DIALECT = Dialect("duckdb")
+
+
+@contextmanager
+def reading_with_consent(
+    open_model: OpenModel, sources: Sequence[Elsewhere], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
+) -> Iterator[ModelRows]:
+    """Yield a model's rows with the columns that sources bring, in the same order.
+
+    Sources are read first, then all rows, into a private temporary file, before the first one is handed out.
+
+    Args:
+        open_model: runs the model's query.
+        sources: that bring columns of their own.
+        hook_of: returns the hook of a connection; None: the model's.
+        conn_id: the model's, for messages.
+        at: a time before the model's query started.
+        log: for what a person should know; never a value of a row.
+
+    Raises:
+        ConfigurationError: a column is brought that the model has, a key is missing.
+        ModelError: a source's query fails, its columns hold no consent, keys are of another kind than the model's, or
+            not one row has a subject there.
+        SourceUnavailableError: a source does not answer.
+    """
+    if not sources:
+        with open_model() as rows:
+            yield rows
+        return
+    with ExitStack() as resources:
+        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-")))
+        folder.chmod(0o700)
+        config: dict[str, Any] = {
+            "memory_limit": _MEMORY_LIMIT,
+            "threads": "1",
+            "temp_directory": str(folder),
+            "autoinstall_known_extensions": "false",
+        }
+        connection = resources.enter_context(duckdb.connect(config=config))
+        join = _Join(connection, folder, sources, at=at, log=log)
+        for number, source in enumerate(sources):
+            join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
+        # One after the other: a DuckDB file cannot be open twice with settings of their own.
+        with open_model() as rows:
+            check_names(rows.schema.names, sources)
+            join.read_model(rows)
+        yield join.result(rows.schema)
+
+
+class _Join:
+    """One join. Values go through DuckDB as their exact text, and come back in their own type."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        folder: Path,
+        sources: Sequence[Elsewhere],
+        *,
+        at: datetime,
+        log: Log,
+    ) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._sources = sources
+        self._at = at
+        self._log = log
+        self._subject_kinds: list[str] = []
+        self._brought: list[pa.Field] = []
+        # Files of the model's rows, each of one schema.
+        self._spilled: list[Path] = []
+
+    def read_source(self, number: int, hook: DbApiHook, conn_id: str) -> None:
+        """Read a source, and reduce it to a row for each subject."""
+        source = self._sources[number]
+        wanted = wanted_columns(source)
+        time = source.time if isinstance(source, ConsentSource) else None
+        kinds = {
+            name: ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time) for name in wanted
+        }
+        table, read_rows, without = f"source_{number}", 0, 0
+        self._create(table, {name: "BIGINT" if name == time else "VARCHAR" for name in wanted})
+        with read_model(hook, source_query(source, conn_id)) as read:
+            for batch in read.batches:
+                self._insert(table, [sent(batch.column(name), kinds[name]) for name in wanted])
+                read_rows += batch.num_rows
+                without += batch.column(source.subject).null_count
+        self._subject_kinds.append(kinds[source.subject].kind)
+        self._brought += _fields(source, kinds)
+        self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
+        self._run(f"DROP TABLE {table}")
+        left_out = f", {without:,} without a subject are left out" if without else ""
+        self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{left_out}")
+
+    def read_model(self, rows: ModelRows) -> None:
+        """Read the model's rows into files, and their keys into a table."""
+        kinds = [ValueKind(f"key `{source.key}` of consent_sources[{n}]") for n, source in enumerate(self._sources)]
+        self._create("model", {"ordinal": "BIGINT"} | {_key(number): "VARCHAR" for number in range(len(kinds))})
+        start = 0
+        with ExitStack() as files:
+            spill: pa.RecordBatchStreamWriter | None = None
+            schema: pa.Schema | None = None
+            for batch in rows.batches:
+                if not batch.num_rows:
+                    continue
+                if spill is None or batch.schema != schema:
+                    files.close()
+                    schema = batch.schema
+                    spill = files.enter_context(self._spill(batch.schema))
+                spill.write_batch(batch)
+                keys = [
+                    sent(batch.column(str(source.key)), kind) for source, kind in zip(self._sources, kinds, strict=True)
+                ]
+                self._insert("model", [_ordinals(start, batch.num_rows), *keys])
+                start += batch.num_rows
+        for number, source in enumerate(self._sources):
+            check_kinds(number, source, key=kinds[number].kind, subject=self._subject_kinds[number])
+            for name, where in _answers(source):
+                found = (
+                    f"SELECT count(*) FROM model SEMI JOIN (SELECT subject FROM reduced_{number}{where}) AS said "  # noqa: S608
+                    f"ON {_key(number)} = said.subject"
+                )
+                check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
+
+    def result(self, schema: pa.Schema) -> ModelRows:
+        """Return the rows again, with what was found."""
+        keys = {_key(number): "string" for number in range(len(self._sources))}
+        model = ibis.table({"ordinal": "int64", **keys}, name="model")
+        parts = [
+            part
+            for number, source in enumerate(self._sources)
+            for part in parts_of(source, model[_key(number)], self._reduced(number, source), _DIALECT)
+        ]
+        found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
+        brought = pa.schema(self._brought)
+        return ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
+
+    def _glued(self, sql: str, brought: pa.Schema) -> Iterator[pa.RecordBatch]:
+        beside = _Slices(self._answers(sql))
+        start = 0
+        for path in self._spilled:
+            with pa.ipc.open_stream(str(path)) as stream:
+                for batch in stream:
+                    said = beside.take(batch.num_rows)
+                    # INVARIANT: an answer is put beside its own row, or the read fails.
+                    if not said.column("ordinal").combine_chunks().equals(_ordinals(start, batch.num_rows)):
+                        raise RefusedError(
+                            "consent that is kept elsewhere came back for other rows than were asked for"
+                        )
+                    columns = [received(said.column(field.name).combine_chunks(), field) for field in brought]
+                    yield pa.RecordBatch.from_arrays(
+                        [*batch.columns, *columns], schema=pa.schema([*batch.schema, *brought])
+                    )
+                    start += batch.num_rows
+            path.unlink()
+
+    def _answers(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Yield what was found; what fails in the middle of a stream comes as an OSError."""
+        try:
+            reader = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+            try:
+                yield from reader
+                return
+            finally:
+                reader.close()
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            problem = _failed(error)
+        # Outside the handler: a message of the engine may quote a row.
+        raise problem
+
+    def _reduction(self, number: int, source: Elsewhere) -> str:
+        if not isinstance(source, ConsentSource):
+            table = ibis.table(dict.fromkeys(wanted_columns(source), "string"), name=f"source_{number}")
+            return _DIALECT.compile(listed(source, table, _DIALECT))
+        types = {name: "int64" if name == source.time else "string" for name in wanted_columns(source)}
+        table = ibis.table(types, name=f"source_{number}")
+        latest = ibis.literal(int((self._at + CLOCK_SKEW).timestamp() * 1_000_000), "int64")
+        said = SaidBySource(source, _DIALECT, table, latest=None if source.time is None else latest)
+        return _DIALECT.compile(said.reduced())
+
+    def _reduced(self, number: int, source: Elsewhere) -> ibis.Table:
+        if not isinstance(source, ConsentSource):
+            return ibis.table({"subject": "string"}, name=f"reduced_{number}")
+        return ibis.table(SaidBySource.columns(source), name=f"reduced_{number}")
+
+    def _spill(self, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
+        self._spilled.append(self._folder / f"rows-{len(self._spilled):05d}.arrows")
+        return pa.ipc.new_stream(str(self._spilled[-1]), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+    def _create(self, table: str, columns: Mapping[str, str]) -> None:
+        described = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}" {type_}' for name, type_ in columns.items())
+        self._run(f"CREATE TABLE {table} ({described})")
+
+    def _insert(self, table: str, columns: Sequence[pa.Array]) -> None:
+        named = {f"column_{number}": column for number, column in enumerate(columns)}
+        self._connection.register("incoming", pa.table(named))
+        self._run(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - names of this module
+        self._connection.unregister("incoming")
+
+    def _count(self, sql: str) -> int:
+        self._run(sql)
+        (count,) = self._connection.fetchall()[0]
+        return int(count)
+
+    def _run(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+            return
+        except duckdb.Error as error:
+            problem = _failed(error)
+        # Outside the handler: a message of the engine may quote a row.
+        raise problem
+
+
+class _Slices:
+    """Batches of any size, as tables of the sizes that are asked for."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.Table | None = None
+
+    def take(self, rows: int) -> pa.Table:
+        """Return the next rows.
+
+        Raises:
+            RefusedError: there are fewer.
+        """
+        held = self._held
+        while held is None or held.num_rows < rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise RefusedError("consent that is kept elsewhere came back for fewer rows than were asked for")
+            more = pa.Table.from_batches([batch])
+            held = more if held is None else pa.concat_tables([held, more])
+        self._held = held.slice(rows)
+        return held.slice(0, rows)
+
+
+def _failed(error: Exception) -> ConsentRetlError:
+    return ModelError(f"consent that is kept elsewhere cannot be joined: {type(error).__name__}")
+
+
+def _fields(source: Elsewhere, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
+    if not isinstance(source, ConsentSource):
+        return [pa.field(source.column, pa.bool_())]
+    values = [pa.field(name, kinds[source.value or column].type) for column, name in source.columns]
+    doubts = [pa.field(name, pa.int32()) for name in dict.fromkeys(source.doubts.values())]
+    times = [pa.field(name, pa.timestamp("us", tz="UTC")) for name in dict.fromkeys(source.times.values())]
+    return [*values, *doubts, *times]
+
+
+def _answers(source: Elsewhere) -> list[tuple[str, str]]:
+    """Return the columns that a source may know nobody for, each with the rows that tell."""
+    if isinstance(source, ConsentSource) and source.category is not None:
+        return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]
+    return [(source.brought[0], "")]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _ordinals(start: int, rows: int) -> pa.Array:
+    return pa.array(np.arange(start, start + rows, dtype=np.int64))
+
+
+def _key(number: int) -> str:
+    return f"key_{number}"

@@ -1,0 +1,165 @@
+"""Whether what two queries return can be held against each other, and what a source of consent may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from airflow_consent_retl.consent import ConsentSource
+from airflow_consent_retl.databases.source import ModelQuery
+from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.values.columns import declared_types
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import Elsewhere
+
+_BATCH_ROWS = 131_072
+_MOMENT = pa.timestamp("us", tz="UTC")
+_TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "text": pa.string(), "moment": _MOMENT, "empty": pa.null()}
+
+
+def kind_of(type_: pa.DataType) -> str | None:
+    """Return `boolean`, `integer`, `text`, `moment`, or `empty` for nothing but NULL; None for any other type."""
+    if pt.is_boolean(type_):
+        return "boolean"
+    if pt.is_integer(type_) or (pt.is_decimal(type_) and type_.scale == 0):
+        return "integer"
+    if pt.is_string(type_) or pt.is_large_string(type_):
+        return "text"
+    if pt.is_timestamp(type_) and type_.tz is not None:
+        return "moment"
+    return "empty" if pt.is_null(type_) else None
+
+
+@dataclass(slots=True)
+class ValueKind:
+    """Of which kind a column's values are, as far as they were seen."""
+
+    what: str
+    is_time: bool = False
+    kind: str = "empty"
+
+    @property
+    def type(self) -> pa.DataType:
+        """The Arrow type of the column, where it is brought."""
+        return _TYPES[self.kind]
+
+    def see(self, type_: pa.DataType) -> None:
+        """Take note of a batch's type.
+
+        Raises:
+            ModelError: it is none that can be joined or read, or another one than before.
+        """
+        seen = kind_of(type_)
+        if seen is None or (seen != "empty" and self.is_time != (seen == "moment")):
+            expected = "a timestamp with a zone" if self.is_time else "a boolean, an integer or text"
+            raise ModelError(f"{self.what} is {type_}: expected {expected}")
+        if "empty" not in (seen, self.kind) and seen != self.kind:
+            raise ModelError(f"{self.what} is {self.kind} in some rows and {seen} in others")
+        self.kind = seen if self.kind == "empty" else self.kind
+
+
+def sent(column: pa.Array, kind: ValueKind) -> pa.Array:
+    """Return values as their exact text, and moments as microseconds since 1970, UTC."""
+    kind.see(column.type)
+    if kind.is_time:
+        return column.cast(_MOMENT, safe=False).cast(pa.int64())
+    return column.cast(pa.string())
+
+
+def received(column: pa.Array, field: pa.Field) -> pa.Array:
+    """Return values in their own type again."""
+    if pt.is_timestamp(field.type):
+        return column.cast(pa.int64()).cast(pa.timestamp("us")).cast(field.type)
+    if pt.is_null(field.type):
+        return pa.nulls(len(column))
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid:
+        problem = ModelError(f"column `{field.name}` of a consent source holds numbers of more than 64 bits")
+    # Outside the handler: Arrow's message quotes the value.
+    raise problem
+
+
+def wanted_columns(source: Elsewhere) -> tuple[str, ...]:
+    """Return the columns of a source that are read."""
+    if not isinstance(source, ConsentSource):
+        return (source.subject,)
+    values = [source.value] if source.value is not None else [column for column, _ in source.columns]
+    return tuple(
+        dict.fromkeys(
+            name for name in (source.subject, *values, source.time, source.profile, source.category) if name is not None
+        )
+    )
+
+
+def check_names(columns: Iterable[str], sources: Sequence[Elsewhere]) -> None:
+    """Check that sources bring columns that the model does not have, and look for keys that it has.
+
+    Raises:
+        ConfigurationError: with everything that is wrong.
+    """
+    names = list(columns)
+    folded = {name.casefold() for name in names}
+    wrong = [
+        f"consent_sources[{number}]: the model has a column `{name}` already"
+        for number, source in enumerate(sources)
+        for name in source.brought
+        if name.casefold() in folded
+    ]
+    wrong += [
+        f"consent_sources[{number}]: key `{source.key}` is not in the model"
+        for number, source in enumerate(sources)
+        if source.key not in names
+    ]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+
+
+def check_kinds(number: int, source: Elsewhere, *, key: str, subject: str) -> None:
+    """Check that a model's keys can equal a source's subjects.
+
+    Raises:
+        ModelError: one is text and the other a number, or they are no keys at all.
+    """
+    if "empty" in (key, subject):
+        return
+    if key != subject or key not in ("text", "integer"):
+        raise ModelError(
+            f"consent_sources[{number}]: the model's `{source.key}` is {key} and the source's `{source.subject}` is "
+            f"{subject}: both have to be text, or both integers; cast one of them in its SQL"
+        )
+
+
+def check_matched(
+    number: int, source: Elsewhere, column: str, *, rows: int, matched: int, log: Callable[[str], object]
+) -> None:
+    """Check that a source knows somebody of the model at all, for a column that it brings.
+
+    Raises:
+        ModelError: it has to, and does not.
+    """
+    log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there for `{column}`")
+    if rows and not matched and isinstance(source, ConsentSource) and source.require_match:
+        raise ModelError(
+            f"consent_sources[{number}]: not one of {rows:,} rows has a subject there for `{column}`: is "
+            f"`{source.key}` the key that equals `{source.subject}`, and the category's id as it is there? Set "
+            "require_match=False if that can be"
+        )
+
+
+def source_query(source: Elsewhere, conn_id: str) -> ModelQuery:
+    """Return what is read of a source."""
+    return ModelQuery(
+        conn_id=conn_id,
+        sql=source.sql,
+        primary_key=source.subject,
+        column_types=declared_types(dict(source.column_types)),
+        batch_rows=_BATCH_ROWS,
+        more_memory=True,
+        columns=wanted_columns(source),
+    )

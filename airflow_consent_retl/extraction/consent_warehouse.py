@@ -1,0 +1,155 @@
+"""Joins consent that is kept elsewhere to a model's rows inside the warehouse.
+
+The same expressions as in the worker (`engine.consent_expressions`), over tables of the staging schema or over the
+queries themselves. What is kept behind another connection is brought into the staging schema first, for as long as it
+is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import ibis
+import pyarrow as pa
+
+from airflow_consent_retl.consent import ConsentSource, parse_source_document
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.source import read_model
+from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.extraction.consent_expressions import SaidBySource, joined, listed, parts_of
+from airflow_consent_retl.extraction.consent_kinds import ValueKind, kind_of, source_query, wanted_columns
+from airflow_consent_retl.hooks.sql import sql_hook
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.storage.manifest import ModelSource
+
+_BATCH_ROWS = 65_536
+_SKEW_MINUTES = 5
+Place = Callable[[int], str]
+
+
+def sources_of(source: ModelSource) -> list[Elsewhere]:
+    """Return where else the consent of a model is kept."""
+    return [parse_source_document(document) for document in source.consent_sources]
+
+
+def joined_sql(
+    warehouse: Warehouse, sources: Sequence[Elsewhere], *, model: str, columns: Sequence[str], places: Sequence[str]
+) -> str:
+    """Return the query of a model's rows with what sources say of them.
+
+    Args:
+        warehouse: whose SQL it is.
+        sources: to join.
+        model: in SQL: a table's name, or a query in brackets.
+        columns: of the model, that are kept.
+        places: in SQL, where each source is.
+    """
+    dialect = dialect_of(warehouse.dialect)
+    rows = placeholder("model", dict.fromkeys([*columns, *(str(source.key) for source in sources)], "string"))
+    parts = []
+    tables = {"model": model}
+    for number, source in enumerate(sources):
+        tables[f"source-{number}"] = places[number]
+        parts += parts_of(source, dialect.exact_key(rows[str(source.key)]), _said(warehouse, number, source), dialect)
+    return dialect.compile(joined(rows, columns=columns, parts=parts), tables)
+
+
+@contextmanager
+def reachable(warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetime, staged: bool) -> Iterator[list[str]]:
+    """Yield where each source is, in SQL; what had to be brought is dropped at the end.
+
+    Args:
+        warehouse: entered.
+        sources: whose queries run on its connection, or on another one.
+        at: names tables.
+        staged: whether the warehouse's own sources become tables too, whose types can be looked at.
+    """
+    with ExitStack() as resources:
+        places = []
+        for source in sources:
+            is_own = source.conn_id is None or source.conn_id == warehouse.conn_id
+            # On lines of its own, so that a comment at its end comments nothing else out.
+            query = f"(\n{plain_query(source.sql, dialect=warehouse.dialect)}\n)"
+            if is_own and not staged:
+                places.append(query)
+                continue
+            table = warehouse.table("consent", at=at)
+            resources.callback(warehouse.drop, table)
+            if is_own:
+                warehouse.create_as(table, source.sql)
+            else:
+                _bring(warehouse, table, source, str(source.conn_id))
+            places.append(warehouse.name_of(table))
+        yield places
+
+
+def check_types(
+    number: int, source: Elsewhere, *, key: pa.DataType, types: Mapping[str, pa.DataType]
+) -> tuple[str, str]:
+    """Check the types of a source's columns, and return the kinds of the model's key and of its subject.
+
+    Raises:
+        ModelError: a column is none that can be joined or read.
+    """
+    time = source.time if isinstance(source, ConsentSource) else None
+    kinds = {}
+    for name in wanted_columns(source):
+        if name not in types:
+            raise ModelError(f"consent_sources[{number}]: column `{name}` is not among those of its query")
+        kind = ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time)
+        kind.see(types[name])
+        kinds[name] = kind.kind
+    return kind_of(key) or str(key), kinds[source.subject]
+
+
+def _said(warehouse: Warehouse, number: int, source: Elsewhere) -> ibis.Table:
+    dialect = dialect_of(warehouse.dialect)
+    time = source.time if isinstance(source, ConsentSource) else None
+    types = {name: "timestamp('UTC')" if name == time else "string" for name in wanted_columns(source)}
+    table = placeholder(f"source-{number}", types)
+    if not isinstance(source, ConsentSource):
+        return listed(source, table, dialect)
+    latest = None if time is None else ibis.now().cast("timestamp('UTC')") + ibis.interval(minutes=_SKEW_MINUTES)
+    return SaidBySource(source, dialect, table, latest=latest).reduced()
+
+
+def _bring(warehouse: Warehouse, table: StagingTable, source: Elsewhere, conn_id: str) -> None:
+    """Load what a source behind another connection says into a table."""
+    wanted = wanted_columns(source)
+    with read_model(sql_hook(conn_id), source_query(source, conn_id)) as rows:
+        batches = rows.batches
+        first = next(batches, None)
+        schema = pa.schema([(name, _loaded(first, name)) for name in wanted])
+
+        def typed() -> Iterator[pa.RecordBatch]:
+            for batch in [] if first is None else [first]:
+                yield _typed(batch, schema)
+            for batch in batches:
+                yield _typed(batch, schema)
+
+        warehouse.load(table, schema, typed())
+
+
+def _loaded(batch: pa.RecordBatch | None, name: str) -> pa.DataType:
+    type_ = pa.null() if batch is None else batch.schema.field(name).type
+    kind = ValueKind(f"column `{name}` of a consent source", is_time=pa.types.is_timestamp(type_))
+    kind.see(type_)
+    # Text takes NULL, and whatever else comes is refused.
+    return pa.string() if pa.types.is_null(kind.type) else kind.type
+
+
+def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    try:
+        columns = [batch.column(field.name).cast(field.type) for field in schema]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        problem = ModelError("a consent source holds values of several types in one column: declare its column_types")
+    # Outside the handler: Arrow's message quotes the value.
+    raise problem

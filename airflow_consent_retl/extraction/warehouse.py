@@ -1,0 +1,189 @@
+"""A model's rows as an immutable table of the staging schema: they are read once, and never leave the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
+from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
+from airflow_consent_retl.extraction.consent_kinds import check_names as check_brought
+from airflow_consent_retl.extraction.consent_warehouse import check_types, joined_sql, reachable, sources_of
+from airflow_consent_retl.filtering.expressions import StagedConsent
+from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, StagedTable, sql_sha256
+from airflow_consent_retl.values.columns import check_key_type, check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.storage.manifest import ModelSource
+
+# Enough to see the type of a column that the warehouse declares none for.
+_SAMPLE_ROWS = 100
+
+
+@contextmanager
+def staged_snapshot(
+    warehouse: Warehouse,
+    *,
+    model: str,
+    source: ModelSource,
+    primary_key: str,
+    check_primary_key: bool,
+    read_at: datetime,
+    made: StagingTable | None = None,
+    log: Callable[[str], None] = lambda message: None,
+) -> Iterator[SnapshotManifest]:
+    """Make the table, check it, and yield its manifest; where the block fails, the table is dropped.
+
+    Args:
+        warehouse: entered.
+        model: the model's name.
+        source: where the rows come from.
+        primary_key: the column with the ids.
+        check_primary_key: whether ids that are NULL or occur twice are an error.
+        read_at: a time before the query started.
+        made: the table, if its query was run before; otherwise it is made now.
+        log: for what a person should know of consent that is kept elsewhere.
+
+    Raises:
+        ModelError: the query fails, or its columns or ids cannot make a model.
+        ConfigurationError: types are declared, which only files can hold.
+        SourceUnavailableError: the warehouse does not answer.
+    """
+    if source.column_types:
+        raise ConfigurationError(
+            "column_types: rows that stay in the warehouse have the warehouse's types; cast them in the model's SQL"
+        )
+    table = made or warehouse.table("snapshot", at=read_at)
+    is_kept = False
+    try:
+        rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(made)
+        if source.consent_sources:
+            alone, table = table, warehouse.table("snapshot", at=read_at)
+            try:
+                _join(warehouse, alone, table, source, rows=rows, at=read_at, log=log)
+            finally:
+                warehouse.drop(alone)
+        columns = _columns(warehouse, table)
+        check_names(columns, primary_key=primary_key, declared=())
+        check_key_type(columns[primary_key], primary_key=primary_key)
+        if check_primary_key:
+            _check_ids(warehouse, table, columns, primary_key=primary_key, rows=rows)
+        yield SnapshotManifest(
+            model=model,
+            primary_key=primary_key,
+            primary_key_checked=check_primary_key,
+            source=source,
+            sql_sha256=sql_sha256(source),
+            read_at=read_at,
+            columns=tuple(Column(name=name, type=str(type_)) for name, type_ in columns.items()),
+            parts=(),
+            rows=rows,
+            size_bytes=0,
+            table=StagedTable(namespace=table.schema, name=table.name),
+        )
+        is_kept = True
+    finally:
+        if not is_kept:
+            warehouse.drop(table)
+
+
+def _join(
+    warehouse: Warehouse,
+    alone: StagingTable,
+    table: StagingTable,
+    source: ModelSource,
+    *,
+    rows: int,
+    at: datetime,
+    log: Callable[[str], None],
+) -> None:
+    """Make the table of the model's rows with what sources of consent say of them."""
+    sources = sources_of(source)
+    columns = _columns(warehouse, alone)
+    check_names(columns, primary_key=next(iter(columns)), declared=())
+    check_brought(columns, sources)
+    with reachable(warehouse, sources, at=at, staged=True) as places:
+        for number, (one, place) in enumerate(zip(sources, places, strict=True)):
+            key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
+            check_kinds(number, one, key=key, subject=subject)
+        model = warehouse.name_of(alone)
+        sql = joined_sql(warehouse, sources, model=model, columns=list(columns), places=places)
+        found = warehouse.create_as(table, sql)
+    if found != rows:
+        raise RefusedError(f"with consent that is kept elsewhere, {rows:,} rows of the model became {found:,}")
+    for number, one in enumerate(sources):
+        for name, condition in _answers(warehouse, one):
+            matched = _count(warehouse, table, condition)
+            check_matched(number, one, name, rows=rows, matched=matched, log=log)
+
+
+def _answers(warehouse: Warehouse, source: Elsewhere) -> list[tuple[str, str]]:
+    """Return the columns that a source may know nobody for, and the condition of rows that it knows.
+
+    Where a source of consent knows a subject, there is a doubt, or there is none; elsewhere there is NULL.
+    """
+    doubts: dict[str, str] = {}
+    for name, doubt in source.doubts.items():
+        doubts.setdefault(doubt, name)
+    found = [(name, f"{warehouse.quote(doubt)} IS NOT NULL") for doubt, name in doubts.items()]
+    return found + [(name, warehouse.quote(name)) for name in source.suppressions]
+
+
+def _count(warehouse: Warehouse, table: StagingTable, condition: str) -> int:
+    query = f"SELECT COUNT(*) FROM {warehouse.name_of(table)} WHERE {condition}"  # noqa: S608 - quoted names
+    with warehouse.read(query) as counted:
+        return sum(int(batch.column(0)[0].as_py()) for batch in counted.batches)
+
+
+def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataType]:
+    """Return the types that an extraction of the table would have, as far as a sample of it tells."""
+    return _columns_at(warehouse, warehouse.name_of(table))
+
+
+def _columns_at(warehouse: Warehouse, place: str) -> Mapping[str, pa.DataType]:
+    query = f"SELECT {{}} FROM {place} LIMIT {{}}"  # noqa: S608 - quoted by the warehouse
+    with warehouse.read(query.format("*", 0)) as rows:
+        types = {field.name: field.type for field in rows.schema}
+    unknown = [name for name, type_ in types.items() if str(type_) == "null"]
+    if unknown:
+        wanted = ", ".join(map(warehouse.quote, unknown))
+        with warehouse.read(query.format(wanted, _SAMPLE_ROWS)) as rows:
+            for batch in rows.batches:
+                types |= {field.name: field.type for field in batch.schema}
+    return types
+
+
+def _check_ids(
+    warehouse: Warehouse, table: StagingTable, columns: Mapping[str, pa.DataType], *, primary_key: str, rows: int
+) -> None:
+    dialect = dialect_of(warehouse.dialect, columns[primary_key])
+    consent = StagedConsent(
+        dialect,
+        columns=list(columns),
+        primary_key=primary_key,
+        id_type=str(columns[primary_key]),
+        values=[],
+        find_duplicates=True,
+    )
+    sql = dialect.compile(consent.repeated_ids(), {"snapshot": warehouse.name_of(table)})
+    with warehouse.read(sql) as found:
+        (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
+    if counts["missing"]:
+        raise ModelError(
+            f"primary key `{primary_key}` is NULL in {int(counts['missing']):,} of {rows:,} rows: exclude them in the "
+            "SQL, or set check_primary_key=False and let the filter deny them"
+        )
+    if counts["repeated"]:
+        raise ModelError(
+            f"primary key `{primary_key}` is not unique: in {rows:,} rows, the ids that occur more than once are "
+            f"{int(counts['repeated']):,}"
+        )

@@ -1,0 +1,291 @@
+"""The questions that consent asks of a staged snapshot, as expressions that any warehouse's SQL can be made of.
+
+They bring raw values together and join answers back; what a value means is for `consent` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import ibis
+
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, ConsentTime, Signal
+from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
+from airflow_consent_retl.filtering.files import NOBODY
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
+    f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
+)
+PERSON = "consent_retl_person"
+_HEX = "0123456789abcdef"
+# Of each row's digest: 24 bits, whose sum over 10**10 rows fits 64.
+_FINGERPRINT_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RawValue:
+    """One raw value of a row that consent is read from.
+
+    Args:
+        name: of the column that holds it in the table of signatures.
+        column: the model's.
+        type_: Ibis' name for how it is read.
+        path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
+        is_json: whether the column is one of JSON, and not text.
+        is_array: whether the column is one of arrays.
+        bounds: of a moment: what is brought out is how many of them are not after it.
+    """
+
+    name: str
+    column: str
+    type_: str
+    path: tuple[str, ...] = ()
+    is_json: bool = False
+    bounds: tuple[datetime, ...] = ()
+    is_array: bool = False
+
+    @property
+    def read_type(self) -> str:
+        """Ibis' name for the type in the table of signatures."""
+        return "int64" if self.bounds else "string" if self.path else self.type_
+
+
+@dataclass(frozen=True, slots=True)
+class _Band(Signal):
+    """A moment's band as the warehouse found it: how many bounds are not after the moment."""
+
+    column: str
+    bounds: int
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """Integers."""
+        return frozenset({ColumnKind.INTEGER})
+
+    @property
+    def unlisted_token(self) -> int:
+        """The token of what is no band."""
+        return self.bounds + 2
+
+    def token(self, raw: object) -> int:
+        """Return the token that `ConsentTime` has for the band."""
+        if raw is None:
+            return NULL_TOKEN
+        return raw + 1 if type(raw) is int and 0 <= raw <= self.bounds else self.unlisted_token
+
+
+def raw_values(
+    signals: Sequence[Signal | None], *, arrow: Mapping[str, str], native: Mapping[str, str], dialect: Dialect
+) -> tuple[list[RawValue], list[Signal | None]]:
+    """Return the raw values that signals need, and the signals as they read the table of signatures.
+
+    Args:
+        signals: the plan's.
+        arrow: Arrow's name of each column's type.
+        native: the warehouse's.
+        dialect: of the warehouse.
+    """
+    values: dict[tuple[str, tuple[str, ...], tuple[datetime, ...]], RawValue] = {}
+    read: list[Signal | None] = []
+    for signal in signals:
+        if signal is None:
+            read.append(None)
+            continue
+        is_native = isinstance(signal, ConsentObjectKey) and _is_native_json(native.get(signal.column, ""), dialect)
+        path = signal.path if is_native and isinstance(signal, ConsentObjectKey) else ()
+        is_moment = isinstance(signal, ConsentTime) and arrow[signal.column].startswith("timestamp")
+        bounds = signal.bounds if is_moment and isinstance(signal, ConsentTime) else ()
+        value = values.setdefault(
+            (signal.column, path, bounds),
+            RawValue(
+                f"raw_{len(values)}",
+                signal.column,
+                _ibis_type(arrow[signal.column]),
+                path,
+                is_json=_is_native_json(native.get(signal.column, ""), dialect),
+                bounds=bounds,
+                is_array=dialect.is_array(native.get(signal.column, "")),
+            ),
+        )
+        read.append(_Band(value.name, len(bounds)) if bounds else _reading(signal, value.name))
+    return list(values.values()), read
+
+
+def _reading(signal: Signal, column: str) -> Signal:
+    """Return the signal as it reads another column."""
+    renamed = copy(signal)
+    object.__setattr__(renamed, "column", column)
+    return renamed
+
+
+def _is_native_json(native: str, dialect: Dialect) -> bool:
+    return native.lower().partition("(")[0] in dialect.json_types
+
+
+def _ibis_type(arrow: str) -> str:
+    if arrow == "bool":
+        return "boolean"
+    if arrow.startswith("timestamp"):
+        return "timestamp('UTC')"
+    return "int64" if "int" in arrow else "string"
+
+
+class StagedConsent:
+    """The expressions over one snapshot.
+
+    Args:
+        dialect: of the warehouse.
+        columns: of the snapshot.
+        primary_key: the column with the ids.
+        id_type: Arrow's name of the ids' type.
+        values: the raw values that consent is read from.
+        find_duplicates: whether ids may be missing or occur twice.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        columns: Sequence[str],
+        primary_key: str,
+        id_type: str,
+        values: Sequence[RawValue],
+        find_duplicates: bool,
+    ) -> None:
+        self.dialect = dialect
+        self.columns = tuple(columns)
+        self.values = tuple(values)
+        types = dict.fromkeys(columns, "string") | {value.column: value.type_ for value in values if not value.path}
+        self._snapshot = placeholder("snapshot", types)
+        self._primary_key = primary_key
+        self._is_text_id = id_type in ("string", "large_string")
+        self._find_duplicates = find_duplicates
+
+    def repeated_ids(self) -> ir.Table:
+        """How many rows have no id (`missing`), and how many ids occur more than once (`repeated`)."""
+        counted = self._counted_ids()
+        missing = self._snapshot.aggregate(missing=self._snapshot[self._primary_key].isnull().sum())
+        repeated = counted.aggregate(repeated=counted.count())
+        return missing.cross_join(repeated)
+
+    def signatures(self) -> ir.Table:
+        """Each combination of raw values and subject that occurs, with its rows and a number."""
+        rows = self._keyed(with_columns=False)
+        grouped = rows.group_by([*rows.columns]).aggregate(**{ROWS: lambda table: table.count()})
+        return grouped.mutate(**{COMBINATION: ibis.row_number()})
+
+    def permitted(self) -> ir.Table:
+        """The snapshot's rows that somebody may receive, each once, with the number of its recipients' group."""
+        joined = self._decided()
+        kept = joined.filter(joined[GROUP] != NOBODY)
+        return kept.select(*self.columns, GROUP)
+
+    def decisions(self, salt: str) -> ir.Table:
+        """A digest of the id, and the signature, of each row that some destination is denied."""
+        joined = self._decided()
+        kept = joined.filter(joined[IS_DENIED] == 1)
+        return kept.select(subject=self.digest(kept[self._primary_key], salt), signature=kept[SIGNATURE])
+
+    def denied_people(self) -> ir.Table:
+        """The text of each id of which a row is denied somewhere."""
+        joined = self._decided()
+        kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
+        return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
+
+    def digest(self, subject: ir.Value, salt: str) -> ir.StringValue:
+        """Return the keyed digest of an id."""
+        return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.person(subject)]))
+
+    def groups(self) -> ir.Table:
+        """Of the permitted rows, how many each group holds, and a fingerprint of their ids."""
+        columns = {**dict.fromkeys(self.columns, "string"), GROUP: "int32"}
+        return group_counts(self.dialect, placeholder("permitted", columns), primary_key=self._primary_key)
+
+    def _counted_ids(self) -> ir.Table:
+        present = self._snapshot.filter(self._snapshot[self._primary_key].notnull())
+        keyed = present.select(id=self._exact_id(present[self._primary_key]))
+        counted = keyed.group_by("id").aggregate(rows=keyed.count())
+        return counted.filter(counted["rows"] > 1)
+
+    def _exact_id(self, subject: ir.Value) -> ir.Value:
+        return self.dialect.exact(subject) if self._is_text_id else subject
+
+    def _raw(self, value: RawValue) -> ir.Value:
+        column = self._snapshot[value.column]
+        if value.path:
+            return self.dialect.json_skeleton(column, value.path)
+        if value.is_array:
+            return self.dialect.array_text(column)
+        if value.is_json:
+            return self.dialect.json_column(column)
+        if value.bounds:
+            return self.dialect.band(column, value.bounds)
+        return self.dialect.exact(column) if value.type_ == "string" else column
+
+    def _keyed(self, *, with_columns: bool) -> ir.Table:
+        """Return the snapshot's raw values and subjects, with all its columns or without."""
+        raw = {value.name: self._raw(value) for value in self.values}
+        subject = ibis.literal(0, "int64")
+        if self._find_duplicates:
+            identifier = self._snapshot[self._primary_key]
+            repeated = self._exact_id(identifier).isin(self._counted_ids()["id"])
+            subject = ibis.cases(
+                (identifier.isnull(), ibis.literal(1, "int64")), (repeated, ibis.literal(2, "int64")), else_=subject
+            )
+        columns = [self._snapshot[name] for name in self.columns] if with_columns else []
+        return self._snapshot.select(*columns, **raw, **{SUBJECT: subject})
+
+    def _decided(self) -> ir.Table:
+        """Return the snapshot's rows, each with what was decided for its combination."""
+        types = {value.name: value.read_type for value in self.values}
+        signatures = placeholder("signatures", {**types, SUBJECT: "int64", ROWS: "int64", COMBINATION: "int64"})
+        decided = placeholder("decided", {COMBINATION: "int64", SIGNATURE: "int32", GROUP: "int32", IS_DENIED: "int32"})
+        answers = signatures.join(decided, signatures[COMBINATION] == decided[COMBINATION]).select(
+            *(signatures[name] for name in types),
+            signatures[SUBJECT],
+            decided[SIGNATURE],
+            decided[GROUP],
+            decided[IS_DENIED],
+        )
+        rows = self._keyed(with_columns=True)
+        # Equality that databases can hash: `IS NOT DISTINCT FROM` compares each row with each combination.
+        on = [rows[SUBJECT] == answers[SUBJECT]]
+        for name in types:
+            on += [
+                self._present(rows[name]) == self._present(answers[name]),
+                self._key(rows[name]) == self._key(answers[name]),
+            ]
+        return rows.join(answers, on).select(
+            *(rows[name] for name in self.columns), answers[SIGNATURE], answers[GROUP], answers[IS_DENIED]
+        )
+
+    def _present(self, value: ir.Value) -> ir.Value:
+        return value.isnull().cast("int32")
+
+    def _key(self, value: ir.Value) -> ir.Value:
+        text = value if value.type().is_string() else value.cast("string")
+        return ibis.coalesce(text, ibis.literal(""))
+
+
+def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> ir.Table:
+    """Return, of a table of permitted rows, the rows of each group and a fingerprint of who is in it."""
+    digest = dialect.md5(concat([dialect.person(permitted[primary_key]), ":", permitted[GROUP].cast("string")]))
+    number = ibis.literal(0, "int64")
+    for place in range(_FINGERPRINT_DIGITS):
+        number = number * 16 + ibis.literal(_HEX).find(digest.substr(place, 1)).cast("int64")
+    keyed = permitted.select(GROUP, number=number)
+    return keyed.group_by(GROUP).aggregate(rows=keyed.count(), fingerprint=keyed["number"].sum().cast("int64"))
+
+
+def group_fingerprints(rows: pa.Table) -> dict[int, tuple[int, int]]:
+    """Return rows and fingerprint of each group, from what `group_counts` asks for."""
+    columns = (rows[name].to_pylist() for name in (GROUP, "rows", "fingerprint"))
+    return {int(group): (int(count), int(fingerprint)) for group, count, fingerprint in zip(*columns, strict=True)}

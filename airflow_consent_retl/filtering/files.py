@@ -1,0 +1,373 @@
+"""Applies a consent plan to a snapshot: two passes, whatever the number of destinations.
+
+The first reads only the consent columns and counts signatures; each is then decided, once, by `consent`. The second
+joins the answers back, writes each row at most once into the group of its recipients, and logs the denials. Both
+passes have to find the same numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.consent import (
+    ColumnKind,
+    ConsentPlan,
+    Denied,
+    DestinationName,
+    SignatureDecision,
+    SubjectStatus,
+    count_decisions,
+)
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, PartitionedWriter
+from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
+from airflow_consent_retl.storage.folder import Folder, repeating_columns
+from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
+from airflow_consent_retl.values.keys import find_duplicate_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import DecisionCounts, Signature
+    from airflow_consent_retl.storage.manifest import SnapshotManifest
+
+_SUBJECTS = (SubjectStatus.IDENTIFIED, SubjectStatus.MISSING_ID, SubjectStatus.DUPLICATE_ID)
+_COUNTING_ROWS = 131_072
+# Asking the engine costs some milliseconds, however few the rows.
+_FILTERING_ROWS = 2 * ROW_GROUP_ROWS
+_TABLE_CODES = 1 << 20
+# The digests hold Python's lock; the threads that read and write need it for a moment, often. By default each of them
+# would wait 5 ms for it.
+_SWITCH_INTERVAL_S = 0.0002
+NOBODY = -1
+
+Progress = Callable[[int], None]
+
+
+def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
+    """Return what kind of consent column each column of a manifest makes, by its Arrow type's name."""
+    return {column.name: _kind(column.type) for column in columns}
+
+
+def _kind(type_: str) -> ColumnKind:
+    if _MOMENT.fullmatch(type_):
+        return ColumnKind.MOMENT
+    return ColumnKind.JSON if _LIST_OF_TEXT.fullmatch(type_) else _KINDS.get(type_, ColumnKind.OTHER)
+
+
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_KINDS = {
+    "bool": ColumnKind.BOOLEAN,
+    "string": ColumnKind.TEXT,
+    "large_string": ColumnKind.TEXT,
+    # A column of nothing but NULL has no type yet: it fits any format, and grants nothing.
+    "null": ColumnKind.EMPTY,
+    **dict.fromkeys(_INTEGERS, ColumnKind.INTEGER),
+}
+_LIST_OF_TEXT = re.compile(r"(large_)?list<\w+: (large_)?string( not null)?>")
+_MOMENT = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectReader:
+    """Tells of each row whether it says whom it is about.
+
+    Args:
+        primary_key: the column with the ids.
+        duplicates: the ids that occur more than once, or None if none does.
+    """
+
+    primary_key: str
+    duplicates: pa.Array | None
+
+    def read(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        """Return the index in `_SUBJECTS` of each row's status."""
+        ids = rows.column(self.primary_key)
+        statuses = np.zeros(rows.num_rows, dtype=np.int64)
+        if self.duplicates is not None:
+            twice = pc.is_in(ids, value_set=self.duplicates, skip_nulls=True)
+            statuses[np.asarray(twice)] = _SUBJECTS.index(SubjectStatus.DUPLICATE_ID)
+        if ids.null_count:
+            statuses[np.asarray(ids.is_null())] = _SUBJECTS.index(SubjectStatus.MISSING_ID)
+        return statuses
+
+
+# Destinations, and of some of them the fields that do not go with the row.
+Recipients = tuple[tuple[DestinationName, ...], tuple[tuple[DestinationName, tuple[str, ...]], ...]]
+
+
+def _recipients(decided: SignatureDecision) -> Recipients:
+    return decided.recipients, tuple(sorted(decided.withheld.items()))
+
+
+class DecidedSignatures:
+    """Every signature that a snapshot holds, with its rows and its decision."""
+
+    def __init__(self, plan: ConsentPlan, histogram: Mapping[int, int], reader: SignatureReader, at: datetime) -> None:
+        self.codes = np.array(sorted(histogram), dtype=np.int64)
+        self.rows = np.array([histogram[code] for code in self.codes.tolist()], dtype=np.int64)
+        # A table where the codes are few enough for one: a look-up instead of a search for each row.
+        self._number_of: NDArray[np.int64] | None = None
+        if len(self.codes) and self.codes[-1] < _TABLE_CODES:
+            self._number_of = np.zeros(self.codes[-1] + 1, dtype=np.int64)
+            self._number_of[self.codes] = np.arange(len(self.codes))
+        self._plan = plan
+        self._keys: list[tuple[SubjectStatus, Signature]] = []
+        for code in self.codes.tolist():
+            signature_code, subject = divmod(code, len(_SUBJECTS))
+            self._keys.append((_SUBJECTS[subject], reader.tokens(signature_code)))
+        self.decisions: list[SignatureDecision] = [
+            plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
+        ]
+        self.counts: DecisionCounts = count_decisions(
+            dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
+        )
+        # Who receives a row, and without which fields.
+        self.recipients: list[Recipients] = sorted(
+            {_recipients(decided) for decided in self.decisions if decided.recipients}
+        )
+        numbers = {recipients: number for number, recipients in enumerate(self.recipients)}
+        self.groups = np.array(
+            [numbers.get(_recipients(decided), NOBODY) for decided in self.decisions], dtype=np.int64
+        )
+        self.denied_somewhere = np.array(
+            [len(decision.recipients) < len(plan.destinations) for decision in self.decisions], dtype=bool
+        )
+
+    def find(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each row's signature.
+
+        Raises:
+            RefusedError: a row has a signature that was not there when they were counted.
+        """
+        if self._number_of is not None:
+            numbers = self._number_of.take(codes, mode="clip")
+        else:
+            numbers = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        if not np.array_equal(self.codes[numbers], codes):
+            raise RefusedError("the snapshot changed while it was filtered: a signature appeared that was not counted")
+        return numbers
+
+    def signatures(self) -> Iterator[tuple[SubjectStatus, Signature, int]]:
+        """Yield whether rows say whom they are about, their signature, and how many there are."""
+        for (subject, tokens), rows in zip(self._keys, self.rows.tolist(), strict=True):
+            yield subject, tokens, rows
+
+    def table(self) -> list[SignatureRow]:
+        """Return the table of signatures for the decision log."""
+        return [
+            SignatureRow(
+                subject=str(subject),
+                statuses={c: str(s) for c, s in zip(self._plan.categories, decision.statuses, strict=True)},
+                recipients=decision.recipients,
+                denied={
+                    name: [reason.code for reason in answer.reasons]
+                    for name, answer in decision.decisions.items()
+                    if isinstance(answer, Denied)
+                },
+                rows=rows,
+            )
+            for (subject, _), decision, rows in zip(self._keys, self.decisions, self.rows.tolist(), strict=True)
+        ]
+
+
+class SnapshotFilter:
+    """One filter run over one snapshot.
+
+    Args:
+        folder: the snapshot's.
+        snapshot: its manifest.
+        plan: the policy, checked against the snapshot's columns.
+        duplicates: the ids that occur more than once, or None if none does.
+        at: the time of the run.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        snapshot: SnapshotManifest,
+        plan: ConsentPlan,
+        *,
+        duplicates: pa.Array | None,
+        at: datetime,
+    ) -> None:
+        self._folder = folder
+        self._snapshot = snapshot
+        self.plan = plan
+        self._at = at
+        self._reader = SignatureReader(plan.signals)
+        self._subjects = SubjectReader(snapshot.primary_key, duplicates)
+
+    def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
+        """Verify the snapshot, count its signatures, reading only ids and consent columns, and decide each of them.
+
+        Raises:
+            RefusedError: a file of the snapshot is missing or changed, or holds another number of rows.
+        """
+        histogram: dict[int, int] = {}
+        columns = [*self._reader.columns]
+        if self._snapshot.primary_key not in columns and not self._ids_are_proven:
+            columns.append(self._snapshot.primary_key)
+        with (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as verifying,
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
+        ):
+            verified = [verifying.submit(self._folder.verify, part) for part in self._snapshot.parts]
+            try:
+                for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
+                    codes, counts = np.unique(self._codes(rows), return_counts=True)
+                    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                        histogram[code] = histogram.get(code, 0) + count
+                    progress(rows.num_rows)
+            finally:
+                # Also where the files could not even be read: the verdict tells why.
+                for verdict in verified:
+                    verdict.result()
+        decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
+        if decided.counts.read != self._snapshot.rows:
+            raise RefusedError(
+                f"the snapshot's files hold {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
+            )
+        return decided
+
+    def write(
+        self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, progress: Progress = lambda rows: None
+    ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
+        """Write the permitted rows and the decision log into a folder, which the caller publishes or removes."""
+        with (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writing,
+        ):
+            batches = read_ahead(self._read(None, _FILTERING_ROWS), reading)
+            return self._write(decided, batches, folder, key, progress, writing)
+
+    def _write(
+        self,
+        decided: DecidedSignatures,
+        batches: Iterator[pa.RecordBatch],
+        folder: Folder,
+        key: SubjectKey,
+        progress: Progress,
+        writing: Executor,
+    ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
+        first = next(batches, None)
+        log = DecisionLogWriter(folder, key)
+        if first is None:
+            return (), log.close(decided.table())
+        writer = PartitionedWriter(
+            folder,
+            first.schema,
+            {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
+            dictionary_columns=repeating_columns(first),
+        )
+        # Arrow takes, encodes and compresses without holding Python's lock. What waits for it holds memory.
+        under_way: deque[Future[None]] = deque()
+        try:
+            written = np.zeros(len(decided.codes), dtype=np.int64)
+            for rows in _chain(first, batches):
+                numbers = decided.find(self._codes(rows))
+                written += np.bincount(numbers, minlength=len(written))
+                # INVARIANT: a row leaves this loop only into the group of its own decision.
+                under_way.append(writing.submit(writer.write, rows, decided.groups[numbers]))
+                if len(under_way) > 1:
+                    under_way.popleft().result()
+                logged = np.flatnonzero(decided.denied_somewhere[numbers])
+                ids = rows.column(self._snapshot.primary_key).take(pa.array(logged))
+                log.write(ids, numbers[logged].astype(np.int32))
+                progress(rows.num_rows)
+            while under_way:
+                under_way.popleft().result()
+            if not np.array_equal(written, decided.rows):
+                raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
+            parts = writer.close()
+            groups = tuple(
+                RecipientsGroup(
+                    recipients=recipients,
+                    withheld=dict(withheld),
+                    parts=tuple(parts[number]),
+                    rows=int(decided.rows[decided.groups == number].sum()),
+                )
+                for number, (recipients, withheld) in enumerate(decided.recipients)
+            )
+            return groups, log.close(decided.table())
+        except BaseException:
+            # Not handled, only let go of: threads and files must not outlive the task's failure.
+            wait(under_way)
+            writer.abort()
+            log.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        self._memory_pool = pa.default_memory_pool()
+        pa.set_memory_pool(lean_memory_pool())
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setswitchinterval(self._switch_interval_s)
+        pa.set_memory_pool(self._memory_pool)
+        self._reader.close()
+
+    @property
+    def _ids_are_proven(self) -> bool:
+        return self._snapshot.primary_key_checked
+
+    def _read(self, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)
+
+    def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        codes = self._reader.codes(rows) * len(_SUBJECTS)
+        return codes if self._ids_are_proven else codes + self._subjects.read(rows)
+
+
+def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array | None, int]:
+    """Return the ids of a snapshot that occur more than once, None where none does, and how many rows have no id.
+
+    Raises:
+        RefusedError: a file of the snapshot is missing or changed.
+    """
+    if snapshot.primary_key_checked or not snapshot.parts:
+        return None, 0
+    # Read before the filter verifies them: so they are verified here too.
+    for part in snapshot.parts:
+        folder.verify(part)
+    key = snapshot.primary_key
+    duplicates, missing = find_duplicate_ids(
+        lambda: folder.read_rows(snapshot.parts, columns=[key], batch_rows=_COUNTING_ROWS)
+    )
+    return duplicates if len(duplicates) else None, missing
+
+
+def lean_memory_pool() -> pa.MemoryPool:
+    """Return the allocator that gives memory back soonest: Arrow's default one holds on to a quarter more."""
+    if "jemalloc" in pa.supported_memory_backends():
+        return pa.jemalloc_memory_pool()
+    return pa.system_memory_pool()
+
+
+def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def read_ahead(batches: Iterator[pa.RecordBatch], reading: Executor) -> Iterator[pa.RecordBatch]:
+    """Yield batches, each read in another thread while the one before it is worked on."""
+    coming = reading.submit(next, batches, None)
+    while (rows := coming.result()) is not None:
+        coming = reading.submit(next, batches, None)
+        yield rows

@@ -1,0 +1,146 @@
+"""Builds the question that asks a model's source for consent again, from what a permitted set's manifest tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan
+    from airflow_consent_retl.filtering.asking import ConsentQuestion, Verdicts
+    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.manifest import ModelSource
+
+
+class ModelAsker:
+    """Asks one model's source who is permitted now.
+
+    Args:
+        source: where the model's rows come from.
+        primary_key: of the model.
+        columns: the names of all columns that the model is known to have.
+        mapping: which of them hold consent.
+        policy: where the policy is read, anew for each question.
+        destinations: to decide for.
+        log: the task's.
+        withdrawn_at: the column with the time at which consent last changed, if there is one.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        primary_key: str,
+        columns: Sequence[str],
+        mapping: ConsentMapping,
+        policy: PolicySource,
+        destinations: Sequence[str],
+        log: TaskLog,
+        withdrawn_at: str | None = None,
+    ) -> None:
+        self._source = source
+        self._primary_key = primary_key
+        self._columns = columns
+        self._mapping = mapping
+        self._policy = policy
+        self._destinations = destinations
+        self._log = log
+        self._withdrawn_at = withdrawn_at
+
+    def check(self) -> bool:
+        """Check policy and mapping without asking, and return whether anybody's consent is needed at all.
+
+        Raises:
+            PolicyError: with every problem.
+        """
+        return self._question(None).needs_asking
+
+    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]:
+        """Ask the source, under the policy as it is now; ids come in this type."""
+        self._log.info("asking connection `%s` for consent again", self._source.conn_id)
+        return self._question(id_type).ask(at=datetime.now(UTC))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the model that may be asked for, the primary key among them."""
+        moment = [] if self._withdrawn_at is None else [self._withdrawn_at]
+        known = [column for column in self._mapping.columns if column in self._columns]
+        return tuple(dict.fromkeys([self._primary_key, *known, *moment]))
+
+    @property
+    def primary_key(self) -> str:
+        """The model's."""
+        return self._primary_key
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the model's rows come from."""
+        return self._source
+
+    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
+        """Return the plan under the policy as it is now.
+
+        Raises:
+            PolicyError: the policy does not fit the columns.
+        """
+        from airflow_consent_retl.consent import plan_consent
+        from airflow_consent_retl.hooks.policies import read_policy
+
+        return plan_consent(
+            read_policy(self._policy).policy,
+            destinations=self._destinations,
+            mapping=self._mapping,
+            columns=kinds,
+            known_columns=self._columns,
+            at=datetime.now(UTC),
+        )
+
+    def among(self, sql: str) -> ModelAsker:
+        """Return who asks another query, with the same columns, about some of the same people.
+
+        What is kept elsewhere is among them already.
+        """
+        asker = copy(self)
+        asker._source = self._source.model_copy(update={"sql": sql, "consent_sources": ()})
+        return asker
+
+    def _question(self, id_type: pa.DataType | None) -> ConsentQuestion:
+        import pyarrow as pa
+
+        from airflow_consent_retl.consent import parse_source_document
+        from airflow_consent_retl.databases.source import ModelQuery
+        from airflow_consent_retl.filtering.asking import ConsentQuestion
+        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.sql import sql_hook
+        from airflow_consent_retl.values.columns import declared_types
+
+        query = ModelQuery(
+            conn_id=self._source.conn_id,
+            sql=self._source.sql,
+            primary_key=self._primary_key,
+            column_types=declared_types(self._source.column_types),
+        )
+        return ConsentQuestion(
+            hook=sql_hook(self._source.conn_id),
+            query=query,
+            columns=self._columns,
+            mapping=self._mapping,
+            id_type=id_type or pa.null(),
+            policy=read_policy(self._policy).policy,
+            destinations=self._destinations,
+            withdrawn_at=self._withdrawn_at,
+            sources=tuple(map(parse_source_document, self._source.consent_sources)),
+            hook_of=lambda conn_id: sql_hook(self._source.conn_id if conn_id is None else conn_id),
+            log=self._log.info,
+        )
+
+
+def holder_of(context: Any) -> str:
+    """Return who runs, for people who look into the ledger: DAG, run, task and try."""
+    ti = context.get("ti")
+    return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"

@@ -1,0 +1,252 @@
+"""Reads rows' consent signatures: for each signal, which of its tokens the raw value is.
+
+The engine only compares exactly, and cuts the part of a document that holds consent out of the rest; what a token
+means is for `consent` to say. JSON itself is read by the law, once for each distinct document: engines read it more
+leniently (DuckDB takes trailing commas and NaN), so what an engine cuts out counts only where no reader could differ.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.consent import NULL_TOKEN, CategorySignal, ColumnKind, ConsentObjectKey, ConsentTime
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.list_columns import with_lists_as_json
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import Signal
+
+# Where DuckDB's JSON reader is more lenient than JSON (trailing commas, NaN, infinities), and escapes, which hide keys.
+_NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
+# Python's JSON reader ends at some depth of nesting. Text shorter than this cannot reach it.
+_SURELY_SHALLOW_CHARACTERS = 900
+
+_ROWS, _ORDINAL = "consent_rows", "consent_ordinal"
+
+# Where a document with consent is: the column, and the keys that lead to it in a larger document.
+Place = tuple[str, tuple[str, ...]]
+# What the engine calls a column that it reads as a type.
+Inputs = Mapping[tuple[str, pa.DataType], str]
+
+
+def _builtin(declared: Callable[..., None], name: str, parameters: tuple[str, ...], returns: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = ibis.udf.scalar.builtin(declared, name=name, signature=(parameters, returns))
+    return function
+
+
+_json_valid = _builtin(lambda text: None, "json_valid", ("string",), "boolean")
+_json_extract = _builtin(lambda text, path: None, "json_extract", ("string", "string"), "string")
+
+
+class SignatureReader:
+    """Reads signatures from Arrow batches, with DuckDB, in the order of the rows.
+
+    Args:
+        signals: those of a plan; None where the policy's answer to a missing column is `deny`: token 0.
+
+    Raises:
+        ConfigurationError: the alphabets multiply to more than 2**61 signatures.
+    """
+
+    def __init__(self, signals: Sequence[Signal | None]) -> None:
+        self._signals = tuple(signals)
+        self._radices = tuple(1 if signal is None else signal.unlisted_token + 1 for signal in self._signals)
+        if math.prod(self._radices) > 2**61:
+            raise ConfigurationError(
+                f"the {len(self._signals)} consent values that a row is asked for make more than 2**61 signatures"
+            )
+        present = [signal for signal in self._signals if signal is not None]
+        self.columns = tuple(dict.fromkeys(signal.column for signal in present))
+        # The engine sees names of its own: it folds case, and a model's column may be called anything.
+        inputs = dict.fromkeys(
+            (signal.column, _arrow_type(signal)) for signal in present if _is_asked_of_engine(signal)
+        )
+        self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
+        self._places = tuple(dict.fromkeys(_place_of(s) for s in present if isinstance(s, ConsentObjectKey)))
+        self._connection = duckdb.connect(
+            config={"threads": "1", "autoinstall_known_extensions": "false", "preserve_insertion_order": "true"}
+        )
+        self.sql = _compile(self._signals, self._places, self._inputs)
+
+    def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        """Return one number a row, which stands for the row's signature: see `tokens`."""
+        codes = np.zeros(rows.num_rows, dtype=np.int64)
+        if not self.columns or not rows.num_rows:
+            return codes
+        rows = with_lists_as_json(rows.select(self.columns))
+        answers = self._ask_engine(rows)
+        # Each column's distinct values are found once, however many signals read them.
+        values = {
+            signal.column: _encoded(rows.column(signal.column))
+            for signal in self._signals
+            if signal is not None and not _is_asked_of_engine(signal) and not _is_moment(signal, rows)
+        }
+        documents = {
+            place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
+            for number, place in enumerate(self._places)
+        }
+        for position, (signal, radix) in enumerate(zip(self._signals, self._radices, strict=True)):
+            codes *= radix
+            if isinstance(signal, ConsentObjectKey):
+                codes += documents[_place_of(signal)].tokens(signal)
+            elif isinstance(signal, ConsentTime) and _is_moment(signal, rows):
+                codes += _bands(rows.column(signal.column), signal)
+            elif signal is not None and signal.is_read:
+                codes += _read(values[signal.column], signal)
+            elif signal is not None:
+                codes += _numpy(answers.column(_token_column(position)))
+        return codes
+
+    def tokens(self, code: int) -> tuple[int, ...]:
+        """Return the signature that a code stands for, a token for each category."""
+        tokens = []
+        for radix in reversed(self._radices):
+            code, token = divmod(code, radix)
+            tokens.append(token)
+        return tuple(reversed(tokens))
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._connection.close()
+
+    def _ask_engine(self, rows: pa.RecordBatch) -> pa.Table:
+        ordinals = pa.array(np.arange(rows.num_rows, dtype=np.int32))
+        columns = {name: _typed(rows.column(column), type_) for (column, type_), name in self._inputs.items()}
+        consent = pa.table({**columns, _ORDINAL: ordinals})
+        self._connection.register(_ROWS, consent)
+        answers: pa.Table = self._connection.sql(self.sql).to_arrow_table()
+        self._connection.unregister(_ROWS)
+        # INVARIANT: an answer is joined back to its own row, or to none.
+        if not np.array_equal(_numpy(answers.column(_ORDINAL)), np.from_dlpack(ordinals)):
+            raise RefusedError("the engine returned the signatures in another order than the rows")
+        return answers
+
+
+class _Documents:
+    """The documents of one place in a batch, each distinct one held once."""
+
+    def __init__(self, raws: pa.Array, cut_out: pa.ChunkedArray) -> None:
+        documents = cut_out.combine_chunks()
+        present = documents.is_valid()
+        # The engine's NULL: nothing is there, or nothing that it can read for sure. The whole text tells which.
+        others = documents.is_null()
+        self._rows = len(raws)
+        self._present, self._others = np.flatnonzero(present), np.flatnonzero(others)
+        self._cut_out = documents.filter(present).dictionary_encode()
+        self._whole = raws.filter(others).cast(pa.string()).dictionary_encode()
+
+    def tokens(self, signal: ConsentObjectKey) -> NDArray[np.int64]:
+        """Return each row's token, as the law reads it."""
+        tokens = np.zeros(self._rows, dtype=np.int64)
+        tokens[self._present] = _read(self._cut_out, replace(signal, path=signal.path[-1:]))
+        tokens[self._others] = _read(self._whole, signal)
+        return tokens
+
+
+def _read(documents: pa.DictionaryArray, signal: Signal) -> NDArray[np.int64]:
+    # One more than the dictionary holds: where NULL points to.
+    read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
+    tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
+    return tokens
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    # NULL has no place in the dictionary.
+    return (column.cast(pa.string()) if pa.types.is_null(column.type) else column).dictionary_encode()
+
+
+def _is_asked_of_engine(signal: Signal) -> bool:
+    """Tell whether the engine compares the signal's values, or cuts them out of a larger document."""
+    return isinstance(signal, ConsentObjectKey) or not signal.is_read
+
+
+def _is_moment(signal: Signal, rows: pa.RecordBatch) -> bool:
+    """Tell whether the values are moments, nearly each of which is another one: they are compared as numbers."""
+    return isinstance(signal, ConsentTime) and pa.types.is_timestamp(rows.column(signal.column).type)
+
+
+def _bands(moments: pa.Array, signal: ConsentTime) -> NDArray[np.int64]:
+    # Nanoseconds are cut off: the bounds have none. A zone of another name is the same moment.
+    numbers = moments.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
+    bands = np.searchsorted(np.array(signal.bounds_us, dtype=np.int64), values_of(numbers, np.int64), side="right") + 1
+    bands[np.asarray(moments.is_null())] = NULL_TOKEN
+    return bands
+
+
+def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    # Not `to_numpy`: it loads pandas, and with it 40 MiB.
+    numbers: NDArray[np.int32] = np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)])
+    return numbers
+
+
+def _typed(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    return pa.nulls(len(column), type_) if pa.types.is_null(column.type) else column
+
+
+def _place_of(signal: ConsentObjectKey) -> Place:
+    return signal.column, signal.path[:-1]
+
+
+def _token_column(position: int) -> str:
+    return f"token_{position}"
+
+
+def _document_column(number: int) -> str:
+    return f"document_{number}"
+
+
+def _arrow_type(signal: Signal) -> pa.DataType:
+    kinds = signal.kinds
+    if ColumnKind.BOOLEAN in kinds:
+        return pa.bool_()
+    return pa.int64() if ColumnKind.INTEGER in kinds else pa.string()
+
+
+_IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
+
+
+def _compile(signals: Sequence[Signal | None], places: Sequence[Place], inputs: Inputs) -> str:
+    columns = {name: _IBIS_TYPES[type_] for (_, type_), name in inputs.items()}
+    table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
+    tokens = {
+        _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
+        for position, signal in enumerate(signals)
+        if isinstance(signal, CategorySignal) and not signal.is_read
+    }
+    documents = {
+        _document_column(number): _document(table[inputs[column, pa.string()]], keys)
+        for number, (column, keys) in enumerate(places)
+    }
+    return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens, **documents), dialect="duckdb"))
+
+
+def _token(column: ir.Column, signal: CategorySignal) -> Any:
+    listed = [(column == value, token) for token, value in enumerate(signal.alphabet, start=1)]
+    return ibis.cases((column.isnull(), NULL_TOKEN), *listed, else_=signal.unlisted_token)
+
+
+def _document(column: ir.Column, keys: tuple[str, ...]) -> Any:
+    if not keys:
+        return column
+    # A key that occurs twice anywhere in the text may occur twice in its object.
+    repeated = "".join(f'|(?s:"{re.escape(key)}".*"{re.escape(key)}")' for key in keys)
+    surely_json = (
+        (column.length() < _SURELY_SHALLOW_CHARACTERS)
+        & ~column.re_search(_NOT_SURELY_JSON + repeated)
+        & _json_valid(column)
+    )
+    pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+    return ibis.cases((surely_json, _json_extract(column, pointer)), else_=ibis.null("string"))

@@ -1,0 +1,93 @@
+"""What a filter run came to, for its manifest and its log, and the limits that it may not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.errors import ConfigurationError, GuardError
+from airflow_consent_retl.progress import table
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentPlan, DecisionCounts
+    from airflow_consent_retl.storage.manifest import DestinationCounts, PermittedManifest
+
+
+def check_limits(
+    counts: DecisionCounts, *, max_denied_ratio: float | Mapping[str, float] | None, max_invalid_ratio: float | None
+) -> None:
+    """Check the shares of rows that may be denied, or hold an invalid value; see `ConsentFilterOperator`.
+
+    Raises:
+        GuardError: a limit is passed.
+        ConfigurationError: a limit is for a destination that was not asked for.
+    """
+    limits = max_denied_ratio
+    if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
+        raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
+    passed = []
+    if max_invalid_ratio is not None and counts.invalid > max_invalid_ratio * counts.read:
+        passed.append(
+            f"{counts.invalid:,} of {counts.read:,} rows hold an invalid consent value, "
+            f"max_invalid_ratio is {max_invalid_ratio}"
+        )
+    for name, destination in counts.destinations.items():
+        limit = limits.get(name) if isinstance(limits, Mapping) else limits
+        if limit is not None and destination.denied > limit * destination.read:
+            passed.append(
+                f"`{name}`: {destination.denied:,} of {destination.read:,} rows are denied, max_denied_ratio is {limit}"
+            )
+    if passed:
+        raise GuardError("nothing was published: " + "; ".join(passed))
+
+
+def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, DestinationCounts]:
+    """Return what the manifest says of each destination."""
+    from airflow_consent_retl.consent import Regime
+    from airflow_consent_retl.storage.manifest import DestinationCounts
+
+    described: dict[str, DestinationCounts] = {}
+    for name, destination in counts.destinations.items():
+        rule = plan.policy.rule_for(name)
+        required = plan.policy.required_for(name)
+        described[str(name)] = DestinationCounts(
+            required=tuple(map(str, required)),
+            match=rule.match,
+            without_consent=tuple(
+                category.id
+                for category in plan.policy.mapped_to(name)
+                if category.enabled and category.regimes != {Regime.OPT_IN}
+            ),
+            ground="consent" if required else "unmapped" if rule.consent_required else "not_required",
+            read=destination.read,
+            permitted=destination.permitted,
+            denied=destination.denied,
+            denied_by_reason=dict(destination.denied_by_reason),
+            withheld_fields=dict(destination.withheld_fields),
+        )
+    return described
+
+
+def summary(manifest: PermittedManifest) -> str:
+    """Return the table of a filter run: each destination, what it needs, and what came of it."""
+    rows = [
+        [name, requirement(counts), counts.read, counts.permitted, counts.denied, reasons(counts)]
+        for name, counts in manifest.destinations.items()
+    ]
+    headers = ["destination", "needs", "read", "permitted", "denied", "denied because (a row may have several)"]
+    return table(headers, rows)
+
+
+def requirement(counts: DestinationCounts) -> str:
+    """Return in words what a destination needs: `C0002 and C0004`, or why it needs nothing."""
+    if counts.required:
+        return (" and " if counts.match == "all" else " or ").join(counts.required)
+    return {"consent": "consent", "unmapped": "nothing (unmapped)", "not_required": "nothing (not required)"}[
+        counts.ground
+    ]
+
+
+def reasons(counts: DestinationCounts) -> str:
+    """Return the reasons of the denials with their rows, most frequent first."""
+    ordered = sorted(counts.denied_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

@@ -1,0 +1,260 @@
+"""Applies a consent plan to a snapshot that is a table: what is decided in the worker are combinations, not rows.
+
+The warehouse brings the raw values of all rows together, `consent` decides each combination that occurs, and only
+numbers go back. What the warehouse then finds has to be what was decided, or nothing is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse, staging_table
+from airflow_consent_retl.errors import ModelError, RefusedError
+from airflow_consent_retl.filtering.expressions import (
+    COMBINATION,
+    GROUP,
+    IS_DENIED,
+    ROWS,
+    SIGNATURE,
+    SUBJECT,
+    StagedConsent,
+    group_fingerprints,
+    raw_values,
+)
+from airflow_consent_retl.filtering.files import DecidedSignatures, column_kinds
+from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
+from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, StagedDecision, StagedTable
+from airflow_consent_retl.values.canonical import values_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.consent import ColumnKind, ConsentPlan
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
+
+MAX_COMBINATIONS = 1_000_000
+_SUBJECTS = 3
+_LOAD_ROWS = 131_072
+PlanFor = Callable[[Mapping[str, "ColumnKind"]], "ConsentPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPermitted:
+    """What a filter run made: descriptions for the manifest."""
+
+    groups: tuple[RecipientsGroup, ...]
+    decision_log: DecisionLog
+    tables: StagedDecision
+
+
+class StagedFilter:
+    """One filter run over one staged snapshot. A context manager: unless it was kept, what it made is dropped.
+
+    Args:
+        warehouse: entered.
+        snapshot: its manifest.
+        plan_for: checks the policy against the kinds of the consent columns. Called again when they are known from the
+            values themselves.
+        at: the time of the run.
+    """
+
+    def __init__(self, warehouse: Warehouse, snapshot: SnapshotManifest, plan_for: PlanFor, *, at: datetime) -> None:
+        if snapshot.table is None:
+            raise RefusedError("the snapshot is not in a warehouse")
+        self._warehouse = warehouse
+        self._snapshot = snapshot
+        self._source = staging_table(snapshot.table)
+        self._plan_for = plan_for
+        self._at = at
+        id_type = next(column.type for column in snapshot.columns if column.name == snapshot.primary_key)
+        self._dialect = dialect_of(warehouse.dialect, id_type)
+        self._made: dict[Kind, StagingTable] = {}
+        self._is_kept = False
+        self.plan = plan_for(column_kinds(snapshot.columns))
+        self._values, self._signals = raw_values(
+            self.plan.signals,
+            arrow={column.name: column.type for column in snapshot.columns},
+            native=warehouse.native_types(self._source),
+            dialect=self._dialect,
+        )
+        self._consent = StagedConsent(
+            self._dialect,
+            columns=[column.name for column in snapshot.columns],
+            primary_key=snapshot.primary_key,
+            id_type=id_type,
+            values=self._values,
+            find_duplicates=not snapshot.primary_key_checked,
+        )
+        self._combinations: NDArray[np.int64] = np.empty(0, np.int64)
+        self._codes: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def find_repeated_ids(self) -> tuple[int, int]:
+        """Return how many rows have no id, and how many ids occur more than once."""
+        if self._snapshot.primary_key_checked:
+            return 0, 0
+        sql = self._dialect.compile(self._consent.repeated_ids(), {"snapshot": self._name(self._source)})
+        rows = self._read_all(sql)
+        return int(rows["missing"][0].as_py() or 0), int(rows["repeated"][0].as_py())
+
+    def decide(self) -> DecidedSignatures:
+        """Have the combinations counted, and decide each of them.
+
+        Raises:
+            RefusedError: the snapshot holds another number of rows than its manifest says.
+            ModelError: there are too many combinations.
+            PolicyError: the policy does not fit the values.
+        """
+        sql = self._dialect.compile(self._consent.signatures(), {"snapshot": self._name(self._source)})
+        table = self._make("signatures")
+        found = self._warehouse.create_as(table, sql)
+        if found > MAX_COMBINATIONS:
+            raise ModelError(
+                f"the rows hold {found:,} combinations of consent values, at most {MAX_COMBINATIONS:,} are decided: "
+                "where consent is in a JSON text with much else in it, select the part that holds consent in the model"
+            )
+        histogram: dict[int, int] = {}
+        combinations: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        codes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        reader: SignatureReader | None = None
+        with self._warehouse.read(f"SELECT * FROM {self._name(table)}") as rows:  # noqa: S608 - quoted by the warehouse
+            for batch in rows.batches:
+                if reader is None:
+                    reader = self._reader(batch.schema)
+                code = reader.codes(batch) * _SUBJECTS + _integers(batch, SUBJECT)
+                for some, count in zip(code.tolist(), _integers(batch, ROWS).tolist(), strict=True):
+                    histogram[some] = histogram.get(some, 0) + count
+                combinations.append(_integers(batch, COMBINATION))
+                codes.append(code)
+        reader = reader or SignatureReader(self._signals)
+        self._combinations, self._codes = np.concatenate(combinations), np.concatenate(codes)
+        decided = DecidedSignatures(self.plan, histogram, reader, self._at)
+        reader.close()
+        if decided.counts.read != self._snapshot.rows:
+            raise RefusedError(
+                f"the snapshot's table holds {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
+            )
+        return decided
+
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> StagedPermitted:
+        """Have the permitted rows and the decisions written, and check what the warehouse found.
+
+        Args:
+            decided: what `decide` returned.
+            folder: for the table of signatures; the caller publishes or removes it.
+            key: of the decision log.
+            run: names the run, for the salt of its digests.
+
+        Raises:
+            RefusedError: the warehouse's numbers are not those that were decided.
+        """
+        places = self._answer(decided)
+        permitted = self._make("permitted")
+        self._warehouse.create_as(permitted, self._dialect.compile(self._consent.permitted(), places))
+        groups = self._groups(decided, permitted)
+        decisions = self._make("decisions")
+        logged = self._warehouse.create_as(
+            decisions, self._dialect.compile(self._consent.decisions(key.salt(run)), places)
+        )
+        if logged != int(decided.rows[decided.denied_somewhere].sum()):
+            raise RefusedError("the snapshot changed while it was filtered: its denials count differently")
+        log = DecisionLogWriter(folder, key).close(decided.table()).model_copy(update={"rows": logged})
+        return StagedPermitted(
+            groups=groups,
+            decision_log=log,
+            tables=StagedDecision(
+                snapshot=_described(self._source), **{name: _described(made) for name, made in self._made.items()}
+            ),
+        )
+
+    def denied_people(self, decided: DecidedSignatures) -> StagingTable:
+        """Have the ids of those whom some destination is denied written, as text, and return the table."""
+        places = self._answer(decided)
+        table = self._make("asked")
+        self._warehouse.create_as(table, self._dialect.compile(self._consent.denied_people(), places))
+        return table
+
+    def _answer(self, decided: DecidedSignatures) -> dict[str, str]:
+        """Send back what was decided of each combination, and return the tables that hold questions and answers."""
+        numbers = decided.find(self._codes) if len(self._codes) else np.empty(0, np.int64)
+        answers = pa.table(
+            {
+                COMBINATION: self._combinations,
+                SIGNATURE: numbers.astype(np.int32),
+                GROUP: decided.groups[numbers].astype(np.int32),
+                IS_DENIED: decided.denied_somewhere[numbers].astype(np.int32),
+            }
+        )
+        table = self._make("decided")
+        self._warehouse.load(table, answers.schema, answers.to_batches(max_chunksize=_LOAD_ROWS))
+        return {
+            "snapshot": self._name(self._source),
+            "signatures": self._name(self._made["signatures"]),
+            "decided": self._name(table),
+        }
+
+    def keep(self) -> None:
+        """Leave the tables where they are: a manifest names them."""
+        self._is_kept = True
+
+    def _groups(self, decided: DecidedSignatures, permitted: StagingTable) -> tuple[RecipientsGroup, ...]:
+        sql = self._dialect.compile(self._consent.groups(), {"permitted": self._name(permitted)})
+        found = group_fingerprints(self._read_all(sql))
+        groups = []
+        for number, (recipients, withheld) in enumerate(decided.recipients):
+            rows, fingerprint = found.pop(number, (0, 0))
+            if rows != int(decided.rows[decided.groups == number].sum()):
+                raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
+            groups.append(
+                RecipientsGroup(
+                    recipients=recipients, withheld=dict(withheld), parts=(), rows=rows, fingerprint=fingerprint
+                )
+            )
+        if found:
+            raise RefusedError("the snapshot changed while it was filtered: rows are in a group that nobody decided")
+        return tuple(groups)
+
+    def _reader(self, schema: pa.Schema) -> SignatureReader:
+        """Check the plan against the values' own types, and return what reads them."""
+        kinds = dict(column_kinds(self._snapshot.columns))
+        read = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
+        kinds.update({value.column: read[value.name] for value in self._values if not value.path and not value.bounds})
+        self.plan = self._plan_for(kinds)
+        return SignatureReader(self._signals)
+
+    def _make(self, kind: Kind) -> StagingTable:
+        self._made[kind] = self._warehouse.table(kind, at=self._at)
+        return self._made[kind]
+
+    def _name(self, table: StagingTable) -> str:
+        return self._warehouse.name_of(table)
+
+    def _read_all(self, sql: str) -> pa.Table:
+        with self._warehouse.read(sql) as rows:
+            batches = list(rows.batches)
+            return pa.Table.from_batches(batches, batches[0].schema if batches else rows.schema)
+
+    def __enter__(self) -> StagedFilter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._is_kept:
+            for table in self._made.values():
+                self._warehouse.drop(table)
+
+
+def _described(table: StagingTable) -> StagedTable:
+    return StagedTable(namespace=table.schema, name=table.name)
+
+
+def _integers(rows: pa.RecordBatch, name: str) -> NDArray[np.int64]:
+    column = rows.column(name)
+    return values_of(column.cast(pa.int64()), np.int64)

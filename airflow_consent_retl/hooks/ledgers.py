@@ -1,0 +1,55 @@
+"""Finds the ledger: in a PostgreSQL connection, or in a file of a workspace that is on a local disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.sql import sql_hook, sqlalchemy_engine
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+
+_FILE = "ledger.db"
+
+
+def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
+    """Open the ledger of a workspace.
+
+    Args:
+        workspace: the operator's, which may be None.
+        ledger_conn_id: a PostgreSQL connection, otherwise `[consent_retl] ledger_conn_id`, otherwise a SQLite file in
+            the workspace, for workers of one machine.
+
+    Raises:
+        ConfigurationError: the connection is not PostgreSQL, or there is none and the workspace is no local folder.
+        LedgerUnavailableError: it does not answer.
+    """
+    from sqlalchemy.exc import ArgumentError
+
+    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
+
+    conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)
+    if conn_id:
+        hook = sql_hook(conn_id)
+        if hook.conn_type != "postgres":
+            raise ConfigurationError(f"connection `{conn_id}` is of type `{hook.conn_type}`: a ledger needs PostgreSQL")
+        try:
+            return Ledger.from_engine(sqlalchemy_engine(hook))
+        except (ArgumentError, ImportError):
+            raise ConfigurationError(f"connection `{conn_id}`: SQLAlchemy has no driver for it") from None
+    root = open_folder(workspace_root(workspace))
+    if not root.is_local:
+        raise ConfigurationError(
+            f"the workspace `{root.uri}` is in object storage: set `[consent_retl] ledger_conn_id` to a PostgreSQL "
+            "connection, so that all workers share one ledger"
+        )
+    root.make()
+    return Ledger.sqlite(Path(root.file_path(_FILE)))

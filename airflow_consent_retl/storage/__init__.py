@@ -1,0 +1,1 @@
+"""Storage of snapshots, permitted sets, changes and delivered states: folders with manifests."""

@@ -1,0 +1,343 @@
+"""A set of changes: whom to send and whom to remove at one destination, published before the first request.
+
+Rows have positions: the first row of all upserts is at 0, and so is the first of all removals. They never change, so
+batches can be named by them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.consent.removal import RemovalCause
+from airflow_consent_retl.storage.delivered import HASH_TYPE
+from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, RemovalGroup
+from airflow_consent_retl.storage.parts import PartsWriter, full_batches, read_from
+from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.values.canonical import values_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import Part
+    from airflow_consent_retl.storage.sync_mode import SyncMode
+
+_ROW_GROUP_ROWS = 65_536
+_COPY_BYTES = 1 << 20
+_DECODED_ROWS = 8_192
+# Withdrawals before everything else.
+REMOVAL_ORDER = tuple(RemovalCause)
+_CAUSES = pa.array([str(cause) for cause in REMOVAL_ORDER])
+
+
+@dataclass(frozen=True, slots=True)
+class Upserts:
+    """People to send. All members have the same length.
+
+    Args:
+        start: the position of the first.
+        ids: by the model's primary key.
+        rows: with the schema of the `Load`.
+        was_delivered: whether the delivered state has an entry of this id.
+        hashes: of the payloads.
+        removal: what a later removal needs, a struct, or None where the destination cannot remove.
+        buckets: of the ids.
+    """
+
+    start: int
+    ids: pa.Array
+    rows: pa.RecordBatch
+    was_delivered: NDArray[np.bool_]
+    hashes: pa.Array
+    removal: pa.Array | None
+    buckets: pa.Array
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """Entries of the delivered state to remove. All members have the same length.
+
+    Args:
+        start: the position of the first.
+        ids: by the model's primary key; somebody with several entries occurs several times.
+        causes: values of `RemovalCause`, as text.
+        rows: with the destination's `removal_schema`.
+        entries: their numbers in the delivered state.
+        buckets: of the ids.
+    """
+
+    start: int
+    ids: pa.Array
+    causes: pa.Array
+    rows: pa.RecordBatch
+    entries: NDArray[np.int64]
+    buckets: pa.Array
+
+
+class Changes:
+    """Published changes, opened by the digest of their manifest.
+
+    Raises:
+        RefusedError: the manifest is gone, changed, or of another kind.
+    """
+
+    def __init__(self, folder: Folder, *, sha256: str) -> None:
+        self.folder = folder
+        self.sha256 = sha256
+        self.manifest = ChangesManifest.from_json(folder.read_manifest(sha256=sha256))
+        self.shape = Shape.from_manifest(self.manifest.shape)
+
+    @property
+    def counts(self) -> ChangesCounts:
+        """What was found."""
+        return self.manifest.counts
+
+    @property
+    def id_type(self) -> pa.DataType | None:
+        """The ids' type, None where there is nothing to do."""
+        parts = [*self.manifest.upserts, *self._removal_parts]
+        return self.folder.schema(parts).field("id").type if parts else None
+
+    def verify(self) -> None:
+        """Hold every part's bytes against the manifest.
+
+        Raises:
+            RefusedError: a file is gone or changed.
+        """
+        for part in [*self.manifest.upserts, *self._removal_parts]:
+            self.folder.verify(part)
+
+    def upserts(self, batch_rows: int, *, start: int = 0) -> Iterator[Upserts]:
+        """Yield whom to send, from a position on, in batches that are full but for the last one.
+
+        The same call always yields the same batches. Call `verify` once before.
+        """
+        for position, rows in self._read(self.manifest.upserts, start, batch_rows):
+            yield Upserts(
+                start=position,
+                ids=rows.column("id"),
+                rows=_unfolded(rows.column("row"), self.shape.load_schema),
+                was_delivered=np.asarray(rows.column("was_delivered")),
+                hashes=rows.column("hash"),
+                removal=rows.column("removal") if "removal" in rows.schema.names else None,
+                buckets=rows.column("bucket"),
+            )
+
+    def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield of the upserts what the destination gets, with the position of the first, in batches as `upserts`."""
+        read = read_from(self.folder, self.manifest.upserts, 0, columns=["row"], batch_rows=_decoded_rows(batch_rows))
+        unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for _, rows in read)
+        return _with_positions(full_batches(unfolded, batch_rows), 0)
+
+    def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
+        """Yield whom to remove, withdrawals first; otherwise as `upserts`."""
+        for position, rows in self._read(self._removal_parts, start, batch_rows):
+            values = rows.column("removal") if "removal" in rows.schema.names else None
+            yield Removals(
+                start=position,
+                ids=rows.column("id"),
+                causes=_CAUSES.take(rows.column("cause")),
+                rows=_unfolded(values, self.shape.removal_schema, rows=rows.num_rows),
+                entries=values_of(rows.column("entry"), np.int64),
+                buckets=rows.column("bucket"),
+            )
+
+    def kept_of_upserts(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield of the upserts what the next delivered state needs, with the position of the first, in any batches."""
+        columns = ["bucket", "id", "hash", *(["removal"] if self.shape.removal_schema.names else [])]
+        return read_from(self.folder, self.manifest.upserts, 0, columns=columns, batch_rows=batch_rows)
+
+    def only(self, causes: Collection[RemovalCause], folder: Folder) -> Changes:
+        """Publish a set of changes with these removals and nothing else, in another folder, and return it.
+
+        Raises:
+            RefusedError: a file was changed.
+        """
+        kept: list[RemovalGroup] = []
+        for group in self.manifest.removals:
+            if group.cause in causes:
+                for part in group.parts:
+                    self.folder.verify(part)
+                    source = self.folder.fs.open(self.folder.file_path(part.name), "rb")
+                    with source, folder.create(part.name) as target:
+                        shutil.copyfileobj(source, target, _COPY_BYTES)
+                kept.append(group)
+        manifest = self.manifest.model_copy(
+            update={
+                "upserts": (),
+                "upsert_rows": 0,
+                "removals": tuple(kept),
+                "removal_rows": sum(group.rows for group in kept),
+                "counts": removal_counts(kept, delivered=self.counts.delivered),
+            }
+        )
+        return Changes(folder, sha256=folder.publish(manifest.to_json()))
+
+    def _read(self, parts: Sequence[Part], start: int, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        read = read_from(self.folder, parts, start, batch_rows=_decoded_rows(batch_rows))
+        return _with_positions(full_batches((rows for _, rows in read), batch_rows), start)
+
+    @property
+    def _removal_parts(self) -> list[Part]:
+        return [part for group in self.manifest.removals for part in group.parts]
+
+
+class ChangesWriter:
+    """Writes a set of changes.
+
+    Args:
+        folder: a new one.
+        id_type: in which ids were compared.
+        shape: of the rows.
+    """
+
+    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape) -> None:
+        self._folder = folder
+        self._shape = shape
+        removal = [pa.field("removal", shape.removal_type)] if shape.removal_schema.names else []
+        identity = [pa.field("bucket", pa.uint16(), nullable=False), pa.field("id", id_type)]
+        self.upsert_schema = pa.schema(
+            [
+                *identity,
+                pa.field("hash", HASH_TYPE, nullable=False),
+                pa.field("was_delivered", pa.bool_(), nullable=False),
+                *removal,
+                pa.field("row", shape.row_type, nullable=False),
+            ]
+        )
+        self.removal_schema = pa.schema(
+            [
+                *identity,
+                pa.field("entry", pa.int64(), nullable=False),
+                pa.field("cause", pa.int8(), nullable=False),
+                *removal,
+            ]
+        )
+        self._upserts = PartsWriter(folder, "upserts", self.upsert_schema, row_group_rows=_ROW_GROUP_ROWS)
+        self._removals: dict[RemovalCause, PartsWriter] = {}
+
+    def upsert(
+        self,
+        *,
+        ids: pa.Array,
+        buckets: pa.Array,
+        hashes: pa.Array,
+        was_delivered: pa.Array,
+        removal: pa.Array | None,
+        rows: pa.RecordBatch,
+    ) -> None:
+        """Append people to send. `removal` is left out where the shape's removal schema has no fields."""
+        row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
+        values = [removal] if self._shape.removal_schema.names else []
+        columns = [buckets, ids, hashes, was_delivered, *values, row]
+        self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
+
+    def remove(
+        self, cause: RemovalCause, *, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
+    ) -> None:
+        """Append entries to remove."""
+        if not len(ids):
+            return
+        if cause not in self._removals:
+            prefix = f"removals-{cause}"
+            self._removals[cause] = PartsWriter(
+                self._folder, prefix, self.removal_schema, row_group_rows=_ROW_GROUP_ROWS
+            )
+        number = pa.array(np.full(len(ids), REMOVAL_ORDER.index(cause), dtype=np.int8))
+        values = [removal] if self._shape.removal_schema.names else []
+        columns = [buckets, ids, entries, number, *values]
+        self._removals[cause].write(pa.RecordBatch.from_arrays(columns, schema=self.removal_schema))
+
+    def removed(self) -> dict[str, int]:
+        """Return how many entries each cause removes."""
+        return {str(cause): self._removals[cause].rows for cause in REMOVAL_ORDER if cause in self._removals}
+
+    def publish(
+        self,
+        *,
+        sync: str,
+        model: str,
+        destination: str,
+        primary_key: str,
+        mode: SyncMode,
+        order_tag: str,
+        decided_at: datetime,
+        permitted_sha256: str | None,
+        delivered_sha256: str | None,
+        counts: ChangesCounts,
+    ) -> Changes:
+        """Write the manifest, which makes the changes visible, and open them."""
+        upserts = self._upserts.close()
+        removals = tuple(
+            RemovalGroup(cause=str(cause), parts=self._removals[cause].close(), rows=self._removals[cause].rows)
+            for cause in REMOVAL_ORDER
+            if cause in self._removals
+        )
+        manifest = ChangesManifest(
+            sync=sync,
+            model=model,
+            destination=destination,
+            primary_key=primary_key,
+            mode=mode.value,
+            shape=self._shape.to_manifest(),
+            order_tag=order_tag,
+            decided_at=decided_at,
+            permitted_sha256=permitted_sha256,
+            delivered_sha256=delivered_sha256,
+            counts=counts,
+            upserts=upserts,
+            upsert_rows=self._upserts.rows,
+            removals=removals,
+            removal_rows=sum(group.rows for group in removals),
+        )
+        return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
+
+    def abort(self) -> None:
+        """Stop writing. The folder is the caller's to remove."""
+        for writer in [self._upserts, *self._removals.values()]:
+            writer.abort()
+
+
+def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int) -> ChangesCounts:
+    """Return the counts of changes that only remove."""
+    return ChangesCounts(
+        permitted=0,
+        added=0,
+        updated=0,
+        unconfirmed=0,
+        unchanged=0,
+        skipped=0,
+        removed={group.cause: group.rows for group in groups},
+        kept_left_model=0,
+        delivered=delivered,
+        fields_changed=False,
+    )
+
+
+def _decoded_rows(batch_rows: int) -> int:
+    """Return how many rows are decoded at once: whole batches, since few rows take as long as some thousands."""
+    return batch_rows * max(1, _DECODED_ROWS // batch_rows)
+
+
+def _with_positions(batches: Iterable[pa.RecordBatch], start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    for batch in batches:
+        yield start, batch
+        start += batch.num_rows
+
+
+def _unfolded(column: pa.Array | None, schema: pa.Schema, *, rows: int = 0) -> pa.RecordBatch:
+    if column is None:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+    # A dictionary inside a struct comes back as its values.
+    columns = [
+        values if values.type == field.type else values.cast(field.type)
+        for values, field in zip(column.flatten(), schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

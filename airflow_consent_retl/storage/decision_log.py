@@ -1,0 +1,251 @@
+"""The decision log: proof, for each row that some destination may not receive, of what was decided and why.
+
+A subject stands in it as a keyed digest, so that whoever holds the key and an id can look the decision up, and nobody
+else can tell whose entry it is. Reasons stand in a table of signatures beside it, once each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.databases.staging import staging_table
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.manifest import DecisionLog
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.storage.manifest import Part, PermittedManifest, StagedDecision
+
+DIGEST_BYTES = 16
+_MIN_SECRET_CHARACTERS = 32
+_PART_ROWS = 8_388_608
+_ROW_GROUP_ROWS = 131_072
+_ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int32())])
+
+
+class SubjectKey:
+    """The secret under which subjects are pseudonymised, with BLAKE2s in its keyed mode (RFC 7693).
+
+    Raises:
+        ConfigurationError: the secret is shorter than 32 characters.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < _MIN_SECRET_CHARACTERS:
+            raise ConfigurationError(
+                f"`[consent_retl] digest_key` has {len(secret)} characters, it needs {_MIN_SECRET_CHARACTERS}"
+            )
+        key = hashlib.sha256(secret.encode()).digest()
+        self._keyed = hashlib.blake2s(key=key, digest_size=DIGEST_BYTES)
+        # With a byte behind it, the key's block is hashed once, here, and not again for each id.
+        self._keyed.update(b"subject:")
+        # Names the key without telling it, so that a look-up under another key is noticed.
+        self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
+
+    def salt(self, run: str) -> str:
+        """Return, in hex, what digests of one filter run are made under where the key itself may not go."""
+        keyed = self._keyed.copy()
+        keyed.update(f"salt of a run:{run}".encode())
+        return keyed.hexdigest()
+
+    def digests(self, ids: pa.Array) -> pa.Array:
+        """Return a digest for each id, NULL for NULL.
+
+        An integer is digested as 8 bytes, two's complement, little end first; every other id as its text in UTF-8.
+        """
+        copy = self._keyed.copy
+        digests = []
+        for content in _contents(ids):
+            keyed = copy()
+            keyed.update(content or b"")
+            digests.append(keyed.digest())
+        joined = pa.Array.from_buffers(
+            _ENTRIES.field("subject").type, len(ids), [None, pa.py_buffer(b"".join(digests))]
+        )
+        return pc.if_else(ids.is_null(), None, joined) if ids.null_count else joined
+
+
+def _contents(ids: pa.Array) -> list[bytes | None]:
+    if pa.types.is_integer(ids.type) and not pa.types.is_uint64(ids.type):
+        wide = ids.cast(pa.int64())
+        numbers = np.from_dlpack(wide.fill_null(0) if wide.null_count else wide)
+        return [content for (content,) in struct.iter_unpack("8s", numbers.astype("<i8", copy=False).tobytes())]
+    texts: list[bytes | None] = (
+        ids if pa.types.is_binary(ids.type) else ids.cast(pa.string()).cast(pa.binary())
+    ).to_pylist()
+    return texts
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRow:
+    """One line of the table of signatures: what its rows said, who receives them, and who does not and why."""
+
+    subject: str
+    statuses: Mapping[str, str]
+    recipients: Sequence[str]
+    denied: Mapping[str, Sequence[str]]
+    rows: int
+
+
+class DecisionLogWriter:
+    """Writes the log of one filter run."""
+
+    def __init__(self, folder: Folder, key: SubjectKey) -> None:
+        self._folder = folder
+        self._key = key
+        self._writer: PartWriter | None = None
+        self._part_rows = 0
+        self._parts: list[Part] = []
+
+    def write(self, ids: pa.Array, signatures: NDArray[np.int32]) -> None:
+        """Add one entry per id."""
+        if not len(ids):
+            return
+        if self._writer is None:
+            name = f"decisions-{len(self._parts):05d}.parquet"
+            self._writer = PartWriter(
+                self._folder, name, _ENTRIES, row_group_rows=_ROW_GROUP_ROWS, dictionary_columns=["signature"]
+            )
+        self._writer.write(pa.table([self._key.digests(ids), pa.array(signatures)], schema=_ENTRIES))
+        self._part_rows += len(ids)
+        if self._part_rows >= _PART_ROWS:
+            self._finish_part()
+
+    def close(self, signatures: Sequence[SignatureRow]) -> DecisionLog:
+        """Write the table of signatures and describe the log."""
+        self._finish_part()
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "signature": number,
+                    "subject": row.subject,
+                    "statuses": sorted(row.statuses.items()),
+                    "recipients": list(row.recipients),
+                    "denied": sorted((name, list(reasons)) for name, reasons in row.denied.items()),
+                    "rows": row.rows,
+                }
+                for number, row in enumerate(signatures)
+            ],
+            schema=_SIGNATURES,
+        )
+        writer = PartWriter(self._folder, "signatures.parquet", _SIGNATURES, row_group_rows=_ROW_GROUP_ROWS)
+        writer.write(table)
+        return DecisionLog(
+            key_id=self._key.key_id,
+            parts=tuple(self._parts),
+            signatures=writer.close(),
+            rows=sum(part.rows for part in self._parts),
+        )
+
+    def abort(self) -> None:
+        """Let go of an unfinished part."""
+        if self._writer is not None:
+            self._writer.abort()
+
+    def _finish_part(self) -> None:
+        if self._writer is not None:
+            self._parts.append(self._writer.close())
+            self._writer, self._part_rows = None, 0
+
+
+_SIGNATURES = pa.schema(
+    [
+        ("signature", pa.int32()),
+        ("subject", pa.string()),
+        ("statuses", pa.map_(pa.string(), pa.string())),
+        ("recipients", pa.list_(pa.string())),
+        ("denied", pa.map_(pa.string(), pa.list_(pa.string()))),
+        ("rows", pa.int64()),
+    ]
+)
+
+
+def find_decisions(
+    folder: Folder,
+    manifest: PermittedManifest,
+    key: SubjectKey,
+    subject: str | int,
+    *,
+    warehouse: Warehouse | None = None,
+) -> Iterator[SignatureRow]:
+    """Yield what one filter run decided about a subject; nothing if every asked destination received its row.
+
+    Args:
+        folder: of the permitted set.
+        manifest: its manifest.
+        key: that the log was written under.
+        subject: an id.
+        warehouse: entered, where the log is in a table.
+
+    Raises:
+        ConfigurationError: the log was written under another key, or is in a warehouse that was not given.
+    """
+    log = manifest.decision_log
+    if log.key_id != key.key_id:
+        raise ConfigurationError("the decision log was written under another digest key")
+    numbers = (
+        _logged(folder, manifest, key, subject)
+        if manifest.staged is None
+        else _staged(manifest, manifest.staged, key, subject, warehouse)
+    )
+    for rows in folder.read_rows([log.signatures], batch_rows=_ROW_GROUP_ROWS):
+        for row in rows.to_pylist():
+            if row["signature"] in numbers:
+                yield SignatureRow(
+                    subject=row["subject"],
+                    statuses=dict(row["statuses"]),
+                    recipients=row["recipients"],
+                    denied=dict(row["denied"]),
+                    rows=row["rows"],
+                )
+
+
+def run_name(snapshot_sha256: str, decided_at: datetime) -> str:
+    """Return the name of a filter run, for the salt of its digests; its manifest holds both parts."""
+    return f"{snapshot_sha256}:{decided_at.isoformat()}"
+
+
+def _logged(folder: Folder, manifest: PermittedManifest, key: SubjectKey, subject: str | int) -> set[int]:
+    types = {column.name: column.type for column in manifest.columns}
+    is_number = "int" in types[manifest.primary_key] and types[manifest.primary_key] != "uint64"
+    wanted = key.digests(pa.array([int(subject)] if is_number else [str(subject)]))[0]
+    numbers: set[int] = set()
+    for entries in folder.read_rows(manifest.decision_log.parts, batch_rows=_ROW_GROUP_ROWS):
+        found = entries.filter(pc.equal(entries.column("subject"), wanted))
+        numbers.update(found.column("signature").to_pylist())
+    return numbers
+
+
+def _staged(
+    manifest: PermittedManifest,
+    staged: StagedDecision,
+    key: SubjectKey,
+    subject: str | int,
+    warehouse: Warehouse | None,
+) -> set[int]:
+    if warehouse is None:
+        raise ConfigurationError("the decision log is in a warehouse: pass the warehouse")
+    salt = key.salt(run_name(manifest.snapshot_sha256, manifest.decided_at))
+    text = str(subject)
+    types = {column.name: column.type for column in manifest.columns}
+    if types[manifest.primary_key].startswith("decimal") and "." in text:
+        # As warehouses are asked to write them: `warehouse.dialects.Dialect.person`.
+        text = text.rstrip("0").rstrip(".")
+    digest = hashlib.sha256(f"{salt}:{text}".encode()).hexdigest()
+    table = warehouse.name_of(staging_table(staged.decisions))
+    # A digest is made of hex digits only.
+    sql = f"SELECT signature FROM {table} WHERE subject = '{digest}'"  # noqa: S608
+    with warehouse.read(sql) as rows:
+        return {int(number) for batch in rows.batches for number in batch.column(0).to_pylist()}

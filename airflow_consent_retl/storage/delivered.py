@@ -1,0 +1,131 @@
+"""The delivered state: who is, or may be, at the destination of a sync, in immutable versions.
+
+One entry stands for one set of values by which somebody can be removed; a person may have several. Which version is
+the present one, the ledger says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.manifest import DeliveredManifest
+from airflow_consent_retl.storage.parts import PartsWriter, full_batches
+from airflow_consent_retl.storage.shape import Shape
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+
+HASH_BYTES = 16
+HASH_TYPE = pa.binary(HASH_BYTES)
+MOMENT_TYPE = pa.timestamp("us", tz="UTC")
+ROW_GROUP_ROWS = 131_072
+
+
+def entry_schema(id_type: pa.DataType, removal_type: pa.DataType) -> pa.Schema:
+    """Return the schema of the entries.
+
+    `bucket`: by which they are in ascending order. `hash`: of the payload that was last surely accepted, NULL where
+    the last answer was none. `unsettled_until`: until then an earlier request with this person, never answered, may
+    still take effect. `removal`: what the destination needs to remove them.
+    """
+    fields = [
+        pa.field("bucket", pa.uint16(), nullable=False),
+        pa.field("id", id_type),
+        pa.field("hash", HASH_TYPE),
+        pa.field("unsettled_until", MOMENT_TYPE),
+    ]
+    # Parquet has no struct without fields.
+    return pa.schema([*fields, pa.field("removal", removal_type)] if removal_type.num_fields else fields)
+
+
+class DeliveredState:
+    """One version, opened for reading by the digest of its manifest.
+
+    Raises:
+        RefusedError: the manifest is gone, changed, or of another kind.
+    """
+
+    def __init__(self, folder: Folder, *, sha256: str) -> None:
+        self.folder = folder
+        self.sha256 = sha256
+        self.manifest = DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+        # INVARIANT: whoever is delivered is never taken for nobody.
+        if self.manifest.table is not None:
+            raise RefusedError(
+                f"who was delivered to `{self.manifest.destination}` is in the warehouse, in table "
+                f"{self.manifest.table.namespace}.{self.manifest.table.name}, and cannot be compared with files: give "
+                "extraction and filter the workspace that they had"
+            )
+        self.shape = Shape.from_manifest(self.manifest.shape)
+
+    @property
+    def rows(self) -> int:
+        """How many entries there are."""
+        return self.manifest.rows
+
+    @property
+    def id_type(self) -> pa.DataType | None:
+        """The ids' type, None where nobody is delivered."""
+        return self.folder.schema(self.manifest.parts).field("id").type if self.manifest.parts else None
+
+    def verify(self) -> None:
+        """Hold every part's bytes against the manifest.
+
+        Raises:
+            RefusedError: a file is gone or changed.
+        """
+        for part in self.manifest.parts:
+            self.folder.verify(part)
+
+    def ids(self, batch_rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Array]:
+        """Verify the parts, then yield the id of every entry, in the order of the entries' numbers, which begin at 0.
+
+        Somebody with several entries occurs several times.
+
+        Raises:
+            RefusedError: a part is gone or changed.
+        """
+        self.verify()
+        ids = self.folder.read_rows(self.manifest.parts, columns=["id"], batch_rows=batch_rows)
+        return (rows.column(0) for rows in full_batches(ids, batch_rows))
+
+
+class DeliveredWriter:
+    """Writes the next version: entries in ascending order of their bucket."""
+
+    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape) -> None:
+        self.schema = entry_schema(id_type, shape.removal_type)
+        self._folder = folder
+        self._shape = shape
+        self._parts = PartsWriter(folder, "delivered", self.schema, row_group_rows=ROW_GROUP_ROWS)
+
+    def write(self, entries: pa.RecordBatch) -> None:
+        """Append entries."""
+        self._parts.write(entries)
+
+    def publish(
+        self, *, sync: str, model: str, destination: str, primary_key: str, order_tag: str, decided_at: datetime
+    ) -> DeliveredState:
+        """Write the manifest, which makes the version visible, and open it."""
+        parts = self._parts.close()
+        manifest = DeliveredManifest(
+            sync=sync,
+            model=model,
+            destination=destination,
+            primary_key=primary_key,
+            shape=self._shape.to_manifest(),
+            order_tag=order_tag,
+            decided_at=decided_at,
+            parts=parts,
+            rows=self._parts.rows,
+        )
+        return DeliveredState(self._folder, sha256=self._folder.publish(manifest.to_json()))
+
+    def abort(self) -> None:
+        """Stop writing. The folder is the caller's to remove."""
+        self._parts.abort()

@@ -1,0 +1,313 @@
+"""One folder of the workspace: immutable files on any fsspec storage, published by the manifest written last.
+
+It never overwrites a file, and on a local disk nobody but the owner can read what it writes (folders 0700, files
+0600). It knows bytes and Parquet parts; what they mean is the manifest's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_CHUNK_BYTES = 1 << 20
+_BUFFER_BYTES = 256 << 10
+
+
+class _DigestingSink(io.RawIOBase):
+    """Passes bytes on and digests them, so that a file is never read again only to be named."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, chunk: bytes) -> int:  # type: ignore[override]
+        self._raw.write(chunk)
+        self._sha256.update(chunk)
+        size = memoryview(chunk).nbytes
+        self.size_bytes += size
+        return size
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+class Folder:
+    """A folder of immutable files.
+
+    Args:
+        fs: the storage, with its credentials.
+        path: the folder, as `fs` spells it.
+        uri: the folder, as tasks and people spell it.
+    """
+
+    def __init__(self, fs: AbstractFileSystem, path: str, uri: str) -> None:
+        self.fs = fs
+        self.path = path.rstrip("/")
+        self.uri = uri.rstrip("/")
+
+    @classmethod
+    def local(cls, path: str | Path) -> Self:
+        """Return the folder at a local path, which need not exist yet."""
+        absolute = Path(path).absolute()
+        # Spelled as ObjectStoragePath reads it: without escapes.
+        return cls(LocalFileSystem(), str(absolute), f"file://{absolute}")
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files here are ordinary files of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def file_path(self, name: str) -> str:
+        """Return the path of a file here, as the storage spells it; refuses names that lead elsewhere."""
+        if not name or "/" in name or name in {".", ".."}:
+            raise RefusedError(f"a manifest names a file outside its folder: {self.uri}")
+        return f"{self.path}/{name}"
+
+    def make(self) -> None:
+        """Make the folder, where the storage has any, for its owner only."""
+        if self.is_local:
+            _make_private(Path(self.path))
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a new file for writing; an existing one is an error, never overwritten."""
+        path = self.file_path(name)
+        self.make()
+        if self.is_local:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                # A part that a power failure loses is missed by its digest; a manifest must not be lost.
+                if name == MANIFEST_NAME:
+                    os.fsync(descriptor)
+        else:
+            if self.fs.exists(path):
+                raise FileExistsError(f"{self.uri}/{name}")
+            with self.fs.open(path, "wb") as file:
+                yield file
+
+    def publish(self, manifest: bytes) -> str:
+        """Write the manifest, which makes the folder's files visible, and return its SHA-256."""
+        with self.create(MANIFEST_NAME) as file:
+            file.write(manifest)
+        if self.is_local:
+            _fsync_folder(self.path)
+        return sha256_hex(manifest)
+
+    def read(self, name: str) -> bytes:
+        """Return a whole small file.
+
+        Raises:
+            RefusedError: there is no such file.
+        """
+        try:
+            content: bytes = self.fs.cat_file(self.file_path(name))
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{name} does not exist any more") from None
+        return content
+
+    def read_manifest(self, *, sha256: str) -> bytes:
+        """Return the manifest that a reference means.
+
+        Raises:
+            RefusedError: it is gone, or its bytes are not the ones referred to.
+        """
+        manifest = self.read(MANIFEST_NAME)
+        if sha256_hex(manifest) != sha256:
+            raise RefusedError(f"{self.uri}/{MANIFEST_NAME} was changed since it was written: its SHA-256 differs")
+        return manifest
+
+    def verify(self, part: Part) -> None:
+        """Read a part's bytes and hold them against the manifest.
+
+        Raises:
+            RefusedError: the file is gone, shorter, longer, or differs in one bit.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
+        try:
+            with self.fs.open(self.file_path(part.name), "rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    size_bytes += len(chunk)
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
+        if size_bytes != part.size_bytes:
+            raise RefusedError(
+                f"{self.uri}/{part.name} has {size_bytes:,} bytes, its manifest says {part.size_bytes:,}"
+            )
+        if digest.hexdigest() != part.sha256:
+            raise RefusedError(f"{self.uri}/{part.name} was changed since it was written: its SHA-256 differs")
+
+    def open_parquet(self, part: Part) -> pq.ParquetFile:
+        """Open a part for reading.
+
+        Raises:
+            RefusedError: it is gone, or holds another number of rows than its manifest says.
+        """
+        path = self.file_path(part.name)
+        try:
+            # pre_buffer reads whole row groups ahead: several times the memory, for nothing on a local disk.
+            file = pq.ParquetFile(path if self.is_local else self.fs.open(path, "rb"), pre_buffer=not self.is_local)
+        except FileNotFoundError:
+            raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
+        if file.metadata.num_rows != part.rows:
+            raise RefusedError(
+                f"{self.uri}/{part.name} holds {file.metadata.num_rows:,} rows, its manifest says {part.rows:,}"
+            )
+        return file
+
+    def read_rows(
+        self, parts: Sequence[Part], *, columns: Sequence[str] | None = None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of some parts in order, only the named columns, at most `batch_rows` at a time."""
+        for part in parts:
+            with self.open_parquet(part) as file:
+                yield from file.iter_batches(
+                    batch_size=batch_rows,
+                    columns=None if columns is None else list(columns),
+                    # Whoever is in a hurry reads ahead in a thread; several for one batch only hold more memory.
+                    use_threads=False,
+                )
+
+    def schema(self, parts: Sequence[Part]) -> pa.Schema:
+        """Return the Arrow schema of the parts, which is one."""
+        with self.open_parquet(parts[0]) as file:
+            return file.schema_arrow
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self.fs.exists(self.file_path(name)))
+
+    def names(self) -> list[str]:
+        """Return the names of the files and folders in it; none where it does not exist."""
+        # Some storages remember listings, and would not see what others wrote.
+        self.fs.invalidate_cache()
+        try:
+            paths = self.fs.ls(self.path, detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
+
+    def remove(self) -> None:
+        """Remove the folder and all it holds; one that is not there is no error."""
+        if self.fs.exists(self.path):
+            self.fs.rm(self.path, recursive=True)
+
+
+class PartWriter:
+    """Writes one Parquet part; `close` returns what the manifest says of it. As a context manager it lets go of it.
+
+    Args:
+        folder: where the part goes.
+        name: the file's name in the folder.
+        schema: of every table written.
+        row_group_rows: rows in a row group at the most.
+        dictionary_columns: columns that repeat themselves enough for a dictionary to pay; on others it costs half the
+            time of writing. None: all.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        schema: pa.Schema,
+        *,
+        row_group_rows: int,
+        dictionary_columns: list[str] | None = None,
+    ) -> None:
+        self._name = name
+        self._row_group_rows = row_group_rows
+        self._rows = 0
+        self._files = ExitStack()
+        self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
+        # Every call into Python waits for its lock: a few large ones instead of one for each page.
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _BUFFER_BYTES)
+        self._writer = pq.ParquetWriter(
+            self._stream,
+            schema,
+            use_dictionary=True if dictionary_columns is None else dictionary_columns,
+            # Nothing here is ever looked up by value.
+            write_statistics=False,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        return self._sink.size_bytes
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        self._writer.write_table(table, row_group_size=self._row_group_rows)
+        self._rows += table.num_rows
+
+    def close(self) -> Part:
+        """Finish the file and describe it."""
+        self._writer.close()
+        self._stream.close()
+        self._files.close()
+        return Part(name=self._name, sha256=self._sink.hexdigest(), rows=self._rows, size_bytes=self._sink.size_bytes)
+
+    def abort(self) -> None:
+        """Let go of an unfinished file, which its folder's owner removes."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.abort()
+
+
+def _make_private(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True, mode=0o700)
+
+
+def _fsync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def repeating_columns(rows: pa.RecordBatch) -> list[str]:
+    """Return the columns whose values repeat enough in a sample of rows for a dictionary to pay."""
+    return [
+        field.name
+        for field, column in zip(rows.schema, rows.columns, strict=True)
+        if not pa.types.is_nested(field.type)
+        and not pa.types.is_null(field.type)
+        and not pa.types.is_boolean(field.type)
+        # A column of nothing but NULL: Arrow does not count these.
+        and not pa.types.is_null(field.type)
+        and pc.count_distinct(column).as_py() * 4 < rows.num_rows
+    ]

@@ -1,0 +1,122 @@
+"""Which folder of the workspace belongs to a task's try, and how a reference to it is followed.
+
+The only module of the workspace that knows Airflow: the rest works on fsspec.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from airflow.sdk import ObjectStoragePath
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+
+_KEY_NAME = "digest.key"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
+
+
+def workspace_root(workspace: str | None) -> str:
+    """Return the workspace's URI: the operator's, else `[consent_retl] workspace`, else a folder in AIRFLOW_HOME."""
+    configured = workspace or conf.get("consent_retl", "workspace", fallback=None)
+    if configured:
+        return str(configured).rstrip("/")
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    # Not `as_uri`: ObjectStoragePath takes the path as it stands, and would keep the escapes.
+    return f"file://{(home / 'consent_retl').absolute()}"
+
+
+def open_folder(uri: str) -> Folder:
+    """Return the folder at an ObjectStoragePath URI, with the credentials of the connection the URI names.
+
+    Raises:
+        ConfigurationError: no installed package serves this kind of storage, or the URI would be cut.
+    """
+    if "#" in uri or "?" in uri:
+        raise ConfigurationError(f"the workspace `{uri}` cannot be opened: a path ends at `#` and `?`")
+    try:
+        path = ObjectStoragePath(uri)
+        return Folder(path.fs, path.path, uri)
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
+
+
+def manifest_folder(manifest_uri: str) -> Folder:
+    """Return the folder whose manifest a reference names."""
+    return open_folder(manifest_uri.removesuffix(f"/{MANIFEST_NAME}"))
+
+
+def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapshots", "permitted"]) -> Folder:
+    """Return a folder for this try of a task, not yet made.
+
+    The name carries the run, so that people can find it, and a random part, so that no two tries ever meet.
+    """
+    ti = context.get("ti")
+    names = [kind, "adhoc"] if ti is None else [kind, ti.dag_id, ti.run_id, ti.task_id]
+    if ti is not None and ti.map_index is not None and ti.map_index >= 0:
+        names.append(f"map-{ti.map_index}")
+    names.append(uuid.uuid4().hex[:12])
+    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+
+
+def policy_folder(workspace: str | None, context: Context) -> Folder | None:
+    """Return where a task keeps the policies that it decided under; None outside of a DAG run."""
+    ti = context.get("ti")
+    if ti is None:
+        return None
+    names = ["policies", ti.dag_id, ti.task_id]
+    if ti.map_index is not None and ti.map_index >= 0:
+        names.append(f"map-{ti.map_index}")
+    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+
+
+def sync_folder(workspace: str | None, sync: str) -> SyncFolder:
+    """Return where a sync keeps its changes and its delivered state."""
+    return SyncFolder(open_folder(workspace_root(workspace)), sync)
+
+
+def subject_key(workspace: str | None) -> SubjectKey:
+    """Return the key under which the decision log pseudonymises subjects.
+
+    It is `[consent_retl] digest_key`, or for a workspace in a local folder a key file made there on first use.
+
+    Raises:
+        ConfigurationError: there is none, or it is too short.
+    """
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+
+    configured = conf.get("consent_retl", "digest_key", fallback=None)
+    if configured:
+        return SubjectKey(configured)
+    root = open_folder(workspace_root(workspace))
+    if not root.is_local:
+        raise ConfigurationError(
+            "set `[consent_retl] digest_key`: beside the decision log, in object storage, its key would be no secret"
+        )
+    if not root.exists(_KEY_NAME):
+        # Linked into place whole: another worker sees no key or a complete one, and the first one stays.
+        draft = f"{_KEY_NAME}.{uuid.uuid4().hex}"
+        with root.create(draft) as file:
+            file.write(secrets.token_hex(32).encode())
+        with suppress(FileExistsError):
+            Path(root.file_path(_KEY_NAME)).hardlink_to(root.file_path(draft))
+        Path(root.file_path(draft)).unlink()
+    return SubjectKey(root.read(_KEY_NAME).decode())

@@ -1,0 +1,181 @@
+"""What a destination makes of answers that are lost, unreadable or a refusal: never a success, and never a leak."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+
+import pytest
+
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.errors import DestinationUnavailableError, PermanentError, TransientError
+from airflow_consent_retl.testing.driving import (
+    CountingLease,
+    accepted,
+    action_of,
+    assert_accepted,
+    assert_stored,
+    deliver,
+    take_back,
+)
+from airflow_consent_retl.testing.people import CANARY, Person, people
+from airflow_consent_retl.testing.stand_in import Circumstance, StandIn
+
+_SENDING_AND_REMOVING = pytest.mark.parametrize("action", ["send", "remove"])
+_FAULTS = [
+    Circumstance.APPLIED_THEN_TIMEOUT,
+    Circumstance.UNREADABLE_ANSWER,
+    Circumstance.UNAVAILABLE,
+    Circumstance.REFUSED,
+]
+
+
+class FailureChecks:
+    """Checks under faults; a subclass of the contract brings the fixture `stand_in`."""
+
+    @_SENDING_AND_REMOVING
+    def test_nothing_is_accepted_when_the_answer_is_lost(self, stand_in: StandIn, action: str) -> None:
+        """What was applied without an answer is uncertain; the next try, under the same key, makes it sure."""
+        _check_unanswered(stand_in, Circumstance.APPLIED_THEN_TIMEOUT, action)
+
+    @_SENDING_AND_REMOVING
+    def test_nothing_is_accepted_when_the_answer_cannot_be_read(self, stand_in: StandIn, action: str) -> None:
+        """An answer that is not understood says nothing, least of all that all went well."""
+        _check_unanswered(stand_in, Circumstance.UNREADABLE_ANSWER, action)
+
+    @_SENDING_AND_REMOVING
+    def test_is_unavailable_only_where_nothing_was_applied(self, stand_in: StandIn, action: str) -> None:
+        """`DestinationUnavailableError` says that surely nothing was applied, and that another try may succeed."""
+        if _cannot(stand_in, Circumstance.UNAVAILABLE, action):
+            return
+        somebody = people(3)
+        act = action_of(stand_in, action, somebody)
+        before = sorted(stand_in.stored())
+        stand_in.unavailable()
+
+        with pytest.raises(DestinationUnavailableError):
+            act(decided=1)
+        stand_in.recover()
+
+        assert sorted(stand_in.stored()) == before
+        assert_accepted(act(decided=1))
+        assert_stored(stand_in, somebody if action == "send" else [])
+
+    @_SENDING_AND_REMOVING
+    def test_a_refusal_of_everything_is_no_matter_of_rows(self, stand_in: StandIn, action: str) -> None:
+        """Wrong credentials stop the load with an error that Airflow does not try again; no row is at fault."""
+        if _cannot(stand_in, Circumstance.REFUSED, action):
+            return
+        act = action_of(stand_in, action, people(3))
+        before = sorted(stand_in.stored())
+        stand_in.refused()
+
+        with pytest.raises(PermanentError):
+            act(decided=1)
+        stand_in.recover()
+
+        assert sorted(stand_in.stored()) == before
+
+    @_SENDING_AND_REMOVING
+    @pytest.mark.parametrize("fault", _FAULTS)
+    def test_no_error_code_or_log_tells_a_value_or_a_secret(
+        self, stand_in: StandIn, caplog: pytest.LogCaptureFixture, fault: Circumstance, action: str
+    ) -> None:
+        """Whatever goes wrong is told in counts and codes."""
+        if _cannot(stand_in, fault, action):
+            return
+        act = action_of(stand_in, action, people(3))
+        caplog.set_level(logging.INFO)
+        getattr(stand_in, fault)()
+
+        told = ""
+        try:
+            told = _codes(act(decided=1))
+        except (PermanentError, TransientError) as error:
+            told = "".join(traceback.format_exception(error))
+        stand_in.recover()
+
+        _assert_tells_nothing(stand_in, told, caplog)
+
+    def test_no_rejection_tells_a_value_or_a_secret(self, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+        """Vendors quote what they did not like: their codes are checked, their texts are dropped."""
+        caplog.set_level(logging.INFO)
+        if Circumstance.PARTIAL_FAILURE in stand_in.impossible:
+            return
+        sent = people(5)
+        rows = stand_in.partial_failure(sent, {sent[2].id})
+
+        told = _codes(deliver(stand_in, sent, rows=rows))
+
+        _assert_tells_nothing(stand_in, told, caplog)
+
+    def test_no_removal_that_is_refused_tells_a_value_or_a_secret(
+        self, stand_in: StandIn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The same for people who have to stay."""
+        caplog.set_level(logging.INFO)
+        if _cannot(stand_in, Circumstance.PARTIAL_REMOVAL, "remove"):
+            return
+        deliver(stand_in, people(5))
+        stand_in.partial_removal({people(5)[2].id})
+
+        told = _codes(take_back(stand_in, people(5), decided=1))
+
+        _assert_tells_nothing(stand_in, told, caplog)
+
+    @_SENDING_AND_REMOVING
+    def test_requests_that_are_tried_again_ask_before_each(self, stand_in: StandIn, action: str) -> None:
+        """A lease that is lost between two tries stops the second one."""
+        if _cannot(stand_in, Circumstance.UNAVAILABLE, action) or Circumstance.REQUESTS in stand_in.impossible:
+            return
+        act = action_of(stand_in, action, people(3))
+        stand_in.unavailable()
+        lease, before = CountingLease(), stand_in.requests()
+
+        with pytest.raises(DestinationUnavailableError):
+            act(decided=1, lease=lease)
+
+        # It may have asked for one that nobody took.
+        assert stand_in.requests() - before <= lease.asked
+
+
+def _check_unanswered(stand_in: StandIn, fault: Circumstance, action: str) -> None:
+    if _cannot(stand_in, fault, action):
+        return
+    somebody = people(3)
+    act = action_of(stand_in, action, somebody)
+    getattr(stand_in, fault)()
+
+    if stand_in.destination().replaces:
+        # It may take rows into a version that `commit` then cannot publish.
+        with pytest.raises(TransientError):
+            act(decided=1)
+    else:
+        outcomes = act(decided=1)
+        assert accepted(somebody, outcomes) == []
+        assert {outcome.status for outcome in outcomes} == {RowStatus.UNCERTAIN}
+        assert all(outcome.code for outcome in outcomes)
+    stand_in.recover()
+
+    assert_accepted(act(decided=1))
+    _assert_ended(stand_in, somebody, action)
+
+
+def _assert_ended(stand_in: StandIn, somebody: Sequence[Person], action: str) -> None:
+    assert_stored(stand_in, somebody if action == "send" else [])
+
+
+def _cannot(stand_in: StandIn, circumstance: Circumstance, action: str) -> bool:
+    # INVARIANT: what is declared impossible has its reason, which `test_every_circumstance_…` sees to.
+    return circumstance in stand_in.impossible or (action == "remove" and not stand_in.destination().can_remove)
+
+
+def _codes(outcomes: Outcomes) -> str:
+    return " ".join(outcome.code for outcome in outcomes)
+
+
+def _assert_tells_nothing(stand_in: StandIn, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    secrets = [] if Circumstance.SECRETS in stand_in.impossible else [*stand_in.secrets()]
+    everything = told + caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    assert [text for text in (CANARY, *secrets) if text in everything] == []

@@ -1,0 +1,104 @@
+"""Whether two ids are one person: in which type ids of two runs meet, and in which bucket an id lies.
+
+A bucket only brings ids together that may be equal; whether they are, they say themselves, exactly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from airflow_consent_retl.errors import ModelError, RefusedError
+from airflow_consent_retl.values.canonical import integers_of, offsets_of, plain, plain_type, words_of
+from airflow_consent_retl.values.columns import cast, common_type
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Names the function that gives buckets. A state in the order of another one is put in order again.
+ORDER_TAG = "b1"
+BUCKET_BITS = 12
+BUCKETS = 1 << BUCKET_BITS
+# Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
+_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+# Of a word, as many of its octets.
+_MASKS = np.array([(1 << 8 * octets) - 1 for octets in range(9)], np.uint64)
+
+
+def meeting_type(before: pa.DataType | None, now: pa.DataType | None, *, primary_key: str) -> pa.DataType:
+    """Return the type in which ids of both types are compared, exactly.
+
+    Args:
+        before: of those that were delivered; None where nobody was.
+        now: of the model; None where it is not known, since there are no rows.
+
+    Raises:
+        RefusedError: there is none: everybody would seem to be somebody else.
+    """
+    types = [plain_type(type_) for type_ in (before, now) if type_ is not None]
+    if len(types) < 2:
+        return types[0] if types else pa.null()
+    try:
+        return common_type(types[0], types[1], column=primary_key, is_key=True)
+    except ModelError:
+        raise RefusedError(
+            f"primary key `{primary_key}` was {before} when people were delivered and is {now} now: everybody would be "
+            f"removed and sent again as somebody else. Cast it to {before} in the model's SQL"
+        ) from None
+
+
+def as_type(ids: pa.Array, type_: pa.DataType, *, primary_key: str) -> pa.Array:
+    """Return ids in the type in which they are compared."""
+    return cast(plain(ids), type_, column=primary_key)
+
+
+def buckets(ids: pa.Array) -> NDArray[np.uint16]:
+    """Return the bucket of each id, none of which is NULL: equal ids of one type are in the same one, always.
+
+    An integer, a date, a time is spread as its 64 bits; every other id as its octets: 8 at a time, little end first,
+    the last ones filled up with zeros, behind their number.
+    """
+    if pt.is_boolean(ids.type):
+        ids = ids.cast(pa.uint8())
+    elif pt.is_temporal(ids.type):
+        ids = ids.view(pa.int32() if ids.type.bit_width == 32 else pa.int64())
+    if pt.is_integer(ids.type):
+        spread = integers_of(ids).view(np.uint64) * _SPREAD
+    elif pt.is_decimal(ids.type):
+        words = words_of(ids)
+        spread = np.full(len(ids), words.shape[1] * 8, np.uint64) * _SPREAD
+        for word in range(words.shape[1]):
+            spread = _mixed(spread, words[:, word])
+    else:
+        spread = _spread_octets(ids.cast(pa.binary()))
+    return (spread >> np.uint64(64 - BUCKET_BITS)).astype(np.uint16)
+
+
+def _spread_octets(texts: pa.Array) -> NDArray[np.uint64]:
+    ends = offsets_of(texts)
+    lengths = np.diff(ends)
+    spread = lengths.astype(np.uint64) * _SPREAD
+    content = texts.buffers()[2]
+    if content is None or not lengths.any():
+        return spread
+    first, last = int(ends[0]), int(ends[-1])
+    octets = np.zeros(last - first + 8, np.uint8)
+    octets[:-8] = np.frombuffer(content, np.uint8)[first:last]
+    # A word begins at every octet.
+    words = np.lib.stride_tricks.as_strided(octets[:8].view("<u8"), (last - first + 1,), (1,))
+    places = ends[:-1] - first
+    rows = np.flatnonzero(lengths)
+    for start in range(0, int(lengths.max()), 8):
+        left = lengths[rows] - start
+        word = words[places[rows] + start] & _MASKS[np.minimum(left, 8)]
+        spread[rows] = _mixed(spread[rows], word)
+        rows = rows[left > 8]
+    return spread
+
+
+def _mixed(spread: NDArray[np.uint64], word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mixed: NDArray[np.uint64] = (spread ^ word ^ (spread >> np.uint64(32))) * _SPREAD
+    return mixed
