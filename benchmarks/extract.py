@@ -216,7 +216,7 @@ def main() -> None:
             hosts["sqlite"] = str(lite)
         if "postgres" in arguments.sources:
             sys.path.insert(0, str(_REPO / "tests"))
-            from postgres import running_postgres
+            from support.postgres import running_postgres
 
             server = resources.enter_context(running_postgres())
             make_postgres(server, rows=arguments.cursor_rows)

@@ -120,7 +120,7 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=3)
     arguments = options.parse_args()
     sys.path.insert(0, str(_REPO / "tests"))
-    from bigquery_server import running_bigquery
+    from support.bigquery_server import running_bigquery
 
     with running_bigquery() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         os.environ["BIGQUERY_EMULATOR_HOST"] = server.url

@@ -148,7 +148,7 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=3)
     arguments = options.parse_args()
     sys.path.insert(0, str(_REPO / "tests"))
-    from postgres import running_postgres
+    from support.postgres import running_postgres
 
     with running_postgres() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         with closing(server.connect()) as connection:

@@ -117,7 +117,7 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=3)
     arguments = options.parse_args()
     sys.path.insert(0, str(_REPO / "tests"))
-    from snowflake_server import running_snowflake
+    from support.snowflake_server import running_snowflake
 
     with running_snowflake() as server, tempfile.TemporaryDirectory(prefix="consent-retl-bench-") as scratch:
         os.environ["REQUESTS_CA_BUNDLE"] = str(server.certificate)

@@ -114,7 +114,7 @@ def inserted(hook: Any, table: Any, *, commit_every: int = 1_000, psycopg2: bool
 
 
 def loaded(conn_id: str, table: Any) -> Callable[[], None]:
-    from loading import deliver, load_of, rejected
+    from support.loading import deliver, load_of, rejected
 
     from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator
 
@@ -140,7 +140,7 @@ def main() -> None:
     os.environ["_AIRFLOW__AS_LIBRARY"] = "1"
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
     from airflow.providers.postgres.hooks.postgres import PostgresHook
-    from postgres import running_postgres
+    from support.postgres import running_postgres
 
     many, few = people(arguments.rows), people(arguments.slow_rows)
     figures: dict[str, dict[str, float]] = {}

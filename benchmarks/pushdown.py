@@ -107,7 +107,7 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=1_000_000)
     chosen = options.parse_args()
     warnings.simplefilter("ignore")
-    from postgres import running_postgres
+    from support.postgres import running_postgres
     from webhook import served
 
     figures: list[dict[str, Any]] = []

@@ -90,8 +90,8 @@ def base_environment(home: Path) -> dict[str, str]:
 @contextmanager
 def snowflake(rows: int) -> Iterator[Stage]:
     """Run a local Snowflake with customers, and a server that speaks Google's Data Manager API."""
-    from data_manager_server import data_manager
-    from snowflake_server import Snowflake, running_snowflake
+    from support.data_manager_server import data_manager
+    from support.snowflake_server import Snowflake, running_snowflake
 
     with running_snowflake() as server, data_manager() as google, ExitStack() as resources:
         account = Snowflake(server, "DEMO")
@@ -147,7 +147,7 @@ FROM (SELECT SEQ8() + 1 AS n FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
 def bigquery(rows: int) -> Iterator[Stage]:
     """Run a local BigQuery with customers, and a partner's webhook."""
     from ads_server import ads_server
-    from bigquery_server import BigQuery, running_bigquery
+    from support.bigquery_server import BigQuery, running_bigquery
 
     with running_bigquery() as server, ads_server() as (port, received), ExitStack() as resources:
         account = BigQuery(server, "demo-project")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conformance_page import CASES, PAGE, TOPICS, page
+from support.conformance_page import CASES, PAGE, TOPICS, page
 
 from airflow_consent_retl.consent import (
     ColumnKind,

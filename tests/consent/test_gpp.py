@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iab_strings import VENDOR, characters, core, disclosed, gpp, number, tcf
+from support.iab_strings import VENDOR, characters, core, disclosed, gpp, number, tcf
 
 from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppUs
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS

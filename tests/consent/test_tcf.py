@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from iab_strings import VENDOR, bits_of, characters, core, disclosed, number, publisher, tcf
+from support.iab_strings import VENDOR, bits_of, characters, core, disclosed, number, publisher, tcf
 
 from airflow_consent_retl.consent import ConsentStatus, TcfString
 from airflow_consent_retl.errors import PolicyError

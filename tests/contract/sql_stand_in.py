@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from contract.postgres_proxy import Proxy
-from databases import Database
+from support.databases import Database
 
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.testing import Person, StandIn

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from customer_match import destination_of
-from data_manager_server import DataManager, Ending, Fault, Identifier, data_manager, identifiers_of
 from google.ads.datamanager_v1 import types
 from google.rpc import code_pb2
+from support.customer_match import destination_of
+from support.data_manager_server import DataManager, Ending, Fault, Identifier, data_manager, identifiers_of
 
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination

@@ -16,8 +16,8 @@ from airflow_consent_retl.destinations.sql_table.destination import SqlTableDest
 from airflow_consent_retl.testing import DestinationContract, StandIn
 
 if TYPE_CHECKING:
-    from databases import Database
-    from postgres import Postgres
+    from support.databases import Database
+    from support.postgres import Postgres
 
 
 class TestSqlite(DestinationContract):

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pytest
 from airflow.sdk import Connection
-from servers import Answer, Handler, Received, Receiver, apply_and, receiver, reset, says, status
+from support.servers import Answer, Handler, Received, Receiver, apply_and, receiver, reset, says, status
 
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.http.address import webhook_address

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from ledgers import opened, sqlite_url
-from postgres import Postgres, postgres
+from support.ledgers import opened, sqlite_url
+from support.postgres import Postgres, postgres
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.ledger import Ledger

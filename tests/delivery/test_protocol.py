@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from permitting import customers
-from syncing import Recorder, SyncBench, accept, consenting, first_id, verified
+from support.permitting import customers
+from support.syncing import Recorder, SyncBench, accept, consenting, first_id, verified
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus

@@ -22,10 +22,10 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from permitting import AirflowFailException
-from sync_source import LAWS, NOW, THEN, Change, Delete, EditPolicy, Put, Say, Withdraw
-from sync_vendor import Fault
-from sync_world import ARRIVING, MOMENTS, Act, Disturbance, Ended, SyncWorld
+from support.permitting import AirflowFailException
+from support.sync_source import LAWS, NOW, THEN, Change, Delete, EditPolicy, Put, Say, Withdraw
+from support.sync_vendor import Fault
+from support.sync_world import ARRIVING, MOMENTS, Act, Disturbance, Ended, SyncWorld
 
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.errors import RefusedError

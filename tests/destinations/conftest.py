@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from databases import database, duck, pg, pg_database, sqlite
-from postgres import postgres
+from support.databases import database, duck, pg, pg_database, sqlite
+from support.postgres import postgres
 
 __all__ = ["database", "duck", "pg", "pg_database", "postgres", "sqlite"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from airflow_run import DAGS, Airflow
-from people import people
-from servers import Receiver, receiver
+from support.airflow_run import DAGS, Airflow
+from support.people import people
+from support.servers import Receiver, receiver
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from airflow_run import Airflow, DagRunResult
-from people import CANARY, people
-from servers import Answer, Receiver, apply_and, reset, says, status
+from support.airflow_run import Airflow, DagRunResult
+from support.people import CANARY, people
+from support.servers import Answer, Receiver, apply_and, reset, says, status
 
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow_run import Airflow
-from people import CANARY
-from servers import Receiver
+from support.airflow_run import Airflow
+from support.people import CANARY
+from support.servers import Receiver
 
 NOW = datetime.now(UTC)
 COLUMNS = "user_id, email, phone, country, gpc, integrations, crm_ads_ok, crm_changed_at"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from airflow_run import Airflow
-from customer_match import connection_to
-from data_manager_server import DataManager, data_manager
-from people import CANARY, people
+from support.airflow_run import Airflow
+from support.customer_match import connection_to
+from support.data_manager_server import DataManager, data_manager
+from support.people import CANARY, people
 
 
 @pytest.fixture

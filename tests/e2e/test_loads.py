@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from airflow_run import Airflow
-from people import permitted_ids
-from servers import Receiver
+from support.airflow_run import Airflow
+from support.people import permitted_ids
+from support.servers import Receiver
 
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 

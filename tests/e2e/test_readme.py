@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow_run import Airflow
-from people import people
-from servers import Receiver
+from support.airflow_run import Airflow
+from support.people import people
+from support.servers import Receiver
 
 from airflow_consent_retl.consent import parse_policy
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from airflow_run import Airflow
-from people import CANARY
-from servers import Receiver
+from support.airflow_run import Airflow
+from support.people import CANARY
+from support.servers import Receiver
 
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from airflow_run import Airflow
-from people import CANARY
-from servers import Receiver, receiver
+from support.airflow_run import Airflow
+from support.people import CANARY
+from support.servers import Receiver, receiver
 
 POLICY = {
     "categories": [

@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["airflow_consent_retl"]):
     from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppUs, TcfString
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from iab_strings import VENDOR, bits_of, characters, core, disclosed, gpp, publisher, tcf
+from support.iab_strings import VENDOR, bits_of, characters, core, disclosed, gpp, publisher, tcf
 
 PURPOSES = (1, 3, 4)
 TCF = TcfString("tc", purposes=PURPOSES, vendor=VENDOR, disclosed="if_present")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
+from support.permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
 
 from airflow_consent_retl.consent import Literals
 from airflow_consent_retl.operators import ConsentFilterOperator

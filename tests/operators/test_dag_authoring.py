@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.definitions.xcom_arg import XComArg
-from permitting import CONSENT, POLICY
+from support.permitting import CONSENT, POLICY
 
 import airflow_consent_retl.operators
 from airflow_consent_retl.operators import (

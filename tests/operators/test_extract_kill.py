@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import Postgres, postgres
+from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.errors import SourceUnavailableError
 from airflow_consent_retl.operators import ExtractModelOperator

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from bigquery_server import BigQuery, bigquery, bigquery_server
-from postgres import Postgres, postgres
-from snowflake_server import Snowflake, snowflake, snowflake_server
+from support.bigquery_server import BigQuery, bigquery, bigquery_server
+from support.postgres import Postgres, postgres
+from support.snowflake_server import Snowflake, snowflake, snowflake_server
 
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 

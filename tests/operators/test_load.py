@@ -13,7 +13,15 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, Asset
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of, warehouse_with
+from support.permitting import (
+    CONSENT,
+    DESTINATIONS,
+    POLICY,
+    AirflowFailException,
+    customers,
+    snapshot_of,
+    warehouse_with,
+)
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes

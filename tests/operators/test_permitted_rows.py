@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 import pytest
-from permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
+from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.operators import ConsentFilterOperator, permitted_batches, permitted_dataframes

@@ -15,12 +15,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from customer_match import CONN_ID, connection_to
-from data_manager_server import DataManager, data_manager
-from iab_strings import VENDOR, core, disclosed, gpp, tcf
-from permitting import AirflowFailException
-from postgres import Postgres, postgres
-from servers import Receiver, receiver
+from support.customer_match import CONN_ID, connection_to
+from support.data_manager_server import DataManager, data_manager
+from support.iab_strings import VENDOR, core, disclosed, gpp, tcf
+from support.permitting import AirflowFailException
+from support.postgres import Postgres, postgres
+from support.servers import Receiver, receiver
 
 from airflow_consent_retl.consent import (
     BitMask,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bigquery_server import BigQuery, BigQueryServer
 from parity.engines import Engine, Row, text_of
+from support.bigquery_server import BigQuery, BigQueryServer
 
 _MODELS = "models"
 
@@ -36,7 +36,7 @@ class BigQueryEngine(Engine):
         "bytes": "BYTES",
         # It has no type that keeps the text of JSON, other than text.
         "json_text": "STRING",
-        # The stand-in answers no question for a part of a part of JSON; `tests/bigquery` reads JSON columns whole.
+        # The stand-in answers no question for a part of a part of JSON: `tests/databases/bigquery` reads JSON whole.
         "json": "STRING",
     }
     cannot: ClassVar[Mapping[str, Mapping[str, str]]] = {

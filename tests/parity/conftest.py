@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bigquery_server import BigQueryServer, bigquery_server
 from parity.bigquery_engine import BigQueryEngine
 from parity.engines import DuckDb, Engine, Sqlite
 from parity.postgres_engine import PostgreSql
 from parity.snowflake_engine import SnowflakeEngine
-from postgres import Postgres, postgres
-from snowflake_server import SnowflakeServer, snowflake_server
+from support.bigquery_server import BigQueryServer, bigquery_server
+from support.postgres import Postgres, postgres
+from support.snowflake_server import SnowflakeServer, snowflake_server
 
 pytest.register_assert_rewrite("parity.comparing")
 

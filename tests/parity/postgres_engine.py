@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from parity.engines import Engine, Row
-from postgres import Postgres
+from support.postgres import Postgres
 
 
 class PostgreSql(Engine):

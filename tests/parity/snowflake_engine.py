@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 from parity.engines import Engine, Row, text_of
-from snowflake_server import Snowflake, SnowflakeServer
+from support.snowflake_server import Snowflake, SnowflakeServer
 
 _ROWS_AT_ONCE = 200
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consent_reference import events, events_of_profiles, states
 from parity.comparing import assert_same
 from parity.engines import DuckDb, Engine
 from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
 from parity.workspaces import MODEL, Both, Workspace
+from support.consent_reference import events, events_of_profiles, states
 
 from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList
 from airflow_consent_retl.operators import PropagateWithdrawalsOperator

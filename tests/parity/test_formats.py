@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iab_strings import VENDOR, core, disclosed, gpp, tcf
 from parity.comparing import assert_same
 from parity.engines import Engine
 from parity.law import Setup, decided
 from parity.model import Model, Person
 from parity.workspaces import Both
+from support.iab_strings import VENDOR, core, disclosed, gpp, tcf
 
 from airflow_consent_retl import consent
 from airflow_consent_retl.consent import CategorySignal, GppTcf, GppUs, TcfString, WholeConsent

@@ -20,7 +20,7 @@ from parity.rounds import Script, every_change, with_ids
 from parity.snowflake_engine import SnowflakeEngine
 from parity.syncs import Sync
 from parity.workspaces import Both, told
-from permitting import AirflowFailException
+from support.permitting import AirflowFailException
 
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, Literals
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from postgres import postgres
+from support.postgres import postgres
 
 __all__ = ["postgres"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from people import CANARY
+from support.people import CANARY
 
 from airflow_consent_retl.consent import (
     ConsentSource,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from people import CANARY
-from postgres import Postgres
+from support.people import CANARY
+from support.postgres import Postgres
 
 from airflow_consent_retl.consent import ConsentObject, IntegrationsObject, RowConsent
 from airflow_consent_retl.errors import PolicyError

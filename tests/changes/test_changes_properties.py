@@ -1,0 +1,253 @@
+"""Changes and folding against a second, naive implementation of both, over random histories of one sync."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import cycle, islice, pairwise
+from operator import itemgetter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.changing import BY_MAIL, FIELDS, Sync, entries, fate, people, removed, sent
+from support.permitting import AT
+
+from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.contract.outcomes import RowStatus
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.sync_mode import SyncMode
+
+Row = dict[str, Any]
+# Mostly accepted: a state in which nobody is would show nothing.
+STATUSES = [*RowStatus, *[RowStatus.ACCEPTED] * 4, RowStatus.UNCERTAIN]
+# Ids may repeat in half of the models.
+UNIQUE: list[Callable[[Row], Hashable]] = [itemgetter("id"), repr]
+IDENTIFIERS = ("mail", "phone")
+
+
+@dataclass(frozen=True)
+class Entry:
+    id: int
+    # What was surely accepted; None: nobody knows.
+    payload: tuple[Any, ...] | None
+    removal: tuple[Any, ...]
+    unsettled_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the naive implementation finds."""
+
+    sends: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    removes: Counter[tuple[int, str, tuple[Any, ...]]] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def payload_of(row: Row) -> tuple[Any, ...]:
+    return (row["email"], row["phone"], row["name"])
+
+
+def removal_of(payload: tuple[Any, ...]) -> tuple[Any, ...]:
+    return payload[:2]
+
+
+def cause_of(rows: list[Row]) -> str | None:
+    """Return why a person is not permitted, None if they are."""
+    if not rows:
+        return "left_model"
+    if any(row["ads_ok"] is False for row in rows):
+        return "consent_withdrawn"
+    if len(rows) > 1:
+        return "id_ambiguous"
+    return "consent_missing" if rows[0]["ads_ok"] is None else None
+
+
+def expected_changes(state: list[Entry], model: list[Row], mode: SyncMode) -> Expected:
+    expected = Expected()
+    for id_ in sorted({entry.id for entry in state} | {row["id"] for row in model}):
+        mine = [entry for entry in state if entry.id == id_]
+        rows = [row for row in model if row["id"] == id_]
+        cause = cause_of(rows)
+        if cause is None:
+            expect_permitted(expected, id_, payload_of(rows[0]), mine, mode)
+            continue
+        keeps = cause == "left_model" and mode in {SyncMode.UPSERT, SyncMode.INSERT}
+        for entry in mine:
+            expected.counts["kept_left_model"] += keeps
+            if not keeps:
+                expected.removes[id_, cause, entry.removal] += 1
+    expected.counts["delivered"] = len({entry.id for entry in state})
+    return expected
+
+
+def expect_permitted(expected: Expected, id_: int, payload: tuple[Any, ...], mine: list[Entry], mode: SyncMode) -> None:
+    verdict = "updated"
+    if not mine:
+        verdict = "added"
+    elif all(entry.payload == payload for entry in mine):
+        verdict = "unchanged"
+    elif mode is SyncMode.INSERT and any(entry.payload is not None for entry in mine):
+        verdict = "skipped"
+    expected.counts[verdict] += 1
+    expected.counts["unconfirmed"] += verdict == "updated" and any(entry.payload is None for entry in mine)
+    if verdict in {"added", "updated"} or mode is SyncMode.FULL:
+        expected.sends[id_] = payload
+        for entry in mine:
+            if any(old is not None and old != new for old, new in zip(entry.removal, payload, strict=False)):
+                expected.removes[id_, "identifiers_changed", entry.removal] += 1
+
+
+def expected_state(
+    state: list[Entry],
+    expected: Expected,
+    sends: dict[int, tuple[RowStatus, Fate]],
+    removes: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]],
+) -> list[Entry]:
+    after: list[Entry] = []
+    untouched: list[Entry] = []
+    causes = {(id_, removal): cause for id_, cause, removal in expected.removes}
+    for entry in state:
+        cause = causes.get((entry.id, entry.removal))
+        if cause is None:
+            untouched.append(entry)
+            continue
+        status, fate_ = removes[entry.id, cause, entry.removal].pop()
+        settled = entry.unsettled_until is None or entry.unsettled_until <= fate_.at
+        if not (status is RowStatus.ACCEPTED and settled):
+            after.append(Entry(entry.id, None, entry.removal, latest(fate_, [entry])))
+    for id_, payload in expected.sends.items():
+        status, fate_ = sends[id_]
+        mine = [entry for entry in untouched if entry.id == id_]
+        if status is RowStatus.ACCEPTED:
+            untouched = [entry for entry in untouched if entry.id != id_]
+            # Requests of before that may still undo it.
+            late = [entry for entry in mine if entry.unsettled_until is not None and entry.unsettled_until > fate_.at]
+            after.append(Entry(id_, None if late else payload, removal_of(payload), latest(fate_, late)))
+        elif status in {RowStatus.UNCERTAIN, RowStatus.PENDING}:
+            # Also one whose removal failed just now, if it is for the same values.
+            same = [entry for entry in [*mine, *after] if entry.id == id_ and entry.removal == removal_of(payload)]
+            untouched = [entry for entry in untouched if entry not in same]
+            after = [entry for entry in after if entry not in same]
+            after.append(Entry(id_, None, removal_of(payload), latest(fate_, same)))
+    return [*after, *untouched]
+
+
+def latest(fate_: Fate, replaced: list[Entry]) -> datetime | None:
+    moments = [fate_.unsettled_until, *(entry.unsettled_until for entry in replaced)]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> dict[str, Any]:
+    rows = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "id": st.integers(0, 3),
+                    "email": st.sampled_from([None, "a", "b"]),
+                    "phone": st.sampled_from([None, "1"]),
+                    "name": st.sampled_from([None, "x"]),
+                    "ads_ok": st.sampled_from([True] * 6 + [False, None]),
+                }
+            ),
+            min_size=2,
+            max_size=6,
+            unique_by=draw(st.sampled_from(UNIQUE)),
+        )
+    )
+    return {
+        "rows": rows,
+        "mode": draw(st.sampled_from(SyncMode)),
+        "batch_rows": draw(st.integers(1, 5)),
+        "sends": draw(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=7)),
+        "removes": draw(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=7)),
+        "unsettled_hours": draw(st.sampled_from([None, 0, 1, 3])),
+        "unsent": draw(st.sampled_from([0, 0, 0, 1, 2])),
+    }
+
+
+def fates_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: int) -> list[Fate]:
+    """Return batches with these statuses, again and again; the last `unsent` of them leave no trace."""
+    statuses = list(islice(cycle(some), rows))
+    starts = [*range(0, len(statuses), step["batch_rows"]), len(statuses)]
+    batches = list(pairwise(starts))
+    unsettled = None if step["unsettled_hours"] is None else hours + step["unsettled_hours"]
+    return [
+        fate(statuses[start:end], start=start, hours=hours, unsettled_hours=unsettled)
+        for start, end in batches[: len(batches) - step["unsent"]]
+    ]
+
+
+def status_at(fates: list[Fate], position: int) -> tuple[RowStatus, Fate]:
+    for one in fates:
+        if one.start <= position < one.start + one.outcomes.rows:
+            return one.outcomes[position - one.start].status, one
+    return RowStatus.UNSENT, fate([RowStatus.UNSENT])
+
+
+@settings(max_examples=80, deadline=None)
+@given(history=st.lists(steps(), min_size=2, max_size=6))
+def test_every_step_of_every_history_is_what_the_naive_implementation_finds(
+    tmp_path_factory: pytest.TempPathFactory, history: list[dict[str, Any]]
+) -> None:
+    sync = Sync(tmp_path_factory.mktemp("sync"), FIELDS, BY_MAIL)
+    state: list[Entry] = []
+    for hours, step in enumerate(history):
+        sync = sync.with_(mode=step["mode"], at=AT + timedelta(hours=hours))
+
+        changes = sync.changes(people(*step["rows"]))
+
+        expected = expected_changes(state, step["rows"], step["mode"])
+        check_changes(changes, expected, state)
+        sends = fates_of(step["sends"], changes.manifest.upsert_rows, step, hours=hours)
+        removes = fates_of(step["removes"], changes.manifest.removal_rows, step, hours=hours)
+        sync = sync.folded(changes, sends, removes)
+        state = expected_state(state, expected, sends_by_id(changes, sends), removes_by_entry(changes, removes))
+        assert entries(sync.state) == sorted(map(as_entry, state), key=in_order)
+
+
+def check_changes(changes: Changes, expected: Expected, state: list[Entry]) -> None:
+    counts = changes.counts
+    assert {id_: tuple(row.values()) for id_, row in sent(changes).items()} == expected.sends
+    assert Counter((id_, cause, tuple(values.values())) for id_, cause, values in removed(changes)) == expected.removes
+    assert counts.permitted == counts.added + counts.updated + counts.unchanged + counts.skipped
+    names = ("added", "updated", "unconfirmed", "unchanged", "skipped", "kept_left_model", "delivered")
+    assert {name: getattr(counts, name) for name in names} == {name: expected.counts[name] for name in names}
+    by_cause: Counter[str] = Counter()
+    for (_, cause, _), rows in expected.removes.items():
+        by_cause[cause] += rows
+    assert counts.removed == by_cause
+    delivered = {entry.id for entry in state}
+    for some in changes.upserts(3):
+        assert some.was_delivered.tolist() == [id_ in delivered for id_ in some.ids.to_pylist()]
+
+
+def sends_by_id(changes: Changes, fates: list[Fate]) -> dict[int, tuple[RowStatus, Fate]]:
+    ids = [id_ for some in changes.upserts(7) for id_ in some.ids.to_pylist()]
+    return {id_: status_at(fates, position) for position, id_ in enumerate(ids)}
+
+
+def removes_by_entry(
+    changes: Changes, fates: list[Fate]
+) -> dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]]:
+    found: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]] = {}
+    for position, (id_, cause, values) in enumerate(removed(changes)):
+        found.setdefault((id_, cause, tuple(values.values())), []).append(status_at(fates, position))
+    return found
+
+
+def as_entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "confirmed": entry.payload is not None,
+        "unsettled_until": entry.unsettled_until,
+        "removal": dict(zip(IDENTIFIERS, entry.removal, strict=True)),
+    }
+
+
+def in_order(entry: dict[str, Any]) -> tuple[str, str, bool]:
+    return str(entry["id"]), str(entry["removal"]), not entry["confirmed"]

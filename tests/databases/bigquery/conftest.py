@@ -1,0 +1,35 @@
+"""The local BigQuery, and models read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.bigquery_server import BigQuery, bigquery, bigquery_server
+
+from airflow_consent_retl.databases.source import ModelQuery, read_model
+from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.values.columns import declared_types
+
+__all__ = ["bigquery", "bigquery_server"]
+
+
+@pytest.fixture
+def extracted(bigquery: BigQuery) -> Callable[..., pa.Table]:
+    """Read a model from connection `bq`."""
+
+    def read(sql: str, *, primary_key: str = "id", column_types: Any = None, **options: Any) -> pa.Table:
+        query = ModelQuery(
+            conn_id="bq",
+            sql=sql,
+            primary_key=primary_key,
+            column_types=declared_types(column_types),
+            **options,
+        )
+        with read_model(sql_hook("bq"), query) as rows:
+            batches = list(rows.batches)
+        return pa.Table.from_batches(batches, rows.schema)
+
+    return read

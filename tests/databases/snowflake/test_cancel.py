@@ -1,0 +1,134 @@
+"""A query on Snowflake ends when nobody will read it: cancelled from outside, left by its task, or submitted."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pytest
+from support.snowflake_server import Snowflake
+
+from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
+from airflow_consent_retl.databases.submitted import submitted_queries
+from airflow_consent_retl.errors import ModelError, SourceUnavailableError
+from airflow_consent_retl.hooks.sql import sql_hook
+
+NUMBERS = "(SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 10000000)))"
+ENDLESS = f"SELECT a.n AS id FROM {NUMBERS} a, {NUMBERS} b WHERE a.n + b.n < 0"
+SOON_S = 30
+
+
+class TaskStoppedError(BaseException):
+    """What a task's process raises in the middle of whatever it does."""
+
+
+@contextmanager
+def stopped_after(seconds: float) -> Iterator[None]:
+    """Raise in this thread, as Airflow does when a task is stopped or takes too long."""
+
+    def stop(*_: object) -> None:
+        raise TaskStoppedError
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    thread = threading.get_ident()
+    timer = threading.Timer(seconds, signal.pthread_kill, [thread, signal.SIGUSR1])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def query(sql: str, *, query_id: str | None = None) -> ModelQuery:
+    return ModelQuery(conn_id="snow", sql=sql, primary_key="ID", query_id=query_id)
+
+
+def test_leaving_in_the_middle_cancels_the_query(snowflake: Snowflake) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(TaskStoppedError), stopped_after(1.5), read_model(sql_hook("snow"), query(ENDLESS)):
+        pass
+
+    session = snowflake.seen("SELECT * FROM (")[0]["session"]
+    assert [told["text"] for told in snowflake.seen("SELECT SYSTEM$")] == [
+        f"SELECT SYSTEM$CANCEL_ALL_QUERIES({session})"
+    ]
+    assert time.monotonic() - began < SOON_S
+
+
+def test_leaving_a_query_that_is_over_cancels_nothing(snowflake: Snowflake) -> None:
+    with read_model(sql_hook("snow"), query("SELECT 1 AS id")):
+        pass
+
+    assert not snowflake.seen("SELECT SYSTEM$")
+    assert snowflake.server.control()["sessions"] == 0
+
+
+def test_a_source_is_cancelled_from_another_thread(snowflake: Snowflake) -> None:
+    source = source_of(sql_hook("snow"), query(ENDLESS))
+    stopping = threading.Thread(target=_cancel_until_over, args=[source])
+
+    stopping.start()
+    with pytest.raises(SourceUnavailableError, match="cancelled from outside"), source.reading():
+        pass
+
+    stopping.join()
+    assert not source.is_running
+
+
+def test_a_submitted_query_is_read_by_another_session(snowflake: Snowflake, extracted: Callable[..., pa.Table]) -> None:
+    source = source_of(
+        sql_hook("snow"), query("SELECT SEQ8() AS id, '1:02:03'::TIME AS t FROM TABLE(GENERATOR(ROWCOUNT => 3))")
+    )
+    with submitted_queries(sql_hook("snow"), conn_id="snow") as queries:
+        query_id = queries.submit(source.statement)
+    with submitted_queries(sql_hook("snow"), conn_id="snow") as queries:
+        while queries.is_running(query_id):
+            time.sleep(0.05)
+
+    table = extracted("SELECT never run", query_id=query_id)
+
+    assert table["ID"].to_pylist() == [0, 1, 2]
+    assert snowflake.seen("SELECT * FROM (")[0]["parameters"]["ABORT_DETACHED_QUERY"] == "FALSE"
+
+
+def test_a_submitted_query_runs_until_it_is_cancelled(snowflake: Snowflake) -> None:
+    with submitted_queries(sql_hook("snow"), conn_id="snow") as queries:
+        query_id = queries.submit(ENDLESS)
+        assert queries.is_running(query_id)
+
+        queries.cancel(query_id)
+
+        with pytest.raises(SourceUnavailableError, match="cancelled from outside"):
+            _wait(lambda: queries.is_running(query_id))
+        queries.cancel(query_id)
+
+
+def test_a_submitted_query_that_fails_says_why(snowflake: Snowflake, extracted: Callable[..., pa.Table]) -> None:
+    with submitted_queries(sql_hook("snow"), conn_id="snow") as queries:
+        query_id = queries.submit("SELECT * FROM no_such_table")
+
+        with pytest.raises(ModelError, match="NO_SUCH_TABLE"):
+            _wait(lambda: queries.is_running(query_id))
+    with pytest.raises(ModelError, match="NO_SUCH_TABLE"):
+        extracted("SELECT never run", query_id=query_id)
+
+
+def _cancel_until_over(source: Source) -> None:
+    deadline = time.monotonic() + SOON_S
+    time.sleep(1)
+    while source.is_running and time.monotonic() < deadline:
+        source.cancel()
+        time.sleep(0.2)
+
+
+def _wait(is_running: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while is_running() and time.monotonic() < deadline:
+        time.sleep(0.1)

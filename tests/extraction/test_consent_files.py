@@ -1,0 +1,322 @@
+"""Consent that is kept elsewhere is joined to its own rows, and to no others."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.consent_reference import Row, Said, events, events_of_profiles, states
+from support.postgres import Postgres, postgres
+
+from airflow_consent_retl.consent import ConsentSource, Elsewhere, SuppressionList, segment_preference_events
+from airflow_consent_retl.databases.source import ModelRows
+from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.extraction.consent_files import reading_with_consent
+from airflow_consent_retl.hooks.sql import sql_hook
+
+__all__ = ["postgres"]
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SKEWED = AT + timedelta(minutes=5)
+IDS = [f"person-{number}" for number in range(6)]
+MODEL = pa.table({"id": [*IDS, None], "score": range(7)})
+
+moments = st.one_of(st.none(), st.integers(0, 4).map(lambda days: AT + timedelta(days=days - 3)))
+rows_of_history = st.lists(
+    st.fixed_dictionaries(
+        {
+            "subject": st.sampled_from([*IDS[:4], None, "nobody"]),
+            "time": moments,
+            "profile": st.sampled_from([None, *IDS[:2], "phone", "tablet"]),
+            "ads": st.sampled_from([True, False, None]),
+            "said": st.sampled_from(["yes", "no", "", None]),
+        }
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@pytest.fixture
+def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "consents.duckdb"
+    monkeypatch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+    return file
+
+
+HISTORY = "subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads BOOLEAN, said VARCHAR"
+
+
+def fill(file: Path, rows: Sequence[Row], types: str = HISTORY) -> None:
+    names = [described.split()[0] for described in types.split(", ") if " " in described]
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(f"CREATE OR REPLACE TABLE consents ({types})")
+        for row in rows:
+            values = [row[name] for name in names]
+            connection.execute(f"INSERT INTO consents VALUES ({', '.join('?' * len(values))})", values)
+
+
+def read(
+    model: pa.Table, sources: Sequence[Elsewhere], log: list[str] | None = None, *, batch_rows: int = 3
+) -> pa.Table:
+    batches: Iterator[pa.RecordBatch] = iter(model.to_batches(max_chunksize=batch_rows))
+    with reading_with_consent(
+        lambda: nullcontext(ModelRows(model.schema, batches)),
+        sources,
+        hook_of=lambda conn_id: sql_hook(conn_id or "consents"),
+        conn_id="consents",
+        at=AT,
+        log=(log if log is not None else []).append,
+    ) as rows:
+        read_batches = list(rows.batches)
+    return pa.Table.from_batches(read_batches, rows.schema)
+
+
+def expected(found: dict[Any, Said], values: int) -> list[tuple[Any, ...]]:
+    """Return the brought columns of each of the model's rows; what is in doubt is not compared."""
+    nobody: Said = ((None,) * values, None, None)  # type: ignore[assignment]
+    return [(found.get(id_, nobody)[0] if id_ else nobody[0], *found.get(id_, nobody)[1:]) for id_ in (*IDS, None)]
+
+
+def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
+    doubts, times = table.column(f"{values[0]}_doubt").to_pylist(), [None] * len(table)
+    if f"{values[0]}_at" in table.schema.names:
+        times = table.column(f"{values[0]}_at").to_pylist()
+    answers = zip(*(table.column(name).to_pylist() for name in values), strict=True)
+    return [
+        (None if doubt else answer, doubt, time) for answer, doubt, time in zip(answers, doubts, times, strict=True)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_history)
+def test_states_events_and_merged_profiles_say_what_plain_loops_say(rows: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / "consents.duckdb"
+        patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+        fill(file, rows)
+        shared: dict[str, Any] = {"subject": "subject", "key": "id", "columns": ["ads", "said"], "require_match": False}
+        dated = shared | {"time": "time", "bring_time": True}
+
+        as_states = read(MODEL, [ConsentSource("FROM consents", **shared)])
+        as_events = read(MODEL, [ConsentSource("FROM consents", **dated)])
+        as_merged = read(MODEL, [ConsentSource("FROM consents", profile="profile", **dated)])
+
+    names = ("ads", "said")
+    assert as_states.select(["id", "score"]).equals(MODEL)
+    assert brought(as_states, names) == expected(states(rows, names), 2)
+    assert brought(as_events, names) == expected(events(rows, names, now=SKEWED), 2)
+    assert brought(as_merged, names) == expected(events_of_profiles(rows, names, now=SKEWED), 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows_of_history)
+def test_each_category_of_a_long_history_is_told_by_itself(rows: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / "consents.duckdb"
+        patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+        fill(file, rows)
+        source = ConsentSource(
+            "FROM consents",
+            subject="subject",
+            key="id",
+            time="time",
+            bring_time=True,
+            category="said",
+            value="ads",
+            columns={"yes": "first", "no": "second"},
+            require_match=False,
+        )
+
+        found = read(MODEL, [source])
+
+    for category, name in (("yes", "first"), ("no", "second")):
+        own = [row for row in rows if row["said"] == category]
+        assert brought(found, [name]) == expected(events(own, ["ads"], now=SKEWED), 1)
+
+
+def test_segments_preference_events_are_read_as_its_warehouses_hold_them(duck: Path) -> None:
+    given = "context_consent_category_preferences_"
+    names = ["user_id", "anonymous_id", "timestamp", f"{given}c0004", f"{given}sale"]
+    types = ", ".join(
+        map(" ".join, zip(names, ["VARCHAR", "VARCHAR", "TIMESTAMPTZ", "BOOLEAN", "BOOLEAN"], strict=True))
+    )
+    said = [
+        (IDS[0], "a", AT - timedelta(days=7), True, False),
+        (IDS[0], "b", AT - timedelta(days=8), False, False),
+        (IDS[1], "a", AT - timedelta(days=8), None, True),
+    ]
+    rows = [dict(zip(names, row, strict=True)) for row in said]
+    fill(duck, rows, types)
+    events: dict[str, Any] = {"categories": {"C0004": "ads", "Sale": "sale"}, "key": "id"}
+
+    latest = read(MODEL, [segment_preference_events("FROM consents", **events)])
+    by_device = read(MODEL, [segment_preference_events("FROM consents", profile="anonymous_id", **events)])
+
+    assert latest.column("ads").to_pylist()[:3] == [True, None, None]
+    assert latest.column("sale").to_pylist()[:3] == [False, True, None]
+    assert by_device.column("ads_doubt").to_pylist()[:3] == [1, 0, None]
+
+
+def test_a_list_of_suppressed_people_tells_who_is_on_it(duck: Path) -> None:
+    fill(duck, [{"subject": who} for who in (IDS[1], IDS[1], None, "stranger")], "subject VARCHAR")
+    log: list[str] = []
+
+    found = read(MODEL, [SuppressionList("FROM consents", subject="subject", key="id")], log)
+
+    assert found.column("suppressed").to_pylist() == [False, True, False, False, False, False, None]
+    assert log == [
+        "consent_sources[0]: read 4 rows from connection `consents`, 1 without a subject are left out",
+        "consent_sources[0]: 1 of 7 rows of the model have a subject there for `suppressed`",
+    ]
+
+
+def test_several_sources_from_several_connections_bring_columns_side_by_side(
+    duck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: Postgres
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", postgres.airflow_connection())
+    with postgres.connect() as connection:
+        connection.execute("DROP TABLE IF EXISTS do_not_contact")
+        connection.execute("CREATE TABLE do_not_contact AS SELECT 2::smallint AS score")
+    fill(duck, [{"subject": IDS[0], "ads": True}], "subject VARCHAR, ads BOOLEAN")
+
+    found = read(
+        MODEL,
+        [
+            SuppressionList("SELECT * FROM do_not_contact", subject="score", conn_id="crm"),
+            ConsentSource("FROM consents", subject="subject", key="id", columns={"ads": "ads_ok"}),
+        ],
+    )
+
+    assert found.column("suppressed").to_pylist() == [False, False, True, False, False, False, False]
+    assert found.column("ads_ok").to_pylist() == [True, None, None, None, None, None, None]
+    assert found.schema.names == ["id", "score", "suppressed", "ads_ok", "ads_ok_doubt"]
+
+
+@pytest.mark.parametrize("type_", ["BIGINT", "SMALLINT", "DECIMAL(30,0)", "UBIGINT"])
+def test_keys_of_any_integer_type_meet_exactly(duck: Path, type_: str) -> None:
+    large = 2**63 - 1 if type_ != "SMALLINT" else 2**15 - 1
+    fill(duck, [{"subject": large, "ads": 7}], f"subject {type_}, ads INTEGER")
+    model = pa.table({"subject": pa.array([large, large - 1], pa.int64())})
+
+    found = read(model, [ConsentSource("FROM consents", subject="subject", columns=["ads"])])
+
+    assert found.column("ads").to_pylist() == [7, None]
+    assert found.schema.field("ads").type == pa.int64()
+
+
+@pytest.mark.parametrize(
+    ("types", "row", "options", "message"),
+    [
+        (
+            "subject BIGINT, ads BOOLEAN",
+            {"subject": 1, "ads": True},
+            {},
+            "`id` is text and the source's `subject` is integer",
+        ),
+        ("subject BOOLEAN, ads BOOLEAN", {"subject": True, "ads": True}, {}, "`subject` is boolean"),
+        ("subject VARCHAR, ads DOUBLE", {"subject": "a", "ads": 0.5}, {}, "is double: expected a boolean, an integer"),
+        (
+            "subject VARCHAR, ads BOOLEAN, moment TIMESTAMP",
+            {"subject": "a", "ads": True, "moment": datetime(2026, 1, 1)},  # noqa: DTZ001
+            {"time": "moment"},
+            "expected a timestamp with a zone",
+        ),
+        (
+            "subject VARCHAR, ads BOOLEAN, moment VARCHAR",
+            {"subject": "a", "ads": True, "moment": "2026-01-01"},
+            {"time": "moment"},
+            "is string: expected a timestamp with a zone",
+        ),
+        ("subject VARCHAR, ads BOOLEAN", {"subject": "a", "ads": True}, {}, "not one of 7 rows has a subject there"),
+    ],
+)
+def test_refuses_what_cannot_be_told_apart_or_read(
+    duck: Path, types: str, row: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    fill(duck, [row], types)
+
+    with pytest.raises(ModelError, match=message):
+        read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"], **options)])
+
+
+def test_a_category_that_the_source_knows_by_another_name_is_refused(duck: Path) -> None:
+    fill(duck, [{"subject": IDS[0], "said": "yes", "ads": True}], "subject VARCHAR, said VARCHAR, ads BOOLEAN")
+    source = ConsentSource(
+        "FROM consents",
+        subject="subject",
+        key="id",
+        category="said",
+        value="ads",
+        columns={"yes": "ok", "Yes": "wrong"},
+    )
+
+    with pytest.raises(ModelError, match="not one of 7 rows has a subject there for `wrong`"):
+        read(MODEL, [source])
+
+
+def test_a_read_that_was_refused_leaves_the_file_to_others(duck: Path) -> None:
+    fill(duck, [{"subject": IDS[0], "ads": 0.5}], "subject VARCHAR, ads DOUBLE")
+    with pytest.raises(ModelError, match="is double"):
+        read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+
+    fill(duck, [{"subject": IDS[0], "ads": True}], "subject VARCHAR, ads BOOLEAN")
+
+    found = read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+    assert found.column("ads").to_pylist()[0] is True
+
+
+def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path) -> None:
+    fill(duck, [], "subject VARCHAR, id VARCHAR, ads BOOLEAN")
+    sources: list[Elsewhere] = [
+        ConsentSource("FROM consents", subject="subject", key="gone", columns={"ads": "SCORE"}),
+        SuppressionList("FROM consents", subject="id", column="id"),
+    ]
+
+    with pytest.raises(ConfigurationError) as caught:
+        read(MODEL, sources)
+
+    assert str(caught.value) == (
+        "consent_sources[0]: the model has a column `SCORE` already; consent_sources[1]: the model has a column `id` "
+        "already; consent_sources[0]: key `gone` is not in the model"
+    )
+
+
+def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
+    fill(duck, [{"subject": "a", "ads": True}], "subject VARCHAR, ads BOOLEAN")
+    first = pa.table({"id": ["a"], "note": pa.nulls(1)})
+    then = pa.table({"id": ["b"], "note": ["x"]})
+    batches = iter([*first.to_batches(), *then.to_batches()])
+    source = ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])
+
+    with reading_with_consent(
+        lambda: nullcontext(ModelRows(first.schema, batches)),
+        [source],
+        hook_of=lambda _: sql_hook("consents"),
+        conn_id="c",
+        at=AT,
+        log=print,
+    ) as rows:
+        found = list(rows.batches)
+
+    assert [batch.schema.field("note").type for batch in found] == [pa.null(), pa.string()]
+    assert [batch.column("ads").to_pylist() for batch in found] == [[True], [None]]
+
+
+def test_a_model_without_rows_needs_nobody_to_match(duck: Path) -> None:
+    fill(duck, [{"subject": "a", "ads": True}], "subject VARCHAR, ads BOOLEAN")
+
+    found = read(MODEL.slice(0, 0), [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+
+    assert found.num_rows == 0
+    assert found.schema.names == ["id", "score", "ads", "ads_doubt"]

@@ -1,0 +1,211 @@
+"""Permitted sets, changes and delivered states for the tests, made by the package itself on real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from support.permitting import AT, KEY, filter_rows, plan_for, snapshot_of
+
+from airflow_consent_retl.changes.computing import compute_changes
+from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.decision_log import SubjectKey
+from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.sync_mode import SyncMode
+from airflow_consent_retl.values.keys import find_duplicate_ids
+
+SYNC = "customers/crm"
+POLICY: dict[str, Any] = {
+    "unmapped_destinations": "deny",
+    "categories": [{"id": "C0004", "name": "Advertising", "destinations": ["crm"]}],
+}
+UNMAPPED: dict[str, Any] = {
+    "unmapped_destinations": "deny",
+    "categories": [{"id": "C0004", "name": "Advertising", "destinations": ["elsewhere"]}],
+}
+FIELDS = {"mail": "email", "phone": "phone", "name": "name"}
+
+
+class KnowsBy(Destination):
+    """A destination that removes people by some of the fields that it is sent."""
+
+    can_remove = True
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(batch_rows=1)
+
+    def open(self, load: Load) -> None:
+        raise NotImplementedError
+
+    def send(self, batch: Batch) -> Outcomes:
+        raise NotImplementedError
+
+    def removal_schema(self, load: Load) -> pa.Schema:
+        return (
+            pa.schema([load.schema.field(name) for name in self._names])
+            if self._names
+            else super().removal_schema(load)
+        )
+
+
+class CannotRemove(KnowsBy):
+    """A destination that keeps what it has."""
+
+    can_remove = False
+
+
+BY_MAIL = KnowsBy("mail", "phone")
+BY_ID = KnowsBy()
+
+
+@dataclass(frozen=True)
+class Sync:
+    """One sync in a folder of its own; every step makes a new one."""
+
+    path: Path
+    fields: Mapping[str, str]
+    destination: Destination
+    state: DeliveredState | None = None
+    mode: SyncMode = SyncMode.MIRROR
+    policy: Mapping[str, Any] | None = None
+    key: SubjectKey = KEY
+    at: datetime = AT
+
+    def with_(self, **changed: Any) -> Sync:
+        return replace(self, **changed)
+
+    def permitted(self, rows: pa.Table, *, destinations: Sequence[str] = ("crm",)) -> PermittedRows:
+        """Filter rows with columns `id` and `ads_ok`, among others."""
+        base = new_folder(self.path)
+        snapshot, _ = snapshot_of(base / "snapshot", rows)
+        plan = plan_for(snapshot, self.policy or POLICY, consent={"C0004": "ads_ok"}, destinations=destinations)
+        found, _ = find_duplicate_ids(lambda: rows.select(["id"]).to_batches())
+        duplicates = found if len(found) else None
+        run = filter_rows(base / "snapshot", snapshot, plan, base / "permitted", duplicates=duplicates, at=self.at)
+        return verify(
+            run.folder,
+            run.manifest,
+            manifest_sha256=run.sha256,
+            destination="crm",
+            fields=self.fields,
+            policy_digest=plan.policy.digest,
+            max_age_s=60,
+            now=self.at,
+        )
+
+    def changes(self, rows: pa.Table | PermittedRows) -> Changes:
+        permitted = rows if isinstance(rows, PermittedRows) else self.permitted(rows)
+        return compute_changes(
+            permitted,
+            self.state,
+            new_folder(self.path),
+            sync=SYNC,
+            mode=self.mode,
+            load=load_of(permitted),
+            destination=self.destination,
+            subject_key=self.key,
+        )
+
+    def folded(self, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]) -> Sync:
+        return self.with_(state=fold(self.state, changes, sends, removes, new_folder(self.path)))
+
+    def delivered(self, rows: pa.Table) -> Sync:
+        """Deliver the changes, and have all of them accepted."""
+        changes = self.changes(rows)
+        return self.folded(changes, [accepted(changes.manifest.upsert_rows)], [accepted(changes.manifest.removal_rows)])
+
+
+def load_of(permitted: PermittedRows) -> Load:
+    return Load(
+        key=permitted.key,
+        destination=permitted.destination,
+        model=permitted.manifest.model,
+        schema=permitted.schema(),
+        key_field=permitted.key_field,
+        rows=permitted.rows,
+        decided_at=permitted.manifest.decided_at,
+    )
+
+
+_numbers = count()
+
+
+def new_folder(path: Path) -> Folder:
+    return Folder.local(path / f"folder-{next(_numbers)}")
+
+
+def people(*rows: Mapping[str, Any], id_type: pa.DataType | None = None) -> pa.Table:
+    """Return rows of the model; who says nothing else has consented."""
+    plain = {"email": None, "phone": None, "name": None, "ads_ok": True}
+    table = {name: [({**plain, **row})[name] for row in rows] for name in ("id", *plain)}
+    types = {"id": id_type or pa.int64(), "ads_ok": pa.bool_()}
+    return pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in table.items()})
+
+
+def accepted(rows: int, *, start: int = 0, hours: float = 0) -> Fate:
+    return fate(Outcomes.accepted(rows), start=start, hours=hours)
+
+
+def fate(
+    outcomes: Outcomes | Sequence[RowStatus],
+    *,
+    start: int = 0,
+    hours: float = 0,
+    unsettled_hours: float | None = None,
+) -> Fate:
+    """Return the fate of a batch; hours count from `AT`."""
+    if not isinstance(outcomes, Outcomes):
+        outcomes = Outcomes.concatenated(
+            [Outcomes(1, Outcome(status, "" if status is RowStatus.ACCEPTED else "code")) for status in outcomes]
+        )
+    unsettled = None if unsettled_hours is None else AT + timedelta(hours=unsettled_hours)
+    return Fate(start, outcomes, unsettled, AT + timedelta(hours=hours))
+
+
+def sent(changes: Changes, batch_rows: int = 1_000) -> dict[Any, dict[str, Any]]:
+    """Return the rows to send by id."""
+    return {
+        id_: row
+        for some in changes.upserts(batch_rows)
+        for id_, row in zip(some.ids.to_pylist(), some.rows.to_pylist(), strict=True)
+    }
+
+
+def removed(changes: Changes, batch_rows: int = 1_000) -> list[tuple[Any, str, dict[str, Any]]]:
+    """Return id, cause and values of the entries to remove, in the order in which they are."""
+    return [
+        entry
+        for some in changes.removals(batch_rows)
+        for entry in zip(some.ids.to_pylist(), some.causes.to_pylist(), some.rows.to_pylist(), strict=True)
+    ]
+
+
+def entries(state: DeliveredState | None) -> list[dict[str, Any]]:
+    """Return the entries of a state, by id, with a mark in place of the hash."""
+    if state is None:
+        return []
+    rows = [row for some in state.folder.read_rows(state.manifest.parts, batch_rows=1_000) for row in some.to_pylist()]
+    found = [
+        {
+            "id": row["id"],
+            "confirmed": row["hash"] is not None,
+            "unsettled_until": row["unsettled_until"],
+            "removal": row.get("removal"),
+        }
+        for row in rows
+    ]
+    return sorted(found, key=lambda entry: (str(entry["id"]), str(entry["removal"]), not entry["confirmed"]))

@@ -1,0 +1,59 @@
+"""Rendering of `docs/conformance.md` from its cases: `python tests/support/conformance_page.py` writes it anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+CASES = Path(__file__).parents[1] / "cases" / "conformance"
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+TOPICS = ("consent_objects", "categories", "destinations", "integrations", "spelling")
+
+_HEAD = """# Conformance with Segment's consent in Reverse ETL
+
+What Segment documents, what happens here by default, and which setting gives Segment's behaviour where it is stricter
+here. Written from `tests/cases/conformance/`, each of which runs in the tests, against this package and against
+Segment's rules as `airflow_consent_retl.migration.segment_would_send` has them.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    lines = [_HEAD]
+    for topic in TOPICS:
+        document = json.loads((CASES / f"{topic}.json").read_text())
+        lines += [f"## {document['title']}", "", "| case | Segment | here | to have Segment's |", "|---|---|---|---|"]
+        lines += [_row(case) for case in document["cases"]]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(case: dict[str, Any]) -> str:
+    reference, ours = case["reference"], case["ours"]
+    says = reference["says"] or "Not documented"
+    theirs = f"{says} ([source]({case['source']['address']}), read {case['source']['read']})"
+    if reference["sends"] is not None:
+        theirs += f": **{_names(reference['sends'])}**"
+    here = f"refused: {ours['error']}" if "error" in ours else f"**{_names(ours['sends'])}**{_because(ours)}"
+    return f"| {case['name']} | {theirs} | {here} | {_setting(case)} |"
+
+
+def _setting(case: dict[str, Any]) -> str:
+    setting = case["setting"]
+    if setting is not None:
+        return f"{setting['what']}: **{_names(setting['sends'])}**"
+    return "the same" if case["reference"]["sends"] == case["ours"].get("sends") else "none"
+
+
+def _because(ours: dict[str, Any]) -> str:
+    codes = sorted({code for codes in ours["reasons"].values() for code in codes})
+    return f" ({', '.join(f'`{code}`' for code in codes)})" if codes else ""
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) if names else "nobody"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
