@@ -6,12 +6,10 @@ Holds the one notion of a near match that every suggestion and every refusal use
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 from rapidfuzz.distance import DamerauLevenshtein
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Name = TypeVar("Name", bound=str)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import Fate
     from airflow_consent_retl.changes.warehouse_delivered import StagedState
     from airflow_consent_retl.contract.destination import Destination
-    from airflow_consent_retl.delivery.recheck import Ask
+    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.storage.change_set import Changes

@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from airflow_consent_retl.changes.warehouse_comparison import next_delivered
 from airflow_consent_retl.databases.dialect import dialect_of
-from airflow_consent_retl.databases.staging import StagingTable, Warehouse, staging_table
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredState, DeliveredWriter
 from airflow_consent_retl.storage.manifest import DeliveredManifest, StagedTable
@@ -25,6 +24,7 @@ from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import buckets
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.storage.folder import Folder
 
 _TABLE_NAME = "table.json"
@@ -49,7 +49,7 @@ class StagedState:
                 f"who was delivered to `{self.manifest.destination}` is in files, and cannot be compared with tables: "
                 "give extraction and filter the workspace that they had"
             )
-        self.table = staging_table(self.manifest.table)
+        self.table = self.manifest.table.staging_table
         self.shape = Shape.from_manifest(self.manifest.shape)
         self.id_type: pa.DataType = schema_from(self.manifest.id_type).field(0).type
 
@@ -217,7 +217,7 @@ def table_of(folder: Folder) -> StagingTable | None:
     """Return the table of a version, also of one that was never finished; None where it is in files."""
     if not folder.exists(_TABLE_NAME):
         return None
-    return staging_table(StagedTable.from_json(folder.read(_TABLE_NAME)))
+    return StagedTable.from_json(folder.read(_TABLE_NAME)).staging_table
 
 
 def entry_batches(state: DeliveredState) -> Iterator[pa.RecordBatch]:

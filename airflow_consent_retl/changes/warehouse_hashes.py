@@ -7,6 +7,7 @@ at again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -20,8 +21,6 @@ from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.payload_hash import Digests, PayloadHash
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder

@@ -16,7 +16,6 @@ import pyarrow as pa
 from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH, StagedComparison
 from airflow_consent_retl.changes.warehouse_delivered import StagedState, as_files
 from airflow_consent_retl.databases.dialect import dialect_of
-from airflow_consent_retl.databases.staging import staging_table
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.filtering.permitted import PermittedRows, StagedPermittedRows
@@ -88,7 +87,7 @@ class Reduction:
             SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
         """
         state = self._state
-        table = staging_table(self._permitted.staged.permitted)
+        table = self._permitted.staged.permitted.staging_table
         entries = state.columns if isinstance(state, StagedState) else []
         comparison = StagedComparison(
             self._dialect,
@@ -115,7 +114,7 @@ class Reduction:
             touched: DeliveredState | None = None
             gone: list[tuple[pa.Array, pa.Array]] = []
             if isinstance(state, StagedState):
-                names["decisions"] = self._warehouse.name_of(staging_table(self._permitted.staged.decisions))
+                names["decisions"] = self._warehouse.name_of(self._permitted.staged.decisions.staging_table)
                 with self._warehouse.read(
                     self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
                 ) as found:
@@ -195,7 +194,7 @@ class Reduction:
             salt = self._subject_key.salt(run_name(self._manifest.snapshot_sha256, self._manifest.decided_at))
             tables = {
                 "delivered": self._warehouse.name_of(people),
-                "decisions": self._warehouse.name_of(staging_table(self._permitted.staged.decisions)),
+                "decisions": self._warehouse.name_of(self._permitted.staged.decisions.staging_table),
             }
             sql = self._dialect.compile(comparison.logged(salt), tables)
             with self._warehouse.read(sql, batch_rows=_READ_ROWS) as found:

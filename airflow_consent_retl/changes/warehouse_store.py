@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,7 +31,6 @@ from airflow_consent_retl.changes.warehouse_hashes import row_hashes
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
-from airflow_consent_retl.databases.staging import StagingTable, staging_table
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.warehouse import staged_snapshot
@@ -42,14 +41,12 @@ from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.manifest import ModelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow_consent_retl.changes.results import Fate
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
     from airflow_consent_retl.contract.destination import Destination
-    from airflow_consent_retl.databases.staging import Warehouse
-    from airflow_consent_retl.delivery.recheck import Ask
-    from airflow_consent_retl.filtering.asking import Verdicts
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.asking import Ask, Verdicts
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
@@ -68,6 +65,8 @@ class Asker(Protocol):
 
     @property
     def source(self) -> ModelSource: ...  # noqa: D102
+    @property
+    def hook_of(self) -> HookOf: ...  # noqa: D102
     @property
     def primary_key(self) -> str: ...  # noqa: D102
     @property
@@ -261,6 +260,7 @@ class WarehouseStore(SyncStore[State]):
                 primary_key=asker.primary_key,
                 check_primary_key=False,
                 read_at=at,
+                hook_of=asker.hook_of,
             ) as snapshot,
         ):
             assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
@@ -271,7 +271,7 @@ class WarehouseStore(SyncStore[State]):
                     with _among(warehouse, asker, people, suspects, state.id_type) as about:
                         yield suspects, asker.among(about)
             finally:
-                warehouse.drop(staging_table(snapshot.table))
+                warehouse.drop(snapshot.table.staging_table)
 
     def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
         self._log.info(
@@ -304,7 +304,7 @@ def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable,
     if not sources:
         yield some
         return
-    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False) as places:
+    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False, hook_of=asker.hook_of) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
 
 

@@ -6,16 +6,15 @@ Holds numbers that add up: `read = permitted + denied` for each destination. Nev
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
     from airflow_consent_retl.consent.policy import CategoryId, DestinationName
 

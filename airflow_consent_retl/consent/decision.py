@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy
 
 

@@ -6,9 +6,9 @@ Holds `parse_policy`. Never looks at a DAG or a model.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
@@ -27,9 +27,6 @@ from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_js
 from airflow_consent_retl.consent.terms import TERMS, read_terms
 from airflow_consent_retl.errors import PolicyError, Problem
 from airflow_consent_retl.near import nearest_destination
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NAME_CHARACTERS = 20
 ID_CHARACTERS = 35

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.answers import Combining, aged, combined, disagree
@@ -23,8 +24,6 @@ from airflow_consent_retl.consent.signals import CategorySignal, ConsentStatus, 
 from airflow_consent_retl.consent.switches import switch_status
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent.policy import CategoryId, ConsentPolicy, DestinationName
 
 Signature = tuple[int, ...]

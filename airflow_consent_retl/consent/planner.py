@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.document import parse_destination
@@ -24,8 +25,6 @@ from airflow_consent_retl.errors import PolicyError, Problem
 from airflow_consent_retl.near import differs_in_form_only, nearest
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent.answers import Recorded
     from airflow_consent_retl.consent.policy import Category, ConsentPolicy, DestinationName
 

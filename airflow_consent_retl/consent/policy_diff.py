@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
     from airflow_consent_retl.consent.policy import DestinationName
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.databases.source import ModelRows
-    from airflow_consent_retl.storage.manifest import StagedTable
 
 SCHEME = "warehouse:"
 Kind = Literal[
@@ -73,11 +72,6 @@ class StagingTable:
     def made_at(self) -> datetime:
         """When it was named, in UTC."""
         return datetime.strptime(_parsed(self.name)["at"], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
-
-
-def staging_table(described: StagedTable) -> StagingTable:
-    """Return the table that a manifest names."""
-    return StagingTable(described.namespace, described.name)
 
 
 def new_name(kind: Kind, *, at: datetime) -> str:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.asking import People, Verdicts
+    from airflow_consent_retl.filtering.asking import Ask, People
 
-# Told of which type the ids have to be.
-Ask = Callable[["pa.DataType"], Iterator["Verdicts"]]
 # Told guarded fields, returns the positions of those about to be sent with some of them.
 Carrying = Callable[[tuple[str, ...]], "NDArray[np.int64]"]
 # Still permitted, but not every field that was to be sent: the next run sends them without it.

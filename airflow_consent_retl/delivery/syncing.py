@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import Delivery
-    from airflow_consent_retl.delivery.recheck import Ask, Recheck
+    from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey

@@ -1,6 +1,6 @@
 """Joins consent that is kept elsewhere to a model's rows inside the warehouse.
 
-The same expressions as in the worker (`engine.consent_expressions`), over tables of the staging schema or over the
+The same expressions as in the worker (`consent_expressions`), over tables of the staging schema or over the
 queries themselves. What is kept behind another connection is brought into the staging schema first, for as long as it
 is needed.
 """
@@ -22,11 +22,11 @@ from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_expressions import SaidBySource, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import ValueKind, kind_of, source_query, wanted_columns
-from airflow_consent_retl.hooks.sql import sql_hook
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import Elsewhere
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
 
 _BATCH_ROWS = 65_536
@@ -62,7 +62,9 @@ def joined_sql(
 
 
 @contextmanager
-def reachable(warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetime, staged: bool) -> Iterator[list[str]]:
+def reachable(
+    warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetime, staged: bool, hook_of: HookOf
+) -> Iterator[list[str]]:
     """Yield where each source is, in SQL; what had to be brought is dropped at the end.
 
     Args:
@@ -70,6 +72,7 @@ def reachable(warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetim
         sources: whose queries run on its connection, or on another one.
         at: names tables.
         staged: whether the warehouse's own sources become tables too, whose types can be looked at.
+        hook_of: returns the hook of another connection.
     """
     with ExitStack() as resources:
         places = []
@@ -85,7 +88,7 @@ def reachable(warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetim
             if is_own:
                 warehouse.create_as(table, source.sql)
             else:
-                _bring(warehouse, table, source, str(source.conn_id))
+                _bring(warehouse, table, source, str(source.conn_id), hook_of)
             places.append(warehouse.name_of(table))
         yield places
 
@@ -120,10 +123,10 @@ def _said(warehouse: Warehouse, number: int, source: Elsewhere) -> ibis.Table:
     return SaidBySource(source, dialect, table, latest=latest).reduced()
 
 
-def _bring(warehouse: Warehouse, table: StagingTable, source: Elsewhere, conn_id: str) -> None:
+def _bring(warehouse: Warehouse, table: StagingTable, source: Elsewhere, conn_id: str, hook_of: HookOf) -> None:
     """Load what a source behind another connection says into a table."""
     wanted = wanted_columns(source)
-    with read_model(sql_hook(conn_id), source_query(source, conn_id)) as rows:
+    with read_model(hook_of(conn_id), source_query(source, conn_id)) as rows:
         batches = rows.batches
         first = next(batches, None)
         schema = pa.schema([(name, _loaded(first, name)) for name in wanted])

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
 from airflow_consent_retl.extraction.consent_kinds import check_names as check_brought
 from airflow_consent_retl.extraction.consent_warehouse import check_types, joined_sql, reachable, sources_of
-from airflow_consent_retl.filtering.expressions import StagedConsent
+from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
 from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, StagedTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pyarrow as pa
 
     from airflow_consent_retl.consent import Elsewhere
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
 
 # Enough to see the type of a column that the warehouse declares none for.
@@ -38,6 +37,7 @@ def staged_snapshot(
     primary_key: str,
     check_primary_key: bool,
     read_at: datetime,
+    hook_of: HookOf,
     made: StagingTable | None = None,
     log: Callable[[str], None] = lambda message: None,
 ) -> Iterator[SnapshotManifest]:
@@ -50,6 +50,7 @@ def staged_snapshot(
         primary_key: the column with the ids.
         check_primary_key: whether ids that are NULL or occur twice are an error.
         read_at: a time before the query started.
+        hook_of: returns the hook of another connection, where consent is kept.
         made: the table, if its query was run before; otherwise it is made now.
         log: for what a person should know of consent that is kept elsewhere.
 
@@ -69,7 +70,7 @@ def staged_snapshot(
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
             try:
-                _join(warehouse, alone, table, source, rows=rows, at=read_at, log=log)
+                _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log)
             finally:
                 warehouse.drop(alone)
         columns = _columns(warehouse, table)
@@ -104,6 +105,7 @@ def _join(
     *,
     rows: int,
     at: datetime,
+    hook_of: HookOf,
     log: Callable[[str], None],
 ) -> None:
     """Make the table of the model's rows with what sources of consent say of them."""
@@ -111,7 +113,7 @@ def _join(
     columns = _columns(warehouse, alone)
     check_names(columns, primary_key=next(iter(columns)), declared=())
     check_brought(columns, sources)
-    with reachable(warehouse, sources, at=at, staged=True) as places:
+    with reachable(warehouse, sources, at=at, staged=True, hook_of=hook_of) as places:
         for number, (one, place) in enumerate(zip(sources, places, strict=True)):
             key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
             check_kinds(number, one, key=key, subject=subject)
@@ -166,15 +168,9 @@ def _check_ids(
     warehouse: Warehouse, table: StagingTable, columns: Mapping[str, pa.DataType], *, primary_key: str, rows: int
 ) -> None:
     dialect = dialect_of(warehouse.dialect, columns[primary_key])
-    consent = StagedConsent(
-        dialect,
-        columns=list(columns),
-        primary_key=primary_key,
-        id_type=str(columns[primary_key]),
-        values=[],
-        find_duplicates=True,
-    )
-    sql = dialect.compile(consent.repeated_ids(), {"snapshot": warehouse.name_of(table)})
+    ids = RepeatedIds(dialect=dialect, primary_key=primary_key, id_type=str(columns[primary_key]))
+    rows_there = placeholder("snapshot", dict.fromkeys(columns, "string"))
+    sql = dialect.compile(ids.counts(rows_there), {"snapshot": warehouse.name_of(table)})
     with warehouse.read(sql) as found:
         (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
     if counts["missing"]:

@@ -6,7 +6,7 @@ An answer can only take permission away. Somebody of whom the source says nothin
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +65,10 @@ class Verdicts:
     by_destination: Mapping[str, NDArray[np.int16]]
     moments: pa.Array | None = None
     partial: Sequence[tuple[str, ...]] = ()
+
+
+# Told of which type the ids have to be.
+Ask = Callable[[pa.DataType], Iterator[Verdicts]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import ibis
 
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, ConsentTime, Signal
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
+from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
 from airflow_consent_retl.filtering.files import NOBODY
 
 if TYPE_CHECKING:
@@ -166,15 +167,12 @@ class StagedConsent:
         types = dict.fromkeys(columns, "string") | {value.column: value.type_ for value in values if not value.path}
         self._snapshot = placeholder("snapshot", types)
         self._primary_key = primary_key
-        self._is_text_id = id_type in ("string", "large_string")
+        self._ids = RepeatedIds(dialect=dialect, primary_key=primary_key, id_type=id_type)
         self._find_duplicates = find_duplicates
 
     def repeated_ids(self) -> ir.Table:
         """How many rows have no id (`missing`), and how many ids occur more than once (`repeated`)."""
-        counted = self._counted_ids()
-        missing = self._snapshot.aggregate(missing=self._snapshot[self._primary_key].isnull().sum())
-        repeated = counted.aggregate(repeated=counted.count())
-        return missing.cross_join(repeated)
+        return self._ids.counts(self._snapshot)
 
     def signatures(self) -> ir.Table:
         """Each combination of raw values and subject that occurs, with its rows and a number."""
@@ -209,15 +207,6 @@ class StagedConsent:
         columns = {**dict.fromkeys(self.columns, "string"), GROUP: "int32"}
         return group_counts(self.dialect, placeholder("permitted", columns), primary_key=self._primary_key)
 
-    def _counted_ids(self) -> ir.Table:
-        present = self._snapshot.filter(self._snapshot[self._primary_key].notnull())
-        keyed = present.select(id=self._exact_id(present[self._primary_key]))
-        counted = keyed.group_by("id").aggregate(rows=keyed.count())
-        return counted.filter(counted["rows"] > 1)
-
-    def _exact_id(self, subject: ir.Value) -> ir.Value:
-        return self.dialect.exact(subject) if self._is_text_id else subject
-
     def _raw(self, value: RawValue) -> ir.Value:
         column = self._snapshot[value.column]
         if value.path:
@@ -236,7 +225,7 @@ class StagedConsent:
         subject = ibis.literal(0, "int64")
         if self._find_duplicates:
             identifier = self._snapshot[self._primary_key]
-            repeated = self._exact_id(identifier).isin(self._counted_ids()["id"])
+            repeated = self._ids.exact(identifier).isin(self._ids.repeated(self._snapshot)["id"])
             subject = ibis.cases(
                 (identifier.isnull(), ibis.literal(1, "int64")), (repeated, ibis.literal(2, "int64")), else_=subject
             )

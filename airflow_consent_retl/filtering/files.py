@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,10 +36,9 @@ from airflow_consent_retl.storage.decision_log import DecisionLogWriter, Signatu
 from airflow_consent_retl.storage.folder import Folder, repeating_columns
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
 from airflow_consent_retl.values.keys import find_duplicate_ids
+from airflow_consent_retl.values.pipeline import lean_memory_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import DecisionCounts, Signature
@@ -351,13 +350,6 @@ def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array |
         lambda: folder.read_rows(snapshot.parts, columns=[key], batch_rows=_COUNTING_ROWS)
     )
     return duplicates if len(duplicates) else None, missing
-
-
-def lean_memory_pool() -> pa.MemoryPool:
-    """Return the allocator that gives memory back soonest: Arrow's default one holds on to a quarter more."""
-    if "jemalloc" in pa.supported_memory_backends():
-        return pa.jemalloc_memory_pool()
-    return pa.system_memory_pool()
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

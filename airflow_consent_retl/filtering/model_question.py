@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan
+    from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan, ConsentPolicy
+    from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.filtering.asking import ConsentQuestion, Verdicts
-    from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.manifest import ModelSource
 
@@ -25,7 +25,8 @@ class ModelAsker:
         primary_key: of the model.
         columns: the names of all columns that the model is known to have.
         mapping: which of them hold consent.
-        policy: where the policy is read, anew for each question.
+        read_policy: reads the policy anew, for each question.
+        hook_of: returns the hook of a connection; None: of the model's.
         destinations: to decide for.
         log: the task's.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
@@ -38,7 +39,8 @@ class ModelAsker:
         primary_key: str,
         columns: Sequence[str],
         mapping: ConsentMapping,
-        policy: PolicySource,
+        read_policy: Callable[[], ConsentPolicy],
+        hook_of: HookOf,
         destinations: Sequence[str],
         log: TaskLog,
         withdrawn_at: str | None = None,
@@ -47,7 +49,8 @@ class ModelAsker:
         self._primary_key = primary_key
         self._columns = columns
         self._mapping = mapping
-        self._policy = policy
+        self._read_policy = read_policy
+        self._hook_of = hook_of
         self._destinations = destinations
         self._log = log
         self._withdrawn_at = withdrawn_at
@@ -82,6 +85,11 @@ class ModelAsker:
         """Where the model's rows come from."""
         return self._source
 
+    @property
+    def hook_of(self) -> HookOf:
+        """Returns the hook of a connection; None: of the model's."""
+        return self._hook_of
+
     def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
         """Return the plan under the policy as it is now.
 
@@ -89,10 +97,9 @@ class ModelAsker:
             PolicyError: the policy does not fit the columns.
         """
         from airflow_consent_retl.consent import plan_consent
-        from airflow_consent_retl.hooks.policies import read_policy
 
         return plan_consent(
-            read_policy(self._policy).policy,
+            self._read_policy(),
             destinations=self._destinations,
             mapping=self._mapping,
             columns=kinds,
@@ -115,8 +122,6 @@ class ModelAsker:
         from airflow_consent_retl.consent import parse_source_document
         from airflow_consent_retl.databases.source import ModelQuery
         from airflow_consent_retl.filtering.asking import ConsentQuestion
-        from airflow_consent_retl.hooks.policies import read_policy
-        from airflow_consent_retl.hooks.sql import sql_hook
         from airflow_consent_retl.values.columns import declared_types
 
         query = ModelQuery(
@@ -126,21 +131,15 @@ class ModelAsker:
             column_types=declared_types(self._source.column_types),
         )
         return ConsentQuestion(
-            hook=sql_hook(self._source.conn_id),
+            hook=self._hook_of(None),
             query=query,
             columns=self._columns,
             mapping=self._mapping,
             id_type=id_type or pa.null(),
-            policy=read_policy(self._policy).policy,
+            policy=self._read_policy(),
             destinations=self._destinations,
             withdrawn_at=self._withdrawn_at,
             sources=tuple(map(parse_source_document, self._source.consent_sources)),
-            hook_of=lambda conn_id: sql_hook(self._source.conn_id if conn_id is None else conn_id),
+            hook_of=self._hook_of,
             log=self._log.info,
         )
-
-
-def holder_of(context: Any) -> str:
-    """Return who runs, for people who look into the ledger: DAG, run, task and try."""
-    ti = context.get("ti")
-    return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"

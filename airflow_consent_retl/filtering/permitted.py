@@ -20,7 +20,6 @@ import pyarrow as pa
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-from airflow_consent_retl.databases.staging import staging_table
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.filtering.expressions import GROUP, group_counts, group_fingerprints
 from airflow_consent_retl.filtering.guarded_fields import check_guarded, guarded_columns, without
@@ -175,7 +174,7 @@ class StagedPermittedRows(PermittedRows):
         """Yield the rows, in batches that are full but for the last one. Only mapped columns leave the warehouse."""
         with self.reach() as warehouse:
             columns = ", ".join(self._column(warehouse, name) for name in dict.fromkeys(self.fields.values()))
-            table = warehouse.name_of(staging_table(self.staged.permitted))
+            table = warehouse.name_of(self.staged.permitted.staging_table)
             # Without a group there is none whose number is -1.
             groups = ", ".join(map(str, self.groups or (-1,)))
             sql = f"SELECT {columns} FROM {table} WHERE {warehouse.quote(GROUP)} IN ({groups})"  # noqa: S608
@@ -285,7 +284,7 @@ def _verify_staged(
         dialect = dialect_of(warehouse.dialect, id_type)
         columns = {**dict.fromkeys((column.name for column in manifest.columns), "string"), GROUP: "int32"}
         asked = group_counts(dialect, placeholder("permitted", columns), primary_key=manifest.primary_key)
-        sql = dialect.compile(asked, {"permitted": warehouse.name_of(staging_table(staged.permitted))})
+        sql = dialect.compile(asked, {"permitted": warehouse.name_of(staged.permitted.staging_table)})
         with warehouse.read(sql) as found:
             batches = list(found.batches)
         held = group_fingerprints(pa.Table.from_batches(batches)) if batches else {}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import GuardError, PolicyError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.warehouse import PlanFor

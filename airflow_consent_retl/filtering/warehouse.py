@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.databases.dialect import dialect_of
-from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse, staging_table
 from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.filtering.expressions import (
     COMBINATION,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan
+    from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
 
@@ -72,7 +72,7 @@ class StagedFilter:
             raise RefusedError("the snapshot is not in a warehouse")
         self._warehouse = warehouse
         self._snapshot = snapshot
-        self._source = staging_table(snapshot.table)
+        self._source = snapshot.table.staging_table
         self._plan_for = plan_for
         self._at = at
         id_type = next(column.type for column in snapshot.columns if column.name == snapshot.primary_key)

@@ -10,8 +10,9 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
+from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.hooks.sql import sql_hook, sqlalchemy_engine
+from airflow_consent_retl.hooks.sql import sql_hook
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.ledger import Ledger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -14,11 +15,10 @@ except ImportError:  # Airflow 3.1 keeps them elsewhere
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import sqlalchemy as sa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection
+
+    from airflow_consent_retl.extraction.consent_files import HookOf
 
 # Connection types whose hooks come with an extra of this package.
 _EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
@@ -65,17 +65,6 @@ def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
     return connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
 
 
-def sqlalchemy_engine(hook: DbApiHook) -> sa.Engine:
-    """Return an engine that tells no parameters and notices a restarted server.
-
-    Raises:
-        ArgumentError, NoSuchModuleError, ImportError: SQLAlchemy has no driver for the connection.
-    """
-    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
-    # PostgresHook leaves the connection's extras, `sslmode` among them, out of the engine's URL.
-    if hook.conn_type == "postgres":
-        ignored: set[str] = getattr(hook, "ignored_extra_options", set())
-        extras = {name: value for name, value in hook.connection_extra.items() if name not in ignored}
-        options["connect_args"] = extras
-    engine: sa.Engine = hook.get_sqlalchemy_engine(engine_kwargs=options)
-    return engine
+def hooks_of(conn_id: str) -> HookOf:
+    """Return what finds the hooks of a model: its own connection's for None, otherwise the named one's."""
+    return lambda other: sql_hook(conn_id if other is None else other)

@@ -3,19 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.files.destination import LoadToFilesOperator
-    from airflow_consent_retl.destinations.google_customer_match.destination import LoadToGoogleCustomerMatchOperator
-    from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator
-    from airflow_consent_retl.destinations.webhook.destination import LoadToWebhookOperator
-    from airflow_consent_retl.operators.consent import ConsentFilterOperator
-    from airflow_consent_retl.operators.extract import ExtractModelOperator
-    from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.operators.permitted_rows import permitted_batches, permitted_dataframes
-    from airflow_consent_retl.operators.staging import DropStagingTablesOperator
-    from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
 
 __all__ = [
     "ConsentFilterOperator",

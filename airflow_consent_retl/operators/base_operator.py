@@ -45,3 +45,9 @@ class ConsentRetlOperator(BaseOperator):
         if hasattr(content, "rendered"):
             return content.rendered(lambda text: render(text, *args, **kwargs))
         return render(content, *args, **kwargs)
+
+
+def holder_of(context: Any) -> str:
+    """Return who runs, for people who look into the ledger: DAG, run, task and try."""
+    ti = context.get("ti")
+    return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"

@@ -176,7 +176,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
         from airflow_consent_retl.databases.staging import is_warehouse, schema_of
         from airflow_consent_retl.filtering.warehouse import StagedFilter
-        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.hooks.workspaces import staging_warehouse
         from airflow_consent_retl.storage.decision_log import run_name
         from airflow_consent_retl.storage.location import run_folder, subject_key
 

@@ -275,6 +275,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
         from airflow_consent_retl.databases.staging import StagingTable
         from airflow_consent_retl.extraction.warehouse import staged_snapshot
+        from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.storage.location import run_folder
         from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
 
@@ -292,6 +293,7 @@ class ExtractModelOperator(ConsentRetlOperator):
                 primary_key=self.primary_key,
                 check_primary_key=self.check_primary_key,
                 read_at=read_at,
+                hook_of=hooks_of(self.conn_id),
                 log=self.log.info,
                 made=None if made is None else StagingTable(schema, made),
             ) as manifest,
@@ -330,7 +332,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         return hook if conn_id is None or conn_id == self.conn_id else sql_hook(conn_id)
 
     def _staging(self, context: Context, schema: str) -> Warehouse:
-        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
         return staging_warehouse(self.conn_id, schema, context, hook_params=self.hook_params, model=self.model)
 

@@ -17,7 +17,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.progress import Progress, table
 
 if TYPE_CHECKING:
@@ -168,7 +168,6 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import LeasedSync
-        from airflow_consent_retl.filtering.model_question import holder_of
         from airflow_consent_retl.hooks.ledgers import open_ledger
         from airflow_consent_retl.storage.location import subject_key, sync_folder
 
@@ -249,6 +248,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
         from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.permitted_rows import open_permitted, policy_source
 
         permitted = open_permitted(
@@ -284,7 +284,8 @@ class LoadOperator(ConsentRetlOperator):
             primary_key=manifest.primary_key,
             columns=[column.name for column in manifest.columns],
             mapping=parse_mapping_document(manifest.consent),
-            policy=source,
+            read_policy=lambda: read_policy(source).policy,
+            hook_of=hooks_of(manifest.source.conn_id),
             destinations=[self.destination],
             log=self.log,
         )

@@ -74,7 +74,7 @@ def open_permitted(
 
 
 def _reach(manifest: PermittedManifest, staged: StagedDecision) -> Warehouse:
-    from airflow_consent_retl.operators.staging import staging_warehouse
+    from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
     return staging_warehouse(manifest.source.conn_id, staged.permitted.namespace, model=manifest.model)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,27 +12,10 @@ from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.databases.staging import StagingTable
 
 # Kept by the sync whose state it is, for as long as the ledger points at it.
 _KEPT = "delivered"
-
-
-def staging_warehouse(
-    conn_id: str,
-    schema: str,
-    context: Context | None = None,
-    *,
-    hook_params: Mapping[str, Any] | None = None,
-    **labels: str,
-) -> Warehouse:
-    """Return the staging schema behind a connection, not yet entered, its jobs labelled with the task."""
-    from airflow_consent_retl.databases.staging import warehouse
-    from airflow_consent_retl.hooks.sql import sql_hook
-
-    ti = None if context is None else context.get("ti")
-    told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
-    return warehouse(sql_hook(conn_id, hook_params), schema, conn_id=conn_id, labels={**told, **labels})
 
 
 class DropStagingTablesOperator(ConsentRetlOperator):
@@ -81,6 +64,8 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, int]:
         """Drop, and count."""
+        from airflow_consent_retl.hooks.workspaces import staging_warehouse
+
         if self.older_than_s is not None and self.older_than_s < 0:
             raise ConfigurationError("older_than_s has to be 0 or more")
         with staging_warehouse(self.conn_id, self.schema, context) as warehouse:
@@ -96,7 +81,6 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
     def _named(self) -> list[StagingTable]:
         """Return the tables that the references name; a task that made nothing has none."""
-        from airflow_consent_retl.databases.staging import staging_table
         from airflow_consent_retl.storage.location import manifest_folder
         from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest, SnapshotManifest
 
@@ -111,4 +95,4 @@ class DropStagingTablesOperator(ConsentRetlOperator):
             staged = manifest.staged
             if staged is not None:
                 found += [staged.signatures, staged.decided, staged.permitted, staged.decisions]
-        return [staging_table(table) for table in found]
+        return [table.staging_table for table in found]

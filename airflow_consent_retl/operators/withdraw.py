@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.progress import table
 
 if TYPE_CHECKING:
@@ -155,7 +155,6 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import SyncSettings
         from airflow_consent_retl.delivery.syncing import LeasedSync
-        from airflow_consent_retl.filtering.model_question import holder_of
         from airflow_consent_retl.storage.location import sync_folder
 
         name = sync_name(self.model, destination)
@@ -200,7 +199,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         from airflow_consent_retl.changes.store import FileStore
         from airflow_consent_retl.changes.warehouse_delivered import StagedState, is_in_warehouse
         from airflow_consent_retl.changes.warehouse_store import WarehouseStore
-        from airflow_consent_retl.operators.staging import staging_warehouse
+        from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
         current = lease.current()
         if current is None:
@@ -215,6 +214,8 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     def _asker(self, destination: str) -> ModelAsker:
         from airflow_consent_retl.consent import check_sources, parse_consent_mapping, source_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
+        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.storage.manifest import ModelSource
 
         sources = check_sources(self.consent_sources)
@@ -229,7 +230,8 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             primary_key=self.primary_key,
             columns=mapping.columns,
             mapping=mapping,
-            policy=self.policy,
+            read_policy=lambda: read_policy(self.policy).policy,
+            hook_of=hooks_of(self.conn_id),
             destinations=[destination],
             log=self.log,
             withdrawn_at=self.withdrawn_at,

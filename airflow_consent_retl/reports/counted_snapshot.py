@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
@@ -13,8 +14,6 @@ from airflow_consent_retl.storage.location import manifest_folder
 from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.warehouse import PlanFor
@@ -59,7 +58,7 @@ class OpenedSnapshot:
         """
         if self.manifest.table is not None:
             from airflow_consent_retl.filtering.warehouse import StagedFilter
-            from airflow_consent_retl.operators.staging import staging_warehouse
+            from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
             warehouse = staging_warehouse(self.manifest.source.conn_id, self.manifest.table.namespace)
             with warehouse, StagedFilter(warehouse, self.manifest, plan_for, at=at) as staged:

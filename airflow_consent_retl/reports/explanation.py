@@ -261,8 +261,7 @@ def _staged_rows(opened: OpenedSnapshot, subject: str | int, wanted: Sequence[st
     import ibis
 
     from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-    from airflow_consent_retl.databases.staging import staging_table
-    from airflow_consent_retl.operators.staging import staging_warehouse
+    from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
     manifest = opened.manifest
     assert manifest.table is not None  # noqa: S101 - for the type checker: the caller looked
@@ -272,7 +271,7 @@ def _staged_rows(opened: OpenedSnapshot, subject: str | int, wanted: Sequence[st
         rows = placeholder("snapshot", dict.fromkeys(wanted, "string"))
         person = dialect.person(rows[manifest.primary_key])
         chosen = rows.filter(dialect.exact(person) == dialect.exact(ibis.literal(str(subject)))).select(*wanted)
-        sql = dialect.compile(chosen, {"snapshot": warehouse.name_of(staging_table(manifest.table))})
+        sql = dialect.compile(chosen, {"snapshot": warehouse.name_of(manifest.table.staging_table)})
         with warehouse.read(sql) as read:
             return [row for batch in read.batches for row in batch.to_pylist()]
 

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.databases.staging import staging_table
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.folder import Folder, PartWriter
 from airflow_consent_retl.storage.manifest import DecisionLog
@@ -244,7 +243,7 @@ def _staged(
         # As warehouses are asked to write them: `warehouse.dialects.Dialect.person`.
         text = text.rstrip("0").rstrip(".")
     digest = hashlib.sha256(f"{salt}:{text}".encode()).hexdigest()
-    table = warehouse.name_of(staging_table(staged.decisions))
+    table = warehouse.name_of(staged.decisions.staging_table)
     # A digest is made of hex digits only.
     sql = f"SELECT signature FROM {table} WHERE subject = '{digest}'"  # noqa: S608
     with warehouse.read(sql) as rows:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.errors import RefusedError
 
 MANIFEST_NAME = "manifest.json"
@@ -61,6 +62,11 @@ class StagedTable(_Document):
     # As the operator named it: `staging`, `database.staging`, `project.dataset`.
     namespace: str
     name: str
+
+    @property
+    def staging_table(self) -> StagingTable:
+        """The table, as a warehouse knows it."""
+        return StagingTable(self.namespace, self.name)
 
 
 class ModelSource(_Document):

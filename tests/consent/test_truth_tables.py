@@ -6,9 +6,9 @@ mappings and statuses) where the law walks through one case.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, combinations, product
-from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
@@ -22,9 +22,6 @@ from airflow_consent_retl.consent import (
     decide,
     parse_policy,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 CATEGORIES = ("C0001", "C0002", "C0003", "C0004")

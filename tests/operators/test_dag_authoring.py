@@ -53,7 +53,7 @@ def test_every_name_that_is_offered_is_there() -> None:
 
 def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'LoadToNowhereOperator'"):
-        airflow_consent_retl.operators.LoadToNowhereOperator  # noqa: B018
+        airflow_consent_retl.operators.LoadToNowhereOperator  # type: ignore[attr-defined]  # noqa: B018
 
 
 def synced(**parameters: Any) -> DAG:

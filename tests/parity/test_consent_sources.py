@@ -19,8 +19,8 @@ from parity.workspaces import MODEL, Both, Workspace
 from support.consent_reference import events, events_of_profiles, states
 
 from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList
+from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import PropagateWithdrawalsOperator
-from airflow_consent_retl.operators.staging import staging_warehouse
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PEOPLE = [f"person-{number:02d}" for number in range(24)]

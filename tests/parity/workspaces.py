@@ -17,6 +17,7 @@ from parity.law import Counted, Decided, Line, Setup
 from parity.model import KINDS, Model
 
 from airflow_consent_retl.databases.staging import Warehouse
+from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -24,7 +25,6 @@ from airflow_consent_retl.operators import (
     PropagateWithdrawalsOperator,
     permitted_batches,
 )
-from airflow_consent_retl.operators.staging import staging_warehouse
 from airflow_consent_retl.storage.decision_log import find_decisions
 from airflow_consent_retl.storage.location import manifest_folder, subject_key
 from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest

@@ -34,6 +34,8 @@ from airflow_consent_retl.errors import PermanentError, TransientError
 from airflow_consent_retl.filtering.asking import People
 from airflow_consent_retl.filtering.model_question import ModelAsker
 from airflow_consent_retl.hooks.ledgers import open_ledger
+from airflow_consent_retl.hooks.policies import read_policy
+from airflow_consent_retl.hooks.sql import hooks_of
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadOperator
 from airflow_consent_retl.operators.permitted_rows import open_permitted
 from airflow_consent_retl.storage.change_set import Changes
@@ -298,7 +300,8 @@ class SyncWorld:
             primary_key="id",
             columns=list(TYPES),
             mapping=parse_consent_mapping(CONSENT),
-            policy=self.source.policy,
+            read_policy=lambda: read_policy(self.source.policy).policy,
+            hook_of=hooks_of(CONN_ID),
             destinations=[DESTINATION],
             log=_log,
         )

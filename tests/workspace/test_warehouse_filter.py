@@ -11,9 +11,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
 
 from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Literals
+from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
-from airflow_consent_retl.operators.staging import DropStagingTablesOperator, staging_warehouse
+from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 from airflow_consent_retl.storage.decision_log import find_decisions
 from airflow_consent_retl.storage.location import manifest_folder, subject_key
 from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest

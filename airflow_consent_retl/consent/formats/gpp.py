@@ -7,8 +7,8 @@ https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Core/C
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.formats.bits import Bits, MalformedBitsError
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS, TCF_EU, US_PRIVACY, Layout
@@ -16,9 +16,6 @@ from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, column_problems, require
 from airflow_consent_retl.errors import PolicyError, Problem
 from airflow_consent_retl.near import suggestion
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _HEADER_TYPE, _HEADER_VERSION = 3, 1
 _GPC_SEGMENT = "01"

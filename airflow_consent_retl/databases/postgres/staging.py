@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -17,8 +17,6 @@ from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_s
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
+from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.tables.failures import failure_of
 from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
 from airflow_consent_retl.databases.tables.shape import column_type, reflected
@@ -41,7 +42,6 @@ from airflow_consent_retl.databases.tables.target import (
 )
 from airflow_consent_retl.databases.tables.values import bound_values
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
-from airflow_consent_retl.hooks.sql import sqlalchemy_engine
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,8 +10,6 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow_consent_retl.databases.tables.target import Target, TargetColumn
 
 OnRemove = Literal["delete", "mark"]

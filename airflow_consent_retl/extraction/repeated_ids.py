@@ -1,0 +1,43 @@
+"""Missing and repeated ids of a table in a warehouse, as expressions that any warehouse's SQL can be made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from airflow_consent_retl.databases.dialect import Dialect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatedIds:
+    """The check of a model's ids.
+
+    Args:
+        dialect: of the warehouse.
+        primary_key: the column with the ids.
+        id_type: Arrow's name of the ids' type.
+    """
+
+    dialect: Dialect
+    primary_key: str
+    id_type: str
+
+    def counts(self, rows: ir.Table) -> ir.Table:
+        """Return how many rows have no id (`missing`), and how many ids occur more than once (`repeated`)."""
+        found = self.repeated(rows)
+        missing = rows.aggregate(missing=rows[self.primary_key].isnull().sum())
+        return missing.cross_join(found.aggregate(repeated=found.count()))
+
+    def repeated(self, rows: ir.Table) -> ir.Table:
+        """Return the ids that occur more than once, in column `id`."""
+        present = rows.filter(rows[self.primary_key].notnull())
+        keyed = present.select(id=self.exact(present[self.primary_key]))
+        counted = keyed.group_by("id").aggregate(rows=keyed.count())
+        return counted.filter(counted["rows"] > 1)
+
+    def exact(self, subject: ir.Value) -> ir.Value:
+        """Return an id as it is compared: text by its bytes."""
+        return self.dialect.exact(subject) if self.id_type in ("string", "large_string") else subject

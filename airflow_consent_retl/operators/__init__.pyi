@@ -1,0 +1,17 @@
+"""The operators of this package, for type checkers: `__init__.py` finds them as they are asked for."""
+
+from airflow_consent_retl.destinations.files.destination import LoadToFilesOperator as LoadToFilesOperator
+from airflow_consent_retl.destinations.google_customer_match.destination import (
+    LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
+)
+from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator as LoadToSqlTableOperator
+from airflow_consent_retl.destinations.webhook.destination import LoadToWebhookOperator as LoadToWebhookOperator
+from airflow_consent_retl.operators.consent import ConsentFilterOperator as ConsentFilterOperator
+from airflow_consent_retl.operators.extract import ExtractModelOperator as ExtractModelOperator
+from airflow_consent_retl.operators.load import LoadOperator as LoadOperator
+from airflow_consent_retl.operators.permitted_rows import permitted_batches as permitted_batches
+from airflow_consent_retl.operators.permitted_rows import permitted_dataframes as permitted_dataframes
+from airflow_consent_retl.operators.staging import DropStagingTablesOperator as DropStagingTablesOperator
+from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator as PropagateWithdrawalsOperator
+
+__all__: list[str]
