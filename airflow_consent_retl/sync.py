@@ -13,7 +13,7 @@ from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
+    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
@@ -35,7 +35,7 @@ def consent_sync(
     max_released_ratio: float | None = None,
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
-    consent_sources: Sequence[Elsewhere] = (),
+    consent_sources: Sequence[ExternalConsent] = (),
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:

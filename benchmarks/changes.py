@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
 from airflow_consent_retl.changes.computing import compute_changes
-from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.changes.fold import BatchResult, fold
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.filtering.permitted import PermittedRows
@@ -173,9 +173,9 @@ def changes_between(permitted: PermittedRows, state: DeliveredState | None, fold
 
 
 def fold_accepted(state: DeliveredState | None, changes: Changes, folder: Folder) -> DeliveredState:
-    def fates(rows: int) -> Iterator[Fate]:
+    def fates(rows: int) -> Iterator[BatchResult]:
         for start in range(0, rows, 1_000):
-            yield Fate(start, Outcomes.accepted(min(1_000, rows - start)), None, AT)
+            yield BatchResult(start, Outcomes.accepted(min(1_000, rows - start)), None, AT)
 
     manifest = changes.manifest
     return fold(state, changes, fates(manifest.upsert_rows), fates(manifest.removal_rows), folder)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from airflow_consent_retl.changes.causes import CAUSES, Causes
 from airflow_consent_retl.changes.classes import Classes, Tally, classify
 from airflow_consent_retl.changes.known import KnownHashes
-from airflow_consent_retl.changes.matching import Drawers, Match, StateDrawers, match
+from airflow_consent_retl.changes.matching import Match, Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues
 from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
 from airflow_consent_retl.consent.removal import RemovalCause
@@ -165,7 +165,7 @@ class _Passes:
         self._values = RemovalValues(
             state.shape, comparison.shape, primary_key=comparison.permitted.manifest.primary_key
         )
-        self._drawers = Drawers.for_rows(max(comparison.permitted.rows, state.rows))
+        self._drawers = Partitions.for_rows(max(comparison.permitted.rows, state.rows))
         self._people = resources.enter_context(Spill(_people_schema(comparison.id_type), self._drawers.count))
         self._to_send = resources.enter_context(ToSend(comparison.permitted, comparison.id_type, comparison.shape))
         self._has_removal = bool(comparison.shape.removal_schema.names)
@@ -203,7 +203,7 @@ class _Passes:
 
     def _compare(self, reading: Executor, working: Executor) -> None:
         comparison = self._c
-        with StateDrawers(self._state, comparison.id_type, self._drawers, reading) as drawers:
+        with StatePartitions(self._state, comparison.id_type, self._drawers, reading) as drawers:
             pairs = (_Pair(self._people.take(drawer), entries) for drawer, entries in enumerate(drawers))
             for compared in in_order(self._compared, pairs, working, under_way=_WORKERS + 1):
                 self._keep(compared)

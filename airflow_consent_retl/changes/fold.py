@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.changes.matching import Drawers, StateDrawers, match
+from airflow_consent_retl.changes.matching import Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues, same_values
-from airflow_consent_retl.changes.results import ACCEPTED, NEVER, UNCERTAIN, Fate, Verdicts
+from airflow_consent_retl.changes.results import ACCEPTED, NEVER, UNCERTAIN, BatchResult, RowResults
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter
 from airflow_consent_retl.values.canonical import values_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Fate", "Folding", "fold"]
+__all__ = ["BatchResult", "Folding", "fold"]
 
 _READ_ROWS = 65_536
 
@@ -44,8 +44,8 @@ _READ_ROWS = 65_536
 def fold(
     state: DeliveredState | None,
     changes: Changes,
-    sends: Iterable[Fate],
-    removes: Iterable[Fate],
+    sends: Iterable[BatchResult],
+    removes: Iterable[BatchResult],
     folder: Folder,
 ) -> DeliveredState:
     """Write and publish the next version.
@@ -90,7 +90,7 @@ class Folding:
             if state is None
             else RemovalValues(state.shape, changes.shape, primary_key=changes.manifest.primary_key)
         )
-        self._drawers = Drawers.for_rows(max(changes.manifest.upsert_rows, 0 if state is None else state.rows))
+        self._drawers = Partitions.for_rows(max(changes.manifest.upsert_rows, 0 if state is None else state.rows))
         self._is_over = Event()
         self._resources = ExitStack()
 
@@ -107,7 +107,7 @@ class Folding:
         self._is_over.set()
         self._resources.close()
 
-    def finish(self, sends: Iterable[Fate], removes: Iterable[Fate], folder: Folder) -> DeliveredState:
+    def finish(self, sends: Iterable[BatchResult], removes: Iterable[BatchResult], folder: Folder) -> DeliveredState:
         """Write and publish the next version, once. The arguments and errors are those of `fold`."""
         manifest, state = self._changes.manifest, self._state
         decided_at = manifest.decided_at if state is None else max(manifest.decided_at, state.manifest.decided_at)
@@ -115,8 +115,8 @@ class Folding:
             writer = DeliveredWriter(folder, self._id_type, self._changes.shape)
             resources.callback(writer.abort)
             self._run(
-                Verdicts(sends, manifest.upsert_rows),
-                Verdicts(removes, manifest.removal_rows),
+                RowResults(sends, manifest.upsert_rows),
+                RowResults(removes, manifest.removal_rows),
                 writer,
             )
             return writer.publish(
@@ -149,12 +149,12 @@ class Folding:
                 return
             yield item
 
-    def _run(self, sends: Verdicts, removes: Verdicts, writer: DeliveredWriter) -> None:
+    def _run(self, sends: RowResults, removes: RowResults, writer: DeliveredWriter) -> None:
         verdicts = [self._verdict]
         if self._state is not None:
             verdicts.append(self._verifying.submit(self._state.verify))
         self._read.result()
-        with StateDrawers(self._state, self._id_type, self._drawers, self._reading) as drawers:
+        with StatePartitions(self._state, self._id_type, self._drawers, self._reading) as drawers:
             for drawer, entries in enumerate(drawers):
                 sent = sends.of_sent(self._sent.take(drawer))
                 self._fold_drawer(entries, sent, removes.of_removed(self._removed.take(drawer)), writer)

@@ -59,7 +59,7 @@ def match(ids: pa.Array, entry_ids: pa.Array) -> Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawers:
+class Partitions:
     """How buckets are put together, so that each drawer holds few enough rows for the memory.
 
     Args:
@@ -78,7 +78,7 @@ class Drawers:
         return some >> np.uint16(BUCKET_BITS - (self.count.bit_length() - 1))
 
 
-class StateDrawers:
+class StatePartitions:
     """The entries of a delivered state, drawer by drawer, each with its number. A context manager.
 
     Args:
@@ -88,7 +88,9 @@ class StateDrawers:
         reading: one thread that reads ahead.
     """
 
-    def __init__(self, state: DeliveredState | None, id_type: pa.DataType, drawers: Drawers, reading: Executor) -> None:
+    def __init__(
+        self, state: DeliveredState | None, id_type: pa.DataType, drawers: Partitions, reading: Executor
+    ) -> None:
         self._state = state
         self._drawers = drawers
         self._reading = reading

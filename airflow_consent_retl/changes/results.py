@@ -34,7 +34,7 @@ _CODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class BatchResult:
     """What became of one batch.
 
     Args:
@@ -50,7 +50,7 @@ class Fate:
     at: datetime
 
 
-class Verdicts:
+class RowResults:
     """What became of all rows of one kind, by position: a byte for each row, and moments for each batch.
 
     Args:
@@ -61,7 +61,7 @@ class Verdicts:
         ValueError: fates that overlap, are out of order, or belong to no row.
     """
 
-    def __init__(self, fates: Iterable[Fate], rows: int) -> None:
+    def __init__(self, fates: Iterable[BatchResult], rows: int) -> None:
         self._codes = np.full(rows, UNCHANGED, dtype=np.int8)
         batches: list[tuple[int, int, int, int]] = []
         ended = 0

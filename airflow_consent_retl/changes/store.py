@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
-from airflow_consent_retl.filtering.asking import People
+from airflow_consent_retl.filtering.asking import SubjectIndex
 from airflow_consent_retl.storage.delivered import DeliveredState
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.changes.results import Fate
-    from airflow_consent_retl.changes.warehouse_delivered import StagedState
+    from airflow_consent_retl.changes.results import BatchResult
+    from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
-State = TypeVar("State", bound="DeliveredState | StagedState")
+State = TypeVar("State", bound="DeliveredState | WarehouseState")
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class WithdrawnRemovals:
     """Who was delivered and lost permission.
 
     Args:
@@ -80,7 +80,7 @@ class SyncStore(ABC, Generic[State]):
         """Publish what has to be done: see `compute_changes`."""
 
     @abstractmethod
-    def lost(self, state: State, ask: Ask) -> Lost:
+    def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
         """Ask the source, and publish the removal of who is delivered and not permitted any more.
 
         Who merely left the model stays.
@@ -92,7 +92,12 @@ class SyncStore(ABC, Generic[State]):
 
     @abstractmethod
     def finish(
-        self, folding: Folding, state: State | None, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]
+        self,
+        folding: Folding,
+        state: State | None,
+        changes: Changes,
+        sends: Iterable[BatchResult],
+        removes: Iterable[BatchResult],
     ) -> State:
         """Publish the next version."""
 
@@ -139,12 +144,12 @@ class FileStore(SyncStore[DeliveredState]):
             progress=progress,
         )
 
-    def lost(self, state: DeliveredState, ask: Ask) -> Lost:
+    def lost(self, state: DeliveredState, ask: Ask) -> WithdrawnRemovals:
         """Ask the source about everybody who is delivered."""
         found, moments = not_permitted(state, ask)
         if not found:
-            return Lost(moments=moments)
-        return Lost(removals_of(state, found, self.folder.new("changes"), sync=self.sync), moments)
+            return WithdrawnRemovals(moments=moments)
+        return WithdrawnRemovals(removals_of(state, found, self.folder.new("changes"), sync=self.sync), moments)
 
     def folding(self, state: DeliveredState | None, changes: Changes) -> Folding:
         """Begin to fold: see `Folding`."""
@@ -155,8 +160,8 @@ class FileStore(SyncStore[DeliveredState]):
         folding: Folding,
         state: DeliveredState | None,
         changes: Changes,
-        sends: Iterable[Fate],
-        removes: Iterable[Fate],
+        sends: Iterable[BatchResult],
+        removes: Iterable[BatchResult],
     ) -> DeliveredState:
         """Publish the next version."""
         return folding.finish(sends, removes, self.folder.new("delivered"))
@@ -166,7 +171,7 @@ def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, N
     """Return the entries whose people the source does not permit any more, by cause, and when they withdrew."""
     if state.id_type is None:
         return {}, []
-    with People(state.ids(), state.id_type) as people:
+    with SubjectIndex(state.ids(), state.id_type) as people:
         found = people.not_permitted(ask(people.id_type), state.manifest.destination)
         moments = people.moments
     found.pop(RemovalCause.LEFT_MODEL, None)

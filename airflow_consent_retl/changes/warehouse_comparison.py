@@ -26,7 +26,7 @@ _HASH_TAG = "w1"
 _HASH_DIGITS = 16
 
 
-class StagedComparison:
+class WarehouseComparison:
     """The expressions of one comparison of permitted rows with a delivered state.
 
     Args:

@@ -18,7 +18,7 @@ from airflow_consent_retl.changes.warehouse_comparison import next_delivered
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredState, DeliveredWriter
-from airflow_consent_retl.storage.manifest import DeliveredManifest, StagedTable
+from airflow_consent_retl.storage.manifest import DeliveredManifest, WarehouseTable
 from airflow_consent_retl.storage.shape import Shape, schema_from, schema_text
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import buckets
@@ -33,7 +33,7 @@ _ROWS = 65_536
 _ANY_ORDER = "any"
 
 
-class StagedState:
+class WarehouseState:
     """One version, opened by the digest of its manifest.
 
     Raises:
@@ -73,7 +73,7 @@ def _removal_columns(shape: Shape) -> list[str]:
     return [f"removal_{number}" for number in range(len(shape.removal_schema))]
 
 
-def as_files(state: StagedState, batches: Iterable[pa.RecordBatch], folder: Folder) -> DeliveredState:
+def as_files(state: WarehouseState, batches: Iterable[pa.RecordBatch], folder: Folder) -> DeliveredState:
     """Write some entries of a staged state as a small state in files, for whom the worker has to look at.
 
     Args:
@@ -121,7 +121,7 @@ def as_files(state: StagedState, batches: Iterable[pa.RecordBatch], folder: Fold
             writer.abort()
 
 
-class StagedVersions:
+class WarehouseVersions:
     """Writes versions of one sync's delivered state.
 
     Args:
@@ -133,12 +133,12 @@ class StagedVersions:
 
     def publish(
         self,
-        before: StagedState | None,
+        before: WarehouseState | None,
         touched: DeliveredState | None,
         after: DeliveredState,
         entries: Iterable[tuple[pa.RecordBatch, pa.Array]],
         folder: Folder,
-    ) -> StagedState:
+    ) -> WarehouseState:
         """Make the next version: everybody who was not touched as before, the others as they are now.
 
         Args:
@@ -172,15 +172,15 @@ class StagedVersions:
             update={
                 "parts": (),
                 "rows": rows,
-                "table": StagedTable(namespace=table.schema, name=table.name),
+                "table": WarehouseTable(namespace=table.schema, name=table.name),
                 "id_type": schema_text(pa.schema([("id", id_type)])),
             }
         )
-        return StagedState(folder, sha256=folder.publish(manifest.to_json()))
+        return WarehouseState(folder, sha256=folder.publish(manifest.to_json()))
 
     def _replace(
         self,
-        before: StagedState,
+        before: WarehouseState,
         touched: DeliveredState | None,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
@@ -217,7 +217,7 @@ def table_of(folder: Folder) -> StagingTable | None:
     """Return the table of a version, also of one that was never finished; None where it is in files."""
     if not folder.exists(_TABLE_NAME):
         return None
-    return StagedTable.from_json(folder.read(_TABLE_NAME)).staging_table
+    return WarehouseTable.from_json(folder.read(_TABLE_NAME)).staging_table
 
 
 def entry_batches(state: DeliveredState) -> Iterator[pa.RecordBatch]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH, StagedComparison
-from airflow_consent_retl.changes.warehouse_delivered import StagedState, as_files
+from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH, WarehouseComparison
+from airflow_consent_retl.changes.warehouse_delivered import WarehouseState, as_files
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.extraction.files import SnapshotWriter
-from airflow_consent_retl.filtering.permitted import PermittedRows, StagedPermittedRows
+from airflow_consent_retl.filtering.permitted import PermittedRows, WarehousePermittedRows
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, run_name
 from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.manifest import Column, RecipientsGroup
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
 
 _READ_ROWS = 65_536
-State = DeliveredState | StagedState
+State = DeliveredState | WarehouseState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Reduction:
     def __init__(
         self,
         warehouse: Warehouse,
-        permitted: StagedPermittedRows,
+        permitted: WarehousePermittedRows,
         state: State | None,
         folder: Folder,
         subject_key: SubjectKey,
@@ -88,8 +88,8 @@ class Reduction:
         """
         state = self._state
         table = self._permitted.staged.permitted.staging_table
-        entries = state.columns if isinstance(state, StagedState) else []
-        comparison = StagedComparison(
+        entries = state.columns if isinstance(state, WarehouseState) else []
+        comparison = WarehouseComparison(
             self._dialect,
             columns=[column.name for column in self._manifest.columns],
             native=self._warehouse.native_types(table),
@@ -100,7 +100,7 @@ class Reduction:
             entries=entries,
         )
         names = {"permitted": self._warehouse.name_of(table)}
-        if isinstance(state, StagedState):
+        if isinstance(state, WarehouseState):
             names["delivered"] = self._warehouse.name_of(state.table)
         # A state in files, or of other fields, is looked at as a whole, once.
         is_whole = isinstance(state, DeliveredState)
@@ -113,7 +113,7 @@ class Reduction:
             rows = self._candidates(self._dialect.compile(comparison.candidates(), names))
             touched: DeliveredState | None = None
             gone: list[tuple[pa.Array, pa.Array]] = []
-            if isinstance(state, StagedState):
+            if isinstance(state, WarehouseState):
                 names["decisions"] = self._warehouse.name_of(self._permitted.staged.decisions.staging_table)
                 with self._warehouse.read(
                     self._dialect.compile(comparison.touched(), names), batch_rows=_READ_ROWS
@@ -181,7 +181,7 @@ class Reduction:
         batches = (pa.RecordBatch.from_arrays([ids], schema=schema) for ids in state.ids(_READ_ROWS))
         try:
             self._warehouse.load(people, schema, batches)
-            comparison = StagedComparison(
+            comparison = WarehouseComparison(
                 self._dialect,
                 columns=[column.name for column in self._manifest.columns],
                 native={},

@@ -20,33 +20,38 @@ import pyarrow as pa
 
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
-from airflow_consent_retl.changes.store import Lost, SyncStore, not_permitted
+from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, not_permitted
 from airflow_consent_retl.changes.warehouse_comparison import (
     delivered,
     only_people,
     people_of,
 )
-from airflow_consent_retl.changes.warehouse_delivered import StagedState, StagedVersions, as_files, is_in_warehouse
+from airflow_consent_retl.changes.warehouse_delivered import (
+    WarehouseState,
+    WarehouseVersions,
+    as_files,
+    is_in_warehouse,
+)
 from airflow_consent_retl.changes.warehouse_hashes import row_hashes
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
-from airflow_consent_retl.extraction.warehouse import staged_snapshot
+from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import PERSON
-from airflow_consent_retl.filtering.permitted import PermittedRows, StagedPermittedRows
-from airflow_consent_retl.filtering.warehouse import StagedFilter
+from airflow_consent_retl.filtering.permitted import PermittedRows, WarehousePermittedRows
+from airflow_consent_retl.filtering.warehouse import WarehouseFilter
 from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.manifest import ModelSource
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.changes.results import Fate
+    from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
-    from airflow_consent_retl.filtering.asking import Ask, Verdicts
+    from airflow_consent_retl.filtering.asking import Ask, ConsentAnswers
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
@@ -57,7 +62,7 @@ if TYPE_CHECKING:
 
 _OF_NAME = "of.json"
 _READ_ROWS = 65_536
-State = DeliveredState | StagedState
+State = DeliveredState | WarehouseState
 
 
 class Asker(Protocol):
@@ -73,7 +78,7 @@ class Asker(Protocol):
     def columns(self) -> tuple[str, ...]: ...  # noqa: D102
     def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
     def among(self, sql: str) -> Asker: ...  # noqa: D102
-    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]: ...  # noqa: D102
+    def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]: ...  # noqa: D102
 
 
 class WarehouseStore(SyncStore[State]):
@@ -99,7 +104,7 @@ class WarehouseStore(SyncStore[State]):
         """Return the version that the ledger points at; one in files is brought over by the next load."""
         folder = self.folder.open(uri)
         if is_in_warehouse(folder, sha256=sha256):
-            return StagedState(folder, sha256=sha256)
+            return WarehouseState(folder, sha256=sha256)
         return DeliveredState(folder, sha256=sha256)
 
     def compare(
@@ -118,7 +123,7 @@ class WarehouseStore(SyncStore[State]):
             SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
             and what `compute_changes` raises.
         """
-        if not isinstance(permitted, StagedPermittedRows):
+        if not isinstance(permitted, WarehousePermittedRows):
             raise RefusedError("the permitted rows are in files, and cannot be compared with tables")
         folder = self.folder.new("changes")
         is_published = False
@@ -149,7 +154,7 @@ class WarehouseStore(SyncStore[State]):
             if not is_published:
                 folder.remove()
 
-    def lost(self, state: State, ask: Ask) -> Lost:
+    def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
         """Have the warehouse find who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._asker is None:
             raise RefusedError(
@@ -174,11 +179,11 @@ class WarehouseStore(SyncStore[State]):
                 found, moments = not_permitted(touched, asker.ask)
                 self._log_moved(warehouse, touched.rows, state.rows)
             if not found:
-                return Lost(moments=moments)
+                return WithdrawnRemovals(moments=moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
             is_published = True
-            return Lost(changes, moments)
+            return WithdrawnRemovals(changes, moments)
         finally:
             if not is_published:
                 folder.remove()
@@ -210,8 +215,13 @@ class WarehouseStore(SyncStore[State]):
         return Folding(_touched_of(changes), changes)
 
     def finish(
-        self, folding: Folding, state: State | None, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]
-    ) -> StagedState:
+        self,
+        folding: Folding,
+        state: State | None,
+        changes: Changes,
+        sends: Iterable[BatchResult],
+        removes: Iterable[BatchResult],
+    ) -> WarehouseState:
         """Publish the next version: a table of those who were not touched, and of what the others came to."""
         after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}")
         before = None if _read(changes.folder, _OF_NAME)["everybody"] else state
@@ -219,7 +229,7 @@ class WarehouseStore(SyncStore[State]):
             raise RefusedError("who was delivered is in files, and not all of them were looked at")
         with self._reach() as warehouse, ExitStack() as resources:
             entries = row_hashes(after, changes, changes.folder / "rows", resources)
-            return StagedVersions(warehouse).publish(
+            return WarehouseVersions(warehouse).publish(
                 before, _touched_of(changes), after, entries, self.folder.new("delivered")
             )
 
@@ -243,17 +253,19 @@ class WarehouseStore(SyncStore[State]):
         if left:
             with self._reach() as warehouse:
                 for folder in left:
-                    StagedVersions(warehouse).drop_table_of(folder)
+                    WarehouseVersions(warehouse).drop_table_of(folder)
         super().sweep(there, in_use)
 
     @contextmanager
-    def _suspects(self, warehouse: Warehouse, state: StagedState, asker: Asker) -> Iterator[tuple[StagingTable, Asker]]:
+    def _suspects(
+        self, warehouse: Warehouse, state: WarehouseState, asker: Asker
+    ) -> Iterator[tuple[StagingTable, Asker]]:
         """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
         at = datetime.now(UTC)
         held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
             _among(warehouse, asker, held, state.table, state.id_type) as sql,
-            staged_snapshot(
+            warehouse_snapshot(
                 warehouse,
                 model=state.manifest.model,
                 source=ModelSource(conn_id=asker.source.conn_id, sql=sql),
@@ -265,7 +277,7 @@ class WarehouseStore(SyncStore[State]):
         ):
             assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
             try:
-                with StagedFilter(warehouse, snapshot, asker.plan, at=at) as run:
+                with WarehouseFilter(warehouse, snapshot, asker.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
                     with _among(warehouse, asker, people, suspects, state.id_type) as about:

@@ -55,7 +55,7 @@ from airflow_consent_retl.consent.signals import (
 )
 from airflow_consent_retl.consent.sources import (
     ConsentSource,
-    Elsewhere,
+    ExternalConsent,
     SourceDocument,
     SuppressionList,
     check_sources,
@@ -94,8 +94,8 @@ __all__ = [
     "DestinationName",
     "DestinationRule",
     "DocumentSignal",
-    "Elsewhere",
     "ExcludedDestinations",
+    "ExternalConsent",
     "FirstOf",
     "GoogleConsent",
     "GppTcf",

@@ -17,7 +17,7 @@ from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent.sources import Elsewhere
+    from airflow_consent_retl.consent.sources import ExternalConsent
 
 CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRestrictive] | WholeConsent
 
@@ -148,7 +148,7 @@ class ConsentMapping:
         """Return the mapping with what is kept elsewhere."""
         return replace(self, doubts=tuple(sorted(doubts.items())), suppressions=tuple(suppressions))
 
-    def with_sources(self, sources: Iterable[Elsewhere]) -> ConsentMapping:
+    def with_sources(self, sources: Iterable[ExternalConsent]) -> ConsentMapping:
         """Return the mapping with the doubts and suppressions that sources bring: not for a DAG to leave out."""
         listed = list(sources)
         return self.with_elsewhere(

@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import PolicyError, Problem
 
 _PAIRS = ("columns", "column_types")
 _PREFERENCES = "context_consent_category_preferences_"
-Source = TypeVar("Source", bound="Elsewhere")
+Source = TypeVar("Source", bound="ExternalConsent")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -195,7 +195,7 @@ class SuppressionList:
         return _rendered(self, render)
 
 
-Elsewhere = ConsentSource | SuppressionList
+ExternalConsent = ConsentSource | SuppressionList
 SourceDocument = dict[str, Any]
 
 
@@ -241,7 +241,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
-def source_document(source: Elsewhere) -> SourceDocument:
+def source_document(source: ExternalConsent) -> SourceDocument:
     """Return the document of a source, for a manifest: names and SQL, and no value of a row."""
     document = {field.name: getattr(source, field.name) for field in fields(source)}
     return {"format": type(source).__name__, **document} | (
@@ -251,13 +251,13 @@ def source_document(source: Elsewhere) -> SourceDocument:
     )
 
 
-def parse_source_document(document: Mapping[str, Any]) -> Elsewhere:
+def parse_source_document(document: Mapping[str, Any]) -> ExternalConsent:
     """Read back what `source_document` wrote.
 
     Raises:
         PolicyError: a kind of source that this version does not know, or a part that it does not take.
     """
-    formats: dict[object, type[Elsewhere]] = {kind.__name__: kind for kind in (ConsentSource, SuppressionList)}
+    formats: dict[object, type[ExternalConsent]] = {kind.__name__: kind for kind in (ConsentSource, SuppressionList)}
     kind = formats.get(document.get("format"))
     if kind is None:
         raise PolicyError([Problem("consent_sources", "a kind of source that this version does not know")])
@@ -271,11 +271,11 @@ def parse_source_document(document: Mapping[str, Any]) -> Elsewhere:
         ) from None
 
 
-def check_sources(sources: Sequence[object]) -> tuple[Elsewhere, ...]:
+def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
     """Return sources, each of which brings columns of its own. Raises `PolicyError` with every problem."""
     problems: list[Problem] = []
     brought: dict[str, int] = {}
-    checked: list[Elsewhere] = []
+    checked: list[ExternalConsent] = []
     for index, source in enumerate(sources):
         path = f"consent_sources[{index}]"
         if not isinstance(source, ConsentSource | SuppressionList):

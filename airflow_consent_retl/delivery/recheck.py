@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.asking import Ask, People
+    from airflow_consent_retl.filtering.asking import Ask, SubjectIndex
 
 # Told guarded fields, returns the positions of those about to be sent with some of them.
 Carrying = Callable[[tuple[str, ...]], "NDArray[np.int64]"]
@@ -35,7 +35,9 @@ class Recheck:
         interval_s: seconds from one answer until the next is due.
     """
 
-    def __init__(self, people: People, destination: str, ask: Ask, *, carrying: Carrying, interval_s: float) -> None:
+    def __init__(
+        self, people: SubjectIndex, destination: str, ask: Ask, *, carrying: Carrying, interval_s: float
+    ) -> None:
         self._people = people
         self._destination = destination
         self.ask = ask

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.changes.results import Fate
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind, CombinedBatch
@@ -29,7 +29,7 @@ from airflow_consent_retl.errors import DestinationError, DestinationUnavailable
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.fold import Folding
     from airflow_consent_retl.changes.store import SyncStore
-    from airflow_consent_retl.changes.warehouse_delivered import StagedState
+    from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import Delivery
@@ -75,7 +75,7 @@ class Carrier:
         self._log = log
         self.progress = progress
 
-    def state(self) -> DeliveredState | StagedState | None:
+    def state(self) -> DeliveredState | WarehouseState | None:
         """Return the present version of who is delivered, None before the first load."""
         current = self.lease.current()
         return None if current is None else self.store.open(current.uri, sha256=current.sha256)
@@ -229,31 +229,33 @@ class Carrier:
         with self.store.folding(state, running.changes) as folding:
             self._fold(running, state, folding)
 
-    def advance(self, delivery: Delivery, changes: Changes, *, sends: Iterable[Fate], removes: Iterable[Fate]) -> None:
+    def advance(
+        self, delivery: Delivery, changes: Changes, *, sends: Iterable[BatchResult], removes: Iterable[BatchResult]
+    ) -> None:
         """Write the next version of the delivered state, and have the ledger point at it."""
         state = self.state()
         with self.store.folding(state, changes) as folding:
             self._advance(delivery, changes, state, folding, sends=sends, removes=removes)
 
-    def _fold(self, running: Running, state: DeliveredState | StagedState | None, folding: Folding) -> None:
+    def _fold(self, running: Running, state: DeliveredState | WarehouseState | None, folding: Folding) -> None:
         settle = timedelta(seconds=self._settings.settle_s)
         sends = [_fate(batch, settle) for batch in running.combined(BatchKind.SEND)]
         removes = [_fate(batch, settle) for batch in running.combined(BatchKind.REMOVE)]
         removal_rows = running.changes.manifest.removal_rows
         if self.destination.replaces and running.delivery.kind == LOAD and removal_rows:
             gone = Outcomes.accepted(removal_rows)
-            removes = [Fate(start=0, outcomes=gone, unsettled_until=None, at=datetime.now(UTC))]
+            removes = [BatchResult(start=0, outcomes=gone, unsettled_until=None, at=datetime.now(UTC))]
         self._advance(running.delivery, running.changes, state, folding, sends=sends, removes=removes)
 
     def _advance(
         self,
         delivery: Delivery,
         changes: Changes,
-        state: DeliveredState | StagedState | None,
+        state: DeliveredState | WarehouseState | None,
         folding: Folding,
         *,
-        sends: Iterable[Fate],
-        removes: Iterable[Fate],
+        sends: Iterable[BatchResult],
+        removes: Iterable[BatchResult],
     ) -> None:
         after = self.store.finish(folding, state, changes, sends, removes)
         reached(Step.FOLDED)
@@ -281,8 +283,8 @@ class Carrier:
             reached(Step.SWEPT)
 
 
-def _fate(batch: CombinedBatch, settle: timedelta) -> Fate:
-    return Fate(
+def _fate(batch: CombinedBatch, settle: timedelta) -> BatchResult:
+    return BatchResult(
         start=batch.start,
         outcomes=batch.outcomes,
         unsettled_until=None if batch.unsettled_at is None else batch.unsettled_at + settle,

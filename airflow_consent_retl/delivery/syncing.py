@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.changes.fold import BatchResult
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.protocol import Running, confirm_pending
@@ -26,7 +26,7 @@ from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import SyncStore
-    from airflow_consent_retl.changes.warehouse_delivered import StagedState
+    from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import Delivery
@@ -100,7 +100,7 @@ class LeasedSync:
         """Return while the sync is surely this task's, otherwise raise `LeaseLostError`."""
         self._lease.check()
 
-    def state(self) -> DeliveredState | StagedState | None:
+    def state(self) -> DeliveredState | WarehouseState | None:
         """Return the present version of who is delivered, None before the first load."""
         return self._carrier.state()
 
@@ -239,7 +239,7 @@ class LeasedSync:
             # Nobody knows whether it was published.
             rows, at = changes.manifest.upsert_rows, datetime.now(UTC)
             unknown = Outcomes.uncertain(rows, "never_ended")
-            sends = [Fate(start=0, outcomes=unknown, unsettled_until=None, at=at)] if rows else []
+            sends = [BatchResult(start=0, outcomes=unknown, unsettled_until=None, at=at)] if rows else []
             self._carrier.advance(delivery, changes, sends=sends, removes=[])
             return
         if any(o.status is RowStatus.PENDING for a in attempts if a.outcomes for o in a.outcomes.counts()):

@@ -17,7 +17,7 @@ from airflow_consent_retl.databases.dialect import Dialect, concat
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from airflow_consent_retl.consent import Elsewhere, SuppressionList
+    from airflow_consent_retl.consent import ExternalConsent, SuppressionList
 
 SUBJECT, CATEGORY, MOMENT, DOUBT = "subject", "category", "moment", "doubt"
 # As `consent.sources.ConsentSource.doubts` has them.
@@ -30,7 +30,7 @@ def value_column(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SaidBySource:
+class AnswerHistory:
     """What a source says of each subject.
 
     Args:
@@ -199,13 +199,13 @@ def listed(source: SuppressionList, table: ir.Table, dialect: Dialect) -> ir.Tab
     return table.filter(table[source.subject].notnull()).select(**{SUBJECT: subject}).distinct()
 
 
-def parts_of(source: Elsewhere, key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
+def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
     """Return what is joined for a source.
 
     Args:
         source: whose.
         key: of the model's rows.
-        found: what `SaidBySource.reduced` or `listed` returns.
+        found: what `AnswerHistory.reduced` or `listed` returns.
         dialect: of the SQL.
     """
     if not isinstance(source, ConsentSource):

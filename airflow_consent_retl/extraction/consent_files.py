@@ -22,7 +22,7 @@ from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
-from airflow_consent_retl.extraction.consent_expressions import SaidBySource, joined, listed, parts_of
+from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import (
     ValueKind,
     check_kinds,
@@ -37,7 +37,7 @@ from airflow_consent_retl.extraction.consent_kinds import (
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
 
 OpenModel = Callable[[], AbstractContextManager[ModelRows]]
 HookOf = Callable[[str | None], "DbApiHook"]
@@ -51,7 +51,7 @@ _DIALECT = Dialect("duckdb")
 
 @contextmanager
 def reading_with_consent(
-    open_model: OpenModel, sources: Sequence[Elsewhere], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
+    open_model: OpenModel, sources: Sequence[ExternalConsent], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
@@ -102,7 +102,7 @@ class _Join:
         self,
         connection: duckdb.DuckDBPyConnection,
         folder: Path,
-        sources: Sequence[Elsewhere],
+        sources: Sequence[ExternalConsent],
         *,
         at: datetime,
         log: Log,
@@ -215,20 +215,20 @@ class _Join:
         # Outside the handler: a message of the engine may quote a row.
         raise problem
 
-    def _reduction(self, number: int, source: Elsewhere) -> str:
+    def _reduction(self, number: int, source: ExternalConsent) -> str:
         if not isinstance(source, ConsentSource):
             table = ibis.table(dict.fromkeys(wanted_columns(source), "string"), name=f"source_{number}")
             return _DIALECT.compile(listed(source, table, _DIALECT))
         types = {name: "int64" if name == source.time else "string" for name in wanted_columns(source)}
         table = ibis.table(types, name=f"source_{number}")
         latest = ibis.literal(int((self._at + CLOCK_SKEW).timestamp() * 1_000_000), "int64")
-        said = SaidBySource(source, _DIALECT, table, latest=None if source.time is None else latest)
+        said = AnswerHistory(source, _DIALECT, table, latest=None if source.time is None else latest)
         return _DIALECT.compile(said.reduced())
 
-    def _reduced(self, number: int, source: Elsewhere) -> ibis.Table:
+    def _reduced(self, number: int, source: ExternalConsent) -> ibis.Table:
         if not isinstance(source, ConsentSource):
             return ibis.table({"subject": "string"}, name=f"reduced_{number}")
-        return ibis.table(SaidBySource.columns(source), name=f"reduced_{number}")
+        return ibis.table(AnswerHistory.columns(source), name=f"reduced_{number}")
 
     def _spill(self, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
         self._spilled.append(self._folder / f"rows-{len(self._spilled):05d}.arrows")
@@ -287,7 +287,7 @@ def _failed(error: Exception) -> ConsentRetlError:
     return ModelError(f"consent that is kept elsewhere cannot be joined: {type(error).__name__}")
 
 
-def _fields(source: Elsewhere, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
+def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
     if not isinstance(source, ConsentSource):
         return [pa.field(source.column, pa.bool_())]
     values = [pa.field(name, kinds[source.value or column].type) for column, name in source.columns]
@@ -296,7 +296,7 @@ def _fields(source: Elsewhere, kinds: Mapping[str, ValueKind]) -> list[pa.Field]
     return [*values, *doubts, *times]
 
 
-def _answers(source: Elsewhere) -> list[tuple[str, str]]:
+def _answers(source: ExternalConsent) -> list[tuple[str, str]]:
     """Return the columns that a source may know nobody for, each with the rows that tell."""
     if isinstance(source, ConsentSource) and source.category is not None:
         return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]

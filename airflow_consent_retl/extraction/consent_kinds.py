@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.values.columns import declared_types
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
 
 _BATCH_ROWS = 131_072
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -85,7 +85,7 @@ def received(column: pa.Array, field: pa.Field) -> pa.Array:
     raise problem
 
 
-def wanted_columns(source: Elsewhere) -> tuple[str, ...]:
+def wanted_columns(source: ExternalConsent) -> tuple[str, ...]:
     """Return the columns of a source that are read."""
     if not isinstance(source, ConsentSource):
         return (source.subject,)
@@ -97,7 +97,7 @@ def wanted_columns(source: Elsewhere) -> tuple[str, ...]:
     )
 
 
-def check_names(columns: Iterable[str], sources: Sequence[Elsewhere]) -> None:
+def check_names(columns: Iterable[str], sources: Sequence[ExternalConsent]) -> None:
     """Check that sources bring columns that the model does not have, and look for keys that it has.
 
     Raises:
@@ -120,7 +120,7 @@ def check_names(columns: Iterable[str], sources: Sequence[Elsewhere]) -> None:
         raise ConfigurationError("; ".join(wrong))
 
 
-def check_kinds(number: int, source: Elsewhere, *, key: str, subject: str) -> None:
+def check_kinds(number: int, source: ExternalConsent, *, key: str, subject: str) -> None:
     """Check that a model's keys can equal a source's subjects.
 
     Raises:
@@ -136,7 +136,7 @@ def check_kinds(number: int, source: Elsewhere, *, key: str, subject: str) -> No
 
 
 def check_matched(
-    number: int, source: Elsewhere, column: str, *, rows: int, matched: int, log: Callable[[str], object]
+    number: int, source: ExternalConsent, column: str, *, rows: int, matched: int, log: Callable[[str], object]
 ) -> None:
     """Check that a source knows somebody of the model at all, for a column that it brings.
 
@@ -152,7 +152,7 @@ def check_matched(
         )
 
 
-def source_query(source: Elsewhere, conn_id: str) -> ModelQuery:
+def source_query(source: ExternalConsent, conn_id: str) -> ModelQuery:
     """Return what is read of a source."""
     return ModelQuery(
         conn_id=conn_id,

@@ -20,11 +20,11 @@ from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
-from airflow_consent_retl.extraction.consent_expressions import SaidBySource, joined, listed, parts_of
+from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import ValueKind, kind_of, source_query, wanted_columns
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
@@ -34,13 +34,18 @@ _SKEW_MINUTES = 5
 Place = Callable[[int], str]
 
 
-def sources_of(source: ModelSource) -> list[Elsewhere]:
+def sources_of(source: ModelSource) -> list[ExternalConsent]:
     """Return where else the consent of a model is kept."""
     return [parse_source_document(document) for document in source.consent_sources]
 
 
 def joined_sql(
-    warehouse: Warehouse, sources: Sequence[Elsewhere], *, model: str, columns: Sequence[str], places: Sequence[str]
+    warehouse: Warehouse,
+    sources: Sequence[ExternalConsent],
+    *,
+    model: str,
+    columns: Sequence[str],
+    places: Sequence[str],
 ) -> str:
     """Return the query of a model's rows with what sources say of them.
 
@@ -63,7 +68,7 @@ def joined_sql(
 
 @contextmanager
 def reachable(
-    warehouse: Warehouse, sources: Sequence[Elsewhere], *, at: datetime, staged: bool, hook_of: HookOf
+    warehouse: Warehouse, sources: Sequence[ExternalConsent], *, at: datetime, staged: bool, hook_of: HookOf
 ) -> Iterator[list[str]]:
     """Yield where each source is, in SQL; what had to be brought is dropped at the end.
 
@@ -94,7 +99,7 @@ def reachable(
 
 
 def check_types(
-    number: int, source: Elsewhere, *, key: pa.DataType, types: Mapping[str, pa.DataType]
+    number: int, source: ExternalConsent, *, key: pa.DataType, types: Mapping[str, pa.DataType]
 ) -> tuple[str, str]:
     """Check the types of a source's columns, and return the kinds of the model's key and of its subject.
 
@@ -112,7 +117,7 @@ def check_types(
     return kind_of(key) or str(key), kinds[source.subject]
 
 
-def _said(warehouse: Warehouse, number: int, source: Elsewhere) -> ibis.Table:
+def _said(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
     dialect = dialect_of(warehouse.dialect)
     time = source.time if isinstance(source, ConsentSource) else None
     types = {name: "timestamp('UTC')" if name == time else "string" for name in wanted_columns(source)}
@@ -120,10 +125,10 @@ def _said(warehouse: Warehouse, number: int, source: Elsewhere) -> ibis.Table:
     if not isinstance(source, ConsentSource):
         return listed(source, table, dialect)
     latest = None if time is None else ibis.now().cast("timestamp('UTC')") + ibis.interval(minutes=_SKEW_MINUTES)
-    return SaidBySource(source, dialect, table, latest=latest).reduced()
+    return AnswerHistory(source, dialect, table, latest=latest).reduced()
 
 
-def _bring(warehouse: Warehouse, table: StagingTable, source: Elsewhere, conn_id: str, hook_of: HookOf) -> None:
+def _bring(warehouse: Warehouse, table: StagingTable, source: ExternalConsent, conn_id: str, hook_of: HookOf) -> None:
     """Load what a source behind another connection says into a table."""
     wanted = wanted_columns(source)
     with read_model(hook_of(conn_id), source_query(source, conn_id)) as rows:

@@ -13,13 +13,13 @@ from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_mat
 from airflow_consent_retl.extraction.consent_kinds import check_names as check_brought
 from airflow_consent_retl.extraction.consent_warehouse import check_types, joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
-from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, StagedTable, sql_sha256
+from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, WarehouseTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
@@ -29,7 +29,7 @@ _SAMPLE_ROWS = 100
 
 
 @contextmanager
-def staged_snapshot(
+def warehouse_snapshot(
     warehouse: Warehouse,
     *,
     model: str,
@@ -89,7 +89,7 @@ def staged_snapshot(
             parts=(),
             rows=rows,
             size_bytes=0,
-            table=StagedTable(namespace=table.schema, name=table.name),
+            table=WarehouseTable(namespace=table.schema, name=table.name),
         )
         is_kept = True
     finally:
@@ -128,7 +128,7 @@ def _join(
             check_matched(number, one, name, rows=rows, matched=matched, log=log)
 
 
-def _answers(warehouse: Warehouse, source: Elsewhere) -> list[tuple[str, str]]:
+def _answers(warehouse: Warehouse, source: ExternalConsent) -> list[tuple[str, str]]:
     """Return the columns that a source may know nobody for, and the condition of rows that it knows.
 
     Where a source of consent knows a subject, there is a doubt, or there is none; elsewhere there is NULL.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
 
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
@@ -51,7 +51,7 @@ CAUSES = tuple(RemovalCause)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class ConsentAnswers:
     """What the source says now, for some of its rows.
 
     Args:
@@ -68,7 +68,7 @@ class Verdicts:
 
 
 # Told of which type the ids have to be.
-Ask = Callable[[pa.DataType], Iterator[Verdicts]]
+Ask = Callable[[pa.DataType], Iterator[ConsentAnswers]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class ConsentQuestion:
     policy: ConsentPolicy
     destinations: Sequence[str]
     withdrawn_at: str | None = None
-    sources: Sequence[Elsewhere] = ()
+    sources: Sequence[ExternalConsent] = ()
     hook_of: HookOf | None = None
     log: Log = lambda message: None
 
@@ -125,7 +125,7 @@ class ConsentQuestion:
             self.policy, destinations=self.destinations, mapping=self.mapping, columns=None, at=datetime.now(UTC)
         )
 
-    def ask(self, *, at: datetime) -> Iterator[Verdicts]:
+    def ask(self, *, at: datetime) -> Iterator[ConsentAnswers]:
         """Run the query and decide its rows.
 
         Raises:
@@ -190,13 +190,13 @@ class _Decider:
         self._reader = SignatureReader(self._plan.signals)
         self._decided: dict[int, Mapping[str, int]] = {}
 
-    def verdicts(self, rows: pa.RecordBatch) -> Verdicts:
+    def verdicts(self, rows: pa.RecordBatch) -> ConsentAnswers:
         primary_key = self._question.query.primary_key
         if rows.column(primary_key).null_count:
             rows = rows.filter(rows.column(primary_key).is_valid())
         codes, places = np.unique(self._reader.codes(rows), return_inverse=True)
         decided = [self._decide(code) for code in codes.tolist()]
-        return Verdicts(
+        return ConsentAnswers(
             ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),
             by_destination={
                 name: np.array([numbers[name] for numbers in decided], dtype=np.int16)[places]
@@ -242,7 +242,7 @@ class _Decider:
         self._reader.close()
 
 
-class People:
+class SubjectIndex:
     """Ids by position, held against what a source says now. A context manager; what it spills is private and goes.
 
     Args:
@@ -267,7 +267,9 @@ class People:
             self._fill(ids)
             self._resources = opening.pop_all()
 
-    def not_permitted(self, answers: Iterator[Verdicts], destination: str) -> dict[RemovalCause, NDArray[np.int64]]:
+    def not_permitted(
+        self, answers: Iterator[ConsentAnswers], destination: str
+    ) -> dict[RemovalCause, NDArray[np.int64]]:
         """Return the positions of the people who are not permitted now, by cause, ascending.
 
         Those whom no answer names are under `left_model`, those whom several name under `id_ambiguous`.

@@ -139,7 +139,7 @@ def _ibis_type(arrow: str) -> str:
     return "int64" if "int" in arrow else "string"
 
 
-class StagedConsent:
+class WarehouseConsent:
     """The expressions over one snapshot.
 
     Args:

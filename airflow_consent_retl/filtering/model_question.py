@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan, ConsentPolicy
     from airflow_consent_retl.extraction.consent_files import HookOf
-    from airflow_consent_retl.filtering.asking import ConsentQuestion, Verdicts
+    from airflow_consent_retl.filtering.asking import ConsentAnswers, ConsentQuestion
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.manifest import ModelSource
 
@@ -63,7 +63,7 @@ class ModelAsker:
         """
         return self._question(None).needs_asking
 
-    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]:
+    def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         """Ask the source, under the policy as it is now; ids come in this type."""
         self._log.info("asking connection `%s` for consent again", self._source.conn_id)
         return self._question(id_type).ask(at=datetime.now(UTC))

@@ -29,7 +29,7 @@ from airflow_consent_retl.values.columns import declared_types
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import DestinationCounts, Part, PermittedManifest, StagedDecision
+    from airflow_consent_retl.storage.manifest import DestinationCounts, Part, PermittedManifest, WarehouseDecision
 
 # How far the clocks of two workers may be apart.
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -157,7 +157,7 @@ class PermittedRows:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedPermittedRows(PermittedRows):
+class WarehousePermittedRows(PermittedRows):
     """The verified rows of one destination, in a table of a warehouse.
 
     Args:
@@ -167,7 +167,7 @@ class StagedPermittedRows(PermittedRows):
     """
 
     reach: Callable[[], Warehouse]
-    staged: StagedDecision
+    staged: WarehouseDecision
     groups: tuple[int, ...]
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -265,12 +265,12 @@ def verify(
 def _verify_staged(
     folder: Folder,
     manifest: PermittedManifest,
-    staged: StagedDecision,
+    staged: WarehouseDecision,
     manifest_sha256: str,
     destination: str,
     fields: Mapping[str, str],
     reach: Callable[[], Warehouse] | None,
-) -> StagedPermittedRows:
+) -> WarehousePermittedRows:
     """Hold what the table holds against the manifest: the rows of each group, and a fingerprint of who they are."""
     if reach is None:
         raise RefusedError(f"{folder.uri}: the permitted rows are in a warehouse, which cannot be reached from here")
@@ -294,7 +294,7 @@ def _verify_staged(
             raise RefusedError(
                 f"{folder.uri}: table {staged.permitted.namespace}.{staged.permitted.name} was changed after the filter"
             )
-    return StagedPermittedRows(
+    return WarehousePermittedRows(
         folder, manifest, manifest_sha256, destination, fields, (), {}, reach=reach, staged=staged, groups=numbers
     )
 

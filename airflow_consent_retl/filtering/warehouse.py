@@ -23,14 +23,14 @@ from airflow_consent_retl.filtering.expressions import (
     ROWS,
     SIGNATURE,
     SUBJECT,
-    StagedConsent,
+    WarehouseConsent,
     group_fingerprints,
     raw_values,
 )
 from airflow_consent_retl.filtering.files import DecidedSignatures, column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
-from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, StagedDecision, StagedTable
+from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, WarehouseDecision, WarehouseTable
 from airflow_consent_retl.values.canonical import values_of
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ PlanFor = Callable[[Mapping[str, "ColumnKind"]], "ConsentPlan"]
 
 
 @dataclass(frozen=True, slots=True)
-class StagedPermitted:
+class WarehousePermitted:
     """What a filter run made: descriptions for the manifest."""
 
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
-    tables: StagedDecision
+    tables: WarehouseDecision
 
 
-class StagedFilter:
+class WarehouseFilter:
     """One filter run over one staged snapshot. A context manager: unless it was kept, what it made is dropped.
 
     Args:
@@ -86,7 +86,7 @@ class StagedFilter:
             native=warehouse.native_types(self._source),
             dialect=self._dialect,
         )
-        self._consent = StagedConsent(
+        self._consent = WarehouseConsent(
             self._dialect,
             columns=[column.name for column in snapshot.columns],
             primary_key=snapshot.primary_key,
@@ -144,7 +144,7 @@ class StagedFilter:
             )
         return decided
 
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> StagedPermitted:
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> WarehousePermitted:
         """Have the permitted rows and the decisions written, and check what the warehouse found.
 
         Args:
@@ -167,10 +167,10 @@ class StagedFilter:
         if logged != int(decided.rows[decided.denied_somewhere].sum()):
             raise RefusedError("the snapshot changed while it was filtered: its denials count differently")
         log = DecisionLogWriter(folder, key).close(decided.table()).model_copy(update={"rows": logged})
-        return StagedPermitted(
+        return WarehousePermitted(
             groups=groups,
             decision_log=log,
-            tables=StagedDecision(
+            tables=WarehouseDecision(
                 snapshot=_described(self._source), **{name: _described(made) for name, made in self._made.items()}
             ),
         )
@@ -242,7 +242,7 @@ class StagedFilter:
             batches = list(rows.batches)
             return pa.Table.from_batches(batches, batches[0].schema if batches else rows.schema)
 
-    def __enter__(self) -> StagedFilter:
+    def __enter__(self) -> WarehouseFilter:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -251,8 +251,8 @@ class StagedFilter:
                 self._warehouse.drop(table)
 
 
-def _described(table: StagingTable) -> StagedTable:
-    return StagedTable(namespace=table.schema, name=table.name)
+def _described(table: StagingTable) -> WarehouseTable:
+    return WarehouseTable(namespace=table.schema, name=table.name)
 
 
 def _integers(rows: pa.RecordBatch, name: str) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         PermittedManifest,
         RecipientsGroup,
         SnapshotManifest,
-        StagedDecision,
+        WarehouseDecision,
     )
 
 
@@ -175,7 +175,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
     ) -> dict[str, object]:
         """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
         from airflow_consent_retl.databases.staging import is_warehouse, schema_of
-        from airflow_consent_retl.filtering.warehouse import StagedFilter
+        from airflow_consent_retl.filtering.warehouse import WarehouseFilter
         from airflow_consent_retl.hooks.workspaces import staging_warehouse
         from airflow_consent_retl.storage.decision_log import run_name
         from airflow_consent_retl.storage.location import run_folder, subject_key
@@ -189,7 +189,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             )
         with (
             staging_warehouse(snapshot.source.conn_id, schema, context, model=snapshot.model) as warehouse,
-            StagedFilter(warehouse, snapshot, plan_for, at=at) as run,
+            WarehouseFilter(warehouse, snapshot, plan_for, at=at) as run,
         ):
             self._check_repeated(*run.find_repeated_ids(), snapshot.primary_key)
             decided = run.decide()
@@ -235,7 +235,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         *,
         groups: tuple[RecipientsGroup, ...],
         log: DecisionLog,
-        staged: StagedDecision | None = None,
+        staged: WarehouseDecision | None = None,
     ) -> dict[str, object]:
         from airflow_consent_retl.consent import mapping_document
         from airflow_consent_retl.storage.location import workspace_root

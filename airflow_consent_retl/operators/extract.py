@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import Elsewhere
+    from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.source import ModelQuery, Source
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.storage.folder import Folder
@@ -110,7 +110,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         poll_interval_s: float = 10,
         query_timeout_s: float = 21_600,
         hook_params: Mapping[str, Any] | None = None,
-        consent_sources: Sequence[Elsewhere] = (),
+        consent_sources: Sequence[ExternalConsent] = (),
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -274,7 +274,7 @@ class ExtractModelOperator(ConsentRetlOperator):
     def _stage(self, context: Context, schema: str) -> dict[str, object]:
         """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
         from airflow_consent_retl.databases.staging import StagingTable
-        from airflow_consent_retl.extraction.warehouse import staged_snapshot
+        from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
         from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.storage.location import run_folder
         from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
@@ -286,7 +286,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         with (
             self._staging(context, schema) as warehouse,
             self._cancellable(warehouse),
-            staged_snapshot(
+            warehouse_snapshot(
                 warehouse,
                 model=self.model,
                 source=self._source(),
@@ -310,7 +310,7 @@ class ExtractModelOperator(ConsentRetlOperator):
             at=read_at,
         ).to_xcom()
 
-    def _sources(self) -> tuple[Elsewhere, ...]:
+    def _sources(self) -> tuple[ExternalConsent, ...]:
         from airflow_consent_retl.consent import check_sources
 
         return check_sources(self.consent_sources)

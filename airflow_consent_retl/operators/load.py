@@ -301,9 +301,9 @@ class LoadOperator(ConsentRetlOperator):
         """Return where the sync keeps who is delivered: beside the permitted rows."""
         from airflow_consent_retl.changes.store import FileStore
         from airflow_consent_retl.changes.warehouse_store import WarehouseStore
-        from airflow_consent_retl.filtering.permitted import StagedPermittedRows
+        from airflow_consent_retl.filtering.permitted import WarehousePermittedRows
 
-        if isinstance(permitted, StagedPermittedRows):
+        if isinstance(permitted, WarehousePermittedRows):
             return WarehouseStore(folder, sync, permitted.reach, asker, self.log)
         return FileStore(folder, sync)
 
@@ -311,14 +311,14 @@ class LoadOperator(ConsentRetlOperator):
     def _recheck(self, store: SyncStore[Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
         from airflow_consent_retl.changes.warehouse_store import WarehouseStore
         from airflow_consent_retl.delivery.recheck import Recheck
-        from airflow_consent_retl.filtering.asking import People
+        from airflow_consent_retl.filtering.asking import SubjectIndex
 
         if self.recheck_interval_s is None or not changes.manifest.upsert_rows:
             yield None
             return
         first = next(changes.upserts(1))
         ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
-        with People(ids, first.ids.type) as people, ExitStack() as resources:
+        with SubjectIndex(ids, first.ids.type) as people, ExitStack() as resources:
             ask = asker.ask
             if isinstance(store, WarehouseStore):
                 asked = (some.ids for some in changes.upserts(_SCAN_ROWS))

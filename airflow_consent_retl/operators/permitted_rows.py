@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.policies import PolicySource
-    from airflow_consent_retl.storage.manifest import PermittedManifest, StagedDecision
+    from airflow_consent_retl.storage.manifest import PermittedManifest, WarehouseDecision
 
 DEFAULT_MAX_AGE_S = 86_400.0
 DEFAULT_BATCH_ROWS = 65_536
@@ -73,7 +73,7 @@ def open_permitted(
     )
 
 
-def _reach(manifest: PermittedManifest, staged: StagedDecision) -> Warehouse:
+def _reach(manifest: PermittedManifest, staged: WarehouseDecision) -> Warehouse:
     from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
     return staging_warehouse(manifest.source.conn_id, staged.permitted.namespace, model=manifest.model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.changes.store import SyncStore
-    from airflow_consent_retl.consent import ConsentMappingLike, Elsewhere
+    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.ledger import Ledger
     from airflow_consent_retl.delivery.report import LoadReport
@@ -95,7 +95,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         loads: Mapping[str, Callable[..., LoadOperator]],
         withdrawn_at: str | None = None,
         column_types: Mapping[str, str] | None = None,
-        consent_sources: Sequence[Elsewhere] = (),
+        consent_sources: Sequence[ExternalConsent] = (),
         max_removed_ratio: float | None = 0.5,
         settle_s: float = 3600,
         confirm_interval_s: float = 30,
@@ -197,7 +197,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any]:
         """Return where the sync keeps who is delivered, which the present version tells."""
         from airflow_consent_retl.changes.store import FileStore
-        from airflow_consent_retl.changes.warehouse_delivered import StagedState, is_in_warehouse
+        from airflow_consent_retl.changes.warehouse_delivered import WarehouseState, is_in_warehouse
         from airflow_consent_retl.changes.warehouse_store import WarehouseStore
         from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
@@ -207,7 +207,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         version = folder.open(current.uri)
         if not is_in_warehouse(version, sha256=current.sha256):
             return FileStore(folder, sync)
-        schema = StagedState(version, sha256=current.sha256).table.schema
+        schema = WarehouseState(version, sha256=current.sha256).table.schema
         reach = partial(staging_warehouse, self.conn_id, schema, model=self.model)
         return WarehouseStore(folder, sync, reach, asker, self.log)
 

@@ -57,11 +57,11 @@ class OpenedSnapshot:
             RefusedError: the snapshot changed.
         """
         if self.manifest.table is not None:
-            from airflow_consent_retl.filtering.warehouse import StagedFilter
+            from airflow_consent_retl.filtering.warehouse import WarehouseFilter
             from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
             warehouse = staging_warehouse(self.manifest.source.conn_id, self.manifest.table.namespace)
-            with warehouse, StagedFilter(warehouse, self.manifest, plan_for, at=at) as staged:
+            with warehouse, WarehouseFilter(warehouse, self.manifest, plan_for, at=at) as staged:
                 yield staged.decide()
             return
         plan = plan_for(column_kinds(self.manifest.columns))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.databases.staging import Warehouse
-    from airflow_consent_retl.storage.manifest import Part, PermittedManifest, StagedDecision
+    from airflow_consent_retl.storage.manifest import Part, PermittedManifest, WarehouseDecision
 
 DIGEST_BYTES = 16
 _MIN_SECRET_CHARACTERS = 32
@@ -229,7 +229,7 @@ def _logged(folder: Folder, manifest: PermittedManifest, key: SubjectKey, subjec
 
 def _staged(
     manifest: PermittedManifest,
-    staged: StagedDecision,
+    staged: WarehouseDecision,
     key: SubjectKey,
     subject: str | int,
     warehouse: Warehouse | None,

@@ -56,7 +56,7 @@ class Part(_Document):
     size_bytes: int
 
 
-class StagedTable(_Document):
+class WarehouseTable(_Document):
     """A table of a staging schema, in the warehouse that the model is read from."""
 
     # As the operator named it: `staging`, `database.staging`, `project.dataset`.
@@ -97,7 +97,7 @@ class SnapshotManifest(_Document):
     rows: int
     size_bytes: int
     # Where the rows are, if they stayed in the warehouse; then there are no parts.
-    table: StagedTable | None = None
+    table: WarehouseTable | None = None
 
 
 class DestinationCounts(_Document):
@@ -128,18 +128,18 @@ class RecipientsGroup(_Document):
     fingerprint: int | None = None
 
 
-class StagedDecision(_Document):
+class WarehouseDecision(_Document):
     """The tables of a filter run whose rows stayed in the warehouse.
 
     A row of `permitted` is in the group whose place among the manifest's groups `consent_retl_group` is. A row of
     `snapshot` has the signature that `decided` names for the combination, in `signatures`, of its raw values.
     """
 
-    snapshot: StagedTable
-    signatures: StagedTable
-    decided: StagedTable
-    permitted: StagedTable
-    decisions: StagedTable
+    snapshot: WarehouseTable
+    signatures: WarehouseTable
+    decided: WarehouseTable
+    permitted: WarehouseTable
+    decisions: WarehouseTable
 
 
 class DecisionLog(_Document):
@@ -178,7 +178,7 @@ class PermittedManifest(_Document):
     # By category, the rows in which two records of it disagree.
     conflicts: dict[str, int] = {}
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
-    staged: StagedDecision | None = None
+    staged: WarehouseDecision | None = None
 
 
 class ShapeOfRows(_Document):
@@ -210,7 +210,7 @@ class DeliveredManifest(_Document):
     parts: tuple[Part, ...]
     rows: int
     # Where the entries are, if they stay in the warehouse; then there are no parts, and the ids' Arrow type is told.
-    table: StagedTable | None = None
+    table: WarehouseTable | None = None
     id_type: str | None = None
 
 

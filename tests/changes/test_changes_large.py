@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.changing import BY_MAIL, FIELDS, Sync, fate
 
-from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.changes.fold import BatchResult
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.storage.change_set import Changes
 
@@ -38,7 +38,7 @@ def ids_of(changes: Changes) -> tuple[pa.Table, pa.Table]:
     return pa.concat_tables(upserts), pa.concat_tables(removals)
 
 
-def all_accepted(rows: int, *, but: int | None = None) -> Iterator[Fate]:
+def all_accepted(rows: int, *, but: int | None = None) -> Iterator[BatchResult]:
     for start in range(0, rows, 10_000):
         count = min(10_000, rows - start)
         exceptions = {} if but is None else {row: Outcome(RowStatus.UNCERTAIN, "x") for row in range(0, count, but)}

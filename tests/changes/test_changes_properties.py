@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.changing import BY_MAIL, FIELDS, Sync, entries, fate, people, removed, sent
 from support.permitting import AT
 
-from airflow_consent_retl.changes.fold import Fate
+from airflow_consent_retl.changes.fold import BatchResult
 from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -104,8 +104,8 @@ def expect_permitted(expected: Expected, id_: int, payload: tuple[Any, ...], min
 def expected_state(
     state: list[Entry],
     expected: Expected,
-    sends: dict[int, tuple[RowStatus, Fate]],
-    removes: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]],
+    sends: dict[int, tuple[RowStatus, BatchResult]],
+    removes: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, BatchResult]]],
 ) -> list[Entry]:
     after: list[Entry] = []
     untouched: list[Entry] = []
@@ -136,7 +136,7 @@ def expected_state(
     return [*after, *untouched]
 
 
-def latest(fate_: Fate, replaced: list[Entry]) -> datetime | None:
+def latest(fate_: BatchResult, replaced: list[Entry]) -> datetime | None:
     moments = [fate_.unsettled_until, *(entry.unsettled_until for entry in replaced)]
     return max((moment for moment in moments if moment is not None), default=None)
 
@@ -170,7 +170,7 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def fates_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: int) -> list[Fate]:
+def fates_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: int) -> list[BatchResult]:
     """Return batches with these statuses, again and again; the last `unsent` of them leave no trace."""
     statuses = list(islice(cycle(some), rows))
     starts = [*range(0, len(statuses), step["batch_rows"]), len(statuses)]
@@ -182,7 +182,7 @@ def fates_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: i
     ]
 
 
-def status_at(fates: list[Fate], position: int) -> tuple[RowStatus, Fate]:
+def status_at(fates: list[BatchResult], position: int) -> tuple[RowStatus, BatchResult]:
     for one in fates:
         if one.start <= position < one.start + one.outcomes.rows:
             return one.outcomes[position - one.start].status, one
@@ -226,15 +226,15 @@ def check_changes(changes: Changes, expected: Expected, state: list[Entry]) -> N
         assert some.was_delivered.tolist() == [id_ in delivered for id_ in some.ids.to_pylist()]
 
 
-def sends_by_id(changes: Changes, fates: list[Fate]) -> dict[int, tuple[RowStatus, Fate]]:
+def sends_by_id(changes: Changes, fates: list[BatchResult]) -> dict[int, tuple[RowStatus, BatchResult]]:
     ids = [id_ for some in changes.upserts(7) for id_ in some.ids.to_pylist()]
     return {id_: status_at(fates, position) for position, id_ in enumerate(ids)}
 
 
 def removes_by_entry(
-    changes: Changes, fates: list[Fate]
-) -> dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]]:
-    found: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, Fate]]] = {}
+    changes: Changes, fates: list[BatchResult]
+) -> dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, BatchResult]]]:
+    found: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, BatchResult]]] = {}
     for position, (id_, cause, values) in enumerate(removed(changes)):
         found.setdefault((id_, cause, tuple(values.values())), []).append(status_at(fates, position))
     return found

@@ -11,7 +11,7 @@ import pytest
 from support.changing import BY_MAIL, FIELDS, Sync, accepted, entries, fate, new_folder, people, removed, sent
 from support.permitting import AT
 
-from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.changes.fold import BatchResult, fold
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.errors import RefusedError
 
@@ -261,7 +261,7 @@ def test_changes_found_against_another_version_are_refused(sync: Sync) -> None:
     ],
     ids=["overlap", "out of order", "too long", "behind the end"],
 )
-def test_fates_that_belong_to_no_row_are_a_mistake(sync: Sync, fates: list[Fate]) -> None:
+def test_fates_that_belong_to_no_row_are_a_mistake(sync: Sync, fates: list[BatchResult]) -> None:
     changes = sync.changes(people(*({"id": number} for number in range(3))))
 
     with pytest.raises(ValueError, match="fate"):

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_consent_retl.consent import (
     ConsentSource,
-    Elsewhere,
+    ExternalConsent,
     SuppressionList,
     check_sources,
     parse_consent_mapping,
@@ -37,7 +37,7 @@ NEVER = SuppressionList("SELECT 3", subject="address", key="email", conn_id="crm
 
 
 @pytest.mark.parametrize("source", [STATES, LONG, NEVER])
-def test_reads_back_what_it_wrote_through_json(source: Elsewhere) -> None:
+def test_reads_back_what_it_wrote_through_json(source: ExternalConsent) -> None:
     assert parse_source_document(json.loads(json.dumps(source_document(source)))) == source
 
 

@@ -25,7 +25,7 @@ from airflow_consent_retl.errors import (
     RefusedError,
 )
 from airflow_consent_retl.filtering import asking as permission
-from airflow_consent_retl.filtering.asking import CAUSES, PERMITTED, Verdicts
+from airflow_consent_retl.filtering.asking import CAUSES, PERMITTED, ConsentAnswers
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -242,16 +242,16 @@ class Source:
         self.answers = list(answers)
         self.asked = 0
 
-    def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]:
+    def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         said = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         numbers = [PERMITTED if cause is None else [str(c) for c in CAUSES].index(cause) + 1 for cause in said.values()]
-        yield Verdicts(pa.array(list(said), id_type), {"ads": np.array(numbers, dtype=np.int8)})
+        yield ConsentAnswers(pa.array(list(said), id_type), {"ads": np.array(numbers, dtype=np.int8)})
 
     def rechecking(self, *, interval_s: float) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
         @contextmanager
         def make(changes: Changes) -> Iterator[Recheck]:
-            with permission.People((some.ids for some in changes.upserts(100)), pa.int64()) as found:
+            with permission.SubjectIndex((some.ids for some in changes.upserts(100)), pa.int64()) as found:
                 yield Recheck(
                     found, "ads", self.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=interval_s
                 )
@@ -328,7 +328,7 @@ def test_an_update_withheld_from_somebody_delivered_removes_them_in_the_same_run
 
 def test_a_source_that_does_not_answer_sends_nothing(bench: SyncBench) -> None:
     class Broken(Source):
-        def ask(self, id_type: pa.DataType) -> Iterator[Verdicts]:
+        def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
             raise RefusedError("the warehouse sleeps")
 
     destination = Recorder()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.consent_reference import Row, Said, events, events_of_profiles, states
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.consent import ConsentSource, Elsewhere, SuppressionList, segment_preference_events
+from airflow_consent_retl.consent import ConsentSource, ExternalConsent, SuppressionList, segment_preference_events
 from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.extraction.consent_files import reading_with_consent
@@ -67,7 +67,7 @@ def fill(file: Path, rows: Sequence[Row], types: str = HISTORY) -> None:
 
 
 def read(
-    model: pa.Table, sources: Sequence[Elsewhere], log: list[str] | None = None, *, batch_rows: int = 3
+    model: pa.Table, sources: Sequence[ExternalConsent], log: list[str] | None = None, *, batch_rows: int = 3
 ) -> pa.Table:
     batches: Iterator[pa.RecordBatch] = iter(model.to_batches(max_chunksize=batch_rows))
     with reading_with_consent(
@@ -278,7 +278,7 @@ def test_a_read_that_was_refused_leaves_the_file_to_others(duck: Path) -> None:
 
 def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path) -> None:
     fill(duck, [], "subject VARCHAR, id VARCHAR, ads BOOLEAN")
-    sources: list[Elsewhere] = [
+    sources: list[ExternalConsent] = [
         ConsentSource("FROM consents", subject="subject", key="gone", columns={"ads": "SCORE"}),
         SuppressionList("FROM consents", subject="id", column="id"),
     ]

@@ -20,7 +20,7 @@ from support.postgres import Postgres, postgres
 from airflow_consent_retl.consent import RemovalCause, parse_consent_mapping, parse_policy
 from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailableError
-from airflow_consent_retl.filtering.asking import ConsentQuestion, People
+from airflow_consent_retl.filtering.asking import ConsentQuestion, SubjectIndex
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]
@@ -97,7 +97,7 @@ def question(**changes: Any) -> ConsentQuestion:
 
 def not_permitted(ids: list[int], asked: ConsentQuestion, destination: str = "webhook") -> dict[str, list[int]]:
     """Return the ids of those among `ids` who are not permitted now, by cause."""
-    with People(iter([pa.array(ids, pa.int64())]), pa.int64()) as people:
+    with SubjectIndex(iter([pa.array(ids, pa.int64())]), pa.int64()) as people:
         found = people.not_permitted(asked.ask(at=AT), destination)
     return {str(cause): [ids[position] for position in positions.tolist()] for cause, positions in found.items()}
 
@@ -173,7 +173,7 @@ def test_many_people_in_many_batches_each_keep_their_own_answer(
     ids = np.arange(400_100)[::-1]
     arrays = [pa.array(ids[start : start + 10_000]) for start in range(0, len(ids), 10_000)]
 
-    with People(iter(arrays), pa.int64()) as people:
+    with SubjectIndex(iter(arrays), pa.int64()) as people:
         found = people.not_permitted(question().ask(at=AT), "webhook")
 
     assert set(ids[found[RemovalCause.CONSENT_WITHDRAWN]].tolist()) == set(range(0, 400_000, 7))

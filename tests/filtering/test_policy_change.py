@@ -94,7 +94,10 @@ def test_a_policy_that_cannot_be_compared_stops_where_there_is_a_limit(
 ) -> None:
     elsewhere = {
         **POLICY,
-        "categories": [*POLICY["categories"], {"id": "C0099", "name": "Elsewhere", "destinations": [DESTINATIONS[0]]}],
+        "categories": [
+            *POLICY["categories"],
+            {"id": "C0099", "name": "ExternalConsent", "destinations": [DESTINATIONS[0]]},
+        ],
     }
     run(tmp_path, {**elsewhere, "missing_consent_column": "deny"})
     strict = {"missing_consent_column": "error"}

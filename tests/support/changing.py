@@ -13,7 +13,7 @@ import pyarrow as pa
 from support.permitting import AT, KEY, filter_rows, plan_for, snapshot_of
 
 from airflow_consent_retl.changes.computing import compute_changes
-from airflow_consent_retl.changes.fold import Fate, fold
+from airflow_consent_retl.changes.fold import BatchResult, fold
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.filtering.permitted import PermittedRows, verify
@@ -120,7 +120,7 @@ class Sync:
             subject_key=self.key,
         )
 
-    def folded(self, changes: Changes, sends: Iterable[Fate], removes: Iterable[Fate]) -> Sync:
+    def folded(self, changes: Changes, sends: Iterable[BatchResult], removes: Iterable[BatchResult]) -> Sync:
         return self.with_(state=fold(self.state, changes, sends, removes, new_folder(self.path)))
 
     def delivered(self, rows: pa.Table) -> Sync:
@@ -156,7 +156,7 @@ def people(*rows: Mapping[str, Any], id_type: pa.DataType | None = None) -> pa.T
     return pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in table.items()})
 
 
-def accepted(rows: int, *, start: int = 0, hours: float = 0) -> Fate:
+def accepted(rows: int, *, start: int = 0, hours: float = 0) -> BatchResult:
     return fate(Outcomes.accepted(rows), start=start, hours=hours)
 
 
@@ -166,14 +166,14 @@ def fate(
     start: int = 0,
     hours: float = 0,
     unsettled_hours: float | None = None,
-) -> Fate:
+) -> BatchResult:
     """Return the fate of a batch; hours count from `AT`."""
     if not isinstance(outcomes, Outcomes):
         outcomes = Outcomes.concatenated(
             [Outcomes(1, Outcome(status, "" if status is RowStatus.ACCEPTED else "code")) for status in outcomes]
         )
     unsettled = None if unsettled_hours is None else AT + timedelta(hours=unsettled_hours)
-    return Fate(start, outcomes, unsettled, AT + timedelta(hours=hours))
+    return BatchResult(start, outcomes, unsettled, AT + timedelta(hours=hours))
 
 
 def sent(changes: Changes, batch_rows: int = 1_000) -> dict[Any, dict[str, Any]]:

@@ -31,7 +31,7 @@ from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.syncing import LeasedSync
 from airflow_consent_retl.errors import PermanentError, TransientError
-from airflow_consent_retl.filtering.asking import People
+from airflow_consent_retl.filtering.asking import SubjectIndex
 from airflow_consent_retl.filtering.model_question import ModelAsker
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.policies import read_policy
@@ -264,7 +264,7 @@ class SyncWorld:
                 yield None
                 return
             first = next(changes.upserts(1))
-            with People((some.ids for some in changes.upserts(100)), first.ids.type) as people:
+            with SubjectIndex((some.ids for some in changes.upserts(100)), first.ids.type) as people:
                 yield Recheck(
                     people, DESTINATION, asker.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=0
                 )

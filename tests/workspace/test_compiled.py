@@ -9,14 +9,14 @@ import sqlglot
 from sqlglot import exp
 
 from airflow_consent_retl.changes.warehouse_comparison import (
-    StagedComparison,
+    WarehouseComparison,
     delivered,
     next_delivered,
     only_people,
     people_of,
 )
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-from airflow_consent_retl.filtering.expressions import PERSON, RawValue, StagedConsent
+from airflow_consent_retl.filtering.expressions import PERSON, RawValue, WarehouseConsent
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -43,7 +43,7 @@ NATIVE = RawValue("raw_3", "doc", "string", ("a", "b c"))
 
 def questions(name: str) -> dict[str, ir.Table]:
     dialect = dialect_of(name)
-    consent = StagedConsent(
+    consent = WarehouseConsent(
         dialect,
         columns=COLUMNS,
         primary_key="Id",
@@ -51,7 +51,7 @@ def questions(name: str) -> dict[str, ir.Table]:
         values=[*VALUES, NATIVE] if dialect.json_types else VALUES,
         find_duplicates=True,
     )
-    comparison = StagedComparison(
+    comparison = WarehouseComparison(
         dialect,
         columns=COLUMNS,
         native={},
@@ -126,7 +126,7 @@ def test_a_key_that_bigquery_cannot_be_asked_for_is_refused(key: str) -> None:
 
 def test_a_whole_json_column_of_bigquery_is_compared_as_text_and_null_stays_null() -> None:
     values = [RawValue("raw_0", "doc", "string", is_json=True)]
-    consent = StagedConsent(
+    consent = WarehouseConsent(
         dialect_of("bigquery"),
         columns=COLUMNS,
         primary_key="Id",
