@@ -118,7 +118,7 @@ class MostRestrictive(Answers):
         return "most_restrictive"
 
 
-def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_denies: bool = False) -> ConsentStatus:
+def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_denies: bool) -> ConsentStatus:
     """Return what several records say together; no record at all is `unknown`.
 
     INVARIANT: nothing but a yes that is explicit, present and fresh outvotes a no. With `first`, a record that is
@@ -126,15 +126,16 @@ def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_
     permits, not even an earlier yes outvotes a no; a `conflict` holds a no as well.
     """
     if combining == "most_restrictive":
-        return _strictest(statuses)
+        return strictest_status(statuses)
     refusals = [status for status in statuses if status in _REFUSALS]
     if any_no_denies and refusals:
-        return _strictest(refusals)
+        return strictest_status(refusals)
     # Where no record decides, an old yes is the better reason than none.
-    return next((status for status in statuses if status not in _SILENT), _strictest(statuses))
+    return next((status for status in statuses if status not in _SILENT), strictest_status(statuses))
 
 
-def _strictest(statuses: Sequence[ConsentStatus]) -> ConsentStatus:
+def strictest_status(statuses: Sequence[ConsentStatus]) -> ConsentStatus:
+    """Return the status that permits least; none at all is `unknown`."""
     return min(statuses, key=_STRICTEST.index, default=ConsentStatus.UNKNOWN)
 
 
@@ -148,7 +149,7 @@ def aged(status: ConsentStatus, *conditions: ConsentStatus) -> ConsentStatus:
     """Return a status under the conditions that time and notice put on it: they can only take a grant away."""
     if status is not ConsentStatus.GRANTED:
         return status
-    return combined([status, *conditions], "most_restrictive")
+    return strictest_status([status, *conditions])
 
 
 def _recorded(parts: Sequence[object], path: str) -> tuple[Recorded, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent.answers import Combining, aged, combined, disagree
+from airflow_consent_retl.consent.answers import Combining, aged, combined, disagree, strictest_status
 from airflow_consent_retl.consent.decision import (
     Circumstances,
     Decision,
@@ -189,7 +189,7 @@ class ConsentPlan:
         return Circumstances(
             region=self._region(tokens),
             gpc=ConsentStatus.UNKNOWN if reading.gpc is None else self._gpc(tokens[reading.gpc], reading.gpc),
-            suppression=combined([*suppressions, ConsentStatus.GRANTED], "most_restrictive"),
+            suppression=strictest_status([*suppressions, ConsentStatus.GRANTED]),
             switches={name: switch_status(tokens[place]) for name, place in reading.switches},
         )
 

@@ -104,6 +104,7 @@ def test_an_exempt_category_needs_no_column_and_permits_everybody() -> None:
     plan = planned(policy_of(**EXEMPT), {"C0004": "gone"})
 
     assert answer(plan) == "exempt"
+    assert plan.statuses((0,)) == (ConsentStatus.UNKNOWN,)
     assert plan.consent_columns == ()
     assert not plan.needs_rows
 
@@ -320,6 +321,14 @@ def test_a_record_without_a_column_denies_whatever_the_others_say(
         "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model: no row is granted, "
         "whatever its other records say",
     )
+
+
+@pytest.mark.parametrize("records", [("nowhere_to_be_found", "ads"), ("ads", "nowhere_to_be_found")])
+def test_of_two_records_one_without_a_column_is_enough_to_deny(records: tuple[str, str]) -> None:
+    plan = planned({"missing_consent_column": "deny", **policy_of()}, {"C0004": FirstOf(*records)})
+
+    assert answer(plan, ads=True) == ["C0004:unknown"]
+    assert plan.warnings[0].endswith(": no row is granted, whatever its other records say")
 
 
 def test_an_old_yes_beside_a_record_without_a_column_is_still_told_as_expired() -> None:

@@ -28,6 +28,7 @@ from airflow_consent_retl.consent import (
     parse_policy,
     plan_consent,
 )
+from airflow_consent_retl.consent.plan import CategoryReading
 from airflow_consent_retl.errors import PolicyError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -168,6 +169,16 @@ def test_a_plan_made_up_with_a_signal_short_decides_nothing() -> None:
 
     with pytest.raises(ValueError, match="has 1 tokens, found 2"):
         plan.decide_signature((1, 1), at=AT)
+
+
+@pytest.mark.parametrize("readings", [(), (CategoryReading(),), (CategoryReading(),) * 3])
+def test_a_plan_made_up_with_other_readings_than_categories_has_no_statuses(
+    readings: tuple[CategoryReading, ...],
+) -> None:
+    plan = dataclasses.replace(a_plan(), readings=readings)
+
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
+        plan.statuses((1, 1))
 
 
 def test_the_time_of_the_decision_is_handed_on() -> None:
