@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import TaskGroup
 
-from airflow_consent_retl.databases.staging import is_warehouse, schema_of
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
+from airflow_consent_retl.workspace.place import staging_schema
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
@@ -90,11 +90,12 @@ def consent_sync(
             )
             for destination, load in loads.items()
         ]
-        if workspace is not None and is_warehouse(workspace):
+        schema = staging_schema(workspace)
+        if schema is not None:
             drop = DropStagingTablesOperator(
                 task_id="drop_staging",
                 conn_id=conn_id,
-                schema=schema_of(workspace),
+                schema=schema,
                 snapshot=snapshot.output,
                 permitted=permitted.output,
             )

@@ -29,7 +29,7 @@ from airflow_consent_retl.changes.computing import compute_changes
 from airflow_consent_retl.changes.fold import BatchResult, fold
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.filtering.permitted import PermittedRows
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
 from airflow_consent_retl.storage.delivered import DeliveredState
@@ -141,16 +141,16 @@ def write_permitted(folder: Folder, rows: int, ids: str, *, now: bool) -> None:
     folder.publish(manifest.to_json())
 
 
-def open_permitted(folder: Folder) -> PermittedRows:
+def open_permitted(folder: Folder) -> FilePermittedRows:
     content = folder.read("manifest.json")
     manifest = PermittedManifest.from_json(content)
     columns = [column.name for column in manifest.columns]
-    return PermittedRows(
+    return FilePermittedRows(
         folder, manifest, "0" * 64, "crm", {column: column for column in columns}, manifest.groups[0].parts, {}
     )
 
 
-def changes_between(permitted: PermittedRows, state: DeliveredState | None, folder: Folder) -> Changes:
+def changes_between(permitted: FilePermittedRows, state: DeliveredState | None, folder: Folder) -> Changes:
     load = Load(
         key="0" * 64,
         destination="crm",

@@ -37,8 +37,10 @@ from airflow_consent_retl.destinations.http.address import webhook_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
-from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.filtering.permitted import check_permitted
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.filtering.summary import destination_counts
+from airflow_consent_retl.storage import OpenedPermitted
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import ModelSource, PermittedManifest
@@ -61,7 +63,7 @@ class Clock(logging.Handler):
         self.at[str(record.msg)] = time.perf_counter()
 
 
-def permitted_of(rows: pa.RecordBatch, folder: Path) -> PermittedRows:
+def permitted_of(rows: pa.RecordBatch, folder: Path) -> FilePermittedRows:
     """Extract and filter the rows, whose people all consent."""
     model = rows.append_column("ok", pa.array([True] * len(rows), pa.bool_()))
     source, target = Folder.local(folder / "snapshot"), Folder.local(folder / "permitted")
@@ -93,24 +95,24 @@ def permitted_of(rows: pa.RecordBatch, folder: Path) -> PermittedRows:
         rows_read=decided.counts.read,
         rows_for_nobody=decided.counts.for_nobody,
     )
-    return verify(
-        target,
-        manifest,
-        manifest_sha256=target.publish(manifest.to_json()),
+    opened = OpenedPermitted(target, manifest, target.publish(manifest.to_json()))
+    fields = check_permitted(
+        opened,
         destination="webhook",
         fields={name: name for name in rows.schema.names},
         policy_digest=POLICY.digest,
         max_age_s=3600,
         now=datetime.now(UTC),
     )
+    return verified_files(opened, destination="webhook", fields=fields)
 
 
-def from_files(port: int, permitted: PermittedRows) -> float:
+def from_files(port: int, permitted: FilePermittedRows) -> float:
     """Return rows a second of a load without a ledger."""
     return ours(port, permitted.batches(REQUEST_ROWS), permitted.schema(), permitted.rows)
 
 
-def under_ledger(port: int, permitted: PermittedRows) -> tuple[float, float]:
+def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]:
     """Return rows a second of the delivery, and of the whole first load."""
     connection = Connection(
         conn_id="bench", conn_type="http", host=f"http://127.0.0.1:{port}", extra='{"allow_private": true}'

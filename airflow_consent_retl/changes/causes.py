@@ -15,7 +15,7 @@ from airflow_consent_retl.values.columns import cast
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
 # From the weakest to the strongest: a person with several rows is removed for the strongest cause of any of them.
@@ -40,7 +40,7 @@ class Causes:
         key: under which the log was written.
     """
 
-    def __init__(self, permitted: PermittedRows, key: SubjectKey) -> None:
+    def __init__(self, permitted: FilePermittedRows, key: SubjectKey) -> None:
         self._permitted = permitted
         self._key = key
         self._by_signature: NDArray[np.int8] | None = None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.contract.destination import Destination, Load
-    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.change_set import ChangesWriter
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.shape import Shape
@@ -84,7 +84,7 @@ class Comparison:
         progress: called with numbers of permitted rows as they are read for the first time.
     """
 
-    permitted: PermittedRows
+    permitted: FilePermittedRows
     state: DeliveredState | None
     id_type: pa.DataType
     shape: Shape

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.removal import RemovalCause
     from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.filtering.files import Progress
-    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder
@@ -37,7 +37,7 @@ _READ_ROWS = 131_072
 
 
 def compute_changes(
-    permitted: PermittedRows,
+    permitted: FilePermittedRows,
     state: DeliveredState | None,
     folder: Folder,
     *,
@@ -193,7 +193,7 @@ def _counts(tally: Tally, writer: ChangesWriter, *, fields_changed: bool) -> Cha
     )
 
 
-def _check_same_sync(permitted: PermittedRows, state: DeliveredState, sync: str) -> None:
+def _check_same_sync(permitted: FilePermittedRows, state: DeliveredState, sync: str) -> None:
     delivered, manifest = state.manifest, permitted.manifest
     before = (delivered.sync, delivered.model, delivered.destination, delivered.primary_key)
     now = (sync, manifest.model, permitted.destination, manifest.primary_key)

@@ -25,7 +25,7 @@ from airflow_consent_retl.values.spill import Spill, drawers_for
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.shape import Shape
 
 READ_ROWS = 32_768
@@ -69,7 +69,7 @@ class ToSend:
         shape: of the rows.
     """
 
-    def __init__(self, permitted: PermittedRows, id_type: pa.DataType, shape: Shape) -> None:
+    def __init__(self, permitted: FilePermittedRows, id_type: pa.DataType, shape: Shape) -> None:
         self._permitted = permitted
         self._id_type = id_type
         self._shape = shape

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -17,10 +17,12 @@ from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.filtering.asking import SubjectIndex
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.delivered import DeliveredState
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from airflow_consent_retl.changes.results import BatchResult
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
+    from airflow_consent_retl.filtering.model_question import Question
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
 State = TypeVar("State", bound="DeliveredState | WarehouseState")
+Rows = TypeVar("Rows", bound="PermittedRows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class WithdrawnRemovals:
     moments: list[datetime] = field(default_factory=list)
 
 
-class SyncStore(ABC, Generic[State]):
+class SyncStore(ABC, Generic[State, Rows]):
     """The delivered state and the changes of one sync.
 
     Args:
@@ -69,7 +73,7 @@ class SyncStore(ABC, Generic[State]):
     @abstractmethod
     def compare(
         self,
-        permitted: PermittedRows,
+        permitted: Rows,
         state: State | None,
         *,
         mode: SyncMode,
@@ -101,6 +105,18 @@ class SyncStore(ABC, Generic[State]):
     ) -> State:
         """Publish the next version."""
 
+    def asking_about(
+        self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType
+    ) -> AbstractContextManager[Question]:
+        """Return, as a context, the question about these people only; here it is asked about everybody.
+
+        Args:
+            question: asks the model's source.
+            ids: of the people.
+            id_type: of the ids.
+        """
+        return nullcontext(question)
+
     def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
         """Publish a set of changes with the removals for some causes and nothing else."""
         return changes.only(causes, self.folder.new("changes"))
@@ -110,7 +126,7 @@ class SyncStore(ABC, Generic[State]):
         self.folder.sweep(there, in_use)
 
 
-class FileStore(SyncStore[DeliveredState]):
+class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
     """Everything in the files of the sync's folder."""
 
     def open(self, uri: str, *, sha256: str) -> DeliveredState:
@@ -123,7 +139,7 @@ class FileStore(SyncStore[DeliveredState]):
 
     def compare(
         self,
-        permitted: PermittedRows,
+        permitted: FilePermittedRows,
         state: DeliveredState | None,
         *,
         mode: SyncMode,

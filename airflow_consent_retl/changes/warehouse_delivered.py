@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,14 @@ import pyarrow as pa
 from airflow_consent_retl.changes.warehouse_comparison import next_delivered
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredState, DeliveredWriter
-from airflow_consent_retl.storage.manifest import DeliveredManifest, WarehouseTable
+from airflow_consent_retl.storage.delivered import (
+    HASH_TYPE,
+    MOMENT_TYPE,
+    DeliveredState,
+    DeliveredWriter,
+    delivered_manifest,
+)
+from airflow_consent_retl.storage.manifest import WarehouseTable
 from airflow_consent_retl.storage.shape import Shape, schema_from, schema_text
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import buckets
@@ -43,7 +50,7 @@ class WarehouseState:
     def __init__(self, folder: Folder, *, sha256: str) -> None:
         self.folder = folder
         self.sha256 = sha256
-        self.manifest = DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+        self.manifest = delivered_manifest(folder, sha256=sha256)
         if self.manifest.table is None or self.manifest.id_type is None:
             raise RefusedError(
                 f"who was delivered to `{self.manifest.destination}` is in files, and cannot be compared with tables: "
@@ -86,8 +93,8 @@ def as_files(state: WarehouseState, batches: Iterable[pa.RecordBatch], folder: F
     """
     shape = state.shape
     writer = DeliveredWriter(folder, state.id_type, shape)
-    is_published = False
-    try:
+    with ExitStack() as undo:
+        undo.callback(writer.abort)
         for rows in batches:
             ids = cast(rows.column("id"), state.id_type, column="id")
             if ids.null_count:
@@ -114,11 +121,8 @@ def as_files(state: WarehouseState, batches: Iterable[pa.RecordBatch], folder: F
             order_tag=_ANY_ORDER,
             decided_at=manifest.decided_at,
         )
-        is_published = True
+        undo.pop_all()
         return small
-    finally:
-        if not is_published:
-            writer.abort()
 
 
 class WarehouseVersions:
@@ -260,8 +264,3 @@ def _staged(rows: pa.RecordBatch, row_hashes: pa.Array, schema: pa.Schema) -> pa
         removal = rows.column("removal")
         columns += [column.cast(field.type) for column, field in zip(removal.flatten(), list(schema)[4:], strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def is_in_warehouse(folder: Folder, *, sha256: str) -> bool:
-    """Tell whether a version is in a warehouse."""
-    return DeliveredManifest.from_json(folder.read_manifest(sha256=sha256)).table is not None

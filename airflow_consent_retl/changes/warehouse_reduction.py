@@ -18,7 +18,7 @@ from airflow_consent_retl.changes.warehouse_delivered import WarehouseState, as_
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.extraction.files import SnapshotWriter
-from airflow_consent_retl.filtering.permitted import PermittedRows, WarehousePermittedRows
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, run_name
 from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.manifest import Column, RecipientsGroup
@@ -28,6 +28,7 @@ from airflow_consent_retl.values.ids import meeting_type
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
@@ -46,7 +47,7 @@ class Reduced:
         is_everybody: whether those are all entries that there are.
     """
 
-    permitted: PermittedRows
+    permitted: FilePermittedRows
     touched: DeliveredState | None
     is_everybody: bool
 
@@ -202,7 +203,7 @@ class Reduction:
         finally:
             self._warehouse.drop(people)
 
-    def _as_permitted(self, rows: SnapshotManifest, gone: list[tuple[pa.Array, pa.Array]]) -> PermittedRows:
+    def _as_permitted(self, rows: SnapshotManifest, gone: list[tuple[pa.Array, pa.Array]]) -> FilePermittedRows:
         """Return the candidates as the permitted set that the worker compares."""
         log_folder = self._folder / "rows"
         log = DecisionLogWriter(log_folder, self._subject_key)
@@ -226,7 +227,7 @@ class Reduction:
                 "staged": None,
             }
         )
-        return PermittedRows(
+        return FilePermittedRows(
             log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts, {}
         )
 

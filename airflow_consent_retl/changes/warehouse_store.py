@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -30,7 +30,6 @@ from airflow_consent_retl.changes.warehouse_delivered import (
     WarehouseState,
     WarehouseVersions,
     as_files,
-    is_in_warehouse,
 )
 from airflow_consent_retl.changes.warehouse_hashes import row_hashes
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
@@ -40,19 +39,19 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import PERSON
-from airflow_consent_retl.filtering.permitted import PermittedRows, WarehousePermittedRows
+from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter
-from airflow_consent_retl.storage.delivered import DeliveredState
+from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
 from airflow_consent_retl.storage.manifest import ModelSource
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
-    from airflow_consent_retl.consent import ColumnKind, ConsentPlan, RemovalCause
+    from airflow_consent_retl.consent import RemovalCause
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
-    from airflow_consent_retl.extraction.consent_files import HookOf
-    from airflow_consent_retl.filtering.asking import Ask, ConsentAnswers
+    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
+    from airflow_consent_retl.filtering.model_question import Question
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
@@ -65,51 +64,35 @@ _READ_ROWS = 65_536
 State = DeliveredState | WarehouseState
 
 
-class Asker(Protocol):
-    """Asks a model's source who is permitted now, everybody or those of another query."""
-
-    @property
-    def source(self) -> ModelSource: ...  # noqa: D102
-    @property
-    def hook_of(self) -> HookOf: ...  # noqa: D102
-    @property
-    def primary_key(self) -> str: ...  # noqa: D102
-    @property
-    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
-    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
-    def among(self, sql: str) -> Asker: ...  # noqa: D102
-    def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]: ...  # noqa: D102
-
-
-class WarehouseStore(SyncStore[State]):
+class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
     """What a sync has in a warehouse, and its folder, which names it.
 
     Args:
         folder: of the sync.
         sync: its name.
         reach: returns the warehouse, not yet entered.
-        asker: asks the model's source; None: nobody's consent is needed.
+        question: asks the model's source; None: nobody's consent is needed.
         log: the task's.
     """
 
     def __init__(
-        self, folder: SyncFolder, sync: str, reach: Callable[[], Warehouse], asker: Asker | None, log: TaskLog
+        self, folder: SyncFolder, sync: str, reach: Callable[[], Warehouse], question: Question | None, log: TaskLog
     ) -> None:
         super().__init__(folder, sync)
         self._reach = reach
-        self._asker = asker
+        self._question = question
         self._log = log
 
     def open(self, uri: str, *, sha256: str) -> State:
         """Return the version that the ledger points at; one in files is brought over by the next load."""
         folder = self.folder.open(uri)
-        if is_in_warehouse(folder, sha256=sha256):
-            return WarehouseState(folder, sha256=sha256)
-        return DeliveredState(folder, sha256=sha256)
+        if delivered_manifest(folder, sha256=sha256).warehouse_table is None:
+            return DeliveredState(folder, sha256=sha256)
+        return WarehouseState(folder, sha256=sha256)
 
     def compare(
         self,
-        permitted: PermittedRows,
+        permitted: WarehousePermittedRows,
         state: State | None,
         *,
         mode: SyncMode,
@@ -123,11 +106,7 @@ class WarehouseStore(SyncStore[State]):
             SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
             and what `compute_changes` raises.
         """
-        if not isinstance(permitted, WarehousePermittedRows):
-            raise RefusedError("the permitted rows are in files, and cannot be compared with tables")
-        folder = self.folder.new("changes")
-        is_published = False
-        try:
+        with self.folder.new("changes").publishing() as folder:
             with self._reach() as warehouse:
                 found = Reduction(warehouse, permitted, state, folder, subject_key).run(mode)
                 self._log_moved(warehouse, found.permitted.rows, permitted.rows)
@@ -136,7 +115,7 @@ class WarehouseStore(SyncStore[State]):
                 _OF_NAME,
                 {"delivered_sha256": None if state is None else state.sha256, "everybody": found.is_everybody},
             )
-            changes = compute_changes(
+            return compute_changes(
                 found.permitted,
                 found.touched,
                 folder,
@@ -148,23 +127,18 @@ class WarehouseStore(SyncStore[State]):
                 progress=progress,
                 unchanged=permitted.rows - found.permitted.rows,
             )
-            is_published = True
-            return changes
-        finally:
-            if not is_published:
-                folder.remove()
 
     def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
         """Have the warehouse find who may have lost permission, and ask the source about those only."""
-        if isinstance(state, DeliveredState) or self._asker is None:
+        if isinstance(state, DeliveredState) or self._question is None:
             raise RefusedError(
                 f"who was delivered to `{state.manifest.destination}` is in files: the next load brings them into the "
                 "warehouse"
             )
-        folder = self.folder.new("changes")
-        is_published = False
-        try:
-            with self._reach() as warehouse, self._suspects(warehouse, state, self._asker) as (suspects, asker):
+        with ExitStack() as unused:
+            folder = self.folder.new("changes")
+            unused.callback(folder.remove)
+            with self._reach() as warehouse, self._suspects(warehouse, state, self._question) as (suspects, question):
                 dialect = dialect_of(warehouse.dialect, state.id_type)
                 entries = delivered(dialect, state.columns)
                 people = placeholder("people", {PERSON: "string"})
@@ -176,20 +150,17 @@ class WarehouseStore(SyncStore[State]):
                 }
                 with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
                     touched = as_files(state, rows.batches, folder / "touched")
-                found, moments = not_permitted(touched, asker.ask)
+                found, moments = not_permitted(touched, question.ask)
                 self._log_moved(warehouse, touched.rows, state.rows)
             if not found:
                 return WithdrawnRemovals(moments=moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
-            is_published = True
+            unused.pop_all()
             return WithdrawnRemovals(changes, moments)
-        finally:
-            if not is_published:
-                folder.remove()
 
     @contextmanager
-    def asking_about(self, asker: Asker, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Asker]:
+    def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
         """Yield who asks about these people only: their ids go into the warehouse, and only their rows come out."""
         schema = pa.schema([("id", id_type)])
         with self._reach() as warehouse:
@@ -198,8 +169,8 @@ class WarehouseStore(SyncStore[State]):
                 batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
                 warehouse.load(table, schema, batches)
                 people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
-                with _among(warehouse, asker, people, table, id_type) as sql:
-                    yield asker.among(sql)
+                with _among(warehouse, question, people, table, id_type) as sql:
+                    yield question.among(sql)
             finally:
                 warehouse.drop(table)
 
@@ -258,32 +229,31 @@ class WarehouseStore(SyncStore[State]):
 
     @contextmanager
     def _suspects(
-        self, warehouse: Warehouse, state: WarehouseState, asker: Asker
-    ) -> Iterator[tuple[StagingTable, Asker]]:
+        self, warehouse: Warehouse, state: WarehouseState, question: Question
+    ) -> Iterator[tuple[StagingTable, Question]]:
         """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
         at = datetime.now(UTC)
         held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
-            _among(warehouse, asker, held, state.table, state.id_type) as sql,
+            _among(warehouse, question, held, state.table, state.id_type) as sql,
             warehouse_snapshot(
                 warehouse,
                 model=state.manifest.model,
-                source=ModelSource(conn_id=asker.source.conn_id, sql=sql),
-                primary_key=asker.primary_key,
+                source=ModelSource(conn_id=question.source.conn_id, sql=sql),
+                primary_key=question.primary_key,
                 check_primary_key=False,
                 read_at=at,
-                hook_of=asker.hook_of,
-            ) as snapshot,
+                hook_of=question.hook_of,
+            ) as (snapshot, table),
         ):
-            assert snapshot.table is not None  # noqa: S101 - for the type checker: a staged one has a table
             try:
-                with WarehouseFilter(warehouse, snapshot, asker.plan, at=at) as run:
+                with WarehouseFilter(warehouse, snapshot, question.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
-                    with _among(warehouse, asker, people, suspects, state.id_type) as about:
-                        yield suspects, asker.among(about)
+                    with _among(warehouse, question, people, suspects, state.id_type) as about:
+                        yield suspects, question.among(about)
             finally:
-                warehouse.drop(snapshot.table.staging_table)
+                warehouse.drop(table)
 
     def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
         self._log.info(
@@ -295,7 +265,9 @@ class WarehouseStore(SyncStore[State]):
 
 
 @contextmanager
-def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable, id_type: pa.DataType) -> Iterator[str]:
+def _among(
+    warehouse: Warehouse, question: Question, people: Any, table: StagingTable, id_type: pa.DataType
+) -> Iterator[str]:
     """Yield the model's query, of the rows of some people only, with what is said of them elsewhere.
 
     Args:
@@ -305,18 +277,18 @@ def _among(warehouse: Warehouse, asker: Asker, people: Any, table: StagingTable,
     """
     dialect = dialect_of(warehouse.dialect, id_type)
     # On lines of its own, so that a comment at its end comments nothing else out.
-    model = f"(\n{plain_query(asker.source.sql, dialect=warehouse.dialect)}\n)"
-    sources = sources_of(asker.source)
+    model = f"(\n{plain_query(question.source.sql, dialect=warehouse.dialect)}\n)"
+    sources = sources_of(question.source)
     brought = {name for source in sources for name in source.brought}
-    own = [name for name in asker.columns if name not in brought]
+    own = [name for name in question.columns if name not in brought]
     keys = [str(source.key) for source in sources]
     columns = list(dict.fromkeys([*own, *keys]))
-    expression = only_people(dialect, columns, primary_key=asker.primary_key, people=people)
+    expression = only_people(dialect, columns, primary_key=question.primary_key, people=people)
     some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
     if not sources:
         yield some
         return
-    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False, hook_of=asker.hook_of) as places:
+    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False, hook_of=question.hook_of) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
 
 

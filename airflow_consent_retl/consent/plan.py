@@ -5,7 +5,7 @@ Holding a `ConsentPlan` is the proof that the run can be decided; `plan_consent`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.freshness import notice_status, time_status
-from airflow_consent_retl.consent.signals import CategorySignal, ConsentStatus, Signal
+from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, Signal
 from airflow_consent_retl.consent.switches import switch_status
 
 if TYPE_CHECKING:
@@ -205,3 +205,7 @@ class ConsentPlan:
         return {ConsentStatus.GRANTED: ConsentStatus.DENIED, ConsentStatus.DENIED: ConsentStatus.GRANTED}.get(
             said, said
         )
+
+
+# Makes the plan for a model, from the kinds of its columns.
+PlanFor = Callable[[Mapping[str, ColumnKind]], ConsentPlan]

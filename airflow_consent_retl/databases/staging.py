@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.databases.source import ModelRows
 
-SCHEME = "warehouse:"
 Kind = Literal[
     "model",
     "consent",
@@ -188,23 +187,6 @@ class Warehouse(ABC):
     @abstractmethod
     def tables(self) -> list[StagingTable]:
         """Return the tables of the staging schema whose names this package made."""
-
-
-def is_warehouse(workspace: str | None) -> bool:
-    """Tell whether an operator's `workspace` names a staging schema."""
-    return workspace is not None and workspace.startswith(SCHEME)
-
-
-def schema_of(workspace: str) -> str:
-    """Return the staging schema that `warehouse:<schema>` names.
-
-    Raises:
-        ConfigurationError: it names none.
-    """
-    schema = workspace.removeprefix(SCHEME)
-    if not re.fullmatch(r"[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+){0,2}", schema):
-        raise ConfigurationError(f"workspace `{workspace}`: expected `warehouse:<schema>`, such as `warehouse:staging`")
-    return schema
 
 
 def warehouse(hook: DbApiHook, schema: str, *, conn_id: str, labels: Mapping[str, str] | None = None) -> Warehouse:

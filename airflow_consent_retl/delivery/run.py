@@ -60,7 +60,7 @@ class Carrier:
     def __init__(
         self,
         lease: Lease,
-        store: SyncStore[Any],
+        store: SyncStore[Any, Any],
         build: Callable[[], Destination],
         settings: SyncSettings,
         log: TaskLog,

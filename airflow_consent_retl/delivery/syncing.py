@@ -81,7 +81,7 @@ class LeasedSync:
     def __init__(
         self,
         lease: Lease,
-        store: SyncStore[Any],
+        store: SyncStore[Any, Any],
         build: Callable[[], Destination],
         settings: SyncSettings,
         log: TaskLog,

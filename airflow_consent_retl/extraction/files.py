@@ -213,28 +213,3 @@ class SnapshotWriter:
             self._part.abort()
         if self._keys:
             self._keys.close()
-
-
-class Snapshot:
-    """A published snapshot, opened for reading by the digest of its manifest.
-
-    Raises:
-        RefusedError: the manifest is gone, changed, or of another kind.
-    """
-
-    def __init__(self, folder: Folder, *, sha256: str) -> None:
-        self.folder = folder
-        self.manifest = SnapshotManifest.from_json(folder.read_manifest(sha256=sha256))
-
-    def batches(
-        self, columns: Sequence[str] | None = None, *, batch_rows: int = ROW_GROUP_ROWS
-    ) -> Iterator[pa.RecordBatch]:
-        """Verify each part against the manifest, then read it.
-
-        Raises:
-            RefusedError: a part is gone or changed.
-        """
-        for part in self.manifest.parts:
-            self.folder.verify(part)
-            with self.folder.open_parquet(part) as file:
-                yield from file.iter_batches(batch_size=batch_rows, columns=columns)

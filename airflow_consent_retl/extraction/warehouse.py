@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -39,9 +39,9 @@ def warehouse_snapshot(
     read_at: datetime,
     hook_of: HookOf,
     made: StagingTable | None = None,
-    log: Callable[[str], None] = lambda message: None,
-) -> Iterator[SnapshotManifest]:
-    """Make the table, check it, and yield its manifest; where the block fails, the table is dropped.
+    log: Callable[[str], object] = lambda message: None,
+) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
+    """Make the table, check it, and yield its manifest and the table; where the block fails, the table is dropped.
 
     Args:
         warehouse: entered.
@@ -63,22 +63,21 @@ def warehouse_snapshot(
         raise ConfigurationError(
             "column_types: rows that stay in the warehouse have the warehouse's types; cast them in the model's SQL"
         )
-    table = made or warehouse.table("snapshot", at=read_at)
-    is_kept = False
-    try:
-        rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(made)
+    with ExitStack() as undo:
+        table = made or warehouse.table("snapshot", at=read_at)
+        undo.callback(warehouse.drop, table)
+        rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(table)
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
-            try:
-                _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log)
-            finally:
-                warehouse.drop(alone)
+            undo.callback(warehouse.drop, table)
+            _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log)
+            warehouse.drop(alone)
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
         check_key_type(columns[primary_key], primary_key=primary_key)
         if check_primary_key:
             _check_ids(warehouse, table, columns, primary_key=primary_key, rows=rows)
-        yield SnapshotManifest(
+        manifest = SnapshotManifest(
             model=model,
             primary_key=primary_key,
             primary_key_checked=check_primary_key,
@@ -91,10 +90,8 @@ def warehouse_snapshot(
             size_bytes=0,
             table=WarehouseTable(namespace=table.schema, name=table.name),
         )
-        is_kept = True
-    finally:
-        if not is_kept:
-            warehouse.drop(table)
+        yield manifest, table
+        undo.pop_all()
 
 
 def _join(
@@ -106,7 +103,7 @@ def _join(
     rows: int,
     at: datetime,
     hook_of: HookOf,
-    log: Callable[[str], None],
+    log: Callable[[str], object],
 ) -> None:
     """Make the table of the model's rows with what sources of consent say of them."""
     sources = sources_of(source)

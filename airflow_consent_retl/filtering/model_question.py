@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.asking import ConsentAnswers, ConsentQuestion
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.manifest import ModelSource
+
+
+class Question(Protocol):
+    """Asks a model's source who is permitted now, everybody or those of another query."""
+
+    @property
+    def source(self) -> ModelSource: ...  # noqa: D102
+    @property
+    def hook_of(self) -> HookOf: ...  # noqa: D102
+    @property
+    def primary_key(self) -> str: ...  # noqa: D102
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
+    def among(self, sql: str) -> Question: ...  # noqa: D102
+    def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]: ...  # noqa: D102
 
 
 class ModelAsker:

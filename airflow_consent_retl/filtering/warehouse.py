@@ -6,7 +6,6 @@ numbers go back. What the warehouse then finds has to be what was decided, or no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ from airflow_consent_retl.values.canonical import values_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import ColumnKind, ConsentPlan
+    from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 MAX_COMBINATIONS = 1_000_000
 _SUBJECTS = 3
 _LOAD_ROWS = 131_072
-PlanFor = Callable[[Mapping[str, "ColumnKind"]], "ConsentPlan"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -65,6 +66,16 @@ def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
     return connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
 
 
-def hooks_of(conn_id: str) -> HookOf:
-    """Return what finds the hooks of a model: its own connection's for None, otherwise the named one's."""
-    return lambda other: sql_hook(conn_id if other is None else other)
+def hooks_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> HookOf:
+    """Return a function that finds the hooks of a model: its own for None and its own connection, or another one.
+
+    Args:
+        conn_id: of the model.
+        hook_params: arguments of the model's own hook.
+    """
+
+    @cache
+    def own() -> DbApiHook:
+        return sql_hook(conn_id, hook_params)
+
+    return lambda other: own() if other is None or other == conn_id else sql_hook(other)

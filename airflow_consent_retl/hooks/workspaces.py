@@ -1,14 +1,20 @@
-"""Workspaces, as Airflow's connections lead to them."""
+"""Workspaces, opened for what an operator's `workspace` or a manifest names. The only maker of a `Workspace`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.manifest import DeliveredManifest, PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.workspace.base import Workspace
 
 
 def staging_warehouse(
@@ -26,3 +32,62 @@ def staging_warehouse(
     ti = None if context is None else context.get("ti")
     told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
     return warehouse(sql_hook(conn_id, hook_params), schema, conn_id=conn_id, labels={**told, **labels})
+
+
+def open_workspace(
+    place: str | SnapshotManifest | PermittedManifest | DeliveredManifest | None,
+    *,
+    conn_id: str,
+    model: str,
+    log: TaskLog,
+    configured: str | None = None,
+    context: Context | None = None,
+    hook_params: Mapping[str, Any] | None = None,
+) -> Workspace:
+    """Return the workspace of an operator, or of the rows that a manifest describes. Nothing is contacted yet.
+
+    Args:
+        place: an operator's `workspace`, or the manifest of rows that lie somewhere already; None: files, in the
+            deployment's default.
+        conn_id: of the model's connection.
+        model: the model's name, a label of jobs.
+        log: the task's.
+        configured: the operator's `workspace`, where `place` is a manifest: it has to be the same place.
+        context: the task's, for labels of jobs.
+        hook_params: arguments of the model's hook.
+
+    Raises:
+        ConfigurationError: the workspace is misspelt, or is not where the manifest's rows are.
+    """
+    from airflow_consent_retl.hooks.sql import hooks_of
+    from airflow_consent_retl.workspace.place import schema_of, staging_schema
+
+    if place is None or isinstance(place, str):
+        schema, documents = staging_schema(place), place
+    else:
+        schema, documents = schema_of(place), configured
+        _check_configured(configured, schema)
+    hook_of = hooks_of(conn_id, hook_params)
+    if schema is None:
+        from airflow_consent_retl.workspace.files import FileWorkspace
+
+        return FileWorkspace(documents, conn_id, hook_of, log)
+    from airflow_consent_retl.workspace.warehouse import WarehouseWorkspace
+
+    reach = partial(staging_warehouse, conn_id, schema, context, hook_params=hook_params, model=model)
+    return WarehouseWorkspace(schema, reach, conn_id, hook_of, log)
+
+
+def _check_configured(configured: str | None, schema: str | None) -> None:
+    from airflow_consent_retl.workspace.place import staging_schema
+
+    if configured is None or staging_schema(configured) == schema:
+        return
+    if schema is None:
+        raise ConfigurationError(
+            f"workspace `{configured}`: the snapshot is in files; give its extraction the same workspace"
+        )
+    raise ConfigurationError(
+        f"workspace `{configured}`: the snapshot is in staging schema `{schema}`, where its rows are filtered; leave "
+        "`workspace` out"
+    )

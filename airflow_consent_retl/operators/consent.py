@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
-from airflow_consent_retl.progress import Progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,19 +20,13 @@ if TYPE_CHECKING:
         ConsentPolicy,
         DecisionCounts,
     )
-    from airflow_consent_retl.filtering.files import DecidedSignatures, SnapshotFilter
+    from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.filtering.policy_change import PolicyChange
-    from airflow_consent_retl.filtering.warehouse import PlanFor
     from airflow_consent_retl.hooks.policies import LoadedPolicy, PolicySource
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import (
-        DecisionLog,
-        ManifestRef,
-        PermittedManifest,
-        RecipientsGroup,
-        SnapshotManifest,
-        WarehouseDecision,
-    )
+    from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.storage.opening import OpenedSnapshot
+    from airflow_consent_retl.workspace.base import Workspace, Written
 
 
 class ConsentFilterOperator(ConsentRetlOperator):
@@ -97,189 +90,108 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
-        from airflow_consent_retl.databases.staging import is_warehouse
-        from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
+        from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.hooks.policies import read_policy
-        from airflow_consent_retl.storage.location import manifest_folder, run_folder
-        from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
+        from airflow_consent_retl.hooks.workspaces import open_workspace
+        from airflow_consent_retl.storage import open_snapshot
+        from airflow_consent_retl.storage.location import run_folder, subject_key
 
         at = datetime.now(UTC)
         loaded = read_policy(self.policy)
-        ref = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
-        source = manifest_folder(ref.manifest)
-        snapshot = SnapshotManifest.from_json(source.read_manifest(sha256=ref.sha256))
-
-        mapping = self._mapping(snapshot)
+        snapshot = open_snapshot(self.snapshot)
+        manifest = snapshot.manifest
+        workspace = open_workspace(
+            manifest,
+            conn_id=manifest.source.conn_id,
+            model=manifest.model,
+            log=self.log,
+            configured=self.workspace,
+            context=context,
+        )
+        mapping = self._mapping(manifest)
 
         def plan_of(policy: ConsentPolicy) -> PlanFor:
             return lambda kinds: plan_consent(
                 policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at
             )
 
-        change = self._policy_change(context, loaded, is_staged=snapshot.table is not None)
+        change = self._policy_change(context, loaded, workspace)
         plan_for = change.both(plan_of(loaded.policy), plan_of(change.before))
-        plan = plan_for(column_kinds(snapshot.columns))
-        for warning in plan.warnings:
+        # Before anything is read: a broken configuration fails first, with every problem.
+        for warning in plan_for(column_kinds(manifest.columns)).warnings:
             self.log.warning(warning)
-        if snapshot.table is not None:
-            return self._filter_staged(context, snapshot, ref, plan_for, loaded, change, at)
-        if is_warehouse(self.workspace):
-            raise ConfigurationError(
-                f"workspace `{self.workspace}`: the snapshot is in files; give its extraction the same workspace"
-            )
-        duplicates, missing = repeated_ids(source, snapshot)
-        self._check_repeated(missing, 0 if duplicates is None else len(duplicates), snapshot.primary_key)
-        with SnapshotFilter(source, snapshot, plan, duplicates=duplicates, at=at) as run:
-            decided = run.decide(Progress(self.log, "counted", total_rows=snapshot.rows))
-            self._log_decisions(plan, decided.counts)
-            change.check(decided, at=at)
-            check_limits(
-                decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
-            )
-            folder = run_folder(self.workspace, context, kind="permitted")
-            published = False
-            try:
-                reference = self._write(run, decided, folder, ref, snapshot, loaded, at)
-                published = True
-                change.accept(at=at)
-            finally:
-                if not published:
-                    folder.remove()
-        return reference
-
-    def _write(
-        self,
-        run: SnapshotFilter,
-        decided: DecidedSignatures,
-        folder: Folder,
-        ref: ManifestRef,
-        snapshot: SnapshotManifest,
-        loaded: LoadedPolicy,
-        at: datetime,
-    ) -> dict[str, object]:
-        from airflow_consent_retl.storage.location import subject_key
-
-        key = subject_key(self.workspace)
-        groups, log = run.write(decided, folder, key, Progress(self.log, "filtered", total_rows=snapshot.rows))
-        return self._publish(run.plan, decided, folder, ref, snapshot, loaded, at, groups=groups, log=log)
-
-    def _filter_staged(
-        self,
-        context: Context,
-        snapshot: SnapshotManifest,
-        ref: ManifestRef,
-        plan_for: PlanFor,
-        loaded: LoadedPolicy,
-        change: PolicyChange,
-        at: datetime,
-    ) -> dict[str, object]:
-        """Filter where the rows are; only the manifest and the table of signatures are written to the workspace."""
-        from airflow_consent_retl.databases.staging import is_warehouse, schema_of
-        from airflow_consent_retl.filtering.warehouse import WarehouseFilter
-        from airflow_consent_retl.hooks.workspaces import staging_warehouse
-        from airflow_consent_retl.storage.decision_log import run_name
-        from airflow_consent_retl.storage.location import run_folder, subject_key
-
-        assert snapshot.table is not None  # noqa: S101 - for the type checker: the caller looked
-        schema = snapshot.table.namespace
-        if self.workspace is not None and (not is_warehouse(self.workspace) or schema_of(self.workspace) != schema):
-            raise ConfigurationError(
-                f"workspace `{self.workspace}`: the snapshot is in staging schema `{schema}`, where its rows are "
-                "filtered; leave `workspace` out"
-            )
-        with (
-            staging_warehouse(snapshot.source.conn_id, schema, context, model=snapshot.model) as warehouse,
-            WarehouseFilter(warehouse, snapshot, plan_for, at=at) as run,
-        ):
-            self._check_repeated(*run.find_repeated_ids(), snapshot.primary_key)
+        with workspace.filter(snapshot, plan_for, at=at) as run:
+            self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
             change.check(decided, at=at)
             check_limits(
                 decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
             )
-            folder = run_folder(None, context, kind="permitted")
-            published = False
-            try:
-                written = run.write(decided, folder, subject_key(None), run=run_name(ref.sha256, at))
-                reference = self._publish(
-                    run.plan,
-                    decided,
-                    folder,
-                    ref,
-                    snapshot,
-                    loaded,
-                    at,
-                    groups=written.groups,
-                    log=written.decision_log,
-                    staged=written.tables,
-                )
+            with run_folder(workspace.documents, context, kind="permitted").publishing() as folder:
+                written = run.write(decided, folder, subject_key(workspace.documents))
+                permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, at)
+                digest = folder.publish(permitted.to_json())
                 run.keep()
-                published = True
-                change.accept(at=at)
-            finally:
-                if not published:
-                    folder.remove()
-            self.log.info("moved %s bytes out of the warehouse", f"{warehouse.bytes_read:,}")
-        return reference
+            change.accept(at=at)
+        return self._reference(permitted, folder, digest)
 
-    def _publish(
+    def _manifest(
         self,
+        snapshot: OpenedSnapshot,
+        workspace: Workspace,
         plan: ConsentPlan,
-        decided: DecidedSignatures,
-        folder: Folder,
-        ref: ManifestRef,
-        snapshot: SnapshotManifest,
+        counts: DecisionCounts,
+        written: Written,
         loaded: LoadedPolicy,
         at: datetime,
-        *,
-        groups: tuple[RecipientsGroup, ...],
-        log: DecisionLog,
-        staged: WarehouseDecision | None = None,
-    ) -> dict[str, object]:
+    ) -> PermittedManifest:
         from airflow_consent_retl.consent import mapping_document
         from airflow_consent_retl.storage.location import workspace_root
-        from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef, PermittedManifest
+        from airflow_consent_retl.storage.manifest import PermittedManifest
 
-        counts = decided.counts
-        manifest = PermittedManifest(
-            model=snapshot.model,
-            primary_key=snapshot.primary_key,
-            source=snapshot.source,
-            workspace=workspace_root(None if staged is not None else self.workspace),
-            consent=mapping_document(self._mapping(snapshot)),
-            snapshot_sha256=ref.sha256,
-            snapshot_read_at=snapshot.read_at,
+        manifest = snapshot.manifest
+        return PermittedManifest(
+            model=manifest.model,
+            primary_key=manifest.primary_key,
+            source=manifest.source,
+            workspace=workspace_root(workspace.documents),
+            consent=mapping_document(self._mapping(manifest)),
+            snapshot_sha256=snapshot.sha256,
+            snapshot_read_at=manifest.read_at,
             policy_source=loaded.source,
             policy_digest=loaded.policy.digest,
             decided_at=at,
-            columns=snapshot.columns,
+            columns=manifest.columns,
             destinations=destination_counts(plan, counts),
-            groups=groups,
-            decision_log=log,
+            groups=written.groups,
+            decision_log=written.decision_log,
             rows_read=counts.read,
             rows_for_nobody=counts.for_nobody,
             conflicts={str(category): rows for category, rows in counts.conflicts.items()},
-            staged=staged,
+            staged=written.tables,
         )
-        digest = folder.publish(manifest.to_json())
-        self._log_summary(manifest, folder)
+
+    def _reference(self, permitted: PermittedManifest, folder: Folder, digest: str) -> dict[str, object]:
+        from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
+
+        self._log_summary(permitted, folder)
         return ManifestRef(
             kind="permitted",
             manifest=f"{folder.uri}/{MANIFEST_NAME}",
             sha256=digest,
-            model=manifest.model,
-            rows=counts.read - counts.for_nobody,
-            at=at,
-            permitted={name: c.permitted for name, c in manifest.destinations.items()},
+            model=permitted.model,
+            rows=permitted.rows_read - permitted.rows_for_nobody,
+            at=permitted.decided_at,
+            permitted={name: counts.permitted for name, counts in permitted.destinations.items()},
         ).to_xcom()
 
-    def _policy_change(self, context: Context, loaded: LoadedPolicy, *, is_staged: bool) -> PolicyChange:
+    def _policy_change(self, context: Context, loaded: LoadedPolicy, workspace: Workspace) -> PolicyChange:
         from airflow_consent_retl.filtering.policy_change import PolicyChange
         from airflow_consent_retl.storage.location import policy_folder
         from airflow_consent_retl.storage.policy_history import PolicyHistory
 
-        folder = policy_folder(None if is_staged else self.workspace, context)
+        folder = policy_folder(workspace.documents, context)
         history = None if folder is None else PolicyHistory(folder)
         return PolicyChange(history, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,17 +15,14 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
 
 from airflow_consent_retl.errors import ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
-from airflow_consent_retl.progress import Progress
 
 if TYPE_CHECKING:
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import ExternalConsent
-    from airflow_consent_retl.databases.source import ModelQuery, Source
-    from airflow_consent_retl.databases.staging import Warehouse
-    from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
+    from airflow_consent_retl.databases.source import ModelQuery
+    from airflow_consent_retl.storage.manifest import SnapshotManifest
+    from airflow_consent_retl.workspace.base import Extraction, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +125,34 @@ class ExtractModelOperator(ConsentRetlOperator):
         self.batch_rows = batch_rows
         self.part_bytes = part_bytes
         self.workspace = workspace
-        self._running: Source | Warehouse | None = None
+        self._workspace: Workspace | None = None
         self._submitted: _Submitted | None = None
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
-        from airflow_consent_retl.databases.staging import is_warehouse, schema_of
-        from airflow_consent_retl.databases.submitted import can_submit, submitted_queries
-        from airflow_consent_retl.hooks.sql import sql_hook
+        from airflow_consent_retl.databases.submitted import can_submit
+        from airflow_consent_retl.hooks.workspaces import open_workspace
+        from airflow_consent_retl.storage.location import run_folder
 
-        hook = sql_hook(self.conn_id, self.hook_params)
-        schema = schema_of(self.workspace) if self.workspace is not None and is_warehouse(self.workspace) else None
-        if self.deferrable and self._submitted is None and can_submit(hook):
-            self._submit(context, hook, schema)
-        if schema is None:
-            return self._extract(context, hook)
-        if self._submitted is not None:
-            # What it failed with, if it did: all that its table could tell is that it is not there.
-            with submitted_queries(hook, conn_id=self.conn_id) as queries:
-                queries.is_running(self._submitted.query_id)
-        return self._stage(context, schema)
+        workspace = open_workspace(
+            self.workspace,
+            conn_id=self.conn_id,
+            model=self.model,
+            log=self.log,
+            context=context,
+            hook_params=self.hook_params,
+        )
+        if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
+            self._submit(workspace)
+        started = time.monotonic()
+        self._workspace = workspace
+        try:
+            with run_folder(workspace.documents, context, kind="snapshots").publishing() as folder:
+                manifest, reference = workspace.extract(self._extraction(), folder)
+        finally:
+            self._workspace = None
+        self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
+        return reference.to_xcom()
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on after a deferral, with the result of the query.
@@ -165,13 +169,13 @@ class ExtractModelOperator(ConsentRetlOperator):
         return self.execute(context)
 
     def on_kill(self) -> None:
-        """Have the query stopped: nobody will read what it goes on to find."""
-        running = self._running
-        if running is None:
+        """Have the query stopped: no one will read its result."""
+        workspace = self._workspace
+        if workspace is None or not workspace.is_running:
             return
         self.log.info("cancelling the query on connection `%s`", self.conn_id)
         try:
-            running.cancel()
+            workspace.cancel()
         except ConsentRetlError as error:
             self.log.warning("the query was not cancelled: %s", error)
 
@@ -188,21 +192,38 @@ class ExtractModelOperator(ConsentRetlOperator):
             query_id=None if self._submitted is None else self._submitted.query_id,
         )
 
-    def _submit(self, context: Context, hook: DbApiHook, schema: str | None) -> None:
+    def _extraction(self) -> Extraction:
+        from airflow_consent_retl.consent import check_sources, source_document
+        from airflow_consent_retl.storage.manifest import ModelSource
+        from airflow_consent_retl.workspace.base import Extraction
+
+        submitted = self._submitted
+        sources = check_sources(self.consent_sources)
+        return Extraction(
+            model=self.model,
+            query=self._query(),
+            source=ModelSource(
+                conn_id=self.conn_id,
+                sql=self.sql,
+                column_types=dict(self.column_types or {}),
+                consent_sources=tuple(map(source_document, sources)),
+            ),
+            sources=sources,
+            check_primary_key=self.check_primary_key,
+            part_bytes=self.part_bytes,
+            read_at=datetime.now(UTC) if submitted is None else datetime.fromisoformat(submitted.read_at),
+            made_table=None if submitted is None else submitted.table,
+        )
+
+    def _submit(self, workspace: Workspace) -> None:
         """Have the query run, and wait outside of a worker."""
-        from airflow_consent_retl.databases.source import source_of
         from airflow_consent_retl.databases.submitted import submitted_queries
         from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
         read_at = datetime.now(UTC)
-        table: str | None = None
-        statement = source_of(hook, self._query()).statement
-        if schema is not None:
-            with self._staging(context, schema) as warehouse:
-                made = warehouse.table("snapshot", at=read_at)
-                table, statement = made.name, warehouse.creation(made, self.sql)
-        with submitted_queries(hook, conn_id=self.conn_id) as queries:
-            query_id = queries.submit(statement)
+        submission = workspace.submission(self._query(), at=read_at)
+        with submitted_queries(workspace.hook_of(None), conn_id=self.conn_id) as queries:
+            query_id = queries.submit(submission.statement)
         self.log.info("query %s runs on connection `%s`: waiting", query_id, self.conn_id)
         self.defer(
             trigger=SubmittedQueryTrigger(
@@ -210,156 +231,19 @@ class ExtractModelOperator(ConsentRetlOperator):
                 query_id=query_id,
                 deadline=(read_at + timedelta(seconds=self.query_timeout_s)).isoformat(),
                 poll_interval_s=self.poll_interval_s,
-                note={"read_at": read_at.isoformat(), "table": table},
+                note={"read_at": read_at.isoformat(), "table": submission.table},
             ),
             method_name="resume",
         )
 
-    def _extract(self, context: Context, hook: DbApiHook) -> dict[str, object]:
-        """Write the rows into files of the workspace."""
-        from airflow_consent_retl.databases.source import MoreMemoryNeededError
-        from airflow_consent_retl.storage.location import run_folder
-
-        query = self._query()
-        folder = run_folder(self.workspace, context, kind="snapshots")
-        published = False
-        try:
-            try:
-                reference = self._write(hook, folder, query)
-            except MoreMemoryNeededError:
-                self.log.info("the rows are too wide for the memory of a plain scan: reading again, with more")
-                folder.remove()
-                reference = self._write(hook, folder, replace(query, more_memory=True))
-            published = True
-        finally:
-            if not published:
-                folder.remove()
-        return reference
-
-    def _write(self, hook: DbApiHook, folder: Folder, query: ModelQuery) -> dict[str, object]:
-        from airflow_consent_retl.databases.source import source_of
-        from airflow_consent_retl.extraction.consent_files import reading_with_consent
-        from airflow_consent_retl.extraction.files import SnapshotWriter
-
-        started = time.monotonic()
-        read_at = self._read_at()
-        self.log.info("extracting model `%s` from connection `%s`", self.model, self.conn_id)
-        reader = source_of(hook, query)
-        with (
-            self._cancellable(reader),
-            reading_with_consent(
-                reader.reading,
-                self._sources(),
-                hook_of=lambda conn_id: self._hook_of(hook, conn_id),
-                conn_id=self.conn_id,
-                at=read_at,
-                log=self.log.info,
-            ) as rows,
-            SnapshotWriter(
-                folder,
-                rows.schema,
-                primary_key=self.primary_key,
-                check_primary_key=self.check_primary_key,
-                part_bytes=self.part_bytes,
-            ) as writer,
-        ):
-            progress = Progress(self.log, "read")
-            for batch in rows.batches:
-                writer.write(batch)
-                progress(batch.num_rows)
-            manifest, reference = writer.publish(model=self.model, source=self._source(), read_at=read_at)
-        self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
-        return reference.to_xcom()
-
-    def _stage(self, context: Context, schema: str) -> dict[str, object]:
-        """Make a table of the rows, in the warehouse, and publish its manifest in the ordinary workspace."""
-        from airflow_consent_retl.databases.staging import StagingTable
-        from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
-        from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.storage.location import run_folder
-        from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
-
-        started = time.monotonic()
-        read_at = self._read_at()
-        made = None if self._submitted is None or self._submitted.table is None else self._submitted.table
-        self.log.info("staging model `%s` in the warehouse behind connection `%s`", self.model, self.conn_id)
-        with (
-            self._staging(context, schema) as warehouse,
-            self._cancellable(warehouse),
-            warehouse_snapshot(
-                warehouse,
-                model=self.model,
-                source=self._source(),
-                primary_key=self.primary_key,
-                check_primary_key=self.check_primary_key,
-                read_at=read_at,
-                hook_of=hooks_of(self.conn_id),
-                log=self.log.info,
-                made=None if made is None else StagingTable(schema, made),
-            ) as manifest,
-        ):
-            folder = run_folder(None, context, kind="snapshots")
-            digest = folder.publish(manifest.to_json())
-        self._log_summary(manifest, f"{folder.uri}/{MANIFEST_NAME}", duration_s=time.monotonic() - started)
-        return ManifestRef(
-            kind="snapshot",
-            manifest=f"{folder.uri}/{MANIFEST_NAME}",
-            sha256=digest,
-            model=self.model,
-            rows=manifest.rows,
-            at=read_at,
-        ).to_xcom()
-
-    def _sources(self) -> tuple[ExternalConsent, ...]:
-        from airflow_consent_retl.consent import check_sources
-
-        return check_sources(self.consent_sources)
-
-    def _source(self) -> ModelSource:
-        from airflow_consent_retl.consent import source_document
-        from airflow_consent_retl.storage.manifest import ModelSource
-
-        return ModelSource(
-            conn_id=self.conn_id,
-            sql=self.sql,
-            column_types=dict(self.column_types or {}),
-            consent_sources=tuple(map(source_document, self._sources())),
-        )
-
-    def _hook_of(self, hook: DbApiHook, conn_id: str | None) -> DbApiHook:
-        from airflow_consent_retl.hooks.sql import sql_hook
-
-        return hook if conn_id is None or conn_id == self.conn_id else sql_hook(conn_id)
-
-    def _staging(self, context: Context, schema: str) -> Warehouse:
-        from airflow_consent_retl.hooks.workspaces import staging_warehouse
-
-        return staging_warehouse(self.conn_id, schema, context, hook_params=self.hook_params, model=self.model)
-
-    def _read_at(self) -> datetime:
-        """Return a time before the query started."""
-        return datetime.now(UTC) if self._submitted is None else datetime.fromisoformat(self._submitted.read_at)
-
-    @contextmanager
-    def _cancellable(self, running: Source | Warehouse) -> Iterator[None]:
-        """Name what `on_kill` cancels."""
-        self._running = running
-        try:
-            yield
-        finally:
-            self._running = None
-
     def _log_summary(self, manifest: SnapshotManifest, uri: str, *, duration_s: float) -> None:
         checked = "each id present and unique" if manifest.primary_key_checked else "ids not checked"
-        held = f"{len(manifest.parts)} parts, {manifest.size_bytes / (1 << 20):,.1f} MiB"
-        if manifest.table is not None:
-            held = f"table {manifest.table.namespace}.{manifest.table.name}"
         self.log.info(
             "model `%s`: read %s rows x %s columns = %s, %s, in %.1f s",
             self.model,
             f"{manifest.rows:,}",
             len(manifest.columns),
-            held,
+            manifest.place,
             checked,
             duration_s,
         )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.manifest import DestinationCounts
-    from airflow_consent_retl.storage.sync_folder import SyncFolder
+    from airflow_consent_retl.workspace.base import Workspace
 
 _SCAN_ROWS = 65_536
 _ALWAYS_SHOWN = frozenset(
@@ -172,7 +172,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.storage.location import subject_key, sync_folder
 
         settings = self.sync_settings()
-        permitted, asker = self._open_permitted()
+        permitted, rows_workspace, asker = self._open_permitted()
         self.check_permitted(permitted.counts)
         if permitted.counts.ground == "unmapped":
             self.log.warning("`%s` is mapped to no consent category and receives every row", self.destination)
@@ -183,7 +183,7 @@ class LoadOperator(ConsentRetlOperator):
             open_ledger(workspace, self.ledger_conn_id) as ledger,
             ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease,
         ):
-            store = self._store(permitted, sync_folder(workspace, name), name, asker)
+            store = rows_workspace.store(sync_folder(workspace, name), name, asker)
             sync = LeasedSync(
                 lease,
                 store,
@@ -243,21 +243,21 @@ class LoadOperator(ConsentRetlOperator):
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
         )
 
-    def _open_permitted(self) -> tuple[PermittedRows, ModelAsker | None]:
+    def _open_permitted(self) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
         from airflow_consent_retl.consent import parse_mapping_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
         from airflow_consent_retl.hooks.policies import read_policy
         from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.operators.permitted_rows import open_permitted, policy_source
+        from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
 
-        permitted = open_permitted(
+        permitted, workspace = verified_rows(
             self.permitted,
             destination=self.destination,
             fields=self.fields,
             policy=self.policy,
             max_age_s=self.max_age_s,
-            now=datetime.now(UTC),
+            log=self.log,
             asks_again=self.recheck_interval_s is not None,
         )
         manifest = permitted.manifest
@@ -265,12 +265,12 @@ class LoadOperator(ConsentRetlOperator):
             "`%s`: verified %s permitted rows in %s, decided at %s under policy %s",
             self.destination,
             f"{permitted.rows:,}",
-            "the warehouse" if manifest.staged is not None else f"{len(permitted.parts)} files",
+            permitted.place,
             f"{manifest.decided_at:%F %T %Z}",
             manifest.policy_digest,
         )
         if self.recheck_interval_s is None:
-            return permitted, None
+            return permitted, workspace, None
         source = policy_source(manifest, self.policy)
         present = read_policy(source).policy.digest
         if present != manifest.policy_digest:
@@ -290,26 +290,13 @@ class LoadOperator(ConsentRetlOperator):
             log=self.log,
         )
         if asker.check():
-            return permitted, asker
+            return permitted, workspace, asker
         # Nobody's consent is needed, so there is nothing to ask.
         check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
-        return permitted, None
-
-    def _store(
-        self, permitted: PermittedRows, folder: SyncFolder, sync: str, asker: ModelAsker | None
-    ) -> SyncStore[Any]:
-        """Return where the sync keeps who is delivered: beside the permitted rows."""
-        from airflow_consent_retl.changes.store import FileStore
-        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
-        from airflow_consent_retl.filtering.permitted import WarehousePermittedRows
-
-        if isinstance(permitted, WarehousePermittedRows):
-            return WarehouseStore(folder, sync, permitted.reach, asker, self.log)
-        return FileStore(folder, sync)
+        return permitted, workspace, None
 
     @contextmanager
-    def _recheck(self, store: SyncStore[Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
-        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
+    def _recheck(self, store: SyncStore[Any, Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
         from airflow_consent_retl.delivery.recheck import Recheck
         from airflow_consent_retl.filtering.asking import SubjectIndex
 
@@ -319,10 +306,8 @@ class LoadOperator(ConsentRetlOperator):
         first = next(changes.upserts(1))
         ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
         with SubjectIndex(ids, first.ids.type) as people, ExitStack() as resources:
-            ask = asker.ask
-            if isinstance(store, WarehouseStore):
-                asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
-                ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
+            asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
+            ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
             yield Recheck(
                 people,
                 self.destination,

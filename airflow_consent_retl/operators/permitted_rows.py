@@ -8,75 +8,73 @@ def score(permitted):
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.policies import PolicySource
-    from airflow_consent_retl.storage.manifest import PermittedManifest, WarehouseDecision
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.manifest import PermittedManifest
+    from airflow_consent_retl.workspace.base import Workspace
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MAX_AGE_S = 86_400.0
 DEFAULT_BATCH_ROWS = 65_536
 
 
-def open_permitted(
+def verified_rows(
     permitted: object,
     *,
     destination: str,
     fields: Mapping[str, str] | None,
     policy: PolicySource | None,
     max_age_s: float,
-    now: datetime,
+    log: TaskLog,
     asks_again: bool = False,
-) -> PermittedRows:
-    """Follow a reference, read the policy again, and verify everything before the first row is read.
+) -> tuple[PermittedRows, Workspace]:
+    """Read the policy again, and verify everything before the first row is read; return the rows and their workspace.
 
     Args:
         permitted: the output of a `ConsentFilterOperator`.
+        destination: that the rows are for.
         fields: the destination's field names, each with the model's column; None for all columns as they are.
         policy: where the policy is read again; None for where the filter read it.
-        asks_again: whoever calls asks the source for consent again, under the present policy: then an older decision,
-            under another policy, is taken as what it is, the most that may be sent.
+        max_age_s: seconds since the decision.
+        log: the task's.
+        asks_again: the caller asks the source for consent again, under the present policy. Then an older decision,
+            under another policy, is accepted as the most that may be sent.
 
     Raises:
-        RefusedError: what was handed over is not what a filter permitted for this destination, under this policy.
+        RefusedError: the permitted set is not what a filter permitted for this destination, under this policy.
         ConfigurationError: the filter's policy was written in its DAG, and `policy` does not repeat it; or a field is
             mapped to a column that the model does not have.
         PolicyError: the policy, as it is now, is broken.
     """
-    from airflow_consent_retl.filtering.permitted import verify
+    from airflow_consent_retl.filtering.permitted import check_permitted
     from airflow_consent_retl.hooks.policies import read_policy
-    from airflow_consent_retl.storage.location import manifest_folder
-    from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest
+    from airflow_consent_retl.hooks.workspaces import open_workspace
+    from airflow_consent_retl.storage import open_permitted
 
-    ref = ManifestRef.from_xcom(permitted, kind="permitted")
-    folder = manifest_folder(ref.manifest)
-    manifest = PermittedManifest.from_json(folder.read_manifest(sha256=ref.sha256))
+    opened = open_permitted(permitted)
+    manifest = opened.manifest
     present = read_policy(policy_source(manifest, policy)).policy
-    return verify(
-        folder,
-        manifest,
-        manifest_sha256=ref.sha256,
+    mapped = check_permitted(
+        opened,
         destination=destination,
         fields=fields,
         policy_digest=None if asks_again else present.digest,
         max_age_s=None if asks_again else max_age_s,
-        now=now,
-        reach=None if manifest.staged is None else partial(_reach, manifest, manifest.staged),
+        now=datetime.now(UTC),
     )
-
-
-def _reach(manifest: PermittedManifest, staged: WarehouseDecision) -> Warehouse:
-    from airflow_consent_retl.hooks.workspaces import staging_warehouse
-
-    return staging_warehouse(manifest.source.conn_id, staged.permitted.namespace, model=manifest.model)
+    workspace = open_workspace(manifest, conn_id=manifest.source.conn_id, model=manifest.model, log=log)
+    return workspace.open_permitted(opened, destination=destination, fields=mapped), workspace
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:
@@ -105,16 +103,11 @@ def permitted_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the permitted rows of one destination as Arrow batches, at most `batch_rows` rows each.
 
-    Everything a load checks is checked when this is called, before the first batch. See `open_permitted` for the
+    Everything a load checks is checked when this is called, before the first batch. See `verified_rows` for the
     parameters and the errors.
     """
-    rows = open_permitted(
-        permitted,
-        destination=destination,
-        fields=fields,
-        policy=policy,
-        max_age_s=max_age_s,
-        now=datetime.now(UTC),
+    rows, _ = verified_rows(
+        permitted, destination=destination, fields=fields, policy=policy, max_age_s=max_age_s, log=_log
     )
     return rows.batches(batch_rows)
 

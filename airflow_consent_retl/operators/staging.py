@@ -81,18 +81,11 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
     def _named(self) -> list[StagingTable]:
         """Return the tables that the references name; a task that made nothing has none."""
-        from airflow_consent_retl.storage.location import manifest_folder
-        from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest, SnapshotManifest
+        from airflow_consent_retl.storage import open_permitted, open_snapshot
 
         found = []
         if self.snapshot is not None:
-            ref = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
-            snapshot = SnapshotManifest.from_json(manifest_folder(ref.manifest).read_manifest(sha256=ref.sha256))
-            found += [] if snapshot.table is None else [snapshot.table]
+            found += open_snapshot(self.snapshot).manifest.staging_tables
         if self.permitted is not None:
-            ref = ManifestRef.from_xcom(self.permitted, kind="permitted")
-            manifest = PermittedManifest.from_json(manifest_folder(ref.manifest).read_manifest(sha256=ref.sha256))
-            staged = manifest.staged
-            if staged is not None:
-                found += [staged.signatures, staged.decided, staged.permitted, staged.decisions]
-        return [table.staging_table for table in found]
+            found += open_permitted(self.permitted).manifest.staging_tables
+        return found

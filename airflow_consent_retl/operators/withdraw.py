@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
@@ -194,22 +193,15 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             operator.render_template_fields(context)
         return operator
 
-    def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any]:
-        """Return where the sync keeps who is delivered, which the present version tells."""
-        from airflow_consent_retl.changes.store import FileStore
-        from airflow_consent_retl.changes.warehouse_delivered import WarehouseState, is_in_warehouse
-        from airflow_consent_retl.changes.warehouse_store import WarehouseStore
-        from airflow_consent_retl.hooks.workspaces import staging_warehouse
+    def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
+        """Return the store of the sync: the present version of its delivered state shows where it lies."""
+        from airflow_consent_retl.hooks.workspaces import open_workspace
+        from airflow_consent_retl.storage.delivered import delivered_manifest
 
         current = lease.current()
-        if current is None:
-            return FileStore(folder, sync)
-        version = folder.open(current.uri)
-        if not is_in_warehouse(version, sha256=current.sha256):
-            return FileStore(folder, sync)
-        schema = WarehouseState(version, sha256=current.sha256).table.schema
-        reach = partial(staging_warehouse, self.conn_id, schema, model=self.model)
-        return WarehouseStore(folder, sync, reach, asker, self.log)
+        version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
+        workspace = open_workspace(version, conn_id=self.conn_id, model=self.model, log=self.log)
+        return workspace.store(folder, sync, asker)
 
     def _asker(self, destination: str) -> ModelAsker:
         from airflow_consent_retl.consent import check_sources, parse_consent_mapping, source_document

@@ -1,70 +1,50 @@
-"""The signatures of a snapshot, counted where its rows are, for whoever asks without filtering."""
+"""The signatures of a snapshot, decided where its rows are, for reports that do not filter."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
-from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
-from airflow_consent_retl.storage.location import manifest_folder
-from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
+from airflow_consent_retl.hooks.workspaces import open_workspace
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
+    from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.filtering.files import DecidedSignatures
-    from airflow_consent_retl.filtering.warehouse import PlanFor
-    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage import OpenedSnapshot
+    from airflow_consent_retl.workspace.base import Workspace
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedSnapshot:
-    """A snapshot that a task's output refers to.
+def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike) -> ConsentMapping:
+    """Return a consent mapping with what the snapshot's sources of consent add."""
+    sources = map(parse_source_document, snapshot.manifest.source.consent_sources)
+    return parse_consent_mapping(consent).with_sources(sources)
+
+
+def workspace_of(snapshot: OpenedSnapshot) -> Workspace:
+    """Return the workspace that holds a snapshot's rows."""
+    manifest = snapshot.manifest
+    return open_workspace(manifest, conn_id=manifest.source.conn_id, model=manifest.model, log=_log)
+
+
+@contextmanager
+def counted(snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> Iterator[DecidedSignatures]:
+    """Yield the snapshot's signatures, decided.
 
     Args:
-        folder: of its manifest.
-        manifest: verified.
+        snapshot: to count.
+        plan_for: makes the plan that is decided by.
+        at: the time of the decision.
+
+    Raises:
+        PolicyError: the plan does not fit the columns.
+        RefusedError: the snapshot changed.
     """
-
-    folder: Folder
-    manifest: SnapshotManifest
-
-    @classmethod
-    def of(cls, snapshot: object) -> OpenedSnapshot:
-        """Open what an extraction returned. Raises `RefusedError` if it is something else, or changed."""
-        ref = ManifestRef.from_xcom(snapshot, kind="snapshot")
-        folder = manifest_folder(ref.manifest)
-        return cls(folder, SnapshotManifest.from_json(folder.read_manifest(sha256=ref.sha256)))
-
-    def mapping(self, consent: ConsentMappingLike) -> ConsentMapping:
-        """Return a mapping with what the snapshot's sources of consent add."""
-        sources = map(parse_source_document, self.manifest.source.consent_sources)
-        return parse_consent_mapping(consent).with_sources(sources)
-
-    @contextmanager
-    def counted(self, plan_for: PlanFor, *, at: datetime) -> Iterator[DecidedSignatures]:
-        """Yield the snapshot's signatures, decided.
-
-        Args:
-            plan_for: makes the plan that is decided by.
-            at: the time of the decision.
-
-        Raises:
-            PolicyError: the plan does not fit the columns.
-            RefusedError: the snapshot changed.
-        """
-        if self.manifest.table is not None:
-            from airflow_consent_retl.filtering.warehouse import WarehouseFilter
-            from airflow_consent_retl.hooks.workspaces import staging_warehouse
-
-            warehouse = staging_warehouse(self.manifest.source.conn_id, self.manifest.table.namespace)
-            with warehouse, WarehouseFilter(warehouse, self.manifest, plan_for, at=at) as staged:
-                yield staged.decide()
-            return
-        plan = plan_for(column_kinds(self.manifest.columns))
-        duplicates, _ = repeated_ids(self.folder, self.manifest)
-        with SnapshotFilter(self.folder, self.manifest, plan, duplicates=duplicates, at=at) as run:
-            yield run.decide()
+    with workspace_of(snapshot).filter(snapshot, plan_for, at=at) as run:
+        yield run.decide()

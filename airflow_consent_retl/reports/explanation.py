@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from airflow_consent_retl.consent import (
     NULL_TOKEN,
     CategorySignal,
@@ -20,12 +17,11 @@ from airflow_consent_retl.consent import (
     SubjectStatus,
     plan_consent,
 )
-from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.hooks.policies import read_policy
-from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
-from airflow_consent_retl.values.columns import cast
-from airflow_consent_retl.values.list_columns import with_lists_as_json
+from airflow_consent_retl.reports.counted_snapshot import mapping_of, workspace_of
+from airflow_consent_retl.storage import open_snapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import (
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
     )
     from airflow_consent_retl.hooks.policies import PolicySource
 
-_READ_ROWS = 131_072
 _NEEDS = {
     ConsentStatus.DENIED: "a yes in place of the no",
     ConsentStatus.UNKNOWN: "a yes where nothing is known",
@@ -148,16 +143,16 @@ def explain(
         ConfigurationError: the id is of another kind than the snapshot's.
     """
     moment = at or datetime.now(UTC)
-    opened = OpenedSnapshot.of(snapshot)
+    opened = open_snapshot(snapshot)
     loaded = read_policy(policy).policy
     plan = plan_consent(
         loaded,
         destinations=destinations,
-        mapping=opened.mapping(consent),
+        mapping=mapping_of(opened, consent),
         columns=column_kinds(opened.manifest.columns),
         at=moment,
     )
-    rows = _rows_of(opened, subject, plan.consent_columns)
+    rows = workspace_of(opened).rows_of(opened, subject, plan.consent_columns)
     if not rows:
         raise ModelError("the snapshot has no row of this id")
     status = SubjectStatus.IDENTIFIED if len(rows) == 1 else SubjectStatus.DUPLICATE_ID
@@ -239,47 +234,3 @@ def _class_of(signal: Signal, token: int) -> str:
             said, "a value that nobody declared"
         )
     return "a value that cannot be read" if token == signal.unlisted_token else f"class {token}"
-
-
-def _rows_of(opened: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
-    manifest = opened.manifest
-    key = manifest.primary_key
-    wanted = list(dict.fromkeys([key, *columns]))
-    if manifest.table is not None:
-        return _staged_rows(opened, subject, wanted)
-    found: list[dict[str, Any]] = []
-    for part in manifest.parts:
-        opened.folder.verify(part)
-    for batch in opened.folder.read_rows(manifest.parts, columns=wanted, batch_rows=_READ_ROWS):
-        ids = batch.column(key)
-        chosen = batch.filter(pc.equal(ids, _as_id(subject, ids.type, key)))
-        found += with_lists_as_json(chosen.select(list(columns))).to_pylist()
-    return found
-
-
-def _staged_rows(opened: OpenedSnapshot, subject: str | int, wanted: Sequence[str]) -> list[dict[str, Any]]:
-    import ibis
-
-    from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-    from airflow_consent_retl.hooks.workspaces import staging_warehouse
-
-    manifest = opened.manifest
-    assert manifest.table is not None  # noqa: S101 - for the type checker: the caller looked
-    id_type = next(column.type for column in manifest.columns if column.name == manifest.primary_key)
-    with staging_warehouse(manifest.source.conn_id, manifest.table.namespace) as warehouse:
-        dialect = dialect_of(warehouse.dialect, id_type)
-        rows = placeholder("snapshot", dict.fromkeys(wanted, "string"))
-        person = dialect.person(rows[manifest.primary_key])
-        chosen = rows.filter(dialect.exact(person) == dialect.exact(ibis.literal(str(subject)))).select(*wanted)
-        sql = dialect.compile(chosen, {"snapshot": warehouse.name_of(manifest.table.staging_table)})
-        with warehouse.read(sql) as read:
-            return [row for batch in read.batches for row in batch.to_pylist()]
-
-
-def _as_id(subject: str | int, type_: pa.DataType, key: str) -> pa.Scalar:
-    try:
-        return cast(pa.array([subject]), type_, column=key)[0]
-    except (ModelError, pa.ArrowException):
-        problem = ConfigurationError(f"this is no id of the snapshot, whose `{key}` is {type_}")
-    # Outside the handler: the error's message may quote the id.
-    raise problem

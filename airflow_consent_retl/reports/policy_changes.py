@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import pair_plans, plan_consent
 from airflow_consent_retl.hooks.policies import read_policy
-from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
+from airflow_consent_retl.reports.counted_snapshot import counted, mapping_of
+from airflow_consent_retl.storage import open_snapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, PlanPair, PolicyDiff
@@ -39,8 +40,8 @@ def diff_policies(
         ConfigurationError, RefusedError: a policy or the snapshot cannot be read.
     """
     moment = at or datetime.now(UTC)
-    opened = OpenedSnapshot.of(snapshot)
-    mapping = opened.mapping(consent)
+    opened = open_snapshot(snapshot)
+    mapping = mapping_of(opened, consent)
     policies = [read_policy(source).policy for source in (old, new)]
     pairs: list[PlanPair] = []
 
@@ -52,5 +53,5 @@ def diff_policies(
         pairs.append(pair_plans(before, after))
         return pairs[-1].plan
 
-    with opened.counted(plan_for, at=moment) as decided:
+    with counted(opened, plan_for, at=moment) as decided:
         return pairs[-1].diff(decided.signatures(), at=moment)

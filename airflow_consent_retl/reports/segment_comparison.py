@@ -12,7 +12,8 @@ from airflow_consent_retl.consent import Denied, plan_consent
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.migration.segment_rules import segment_would_send
 from airflow_consent_retl.migration.segment_view import SegmentView
-from airflow_consent_retl.reports.counted_snapshot import OpenedSnapshot
+from airflow_consent_retl.reports.counted_snapshot import counted, mapping_of
+from airflow_consent_retl.storage import open_snapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan
@@ -96,8 +97,8 @@ def compare_with_segment(
         PolicyError: the policy does not fit the mapping or the columns, or the rules the mapping.
     """
     moment = at or datetime.now(UTC)
-    opened = OpenedSnapshot.of(snapshot)
-    mapping, loaded = opened.mapping(consent), read_policy(policy).policy
+    opened = open_snapshot(snapshot)
+    mapping, loaded = mapping_of(opened, consent), read_policy(policy).policy
     views: list[SegmentView] = []
 
     def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
@@ -105,7 +106,7 @@ def compare_with_segment(
         views.append(SegmentView.of(plan, mapping, rules=rules))
         return views[-1].plan
 
-    with opened.counted(plan_for, at=moment) as decided:
+    with counted(opened, plan_for, at=moment) as decided:
         view = views[-1]
         plan = view.plan
         counts: dict[str, Counter[str]] = {str(name): Counter() for name in plan.destinations}

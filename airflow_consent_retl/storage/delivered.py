@@ -43,6 +43,15 @@ def entry_schema(id_type: pa.DataType, removal_type: pa.DataType) -> pa.Schema:
     return pa.schema([*fields, pa.field("removal", removal_type)] if removal_type.num_fields else fields)
 
 
+def delivered_manifest(folder: Folder, *, sha256: str) -> DeliveredManifest:
+    """Return the manifest of one version.
+
+    Raises:
+        RefusedError: it is gone, changed, or of another kind.
+    """
+    return DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+
+
 class DeliveredState:
     """One version, opened for reading by the digest of its manifest.
 
@@ -53,12 +62,13 @@ class DeliveredState:
     def __init__(self, folder: Folder, *, sha256: str) -> None:
         self.folder = folder
         self.sha256 = sha256
-        self.manifest = DeliveredManifest.from_json(folder.read_manifest(sha256=sha256))
+        self.manifest = delivered_manifest(folder, sha256=sha256)
         # INVARIANT: whoever is delivered is never taken for nobody.
-        if self.manifest.table is not None:
+        table = self.manifest.warehouse_table
+        if table is not None:
             raise RefusedError(
                 f"who was delivered to `{self.manifest.destination}` is in the warehouse, in table "
-                f"{self.manifest.table.namespace}.{self.manifest.table.name}, and cannot be compared with files: give "
+                f"{table.namespace}.{table.name}, and cannot be compared with files: give "
                 "extraction and filter the workspace that they had"
             )
         self.shape = Shape.from_manifest(self.manifest.shape)

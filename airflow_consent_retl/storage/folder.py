@@ -113,6 +113,14 @@ class Folder:
             with self.fs.open(path, "wb") as file:
                 yield file
 
+    @contextmanager
+    def publishing(self) -> Iterator[Folder]:
+        """Yield this folder for writing, and remove it with all that was written if the block fails."""
+        with ExitStack() as undo:
+            undo.callback(self.remove)
+            yield self
+            undo.pop_all()
+
     def publish(self, manifest: bytes) -> str:
         """Write the manifest, which makes the folder's files visible, and return its SHA-256."""
         with self.create(MANIFEST_NAME) as file:

@@ -99,6 +99,23 @@ class SnapshotManifest(_Document):
     # Where the rows are, if they stayed in the warehouse; then there are no parts.
     table: WarehouseTable | None = None
 
+    @property
+    def warehouse_table(self) -> WarehouseTable | None:
+        """The table of the rows; None where they are in files."""
+        return self.table
+
+    @property
+    def staging_tables(self) -> list[StagingTable]:
+        """The tables that the extraction made."""
+        return [] if self.table is None else [self.table.staging_table]
+
+    @property
+    def place(self) -> str:
+        """The place of the rows, for people: files with their size, or a table."""
+        if self.table is None:
+            return f"{len(self.parts)} parts, {self.size_bytes / (1 << 20):,.1f} MiB"
+        return f"table {self.table.namespace}.{self.table.name}"
+
 
 class DestinationCounts(_Document):
     """What was decided for one destination. `read = permitted + denied`; a row with two reasons is in both."""
@@ -180,6 +197,20 @@ class PermittedManifest(_Document):
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
 
+    @property
+    def warehouse_table(self) -> WarehouseTable | None:
+        """The table of the permitted rows; None where they are in files."""
+        return None if self.staged is None else self.staged.permitted
+
+    @property
+    def staging_tables(self) -> list[StagingTable]:
+        """The tables that the filter made."""
+        staged = self.staged
+        if staged is None:
+            return []
+        made = (staged.signatures, staged.decided, staged.permitted, staged.decisions)
+        return [table.staging_table for table in made]
+
 
 class ShapeOfRows(_Document):
     """What the rows of a sync look like: how fields are mapped, and the schemas they are kept in."""
@@ -212,6 +243,11 @@ class DeliveredManifest(_Document):
     # Where the entries are, if they stay in the warehouse; then there are no parts, and the ids' Arrow type is told.
     table: WarehouseTable | None = None
     id_type: str | None = None
+
+    @property
+    def warehouse_table(self) -> WarehouseTable | None:
+        """The table of the entries; None where they are in files."""
+        return self.table
 
 
 class ChangesCounts(_Document):

@@ -1,1 +1,1 @@
-"""Where snapshots, permitted sets and decision logs live."""
+"""Workspaces: where the rows of a model lie, in files or in tables of the warehouse that they come from."""

@@ -25,7 +25,7 @@ from airflow_consent_retl.errors import (
     DestinationUnavailableError,
     GuardError,
 )
-from airflow_consent_retl.filtering.permitted import PermittedRows
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 
 ROWS = 20
 
@@ -36,13 +36,13 @@ def bench(tmp_path: Path) -> SyncBench:
 
 
 @pytest.fixture(scope="module")
-def permitted(tmp_path_factory: pytest.TempPathFactory) -> PermittedRows:
+def permitted(tmp_path_factory: pytest.TempPathFactory) -> FilePermittedRows:
     return verified(SyncBench(tmp_path_factory.mktemp("twenty")).filtered(consenting(ROWS)))
 
 
 def failed(
     bench: SyncBench,
-    permitted: PermittedRows,
+    permitted: FilePermittedRows,
     destination: Destination,
     error: type[Exception],
     *,
@@ -58,7 +58,7 @@ def reject_first(batch: Batch) -> Outcomes:
     return Outcomes(batch.rows.num_rows, exceptions={0: Outcome(RowStatus.REJECTED, "invalid_email")})
 
 
-def test_rows_that_are_all_accepted_are_committed(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_rows_that_are_all_accepted_are_committed(bench: SyncBench, permitted: FilePermittedRows) -> None:
     destination = Recorder()
 
     report = bench.load(permitted, destination)
@@ -74,7 +74,7 @@ def test_rows_that_are_all_accepted_are_committed(bench: SyncBench, permitted: P
     ) == (ROWS, 0, 0, 0, 5)
 
 
-def test_the_destination_is_told_what_will_come(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_the_destination_is_told_what_will_come(bench: SyncBench, permitted: FilePermittedRows) -> None:
     destination = Recorder()
 
     bench.load(permitted, destination)
@@ -86,7 +86,7 @@ def test_the_destination_is_told_what_will_come(bench: SyncBench, permitted: Per
     assert told.decided_at == permitted.manifest.decided_at
 
 
-def test_the_same_rows_carry_the_same_keys_in_every_try(tmp_path: Path, permitted: PermittedRows) -> None:
+def test_the_same_rows_carry_the_same_keys_in_every_try(tmp_path: Path, permitted: FilePermittedRows) -> None:
     first, second = Recorder(concurrency=3), Recorder()
 
     SyncBench(tmp_path / "first").load(permitted, first)
@@ -97,7 +97,7 @@ def test_the_same_rows_carry_the_same_keys_in_every_try(tmp_path: Path, permitte
     assert len(keyed[0]) == 5
 
 
-def test_batches_of_another_size_carry_other_keys(tmp_path: Path, permitted: PermittedRows) -> None:
+def test_batches_of_another_size_carry_other_keys(tmp_path: Path, permitted: FilePermittedRows) -> None:
     first, second = Recorder(batch_rows=4), Recorder(batch_rows=5)
 
     SyncBench(tmp_path / "first").load(permitted, first)
@@ -106,7 +106,7 @@ def test_batches_of_another_size_carry_other_keys(tmp_path: Path, permitted: Per
     assert not {batch.key for batch in first.batches} & {batch.key for batch in second.batches}
 
 
-def test_rows_rejected_up_to_the_ratio_are_counted_by_code(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_rows_rejected_up_to_the_ratio_are_counted_by_code(bench: SyncBench, permitted: FilePermittedRows) -> None:
     destination = Recorder(reject_first)
 
     report = bench.load(permitted, destination, max_rejected_ratio=0.25)
@@ -116,7 +116,7 @@ def test_rows_rejected_up_to_the_ratio_are_counted_by_code(bench: SyncBench, per
     assert report.sent.codes == {"rejected:invalid_email": 5}
 
 
-def test_rows_rejected_beyond_the_ratio_stop_the_load(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_rows_rejected_beyond_the_ratio_stop_the_load(bench: SyncBench, permitted: FilePermittedRows) -> None:
     destination = Recorder(reject_first, batch_rows=1)
 
     report, message = failed(bench, permitted, destination, GuardError, max_rejected_ratio=0.1)
@@ -128,7 +128,9 @@ def test_rows_rejected_beyond_the_ratio_stop_the_load(bench: SyncBench, permitte
     assert report.sent.unsent > 0
 
 
-def test_one_uncertain_row_stops_the_load_and_is_worth_another_try(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_one_uncertain_row_stops_the_load_and_is_worth_another_try(
+    bench: SyncBench, permitted: FilePermittedRows
+) -> None:
     destination = Recorder(lambda batch: Outcomes.uncertain(4, "timeout") if first_id(batch) == 8 else accept(batch))
 
     report, message = failed(bench, permitted, destination, DestinationUnavailableError, max_rejected_ratio=1.0)
@@ -143,7 +145,7 @@ def test_one_uncertain_row_stops_the_load_and_is_worth_another_try(bench: SyncBe
 
 @pytest.mark.parametrize("answered", [0, 3, 5])
 def test_an_answer_for_another_number_of_rows_is_no_answer(
-    bench: SyncBench, permitted: PermittedRows, answered: int
+    bench: SyncBench, permitted: FilePermittedRows, answered: int
 ) -> None:
     destination = Recorder(lambda batch: Outcomes.accepted(answered))
 
@@ -158,7 +160,7 @@ def test_an_answer_for_another_number_of_rows_is_no_answer(
 @pytest.mark.parametrize("error", [DestinationError("401"), DestinationUnavailableError("503", retry_after_s=7)])
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_an_error_in_one_of_the_threads_ends_the_load(
-    bench: SyncBench, permitted: PermittedRows, error: ConsentRetlError, concurrency: int
+    bench: SyncBench, permitted: FilePermittedRows, error: ConsentRetlError, concurrency: int
 ) -> None:
     def answer(batch: Batch) -> Outcomes:
         if first_id(batch) == 4:
@@ -175,7 +177,9 @@ def test_an_error_in_one_of_the_threads_ends_the_load(
     assert report.sent.accepted + report.sent.unsent == ROWS
 
 
-def test_batches_under_way_at_the_failure_of_another_are_counted(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_batches_under_way_at_the_failure_of_another_are_counted(
+    bench: SyncBench, permitted: FilePermittedRows
+) -> None:
     both_sending = threading.Barrier(2)
 
     def answer(batch: Batch) -> Outcomes:
@@ -193,7 +197,7 @@ def test_batches_under_way_at_the_failure_of_another_are_counted(bench: SyncBenc
     assert report.sent.unsent == 10
 
 
-def test_an_error_that_nobody_foresaw_aborts_and_is_passed_on(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_an_error_that_nobody_foresaw_aborts_and_is_passed_on(bench: SyncBench, permitted: FilePermittedRows) -> None:
     def answer(batch: Batch) -> Outcomes:
         raise ZeroDivisionError
 
@@ -206,7 +210,7 @@ def test_an_error_that_nobody_foresaw_aborts_and_is_passed_on(bench: SyncBench, 
 
 
 def test_a_destination_that_cannot_be_opened_is_sent_nothing_and_aborted(
-    bench: SyncBench, permitted: PermittedRows
+    bench: SyncBench, permitted: FilePermittedRows
 ) -> None:
     class Closed(Recorder):
         def open(self, load: Load) -> None:
@@ -221,7 +225,7 @@ def test_a_destination_that_cannot_be_opened_is_sent_nothing_and_aborted(
     assert report.sent.unsent == ROWS
 
 
-def test_a_commit_that_fails_is_aborted(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_a_commit_that_fails_is_aborted(bench: SyncBench, permitted: FilePermittedRows) -> None:
     class Uncommitted(Recorder):
         def commit(self) -> None:
             raise DestinationUnavailableError("gone")
@@ -246,7 +250,7 @@ def test_where_nothing_has_to_be_done_the_destination_is_left_alone(bench: SyncB
 
 @pytest.mark.parametrize("concurrency", [1, 2, 4])
 def test_no_more_batches_are_sent_at_once_than_the_limits_allow(
-    bench: SyncBench, permitted: PermittedRows, concurrency: int
+    bench: SyncBench, permitted: FilePermittedRows, concurrency: int
 ) -> None:
     def answer(batch: Batch) -> Outcomes:
         time.sleep(0.02)
@@ -260,7 +264,7 @@ def test_no_more_batches_are_sent_at_once_than_the_limits_allow(
     assert destination.ids == list(range(ROWS))
 
 
-def test_progress_is_told_of_every_batch_that_ended(bench: SyncBench, permitted: PermittedRows) -> None:
+def test_progress_is_told_of_every_batch_that_ended(bench: SyncBench, permitted: FilePermittedRows) -> None:
     told: list[int] = []
 
     bench.load(permitted, Recorder(), progress=told.append)
@@ -284,7 +288,7 @@ answers = st.lists(
     max_rejected_ratio=st.sampled_from([0.0, 0.3, 1.0]),
 )
 def test_the_numbers_add_up_to_what_the_destination_saw(
-    permitted: PermittedRows, plan: list[str], batch_rows: int, concurrency: int, max_rejected_ratio: float
+    permitted: FilePermittedRows, plan: list[str], batch_rows: int, concurrency: int, max_rejected_ratio: float
 ) -> None:
     def answer(batch: Batch) -> Outcomes:
         rows = batch.rows.num_rows

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from support.postgres import Postgres, postgres
+from support.snapshots import extracted
 
 __all__ = ["postgres"]
 
@@ -37,10 +38,7 @@ class Workspace:
     path: Path
 
     def extract(self, sql: str, *, conn_id: str, primary_key: str = "id", **parameters: Any) -> Extracted:
-        from airflow_consent_retl.extraction.files import Snapshot
         from airflow_consent_retl.operators.extract import ExtractModelOperator
-        from airflow_consent_retl.storage.location import manifest_folder
-        from airflow_consent_retl.storage.manifest import ManifestRef
 
         operator = ExtractModelOperator(
             task_id="extract",
@@ -51,11 +49,9 @@ class Workspace:
             workspace=self.path.as_uri(),
             **parameters,
         )
-        ref = ManifestRef.from_xcom(operator.execute({}), kind="snapshot")
-        snapshot = Snapshot(manifest_folder(ref.manifest), sha256=ref.sha256)
-        batches = list(snapshot.batches())
-        table = pa.Table.from_batches(batches) if batches else pa.table({})
-        assert snapshot.manifest.rows == ref.rows == table.num_rows
+        output = operator.execute({})
+        snapshot, table = extracted(output)
+        assert snapshot.manifest.rows == output["rows"] == table.num_rows
         return Extracted(snapshot.manifest, table)
 
     def files(self) -> list[Path]:

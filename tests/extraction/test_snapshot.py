@@ -14,11 +14,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from support.snapshots import rows_of
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.extraction.files import ROW_GROUP_ROWS, Snapshot
-from airflow_consent_retl.storage.folder import Folder
-from airflow_consent_retl.storage.manifest import sha256_hex
+from airflow_consent_retl.extraction.files import ROW_GROUP_ROWS
+from airflow_consent_retl.storage import open_snapshot
+from airflow_consent_retl.storage.manifest import ManifestRef, sha256_hex
 
 EXTRACT = """
 import sys
@@ -106,10 +107,18 @@ def test_a_changed_byte_is_refused(workspace: Any, run_duckdb: Any) -> None:
     content = bytearray(part.read_bytes())
     content[10] ^= 1
     part.write_bytes(content)
-    snapshot = Snapshot(Folder.local(manifest.parent), sha256=sha256_hex(manifest.read_bytes()))
+    ref = ManifestRef(
+        kind="snapshot",
+        manifest=manifest.as_uri(),
+        sha256=sha256_hex(manifest.read_bytes()),
+        model="people",
+        rows=1,
+        at=datetime.now(UTC),
+    )
+    snapshot = open_snapshot(ref.to_xcom())
 
     with pytest.raises(RefusedError, match="was changed since it was written"):
-        list(snapshot.batches())
+        rows_of(snapshot)
 
 
 def test_sql_comes_from_a_template_file() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.permitting import AT, Filtered, customers, filtered_customers
+from support.permitting import AT, Filtered, customers, filtered_customers, verify
 
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 
 FIELDS = {"key": "id", "mail": "email"}
 
@@ -30,7 +30,7 @@ def verified(
     fields: Mapping[str, str] | None = FIELDS,
     age_s: float = 60,
     **manifest: Any,
-) -> PermittedRows:
+) -> FilePermittedRows:
     return verify(
         run.folder,
         run.manifest.model_copy(update=manifest),

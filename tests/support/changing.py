@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from support.permitting import AT, KEY, filter_rows, plan_for, snapshot_of
+from support.permitting import AT, KEY, filter_rows, plan_for, snapshot_of, verify
 
 from airflow_consent_retl.changes.computing import compute_changes
 from airflow_consent_retl.changes.fold import BatchResult, fold
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.delivered import DeliveredState
@@ -88,7 +88,7 @@ class Sync:
     def with_(self, **changed: Any) -> Sync:
         return replace(self, **changed)
 
-    def permitted(self, rows: pa.Table, *, destinations: Sequence[str] = ("crm",)) -> PermittedRows:
+    def permitted(self, rows: pa.Table, *, destinations: Sequence[str] = ("crm",)) -> FilePermittedRows:
         """Filter rows with columns `id` and `ads_ok`, among others."""
         base = new_folder(self.path)
         snapshot, _ = snapshot_of(base / "snapshot", rows)
@@ -107,8 +107,8 @@ class Sync:
             now=self.at,
         )
 
-    def changes(self, rows: pa.Table | PermittedRows) -> Changes:
-        permitted = rows if isinstance(rows, PermittedRows) else self.permitted(rows)
+    def changes(self, rows: pa.Table | FilePermittedRows) -> Changes:
+        permitted = rows if isinstance(rows, FilePermittedRows) else self.permitted(rows)
         return compute_changes(
             permitted,
             self.state,
@@ -129,7 +129,7 @@ class Sync:
         return self.folded(changes, [accepted(changes.manifest.upsert_rows)], [accepted(changes.manifest.removal_rows)])
 
 
-def load_of(permitted: PermittedRows) -> Load:
+def load_of(permitted: FilePermittedRows) -> Load:
     return Load(
         key=permitted.key,
         destination=permitted.destination,

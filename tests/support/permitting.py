@@ -29,7 +29,10 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
+from airflow_consent_retl.filtering.permitted import check_permitted
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.filtering.summary import destination_counts
+from airflow_consent_retl.storage import OpenedPermitted
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder, PartWriter
 from airflow_consent_retl.storage.manifest import (
@@ -214,3 +217,22 @@ def filtered_customers(tmp_path: Path, rows: pa.Table | None = None, *, at: date
     snapshot, _ = snapshot_of(source, customers() if rows is None else rows)
     plan = plan_for(snapshot, POLICY, consent=CONSENT, destinations=DESTINATIONS)
     return filter_rows(source, snapshot, plan, Folder.local(tmp_path / "permitted"), at=at)
+
+
+def verify(
+    folder: Folder,
+    manifest: PermittedManifest,
+    *,
+    manifest_sha256: str,
+    destination: str,
+    fields: Mapping[str, str] | None,
+    policy_digest: str | None,
+    max_age_s: float | None,
+    now: datetime,
+) -> FilePermittedRows:
+    """Check a manifest and verify its files, as a load does."""
+    opened = OpenedPermitted(folder, manifest, manifest_sha256)
+    mapped = check_permitted(
+        opened, destination=destination, fields=fields, policy_digest=policy_digest, max_age_s=max_age_s, now=now
+    )
+    return verified_files(opened, destination=destination, fields=mapped)

@@ -37,7 +37,7 @@ from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.hooks.sql import hooks_of
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadOperator
-from airflow_consent_retl.operators.permitted_rows import open_permitted
+from airflow_consent_retl.operators.permitted_rows import verified_rows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.location import subject_key, sync_folder
@@ -247,13 +247,13 @@ class SyncWorld:
 
     def _load_paused(self, run: Filtered, mode: str, worker: Worker) -> dict[str, Any]:
         """Load as the operator does, under a lease that does not renew itself while the worker is paused."""
-        permitted = open_permitted(
+        permitted, _ = verified_rows(
             run.output,
             destination=DESTINATION,
             fields=FIELDS,
             policy=self.source.policy,
             max_age_s=86_400,
-            now=datetime.now(UTC),
+            log=_log,
             asks_again=True,
         )
         asker = self._asker()

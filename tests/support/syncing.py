@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from support.permitting import AT, KEY, Filtered, filtered_customers
+from support.permitting import AT, KEY, Filtered, filtered_customers, verify
 
 from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -23,7 +23,7 @@ from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.syncing import LeasedSync
-from airflow_consent_retl.filtering.permitted import PermittedRows, verify
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.sync_folder import SyncFolder
@@ -123,7 +123,7 @@ def people(rows: dict[int, tuple[str, bool | None]]) -> pa.Table:
     )
 
 
-def verified(run: Filtered, *, fields: dict[str, str] | None = None, destination: str = "ads") -> PermittedRows:
+def verified(run: Filtered, *, fields: dict[str, str] | None = None, destination: str = "ads") -> FilePermittedRows:
     """Return what a load is handed of a filter run."""
     return verify(
         run.folder,
@@ -172,7 +172,7 @@ class SyncBench:
 
     def load(
         self,
-        permitted: PermittedRows,
+        permitted: FilePermittedRows,
         destination: Destination,
         *,
         report: LoadReport | None = None,

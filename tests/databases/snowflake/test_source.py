@@ -10,15 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.snapshots import extracted as extracted_by
 from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.errors import ModelError, SourceUnavailableError
-from airflow_consent_retl.extraction.files import Snapshot
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.operators.extract import ExtractModelOperator
-from airflow_consent_retl.storage.location import manifest_folder
-from airflow_consent_retl.storage.manifest import ManifestRef
 
 MANY = "SELECT SEQ8() AS id, 'text ' || SEQ8() AS name FROM TABLE(GENERATOR(ROWCOUNT => 100000))"
 
@@ -37,10 +35,9 @@ def test_a_snapshot_holds_what_the_table_holds(snowflake: Snowflake, tmp_path: P
         workspace=tmp_path.as_uri(),
     )
 
-    ref = ManifestRef.from_xcom(operator.execute({}), kind="snapshot")
+    snapshot, rows = extracted_by(operator.execute({}))
 
-    snapshot = Snapshot(manifest_folder(ref.manifest), sha256=ref.sha256)
-    assert pa.Table.from_batches(snapshot.batches()).to_pylist() == [
+    assert rows.to_pylist() == [
         {"ID": 1, "eMail": "a@example.com", "ADS_OK": True},
         {"ID": 2, "eMail": None, "ADS_OK": False},
         {"ID": 3, "eMail": "", "ADS_OK": None},

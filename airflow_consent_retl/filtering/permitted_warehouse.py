@@ -1,0 +1,115 @@
+"""Permitted rows in a table of a warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.filtering.expressions import GROUP, group_counts, group_fingerprints
+from airflow_consent_retl.filtering.guarded_fields import guarded_columns
+from airflow_consent_retl.filtering.permitted import PermittedRows, check_sum
+from airflow_consent_retl.storage.parts import full_batches
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.storage.manifest import WarehouseDecision
+    from airflow_consent_retl.storage.opening import OpenedPermitted
+
+
+@dataclass(frozen=True, slots=True)
+class WarehousePermittedRows(PermittedRows):
+    """The verified rows of one destination, in a table of a warehouse.
+
+    Args:
+        reach: returns the warehouse, not yet entered.
+        staged: the tables of the filter run.
+        groups: the numbers of the groups whose rows these are.
+    """
+
+    reach: Callable[[], Warehouse]
+    staged: WarehouseDecision
+    groups: tuple[int, ...]
+
+    @property
+    def place(self) -> str:
+        """The warehouse."""
+        return "the warehouse"
+
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, in batches that are full but for the last one. Only mapped columns leave the warehouse."""
+        with self.reach() as warehouse:
+            columns = ", ".join(self._column(warehouse, name) for name in dict.fromkeys(self.fields.values()))
+            table = warehouse.name_of(self.staged.permitted.staging_table)
+            # Without a group there is none whose number is -1.
+            groups = ", ".join(map(str, self.groups or (-1,)))
+            sql = f"SELECT {columns} FROM {table} WHERE {warehouse.quote(GROUP)} IN ({groups})"  # noqa: S608
+            with warehouse.read(sql, batch_rows=batch_rows) as rows:
+                for batch in full_batches(rows.batches, batch_rows):
+                    yield pa.RecordBatch.from_arrays(
+                        [batch.column(column) for column in self.fields.values()], names=list(self.fields)
+                    )
+
+    def _column(self, warehouse: Warehouse, column: str) -> str:
+        """Return a column in SQL, NULL in the groups that go without it."""
+        name = warehouse.quote(column)
+        groups = ", ".join(map(str, self.groups_without.get(column, ())))
+        group = warehouse.quote(GROUP)
+        return f"CASE WHEN {group} NOT IN ({groups}) THEN {name} END AS {name}" if groups else name
+
+    @property
+    def groups_without(self) -> dict[str, list[int]]:
+        """By column of the model, the groups whose rows go without it."""
+        found: dict[str, list[int]] = {}
+        for number in self.groups:
+            names = self.manifest.groups[number].withheld.get(self.destination, ())
+            for column in guarded_columns(names, self.fields):
+                found.setdefault(column, []).append(number)
+        return found
+
+
+def verified_tables(
+    opened: OpenedPermitted,
+    staged: WarehouseDecision,
+    *,
+    destination: str,
+    fields: Mapping[str, str],
+    reach: Callable[[], Warehouse],
+) -> WarehousePermittedRows:
+    """Compare the table of permitted rows with its manifest: the rows of each group, and a fingerprint of their ids.
+
+    Args:
+        opened: the permitted set, whose manifest was checked.
+        staged: its tables.
+        destination: that the rows are for.
+        fields: what `check_permitted` returned.
+        reach: returns the warehouse, not yet entered.
+
+    Raises:
+        RefusedError: the table was changed, or numbers do not add up.
+    """
+    folder, manifest = opened.folder, opened.manifest
+    numbers = tuple(number for number, group in enumerate(manifest.groups) if destination in group.recipients)
+    check_sum(opened, destination, sum(manifest.groups[number].rows for number in numbers))
+    with reach() as warehouse:
+        id_type = next(column.type for column in manifest.columns if column.name == manifest.primary_key)
+        dialect = dialect_of(warehouse.dialect, id_type)
+        columns = {**dict.fromkeys((column.name for column in manifest.columns), "string"), GROUP: "int32"}
+        asked = group_counts(dialect, placeholder("permitted", columns), primary_key=manifest.primary_key)
+        sql = dialect.compile(asked, {"permitted": warehouse.name_of(staged.permitted.staging_table)})
+        with warehouse.read(sql) as found:
+            batches = list(found.batches)
+        held = group_fingerprints(pa.Table.from_batches(batches)) if batches else {}
+    for number in numbers:
+        group = manifest.groups[number]
+        if held.get(number, (0, 0)) != (group.rows, group.fingerprint):
+            raise RefusedError(
+                f"{folder.uri}: table {staged.permitted.namespace}.{staged.permitted.name} was changed after the filter"
+            )
+    return WarehousePermittedRows(
+        folder, manifest, opened.sha256, destination, fields, reach=reach, staged=staged, groups=numbers
+    )

@@ -1,0 +1,244 @@
+"""The interface of a workspace: everything that depends on where a model's rows lie.
+
+Operators, reports and syncs use this interface and never ask which kind of workspace they have.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.changes.store import SyncStore
+    from airflow_consent_retl.consent import ConsentPlan, ExternalConsent
+    from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.databases.source import ModelQuery
+    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import (
+        DecisionLog,
+        ManifestRef,
+        ModelSource,
+        RecipientsGroup,
+        SnapshotManifest,
+        WarehouseDecision,
+    )
+    from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """One extraction of a model.
+
+    Args:
+        model: the model's name.
+        query: what is read; with a `query_id`, the result of a query that was submitted before.
+        source: the same for the manifest, so that consent can be asked for again.
+        sources: where else consent is kept.
+        check_primary_key: whether ids that are NULL or occur twice are an error.
+        part_bytes: size in bytes after which a Parquet part is closed.
+        read_at: a time before the query started.
+        made_table: the name of the staging table that a submitted query made.
+    """
+
+    model: str
+    query: ModelQuery
+    source: ModelSource
+    sources: tuple[ExternalConsent, ...]
+    check_primary_key: bool
+    part_bytes: int
+    read_at: datetime
+    made_table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A statement that the server may run without a waiting worker, and the staging table that it makes, if any."""
+
+    statement: str
+    table: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a filter run wrote, for the manifest of its permitted set."""
+
+    groups: tuple[RecipientsGroup, ...]
+    decision_log: DecisionLog
+    tables: WarehouseDecision | None = None
+
+
+class FilterRun(ABC):
+    """One filter run over one snapshot. A context manager: what it made is removed at the end unless it was kept."""
+
+    @property
+    @abstractmethod
+    def plan(self) -> ConsentPlan:
+        """The plan that the rows are decided by. Complete once `decide` has returned."""
+
+    @abstractmethod
+    def repeated_ids(self) -> tuple[int, int]:
+        """Return how many rows have no id, and how many ids occur more than once.
+
+        Raises:
+            RefusedError: the snapshot was changed.
+        """
+
+    @abstractmethod
+    def decide(self) -> DecidedSignatures:
+        """Count the signatures of the snapshot and decide each of them.
+
+        Raises:
+            RefusedError: the snapshot was changed.
+            PolicyError: the policy does not fit the values.
+            ModelError: there are too many signatures for a warehouse.
+        """
+
+    @abstractmethod
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
+        """Write the permitted rows and the decision log.
+
+        Args:
+            decided: what `decide` returned.
+            folder: of the new permitted set; the caller publishes or removes it.
+            key: of the decision log's digests.
+
+        Raises:
+            RefusedError: the snapshot changed while it was filtered.
+        """
+
+    def keep(self) -> None:  # noqa: B027 - files are kept by publishing their folder
+        """Leave what was made where it is: a manifest names it now."""
+
+    @abstractmethod
+    def __enter__(self) -> FilterRun:
+        """Open what the run needs."""
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None:
+        """Close it, and remove what was not kept."""
+
+
+class Workspace(ABC):
+    """The place of a model's rows.
+
+    Args:
+        conn_id: of the model's connection, for messages.
+        hook_of: returns the hook of a connection; None: of the model's.
+        log: the task's.
+    """
+
+    def __init__(self, conn_id: str, hook_of: HookOf, log: TaskLog) -> None:
+        self.conn_id = conn_id
+        self.hook_of = hook_of
+        self.log = log
+        self._query = Cancellable()
+
+    @property
+    @abstractmethod
+    def documents(self) -> str | None:
+        """The URI under which manifests, decision logs and policies are written; None: the deployment's default."""
+
+    @abstractmethod
+    def submission(self, query: ModelQuery, *, at: datetime) -> Submission:
+        """Return the statement that reads the model, to be run without a waiting worker."""
+
+    @abstractmethod
+    def extract(self, extraction: Extraction, folder: Folder) -> tuple[SnapshotManifest, ManifestRef]:
+        """Read the model's rows, publish the snapshot's manifest in the folder, and return it with its reference.
+
+        Raises:
+            ModelError: the query fails, or its columns or ids cannot make a model.
+            ConfigurationError: the source cannot be read in this way.
+            SourceUnavailableError: the source does not answer.
+        """
+
+    def cancel(self) -> None:
+        """Have the running query stopped, from another thread or a signal handler.
+
+        Raises:
+            SourceUnavailableError: the source does not answer.
+        """
+        self._query.cancel()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a query runs that `cancel` would stop."""
+        return self._query.is_running
+
+    @abstractmethod
+    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+        """Return a filter run over a snapshot of this workspace.
+
+        Args:
+            snapshot: to filter.
+            plan_for: checks the policy against the kinds of the consent columns; called again when the values
+                themselves show their kinds.
+            at: the time of the decision.
+        """
+
+    @abstractmethod
+    def open_permitted(
+        self, permitted: OpenedPermitted, *, destination: str, fields: Mapping[str, str]
+    ) -> PermittedRows:
+        """Verify the rows of one destination; the manifest was checked by `check_permitted` before.
+
+        Raises:
+            RefusedError: rows are missing or were changed, or numbers do not add up.
+        """
+
+    @abstractmethod
+    def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> SyncStore[Any, Any]:
+        """Return where a sync keeps its changes and its delivered state.
+
+        Args:
+            folder: of the sync.
+            sync: its name.
+            question: asks the model's source for consent; None: nobody's consent is needed.
+        """
+
+    @abstractmethod
+    def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return some columns of the rows of one subject.
+
+        Raises:
+            ConfigurationError: the subject is no id of this snapshot.
+            RefusedError: the snapshot was changed.
+        """
+
+
+class Cancellable:
+    """The query that runs now, for `Workspace.cancel`."""
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+
+    @contextmanager
+    def running(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Name what `cancel` calls, for as long as the block lasts."""
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is anything to stop."""
+        return self._stop is not None
+
+    def cancel(self) -> None:
+        """Stop what runs, if anything does."""
+        stop = self._stop
+        if stop is not None:
+            stop()

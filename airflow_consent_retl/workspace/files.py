@@ -1,0 +1,194 @@
+"""The workspace in files: Parquet in any object storage, computed in the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.changes.store import FileStore
+from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_of
+from airflow_consent_retl.errors import ConfigurationError, ModelError
+from airflow_consent_retl.extraction.consent_files import reading_with_consent
+from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
+from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
+from airflow_consent_retl.progress import Progress
+from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.list_columns import with_lists_as_json
+from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentPlan
+    from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.databases.source import ModelQuery
+    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
+    from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+_READ_ROWS = 131_072
+
+
+class FileFilterRun(FilterRun):
+    """A filter run whose snapshot and permitted rows are files: see `SnapshotFilter`."""
+
+    def __init__(self, snapshot: OpenedSnapshot, plan: ConsentPlan, *, at: datetime, log: TaskLog) -> None:
+        self._snapshot = snapshot
+        self._plan = plan
+        self._at = at
+        self._log = log
+        self._ids: tuple[pa.Array | None, int] | None = None
+        self._running: SnapshotFilter | None = None
+        self._resources = ExitStack()
+
+    @property
+    def plan(self) -> ConsentPlan:
+        """The plan that the rows are decided by."""
+        return self._plan
+
+    def repeated_ids(self) -> tuple[int, int]:
+        """Return how many rows have no id, and how many ids occur more than once."""
+        duplicates, missing = self._found_ids()
+        return missing, 0 if duplicates is None else len(duplicates)
+
+    def decide(self) -> DecidedSignatures:
+        """Verify the snapshot, count its signatures and decide each of them."""
+        return self._filter().decide(self._progress("counted"))
+
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
+        """Write each permitted row once, and the decision log."""
+        groups, log = self._filter().write(decided, folder, key, self._progress("filtered"))
+        return Written(groups, log)
+
+    def _filter(self) -> SnapshotFilter:
+        if self._running is None:
+            duplicates, _ = self._found_ids()
+            self._running = self._resources.enter_context(
+                SnapshotFilter(
+                    self._snapshot.folder, self._snapshot.manifest, self._plan, duplicates=duplicates, at=self._at
+                )
+            )
+        return self._running
+
+    def _found_ids(self) -> tuple[pa.Array | None, int]:
+        if self._ids is None:
+            self._ids = repeated_ids(self._snapshot.folder, self._snapshot.manifest)
+        return self._ids
+
+    def _progress(self, verb: str) -> Progress:
+        return Progress(self._log, verb, total_rows=self._snapshot.manifest.rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+
+class FileWorkspace(Workspace):
+    """Everything in files.
+
+    Args:
+        uri: of the workspace; None: the deployment's default.
+        conn_id: of the model's connection.
+        hook_of: returns the hook of a connection; None: of the model's.
+        log: the task's.
+    """
+
+    def __init__(self, uri: str | None, conn_id: str, hook_of: HookOf, log: TaskLog) -> None:
+        super().__init__(conn_id, hook_of, log)
+        self._uri = uri
+
+    @property
+    def documents(self) -> str | None:
+        """The URI of the workspace itself."""
+        return self._uri
+
+    def submission(self, query: ModelQuery, *, at: datetime) -> Submission:
+        """Return the model's own query; it makes no table."""
+        return Submission(source_of(self.hook_of(None), query).statement, None)
+
+    def extract(self, extraction: Extraction, folder: Folder) -> tuple[SnapshotManifest, ManifestRef]:
+        """Write the rows as Parquet parts, in one pass."""
+        self.log.info("extracting model `%s` from connection `%s`", extraction.model, self.conn_id)
+        try:
+            return self._extract(extraction, extraction.query, folder)
+        except MoreMemoryNeededError:
+            self.log.info("the rows are too wide for the memory of a plain scan: reading again, with more")
+            folder.remove()
+            return self._extract(extraction, replace(extraction.query, more_memory=True), folder)
+
+    def _extract(
+        self, extraction: Extraction, query: ModelQuery, folder: Folder
+    ) -> tuple[SnapshotManifest, ManifestRef]:
+        reader = source_of(self.hook_of(None), query)
+        with (
+            self._query.running(reader.cancel),
+            reading_with_consent(
+                reader.reading,
+                extraction.sources,
+                hook_of=self.hook_of,
+                conn_id=self.conn_id,
+                at=extraction.read_at,
+                log=self.log.info,
+            ) as rows,
+            SnapshotWriter(
+                folder,
+                rows.schema,
+                primary_key=query.primary_key,
+                check_primary_key=extraction.check_primary_key,
+                part_bytes=extraction.part_bytes,
+            ) as writer,
+        ):
+            progress = Progress(self.log, "read")
+            for batch in rows.batches:
+                writer.write(batch)
+                progress(batch.num_rows)
+            return writer.publish(model=extraction.model, source=extraction.source, read_at=extraction.read_at)
+
+    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+        """Return a filter run over files."""
+        return FileFilterRun(snapshot, plan_for(column_kinds(snapshot.manifest.columns)), at=at, log=self.log)
+
+    def open_permitted(
+        self, permitted: OpenedPermitted, *, destination: str, fields: Mapping[str, str]
+    ) -> FilePermittedRows:
+        """Verify the files of one destination."""
+        return verified_files(permitted, destination=destination, fields=fields)
+
+    def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> FileStore:
+        """Return the sync's folder."""
+        return FileStore(folder, sync)
+
+    def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Read all ids, and return some columns of the rows that have this one."""
+        manifest, key = snapshot.manifest, snapshot.manifest.primary_key
+        wanted = list(dict.fromkeys([key, *columns]))
+        for part in manifest.parts:
+            snapshot.folder.verify(part)
+        found: list[dict[str, Any]] = []
+        for batch in snapshot.folder.read_rows(manifest.parts, columns=wanted, batch_rows=_READ_ROWS):
+            ids = batch.column(key)
+            chosen = batch.filter(pc.equal(ids, _as_id(subject, ids.type, key)))
+            found += with_lists_as_json(chosen.select(list(columns))).to_pylist()
+        return found
+
+
+def _as_id(subject: str | int, type_: pa.DataType, key: str) -> pa.Scalar:
+    try:
+        return cast(pa.array([subject]), type_, column=key)[0]
+    except (ModelError, pa.ArrowException):
+        problem = ConfigurationError(f"this is no id of the snapshot, whose `{key}` is {type_}")
+    # Outside the handler: the error's message may quote the id.
+    raise problem

@@ -1,0 +1,190 @@
+"""The workspace in a warehouse: tables of a staging schema, computed by the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import ibis
+
+from airflow_consent_retl.changes.warehouse_store import WarehouseStore
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.databases.staging import StagingTable
+from airflow_consent_retl.databases.submitted import submitted_queries
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
+from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows, verified_tables
+from airflow_consent_retl.filtering.warehouse import WarehouseFilter
+from airflow_consent_retl.storage.decision_log import run_name
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef, SnapshotManifest, WarehouseTable
+from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentPlan
+    from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.databases.source import ModelQuery
+    from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+
+class WarehouseFilterRun(FilterRun):
+    """A filter run inside a warehouse: see `WarehouseFilter`."""
+
+    def __init__(
+        self, warehouse: Warehouse, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, log: TaskLog
+    ) -> None:
+        self._warehouse = warehouse
+        self._snapshot = snapshot
+        self._plan_for = plan_for
+        self._at = at
+        self._log = log
+        self._resources = ExitStack()
+
+    @property
+    def plan(self) -> ConsentPlan:
+        """The plan that the rows are decided by."""
+        return self._filter.plan
+
+    def repeated_ids(self) -> tuple[int, int]:
+        """Have the warehouse count the rows without an id, and the ids that occur more than once."""
+        return self._filter.find_repeated_ids()
+
+    def decide(self) -> DecidedSignatures:
+        """Have the warehouse count the combinations of consent values, and decide each of them."""
+        return self._filter.decide()
+
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
+        """Have the warehouse write the permitted rows and the decisions; the folder gets the table of signatures."""
+        run = run_name(self._snapshot.sha256, self._at)
+        written = self._filter.write(decided, folder, key, run=run)
+        return Written(written.groups, written.decision_log, written.tables)
+
+    def keep(self) -> None:
+        """Leave the tables where they are."""
+        self._filter.keep()
+        self._log.info("moved %s bytes out of the warehouse", f"{self._warehouse.bytes_read:,}")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            warehouse = opening.enter_context(self._warehouse)
+            self._filter = opening.enter_context(
+                WarehouseFilter(warehouse, self._snapshot.manifest, self._plan_for, at=self._at)
+            )
+            self._resources = opening.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+
+class WarehouseWorkspace(Workspace):
+    """The rows in tables of a staging schema; manifests and policies in the deployment's workspace of files.
+
+    Args:
+        schema: the staging schema.
+        reach: returns the staging schema of the model's connection, not yet entered.
+        conn_id: of the model's connection.
+        hook_of: returns the hook of a connection; None: of the model's.
+        log: the task's.
+    """
+
+    def __init__(
+        self, schema: str, reach: Callable[[], Warehouse], conn_id: str, hook_of: HookOf, log: TaskLog
+    ) -> None:
+        super().__init__(conn_id, hook_of, log)
+        self._schema = schema
+        self._reach = reach
+
+    @property
+    def documents(self) -> str | None:
+        """The deployment's default: documents are files, whatever holds the rows."""
+        return None
+
+    def submission(self, query: ModelQuery, *, at: datetime) -> Submission:
+        """Return the statement that makes the snapshot's table."""
+        with self._reach() as warehouse:
+            table = warehouse.table("snapshot", at=at)
+            return Submission(warehouse.creation(table, query.sql), table.name)
+
+    def extract(self, extraction: Extraction, folder: Folder) -> tuple[SnapshotManifest, ManifestRef]:
+        """Make a table of the rows; only the manifest is written to the folder."""
+        self._check_submitted(extraction.query)
+        made = extraction.made_table
+        self.log.info("staging model `%s` in the warehouse behind connection `%s`", extraction.model, self.conn_id)
+        with (
+            self._reach() as warehouse,
+            self._query.running(warehouse.cancel),
+            warehouse_snapshot(
+                warehouse,
+                model=extraction.model,
+                source=extraction.source,
+                primary_key=extraction.query.primary_key,
+                check_primary_key=extraction.check_primary_key,
+                read_at=extraction.read_at,
+                hook_of=self.hook_of,
+                log=self.log.info,
+                made=None if made is None else StagingTable(self._schema, made),
+            ) as (manifest, _),
+        ):
+            digest = folder.publish(manifest.to_json())
+        return manifest, ManifestRef(
+            kind="snapshot",
+            manifest=f"{folder.uri}/{MANIFEST_NAME}",
+            sha256=digest,
+            model=extraction.model,
+            rows=manifest.rows,
+            at=extraction.read_at,
+        )
+
+    def _check_submitted(self, query: ModelQuery) -> None:
+        """Raise the error of a submitted query that failed: its table could only show that it is missing."""
+        if query.query_id is not None:
+            with submitted_queries(self.hook_of(None), conn_id=self.conn_id) as queries:
+                queries.is_running(query.query_id)
+
+    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+        """Return a filter run inside the warehouse."""
+        return WarehouseFilterRun(self._reach(), snapshot, plan_for, at=at, log=self.log)
+
+    def open_permitted(
+        self, permitted: OpenedPermitted, *, destination: str, fields: Mapping[str, str]
+    ) -> WarehousePermittedRows:
+        """Compare the table of permitted rows with its manifest."""
+        staged = permitted.manifest.staged
+        if staged is None:
+            raise RefusedError(f"{permitted.folder.uri}: the permitted rows are not in a warehouse")
+        return verified_tables(permitted, staged, destination=destination, fields=fields, reach=self._reach)
+
+    def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> WarehouseStore:
+        """Return the store whose delivered state is a table."""
+        return WarehouseStore(folder, sync, self._reach, question, self.log)
+
+    def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Have the warehouse find the rows of one id."""
+        manifest, key = snapshot.manifest, snapshot.manifest.primary_key
+        wanted = list(dict.fromkeys([key, *columns]))
+        id_type = next(column.type for column in manifest.columns if column.name == key)
+        with self._reach() as warehouse:
+            dialect = dialect_of(warehouse.dialect, id_type)
+            rows = placeholder("snapshot", dict.fromkeys(wanted, "string"))
+            person = dialect.person(rows[key])
+            chosen = rows.filter(dialect.exact(person) == dialect.exact(ibis.literal(str(subject)))).select(*wanted)
+            sql = dialect.compile(chosen, {"snapshot": warehouse.name_of(_table(manifest).staging_table)})
+            with warehouse.read(sql) as read:
+                return [row for batch in read.batches for row in batch.to_pylist()]
+
+
+def _table(manifest: SnapshotManifest) -> WarehouseTable:
+    table = manifest.warehouse_table
+    if table is None:
+        raise RefusedError("the snapshot is not in a warehouse")
+    return table
