@@ -26,13 +26,14 @@ from webhook import CONNECTIONS, REPEATS, REQUEST_ROWS, counted, in_memory, ours
 
 from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.consent import mapping_document, parse_consent_mapping, parse_policy, plan_consent
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.context import SyncContext
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
-from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.destinations.http.address import webhook_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
 from airflow_consent_retl.extraction.files import SnapshotWriter
@@ -125,16 +126,17 @@ def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]
         report = LoadReport(permitted=permitted.rows)
         started = time.perf_counter()
         with ledger.acquire(name, holder="benchmark") as lease:
-            LeasedSync(
-                lease,
-                FileStore(SyncFolder(Folder.local(workspace), name), name),
-                lambda: WebhookDestination(
+            context = SyncContext(
+                lease=lease,
+                store=FileStore(SyncFolder(Folder.local(workspace), name), name),
+                build=lambda: WebhookDestination(
                     webhook_address(connection, endpoint="/v1/people"),
                     WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),
                 ),
-                SyncSettings(),
-                logging.getLogger("benchmark"),
-            ).load(permitted, report, subject_key=KEY, make_recheck=None)
+                settings=SyncSettings(),
+                log=logging.getLogger("benchmark"),
+            )
+            Sync(context).load(permitted, report, subject_key=KEY, make_recheck=None)
         elapsed_s = time.perf_counter() - started
     steps_log.removeHandler(clock)
     assert report.sent.accepted == permitted.rows == counted(port)

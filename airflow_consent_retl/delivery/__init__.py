@@ -1,1 +1,1 @@
-"""The protocol of a load: verify, send in batches, account for every row."""
+"""Delivery: the protocol that sends and removes in batches, and accounts for every row."""

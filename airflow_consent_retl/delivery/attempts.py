@@ -1,29 +1,35 @@
-"""Attempts at a batch, and what several of them come to for each of its rows.
+"""Attempts at a batch, the combined outcome of several attempts for each row, and outcomes as text for the ledger.
 
-An attempt is noted before its first request and again when it ended. One that was noted and never ended, since its
-worker died or was paused, may have been applied, and may still be.
+An attempt is recorded before its first request and again when it ends. If its worker died or was paused, it never
+ends: then its request may have been applied, or may still be applied.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from itertools import groupby
+from typing import Annotated
+
+import msgspec
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
 NEVER_ENDED = Outcome(RowStatus.UNCERTAIN, "never_ended")
-# The vendor took the rows, and a later attempt was made before it said what became of them.
+# The vendor received the rows, but a later attempt began before the vendor confirmed the result.
 UNCONFIRMED = Outcome(RowStatus.UNCERTAIN, "unconfirmed")
 
 _NOT_APPLIED = frozenset({RowStatus.REJECTED, RowStatus.WITHHELD, RowStatus.UNSENT})
 _NOT_ANSWERED = frozenset({RowStatus.UNCERTAIN, RowStatus.PENDING})
+_Run = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=1)]]
 
 
 class BatchKind(StrEnum):
-    """Whether a batch takes people back or sends rows. Their alphabetical order is the order of a delivery."""
+    """The two kinds of batches: removals and rows to send. Their alphabetical order is the order of a delivery."""
 
     REMOVE = "remove"
     SEND = "send"
@@ -34,10 +40,10 @@ class IntendedBatch:
     """A batch about to be sent or removed.
 
     Args:
-        kind: what is done with it.
-        number: its place among the batches of its kind, from 0.
+        kind: removal or sending.
+        number: its index among the batches of its kind, from 0.
         start: the position of its first row among the upserts or removals of the delivery.
-        rows: how many rows it has, at least 1.
+        rows: its number of rows, at least 1.
         key: the idempotency key.
     """
 
@@ -54,13 +60,14 @@ class IntendedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedBatch:
-    """What became of a batch that was intended before.
+    """The result of a batch that was recorded as intended before.
 
     Args:
         kind: as intended.
         number: as intended.
         outcomes: one for each of its rows.
-        epoch: of the attempt: that of an earlier lease where its pending rows were confirmed later. None: this lease's.
+        epoch: the lease epoch of the attempt. An earlier lease's epoch if its pending rows were confirmed later; None
+            means the present lease.
     """
 
     kind: BatchKind
@@ -71,19 +78,19 @@ class EndedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt at a batch, as the ledger has it.
+    """One attempt at a batch, as the ledger records it.
 
     Args:
-        kind: what was done.
-        number: the batch's.
-        start: the position of its first row.
-        rows: how many rows it has.
+        kind: removal or sending.
+        number: the batch's index among those of its kind.
+        start: the position of the batch's first row.
+        rows: the batch's number of rows.
         key: the idempotency key.
-        epoch: of the lease under which it was made.
-        intended_at: when it was noted; no request of it was made before.
-        lost_at: for one that had not ended when the next lease began: no request of it was begun after.
-        ended_at: when its outcomes were last noted, or None.
-        outcomes: one for each row, or None where it never ended.
+        epoch: of the lease that made the attempt.
+        intended_at: when it was recorded; none of its requests began earlier.
+        lost_at: if it had not ended when the next lease began: none of its requests began later than this.
+        ended_at: when its outcomes were last recorded, or None.
+        outcomes: one for each row, or None if it never ended.
     """
 
     kind: BatchKind
@@ -99,7 +106,7 @@ class Attempt:
 
     @property
     def unsettled_at(self) -> datetime | None:
-        """When it was last under way, if some of its rows were never answered; else None."""
+        """The last time at which it was in progress, if some of its rows were never answered; else None."""
         if self.outcomes is None or self.ended_at is None:
             return self.lost_at or self.intended_at
         unanswered = any(outcome.status in _NOT_ANSWERED for outcome in self.outcomes.counts())
@@ -108,18 +115,18 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinedBatch:
-    """What all attempts at one batch come to.
+    """The combined result of all attempts at one batch.
 
     Args:
-        kind: what was done.
-        number: the batch's.
+        kind: removal or sending.
+        number: the batch's index among those of its kind.
         start: the position of its first row.
-        rows: how many rows it has.
+        rows: its number of rows.
         key: the idempotency key.
-        outcomes: the last word on each row.
-        asked_at: no accepted row was asked for before this moment; where none was accepted, the latest attempt's.
-        unsettled_at: the latest moment at which an attempt was under way that was never answered for some of its rows:
-            it may take effect yet. None: every attempt was answered.
+        outcomes: the final outcome of each row.
+        asked_at: no accepted row was requested before this time; if none was accepted, the time of the latest attempt.
+        unsettled_at: the latest time at which an attempt was in progress that was never answered for some of its rows:
+            it may still take effect. None means that every attempt was answered.
     """
 
     kind: BatchKind
@@ -132,15 +139,44 @@ class CombinedBatch:
     unsettled_at: datetime | None
 
 
-def combined(attempts: Iterable[Attempt]) -> list[CombinedBatch]:
-    """Return what the attempts come to, per batch, in the order of kind and number. Pure.
+class AttemptHistory:
+    """All attempts at one delivery that count, and their results. Immutable.
 
-    For each row, in the order of epochs: what was accepted once stays accepted. An attempt that never ended makes the
-    row uncertain, and no later refusal undoes that, since the earlier request may still be applied. A pending row
-    stays pending under its last attempt only.
+    Args:
+        attempts: in the order of kind, number and epoch.
+    """
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self._attempts = attempts
+
+    @cached_property
+    def batches(self) -> list[CombinedBatch]:
+        """The combined result of each batch, in the order of kind and number."""
+        return combined(self._attempts)
+
+    @cached_property
+    def latest(self) -> list[Attempt]:
+        """The latest attempt at each batch."""
+        return list({(attempt.kind, attempt.number): attempt for attempt in self._attempts}.values())
+
+    def latest_outcomes(self, kind: BatchKind) -> dict[int, Outcomes]:
+        """Return the outcomes of the latest attempt at each batch, by number; one that never ended is uncertain."""
+        return {
+            attempt.number: attempt.outcomes or Outcomes(attempt.rows, NEVER_ENDED)
+            for attempt in self.latest
+            if attempt.kind is kind
+        }
+
+
+def combined(attempts: Iterable[Attempt]) -> list[CombinedBatch]:
+    """Return the combined result of each batch, in the order of kind and number. Pure.
+
+    For each row, in the order of epochs: a row that was accepted once stays accepted. An attempt that never ended makes
+    the row uncertain, and no later refusal changes that, because the earlier request may still be applied. A pending
+    row stays pending only if the pending attempt is the last one.
 
     Raises:
-        ValueError: two attempts at one batch have other rows or another key.
+        ValueError: two attempts at one batch have different rows or different keys.
     """
     in_order = sorted(attempts, key=lambda attempt: (attempt.kind, attempt.number, attempt.epoch))
     return [
@@ -149,11 +185,47 @@ def combined(attempts: Iterable[Attempt]) -> list[CombinedBatch]:
     ]
 
 
+def encoded(outcomes: Outcomes) -> str:
+    """Return the outcomes as JSON without any value of a row: the distinct outcomes, then runs of equal ones."""
+    numbers: dict[Outcome, int] = {}
+    runs: list[_Run] = []
+    for outcome, pieces in groupby(_pieces(outcomes), key=lambda piece: piece[0]):
+        runs.append((numbers.setdefault(outcome, len(numbers)), sum(rows for _, rows in pieces)))
+    return msgspec.json.encode(_Runs([(outcome.status, outcome.code) for outcome in numbers], runs)).decode()
+
+
+def decoded(text: str) -> Outcomes:
+    """Return the outcomes that `encoded` wrote.
+
+    Raises:
+        ValueError: the text is not the outcomes of a batch.
+    """
+    try:
+        document = msgspec.json.decode(text, type=_Runs)
+        kinds = [Outcome(status, code) for status, code in document.outcomes]
+        runs = [(kinds[number], rows) for number, rows in document.runs]
+    except (msgspec.DecodeError, IndexError):
+        raise ValueError("not the outcomes of a batch") from None
+    if not runs:
+        return Outcomes(0)
+    totals: Counter[Outcome] = Counter()
+    for outcome, rows in runs:
+        totals[outcome] += rows
+    common = totals.most_common(1)[0][0]
+    exceptions: dict[int, Outcome] = {}
+    start = 0
+    for outcome, rows in runs:
+        if outcome != common:
+            exceptions.update(dict.fromkeys(range(start, start + rows), outcome))
+        start += rows
+    return Outcomes(start, common, exceptions)
+
+
 def _combined(attempts: Sequence[Attempt]) -> CombinedBatch:
     first = attempts[0]
     if len({(attempt.start, attempt.rows, attempt.key) for attempt in attempts}) > 1:
         raise ValueError(f"{first.kind} batch {first.number} was attempted with other rows or another key")
-    outcomes, accepting = _last_words(attempts)
+    outcomes, accepting = _final_outcomes(attempts)
     unsettled = [attempt.unsettled_at for attempt in attempts if attempt.unsettled_at is not None]
     return CombinedBatch(
         kind=first.kind,
@@ -167,32 +239,54 @@ def _combined(attempts: Sequence[Attempt]) -> CombinedBatch:
     )
 
 
-def _last_words(attempts: Sequence[Attempt]) -> tuple[Outcomes, set[int]]:
-    """Return each row's outcome, and which attempts were the latest to be accepted for some row."""
+def _final_outcomes(attempts: Sequence[Attempt]) -> tuple[Outcomes, set[int]]:
+    """Return each row's final outcome, and which attempts were the latest to be accepted for some row."""
     rows = attempts[0].rows
-    said = [attempt.outcomes or Outcomes(rows, NEVER_ENDED) for attempt in attempts]
+    of_attempts = [attempt.outcomes or Outcomes(rows, NEVER_ENDED) for attempt in attempts]
     # Most rows are no exception in any attempt: they are decided together.
-    exceptional = set[int]().union(*(outcomes.exceptions for outcomes in said))
-    words = {row: [outcomes[row] for outcomes in said] for row in exceptional}
-    common = [outcomes.common for outcomes in said]
-    distinct = [*words.values(), common] if len(exceptional) < rows else list(words.values())
-    accepting = {latest for word in distinct if (latest := _latest_accepted(word)) is not None}
-    return Outcomes(rows, _last_word(common), {row: _last_word(word) for row, word in words.items()}), accepting
+    exceptional = set[int]().union(*(outcomes.exceptions for outcomes in of_attempts))
+    of_rows = {row: [outcomes[row] for outcomes in of_attempts] for row in exceptional}
+    common = [outcomes.common for outcomes in of_attempts]
+    distinct = [*of_rows.values(), common] if len(exceptional) < rows else list(of_rows.values())
+    accepting = {latest for outcomes in distinct if (latest := _latest_accepted(outcomes)) is not None}
+    final = {row: _final_outcome(outcomes) for row, outcomes in of_rows.items()}
+    return Outcomes(rows, _final_outcome(common), final), accepting
 
 
-def _last_word(words: Sequence[Outcome]) -> Outcome:
-    final: Outcome | None = None
-    for index, said in enumerate(words):
-        is_last = index == len(words) - 1
-        word = UNCONFIRMED if said.status is RowStatus.PENDING and not is_last else said
-        if word.status is RowStatus.ACCEPTED:
-            return word
-        if final is None or not (word.status in _NOT_APPLIED and final.status is RowStatus.UNCERTAIN):
-            final = word
-    assert final is not None  # noqa: S101 - a batch has an attempt
+def _final_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the final outcome of one row from the outcomes of its attempts, of which there is at least one."""
+    *earlier, last = outcomes
+    settled = [*(UNCONFIRMED if outcome.status is RowStatus.PENDING else outcome for outcome in earlier), last]
+    final = settled[0]
+    for outcome in settled:
+        if outcome.status is RowStatus.ACCEPTED:
+            return outcome
+        if not (outcome.status in _NOT_APPLIED and final.status is RowStatus.UNCERTAIN):
+            final = outcome
     return final
 
 
-def _latest_accepted(words: Sequence[Outcome]) -> int | None:
-    accepted = [index for index, word in enumerate(words) if word.status is RowStatus.ACCEPTED]
+def _latest_accepted(outcomes: Sequence[Outcome]) -> int | None:
+    accepted = [index for index, outcome in enumerate(outcomes) if outcome.status is RowStatus.ACCEPTED]
     return accepted[-1] if accepted else None
+
+
+class _Runs(msgspec.Struct, forbid_unknown_fields=True):
+    """Each distinct outcome once, and runs of (index of the outcome, number of rows)."""
+
+    outcomes: list[tuple[RowStatus, str]]
+    runs: list[_Run]
+
+
+def _pieces(outcomes: Outcomes) -> list[tuple[Outcome, int]]:
+    """Cut the batch at its exceptions, without a look at every row."""
+    pieces: list[tuple[Outcome, int]] = []
+    start = 0
+    for row in sorted(outcomes.exceptions):
+        if row > start:
+            pieces.append((outcomes.common, row - start))
+        pieces.append((outcomes.exceptions[row], 1))
+        start = row + 1
+    if outcomes.rows > start:
+        pieces.append((outcomes.common, outcomes.rows - start))
+    return pieces

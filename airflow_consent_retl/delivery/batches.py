@@ -1,4 +1,4 @@
-"""Batches of one delivery: cut at fixed positions, each with a key of its own, without those who are withheld."""
+"""Batches of one delivery: cut at fixed positions, each with its own key, without the rows that are withheld."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class PlannedBatch:
     """The rows at fixed positions of a set of changes.
 
     Args:
-        intended: as the ledger notes it; its key stands for the positions.
-        rows: all of them.
+        intended: as the ledger records it; its key identifies the positions.
+        rows: all rows at these positions.
         withheld: which of them are not sent, ascending.
     """
 
@@ -40,15 +40,15 @@ class PlannedBatch:
 
     @property
     def sent_rows(self) -> int:
-        """How many rows are left to send."""
+        """The number of rows that are sent."""
         return int(self.rows.num_rows - len(self.withheld))
 
     def without(self, recheck: Recheck) -> PlannedBatch:
-        """Return the batch without those who are withheld by now."""
+        """Return the batch without the rows that are withheld by now."""
         return PlannedBatch(self.intended, self.rows, recheck.withheld_among(self.intended.start, self.rows.num_rows))
 
     def to_send(self) -> Batch:
-        """Return what the destination gets. The same rows always carry the same key, other rows another one."""
+        """Return the rows to send, with a key. The same rows always have the same key, other rows another one."""
         if not len(self.withheld):
             return Batch(key=self.intended.key, rows=self.rows)
         kept = np.ones(self.rows.num_rows, dtype=np.bool_)
@@ -57,7 +57,7 @@ class PlannedBatch:
         return Batch(key=key, rows=self.rows.filter(pa.array(kept)))
 
     def outcomes(self, sent: Outcomes) -> Outcomes:
-        """Return an outcome for every row, from those of the rows that were sent."""
+        """Return an outcome for every row, given the outcomes of the rows that were sent."""
         if not len(self.withheld):
             return sent
         withheld = set(self.withheld.tolist())
@@ -73,10 +73,10 @@ def planned(
     """Yield the batches of one kind.
 
     Args:
-        rows: with the position of the first of them; full batches but for the last.
-        kind: what is done with them.
+        rows: batches with the position of their first row; all but the last one are full.
+        kind: removal or sending.
         batch_rows: rows in a full batch.
-        changes_sha256: of the changes' manifest: the same changes give the same keys at every try.
+        changes_sha256: the digest of the changes' manifest: the same changes give the same keys in every try.
     """
     for start, some in rows:
         key = hashlib.sha256(f"{changes_sha256}:{kind}:{start}:{some.num_rows}".encode()).hexdigest()
@@ -85,7 +85,7 @@ def planned(
 
 
 def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of a size, the last one shorter."""
+    """Yield the items in lists of this size; the last one may be shorter."""
     remaining = iter(items)
     while group := list(islice(remaining, size)):
         yield group

@@ -1,7 +1,7 @@
-"""Asks for consent again, just before the first batch and while a load runs, and remembers whom to withhold.
+"""The recheck of consent, just before the first batch and while a load runs, and the people it withholds.
 
-The set of people who may be sent can only shrink. Never decides by itself: the answers come from the source, decided
-by the law under the policy as it is at that moment.
+The set of people who may be sent can only shrink. It decides nothing by itself: the answers come from the source, and
+the law decides them under the policy as it is at that time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.filtering.asking import Ask, SubjectIndex
 
-# Told guarded fields, returns the positions of those about to be sent with some of them.
+# Takes guarded fields; returns the positions of the people about to be sent with some of them.
 Carrying = Callable[[tuple[str, ...]], "NDArray[np.int64]"]
-# Still permitted, but not every field that was to be sent: the next run sends them without it.
+# The person is still permitted, but not every field that was to be sent: the next run sends the row without it.
 FIELDS_WITHDRAWN = "fields_withdrawn"
 
 
 class Recheck:
-    """Whom of the people about to be sent the source does not permit any more.
+    """The people about to be sent whom the source does not permit any more.
 
     Args:
-        people: those about to be sent, by position.
-        destination: to which.
+        people: the people about to be sent, by position.
+        destination: the destination they are sent to.
         ask: asks the source, under the policy as it is when it is called.
-        carrying: who is about to be sent with guarded fields.
+        carrying: finds the people about to be sent with guarded fields.
         interval_s: seconds from one answer until the next is due.
     """
 
@@ -49,17 +49,17 @@ class Recheck:
 
     @property
     def is_due(self) -> bool:
-        """Whether no answer is recent enough to send anything more."""
+        """Whether consent must be asked again before anything more is sent."""
         return self._answered is None or time.monotonic() - self._answered >= self._interval_s
 
     def ask_again(self) -> Counter[str]:
-        """Ask, and return how many more people are withheld than before, by cause.
+        """Ask, and return by cause how many more people are withheld than before.
 
         Raises:
-            PolicyError, ModelError, ConfigurationError: it cannot be asked any more as it was.
+            PolicyError, ModelError, ConfigurationError: the question that was asked before is not possible any more.
             SourceUnavailableError: the source does not answer.
         """
-        # INVARIANT: an answer is as old as its question, not as its end.
+        # INVARIANT: an answer is as old as its question, not as the end of its reading.
         asked = time.monotonic()
         now = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
         found: dict[str, NDArray[np.int64]] = {str(cause): positions for cause, positions in now.items()}
@@ -80,6 +80,6 @@ class Recheck:
         return +more
 
     def withheld_among(self, start: int, rows: int) -> NDArray[np.int64]:
-        """Return which of the rows from a position on are withheld, counted from there."""
+        """Return which of these rows are withheld, counted from `start`."""
         first, end = np.searchsorted(self.withheld, [start, start + rows])
         return self.withheld[first:end] - start

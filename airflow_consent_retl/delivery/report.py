@@ -1,4 +1,4 @@
-"""What a load did, in counts that add up. Never holds a value of a row."""
+"""The report of a load, in counts that add up. It never holds a value of a row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows of one kind, sent or removed.
+    """The results of the rows of one kind, sent or removed.
 
     `planned = accepted + rejected + uncertain + pending + withheld + unsent`.
     """
@@ -23,7 +23,7 @@ class Tally:
     by_status: Counter[RowStatus] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     batches: int = 0
-    # Rows that an earlier try sent without an answer, and that the last one could not or may not send.
+    # Rows that an earlier try sent without an answer, and that the last try could not or may not send.
     unconfirmed: int = 0
 
     def add(self, outcomes: Outcomes) -> None:
@@ -35,7 +35,7 @@ class Tally:
                 self.codes[f"{outcome.status}:{outcome.code}"] += rows
 
     def join(self, other: Tally) -> None:
-        """Add what a further delivery of the same load came to."""
+        """Add the counts of another delivery of the same load."""
         self.planned += other.planned
         self.batches += other.batches
         self.unconfirmed += other.unconfirmed
@@ -44,7 +44,7 @@ class Tally:
 
     @property
     def accepted(self) -> int:
-        """Rows of which the destination said that it took them."""
+        """Rows that the destination confirmed to have accepted."""
         return self.by_status[RowStatus.ACCEPTED]
 
     @property
@@ -54,34 +54,34 @@ class Tally:
 
     @property
     def uncertain(self) -> int:
-        """Rows of which nobody knows."""
+        """Rows whose result is unknown."""
         return self.by_status[RowStatus.UNCERTAIN]
 
     @property
     def pending(self) -> int:
-        """Rows that the destination took and has not processed yet."""
+        """Rows that the destination received and has not processed yet."""
         return self.by_status[RowStatus.PENDING]
 
     @property
     def withheld(self) -> int:
-        """Rows that were not sent since their person's permission ended after the filter."""
+        """Rows that were not sent, because their person's permission ended after the filter."""
         return self.by_status[RowStatus.WITHHELD]
 
     @property
     def unsent(self) -> int:
-        """Rows that were never handed over, or surely not applied."""
+        """Rows that were never handed over, or certainly not applied."""
         return self.planned - self.accepted - self.rejected - self.uncertain - self.pending - self.withheld
 
     def worst(self, count: int = 5) -> str:
-        """Return the most frequent codes of what was not accepted, in words."""
+        """Return the most frequent codes of rows that were rejected or uncertain, with their counts, as text."""
         return ", ".join(f"{code} {rows:,}" for code, rows in self.codes.most_common(count))
 
 
 @dataclass(slots=True)
 class LoadReport:
-    """One load: what was found, what was sent, what was removed.
+    """The counts of one load: what was found, what was sent, what was removed.
 
-    `permitted = added + updated + unchanged + skipped`; of the rows to send, and of the entries to remove, see `Tally`.
+    `permitted = added + updated + unchanged + skipped`; for the rows to send and to remove, see `Tally`.
     """
 
     permitted: int
@@ -94,13 +94,13 @@ class LoadReport:
     sent: Tally = field(default_factory=Tally)
     removed: Tally = field(default_factory=Tally)
     removals_by_cause: Counter[str] = field(default_factory=Counter)
-    # Of people who were removed: seconds from their withdrawal, where the model has its time, to the confirmation.
+    # For people who were removed: seconds from their withdrawal to the confirmation, if the model has its time.
     lags_s: list[float] = field(default_factory=list)
-    # People who should be removed, from a destination that cannot.
+    # People who should be removed from a destination that cannot remove.
     unremovable: int = 0
 
-    def found(self, counts: ChangesCounts) -> None:
-        """Take over what the comparison with the delivered state found."""
+    def count_changes(self, counts: ChangesCounts) -> None:
+        """Copy the counts of the comparison with the delivered state."""
         self.added, self.updated = counts.added, counts.updated
         self.unchanged, self.skipped = counts.unchanged, counts.skipped
         self.delivered_before = counts.delivered

@@ -1,29 +1,81 @@
-"""How a DAG wants its sync: the limits and times of a delivery, checked."""
+"""Settings of a sync, as its DAG gives them: mode, limits and times, checked. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from airflow_consent_retl.delivery.guards import Guards
+from airflow_consent_retl.consent import UNGUARDED
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.sync_mode import SyncMode
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.manifest import ChangesCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Limits on the changes of one run, so that a truncated table cannot empty an audience. None means no limit.
+
+    They are checked against counts only, before the first request.
+
+    Args:
+        max_removed_ratio: removals, as a share of the people delivered before. Explicit withdrawals never count.
+        max_added_ratio: new people, as a share of the people delivered before. It does not limit a first load.
+
+    Raises:
+        ConfigurationError: a limit is negative.
+    """
+
+    max_removed_ratio: float | None = None
+    max_added_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be at least 0"
+            for name in ("max_removed_ratio", "max_added_ratio")
+            if (limit := getattr(self, name)) is not None and not limit >= 0
+        ]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
+    def exceeded(self, counts: ChangesCounts) -> list[str]:
+        """Return a sentence for each limit that these changes would exceed."""
+        removed = {cause: rows for cause, rows in counts.removed.items() if cause not in UNGUARDED and rows}
+        guarded, sentences = sum(removed.values()), []
+        if self.max_removed_ratio is not None and guarded > self.max_removed_ratio * counts.delivered:
+            causes = ", ".join(f"{cause} {rows:,}" for cause, rows in sorted(removed.items()))
+            sentences.append(
+                f"it would remove {guarded:,} of {counts.delivered:,} people ({causes}), "
+                f"max_removed_ratio is {self.max_removed_ratio}"
+            )
+        if (
+            self.max_added_ratio is not None
+            and counts.delivered
+            and counts.added > self.max_added_ratio * counts.delivered
+        ):
+            sentences.append(
+                f"it would add {counts.added:,} people to {counts.delivered:,}, "
+                f"max_added_ratio is {self.max_added_ratio}"
+            )
+        return sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
-    """How a DAG wants its sync.
+    """The settings of one sync.
 
     Args:
-        mode: how far the destination follows the model.
-        guards: what one run may change at the most.
-        max_rejected_ratio: rows that the destination may reject, as a share of the permitted ones, 0 to 1.
-        accept_no_removal: the destination may be one that cannot remove people.
+        mode: which changes of the model the destination follows.
+        guards: limits on the changes of one run.
+        max_rejected_ratio: rows that the destination may reject, as a share of the permitted rows, 0 to 1.
+        accept_no_removal: whether a destination that cannot remove people is allowed.
         settle_s: seconds for which a request that was never answered may still take effect.
-        confirm_interval_s: seconds between two questions to a destination that processes later.
+        confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
 
     Raises:
-        ConfigurationError: a value out of its range.
+        ConfigurationError: a value is out of its range.
     """
 
     mode: SyncMode = SyncMode.MIRROR
@@ -37,6 +89,6 @@ class SyncSettings:
     def __post_init__(self) -> None:
         wrong = [name for name in ("settle_s", "confirm_timeout_s") if not getattr(self, name) >= 0]
         wrong += ["confirm_interval_s"] if not self.confirm_interval_s > 0 else []
-        if wrong or not 0 <= self.max_rejected_ratio <= 1:
-            wrong += [] if 0 <= self.max_rejected_ratio <= 1 else ["max_rejected_ratio"]
+        wrong += ["max_rejected_ratio"] if not 0 <= self.max_rejected_ratio <= 1 else []
+        if wrong:
             raise ConfigurationError(f"out of range: {', '.join(wrong)}")

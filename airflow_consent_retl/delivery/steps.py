@@ -1,6 +1,6 @@
-"""The steps of a delivery, named, for the debug log: between any two of them a worker may die.
+"""The named steps of a delivery, for the debug log. A worker may die between any two of them.
 
-Set the logger `airflow_consent_retl.delivery.steps` to DEBUG to see them. The tests kill workers at each.
+Set the logger `airflow_consent_retl.delivery.steps` to DEBUG to see them. The tests kill workers at each step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Step(StrEnum):
-    """What has just been done, in the order of a delivery."""
+    """The step that was just completed, in the order of a delivery."""
 
     LEASED = "leased"
     RESOLVED = "resolved"
@@ -30,5 +30,5 @@ class Step(StrEnum):
 
 
 def reached(step: Step) -> None:
-    """Note that a step is done."""
+    """Log that a step is completed."""
     log.debug(step)

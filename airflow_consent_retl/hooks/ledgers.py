@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger import Ledger
 
 _FILE = "ledger.db"
 
@@ -34,7 +34,7 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
     """
     from sqlalchemy.exc import ArgumentError
 
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.storage.location import open_folder, workspace_root
 
     conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)

@@ -165,9 +165,10 @@ class LoadOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Verify, compare, remove, send, account; return the counts."""
+        from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.syncing import LeasedSync
+        from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.hooks.ledgers import open_ledger
         from airflow_consent_retl.storage.location import subject_key, sync_folder
 
@@ -184,13 +185,15 @@ class LoadOperator(ConsentRetlOperator):
             ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease,
         ):
             store = rows_workspace.store(sync_folder(workspace, name), name, asker)
-            sync = LeasedSync(
-                lease,
-                store,
-                self.build_destination,
-                settings,
-                self.log,
-                progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
+            sync = Sync(
+                SyncContext(
+                    lease=lease,
+                    store=store,
+                    build=self.build_destination,
+                    settings=settings,
+                    log=self.log,
+                    progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
+                )
             )
             try:
                 waiting = sync.load(
@@ -227,8 +230,7 @@ class LoadOperator(ConsentRetlOperator):
         Raises:
             ConfigurationError: a value out of its range.
         """
-        from airflow_consent_retl.delivery.guards import Guards
-        from airflow_consent_retl.delivery.settings import SyncSettings
+        from airflow_consent_retl.delivery.settings import Guards, SyncSettings
         from airflow_consent_retl.storage.sync_mode import SyncMode
 
         if self.mode not in list(SyncMode):

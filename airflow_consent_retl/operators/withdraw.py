@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
+    from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.policies import PolicySource
@@ -149,11 +149,11 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     def _serve(
         self, destination: str, load: Callable[..., LoadOperator], ledger: Ledger, context: Context
     ) -> dict[str, Any]:
-        from airflow_consent_retl.delivery.guards import Guards
+        from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.settings import SyncSettings
-        from airflow_consent_retl.delivery.syncing import LeasedSync
+        from airflow_consent_retl.delivery.settings import Guards, SyncSettings
+        from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.storage.location import sync_folder
 
         name = sync_name(self.model, destination)
@@ -172,7 +172,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         with ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease:
             asker = self._asker(destination)
             store = self._store(lease, sync_folder(self.workspace, name), name, asker)
-            sync = LeasedSync(lease, store, operator.build_destination, settings, self.log)
+            sync = Sync(
+                SyncContext(lease=lease, store=store, build=operator.build_destination, settings=settings, log=self.log)
+            )
             waiting = sync.withdraw(asker.ask, report)
             state = sync.state()
         if waiting:

@@ -13,7 +13,7 @@ from support.ledgers import opened, sqlite_url
 from support.postgres import Postgres, postgres
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger import Ledger
 
 __all__ = ["ledger", "ledger_url", "new_ledger_url", "postgres"]
 

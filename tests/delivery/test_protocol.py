@@ -137,8 +137,8 @@ def test_one_uncertain_row_stops_the_load_and_is_worth_another_try(
 
     assert destination.calls == ["open", "abort"]
     assert message == (
-        "`ads` did not say what became of 4 of 20 rows so far (uncertain:timeout 4): "
-        "the next try asks again, under the same keys"
+        "`ads`: the result of 4 of 20 rows so far is unknown (uncertain:timeout 4): "
+        "the next try sends them again, with the same keys"
     )
     assert report.sent.uncertain == 4
 

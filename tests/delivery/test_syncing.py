@@ -16,7 +16,7 @@ from airflow_consent_retl.contract.destination import Batch, Destination, Limits
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
-from airflow_consent_retl.delivery.settings import SyncSettings
+from airflow_consent_retl.delivery.settings import Guards, SyncSettings
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationError,
@@ -142,7 +142,7 @@ def test_a_destination_that_is_another_one_now_is_refused(bench: SyncBench) -> N
 
     loaded(bench, BEFORE, destination=Placed("table a"))
 
-    with pytest.raises(ConfigurationError, match="delivered to table a before, now it would to table b"):
+    with pytest.raises(ConfigurationError, match="delivered to table a before, now it would deliver to table b"):
         loaded(bench, AFTER, destination=Placed("table b"))
 
 
@@ -384,9 +384,7 @@ def test_a_run_that_would_add_too_many_stops_but_a_first_load_does_not(bench: Sy
         loaded(bench, BEFORE, guards=guards(None, added=1.0))
 
 
-def guards(removed: float | None, *, added: float | None = None) -> Any:
-    from airflow_consent_retl.delivery.guards import Guards
-
+def guards(removed: float | None, *, added: float | None = None) -> Guards:
     return Guards(max_removed_ratio=removed, max_added_ratio=added)
 
 

@@ -25,7 +25,7 @@ from support.permitting import (
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError, SyncBusyError
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator

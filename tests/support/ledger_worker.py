@@ -16,8 +16,8 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.errors import ConsentRetlError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import Delivery
 
 

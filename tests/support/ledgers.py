@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, EndedBatch, IntendedBatch
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import Delivery, sync_name
 
 if TYPE_CHECKING:

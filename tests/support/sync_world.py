@@ -24,12 +24,13 @@ from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.consent import parse_consent_mapping
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.delivery.attempts import BatchKind
+from airflow_consent_retl.delivery.context import SyncContext
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
-from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.errors import PermanentError, TransientError
 from airflow_consent_retl.filtering.asking import SubjectIndex
 from airflow_consent_retl.filtering.model_question import ModelAsker
@@ -45,7 +46,7 @@ from airflow_consent_retl.storage.manifest import ModelSource
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger import Ledger
 
 MODEL = "people"
 SYNC = sync_name(MODEL, DESTINATION)
@@ -285,14 +286,16 @@ class SyncWorld:
         return report.as_counts()
 
     @contextmanager
-    def _leased(self, worker: Worker, mode: SyncMode) -> Iterator[LeasedSync]:
+    def _leased(self, worker: Worker, mode: SyncMode) -> Iterator[Sync]:
         with ExitStack() as resources:
             ledger = resources.enter_context(open_ledger(self._workspace))
             # Not entered, so it neither renews itself nor is it released: it runs out.
             lease = ledger.acquire(SYNC, holder="tests", ttl_s=0.05, wait_s=5)
             settings = SyncSettings(mode=mode, confirm_timeout_s=0)
             store = FileStore(sync_folder(self._workspace, SYNC), SYNC)
-            yield LeasedSync(lease, store, lambda: self._client(worker), settings, _log)
+            yield Sync(
+                SyncContext(lease=lease, store=store, build=lambda: self._client(worker), settings=settings, log=_log)
+            )
 
     def _asker(self) -> ModelAsker:
         return ModelAsker(
@@ -389,7 +392,7 @@ class SyncWorld:
 
     def _intended(self, ledger: Ledger) -> set[str]:
         delivery = next((overview.open_delivery for overview in ledger.syncs()), None)
-        if delivery is None or delivery.changes_uri is None:
+        if delivery is None:
             return set()
         folder = sync_folder(self._workspace, SYNC).open(delivery.changes_uri)
         changes = Changes(folder, sha256=delivery.changes_sha256)

@@ -17,12 +17,13 @@ from support.permitting import AT, KEY, Filtered, filtered_customers, verify
 from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.context import SyncContext
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
-from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.folder import Folder
@@ -154,20 +155,22 @@ class SyncBench:
     @contextmanager
     def leased(
         self, destination: Destination, settings: SyncSettings, *, progress: Callable[[int], None] | None = None
-    ) -> Iterator[LeasedSync]:
+    ) -> Iterator[Sync]:
         """Hold the lease, as a task does."""
         name = sync_name("customers", "ads")
         with (
             Ledger.sqlite(self.path / "ledger.db") as ledger,
             ledger.acquire(name, holder="test", ttl_s=30) as lease,
         ):
-            yield LeasedSync(
-                lease,
-                FileStore(SyncFolder(Folder.local(self.path / "workspace"), name), name),
-                lambda: destination,
-                settings,
-                self.log,
-                progress=lambda verb, rows: progress or (lambda done: None),
+            yield Sync(
+                SyncContext(
+                    lease=lease,
+                    store=FileStore(SyncFolder(Folder.local(self.path / "workspace"), name), name),
+                    build=lambda: destination,
+                    settings=settings,
+                    log=self.log,
+                    progress=lambda verb, rows: progress or (lambda done: None),
+                )
             )
 
     def load(

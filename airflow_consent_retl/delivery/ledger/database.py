@@ -1,6 +1,6 @@
-"""The database under the ledger: transactions, its clock, and what its refusals mean.
+"""The database of the ledger: transactions, its clock, and its errors as errors of this package.
 
-A transaction that ended without an error is on disk. No message of a driver is ever shown, since it may quote values.
+A transaction that ended without an error is on disk. The message of a driver is never shown: it may quote values.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from airflow_consent_retl.delivery.ledger.schema import Moment, install, is_installed
+from airflow_consent_retl.delivery.ledger.schema import Timestamp, install, is_installed
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, LedgerUnavailableError
 
 _OPENING_S: Final = 10.0
 _WRITES: Final = "consent_retl_writes"
-# A worker that is paused in the middle of a transaction must not lock the others out for longer than this.
+# A worker that is paused inside a transaction must not block the others for longer than this.
 _POSTGRES_SETTINGS: Final = {
     "synchronous_commit": "on",
     "lock_timeout": "20s",
@@ -34,8 +34,8 @@ _POSTGRES_SETTINGS: Final = {
 _REFUSED_STATES: Final = {
     "28000": "the login was refused",
     "28P01": "the password was refused",
-    "3D000": "there is no such database",
-    "3F000": "there is no such schema",
+    "3D000": "the database does not exist",
+    "3F000": "the schema does not exist",
     "42501": "no permission",
 }
 _REFUSED_CLASSES: Final = ("22", "23", "28", "42")
@@ -45,7 +45,7 @@ _REFUSED_SQLITE: Final = {
     "SQLITE_PERM": "no permission",
     "SQLITE_READONLY": "the file is read-only",
     "SQLITE_CANTOPEN": "the file cannot be opened",
-    "SQLITE_NOTADB": "the file is no SQLite database",
+    "SQLITE_NOTADB": "the file is not a SQLite database",
     "SQLITE_CORRUPT": "the file is damaged",
     "SQLITE_CONSTRAINT": "a constraint was violated",
     "SQLITE_MISMATCH": "a value has the wrong type",
@@ -54,11 +54,11 @@ _REFUSED_SQLITE: Final = {
 
 
 class LedgerDatabase:
-    """Read and write transactions on one database, whose tables it makes when they are missing.
+    """Read and write transactions on one database. It creates the ledger's tables if they are missing.
 
     Args:
-        engine: of PostgreSQL or of a SQLite file; disposed of by `close`.
-        name: for messages.
+        engine: for PostgreSQL or a SQLite file; `close` disposes of it.
+        name: the ledger's name in error messages.
     """
 
     def __init__(self, engine: sa.Engine, *, name: str) -> None:
@@ -73,7 +73,7 @@ class LedgerDatabase:
 
     @classmethod
     def sqlite(cls, path: Path, *, busy_s: float) -> LedgerDatabase:
-        """Open a SQLite file, made for the owner only when it is missing; wait so long for another writer."""
+        """Open a SQLite file, and wait `busy_s` for another writer. A missing file is created, for its owner only."""
         file = path.expanduser().absolute()
         _make_private(file)
         engine = sa.create_engine(
@@ -87,9 +87,9 @@ class LedgerDatabase:
 
     @classmethod
     def from_engine(cls, engine: sa.Engine) -> LedgerDatabase:
-        """Use an engine of PostgreSQL, with any driver."""
+        """Use an engine for PostgreSQL, with any driver."""
         if engine.dialect.name != "postgresql":
-            raise ConfigurationError(f"a ledger lives in PostgreSQL or in a SQLite file, not in {engine.dialect.name}")
+            raise ConfigurationError(f"a ledger needs PostgreSQL or a SQLite file, not {engine.dialect.name}")
         engine.hide_parameters = True
         committed = engine.execution_options(isolation_level="READ COMMITTED")
         return cls._opened(committed, name=f"the ledger in database `{engine.url.database or ''}`")
@@ -115,19 +115,19 @@ class LedgerDatabase:
             LedgerUnavailableError: the database did not answer.
             ConfigurationError: it refused the login or a statement.
         """
-        with self._failures_told(), self._engine.connect() as connection, connection.begin():
+        with self._translated_failures(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open a transaction that writes; it is on disk when the block ends, and undone when the block raises.
+        """Open a transaction that writes. It is on disk when the block ends, and rolled back if the block raises.
 
         Raises:
-            LedgerUnavailableError: the database did not answer; whether it committed is not known then.
+            LedgerUnavailableError: the database did not answer; it is not known whether it committed.
             ConfigurationError: it refused the login or a statement.
         """
         with (
-            self._failures_told(),
+            self._translated_failures(),
             self._engine.connect().execution_options(**{_WRITES: True}) as connection,
             connection.begin(),
         ):
@@ -137,22 +137,22 @@ class LedgerDatabase:
             yield connection
 
     def clock(self) -> sa.ColumnElement[datetime]:
-        """Return an expression for the present moment, by the clock that all workers share."""
+        """Return an expression for the present time, by the clock that all workers share."""
         if self._is_sqlite:
-            return sa.literal(_machine_time(), Moment)
+            return sa.literal(_machine_time(), Timestamp)
         micros = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
-        return sa.type_coerce(micros, Moment)
+        return sa.type_coerce(micros, Timestamp)
 
     def now(self, connection: sa.Connection) -> datetime:
-        """Return the present moment, by the same clock."""
+        """Return the present time, by the same clock."""
         return _machine_time() if self._is_sqlite else connection.execute(sa.select(self.clock())).scalar_one()
 
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite_dialect.Insert:
-        """Return an insertion that can say what happens on a conflict."""
+        """Return an insert statement that can define what happens on a conflict."""
         return sqlite_dialect.insert(table) if self._is_sqlite else postgresql.insert(table)
 
     @contextmanager
-    def _failures_told(self) -> Iterator[None]:
+    def _translated_failures(self) -> Iterator[None]:
         failure: Exception
         try:
             yield
@@ -167,7 +167,7 @@ def _machine_time() -> datetime:
 
 
 def _make_private(file: Path) -> None:
-    # Linked into place, already closed: to close a descriptor of a SQLite file drops the locks of the whole process.
+    # Closed before it is linked into place: closing a descriptor of a SQLite file drops the locks of the whole process.
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if file.exists():
@@ -178,7 +178,7 @@ def _make_private(file: Path) -> None:
             file.hardlink_to(draft.name)
         Path(draft.name).unlink()
     except OSError as error:
-        raise ConfigurationError(f"the ledger `{file}` cannot be made: {error.strerror}") from None
+        raise ConfigurationError(f"the ledger `{file}` cannot be created: {error.strerror}") from None
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -188,46 +188,46 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
-            # While another process makes the file a WAL one, this is refused at once, whatever the time-out.
+            # While another process switches the file to WAL, SQLite refuses this at once, whatever the timeout.
             if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     if mode != "wal":
         raise ConfigurationError(
-            "the ledger's file system knows no shared memory, as network file systems do not: "
-            "put the ledger on a local disk, or into PostgreSQL"
+            "the ledger's file system has no shared memory, like most network file systems: "
+            "put the ledger on a local disk or into PostgreSQL"
         )
     connection.execute("PRAGMA synchronous=FULL")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and writes later could not wait for another writer.
+    # A transaction that begins with a read cannot wait for another writer later.
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _failure_of(error: sa.exc.SQLAlchemyError, *, name: str) -> ConsentRetlError:
     if isinstance(error, sa.exc.TimeoutError):
-        return LedgerUnavailableError(f"{name} has no connection free")
+        return LedgerUnavailableError(f"{name} has no free connection")
     if not isinstance(error, sa.exc.DBAPIError):
         return ConfigurationError(f"{name} cannot be used ({type(error).__name__})")
     sqlite_name = getattr(error.orig, "sqlite_errorname", None)
     if isinstance(sqlite_name, str):
         meaning = next((text for code, text in _REFUSED_SQLITE.items() if sqlite_name.startswith(code)), None)
-        return _told(name, meaning, sqlite_name)
+        return _failure(name, meaning, sqlite_name)
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if isinstance(state, str):
         refused = _REFUSED_STATES.get(state, "a statement was refused")
         is_refusal = state in _REFUSED_STATES or state.startswith(_REFUSED_CLASSES)
-        return _told(name, refused if is_refusal else None, f"SQLSTATE {state}")
-    # libpq gives no SQLSTATE when it cannot log in, only text.
+        return _failure(name, refused if is_refusal else None, f"SQLSTATE {state}")
+    # libpq returns only text, and no SQLSTATE, when it cannot log in.
     text = str(error.orig)
     login = "authentication failed" in text or " does not exist" in text or "no password supplied" in text
-    refused_login = "the login was refused, or there is no such database"
-    return _told(name, refused_login if login else None, type(error.orig).__name__)
+    refused_login = "the login was refused, or the database does not exist"
+    return _failure(name, refused_login if login else None, type(error.orig).__name__)
 
 
-def _told(name: str, refusal: str | None, code: str) -> ConsentRetlError:
+def _failure(name: str, refusal: str | None, code: str) -> ConsentRetlError:
     if refusal is not None:
         return ConfigurationError(f"{name}: {refusal} ({code})")
     return LedgerUnavailableError(f"{name} does not answer ({code})")

@@ -1,6 +1,7 @@
-"""The right of one task to load one sync, for as long as it is alive and answers.
+"""The lease of a sync: the right of one task to load it, for as long as that task is alive and renews it.
 
-Every write is refused once a later lease began. One thing is still taken then: how the lease's own attempts ended.
+The ledger refuses every write of a lease after a later lease began, with one exception: it still records how the old
+lease's own attempts ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -22,18 +23,16 @@ from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
     open_delivery,
-    superseded_uris,
 )
 from airflow_consent_retl.delivery.ledger.records import VersionRef
 from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger.writes import (
     add_version,
     close_delivery,
-    forget_uris,
     has_attempts,
     note_ends,
     note_intents,
-    prune_deliveries,
+    prune_batches,
     update_sync,
 )
 from airflow_consent_retl.errors import ConfigurationError, LeaseLostError, LedgerUnavailableError
@@ -43,32 +42,32 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName
 
+# Closed deliveries whose batches are kept, for reports.
 KEPT_DELIVERIES: Final = 20
-# A request that is allowed now has to be under way before the lease may be another task's.
+# A request that is allowed now must have begun before another task can take the lease.
 _MARGIN: Final = 0.1
 _NEVER: Final = -math.inf
-_FORGOTTEN_AT_ONCE: Final = 500
 
 _log = logging.getLogger(__name__)
 
 
 def boottime() -> float:
-    """Return seconds on a clock that nobody sets, and that goes on while the process or the machine sleeps."""
+    """Return seconds on a clock that is never set and keeps running while the process or the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 class Lease:
-    """The lease of one sync, made by `Ledger.acquire`: as a context manager it renews itself, and ends with the block.
+    """The lease of one sync, made by `Ledger.acquire`. As a context manager it renews itself and ends with the block.
 
-    Every method that reads or writes may raise `LedgerUnavailableError`, when nobody knows whether it was done, and
-    `ConfigurationError`; every one that writes raises `LeaseLostError` when another task has the lease.
+    Every method that reads or writes may raise `ConfigurationError`, or `LedgerUnavailableError`: then it is not known
+    whether the ledger did it. Every method that writes raises `LeaseLostError` if another task has the lease.
 
     Args:
-        database: the ledger's.
-        sync: that is leased.
-        epoch: higher than that of every lease before.
-        ttl_s: seconds for which it holds after each renewal.
-        asked_at: `boottime` just before it was asked for.
+        database: the ledger's database.
+        sync: the sync's name.
+        epoch: higher than the epoch of every earlier lease.
+        ttl_s: seconds for which the lease is valid after each renewal.
+        asked_at: `boottime` just before the lease was requested.
     """
 
     def __init__(self, database: LedgerDatabase, *, sync: SyncName, epoch: int, ttl_s: float, asked_at: float) -> None:
@@ -92,7 +91,7 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """Let the next task in. Where the ledger does not answer, the lease runs out by itself."""
+        """Release the lease for the next task. If the ledger does not answer, the lease expires."""
         self._ended.set()
         with self._renewing:
             self._valid_until = _NEVER
@@ -103,65 +102,65 @@ class Lease:
             self._renewer.join(timeout=self._ttl_s)
 
     def check(self) -> None:
-        """Return while the lease is surely this task's. Costs no query until it may have run out. Thread-safe.
+        """Return if the lease is certainly this task's. Needs no query until it may have expired. Thread-safe.
 
         Raises:
-            LeaseLostError: it was released, another task has it, or it ran out and cannot be renewed now.
+            LeaseLostError: it was released, another task has it, or it expired and cannot be renewed now.
         """
         if boottime() < self._valid_until:
             return
         with self._renewing:
-            # Another thread may have renewed it in the meantime.
+            # Another thread may have renewed it meanwhile.
             if boottime() < self._valid_until:
                 return
             try:
                 self._renew()
                 return
             except (LedgerUnavailableError, ConfigurationError) as error:
-                failure = LeaseLostError(f"the lease of sync `{self.sync}` ran out and cannot be renewed: {error}")
+                failure = LeaseLostError(f"the lease of sync `{self.sync}` expired and cannot be renewed: {error}")
         raise failure
 
     def target(self, target: str) -> str:
-        """Return where the sync's rows end up: what the first call ever recorded, which is this one if none was."""
+        """Return where the sync's rows are delivered, as the first call recorded it; this call if none did."""
         with self._fenced() as (connection, row):
             if not row.target and target:
                 update_sync(connection, self.sync, target=target)
             return str(row.target or target)
 
     def decided_at(self) -> datetime | None:
-        """Return when consent was decided for the newest permitted set that the sync began to carry out."""
+        """Return when consent was decided for the newest permitted set whose delivery began."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(syncs).where(syncs.c.sync == self.sync)).one()
             return cast("datetime | None", row.decided_at)
 
     def note_decision(self, decided_at: datetime) -> None:
-        """Remember a permitted set that changes nothing: an older one must not be carried out after it."""
+        """Record a permitted set that changes nothing: an older one must not be delivered after it."""
         with self._fenced() as (connection, row):
             update_sync(connection, self.sync, decided_at=_later(row.decided_at, decided_at))
 
     def withdrawn_at(self) -> datetime | None:
-        """Return when withdrawals were last carried out beside a load, by the ledger's clock."""
+        """Return when withdrawals were last removed outside of a load, by the ledger's clock."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(syncs.c.withdrawn_at).where(syncs.c.sync == self.sync)).one()
             return cast("datetime | None", row.withdrawn_at)
 
     def note_withdrawals(self) -> None:
-        """Remember that withdrawals are being carried out now."""
+        """Record that withdrawals are being removed now."""
         with self._fenced() as (connection, _):
             update_sync(connection, self.sync, withdrawn_at=self._database.now(connection))
 
     def current(self) -> VersionRef | None:
-        """Return the version that is delivered."""
+        """Return the present version of the delivered state."""
         with self._database.read() as connection:
             return current_version(connection, self.sync)
 
     def open_delivery(self) -> Delivery | None:
-        """Return the delivery that an earlier try left, or that this one began."""
+        """Return the delivery that an earlier try left open, or that this one began."""
         with self._database.read() as connection:
             return open_delivery(connection, self.sync)
 
     def attempts(self, delivery: Delivery) -> list[Attempt]:
-        """Return all attempts at a delivery's batches, in the order of kind, number and epoch."""
+        """Return all attempts at the batches of a delivery, in the order of kind, number and epoch."""
         with self._database.read() as connection:
             return attempts_at(connection, delivery)
 
@@ -176,10 +175,10 @@ class Lease:
         send_rows: int,
         remove_rows: int,
     ) -> Delivery:
-        """Open a delivery whose changes start from the current version. The arguments are those of `Delivery`.
+        """Open a delivery whose changes start from the current version. Arguments as in `Delivery`.
 
         Raises:
-            ValueError: another one is open.
+            ValueError: another delivery is open.
         """
         with self._fenced() as (connection, row):
             if row.delivery is not None:
@@ -202,39 +201,39 @@ class Lease:
             update_sync(connection, self.sync, delivery=number, decided_at=_later(row.decided_at, decided_at))
             begun = open_delivery(connection, self.sync)
         if begun is None:
-            raise RuntimeError("the ledger does not show what was just written")
+            raise RuntimeError("the ledger does not return the delivery that was just written")
         return begun
 
     def record(
         self, delivery: Delivery, *, ended: Sequence[EndedBatch] = (), intended: Sequence[IntendedBatch] = ()
     ) -> None:
-        """Note what became of batches and which ones come next, in one transaction: on disk when this returns.
+        """Record which batches ended and which come next, in one transaction that is on disk when this returns.
 
-        The same call may be repeated where nobody knows whether it was done. Pending rows that were confirmed are
-        noted by ending their attempt once more.
+        If it is not known whether a call succeeded, the same call may be repeated. To record that pending rows were
+        confirmed, end their attempt once more.
 
         Raises:
-            LeaseLostError: another task has the lease. While the delivery is open, `ended` was noted all the same for
-                attempts of this lease of which no end was known, and nothing else.
-            ValueError: the delivery is not open; a batch that ended was not intended, or has other rows; one that is
-                intended has ended under this lease, or was intended with other rows.
+            LeaseLostError: another task has the lease. If the delivery is still open, `ended` was recorded for those
+                attempts of this lease that had not ended before, and nothing else was.
+            ValueError: the delivery is not open; a batch that ended was not intended, or not with these rows; a batch
+                that is intended has ended under this lease, or was intended with other rows.
         """
         if len({(batch.kind, batch.number) for batch in intended}) < len(intended):
             raise ValueError("a batch is intended twice")
         with self._database.write() as connection:
             row = self._locked_row(connection)
-            held = row.epoch == self.epoch and not self._lost
+            is_valid = row.epoch == self.epoch and not self._lost
             if row.delivery == delivery.id:
-                self._note_ends(connection, delivery, ended, held=held)
-            elif held:
+                self._note_ends(connection, delivery, ended, is_valid=is_valid)
+            elif is_valid:
                 raise ValueError(f"delivery {delivery.id} of sync `{self.sync}` is not open")
-            if held and intended:
+            if is_valid and intended:
                 note_intents(connection, self._database, delivery, intended, epoch=self.epoch)
-        if not held:
+        if not is_valid:
             raise self._loss()
 
     def advance(self, delivery: Delivery, *, uri: str, sha256: str, rows: int, decided_at: datetime) -> VersionRef:
-        """Close a delivery and point at the version it led to, in one transaction. The arguments are a `VersionRef`'s.
+        """Close a delivery and make its result the current version, in one transaction. Arguments as in `VersionRef`.
 
         Raises:
             ValueError: the delivery is not open.
@@ -243,47 +242,33 @@ class Lease:
             version = VersionRef(number=row.version + 1, uri=uri, sha256=sha256, rows=rows, decided_at=decided_at)
             add_version(connection, self.sync, version)
             close_delivery(connection, self._database, delivery, version=version.number)
-            prune_deliveries(connection, self.sync, keep=KEPT_DELIVERIES)
+            prune_batches(connection, self.sync, keep=KEPT_DELIVERIES)
             return version
 
     def drop(self, delivery: Delivery) -> None:
-        """Close a delivery of which nothing was ever intended; the version stays.
+        """Close a delivery of which no batch was ever intended; the current version stays.
 
         Raises:
-            ValueError: the delivery is not open, or something was intended.
+            ValueError: the delivery is not open, or a batch was intended.
         """
         with self._fenced(delivery) as (connection, _):
             if has_attempts(connection, delivery):
-                raise ValueError(f"delivery {delivery.id} of sync `{self.sync}` was begun: it has to be advanced")
+                raise ValueError(f"delivery {delivery.id} of sync `{self.sync}` has attempts: it has to be advanced")
             close_delivery(connection, self._database, delivery, version=None)
-            prune_deliveries(connection, self.sync, keep=KEPT_DELIVERIES)
-
-    def superseded(self) -> list[str]:
-        """Return the folders that may be deleted: of older versions, and of changes that were carried out."""
-        with self._database.read() as connection:
-            return superseded_uris(connection, self.sync)
-
-    def forget(self, uris: Iterable[str]) -> None:
-        """Forget folders that were deleted. What is still in use stays."""
-        remaining = sorted(set(uris))
-        with self._fenced() as (connection, row):
-            for start in range(0, len(remaining), _FORGOTTEN_AT_ONCE):
-                some = remaining[start : start + _FORGOTTEN_AT_ONCE]
-                forget_uris(connection, self.sync, some, version=row.version)
-            prune_deliveries(connection, self.sync, keep=KEPT_DELIVERIES)
+            prune_batches(connection, self.sync, keep=KEPT_DELIVERIES)
 
     def _note_ends(
-        self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, held: bool
+        self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, is_valid: bool
     ) -> None:
-        # Of a lease that is lost, only its own attempts.
-        own = [batch for batch in ended if held or batch.epoch in {None, self.epoch}]
-        found = note_ends(connection, self._database, delivery, own, epoch=self.epoch, only_first=not held)
-        if held and not found:
+        # A lost lease may end its own attempts only.
+        own = [batch for batch in ended if is_valid or batch.epoch in {None, self.epoch}]
+        found = note_ends(connection, self._database, delivery, own, epoch=self.epoch, only_first=not is_valid)
+        if is_valid and not found:
             raise ValueError(f"a batch of delivery {delivery.id} was not intended with these rows")
 
     @contextmanager
     def _fenced(self, delivery: Delivery | None = None) -> Iterator[tuple[sa.Connection, sa.Row[tuple[object, ...]]]]:
-        """Open a transaction in which no other lease of this sync can begin, with the sync's row."""
+        """Open a transaction in which no other lease of this sync can begin; yield it with the sync's row."""
         with self._database.write() as connection:
             row = self._locked_row(connection)
             if row.epoch != self.epoch or self._lost:
@@ -296,7 +281,7 @@ class Lease:
         return connection.execute(sa.select(syncs).where(syncs.c.sync == self.sync).with_for_update()).one()
 
     def _loss(self) -> LeaseLostError:
-        self._lost = self._lost or "is another task's by now"
+        self._lost = self._lost or "was taken over by another task"
         self._valid_until = _NEVER
         return LeaseLostError(f"the lease of sync `{self.sync}` {self._lost}: nothing more is sent")
 
@@ -329,7 +314,7 @@ class Lease:
             with self._database.write() as connection:
                 connection.execute(syncs.update().where(own).values(expires_at=self._database.clock()))
         except (LedgerUnavailableError, ConfigurationError) as error:
-            _log.warning("the lease of sync `%s` has to run out by itself: %s", self.sync, error)
+            _log.warning("the lease of sync `%s` was not released and has to expire: %s", self.sync, error)
 
 
 def _later(known: datetime | None, new: datetime) -> datetime:

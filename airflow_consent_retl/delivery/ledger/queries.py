@@ -1,11 +1,10 @@
-"""What is read from the ledger, with or without a lease."""
+"""Queries of the ledger, for readers with and without a lease."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.delivery import outcome_runs
-from airflow_consent_retl.delivery.attempts import Attempt, BatchKind
+from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, decoded
 from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, VersionRef
 from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
 from airflow_consent_retl.errors import ConfigurationError
@@ -22,7 +21,7 @@ def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | N
 
 
 def open_delivery(connection: sa.Connection, sync: SyncName) -> Delivery | None:
-    """Return what is under way, or was when its worker died."""
+    """Return the delivery that is in progress, or was when its worker died."""
     row = connection.execute(
         sa.select(deliveries).join(syncs, syncs.c.delivery == deliveries.c.id).where(syncs.c.sync == sync)
     ).one_or_none()
@@ -33,7 +32,7 @@ def attempts_at(connection: sa.Connection, delivery: Delivery) -> list[Attempt]:
     """Return all attempts at a delivery's batches, in the order of kind, number and epoch.
 
     Raises:
-        ConfigurationError: somebody wrote into the tables.
+        ConfigurationError: something else changed the tables.
     """
     columns = (batches.c.kind, batches.c.number, batches.c.epoch)
     found = connection.execute(sa.select(batches).where(batches.c.delivery == delivery.id).order_by(*columns))
@@ -43,25 +42,13 @@ def attempts_at(connection: sa.Connection, delivery: Delivery) -> list[Attempt]:
         raise ConfigurationError(f"the ledger's batches of delivery {delivery.id} cannot be read") from None
 
 
-def superseded_uris(connection: sa.Connection, sync: SyncName) -> list[str]:
-    """Return the folders of older versions and of the changes of closed deliveries, unless they are still in use."""
-    older = sa.and_(syncs.c.sync == versions.c.sync, syncs.c.version > versions.c.number)
-    of_versions = sa.select(versions.c.uri).join(syncs, older).where(syncs.c.sync == sync)
-    closed = sa.and_(
-        deliveries.c.sync == sync, deliveries.c.closed_at.is_not(None), deliveries.c.changes_uri.is_not(None)
-    )
-    found = {*connection.scalars(of_versions), *connection.scalars(sa.select(deliveries.c.changes_uri).where(closed))}
-    current, delivery = current_version(connection, sync), open_delivery(connection, sync)
-    return sorted(found - {current.uri if current else None, delivery.changes_uri if delivery else None})
-
-
 def version_of(row: sa.Row[tuple[object, ...]]) -> VersionRef:
-    """Return a row of the versions' table."""
+    """Return a row of the versions table as a record."""
     return VersionRef(number=row.number, uri=row.uri, sha256=row.sha256, rows=row.rows, decided_at=row.decided_at)
 
 
 def delivery_of(row: sa.Row[tuple[object, ...]]) -> Delivery:
-    """Return a row of the deliveries' table."""
+    """Return a row of the deliveries table as a record."""
     return Delivery(
         id=row.id,
         sync=SyncName(row.sync),
@@ -90,5 +77,5 @@ def _attempt_of(row: sa.Row[tuple[object, ...]]) -> Attempt:
         intended_at=row.intended_at,
         lost_at=row.lost_at,
         ended_at=row.ended_at,
-        outcomes=None if row.outcomes is None else outcome_runs.decoded(row.outcomes),
+        outcomes=None if row.outcomes is None else decoded(row.outcomes),
     )

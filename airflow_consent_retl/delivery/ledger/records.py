@@ -1,4 +1,4 @@
-"""What the ledger tells of a sync: its versions, its deliveries, and who holds its lease."""
+"""Records that the ledger returns: versions and deliveries of a sync, and an overview of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SyncName = NewType("SyncName", str)
 
 
 def sync_name(model: str, destination: str) -> SyncName:
-    """Return the name of the sync that keeps a model up at a destination instance: `customers/google_ads:emea`."""
+    """Return the name of the sync of a model to a destination instance: `customers/google_ads:emea`."""
     if not model or not destination or "/" in destination:
-        raise ValueError("a sync is named by a model and by a destination without `/`")
+        raise ValueError("the name of a sync needs a model, and a destination without `/`")
     return SyncName(f"{model}/{destination}")
 
 
@@ -21,10 +21,10 @@ class VersionRef:
     """One version of a delivered state.
 
     Args:
-        number: from 1, without gaps in the order of time.
-        uri: of its folder.
-        sha256: of its manifest.
-        rows: how many entries it has.
+        number: from 1, in the order of time, without gaps.
+        uri: the URI of its folder.
+        sha256: the digest of its manifest.
+        rows: its number of entries.
         decided_at: when consent was decided for the newest permitted set in it.
     """
 
@@ -37,29 +37,29 @@ class VersionRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One set of changes being carried out, or carried out.
+    """One set of changes that is being delivered, or was delivered.
 
     Args:
-        id: the ledger's own number for it.
-        sync: that it belongs to.
-        key: hex digest; the same for every try of the same load.
-        kind: the caller's word for what it is: `load`, `withdrawals`.
-        changes_uri: of the folder with the changes; None once that is forgotten.
-        changes_sha256: of its manifest.
+        id: its number in the ledger.
+        sync: the sync's name.
+        key: a hex digest, the same for every try of the same load.
+        kind: `load` or `withdrawals`.
+        changes_uri: the URI of the folder with the changes.
+        changes_sha256: the digest of the changes' manifest.
         decided_at: when consent was decided for it.
-        send_rows: how many rows a batch of upserts has, but for the last: the same in every try.
-        remove_rows: how many rows a batch of removals has.
-        base: the number of the version that the changes start from; 0: from nothing.
-        began_at: when it was begun, by the ledger's clock.
+        send_rows: rows in each batch of upserts except the last one; the same in every try.
+        remove_rows: rows in each batch of removals, likewise.
+        base: the number of the version that the changes start from; 0 for the first load.
+        began_at: when it began, by the ledger's clock.
         closed_at: when it was closed, or None.
-        version: the number of the version it led to, or None: not closed, or closed without any attempt.
+        version: the number of the version that it produced; None if it is open, or was closed without any attempt.
     """
 
     id: int
     sync: SyncName
     key: str
     kind: str
-    changes_uri: str | None
+    changes_uri: str
     changes_sha256: str
     decided_at: datetime
     send_rows: int
@@ -72,17 +72,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOverview:
-    """One sync, for people.
+    """One sync, for reports.
 
     Args:
         sync: its name.
-        target: where its rows end up, or empty.
-        epoch: of its newest lease.
-        holder: who holds the lease now, or None.
-        expires_at: when that lease runs out unless it is renewed; None where nobody holds it.
-        decided_at: when consent was decided for the newest permitted set it has begun to carry out.
-        current: the version that is delivered.
-        open_delivery: what is under way, or was when its worker died.
+        target: where its rows are delivered, or empty.
+        epoch: the epoch of its newest lease.
+        holder: the task that has the lease now, or None.
+        expires_at: when that lease expires unless it is renewed; None if no task has it.
+        decided_at: when consent was decided for the newest permitted set whose delivery began.
+        current: the present version of the delivered state.
+        open_delivery: the delivery that is in progress, or was when its worker died.
     """
 
     sync: SyncName

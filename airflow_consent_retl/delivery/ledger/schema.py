@@ -1,4 +1,4 @@
-"""The ledger's tables, and how they come to be. They hold O(batches) rows, and never a subject or a value of a row."""
+"""The ledger's tables and their creation. They hold O(batches) rows, and never a subject or a value of a row."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from airflow_consent_retl.errors import ConfigurationError
 
 SCHEMA_VERSION = 1
 _PREFIX = "consent_retl_"
-# Any number will do, as long as it stays: the ASCII of `cretl`.
+# Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Moment(sa.TypeDecorator[datetime]):
-    """A moment as whole microseconds since 1970, UTC: the same in every database, exact, and easy to compare."""
+class Timestamp(sa.TypeDecorator[datetime]):
+    """A timestamp as whole microseconds since 1970, UTC: exact, and the same in every database."""
 
     impl = sa.BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
-        """Refuse a moment without a zone."""
+        """Return the microseconds of a timestamp, which must have a time zone."""
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
-        """Return it in UTC."""
+        """Return the timestamp in UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
@@ -42,13 +42,13 @@ syncs = sa.Table(
     sa.Column("sync", sa.Text, primary_key=True),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("expires_at", Timestamp, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
-    sa.Column("decided_at", Moment),
-    # When withdrawals were last carried out beside a load: what was decided before may hold people who withdrew.
-    sa.Column("withdrawn_at", Moment),
+    sa.Column("decided_at", Timestamp),
+    # When withdrawals were last removed outside of a load: a decision from before may permit people who withdrew since.
+    sa.Column("withdrawn_at", Timestamp),
     sa.Column("version", sa.BigInteger, nullable=False),
-    # The open delivery, in the row that every write locks: no second one can be begun beside it.
+    # The open delivery, in the row that every write locks: a second one cannot begin while it is open.
     sa.Column("delivery", sa.BigInteger),
 )
 
@@ -60,27 +60,27 @@ versions = sa.Table(
     sa.Column("uri", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("decided_at", Moment, nullable=False),
+    sa.Column("decided_at", Timestamp, nullable=False),
 )
 
 deliveries = sa.Table(
     f"{_PREFIX}deliveries",
     metadata,
-    # SQLite counts up by itself in a column called INTEGER only.
+    # SQLite increments a column automatically only if its type is INTEGER.
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("sync", sa.Text, nullable=False, index=True),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("changes_uri", sa.Text),
     sa.Column("changes_sha256", sa.Text, nullable=False),
-    sa.Column("decided_at", Moment, nullable=False),
+    sa.Column("decided_at", Timestamp, nullable=False),
     sa.Column("send_rows", sa.BigInteger, nullable=False),
     sa.Column("remove_rows", sa.BigInteger, nullable=False),
     sa.Column("base", sa.BigInteger, nullable=False),
-    sa.Column("began_at", Moment, nullable=False),
-    sa.Column("closed_at", Moment),
+    sa.Column("began_at", Timestamp, nullable=False),
+    sa.Column("closed_at", Timestamp),
     sa.Column("version", sa.BigInteger),
-    # An id must never come back: a paused worker may still hold the old one.
+    # An id is never used again: a paused worker may still refer to the old delivery.
     sqlite_autoincrement=True,
 )
 
@@ -94,18 +94,18 @@ batches = sa.Table(
     sa.Column("start", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
-    sa.Column("intended_at", Moment, nullable=False),
-    sa.Column("lost_at", Moment),
-    sa.Column("ended_at", Moment),
+    sa.Column("intended_at", Timestamp, nullable=False),
+    sa.Column("lost_at", Timestamp),
+    sa.Column("ended_at", Timestamp),
     sa.Column("outcomes", sa.Text),
 )
 
 
 def is_installed(connection: sa.Connection) -> bool:
-    """Return whether the tables are there, in the version that this release knows.
+    """Return whether the tables exist, in the version that this release knows.
 
     Raises:
-        ConfigurationError: they are there in another version.
+        ConfigurationError: they exist in another version.
     """
     if not sa.inspect(connection).has_table(schema_versions.name):
         return False
@@ -113,19 +113,19 @@ def is_installed(connection: sa.Connection) -> bool:
     if version != SCHEMA_VERSION:
         raise ConfigurationError(
             f"the ledger's schema has version {version}, this release of airflow-consent-retl knows {SCHEMA_VERSION}: "
-            "use the release that wrote it, or a later one"
+            "use the release that wrote it or a later one"
         )
     return True
 
 
 def install(connection: sa.Connection) -> None:
-    """Make the tables unless somebody else just did, in the transaction that is open: all of them or none.
+    """Create the tables in the open transaction, all or none, unless another process just did.
 
     Raises:
-        ConfigurationError: somebody made them in another version.
+        ConfigurationError: another process created them in another version.
     """
     if connection.dialect.name == "postgresql":
-        # Held until the commit. `CREATE TABLE IF NOT EXISTS` alone fails where two do it at once.
+        # The lock lasts until the commit. `CREATE TABLE IF NOT EXISTS` alone fails if two processes run it at once.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
     if not is_installed(connection):
         metadata.create_all(connection, checkfirst=False)

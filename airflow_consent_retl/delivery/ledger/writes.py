@@ -1,14 +1,14 @@
-"""What is written to the ledger, in a transaction that has locked the sync's row for the lease."""
+"""Writes to the ledger, in a transaction that has locked the sync's row for the lease."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.delivery import outcome_runs
+from airflow_consent_retl.delivery.attempts import encoded
 from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def update_sync(connection: sa.Connection, sync: SyncName, **values: object) -> None:
-    """Change columns of a sync's row."""
+    """Update columns of a sync's row."""
     connection.execute(syncs.update().where(syncs.c.sync == sync).values(values))
 
 
@@ -30,15 +30,15 @@ def note_intents(
     *,
     epoch: int,
 ) -> None:
-    """Note attempts before their first request. Those that are noted and have not ended stay as they are."""
-    # The same statement for any number of batches: built with all their values in it, it would be built each time.
+    """Record attempts before their first request. Recorded attempts that have not ended stay as they are."""
+    # One statement for any number of batches: SQLAlchemy compiles it once. With the values inside, it would not.
     of_all = {"delivery": delivery.id, "epoch": epoch, "intended_at": database.clock()}
     of_each = [
         {"kind": batch.kind, "number": batch.number, "start": batch.start, "rows": batch.rows, "key": batch.key}
         for batch in intended
     ]
     connection.execute(database.insert(batches).values(of_all).on_conflict_do_nothing(), of_each)
-    # Read back, since not every driver tells how many of several rows were new.
+    # Read back, because not every driver returns how many of several rows were new.
     numbers = [batch.number for batch in intended]
     noted = connection.execute(
         sa.select(*(batches.c[name] for name in of_each[0])).where(
@@ -61,24 +61,24 @@ def note_ends(
     epoch: int,
     only_first: bool,
 ) -> bool:
-    """Note how attempts ended, and return whether all of them were found: intended, with as many rows.
+    """Record how attempts ended, and return whether all of them were found: intended, with the same number of rows.
 
     Args:
-        connection: with the transaction.
-        database: the ledger's.
-        delivery: that the attempts belong to.
+        connection: the connection with the open transaction.
+        database: the ledger's database.
+        delivery: the delivery of the attempts.
         ended: each attempt once.
-        epoch: of those that name none.
-        only_first: leave an attempt as it is where an end was noted before.
+        epoch: the epoch of attempts that name none.
+        only_first: do not change an attempt whose end was recorded before.
     """
-    # Most batches end alike: one statement for all of them.
-    alike: dict[tuple[BatchKind, int, int, str], list[int]] = {}
+    # Most batches end with equal outcomes: one statement for all of those.
+    equal: dict[tuple[BatchKind, int, int, str], list[int]] = {}
     for batch in ended:
         of_epoch = epoch if batch.epoch is None else batch.epoch
-        way = (batch.kind, of_epoch, batch.outcomes.rows, outcome_runs.encoded(batch.outcomes))
-        alike.setdefault(way, []).append(batch.number)
+        result = (batch.kind, of_epoch, batch.outcomes.rows, encoded(batch.outcomes))
+        equal.setdefault(result, []).append(batch.number)
     found = wanted = 0
-    for (kind, of_epoch, rows, outcomes), numbers in alike.items():
+    for (kind, of_epoch, rows, outcomes), numbers in equal.items():
         own = [
             batches.c.delivery == delivery.id,
             batches.c.kind == kind,
@@ -94,13 +94,13 @@ def note_ends(
 
 
 def note_lost(connection: sa.Connection, delivery_id: int, *, lost_at: datetime) -> None:
-    """Note, for attempts that have not ended as the next lease begins, when their own was over."""
+    """Record, for attempts that have not ended when the next lease begins, when their own lease ended."""
     unended = sa.and_(batches.c.delivery == delivery_id, batches.c.ended_at.is_(None), batches.c.lost_at.is_(None))
     connection.execute(batches.update().where(unended).values(lost_at=lost_at))
 
 
 def has_attempts(connection: sa.Connection, delivery: Delivery) -> bool:
-    """Return whether anything was ever intended for a delivery."""
+    """Return whether any batch of a delivery was ever intended."""
     found = sa.select(sa.literal(1)).where(batches.c.delivery == delivery.id).limit(1)
     return connection.execute(found).first() is not None
 
@@ -108,14 +108,14 @@ def has_attempts(connection: sa.Connection, delivery: Delivery) -> bool:
 def close_delivery(
     connection: sa.Connection, database: LedgerDatabase, delivery: Delivery, *, version: int | None
 ) -> None:
-    """Close a delivery, with the version it led to."""
+    """Close a delivery, with the version that it produced."""
     update_sync(connection, delivery.sync, delivery=None)
     closed = deliveries.update().where(deliveries.c.id == delivery.id)
     connection.execute(closed.values(closed_at=database.clock(), version=version))
 
 
 def add_version(connection: sa.Connection, sync: SyncName, version: VersionRef) -> None:
-    """Add a version, and let the sync point at it."""
+    """Add a version and make it the current one."""
     connection.execute(
         versions.insert().values(
             sync=sync,
@@ -129,18 +129,8 @@ def add_version(connection: sa.Connection, sync: SyncName, version: VersionRef) 
     update_sync(connection, sync, version=version.number)
 
 
-def forget_uris(connection: sa.Connection, sync: SyncName, uris: Collection[str], *, version: int) -> None:
-    """Delete what points at these folders, unless it is the current version or an open delivery."""
-    connection.execute(
-        versions.delete().where(versions.c.sync == sync, versions.c.number < version, versions.c.uri.in_(uris))
-    )
-    closed = sa.and_(deliveries.c.sync == sync, deliveries.c.closed_at.is_not(None))
-    connection.execute(deliveries.update().where(closed, deliveries.c.changes_uri.in_(uris)).values(changes_uri=None))
-
-
-def prune_deliveries(connection: sa.Connection, sync: SyncName, *, keep: int) -> None:
-    """Delete the batches of all but the latest closed deliveries, and those whose folder is forgotten altogether."""
+def prune_batches(connection: sa.Connection, sync: SyncName, *, keep: int) -> None:
+    """Delete the batches of all closed deliveries except the latest ones."""
     closed = sa.and_(deliveries.c.sync == sync, deliveries.c.closed_at.is_not(None))
     old = sa.select(deliveries.c.id).where(closed).order_by(deliveries.c.id.desc()).offset(keep)
     connection.execute(batches.delete().where(batches.c.delivery.in_(old)))
-    connection.execute(deliveries.delete().where(deliveries.c.id.in_(old), deliveries.c.changes_uri.is_(None)))

@@ -15,7 +15,7 @@ from airflow_consent_retl.delivery.ledger.lease import KEPT_DELIVERIES, Lease
 from airflow_consent_retl.delivery.ledger.records import VersionRef, sync_name
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger import Ledger
 
 MIXED = Outcomes(ROWS, exceptions={3: Outcome(RowStatus.REJECTED, "invalid_email"), 4: Outcome(RowStatus.UNCERTAIN)})
 
@@ -27,7 +27,7 @@ def lease(ledger: Ledger) -> Iterator[Lease]:
 
 
 def test_a_new_sync_has_delivered_nothing_and_has_nothing_open(ledger: Ledger, lease: Lease) -> None:
-    assert (lease.current(), lease.open_delivery(), lease.decided_at(), lease.superseded()) == (None, None, None, [])
+    assert (lease.current(), lease.open_delivery(), lease.decided_at()) == (None, None, None)
     assert ledger.current(sync_name("customers", "never_loaded")) is None
 
 
@@ -202,7 +202,6 @@ def test_a_delivery_of_which_nothing_was_intended_is_dropped(lease: Lease) -> No
 
     assert lease.open_delivery() is None
     assert lease.current() is None
-    assert lease.superseded() == ["file:///changes/k1"]
 
 
 def test_a_delivery_of_which_something_was_intended_cannot_be_dropped(lease: Lease) -> None:
@@ -246,44 +245,7 @@ def test_the_target_is_the_one_of_the_first_load(ledger: Ledger, lease: Lease) -
     assert ledger.syncs()[0].target == "table people"
 
 
-def test_folders_may_be_deleted_once_nothing_points_at_them(lease: Lease) -> None:
-    for number in (1, 2, 3):
-        advanced(lease, begun(lease, key=f"k{number}"), uri=f"file:///state/{number}")
-    begun(lease, key="k3")
-
-    assert lease.superseded() == [
-        "file:///changes/k1",
-        "file:///changes/k2",
-        "file:///state/1",
-        "file:///state/2",
-    ]
-
-
-def test_only_forgotten_folders_disappear_and_never_one_in_use(lease: Lease) -> None:
-    for number in (1, 2):
-        advanced(lease, begun(lease, key=f"k{number}"), uri=f"file:///state/{number}")
-    delivery = begun(lease, key="k3")
-
-    lease.forget(["file:///state/1", "file:///changes/k2", "file:///state/2", "file:///changes/k3", "file:///other"])
-
-    assert lease.superseded() == ["file:///changes/k1"]
-    assert lease.open_delivery() == delivery
-    current = lease.current()
-    assert current is not None
-    assert current.uri == "file:///state/2"
-
-
-def test_more_folders_than_one_statement_holds_are_forgotten(lease: Lease) -> None:
-    advanced(lease, begun(lease))
-
-    lease.forget([*(f"file:///other/{number}" for number in range(1_200)), "file:///changes/k1"])
-
-    assert lease.superseded() == []
-
-
-def test_the_latest_deliveries_stay_as_receipts_and_older_ones_go_with_their_folders(
-    ledger: Ledger, lease: Lease
-) -> None:
+def test_the_latest_deliveries_keep_their_batches_and_older_ones_only_their_row(ledger: Ledger, lease: Lease) -> None:
     surplus = 2
     made = []
     for number in range(KEPT_DELIVERIES + surplus):
@@ -292,11 +254,8 @@ def test_the_latest_deliveries_stay_as_receipts_and_older_ones_go_with_their_fol
         advanced(lease, delivery, uri=f"file:///state/{number}")
         made.append(delivery)
 
-    before = [len(ledger.attempts(delivery)) for delivery in made]
-    lease.forget(lease.superseded())
-
-    assert before == [0] * surplus + [1] * KEPT_DELIVERIES
-    assert [found.key for found in ledger.deliveries(SYNC)] == [made_.key for made_ in reversed(made[surplus:])]
+    assert [len(ledger.attempts(delivery)) for delivery in made] == [0] * surplus + [1] * KEPT_DELIVERIES
+    assert [found.key for found in ledger.deliveries(SYNC)] == [made_.key for made_ in reversed(made)]
 
 
 def test_syncs_do_not_see_each_other(ledger: Ledger, lease: Lease) -> None:
@@ -309,8 +268,6 @@ def test_syncs_do_not_see_each_other(ledger: Ledger, lease: Lease) -> None:
 
         with pytest.raises(ValueError, match="is not open"):
             other.record(delivery, intended=[intended(1)])
-
-        other.forget(["file:///changes/k1", "file:///state/1"])
 
     assert lease.open_delivery() == delivery
     assert len(lease.attempts(delivery)) == 1
@@ -334,5 +291,5 @@ def test_the_overview_tells_what_is_delivered_under_way_and_by_whom(ledger: Ledg
 
 @pytest.mark.parametrize(("model", "destination"), [("", "webhook"), ("customers", ""), ("customers", "a/b")])
 def test_a_sync_has_an_unambiguous_name(model: str, destination: str) -> None:
-    with pytest.raises(ValueError, match="a sync is named"):
+    with pytest.raises(ValueError, match="the name of a sync needs"):
         sync_name(model, destination)

@@ -13,12 +13,13 @@ from support.permitting import KEY
 from support.syncing import Recorder, SyncBench, people, verified
 
 from airflow_consent_retl.changes.store import FileStore
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.context import SyncContext
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step, log
-from airflow_consent_retl.delivery.syncing import LeasedSync
+from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.errors import LeaseLostError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
@@ -76,7 +77,8 @@ def folder_of(bench: SyncBench) -> SyncFolder:
 def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
     """Load under a lease that runs out, as that of a paused task does."""
     lease = ledger.acquire(SYNC, holder="paused", ttl_s=TTL_S)
-    sync = LeasedSync(lease, FileStore(folder_of(bench), SYNC), Recorder, SyncSettings(), bench.log)
+    store = FileStore(folder_of(bench), SYNC)
+    sync = Sync(SyncContext(lease=lease, store=store, build=Recorder, settings=SyncSettings(), log=bench.log))
     permitted = verified(bench.filtered(people({1: ("a", True)})))
     sync.load(permitted, LoadReport(permitted=1), subject_key=KEY, make_recheck=None)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from support.ledgers import SYNC, begun, intended, opened, sqlite_url, workers
 from support.postgres import Postgres
 
-from airflow_consent_retl.delivery.ledger.ledger import Ledger
+from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.schema import SCHEMA_VERSION, metadata
 from airflow_consent_retl.errors import ConfigurationError, LedgerUnavailableError
 
@@ -133,19 +133,19 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     file.write_text("not a database, but long enough to look like one" * 100)
 
-    with pytest.raises(ConfigurationError, match="is no SQLite database"):
+    with pytest.raises(ConfigurationError, match="is not a SQLite database"):
         opened(sqlite_url(file))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
 
-    with pytest.raises(ConfigurationError, match=r"taken/ledger\.db` cannot be made: "):
+    with pytest.raises(ConfigurationError, match=r"taken/ledger\.db` cannot be created: "):
         opened(sqlite_url(tmp_path / "taken" / "ledger.db"))
 
 
 def test_a_database_of_another_kind_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="not in sqlite"):
+    with pytest.raises(ConfigurationError, match="a SQLite file, not sqlite"):
         Ledger.from_engine(sa.create_engine("sqlite://"))
 
 
@@ -158,7 +158,7 @@ def test_a_server_that_does_not_answer_is_worth_another_try(tmp_path: Path, driv
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 @pytest.mark.parametrize("login", ["nobody@/postgres", "postgres@/no_such_database"])
 def test_a_refused_login_is_a_matter_of_configuration(postgres: Postgres, driver: str, login: str) -> None:
-    with pytest.raises(ConfigurationError, match="the login was refused, or there is no such database"):
+    with pytest.raises(ConfigurationError, match="the login was refused, or the database does not exist"):
         opened(f"postgresql+{driver}://{login}?host={postgres.socket_folder}")
 
 

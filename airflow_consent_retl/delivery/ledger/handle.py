@@ -1,15 +1,13 @@
-"""The ledger: which task loads which sync, what it meant to do, and what came of it.
+"""The open ledger: it grants leases and reads what syncs have done.
 
-Small and transactional, in a SQLite file or in PostgreSQL. It holds no subject and no value of a row: the bulk of the
-state are files that its versions point at. Without it nothing is sent.
+It is small and transactional, in a SQLite file or in PostgreSQL. It never holds a subject or a value of a row: its
+versions point at files with the delivered state. Without it, nothing is sent.
 """
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import sqlalchemy as sa
@@ -23,6 +21,9 @@ from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
     from airflow_consent_retl.delivery.attempts import Attempt
     from airflow_consent_retl.delivery.ledger.records import Delivery, VersionRef
 
@@ -32,10 +33,11 @@ _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Ledger:
-    """An open ledger. Its tables are made on first use. Thread-safe; not to be taken into a forked process.
+    """An open ledger. Its tables are created on first use. Thread-safe; not to be used in a forked process.
 
-    Every method may raise `LedgerUnavailableError`: the database did not answer, and another try may help; and
-    `ConfigurationError`: it refused the login, a right is missing, or a later release wrote the tables.
+    Every method may raise `LedgerUnavailableError`: the database did not answer, and another try may help. Every
+    method may raise `ConfigurationError`: the database refused the login, a privilege is missing, or a later release
+    wrote the tables.
     """
 
     def __init__(self, database: LedgerDatabase) -> None:
@@ -45,11 +47,11 @@ class Ledger:
     def sqlite(cls, path: Path, *, busy_s: float = 10.0) -> Self:
         """Open the ledger in a SQLite file on a local disk: for workers on one machine.
 
-        A worker that is paused in the middle of a transaction, a matter of milliseconds, locks out all others until
-        it goes on or ends. PostgreSQL ends such a transaction by itself.
+        A transaction takes milliseconds. A worker that is paused inside one blocks all others until it continues or
+        ends. PostgreSQL ends such a transaction by itself.
 
         Args:
-            path: of the file, which is made when it is missing, readable by its owner only.
+            path: the file. If it is missing, it is created, readable by its owner only.
             busy_s: seconds to wait for another writer.
         """
         return cls(LedgerDatabase.sqlite(path, busy_s=busy_s))
@@ -59,7 +61,7 @@ class Ledger:
         """Open the ledger in a PostgreSQL database, in the default schema of the login: for workers anywhere.
 
         Args:
-            engine: with any driver; `close` disposes of it. `pool_pre_ping` lets it outlive a restart of the server.
+            engine: with any driver; `close` disposes of it. With `pool_pre_ping` it survives a restart of the server.
         """
         return cls(LedgerDatabase.from_engine(engine))
 
@@ -72,20 +74,20 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close every connection. Leases have to be released before."""
+        """Close every connection. Release leases first."""
         self._database.close()
 
     def acquire(self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0) -> Lease:
-        """Return the lease of a sync that nobody holds. Enter it, so that it renews itself.
+        """Return the lease of a sync, if no other task has it. Enter it, so that it renews itself.
 
         Args:
-            sync: to be loaded.
-            holder: who asks, for people: a DAG's, task's and run's ids.
-            ttl_s: seconds after which a holder that does not renew is taken for dead.
+            sync: the sync's name.
+            holder: a description of the caller for error messages: ids of DAG, task and run.
+            ttl_s: seconds after which a holder that does not renew the lease counts as dead.
             wait_s: seconds to wait for another holder.
 
         Raises:
-            SyncBusyError: another task holds it; the error names it, and `retry_after_s` is when its lease runs out.
+            SyncBusyError: another task has it; the error names the task, `retry_after_s` is when its lease expires.
         """
         if ttl_s <= 0:
             raise ValueError("ttl_s must be more than 0")
@@ -121,36 +123,36 @@ class Ledger:
             ]
 
     def current(self, sync: SyncName) -> VersionRef | None:
-        """Return the version that is delivered, without taking a lease."""
+        """Return the present version of the delivered state, without taking a lease."""
         with self._database.read() as connection:
             return current_version(connection, sync)
 
     def deliveries(self, sync: SyncName) -> list[Delivery]:
-        """Return the deliveries that are still known, the latest first: open or closed."""
+        """Return all deliveries, open and closed, the latest first."""
         latest_first = deliveries.c.id.desc()
         with self._database.read() as connection:
             found = connection.execute(sa.select(deliveries).where(deliveries.c.sync == sync).order_by(latest_first))
             return [delivery_of(row) for row in found]
 
     def attempts(self, delivery: Delivery) -> list[Attempt]:
-        """Return all attempts at a delivery's batches, in the order of kind, number and epoch."""
+        """Return all attempts at the batches of a delivery, in the order of kind, number and epoch."""
         with self._database.read() as connection:
             return attempts_at(connection, delivery)
 
     def _acquired(self, sync: SyncName, *, holder: str, ttl_s: float) -> Lease:
         asked_at = boottime()
         with self._database.write() as connection:
-            # A sync is known from its first lease on.
+            # The first lease of a sync creates its row.
             new = {"sync": sync, "epoch": 0, "holder": "", "expires_at": _LONG_AGO, "target": "", "version": 0}
             connection.execute(self._database.insert(syncs).values(new).on_conflict_do_nothing())
             row = connection.execute(sa.select(syncs).where(syncs.c.sync == sync).with_for_update()).one()
             now = self._database.now(connection)
             if row.expires_at > now:
-                held_s = (row.expires_at - now).total_seconds()
+                left_s = (row.expires_at - now).total_seconds()
                 raise SyncBusyError(
-                    f"sync `{sync}` is being loaded by `{row.holder}`, whose lease holds for another {held_s:.0f} s "
+                    f"sync `{sync}` is being loaded by `{row.holder}`, whose lease expires in {left_s:.0f} s "
                     "unless it is renewed",
-                    retry_after_s=held_s,
+                    retry_after_s=left_s,
                 )
             if row.delivery is not None:
                 note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))

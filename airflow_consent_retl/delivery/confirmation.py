@@ -1,0 +1,76 @@
+"""Confirmation of rows that a destination accepts now and processes later."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.delivery.attempts import EndedBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_consent_retl.delivery.run import DeliveryRun
+
+
+def wait_for_confirmation(run: DeliveryRun) -> list[str]:
+    """Ask repeatedly until everything is processed or the time is up, and return what is still in process.
+
+    The settings of the sync give the interval and the time; with a time of 0 it asks once.
+
+    Returns, Raises: as `confirm_pending`, and LeaseLostError.
+    """
+    settings = run.context.settings
+    deadline = time.monotonic() + settings.confirm_timeout_s
+    while waiting := confirm_pending(run):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            break
+        time.sleep(min(settings.confirm_interval_s, left_s))
+        run.context.lease.check()
+    return waiting
+
+
+def confirm_pending(run: DeliveryRun) -> list[str]:
+    """Ask the destination once for the result of all pending rows, and record the answers.
+
+    Returns:
+        The ids of the requests that it still processes.
+
+    Raises:
+        DestinationUnavailableError: it did not answer now.
+    """
+    waiting: list[str] = []
+    ended: list[EndedBatch] = []
+    for attempt in run.history().latest:
+        if attempt.outcomes is None:
+            continue
+        answers: dict[str, Iterator[Outcome]] = {}
+        for request_id, rows in _pending(attempt.outcomes).items():
+            answer = run.destination.confirm(request_id, rows)
+            if answer is None:
+                waiting.append(request_id)
+            else:
+                answers[request_id] = iter(fitting(answer, rows))
+        if answers:
+            known = [_confirmed(outcome, answers) for outcome in attempt.outcomes]
+            outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+            ended.append(EndedBatch(kind=attempt.kind, number=attempt.number, outcomes=outcomes, epoch=attempt.epoch))
+    if ended:
+        run.record(ended=ended)
+    return waiting
+
+
+def fitting(answer: Outcomes, rows: int) -> Outcomes:
+    """Return an answer for this number of rows; an answer for another number of rows tells nothing about them."""
+    return answer if len(answer) == rows else Outcomes.uncertain(rows, "answer_for_other_rows")
+
+
+def _pending(outcomes: Outcomes) -> dict[str, int]:
+    return {outcome.code: rows for outcome, rows in outcomes.counts().items() if outcome.status is RowStatus.PENDING}
+
+
+def _confirmed(outcome: Outcome, answers: dict[str, Iterator[Outcome]]) -> Outcome:
+    answer = answers.get(outcome.code) if outcome.status is RowStatus.PENDING else None
+    return outcome if answer is None else next(answer)
