@@ -1,1 +1,1 @@
-"""Changes: permitted rows against what was delivered, and the next version of the delivered state."""
+"""Changes: the comparison of permitted rows with the delivered state, and the next version of that state."""

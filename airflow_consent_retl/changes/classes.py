@@ -1,4 +1,4 @@
-"""What a sync has to do about each permitted row and each entry of the delivered state, once they are matched.
+"""The classes of matched rows and entries: which rows a sync sends, and which entries it removes.
 
 Pure, over arrays: the rule is here, reading and writing are elsewhere.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Tally:
-    """People counted: `permitted = added + updated + unchanged + skipped`, whatever the mode sends."""
+class PeopleCounts:
+    """Counts of people: `permitted = added + updated + unchanged + skipped`, whatever the mode sends."""
 
     permitted: int = 0
     added: int = 0
@@ -29,7 +29,7 @@ class Tally:
     kept_left_model: int = 0
     delivered: int = 0
 
-    def __iadd__(self, other: Tally) -> Self:
+    def __iadd__(self, other: PeopleCounts) -> Self:
         for counter in fields(self):
             setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))
         return self
@@ -37,22 +37,22 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """What is to be done.
+    """What the sync does with each row and each entry.
 
     Args:
-        send: of each row, whether it is sent.
-        was_delivered: of each row, whether the state has an entry of it.
-        may_lose: of each entry, whether its row is sent with another payload: something that the destination knows the
-            person by may have changed.
-        gone: of each entry, whether nobody permits it any more.
-        tally: the rows, counted.
+        send: for each row, whether it is sent.
+        was_delivered: for each row, whether the state has an entry for it.
+        may_lose: for each entry, whether its row is sent with another payload: an identifier by which the destination
+            knows the person may have changed.
+        gone: for each entry, whether it has no permitted row any more.
+        tally: the counts of the rows.
     """
 
     send: NDArray[np.bool_]
     was_delivered: NDArray[np.bool_]
     may_lose: NDArray[np.bool_]
     gone: NDArray[np.bool_]
-    tally: Tally = field(compare=False)
+    tally: PeopleCounts = field(compare=False)
 
 
 def classify(
@@ -66,11 +66,11 @@ def classify(
     """Classify matched rows and entries.
 
     Args:
-        owners: of each entry the row with the same id, or -1.
-        is_confirmed: of each entry, whether the destination surely accepted what its hash stands for.
-        is_same: of each entry, whether that is what its row says now.
-        rows: how many permitted rows there are.
-        mode: of the sync.
+        owners: for each entry the row with the same id, or -1.
+        is_confirmed: for each entry, whether the destination certainly accepted the payload of its hash.
+        is_same: for each entry, whether its row has the same payload now.
+        rows: the number of permitted rows.
+        mode: the sync's mode.
     """
     gone = owners < 0
 
@@ -81,7 +81,7 @@ def classify(
     confirmed = entries_of_each_row(~gone & is_confirmed)
     same = entries_of_each_row(~gone & is_confirmed & is_same)
     was_delivered = entries > 0
-    # Somebody with two entries was sent two payloads: which of them the destination holds, nobody knows.
+    # A person with two entries was sent two payloads: it is not known which of them the destination has.
     unchanged = was_delivered & (same == entries)
     changed = was_delivered & ~unchanged
     skipped = changed & (confirmed > 0) if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
@@ -94,7 +94,7 @@ def classify(
         was_delivered=was_delivered,
         may_lose=may_lose,
         gone=gone,
-        tally=Tally(
+        tally=PeopleCounts(
             permitted=rows,
             added=_count(~was_delivered),
             updated=_count(updated),

@@ -1,8 +1,8 @@
-"""One comparison of permitted rows with a delivered state, in three passes.
+"""A comparison of permitted rows with a delivered state, in three passes.
 
-The first reads the permitted rows and keeps of each its id and the hash of its payload, in drawers by bucket, and the
-payloads that seem new. The second goes through drawers and state together. The third takes the payloads of those who
-are to be sent. Memory is bounded whatever the number of rows; what does not fit lies in private temporary files.
+The first pass reads the permitted rows. It keeps the id and the payload hash of each row, in partitions by bucket, and
+the payloads that seem new. The second pass compares the partitions with the state. The third pass writes the payloads
+of the rows to send. Memory is bounded for any number of rows; what does not fit goes to private temporary files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.changes.causes import CAUSES, Causes
-from airflow_consent_retl.changes.classes import Classes, Tally, classify
+from airflow_consent_retl.changes.classes import Classes, PeopleCounts, classify
 from airflow_consent_retl.changes.known import KnownHashes
 from airflow_consent_retl.changes.matching import Match, Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.shape import Shape
     from airflow_consent_retl.values.payload_hash import PayloadHash
 
-# The decision log is read once for so many bytes of those who are gone.
+# The decision log is read once for this many bytes of people who are gone.
 _GONE_BYTES = 48 << 20
 _HASHES = 131_072
 _WORKERS = 2
@@ -68,20 +68,20 @@ class _Compared(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What is compared, and how.
+    """The inputs of a comparison, and its first pass.
 
     Args:
         permitted: the verified rows.
-        state: who was delivered; None: nobody.
-        id_type: in which ids are compared.
-        shape: of what is written.
-        mode: of the sync.
-        load: for the destination.
-        destination: is asked for what a removal needs.
-        causes: why somebody is not permitted any more.
+        state: the delivered state; None before the first load.
+        id_type: the type in which ids are compared.
+        shape: the shape of the changes that are written.
+        mode: the sync's mode.
+        load: the load, for the destination.
+        destination: asked for what a removal needs.
+        causes: finds why people are not permitted any more.
         payload_hash: of the mapped fields.
-        writer: gets what is found.
-        progress: called with numbers of permitted rows as they are read for the first time.
+        writer: writes the changes.
+        progress: called with numbers of permitted rows when they are read for the first time.
     """
 
     permitted: FilePermittedRows
@@ -96,21 +96,21 @@ class Comparison:
     writer: ChangesWriter
     progress: Progress
 
-    def run(self) -> Tally:
-        """Write all changes, and count."""
+    def run(self) -> PeopleCounts:
+        """Write all changes, and count them."""
         with ExitStack() as resources:
             reading = resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
             working = resources.enter_context(ThreadPoolExecutor(_WORKERS, thread_name_prefix="hash"))
             hashed = in_order(self._hash, read_ahead(self._read(), reading), working, under_way=_WORKERS + 1)
             if self.state is None or not self.state.rows:
-                return self._send_everybody(hashed)
+                return self._send_all(hashed)
             verifying = resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
-            verdict = verifying.submit(self.state.verify)
+            verified = verifying.submit(self.state.verify)
             try:
                 return _Passes(self, self.state, resources).run(hashed, reading, working)
             finally:
-                # Also where a file could not even be read: the verdict tells why.
-                verdict.result()
+                # Also if a file could not be read at all: the verification knows why.
+                verified.result()
 
     def _read(self) -> Iterator[ReadRows]:
         return (ReadRows(*some) for some in self.permitted.with_ids(READ_ROWS))
@@ -119,8 +119,8 @@ class Comparison:
         ids = as_type(some.ids, self.id_type, primary_key=self.permitted.manifest.primary_key)
         return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows))
 
-    def _send_everybody(self, hashed: Iterator[_Hashed]) -> Tally:
-        tally = Tally()
+    def _send_all(self, hashed: Iterator[_Hashed]) -> PeopleCounts:
+        tally = PeopleCounts()
         for some in hashed:
             rows = some.read.rows.num_rows
             columns = [
@@ -130,12 +130,12 @@ class Comparison:
                 pa.array(np.zeros(rows, dtype=np.bool_)),
             ]
             self.send(Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN)))
-            tally += Tally(permitted=rows, added=rows)
+            tally += PeopleCounts(permitted=rows, added=rows)
             self.progress(rows)
         return tally
 
     def send(self, sending: Sending) -> pa.Array | None:
-        """Write people to send, and return what a later removal of them needs."""
+        """Write rows to send, and return what a later removal of them needs."""
         removal = self.removal_of(sending.rows)
         self.writer.upsert(
             ids=sending.ids,
@@ -148,7 +148,7 @@ class Comparison:
         return removal
 
     def removal_of(self, rows: pa.RecordBatch) -> pa.Array | None:
-        """Return what a removal of these people needs, a struct; None where the destination cannot remove."""
+        """Return what a removal of these people needs, as a struct; None if the destination cannot remove."""
         schema = self.shape.removal_schema
         if not schema.names:
             return None
@@ -165,30 +165,30 @@ class _Passes:
         self._values = RemovalValues(
             state.shape, comparison.shape, primary_key=comparison.permitted.manifest.primary_key
         )
-        self._drawers = Partitions.for_rows(max(comparison.permitted.rows, state.rows))
-        self._people = resources.enter_context(Spill(_people_schema(comparison.id_type), self._drawers.count))
+        self._partitions = Partitions.for_rows(max(comparison.permitted.rows, state.rows))
+        self._people = resources.enter_context(Spill(_people_schema(comparison.id_type), self._partitions.count))
         self._to_send = resources.enter_context(ToSend(comparison.permitted, comparison.id_type, comparison.shape))
         self._has_removal = bool(comparison.shape.removal_schema.names)
         self._gone: list[pa.RecordBatch] = []
         self._gone_bytes = 0
-        self.tally = Tally()
+        self.tally = PeopleCounts()
 
-    def run(self, hashed: Iterator[_Hashed], reading: Executor, working: Executor) -> Tally:
-        self._keep_apart(hashed, reading)
+    def run(self, hashed: Iterator[_Hashed], reading: Executor, working: Executor) -> PeopleCounts:
+        self._partition(hashed, reading)
         self._compare(reading, working)
         asked = working.submit(self._remove_gone)
         self._to_send.run(self._c.send, partial(self._remove, RemovalCause.IDENTIFIERS_CHANGED), reading)
         asked.result()
         return self.tally
 
-    def _keep_apart(self, hashed: Iterator[_Hashed], reading: Executor) -> None:
+    def _partition(self, hashed: Iterator[_Hashed], reading: Executor) -> None:
         known = None if self._c.mode is SyncMode.FULL else self._known(reading)
         for some in hashed:
             start, ids, _ = some.read
             positions = np.arange(start, start + len(ids), dtype=np.int64)
             columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions)]
             self._people.put(
-                pa.RecordBatch.from_arrays(columns, schema=self._people.schema), self._drawers.of(some.buckets)
+                pa.RecordBatch.from_arrays(columns, schema=self._people.schema), self._partitions.of(some.buckets)
             )
             if known is not None:
                 self._to_send.keep(some.read, known.are_new(some.hashes))
@@ -203,8 +203,8 @@ class _Passes:
 
     def _compare(self, reading: Executor, working: Executor) -> None:
         comparison = self._c
-        with StatePartitions(self._state, comparison.id_type, self._drawers, reading) as drawers:
-            pairs = (_Pair(self._people.take(drawer), entries) for drawer, entries in enumerate(drawers))
+        with StatePartitions(self._state, comparison.id_type, self._partitions, reading) as partitions:
+            pairs = (_Pair(self._people.take(partition), entries) for partition, entries in enumerate(partitions))
             for compared in in_order(self._compared, pairs, working, under_way=_WORKERS + 1):
                 self._keep(compared)
 
@@ -237,7 +237,7 @@ class _Passes:
         self._to_send.choose(people, positions, chosen, pa.array(found.was_delivered))
         removal = entries["removal"] if self._state.shape.removal_schema.names else None
         if not self._values.is_same:
-            # Of everybody: whether what was kept can be used at all has to be known before anybody is sent.
+            # For all entries: it must be known before the first row is sent whether the kept values can be used.
             removal = self._values.convert(removal, entries["id"])
         if removal is not None:
             changed = np.flatnonzero(found.may_lose)
@@ -257,7 +257,7 @@ class _Passes:
             self._remove_gone()
 
     def _remove_gone(self) -> None:
-        """Ask the decision log why, and write those who are gone by cause."""
+        """Find in the decision log why people are gone, and write their removal by cause."""
         if not self._gone:
             return
         rows = pa.concat_batches(self._gone)

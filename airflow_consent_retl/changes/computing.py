@@ -1,4 +1,4 @@
-"""Permitted rows against the delivered state: whom to send, whom to remove and why, whom to leave alone."""
+"""Computing of changes: permitted rows and the delivered state give the rows to send and the entries to remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.changes.causes import Causes
-from airflow_consent_retl.changes.classes import Tally
+from airflow_consent_retl.changes.classes import PeopleCounts
 from airflow_consent_retl.changes.comparison import Comparison
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.change_set import REMOVAL_ORDER, Changes, ChangesWriter
@@ -49,25 +49,26 @@ def compute_changes(
     progress: Progress = lambda rows: None,
     unchanged: int = 0,
 ) -> Changes:
-    """Compare the permitted rows of one destination with its delivered state, and publish what has to be done.
+    """Compare the permitted rows of one destination with its delivered state, and publish the changes.
 
     Args:
         permitted: the verified rows.
         state: the present version; None before the first load.
-        folder: a new one, for these changes only; the caller removes it where this raises.
+        folder: a new folder for these changes only; the caller removes it if this raises.
         sync: the sync's name, for the manifest.
-        mode: how far the destination follows the model.
-        load: `schema` and `key_field` are used, and what `destination` uses of it.
+        mode: which changes of the model the destination follows.
+        load: its `schema` and `key_field` are used, and what `destination` reads of it.
         destination: only asked what a removal needs: `can_remove`, `removal_schema`, `removal_rows`.
-        subject_key: under which the filter wrote its decision log.
-        progress: called with numbers of permitted rows as they are read for the first time.
-        unchanged: people who are permitted, delivered and known not to have changed, and are in neither.
+        subject_key: the key of the filter's decision log.
+        progress: called with numbers of permitted rows when they are read for the first time.
+        unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
+            not contain them.
 
     Raises:
-        RefusedError: the state is another sync's, its ids are of another kind, a file was changed, or the permitted
-            set and its decision log contradict each other.
-        GuardError: the state's payload hashes are of a tag that this version does not know.
-        ConfigurationError: the decision log was written under another key, or a field that removal needs is missing.
+        RefusedError: the state belongs to another sync, its ids are of another kind, a file was changed, or the
+            permitted set and its decision log contradict each other.
+        GuardError: this version does not know the tag of the state's payload hashes.
+        ConfigurationError: the decision log was written with another key, or a field that removal needs is missing.
     """
     if state is not None:
         _check_same_sync(permitted, state, sync)
@@ -97,7 +98,7 @@ def compute_changes(
             writer=writer,
             progress=progress,
         ).run()
-        tally += Tally(permitted=unchanged, unchanged=unchanged, delivered=unchanged)
+        tally += PeopleCounts(permitted=unchanged, unchanged=unchanged, delivered=unchanged)
         fields_changed = state is not None and dict(state.shape.fields) != dict(permitted.fields)
         return writer.publish(
             sync=sync,
@@ -125,16 +126,17 @@ def removals_of(
     """Publish the removal of some entries of the delivered state, and nothing else.
 
     Args:
-        entries: their numbers, in the order of `DeliveredState.ids`, by cause; one with two causes is removed for the
-            first of them in the order of `RemovalCause`.
-        folder: a new one, for these changes only; the caller removes it where this raises.
+        state: the delivered state.
+        entries: entry numbers by cause, in the order of `DeliveredState.ids`; an entry with two causes is removed for
+            the first of them in the order of `RemovalCause`.
+        folder: a new folder for these changes only; the caller removes it if this raises.
         sync: the sync's name.
-        decided_at: when they were found; None keeps the state's own.
-        delivered: how many are delivered, where the state holds some of them only.
+        decided_at: when they were found; None: the state's own time.
+        delivered: how many people are delivered, if the state contains only some of them.
 
     Raises:
         RefusedError: a file was changed.
-        ValueError: there is no entry of such a number.
+        ValueError: an entry number does not exist.
     """
     cause_of = np.full(state.rows, -1, dtype=np.int8)
     for number, cause in reversed(list(enumerate(REMOVAL_ORDER))):
@@ -153,11 +155,11 @@ def removals_of(
             for number in np.unique(causes[causes >= 0]).tolist():
                 chosen = np.flatnonzero(causes == number)
                 found = rows.take(pa.array(chosen))
-                is_present = state.manifest.order_tag == ORDER_TAG
+                has_buckets = state.manifest.order_tag == ORDER_TAG
                 writer.remove(
                     REMOVAL_ORDER[number],
                     ids=found["id"],
-                    buckets=found["bucket"] if is_present else pa.array(buckets(found["id"])),
+                    buckets=found["bucket"] if has_buckets else pa.array(buckets(found["id"])),
                     entries=pa.array(chosen + start),
                     removal=found["removal"] if state.shape.removal_schema.names else None,
                 )
@@ -173,12 +175,12 @@ def removals_of(
             permitted_sha256=None,
             delivered_sha256=state.sha256,
             counts=_counts(
-                Tally(delivered=state.rows if delivered is None else delivered), writer, fields_changed=False
+                PeopleCounts(delivered=state.rows if delivered is None else delivered), writer, fields_changed=False
             ),
         )
 
 
-def _counts(tally: Tally, writer: ChangesWriter, *, fields_changed: bool) -> ChangesCounts:
+def _counts(tally: PeopleCounts, writer: ChangesWriter, *, fields_changed: bool) -> ChangesCounts:
     return ChangesCounts(
         permitted=tally.permitted,
         added=tally.added,
@@ -201,5 +203,5 @@ def _check_same_sync(permitted: FilePermittedRows, state: DeliveredState, sync: 
     for name, was, is_ in zip(names, before, now, strict=True):
         if was != is_:
             raise RefusedError(
-                f"people were delivered with {name} `{was}`, now it is `{is_}`: they would be taken for others"
+                f"people were delivered with {name} `{was}`, now it is `{is_}`: they would count as other people"
             )

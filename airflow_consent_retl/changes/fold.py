@@ -1,7 +1,7 @@
-"""Folds what became of a set of changes into the next version of the delivered state.
+"""The fold: the results of a set of changes, applied to the delivered state, give its next version.
 
-Whoever may be at the destination has an entry afterwards: it is dropped only where the destination confirmed the
-removal, and nothing that was sent before can still bring the person back.
+Every person who may be at the destination has an entry afterwards. An entry is dropped only if the destination
+confirmed the removal, and no earlier request can bring the person back.
 """
 
 from __future__ import annotations
@@ -51,30 +51,31 @@ def fold(
     """Write and publish the next version.
 
     Args:
-        state: the version that the changes were computed against.
-        sends: what became of the upserts, in ascending order of position; rows that none covers were not sent.
-        removes: of the removals, likewise.
-        folder: a new one, for this version only; the caller removes it where this raises.
+        state: the version that the changes were compared with.
+        changes: the changes that were delivered.
+        sends: the results of the upserts, in ascending order of position; rows that no batch covers were not sent.
+        removes: the results of the removals, likewise.
+        folder: a new folder for this version only; the caller removes it if this raises.
 
     Raises:
-        RefusedError: the changes were computed against another version, or a file was changed.
-        ValueError: fates that overlap, are out of order, or belong to no row.
+        RefusedError: the changes were compared with another version, or a file was changed.
+        ValueError: results overlap, are out of order, or belong to no row.
     """
     with Folding(state, changes) as folding:
         return folding.finish(sends, removes, folder)
 
 
 class Folding:
-    """A fold in two steps, so that the reading and sorting is done while requests are under way. A context manager.
+    """A fold in two steps, so that reading and sorting happen while requests are in progress. A context manager.
 
-    The first step begins with the block, in a thread of its own; it writes to nothing that outlives the block.
+    The first step begins with the block, in its own thread. It writes only temporary files, which the block removes.
 
     Args:
-        state: the version that the changes were computed against.
-        changes: what is being carried out.
+        state: the version that the changes were compared with.
+        changes: the changes that are being delivered.
 
     Raises:
-        RefusedError: the changes were computed against another version.
+        RefusedError: the changes were compared with another version.
     """
 
     def __init__(self, state: DeliveredState | None, changes: Changes) -> None:
@@ -90,17 +91,17 @@ class Folding:
             if state is None
             else RemovalValues(state.shape, changes.shape, primary_key=changes.manifest.primary_key)
         )
-        self._drawers = Partitions.for_rows(max(changes.manifest.upsert_rows, 0 if state is None else state.rows))
+        self._partitions = Partitions.for_rows(max(changes.manifest.upsert_rows, 0 if state is None else state.rows))
         self._is_over = Event()
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        self._sent = self._resources.enter_context(Spill(self._sent_schema(), self._drawers.count))
-        self._removed = self._resources.enter_context(Spill(_TO_REMOVE, self._drawers.count))
+        self._sent = self._resources.enter_context(Spill(self._sent_schema(), self._partitions.count))
+        self._removed = self._resources.enter_context(Spill(_TO_REMOVE, self._partitions.count))
         self._reading = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
         self._verifying = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
-        self._verdict = self._verifying.submit(self._changes.verify)
-        self._read = self._reading.submit(self._put_apart)
+        self._verified = self._verifying.submit(self._changes.verify)
+        self._read = self._reading.submit(self._partition)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -108,7 +109,7 @@ class Folding:
         self._resources.close()
 
     def finish(self, sends: Iterable[BatchResult], removes: Iterable[BatchResult], folder: Folder) -> DeliveredState:
-        """Write and publish the next version, once. The arguments and errors are those of `fold`."""
+        """Write and publish the next version, once. Arguments and errors are those of `fold`."""
         manifest, state = self._changes.manifest, self._state
         decided_at = manifest.decided_at if state is None else max(manifest.decided_at, state.manifest.decided_at)
         with lean_memory(), ExitStack() as resources:
@@ -128,18 +129,18 @@ class Folding:
                 decided_at=decided_at,
             )
 
-    def _put_apart(self) -> None:
-        """Put what the changes name into drawers, each row with its position."""
+    def _partition(self) -> None:
+        """Write the rows of the changes into partitions, each row with its position."""
         for start, rows in self._until_over(self._changes.kept_of_upserts(_READ_ROWS)):
             ids = as_type(rows["id"], self._id_type, primary_key=self._changes.manifest.primary_key)
             found = self._buckets(rows["id"], rows["bucket"])
             columns = [pa.array(found), ids, rows["hash"], _positions(start, rows.num_rows)]
             columns += [rows["removal"]] if self._has_removal else []
-            self._sent.put(pa.RecordBatch.from_arrays(columns, schema=self._sent.schema), self._drawers.of(found))
+            self._sent.put(pa.RecordBatch.from_arrays(columns, schema=self._sent.schema), self._partitions.of(found))
         for some in self._until_over(self._changes.removals(_READ_ROWS)):
             found = self._buckets(some.ids, some.buckets)
             columns = [pa.array(some.entries), _positions(some.start, len(some.ids))]
-            self._removed.put(pa.RecordBatch.from_arrays(columns, schema=_TO_REMOVE), self._drawers.of(found))
+            self._removed.put(pa.RecordBatch.from_arrays(columns, schema=_TO_REMOVE), self._partitions.of(found))
         self._sent.seal()
         self._removed.seal()
 
@@ -150,16 +151,16 @@ class Folding:
             yield item
 
     def _run(self, sends: RowResults, removes: RowResults, writer: DeliveredWriter) -> None:
-        verdicts = [self._verdict]
+        verified = [self._verified]
         if self._state is not None:
-            verdicts.append(self._verifying.submit(self._state.verify))
+            verified.append(self._verifying.submit(self._state.verify))
         self._read.result()
-        with StatePartitions(self._state, self._id_type, self._drawers, self._reading) as drawers:
-            for drawer, entries in enumerate(drawers):
-                sent = sends.of_sent(self._sent.take(drawer))
-                self._fold_drawer(entries, sent, removes.of_removed(self._removed.take(drawer)), writer)
-        for verdict in verdicts:
-            verdict.result()
+        with StatePartitions(self._state, self._id_type, self._partitions, self._reading) as partitions:
+            for partition, entries in enumerate(partitions):
+                sent = sends.of_sent(self._sent.take(partition))
+                self._fold_partition(entries, sent, removes.of_removed(self._removed.take(partition)), writer)
+        for verification in verified:
+            verification.result()
 
     def _sent_schema(self) -> pa.Schema:
         fields = [("bucket", pa.uint16()), ("id", self._id_type), ("hash", HASH_TYPE), ("position", pa.int64())]
@@ -170,7 +171,7 @@ class Folding:
             return values_of(kept, np.uint16).astype(np.uint16)
         return buckets(as_type(ids, self._id_type, primary_key=self._changes.manifest.primary_key))
 
-    def _fold_drawer(
+    def _fold_partition(
         self, entries: pa.RecordBatch, sent: pa.RecordBatch, removed: pa.RecordBatch, writer: DeliveredWriter
     ) -> None:
         removal = entries["removal"] if "removal" in entries.schema.names else None
@@ -214,8 +215,8 @@ class Folding:
         kept: NDArray[np.bool_],
         schema: pa.Schema,
     ) -> pa.RecordBatch:
-        moments = pa.array(unsettled, mask=unsettled == NEVER).cast(MOMENT_TYPE)
-        columns = [rows["bucket"], rows["id"], _nulled(hashes, is_unconfirmed), moments]
+        times = pa.array(unsettled, mask=unsettled == NEVER).cast(MOMENT_TYPE)
+        columns = [rows["bucket"], rows["id"], _nulled(hashes, is_unconfirmed), times]
         columns += [removal] if self._has_removal else []
         written = pa.RecordBatch.from_arrays(columns, schema=schema)
         return written if kept.all() else written.take(pa.array(np.flatnonzero(kept)))
@@ -223,7 +224,7 @@ class Folding:
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
-    """Of each entry and of each row that was sent: whether it is an entry now, and with what."""
+    """For each entry and each row that was sent: whether it is an entry of the next version, and its values."""
 
     kept: NDArray[np.bool_]
     is_confirmed: NDArray[np.bool_]
@@ -238,8 +239,8 @@ def _fold_entries(
 ) -> _Folded:
     kept = np.ones(entries.num_rows, dtype=np.bool_)
     is_confirmed = np.asarray(entries["hash"].is_valid()).copy()
-    moments = entries["unsettled_until"]
-    unsettled = np.where(np.asarray(moments.is_valid()), values_of(moments, np.int64), NEVER)
+    times = entries["unsettled_until"]
+    unsettled = np.where(np.asarray(times.is_valid()), values_of(times, np.int64), NEVER)
     is_free = np.ones(entries.num_rows, dtype=np.bool_)
     if removed.num_rows:
         places = np.searchsorted(_sorted_entries(entries)[0], values_of(removed["entry"], np.int64))
@@ -247,9 +248,9 @@ def _fold_entries(
         is_final = np.asarray(removed["accepted"]) & (unsettled[places] <= values_of(removed["at"], np.int64))
         kept[places] = ~is_final
         is_confirmed[places] = False
-        # A removal that was not answered may take effect yet, also after they were sent again.
+        # A removal that was not answered may still take effect, also after the person was sent again.
         unsettled[places] = np.maximum(unsettled[places], values_of(removed["unsettled_until"], np.int64))
-        # Their fate is that of their removal, whatever became of what was sent after it.
+        # The result of the removal decides about these entries, whatever happened to rows that were sent after it.
         is_free[places] = False
     codes = values_of(sent["code"], np.int8)
     sent_unsettled = values_of(sent["unsettled_until"], np.int64).copy()
@@ -259,7 +260,7 @@ def _fold_entries(
         owners = match(sent["id"], entries["id"]).owners
         replaced = np.flatnonzero(is_free & (owners >= 0) & (codes[owners] == ACCEPTED))
         kept[replaced] = False
-        # An older request may still undo what was accepted since: it is sent again, until that surely came later.
+        # An older request may still undo what was accepted since: the row is sent again until that is impossible.
         undone = replaced[unsettled[replaced] > values_of(sent["at"], np.int64)[owners[replaced]]]
         np.maximum.at(sent_unsettled, owners[undone], unsettled[undone])
         in_doubt[owners[undone]] = True
@@ -273,7 +274,7 @@ def _fold_entries(
                 len(doubted),
             )
         ]
-        # One entry is enough for what is removed by the same values.
+        # One entry is enough if a removal uses the same values.
         is_confirmed[same] = False
         unsettled[same] = np.maximum(unsettled[same], sent_unsettled[owners[same]])
         sent_kept[owners[same]] = False

@@ -1,4 +1,4 @@
-"""Which payloads were surely not delivered before: a guess that may cost time and never changes what is found."""
+"""A filter for payloads that were certainly not delivered before. A wrong guess costs time, never correctness."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
 _LEAST_BITS, _MOST_BITS = 10, 24
 _ROOM = 64
 _PATTERN = np.uint64(0xFFF)
-# Four bits of a word for each of twelve bits: looked up, which is sooner than put together.
+# Four bits of a word for each value of twelve bits: a table lookup is faster than a computation.
 _PATTERNS = np.bitwise_or.reduce(
     np.uint64(1) << np.random.default_rng(0).integers(0, 64, (int(_PATTERN) + 1, 4), dtype=np.uint64), axis=1
 )
 
 
 class KnownHashes:
-    """Remembers hashes in some bits each (a Bloom filter), at most 128 MiB in all.
+    """A Bloom filter of hashes, at most 128 MiB large.
 
     Args:
-        hashes: how many there will be.
+        hashes: the expected number of hashes.
     """
 
     def __init__(self, hashes: int) -> None:
-        # About one word for two hashes: one in some ten thousand others is taken for a known one.
+        # About one word for two hashes: of some ten thousand unknown hashes, one seems known.
         self._bits = min(max(hashes.bit_length() - 1, _LEAST_BITS), _MOST_BITS)
         self._words = np.zeros(1 << self._bits, np.uint64)
 
     def add(self, hashes: pa.Array) -> None:
-        """Remember all of these, or nearly: one that is forgotten only seems to be new."""
+        """Add these hashes. A few may be lost; a lost hash only seems new."""
         if hashes.null_count:
             hashes = hashes.drop_null()
         places, bits = self._places(hashes)
         if len(places) * _ROOM > len(self._words):
             np.bitwise_or.at(self._words, places, bits)
         else:
-            # Of two in one place one is lost, which is rare here, and several times faster.
+            # If two hashes share a place, one is lost. That is rare here, and this is several times faster.
             self._words[places] |= bits
 
     def are_new(self, hashes: pa.Array) -> NDArray[np.bool_]:
-        """Tell of each hash whether it seems to be none of those that were added."""
+        """Return for each hash whether it seems new."""
         places, bits = self._places(hashes)
         new: NDArray[np.bool_] = (self._words[places] & bits) != bits
         return new

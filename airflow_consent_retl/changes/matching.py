@@ -1,4 +1,4 @@
-"""Brings rows and entries of the delivered state together by id: bucket by bucket, then exactly."""
+"""Matching of rows with entries of the delivered state: first by bucket, then exactly by id."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from airflow_consent_retl.filtering.files import read_ahead
 from airflow_consent_retl.storage.delivered import entry_schema
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.ids import BUCKET_BITS, BUCKETS, ORDER_TAG, as_type, buckets
-from airflow_consent_retl.values.spill import Spill, drawers_for
+from airflow_consent_retl.values.spill import Spill, partitions_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.storage.delivered import DeliveredState
 
-_DRAWER_ROWS = 131_072
+_PARTITION_ROWS = 131_072
 _READ_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Who is who.
+    """The rows that entries belong to.
 
     Args:
-        owners: of each entry the row with the same id, or -1.
-        people: how many different ids the entries have.
+        owners: for each entry the row with the same id, or -1.
+        people: the number of distinct ids of the entries.
     """
 
     owners: NDArray[np.int64]
@@ -40,18 +40,18 @@ class Match:
 
 
 def match(ids: pa.Array, entry_ids: pa.Array) -> Match:
-    """Find the row of each entry, comparing the ids themselves.
+    """Find the row of each entry by comparing the ids themselves.
 
     Raises:
-        RefusedError: an id is NULL, or two rows have the same.
+        RefusedError: an id is NULL, or two rows have the same id.
     """
     encoded = pa.concat_arrays([ids, entry_ids]).dictionary_encode()
     if encoded.null_count:
-        raise RefusedError("a row that was permitted has no id")
+        raise RefusedError("a permitted row has no id")
     codes = values_of(encoded.indices, np.int32)
-    # Each new id gets the next number.
+    # Each new id gets the next code.
     if not np.array_equal(codes[: len(ids)], np.arange(len(ids), dtype=np.int32)):
-        raise RefusedError("the permitted rows hold an id more than once")
+        raise RefusedError("the permitted rows contain an id more than once")
     owners = codes[len(ids) :]
     seen = np.zeros(len(encoded.dictionary), dtype=np.bool_)
     seen[owners] = True
@@ -60,39 +60,39 @@ def match(ids: pa.Array, entry_ids: pa.Array) -> Match:
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """How buckets are put together, so that each drawer holds few enough rows for the memory.
+    """The assignment of buckets to partitions, so that the rows of each partition fit in memory.
 
     Args:
-        count: a power of two, at most the number of buckets.
+        count: the number of partitions: a power of two, at most the number of buckets.
     """
 
     count: int
 
     @classmethod
     def for_rows(cls, rows: int) -> Self:
-        """Return drawers for as many rows as the larger side has."""
-        return cls(drawers_for(rows, drawer_rows=_DRAWER_ROWS, at_most=BUCKETS))
+        """Return partitions for this number of rows, that of the larger side."""
+        return cls(partitions_for(rows, partition_rows=_PARTITION_ROWS, at_most=BUCKETS))
 
     def of(self, some: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Return the drawer of each bucket."""
+        """Return the partition of each bucket."""
         return some >> np.uint16(BUCKET_BITS - (self.count.bit_length() - 1))
 
 
 class StatePartitions:
-    """The entries of a delivered state, drawer by drawer, each with its number. A context manager.
+    """The entries of a delivered state, partition by partition, each with its number. A context manager.
 
     Args:
-        state: verified by whoever has the time for it; None has no entries.
-        id_type: in which ids are compared.
-        drawers: how they are put together.
+        state: the delivered state, which the caller verifies; None has no entries.
+        id_type: the type in which ids are compared.
+        partitions: the assignment of buckets to partitions.
         reading: one thread that reads ahead.
     """
 
     def __init__(
-        self, state: DeliveredState | None, id_type: pa.DataType, drawers: Partitions, reading: Executor
+        self, state: DeliveredState | None, id_type: pa.DataType, partitions: Partitions, reading: Executor
     ) -> None:
         self._state = state
-        self._drawers = drawers
+        self._partitions = partitions
         self._reading = reading
         self._spill: Spill | None = None
         removal_type = pa.struct([]) if state is None else state.shape.removal_type
@@ -100,10 +100,10 @@ class StatePartitions:
         self.schema = entry_schema(id_type, removal_type).append(pa.field("entry", pa.int64(), nullable=False))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Yield the entries of each drawer, in ascending order of the drawers."""
+        """Yield the entries of each partition, in ascending order of the partitions."""
         state = self._state
         if state is None or not state.manifest.parts:
-            return (self._nobody() for _ in range(self._drawers.count))
+            return (self._no_entries() for _ in range(self._partitions.count))
         if state.manifest.order_tag == ORDER_TAG and state.id_type == self._id_type:
             return self._in_order(state)
         return self._reordered(state)
@@ -117,49 +117,49 @@ class StatePartitions:
             yield pa.RecordBatch.from_arrays([*rows.columns, numbers], names=[*rows.schema.names, "entry"])
 
     def _in_order(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
-        drawer, last = 0, np.uint16(0)
+        partition, last = 0, np.uint16(0)
         pending: list[pa.RecordBatch] = []
         for rows in self._numbered(state):
             found = values_of(rows.column("bucket"), np.uint16)
             if found[0] < last or (found[1:] < found[:-1]).any():
-                raise RefusedError(f"{state.folder.uri}: the entries are not in the order that the manifest says")
+                raise RefusedError(f"{state.folder.uri}: the entries are not in the order that the manifest names")
             last = found[-1]
-            numbers = self._drawers.of(found).astype(np.int64)
+            numbers = self._partitions.of(found).astype(np.int64)
             begin = 0
             while begin < len(numbers):
-                for _ in range(drawer, numbers[begin]):
+                for _ in range(partition, numbers[begin]):
                     yield self._joined(pending)
                     pending = []
-                drawer = int(numbers[begin])
-                end = int(np.searchsorted(numbers, drawer, side="right"))
+                partition = int(numbers[begin])
+                end = int(np.searchsorted(numbers, partition, side="right"))
                 pending.append(self._typed(rows.slice(begin, end - begin)))
                 begin = end
-        for _ in range(drawer, self._drawers.count):
+        for _ in range(partition, self._partitions.count):
             yield self._joined(pending)
             pending = []
 
     def _reordered(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
-        self._spill = Spill(self.schema, self._drawers.count)
+        self._spill = Spill(self.schema, self._partitions.count)
         for rows in self._numbered(state):
             ids = as_type(rows.column("id"), self._id_type, primary_key=state.manifest.primary_key)
             found = buckets(ids)
             columns = {**dict(zip(rows.schema.names, rows.columns, strict=True)), "id": ids, "bucket": pa.array(found)}
             self._spill.put(
                 pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema),
-                self._drawers.of(found),
+                self._partitions.of(found),
             )
-        for drawer in range(self._drawers.count):
-            yield self._spill.take(drawer)
+        for partition in range(self._partitions.count):
+            yield self._spill.take(partition)
 
     def _typed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays(rows.columns, schema=self.schema)
 
     def _joined(self, pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
         if not pieces:
-            return self._nobody()
+            return self._no_entries()
         return pa.concat_batches(pieces) if len(pieces) > 1 else pieces[0]
 
-    def _nobody(self) -> pa.RecordBatch:
+    def _no_entries(self) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self.schema], schema=self.schema)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a removal needs to know of a person: kept in one schema, needed in another, compared between two sendings."""
+"""The values by which a destination removes a person: conversion between schemas, and comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.values.canonical import canonical
 from airflow_consent_retl.values.columns import cast
 
-# No field of this name: what stands for the primary key itself.
+# Stands for the primary key itself; no field has this name.
 _ID = ""
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class RemovalValues:
-    """Brings kept values into the schema that the destination wants now.
+    """The conversion of kept values into the schema that the destination needs now.
 
-    A field that was not kept is NULL: people were sent without it. A field that only has another name, for the same
-    column of the model, keeps its values, and the primary key is always known.
+    A field that was not kept is NULL: people were sent without it. A field with a new name for the same column of the
+    model keeps its values. The primary key is always known.
 
     Args:
-        kept: the shape that the delivered state was written in.
-        wanted: the present one.
+        kept: the shape of the delivered state.
+        wanted: the present shape.
         primary_key: the column of the ids.
 
     Raises:
-        RefusedError: nothing that is wanted was kept.
+        RefusedError: none of the values that are needed were kept.
     """
 
     def __init__(self, kept: Shape, wanted: Shape, *, primary_key: str) -> None:
@@ -48,22 +48,22 @@ class RemovalValues:
         if self._sources and not any(source is not None for source in self._sources):
             names = ", ".join(f"`{name}`" for name in wanted.removal_schema.names)
             raise RefusedError(
-                f"removing people needs {names} now, and nothing of it was kept when they were delivered: leave the "
-                "fields mapped that were mapped then"
+                f"removing people needs {names} now, and none of these fields was kept when they were delivered: map "
+                "the same fields as before"
             )
 
     def convert(self, values: pa.Array | None, ids: pa.Array) -> pa.Array | None:
-        """Return values of the kept schema in the wanted one.
+        """Return values of the kept schema in the wanted schema.
 
         Args:
-            values: a struct array, or None where the kept schema has no fields.
-            ids: of the same people.
+            values: a struct array, or None if the kept schema has no fields.
+            ids: the ids of the same people.
 
         Returns:
-            A struct array, or None where the wanted schema has no fields.
+            A struct array, or None if the wanted schema has no fields.
 
         Raises:
-            RefusedError: a value does not fit the type that is wanted.
+            RefusedError: a value does not fit the wanted type.
         """
         if self.is_same:
             return values
@@ -80,7 +80,7 @@ class RemovalValues:
 
 
 def lost_values(before: pa.Array | None, after: pa.Array | None, rows: int) -> NDArray[np.bool_]:
-    """Tell of each row whether some value that the destination knows the person by is not there any more."""
+    """Return for each row whether a value by which the destination knows the person disappeared."""
     lost = np.zeros(rows, dtype=np.bool_)
     if before is None or after is None or not rows:
         return lost
@@ -91,7 +91,7 @@ def lost_values(before: pa.Array | None, after: pa.Array | None, rows: int) -> N
 
 
 def same_values(first: pa.Array | None, second: pa.Array | None, rows: int) -> NDArray[np.bool_]:
-    """Tell of each row whether both hold the same values."""
+    """Return for each row whether both have the same values."""
     if first is None or second is None or not rows:
         return np.ones(rows, dtype=np.bool_)
     return np.asarray(pc.equal(canonical(first), canonical(second)))
@@ -102,5 +102,5 @@ def _fitted(values: pa.Array, field: pa.Field) -> pa.Array:
         return cast(values, field.type, column=field.name)
     except ModelError:
         raise RefusedError(
-            f"removing people needs `{field.name}` as {field.type} now, what was kept of them is {values.type}"
+            f"removing people needs `{field.name}` as {field.type} now, but the kept values are {values.type}"
         ) from None

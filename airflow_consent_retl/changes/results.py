@@ -1,4 +1,4 @@
-"""What became of each row of a set of changes, by its position. Knows batches and moments, never a person."""
+"""Results of the rows of a set of changes, by position. They hold batches and times, never a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# In place of no moment: before all others.
+# Stands for a missing time: earlier than all others.
 NEVER = np.iinfo(np.int64).min
 UNCHANGED, ACCEPTED, UNCERTAIN = 0, 1, 2
 _CODES = {
@@ -35,12 +35,12 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one batch.
+    """The result of one batch.
 
     Args:
         start: the position of its first row.
         outcomes: of its rows; `pending` counts as uncertain.
-        unsettled_until: until when a request with these rows that was never answered may still take effect.
+        unsettled_until: the time until which a request with these rows that was never answered may still take effect.
         at: when the last request with these rows was made.
     """
 
@@ -51,41 +51,41 @@ class BatchResult:
 
 
 class RowResults:
-    """What became of all rows of one kind, by position: a byte for each row, and moments for each batch.
+    """The results of all rows of one kind, by position: a byte for each row, and times for each batch.
 
     Args:
-        fates: in ascending order of position; rows that none covers were not sent.
-        rows: how many there are.
+        results: of the batches, in ascending order of position; rows that no batch covers were not sent.
+        rows: the number of rows.
 
     Raises:
-        ValueError: fates that overlap, are out of order, or belong to no row.
+        ValueError: results overlap, are out of order, or belong to no row.
     """
 
-    def __init__(self, fates: Iterable[BatchResult], rows: int) -> None:
+    def __init__(self, results: Iterable[BatchResult], rows: int) -> None:
         self._codes = np.full(rows, UNCHANGED, dtype=np.int8)
         batches: list[tuple[int, int, int, int]] = []
         ended = 0
-        for fate in fates:
-            if not fate.outcomes.rows:
+        for result in results:
+            if not result.outcomes.rows:
                 continue
-            if fate.start < ended:
-                raise ValueError("fates have to be in the order of their positions, without overlap")
-            ended = fate.start + fate.outcomes.rows
+            if result.start < ended:
+                raise ValueError("results of batches must be in the order of their positions, without overlap")
+            ended = result.start + result.outcomes.rows
             if ended > rows:
-                raise ValueError("a fate belongs to no row")
-            self._codes[fate.start : ended] = _CODES[fate.outcomes.common.status]
-            for row, outcome in fate.outcomes.exceptions.items():
-                self._codes[fate.start + row] = _CODES[outcome.status]
-            unsettled = NEVER if fate.unsettled_until is None else _microseconds(fate.unsettled_until)
-            batches.append((fate.start, ended, unsettled, _microseconds(fate.at)))
-        # The first one stands for all rows that no batch covers.
+                raise ValueError("results of batches must belong to existing rows")
+            self._codes[result.start : ended] = _CODES[result.outcomes.common.status]
+            for row, outcome in result.outcomes.exceptions.items():
+                self._codes[result.start + row] = _CODES[outcome.status]
+            unsettled = NEVER if result.unsettled_until is None else _microseconds(result.unsettled_until)
+            batches.append((result.start, ended, unsettled, _microseconds(result.at)))
+        # The first entry stands for all rows that no batch covers.
         known = np.array([(-1, -1, NEVER, NEVER), *batches], dtype=np.int64)
         self._starts, self._ends, self._unsettled, self._at = known.T
 
     def of_sent(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with `code`, `unsettled_until` and `at` in place of `position`.
+        """Return the rows with `code`, `unsettled_until` and `at` instead of `position`.
 
-        Those with whom nothing happened are left out: they are where they were.
+        Unchanged rows are left out: the delivered state stays as it is for them.
         """
         positions = values_of(rows["position"], np.int64)
         codes = self._codes[positions]
@@ -101,7 +101,7 @@ class RowResults:
         )
 
     def of_removed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with whether they were `accepted`, when that was asked for (`at`), and `unsettled_until`."""
+        """Return the rows with `accepted`, the time `at` of the request, and `unsettled_until`."""
         positions = values_of(rows["position"], np.int64)
         batches = self._batches_of(positions)
         return pa.record_batch(
@@ -118,5 +118,5 @@ class RowResults:
         return np.where(positions < self._ends[batches], batches, 0)
 
 
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND

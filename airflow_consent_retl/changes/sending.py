@@ -1,7 +1,7 @@
-"""The payloads of those who are to be sent, found again by the positions of their rows.
+"""The payloads of the rows to send, found by the positions of the rows.
 
-While the permitted rows are read for the first time, those that seem new are kept. Whoever is to be sent and was not
-kept is read a second time, and nobody else.
+While the permitted rows are read for the first time, payloads that seem new are kept. Only rows that are sent and were
+not kept are read a second time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_consent_retl.filtering.files import read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.ids import as_type
-from airflow_consent_retl.values.spill import Spill, drawers_for
+from airflow_consent_retl.values.spill import Spill, partitions_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.shape import Shape
 
 READ_ROWS = 32_768
-# Rows of one drawer of positions, at least.
-_DRAWER_ROWS = 65_536
+# Rows of one partition of positions, at least.
+_PARTITION_ROWS = 65_536
 _MARK_ROWS = 4_096
-# What is kept of payloads in temporary files, at the most: the rest is read again.
+# The most that is kept of payloads in temporary files: the rest is read again.
 _KEPT_BYTES = 512 << 20
 CHOSEN = pa.schema(
     [("position", pa.int64()), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("was_delivered", pa.bool_())]
@@ -40,7 +40,7 @@ CHOSEN = pa.schema(
 
 
 class ReadRows(NamedTuple):
-    """Some permitted rows: the position of the first, their ids and what is mapped of them."""
+    """Some permitted rows: the position of the first row, the ids, and the mapped fields."""
 
     start: int
     ids: pa.Array
@@ -56,17 +56,17 @@ class Sending:
     chosen: pa.RecordBatch
 
 
-# Writes them, and returns what a removal of them needs: a struct, or None.
+# Writes rows, and returns what a removal of them needs: a struct, or None.
 Send = Callable[[Sending], pa.Array | None]
 
 
 class ToSend:
-    """Collects who is to be sent, then sends them. A context manager: what does not fit in memory lies in files.
+    """The rows to send: collected first, then sent. A context manager: what does not fit in memory goes to files.
 
     Args:
-        permitted: the rows.
-        id_type: in which ids are compared.
-        shape: of the rows.
+        permitted: the permitted rows.
+        id_type: the type in which ids are compared.
+        shape: the shape of the rows.
     """
 
     def __init__(self, permitted: FilePermittedRows, id_type: pa.DataType, shape: Shape) -> None:
@@ -74,10 +74,10 @@ class ToSend:
         self._id_type = id_type
         self._shape = shape
         self._has_removal = bool(shape.removal_schema.names)
-        self._drawers = drawers_for(permitted.rows, drawer_rows=_DRAWER_ROWS, at_most=4096)
-        # Positions in a drawer.
-        self._stretch = max(1, -(-permitted.rows // self._drawers))
-        # Which stretches of the permitted rows hold somebody who has to be read again.
+        self._partitions = partitions_for(permitted.rows, partition_rows=_PARTITION_ROWS, at_most=4096)
+        # The number of positions of one partition.
+        self._stretch = max(1, -(-permitted.rows // self._partitions))
+        # Which stretches of the permitted rows contain a row that must be read again.
         self._marks = np.zeros(-(-permitted.rows // _MARK_ROWS), dtype=np.bool_)
         self._kept_bytes = 0
         self._resources = ExitStack()
@@ -96,7 +96,7 @@ class ToSend:
         self._resources.close()
 
     def keep(self, read: ReadRows, seems_new: NDArray[np.bool_]) -> None:
-        """Keep the payloads that seem new, as long as there is room for them; the ids are of the type to compare in."""
+        """Keep the payloads that seem new, while there is room for them. The ids have the type of the comparison."""
         if self._kept_bytes > _KEPT_BYTES or not seems_new.any():
             return
         places = np.flatnonzero(seems_new)
@@ -110,7 +110,7 @@ class ToSend:
     def choose(
         self, people: pa.RecordBatch, positions: NDArray[np.int64], chosen: NDArray[np.int64], was_delivered: pa.Array
     ) -> None:
-        """Choose some people to be sent: `people` has columns position, bucket and hash."""
+        """Choose rows to send: `people` has columns position, bucket and hash."""
         rows = people.select(["position", "bucket", "hash"]).take(pa.array(chosen))
         self._chosen.put(
             pa.RecordBatch.from_arrays([*rows.columns, was_delivered.take(pa.array(chosen))], schema=CHOSEN),
@@ -118,33 +118,34 @@ class ToSend:
         )
 
     def remember(self, positions: NDArray[np.int64], entries: pa.Array, removal: pa.Array | None) -> None:
-        """Remember by what people are known at the destination whose payload changed; they are chosen, too."""
+        """Keep the values by which the destination knows people whose payload changed; these are chosen, too."""
         columns = [pa.array(positions), entries, *([removal] if self._has_removal else [])]
         self._before.put(pa.RecordBatch.from_arrays(columns, schema=self._before.schema), positions // self._stretch)
 
     def run(self, send: Send, lose: Callable[[pa.RecordBatch], None], reading: Executor) -> None:
-        """Send everybody who was chosen.
+        """Send all rows that were chosen.
 
         Args:
-            send: writes them.
-            lose: gets the entries, with columns id, bucket, entry and removal, by which people are not known any more.
+            send: writes rows.
+            lose: gets the entries whose values are not those of the person any more, with columns id, bucket, entry and
+                removal.
             reading: one thread that reads ahead.
         """
-        for drawer in range(self._drawers):
-            chosen = _sorted(self._chosen.take(drawer))
+        for partition in range(self._partitions):
+            chosen = _sorted(self._chosen.take(partition))
             if not chosen.num_rows:
                 continue
-            kept = _sorted(self._kept.take(drawer))
+            kept = _sorted(self._kept.take(partition))
             wanted, known = _positions(chosen), _positions(kept)
             places = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
             is_kept = known[places] == wanted if len(known) else np.zeros(len(wanted), dtype=np.bool_)
             left = chosen.take(pa.array(np.flatnonzero(~is_kept)))
-            self._left.put(left, np.full(left.num_rows, drawer))
+            self._left.put(left, np.full(left.num_rows, partition))
             self._marks[_positions(left) // _MARK_ROWS] = True
             found = kept.take(pa.array(places[is_kept]))
             rows = pa.RecordBatch.from_arrays(found["row"].flatten(), schema=self._shape.load_schema)
             sending = Sending(found["id"], rows, chosen.take(pa.array(np.flatnonzero(is_kept))))
-            self._send(sending, _sorted(self._before.take(drawer)), send, lose)
+            self._send(sending, _sorted(self._before.take(partition)), send, lose)
         self._read_again(send, lose, reading)
 
     def _read_again(self, send: Send, lose: Callable[[pa.RecordBatch], None], reading: Executor) -> None:
@@ -172,7 +173,7 @@ class ToSend:
             return
         positions, old = _positions(sending.chosen), _positions(before)
         owners = np.minimum(np.searchsorted(positions, old), len(positions) - 1)
-        # The others are sent in another go.
+        # The other ones are sent by another call.
         mine = np.flatnonzero(positions[owners] == old)
         before, taken = before.take(pa.array(mine)), pa.array(owners[mine])
         lost = np.flatnonzero(lost_values(before["removal"], removal.take(taken), before.num_rows))
@@ -180,26 +181,26 @@ class ToSend:
         lose(pa.RecordBatch.from_arrays(columns, names=["id", "bucket", "entry", "removal"]).take(pa.array(lost)))
 
     def _spill(self, schema: pa.Schema) -> Spill:
-        return self._resources.enter_context(Spill(schema, self._drawers))
+        return self._resources.enter_context(Spill(schema, self._partitions))
 
 
 class _ByPosition:
-    """Gives back what a spill holds in ascending order of `position`, a stretch of positions at a time."""
+    """A reader of a spill in ascending order of `position`, one stretch of positions at a time."""
 
     def __init__(self, spill: Spill, stretch: int) -> None:
         self._spill = spill
         self._stretch = stretch
         self._next = 0
-        self._held = spill.take(0).slice(0, 0)
+        self._pending = spill.take(0).slice(0, 0)
 
     def between(self, start: int, end: int) -> pa.RecordBatch:
-        """Return the rows of these positions; each call begins where the one before ended, or later."""
-        while self._next < self._spill.drawers and self._next * self._stretch < end:
-            self._held = pa.concat_batches([self._held, _sorted(self._spill.take(self._next))])
+        """Return the rows at these positions. Each call begins where the previous call ended, or later."""
+        while self._next < self._spill.partitions and self._next * self._stretch < end:
+            self._pending = pa.concat_batches([self._pending, _sorted(self._spill.take(self._next))])
             self._next += 1
-        cuts = np.searchsorted(_positions(self._held), [start, end])
-        found = self._held.slice(cuts[0], cuts[1] - cuts[0])
-        self._held = self._held.slice(cuts[1])
+        cuts = np.searchsorted(_positions(self._pending), [start, end])
+        found = self._pending.slice(cuts[0], cuts[1] - cuts[0])
+        self._pending = self._pending.slice(cuts[1])
         return found
 
 

@@ -1,1 +1,1 @@
-"""Arrow values: exact columns, ids, keys, hashes and JSON. Nothing here knows what consent is."""
+"""Arrow values: exact columns, ids, keys, hashes and JSON. Nothing here depends on consent."""

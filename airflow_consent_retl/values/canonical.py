@@ -1,22 +1,21 @@
-"""Arrow values as bytes: equal values become equal bytes, different ones different bytes, whatever type holds them.
+"""The canonical form: Arrow values as bytes, where equal values of any type have equal bytes, and different ones not.
 
-A schema that is inferred may differ from run to run: the same number comes as `int32`, `int64` or a decimal, the same
-text as `string` or a dictionary. Each value is a tag and its content, in little end first, and says itself where it
-ends:
+An inferred schema may differ from run to run: the same number comes as `int32`, `int64` or a decimal, the same text as
+`string` or a dictionary. Each value is a tag and its content, little-endian, and contains its own length:
 
     N  NULL, of any type            T, F  booleans
-    i  a whole number: int64        s  text of up to 255 octets: length as uint8, UTF-8; `S`: of more: length as uint32
+    i  a whole number: int64        s  text of up to 255 bytes: length as uint8, UTF-8; `S`: longer, length as uint32
     d  a number with decimal places, without trailing zeros: their count as uint8, then the digits as int64
-    e  as `d`, also for whole numbers, where int64 is too small: the digits in 16 bytes; `g`: in 32
+    e  as `d`, also for whole numbers, if int64 is too small: the digits in 16 bytes; `g`: in 32
     f  a float64; there is one NaN, and -0.0 is 0.0
-    b  octets, `B` more octets: as text                 D  a date: days as int64
-    t  a time stamp without a zone: seconds as int64, nanoseconds as uint32; `z`: an instant, whatever its zone's name
+    b  up to 255 bytes, `B` more: as text               D  a date: days as int64
+    t  a timestamp without a time zone: seconds as int64, nanoseconds as uint32; `z`: one with a time zone, in UTC
     c  a time of day: nanoseconds as int64          u  a duration, as `t`
     v  a calendar interval: months and days as int32, nanoseconds as int64
-    l  a list: how many as uint32, the values       m  a map: how many as uint32, keys and values in turn
-    r  a struct: how many as uint32; by name, of each field the length of its name as uint32, the name, the value
+    l  a list: its length as uint32, the values     m  a map: its length as uint32, keys and values in turn
+    r  a struct: number of fields as uint32; ordered by name, for each the length of its name as uint32, name, value
 
-Never changes: hashes of these bytes are kept for years.
+This form never changes: hashes of these bytes are kept for years.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from airflow_consent_retl.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    # As many bytes for each value: columns of numbers that stand behind each other. Otherwise a binary array.
+    # Columns of numbers whose bytes are joined, if all values have the same size. Otherwise a binary array.
     Fixed: TypeAlias = list[NDArray[Any]]
     Encoded: TypeAlias = Fixed | pa.Array
 
@@ -70,14 +69,14 @@ def canonical(array: pa.Array) -> pa.Array:
 
 
 def canonical_rows(heading: bytes, columns: list[pa.Array]) -> pa.Array:
-    """Return the bytes of rows: a heading, of each column all but the octets of texts, then those, in the same order.
+    """Return the bytes of rows: a heading, then all columns without the bytes of texts, then the bytes of texts.
 
-    There is at least one column, and all are of one length.
+    There is at least one column, and all columns have the same length.
     """
     rows = len(columns[0])
     heads: list[pa.Array] = []
     bodies: list[pa.Array] = []
-    # What has the same length in every row is put together by numpy, once: joining costs by the piece.
+    # NumPy joins all pieces that have the same size in every row, at once: Arrow's join costs time for each piece.
     fixed: Fixed = [np.broadcast_to(np.frombuffer(heading, f"V{len(heading)}"), rows)]
     for column in columns:
         head, body = _head_and_body(column)
@@ -92,33 +91,33 @@ def canonical_rows(heading: bytes, columns: list[pa.Array]) -> pa.Array:
 
 
 def joined(parts: list[pa.Array | pa.Scalar]) -> pa.Array:
-    """Return the pieces of each row behind each other; NULL adds nothing."""
+    """Return the joined pieces of each row; NULL adds nothing."""
     if len(parts) == 1:
         return parts[0]
     return pc.binary_join_element_wise(*parts, _EMPTY, null_handling="replace", null_replacement=b"")
 
 
 def pieces(array: pa.Array) -> list[pa.Array]:
-    """Return binary arrays that, behind each other, are the canonical bytes."""
+    """Return binary arrays that give the canonical bytes when joined."""
     head, body = _head_and_body(array)
     return [_binary(head)] if body is None else [_binary(head), body]
 
 
 def _head_and_body(array: pa.Array) -> tuple[Encoded, pa.Array | None]:
-    """Return the canonical bytes in two pieces, where the second is long and need not be copied."""
+    """Return the canonical bytes in two pieces; the second one is long and need not be copied."""
     array = plain(array)
     if pt.is_string(array.type) or pt.is_binary(array.type):
-        octets = array.cast(pa.binary())
+        content = array.cast(pa.binary())
         return _or_null(
-            _lengths(b"s" if pt.is_string(array.type) else b"b", np.diff(offsets_of(octets))), array
-        ), octets
+            _lengths(b"s" if pt.is_string(array.type) else b"b", np.diff(offsets_of(content))), array
+        ), content
     if pt.is_null(array.type):
         return _tagged(b"N", rows=len(array)), None
     return _or_null(_encoder(array.type)(array), array), None
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """Return the same values in the plainest type that holds them: no dictionary, view, extension or large offsets."""
+    """Return the same values in the simplest type: no dictionary, view, extension or large offsets."""
     if isinstance(array, pa.ExtensionArray):
         return plain(array.storage)
     if pt.is_dictionary(array.type):
@@ -145,7 +144,7 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 
 
 def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
-    """Return the values of a fixed-width array as they stand in its buffer; anything where it is NULL."""
+    """Return the values of a fixed-width array as they are in its buffer; a NULL can be any value."""
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
         return np.zeros(len(array), dtype)
@@ -153,7 +152,7 @@ def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
 
 
 def words_of(array: pa.Array) -> NDArray[np.uint64]:
-    """Return the values of an array of 16, 32, … bytes each, in 8 bytes a word, the lowest first."""
+    """Return the values of an array of 16, 32, … bytes each, as words of 8 bytes, the lowest word first."""
     words = array.type.bit_width // 64
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
@@ -162,7 +161,7 @@ def words_of(array: pa.Array) -> NDArray[np.uint64]:
 
 
 def integers_of(array: pa.Array) -> NDArray[np.int64]:
-    """Return the values of an integer array in 64 bits; the largest ones of `uint64` come out negative."""
+    """Return the values of an integer array in 64 bits; the largest values of `uint64` become negative."""
     return values_of(array, _INTEGERS[str(array.type)]).astype(np.int64)
 
 
@@ -171,7 +170,7 @@ def _binary(encoded: Encoded) -> pa.Array:
     if not isinstance(encoded, list):
         return encoded
     rows = len(encoded[0])
-    # A record of numpy has no gaps between its fields.
+    # A NumPy record has no gaps between its fields.
     records = np.empty(rows, [(f"f{number}", column.dtype) for number, column in enumerate(encoded)])
     for number, column in enumerate(encoded):
         records[f"f{number}"] = column
@@ -181,7 +180,7 @@ def _binary(encoded: Encoded) -> pa.Array:
 
 
 def _either(condition: NDArray[np.bool_], first: Encoded, second: Encoded) -> Encoded:
-    """Return the first where the condition holds, else the second."""
+    """Return the first where the condition is true, else the second."""
     if condition.all():
         return first
     return pc.if_else(pa.array(condition), _binary(first), _binary(second)) if condition.any() else second
@@ -193,7 +192,7 @@ def _tagged(tag: bytes, *columns: NDArray[Any], rows: int | None = None) -> Fixe
 
 
 def _lengths(tag: bytes, lengths: NDArray[np.int64]) -> Encoded:
-    # Most texts are short, and what is hashed is paid for by the byte.
+    # Most texts are short, and the cost of hashing grows with each byte.
     is_short = lengths <= 255
     short = _tagged(tag, lengths.astype(np.uint8))
     return short if is_short.all() else _either(is_short, short, _tagged(tag.upper(), lengths.astype("<u4")))
@@ -222,7 +221,7 @@ def _integers(array: pa.Array) -> Encoded:
 
 
 def _floats(array: pa.Array) -> Encoded:
-    # Adding zero makes the negative one positive.
+    # Adding zero makes a negative zero positive.
     values = values_of(array.cast(pa.float64()), np.float64).astype("<f8") + 0.0
     values[np.isnan(values)] = _NAN
     return _tagged(b"f", values)
@@ -258,14 +257,14 @@ def _small_decimals(digits: NDArray[np.int64], scales: NDArray[np.uint8]) -> Enc
         ends_in_zeros = (scales >= places) & (digits % power == 0)
         digits = np.where(ends_in_zeros, digits // power, digits)
         scales = scales - ends_in_zeros.astype(np.uint8) * np.uint8(places)
-        # Zero has any number of them.
+    # Zero has any number of decimal places.
     scales = np.where(digits == 0, np.uint8(0), scales)
     whole, broken = _tagged(b"i", digits.astype("<i8")), _tagged(b"d", scales, digits.astype("<i8"))
     return _either(scales == 0, whole, broken)
 
 
 def _large_decimals(raw: NDArray[np.uint64], scale: int) -> Encoded:
-    """Encode digits that int64 is too small for, as long as they end in zeros."""
+    """Encode digits that do not fit in int64; some fit after trailing zeros are removed."""
     is_negative = (raw[:, -1] >> np.uint64(63)).astype(bool)
     limbs = np.ascontiguousarray(raw).view("<u4").astype(np.uint64)
     limbs = np.where(is_negative[:, None], _negated(limbs), limbs)
@@ -288,7 +287,7 @@ def _large_decimals(raw: NDArray[np.uint64], scale: int) -> Encoded:
 
 
 def _negated(limbs: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the two's complement of numbers of 32 bits a limb."""
+    """Return the two's complement of numbers in limbs of 32 bits."""
     flipped = limbs ^ _LIMB
     carry = np.ones(len(limbs), np.uint64)
     for limb in range(limbs.shape[1]):
@@ -299,7 +298,7 @@ def _negated(limbs: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _divided(limbs: NDArray[np.uint64], divisor: np.uint64) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Divide numbers of 32 bits a limb by one that is smaller than a limb."""
+    """Divide numbers in limbs of 32 bits by a number that is smaller than a limb."""
     quotient = np.empty_like(limbs)
     remainder = np.zeros(len(limbs), np.uint64)
     for limb in reversed(range(limbs.shape[1])):
@@ -359,7 +358,7 @@ def _maps(array: pa.Array) -> pa.Array:
 
 
 def _counted(tag: bytes, array: pa.Array, values: pa.Array, offsets: NDArray[np.int64]) -> pa.Array:
-    """Put the bytes of the values of each list behind their number: they lie behind each other already."""
+    """Return the length of each list and the bytes of its values, which are contiguous already."""
     ends = offsets_of(values)[offsets]
     buffers = [None, pa.py_buffer(np.ascontiguousarray(ends.astype(np.int32))), values.buffers()[2]]
     runs = pa.Array.from_buffers(pa.binary(), len(array), buffers)
@@ -367,7 +366,7 @@ def _counted(tag: bytes, array: pa.Array, values: pa.Array, offsets: NDArray[np.
 
 
 def offsets_of(array: pa.Array) -> NDArray[np.int64]:
-    """Return where each value of a binary array begins in its buffer, and where the last one ends."""
+    """Return where each value of a binary array begins in its buffer, and where the last value ends."""
     buffer = array.buffers()[1]
     if buffer is None or not buffer.size:
         return np.zeros(len(array) + 1, np.int64)
@@ -383,7 +382,7 @@ def _structs(array: pa.Array) -> pa.Array:
 
 
 def name_bytes(name: str) -> bytes:
-    """Return a field's name, behind its length."""
+    """Return the length of a field's name, then the name."""
     encoded = name.encode()
     return len(encoded).to_bytes(4, "little") + encoded
 

@@ -1,6 +1,6 @@
-"""Column types of a model: what a DAG declares, the common type of two parts, and casts that lose nothing.
+"""Column types of a model: types that a DAG declares, the common type of two parts, and casts that lose nothing.
 
-Never guesses: where two types have no common type that keeps every value, it says so and names the column.
+Nothing is guessed: if two types have no common type that keeps every value, an error names the column.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError, Permanen
 from airflow_consent_retl.near import suggestion
 
 MAX_NAME_CHARACTERS = 128
-_NAMES_TOLD = 20
+_NAMES_SHOWN = 20
 _MAX_DECIMAL_DIGITS = 38
 _DECIMAL = re.compile(r"decimal(?:128)?\((\d+),\s*(\d+)\)")
 _TIMESTAMP = re.compile(r"timestamp\[(ms|us|ns)(?:,\s*tz=(\S+))?\]")
-# Decimal digits that hold every value of an Arrow integer type.
+# Decimal digits that are enough for every value of an Arrow integer type.
 _INTEGER_DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}
 
 
@@ -28,7 +28,7 @@ def declared_types(declared: Mapping[str, str] | None) -> dict[str, pa.DataType]
     """Parse `column_types`.
 
     Raises:
-        ConfigurationError: a name is not one of an Arrow type.
+        ConfigurationError: a name is not the name of an Arrow type.
     """
     return {column: _parse_type(name, column=column) for column, name in (declared or {}).items()}
 
@@ -37,8 +37,8 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
     """Refuse results whose columns later stages could confuse.
 
     Raises:
-        ModelError: no column, a name that is empty, too long or there twice, no primary key.
-        ConfigurationError: a type is declared for a column that is not there.
+        ModelError: there is no column or no primary key, or a name is empty, too long or not unique.
+        ConfigurationError: a type is declared for a column that does not exist.
     """
     columns = list(names)
     if not columns:
@@ -50,7 +50,7 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
                 f"column `{column[:MAX_NAME_CHARACTERS]}` has a name of {len(column)} characters: "
                 f"1 to {MAX_NAME_CHARACTERS} are allowed"
             )
-        # Engines fold case: `id` and `ID` would be one column later on.
+        # Engines ignore case: `id` and `ID` would become one column.
         twin = by_folded.setdefault(column.casefold(), column)
         if twin != column:
             raise ModelError(f"the query returns columns `{twin}` and `{column}`, which differ by case only")
@@ -58,10 +58,10 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
         if columns.count(column) > 1:
             raise ModelError(f"the query returns column `{column}` {columns.count(column)} times: rename it in the SQL")
     if primary_key not in columns:
-        returned = ", ".join(f"`{column}`" for column in columns[:_NAMES_TOLD])
+        returned = ", ".join(f"`{column}`" for column in columns[:_NAMES_SHOWN])
         raise ModelError(
             f"the query does not return the primary key `{primary_key}`{suggestion(primary_key, columns)} "
-            f"(it returns {returned}{', …' if len(columns) > _NAMES_TOLD else ''})"
+            f"(it returns {returned}{', …' if len(columns) > _NAMES_SHOWN else ''})"
         )
     for column in declared:
         if column not in columns:
@@ -86,7 +86,7 @@ def check_key_type(type_: pa.DataType, *, primary_key: str) -> None:
 
 
 def common_schema(first: pa.Schema, second: pa.Schema, *, primary_key: str) -> pa.Schema:
-    """Return the narrowest schema that holds every value of both.
+    """Return the narrowest schema that can represent every value of both.
 
     Raises:
         ModelError: a column has no such type.
@@ -98,12 +98,12 @@ def common_schema(first: pa.Schema, second: pa.Schema, *, primary_key: str) -> p
 
 
 def common_type(first: pa.DataType, second: pa.DataType, *, column: str, is_key: bool) -> pa.DataType:
-    """Return the narrowest type that holds every value of both types.
+    """Return the narrowest type that can represent every value of both types.
 
-    Integers meet floats in floats, never for the primary key; whether each integer is exact there, the cast finds out.
+    Integers and floats become floats, except for the primary key; the cast checks that each integer is exact.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such type.
     """
     if first == second or pt.is_null(second):
         return first
@@ -127,18 +127,18 @@ def mixed_types(column: str, first: object, second: object) -> ModelError:
     """Return the error for a column whose values have no common type."""
     names = sorted({str(first), str(second)})
     return ModelError(
-        f"column `{column}` holds {' and '.join(names)}, which have no common type that keeps every value: cast it in "
-        f'the SQL, or declare column_types={{"{column}": "string"}} or another type'
+        f"column `{column}` holds {' and '.join(names)}, which have no common type that keeps every value: cast it "
+        f'in the SQL, or declare column_types={{"{column}": "string"}} or another type'
     )
 
 
 def cast(array: pa.Array, type_: pa.DataType, *, column: str) -> pa.Array:
-    """Cast to a type that `common_type` gave, or a declared one; every value stays what it is.
+    """Cast to a type from `common_type`, or to a declared type, without changing any value.
 
-    Text becomes a number only where the number is written as that text again, so `007` never becomes 7.
+    Text becomes a number only if the number is written as the same text, so `007` never becomes 7.
 
     Raises:
-        ModelError: a value has no counterpart; the message holds its column, never the value.
+        ModelError: a value cannot be represented; the message names its column, never the value.
     """
     if array.type == type_:
         return array
@@ -146,7 +146,7 @@ def cast(array: pa.Array, type_: pa.DataType, *, column: str) -> pa.Array:
         converted = _cast(array, type_)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         converted = None
-    # Arrow's own message quotes the value: it ends here.
+    # Arrow's own message quotes the value: it must not leave this function.
     if converted is None:
         raise ModelError(f"column `{column}` holds {array.type} values that are not exactly {type_}")
     return converted
@@ -174,7 +174,7 @@ def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
         numbers = array.cast(type_)
         return numbers if numbers.cast(pa.string()).equals(array) else None
     if pt.is_decimal(type_) and pt.is_integer(source):
-        # Arrow asks for the digits of the widest integer first, even where the values are small.
+        # Arrow first requires the digits of the widest integer, even if the values are small.
         return array.cast(pa.decimal256(76, type_.scale)).cast(type_)
     return array.cast(type_) if _is_exact(source, type_) else None
 
@@ -188,7 +188,7 @@ def _booleans(array: pa.Array) -> pa.Array | None:
 
 
 def _is_exact(source: pa.DataType, target: pa.DataType) -> bool:
-    """Tell whether Arrow's safe cast between these types either keeps each value or fails."""
+    """Return whether Arrow's safe cast between these types either keeps each value or fails."""
     if pt.is_string(target) or pt.is_large_string(target):
         exact = not (pt.is_floating(source) or pt.is_nested(source))
     elif pt.is_string(source):
@@ -196,7 +196,7 @@ def _is_exact(source: pa.DataType, target: pa.DataType) -> bool:
     elif pt.is_floating(target):
         exact = pt.is_integer(source) or (pt.is_floating(source) and source.bit_width <= target.bit_width)
     elif pt.is_timestamp(target):
-        # A zone is neither invented nor dropped.
+        # A time zone is neither invented nor dropped.
         exact = pt.is_timestamp(source) and (source.tz is None) == (target.tz is None)
     elif pt.is_integer(target):
         exact = pt.is_integer(source) or pt.is_decimal(source) or pt.is_floating(source)

@@ -1,6 +1,6 @@
-"""Whether two ids are one person: in which type ids of two runs meet, and in which bucket an id lies.
+"""Ids of people: the type in which ids of two runs are compared, and the bucket of an id.
 
-A bucket only brings ids together that may be equal; whether they are, they say themselves, exactly.
+A bucket only collects ids that may be equal. Whether they are equal is decided by the ids themselves, exactly.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from airflow_consent_retl.values.columns import cast, common_type
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Names the function that gives buckets. A state in the order of another one is put in order again.
+# Identifies the function that computes buckets. A state in the order of another function is sorted again.
 ORDER_TAG = "b1"
 BUCKET_BITS = 12
 BUCKETS = 1 << BUCKET_BITS
-# Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
+# Odd, so that multiplication by it is a bijection of 64-bit numbers; its irregular bits spread neighbours.
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
-# Of a word, as many of its octets.
-_MASKS = np.array([(1 << 8 * octets) - 1 for octets in range(9)], np.uint64)
+# For each number of bytes from 0 to 8, the mask that keeps that many bytes of a word.
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
 def meeting_type(before: pa.DataType | None, now: pa.DataType | None, *, primary_key: str) -> pa.DataType:
-    """Return the type in which ids of both types are compared, exactly.
+    """Return the type in which ids of both types are compared exactly.
 
     Args:
-        before: of those that were delivered; None where nobody was.
-        now: of the model; None where it is not known, since there are no rows.
+        before: the type of the delivered ids; None if no one was delivered.
+        now: the type of the model's ids; None if it is not known, because there are no rows.
+        primary_key: the column of the ids.
 
     Raises:
-        RefusedError: there is none: everybody would seem to be somebody else.
+        RefusedError: there is no such type: everyone would seem to be another person.
     """
     types = [plain_type(type_) for type_ in (before, now) if type_ is not None]
     if len(types) < 2:
@@ -45,8 +46,8 @@ def meeting_type(before: pa.DataType | None, now: pa.DataType | None, *, primary
         return common_type(types[0], types[1], column=primary_key, is_key=True)
     except ModelError:
         raise RefusedError(
-            f"primary key `{primary_key}` was {before} when people were delivered and is {now} now: everybody would be "
-            f"removed and sent again as somebody else. Cast it to {before} in the model's SQL"
+            f"primary key `{primary_key}` was {before} when people were delivered and is {now} now: everyone would be "
+            f"removed and sent again as another person. Cast it to {before} in the model's SQL"
         ) from None
 
 
@@ -56,10 +57,10 @@ def as_type(ids: pa.Array, type_: pa.DataType, *, primary_key: str) -> pa.Array:
 
 
 def buckets(ids: pa.Array) -> NDArray[np.uint16]:
-    """Return the bucket of each id, none of which is NULL: equal ids of one type are in the same one, always.
+    """Return the bucket of each id; no id is NULL. Equal ids of one type always have the same bucket.
 
-    An integer, a date, a time is spread as its 64 bits; every other id as its octets: 8 at a time, little end first,
-    the last ones filled up with zeros, behind their number.
+    The hash of an integer, a date or a time is computed from its 64 bits. That of any other id is computed from its
+    length and its bytes: 8 at a time, in little-endian order, the last ones padded with zeros.
     """
     if pt.is_boolean(ids.type):
         ids = ids.cast(pa.uint8())
@@ -73,11 +74,11 @@ def buckets(ids: pa.Array) -> NDArray[np.uint16]:
         for word in range(words.shape[1]):
             spread = _mixed(spread, words[:, word])
     else:
-        spread = _spread_octets(ids.cast(pa.binary()))
+        spread = _spread_bytes(ids.cast(pa.binary()))
     return (spread >> np.uint64(64 - BUCKET_BITS)).astype(np.uint16)
 
 
-def _spread_octets(texts: pa.Array) -> NDArray[np.uint64]:
+def _spread_bytes(texts: pa.Array) -> NDArray[np.uint64]:
     ends = offsets_of(texts)
     lengths = np.diff(ends)
     spread = lengths.astype(np.uint64) * _SPREAD
@@ -85,10 +86,10 @@ def _spread_octets(texts: pa.Array) -> NDArray[np.uint64]:
     if content is None or not lengths.any():
         return spread
     first, last = int(ends[0]), int(ends[-1])
-    octets = np.zeros(last - first + 8, np.uint8)
-    octets[:-8] = np.frombuffer(content, np.uint8)[first:last]
-    # A word begins at every octet.
-    words = np.lib.stride_tricks.as_strided(octets[:8].view("<u8"), (last - first + 1,), (1,))
+    padded = np.zeros(last - first + 8, np.uint8)
+    padded[:-8] = np.frombuffer(content, np.uint8)[first:last]
+    # A word begins at every byte.
+    words = np.lib.stride_tricks.as_strided(padded[:8].view("<u8"), (last - first + 1,), (1,))
     places = ends[:-1] - first
     rows = np.flatnonzero(lengths)
     for start in range(0, int(lengths.max()), 8):

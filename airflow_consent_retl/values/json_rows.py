@@ -1,7 +1,7 @@
 """Arrow rows as JSON, exactly: nothing is rounded, guessed or dropped silently.
 
-Every value arrives at the other side as itself, or its row is refused with a code. Works by columns, because a scalar
-at a time costs ten times as much.
+Every value arrives unchanged, or its row is refused with a code. The encoding works by columns, because one scalar at
+a time costs ten times as much.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_UTF8 = "not_utf8"
 Nulls = Literal["null", "omit"]
 Integers = Literal["number", "string"]
 Record = msgspec.Struct
-# Positions of values that JSON cannot hold, each with its code.
+# Positions of values that JSON cannot represent, each with its code.
 _Refused = dict[int, str]
 _Values = tuple[list[object], _Refused]
 
@@ -38,12 +38,12 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class JsonRows:
-    """The rows of a batch that JSON can hold, and codes for those it cannot.
+    """The rows of a batch that JSON can represent, and codes for the other rows.
 
     Args:
-        records: one object per row that can be sent, in order.
+        records: one object for each row that can be sent, in order.
         positions: the position in the batch of each record.
-        refused: position in the batch -> code, for the rows that cannot be sent.
+        refused: for the rows that cannot be sent, the code by position in the batch.
     """
 
     records: list[Record]
@@ -52,17 +52,17 @@ class JsonRows:
 
 
 class RowEncoder:
-    """Encodes batches of one schema; safe to use from any number of threads.
+    """An encoder for batches of one schema. Thread-safe.
 
     Args:
-        schema: the fields, in the order they are sent.
+        schema: the fields, in the order in which they are sent.
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out of the row's object.
         integers: `"number"` sends all digits as a JSON integer, `"string"` sends text.
-        envelope: the field of the body's object that holds the rows; None sends a bare array.
+        envelope: the field of the body's object that contains the rows; None sends a bare array.
         beside: other fields of that object.
 
     Raises:
-        ConfigurationError: fields whose name or type has no exact form in JSON; names all of them.
+        ConfigurationError: fields have a name or a type without an exact form in JSON; the message names all of them.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RowEncoder:
         unfit = [f"`{field.name}` ({field.type})" for field in schema if not _expressible(field.type)]
         if unfit:
             raise ConfigurationError(f"no exact form in JSON for {', '.join(unfit)}: cast them in the model")
-        # The encoder writes names as they are.
+        # The encoder does not escape names.
         odd = [ascii(name) for name in schema.names if not name.isprintable() or not {'"', "\\"}.isdisjoint(name)]
         if odd:
             raise ConfigurationError(f"field names with quotes, backslashes or control characters: {', '.join(odd)}")
@@ -97,7 +97,7 @@ class RowEncoder:
         self._beside = dict(beside or {})
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
-        """Return the rows as records; `webhook` tells the form of each type."""
+        """Return the rows as records. The page of the webhook describes the form of each type."""
         refused: _Refused = {}
         columns: list[list[object]] = []
         for column in batch.columns:
@@ -117,7 +117,7 @@ class RowEncoder:
 
 @dataclass(frozen=True, slots=True)
 class SentObjects:
-    """Records as the objects that were sent, made where somebody looks at one."""
+    """Records as the objects that were sent, each built when it is read."""
 
     records: list[Record]
 
@@ -170,7 +170,7 @@ def _structs(array: pa.StructArray, *, integers: Integers) -> _Values:
 
 
 def _lists(array: pa.ListArray, *, integers: Integers) -> _Values:
-    # `flatten` leaves out what lies under a null list; `list_parent_indices` does not, so rows are counted here.
+    # `flatten` omits the values below a null list; `list_parent_indices` does not, so rows are counted here.
     items, unfit = _values(array.flatten(), integers=integers)
     lists: list[object] = []
     parents: list[int] = []
@@ -187,7 +187,7 @@ def _uuids(array: pa.Array) -> _Values:
 
 
 def _plain(array: pa.Array) -> _Values:
-    # A null in an Arrow integer array would turn NumPy's copy into floats, and ids with them.
+    # With a null in an Arrow integer array, NumPy's copy would be floats, and ids would lose digits.
     if array.null_count:
         filler = pa.scalar(False) if pa.types.is_boolean(array.type) else pa.scalar(0, array.type)
         filled = pc.fill_null(array, filler)
@@ -228,7 +228,7 @@ def _decimals(array: pa.Array) -> _Values:
     values, _ = _text(array.cast(pa.string()))
     if 0 <= array.type.scale <= 6:
         return values, {}
-    # Arrow writes others with an exponent where they are small; not every reader of decimals takes one.
+    # Arrow writes small values of other scales with an exponent, which not every reader of decimals accepts.
     return [format(Decimal(text), "f") if isinstance(text, str) and "E" in text else text for text in values], {}
 
 

@@ -1,8 +1,9 @@
-"""Whether a model's ids are there and occur once, in memory bounded by a buffer, whatever the number of rows.
+"""The check that a model's ids are present and unique, in bounded memory for any number of rows.
 
-Each id leaves eight bytes: equal ids leave equal bytes, so eight bytes that occur once prove an id that occurs once.
-Where some occur twice, the ids themselves are compared, exactly: text byte by byte, numbers as numbers. Ids are never
-written to disk by the first pass; what the second one spills goes to a private folder that is removed at the end.
+Each id gives a fingerprint of eight bytes. Equal ids have equal fingerprints, so a fingerprint that occurs once proves
+that its id occurs once. If some occur twice, a second pass compares those ids themselves, exactly: text byte by byte,
+numbers as numbers. The first pass never writes ids to disk. The second pass spills to a private folder, which is
+removed at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 Fingerprints = NDArray[np.uint64]
 
 DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
-# Odd, so that multiplying by it is a bijection of 64-bit numbers, and irrational enough to spread neighbours.
+# Odd, so that multiplication by it is a bijection of 64-bit numbers; its irregular bits spread neighbours.
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FINGERPRINTS_BYTES = 24 << 20
 _NONE = np.empty(0, np.uint64)
@@ -32,20 +33,20 @@ _SLICE_BOUNDS = np.arange(_SLICES, dtype=np.uint64) << np.uint64(64 - 12)
 
 
 class KeyFingerprints:
-    """Collects the fingerprints of ids and tells which of them occur more than once.
+    """The fingerprints of ids, and those that occur more than once.
 
-    Use it as a context manager: it keeps a temporary file, of fingerprints only, without a name.
+    Use it as a context manager: it has a temporary file without a name, with fingerprints only.
 
     Args:
-        memory_limit_bytes: what it may hold in memory, roughly.
+        memory_limit_bytes: roughly how much memory it may use.
     """
 
     def __init__(self, *, memory_limit_bytes: int = _FINGERPRINTS_BYTES) -> None:
-        # A run is gathered, then joined and sorted: twice its size.
+        # A run is collected, then joined and sorted: that takes twice its size.
         self._run_length = max(_SLICES, memory_limit_bytes // 16)
         self._pending: list[Fingerprints] = []
         self._pending_count = 0
-        # Of each spilled run, where its slices begin in the file, in fingerprints; and where the last one ends.
+        # For each spilled run, where its slices begin in the file and where the last one ends, in fingerprints.
         self._cuts: list[NDArray[np.int64]] = []
         self._spilled_count = 0
         self._spill: IO[bytes] | None = None
@@ -54,7 +55,7 @@ class KeyFingerprints:
         self.is_exact = True
 
     def add(self, ids: pa.Array) -> None:
-        """Take in the next ids; all calls pass the same type."""
+        """Add the next ids; all calls pass the same type."""
         self.null_count += ids.null_count
         self.is_exact = is_exact(ids.type)
         if ids.null_count == len(ids):
@@ -68,13 +69,13 @@ class KeyFingerprints:
     def repeated(self) -> Fingerprints:
         """Return the fingerprints that occur more than once, each once.
 
-        For integers (`is_exact`) each stands for one id. For other types a few may stand for different ids.
+        For integers (`is_exact`) each belongs to one id. For other types a few may belong to different ids.
         """
         if not self._cuts:
             return _repeated(self._take_pending())
         self._spill_run()
         self._spill_file().flush()
-        # Equal fingerprints are in the same slice of every run: as many slices at once as fit.
+        # Equal fingerprints are in the same slice of every run: read as many slices at once as fit.
         step = max(1, _SLICES * self._run_length // self._spilled_count)
         return np.concatenate(
             [_repeated(self._read_slices(start, min(start + step, _SLICES))) for start in range(0, _SLICES, step)]
@@ -119,13 +120,13 @@ class KeyFingerprints:
 
 
 class Hasher:
-    """Makes fingerprints of ids."""
+    """The function that computes fingerprints of ids."""
 
     def __init__(self) -> None:
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def fingerprints(self, ids: pa.Array) -> Fingerprints:
-        """Return eight bytes for each id, none of which is NULL."""
+        """Return eight bytes for each id; no id is NULL."""
         if is_exact(ids.type):
             wide: NDArray[np.int64] = np.from_dlpack(ids).astype(np.int64, copy=False)
             return wide.view(np.uint64) * _SPREAD
@@ -147,7 +148,7 @@ class Hasher:
 
 
 def is_exact(type_: pa.DataType) -> bool:
-    """Tell whether different ids of this type always have different fingerprints."""
+    """Return whether different ids of this type always have different fingerprints."""
     return bool(pt.is_integer(type_))
 
 
@@ -157,9 +158,9 @@ def find_duplicate_ids(
     """Return the ids that occur more than once, each once, and the number of rows without an id.
 
     Args:
-        read: starts reading from the first row; every batch has one column, the ids, always of one type. Called again
-            only where ids seem to repeat.
-        memory_limit_bytes: what the search may hold in memory, roughly; the ids returned come on top.
+        read: starts reading from the first row; every batch has one column, the ids, always of one type. It is called
+            again only if ids seem to repeat.
+        memory_limit_bytes: roughly how much memory the search may use, without the ids that are returned.
     """
     type_: pa.DataType = pa.null()
     with KeyFingerprints() as fingerprints:
@@ -178,7 +179,7 @@ def repeated_ids(
     *,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> pa.Array:
-    """Return the ids that occur more than once, each once, looking only at those with a suspect fingerprint."""
+    """Return the ids that occur more than once, each once. Only ids with a suspect fingerprint are compared."""
     hasher = Hasher()
     suspects = np.sort(suspects)
     schema: pa.Schema | None = None

@@ -1,4 +1,4 @@
-"""Columns of lists of text as the JSON that they are, for the law to read."""
+"""Columns of lists of text as JSON, which the consent formats read."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-# What JSON writes otherwise than it stands.
+# Characters that JSON escapes.
 _ESCAPED = r'["\\\x00-\x1f]'
 
 
 def is_list_of_text(type_: pa.DataType) -> bool:
-    """Tell whether a column's values are lists of text."""
+    """Return whether the values of a column are lists of text."""
     is_list = pt.is_list(type_) or pt.is_large_list(type_)
     return bool(is_list and (pt.is_string(type_.value_type) or pt.is_large_string(type_.value_type)))
 
 
 def with_lists_as_json(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows with each column of lists of text as JSON text; the others as they are."""
+    """Return rows with each column of lists of text as JSON text, and the other columns unchanged."""
     columns = [_as_json(column) if is_list_of_text(column.type) else column for column in rows.columns]
     return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
 

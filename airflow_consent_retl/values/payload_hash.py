@@ -1,9 +1,9 @@
-"""The payload hash: 16 bytes by which the mapped fields of a row are found to be the same as when they were sent.
+"""The payload hash: 16 bytes that show whether the mapped fields of a row are the same as when they were sent.
 
-It is the MD5 of 8 bytes that stand for the tag and the fields' names (the first ones of their own MD5), and of the
-values, by name, in the form of `engine.canonical`. So it is the same for the same values whatever library, version or
-inferred type they come through. It tells changes, not secrets: nobody should hold it
-against a list of guesses, so it is kept where the rows are kept.
+It is the MD5 of a heading and of the values, ordered by field name, in the form of `values.canonical`. The heading is
+the first 8 bytes of the MD5 of the tag and the field names. So equal values have equal hashes, whatever library,
+version or inferred type they come from. The hash finds changes; it hides nothing: whoever has it can test guesses.
+Therefore it is stored only where the rows are stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 from airflow_consent_retl.errors import GuardError
 from airflow_consent_retl.values.canonical import canonical_rows, name_bytes
 
-# What new states are made with. A change of the canonical form is a new tag, beside the old ones.
+# The tag of new states. A change of the canonical form needs a new tag; the old ones stay known.
 HASH_TAG = "p1"
 _KNOWN_TAGS = frozenset({HASH_TAG})
 HASH_BYTES = 16
@@ -28,32 +28,32 @@ _SLICE_BYTES = 64 << 20
 
 
 class Digests:
-    """MD5 of many short values at once, from any thread. A context manager: it holds an engine."""
+    """MD5 of many short values at once, in any thread. A context manager: it has a database engine."""
 
     def __init__(self) -> None:
-        # Whoever calls works itself: two threads that ask make two cores work.
+        # The calling thread does the work: two calling threads use two cores.
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "128MiB"})
-        # A number needs no decoding, but how the engine hands over numbers of 128 bits is its own business.
+        # A number needs no decoding, but the engine does not document the byte order of its 128-bit numbers.
         self._comes_as_number = self._numbers(pa.array([_PROBE])) == _digest(_PROBE)
 
-    def of(self, octets: pa.Array) -> pa.Array:
+    def of(self, content: pa.Array) -> pa.Array:
         """Return the digest of each value of a binary array, none of which is NULL."""
-        digests = self._numbers(octets) if self._comes_as_number else self._decoded(octets)
-        return pa.Array.from_buffers(pa.binary(HASH_BYTES), len(octets), [None, pa.py_buffer(digests)])
+        digests = self._numbers(content) if self._comes_as_number else self._decoded(content)
+        return pa.Array.from_buffers(pa.binary(HASH_BYTES), len(content), [None, pa.py_buffer(digests)])
 
-    def _numbers(self, octets: pa.Array) -> bytes:
-        found = self._asked("md5_number(octets)", octets).chunks
+    def _numbers(self, content: pa.Array) -> bytes:
+        found = self._asked("md5_number(content)", content).chunks
         return b"".join(_fixed_width(chunk, HASH_BYTES, buffer=1) for chunk in found)
 
-    def _decoded(self, octets: pa.Array) -> bytes:
-        found = self._asked("md5(octets)", octets).cast(pa.string()).chunks
+    def _decoded(self, content: pa.Array) -> bytes:
+        found = self._asked("md5(content)", content).cast(pa.string()).chunks
         return bytes.fromhex(b"".join(_fixed_width(chunk, 2 * HASH_BYTES, buffer=2) for chunk in found).decode("ascii"))
 
-    def _asked(self, function: str, octets: pa.Array) -> pa.ChunkedArray:
+    def _asked(self, function: str, content: pa.Array) -> pa.ChunkedArray:
         with self._connection.cursor() as cursor:
-            cursor.register("octets", pa.table({"octets": octets}))
-            found = cursor.sql(f"SELECT {function} AS digest FROM octets").to_arrow_table()["digest"]  # noqa: S608
-            cursor.unregister("octets")
+            cursor.register("content", pa.table({"content": content}))
+            found = cursor.sql(f"SELECT {function} AS digest FROM content").to_arrow_table()["digest"]  # noqa: S608
+            cursor.unregister("content")
         return found
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Digests:
 
 
 def _fixed_width(array: pa.Array, width: int, *, buffer: int) -> memoryview:
-    """Return the bytes of values of one width, as they lie in the array's buffer."""
+    """Return the bytes of values of one width, as they are in the array's buffer."""
     content = array.buffers()[buffer]
     return memoryview(content or b"")[array.offset * width : (array.offset + len(array)) * width]
 
@@ -82,8 +82,8 @@ class PayloadHash:
 
     Args:
         names: of the fields; their order does not matter.
-        digests: does the work, and may be shared by threads.
-        tag: of the function.
+        digests: computes the digests; threads may share it.
+        tag: identifies the hash function.
 
     Raises:
         GuardError: this version does not know the tag.
@@ -92,12 +92,12 @@ class PayloadHash:
     def __init__(self, names: Sequence[str], digests: Digests, *, tag: str = HASH_TAG) -> None:
         if tag not in _KNOWN_TAGS:
             raise GuardError(
-                f"the payload hashes of this sync are of kind `{tag}`, this version knows {', '.join(_KNOWN_TAGS)}: "
-                "with a version that does not know them, everybody would be sent again"
+                f"the payload hashes of this sync have the tag `{tag}`, this version knows {', '.join(_KNOWN_TAGS)}: "
+                "with a version that does not know the tag, everyone would be sent again"
             )
         self._digests = digests
         self._names = sorted(names)
-        # Once for all rows, in place of the names in each: half of the bytes would be names.
+        # One heading for all rows, instead of the names in each row: half of the bytes would be names.
         heading = b"".join([tag.encode(), *map(name_bytes, self._names)])
         self._heading = _digest(heading)[:_HEADING_BYTES]
 

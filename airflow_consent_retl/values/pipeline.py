@@ -1,4 +1,4 @@
-"""Work on batches in several threads, in order, with few of them under way: what waits for them holds memory."""
+"""A pipeline of batches: work in several threads, results in order, few batches at a time to limit memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ U = TypeVar("U")
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T], threads: Executor, *, under_way: int) -> Iterator[U]:
-    """Yield what `work` makes of each item, in the items' order.
+    """Yield the result of `work` for each item, in the order of the items.
 
     Args:
-        under_way: items that are worked on, or done and not yet taken, at the most.
+        under_way: the most items that are in work, or done and not yet taken.
     """
     waiting: deque[Future[U]] = deque()
     try:
@@ -34,7 +34,7 @@ def in_order(work: Callable[[T], U], items: Iterable[T], threads: Executor, *, u
 
 @contextmanager
 def lean_memory() -> Iterator[None]:
-    """Have Arrow give memory back as soon as it can, for as long as this lasts."""
+    """Let Arrow return memory as soon as possible, inside this block."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(lean_memory_pool())
     try:
@@ -44,7 +44,7 @@ def lean_memory() -> Iterator[None]:
 
 
 def lean_memory_pool() -> pa.MemoryPool:
-    """Return the allocator that gives memory back soonest: Arrow's default one holds on to a quarter more."""
+    """Return the allocator that returns memory soonest: Arrow's default allocator keeps a quarter more."""
     if "jemalloc" in pa.supported_memory_backends():
         return pa.jemalloc_memory_pool()
     return pa.system_memory_pool()

@@ -1,6 +1,6 @@
-"""Rows put apart by number, in memory as far as they fit, else in a temporary file without a name.
+"""A spill: rows in numbered partitions, in memory as far as they fit, otherwise in a temporary file without a name.
 
-The file is private, and gone as soon as nobody holds it, however the process ends.
+The file is private, and it disappears with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _BUFFER_BYTES = 32 << 20
 
 
 class Spill:
-    """Takes batches in, in which each row has the number of a drawer, and gives back drawer by drawer.
+    """Rows that are added in batches, each with the number of its partition, and read partition by partition.
 
-    The rows of a drawer come back in the order in which they were put in. A context manager.
+    The rows of a partition are read in the order in which they were added. A context manager.
 
     Args:
         schema: of every batch.
-        drawers: how many there are, at most 65,536.
-        buffer_bytes: what is held in memory, roughly, before it is written.
+        partitions: the number of partitions, at most 65,536.
+        buffer_bytes: roughly how much is kept in memory before it is written.
     """
 
-    def __init__(self, schema: pa.Schema, drawers: int, *, buffer_bytes: int = _BUFFER_BYTES) -> None:
+    def __init__(self, schema: pa.Schema, partitions: int, *, buffer_bytes: int = _BUFFER_BYTES) -> None:
         self.schema = schema
-        self.drawers = drawers
+        self.partitions = partitions
         self.rows = 0
         self._buffer_bytes = buffer_bytes
         self._pending: list[pa.RecordBatch] = []
@@ -39,12 +39,12 @@ class Spill:
         self._pending_bytes = 0
         self._file: IO[bytes] | None = None
         self._size_bytes = 0
-        # Of each drawer, where its pieces are in the file.
-        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(drawers)]
+        # For each partition, the places of its pieces in the file.
+        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(partitions)]
         self._sorted: tuple[pa.RecordBatch, NDArray[np.int64]] | None = None
 
     def put(self, rows: pa.RecordBatch, numbers: NDArray[np.generic]) -> None:
-        """Put each row into the drawer with its number."""
+        """Add rows, each to the partition with its number."""
         if not rows.num_rows:
             return
         self.rows += rows.num_rows
@@ -54,35 +54,35 @@ class Spill:
         if self._pending_bytes > self._buffer_bytes:
             self._write()
 
-    def take(self, drawer: int) -> pa.RecordBatch:
-        """Return the rows of a drawer. After the first call nothing can be put in any more."""
+    def take(self, partition: int) -> pa.RecordBatch:
+        """Return the rows of a partition. After the first call no rows can be added."""
         rows, cuts = self.seal()
-        found = [self._read(*piece) for piece in self._pieces[drawer]]
-        if cuts[drawer] < cuts[drawer + 1] or not found:
-            found.append(rows.slice(cuts[drawer], cuts[drawer + 1] - cuts[drawer]))
+        found = [self._read(*piece) for piece in self._pieces[partition]]
+        if cuts[partition] < cuts[partition + 1] or not found:
+            found.append(rows.slice(cuts[partition], cuts[partition + 1] - cuts[partition]))
         return pa.concat_batches(found) if len(found) > 1 else found[0]
 
     def seal(self) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-        """Sort what is in memory, for whoever has the time before the first `take`; nothing is put in any more."""
+        """Sort the rows in memory, if there is time before the first `take`. No rows can be added afterwards."""
         if self._sorted is None:
             self._sorted = self._sort()
         return self._sorted
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which deletes it."""
         if self._file is not None:
             self._file.close()
 
     def _sort(self) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-        """Return what is in memory in the order of its drawers, and where each begins."""
+        """Return the rows in memory in the order of their partitions, and where each partition begins."""
         if not self._pending:
-            nobody = pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in self.schema], schema=self.schema)
-            return nobody, np.zeros(self.drawers + 1, np.int64)
+            no_rows = pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in self.schema], schema=self.schema)
+            return no_rows, np.zeros(self.partitions + 1, np.int64)
         rows, numbers = pa.concat_batches(self._pending), np.concatenate(self._pending_numbers)
         self._pending, self._pending_numbers, self._pending_bytes = [], [], 0
-        cuts = np.zeros(self.drawers + 1, np.int64)
-        np.cumsum(np.bincount(numbers, minlength=self.drawers), out=cuts[1:])
-        if self.drawers > 1:
+        cuts = np.zeros(self.partitions + 1, np.int64)
+        np.cumsum(np.bincount(numbers, minlength=self.partitions), out=cuts[1:])
+        if self.partitions > 1:
             order = np.argsort(numbers.astype(np.uint16), kind="stable")
             rows = rows.take(pa.array(order))
         return rows, cuts
@@ -90,13 +90,13 @@ class Spill:
     def _write(self) -> None:
         rows, cuts = self._sort()
         file = self._spill_file()
-        for drawer in np.flatnonzero(np.diff(cuts)).tolist():
+        for partition in np.flatnonzero(np.diff(cuts)).tolist():
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, self.schema) as stream:
-                stream.write_batch(rows.slice(cuts[drawer], cuts[drawer + 1] - cuts[drawer]))
+                stream.write_batch(rows.slice(cuts[partition], cuts[partition + 1] - cuts[partition]))
             written = sink.getvalue()
             file.write(memoryview(written))
-            self._pieces[drawer].append((self._size_bytes, written.size))
+            self._pieces[partition].append((self._size_bytes, written.size))
             self._size_bytes += written.size
         file.flush()
 
@@ -117,9 +117,9 @@ class Spill:
         self.close()
 
 
-def drawers_for(rows: int, *, drawer_rows: int, at_most: int) -> int:
-    """Return a power of two of drawers that hold about so many rows each."""
-    drawers = 1
-    while drawers * drawer_rows < rows and drawers < at_most:
-        drawers *= 2
-    return drawers
+def partitions_for(rows: int, *, partition_rows: int, at_most: int) -> int:
+    """Return a power of two: the number of partitions with about `partition_rows` rows each."""
+    partitions = 1
+    while partitions * partition_rows < rows and partitions < at_most:
+        partitions *= 2
+    return partitions

@@ -24,8 +24,8 @@ from support.changing import (
     KnowsBy,
     Sync,
     accepted,
+    batch_result,
     entries,
-    fate,
     new_folder,
     people,
     removed,
@@ -334,14 +334,14 @@ def test_a_field_that_was_not_sent_then_is_null_in_a_removal(sync: Sync) -> None
 def test_a_removal_that_would_know_nothing_of_people_is_refused_before_anything_is_sent(sync: Sync) -> None:
     delivered = sync.with_(destination=KnowsBy("mail")).delivered(people(ANN))
 
-    with pytest.raises(RefusedError, match="removing people needs `phone` now, and nothing of it was kept"):
+    with pytest.raises(RefusedError, match="removing people needs `phone` now, and none of these fields was kept"):
         delivered.with_(destination=KnowsBy("phone")).changes(people(ANN))
 
 
 def test_a_value_that_does_not_fit_what_removal_needs_now_is_refused(by_id: Sync) -> None:
     delivered = by_id.delivered(people(ANN, {"id": 2**40}))
 
-    with pytest.raises(RefusedError, match="removing people needs `key` as int32 now, what was kept of them is int64"):
+    with pytest.raises(RefusedError, match="removing people needs `key` as int32 now, but the kept values are int64"):
         delivered.changes(people(ANN, id_type=pa.int32()))
 
 
@@ -426,7 +426,7 @@ def test_an_id_that_the_present_type_cannot_hold_left_the_model(by_id: Sync) -> 
 def test_ids_of_another_kind_are_refused(sync: Sync, type_: pa.DataType, id_: Any) -> None:
     delivered = sync.delivered(people(ANN))
 
-    message = f"primary key `id` was int64 when people were delivered and is {type_} now: everybody would be"
+    message = f"primary key `id` was int64 when people were delivered and is {type_} now: everyone would be"
     with pytest.raises(RefusedError, match=re.escape(message)):
         delivered.changes(people({"id": id_}, id_type=type_))
 
@@ -449,7 +449,7 @@ def test_a_state_whose_hashes_are_of_an_unknown_kind_is_refused(sync: Sync) -> N
     shape = Shape(state.shape.fields, state.shape.load_schema, state.shape.removal_schema, "p0")
     folder = republished(state, shape=shape.to_manifest())
 
-    with pytest.raises(GuardError, match="payload hashes of this sync are of kind `p0`"):
+    with pytest.raises(GuardError, match="payload hashes of this sync have the tag `p0`"):
         sync.with_(state=folder).changes(people(ANN))
 
 
@@ -477,7 +477,7 @@ def test_a_state_that_is_not_in_the_order_it_claims_is_refused(sync: Sync) -> No
     assert state is not None
     twice = republished(state, parts=state.manifest.parts * 2, rows=2 * state.rows)
 
-    with pytest.raises(RefusedError, match="the entries are not in the order that the manifest says"):
+    with pytest.raises(RefusedError, match="the entries are not in the order that the manifest names"):
         sync.with_(state=twice).changes(people(ANN))
 
 
@@ -604,7 +604,7 @@ def test_entries_can_be_removed_by_their_numbers(sync: Sync) -> None:
 def test_somebody_with_two_entries_is_removed_by_both(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN))
     changes = delivered.changes(people(ANN | {"email": "new@x"}))
-    doubtful = delivered.folded(changes, [fate([RowStatus.UNCERTAIN])], [fate([RowStatus.UNCERTAIN])])
+    doubtful = delivered.folded(changes, [batch_result([RowStatus.UNCERTAIN])], [batch_result([RowStatus.UNCERTAIN])])
     assert doubtful.state is not None
 
     by_the_filter = doubtful.changes(people(ANN | {"ads_ok": False}))

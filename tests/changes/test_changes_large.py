@@ -1,4 +1,4 @@
-"""Changes of more rows than one drawer holds, against a join by another engine."""
+"""Changes of more rows than one partition holds, against a join by another engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.changing import BY_MAIL, FIELDS, Sync, fate
+from support.changing import BY_MAIL, FIELDS, Sync, batch_result
 
 from airflow_consent_retl.changes.fold import BatchResult
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
@@ -42,7 +42,7 @@ def all_accepted(rows: int, *, but: int | None = None) -> Iterator[BatchResult]:
     for start in range(0, rows, 10_000):
         count = min(10_000, rows - start)
         exceptions = {} if but is None else {row: Outcome(RowStatus.UNCERTAIN, "x") for row in range(0, count, but)}
-        yield fate(Outcomes(count, exceptions=exceptions), start=start)
+        yield batch_result(Outcomes(count, exceptions=exceptions), start=start)
 
 
 @pytest.mark.parametrize("id_", ["i", "'customer-' || i"], ids=["numbers", "texts"])

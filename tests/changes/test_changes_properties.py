@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.changing import BY_MAIL, FIELDS, Sync, entries, fate, people, removed, sent
+from support.changing import BY_MAIL, FIELDS, Sync, batch_result, entries, people, removed, sent
 from support.permitting import AT
 
 from airflow_consent_retl.changes.fold import BatchResult
@@ -115,29 +115,29 @@ def expected_state(
         if cause is None:
             untouched.append(entry)
             continue
-        status, fate_ = removes[entry.id, cause, entry.removal].pop()
-        settled = entry.unsettled_until is None or entry.unsettled_until <= fate_.at
+        status, result = removes[entry.id, cause, entry.removal].pop()
+        settled = entry.unsettled_until is None or entry.unsettled_until <= result.at
         if not (status is RowStatus.ACCEPTED and settled):
-            after.append(Entry(entry.id, None, entry.removal, latest(fate_, [entry])))
+            after.append(Entry(entry.id, None, entry.removal, latest(result, [entry])))
     for id_, payload in expected.sends.items():
-        status, fate_ = sends[id_]
+        status, result = sends[id_]
         mine = [entry for entry in untouched if entry.id == id_]
         if status is RowStatus.ACCEPTED:
             untouched = [entry for entry in untouched if entry.id != id_]
             # Requests of before that may still undo it.
-            late = [entry for entry in mine if entry.unsettled_until is not None and entry.unsettled_until > fate_.at]
-            after.append(Entry(id_, None if late else payload, removal_of(payload), latest(fate_, late)))
+            late = [entry for entry in mine if entry.unsettled_until is not None and entry.unsettled_until > result.at]
+            after.append(Entry(id_, None if late else payload, removal_of(payload), latest(result, late)))
         elif status in {RowStatus.UNCERTAIN, RowStatus.PENDING}:
             # Also one whose removal failed just now, if it is for the same values.
             same = [entry for entry in [*mine, *after] if entry.id == id_ and entry.removal == removal_of(payload)]
             untouched = [entry for entry in untouched if entry not in same]
             after = [entry for entry in after if entry not in same]
-            after.append(Entry(id_, None, removal_of(payload), latest(fate_, same)))
+            after.append(Entry(id_, None, removal_of(payload), latest(result, same)))
     return [*after, *untouched]
 
 
-def latest(fate_: BatchResult, replaced: list[Entry]) -> datetime | None:
-    moments = [fate_.unsettled_until, *(entry.unsettled_until for entry in replaced)]
+def latest(result: BatchResult, replaced: list[Entry]) -> datetime | None:
+    moments = [result.unsettled_until, *(entry.unsettled_until for entry in replaced)]
     return max((moment for moment in moments if moment is not None), default=None)
 
 
@@ -170,23 +170,23 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def fates_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: int) -> list[BatchResult]:
+def results_of(some: list[RowStatus], rows: int, step: dict[str, Any], *, hours: int) -> list[BatchResult]:
     """Return batches with these statuses, again and again; the last `unsent` of them leave no trace."""
     statuses = list(islice(cycle(some), rows))
     starts = [*range(0, len(statuses), step["batch_rows"]), len(statuses)]
     batches = list(pairwise(starts))
     unsettled = None if step["unsettled_hours"] is None else hours + step["unsettled_hours"]
     return [
-        fate(statuses[start:end], start=start, hours=hours, unsettled_hours=unsettled)
+        batch_result(statuses[start:end], start=start, hours=hours, unsettled_hours=unsettled)
         for start, end in batches[: len(batches) - step["unsent"]]
     ]
 
 
-def status_at(fates: list[BatchResult], position: int) -> tuple[RowStatus, BatchResult]:
-    for one in fates:
+def status_at(results: list[BatchResult], position: int) -> tuple[RowStatus, BatchResult]:
+    for one in results:
         if one.start <= position < one.start + one.outcomes.rows:
             return one.outcomes[position - one.start].status, one
-    return RowStatus.UNSENT, fate([RowStatus.UNSENT])
+    return RowStatus.UNSENT, batch_result([RowStatus.UNSENT])
 
 
 @settings(max_examples=80, deadline=None)
@@ -203,8 +203,8 @@ def test_every_step_of_every_history_is_what_the_naive_implementation_finds(
 
         expected = expected_changes(state, step["rows"], step["mode"])
         check_changes(changes, expected, state)
-        sends = fates_of(step["sends"], changes.manifest.upsert_rows, step, hours=hours)
-        removes = fates_of(step["removes"], changes.manifest.removal_rows, step, hours=hours)
+        sends = results_of(step["sends"], changes.manifest.upsert_rows, step, hours=hours)
+        removes = results_of(step["removes"], changes.manifest.removal_rows, step, hours=hours)
         sync = sync.folded(changes, sends, removes)
         state = expected_state(state, expected, sends_by_id(changes, sends), removes_by_entry(changes, removes))
         assert entries(sync.state) == sorted(map(as_entry, state), key=in_order)
@@ -226,17 +226,17 @@ def check_changes(changes: Changes, expected: Expected, state: list[Entry]) -> N
         assert some.was_delivered.tolist() == [id_ in delivered for id_ in some.ids.to_pylist()]
 
 
-def sends_by_id(changes: Changes, fates: list[BatchResult]) -> dict[int, tuple[RowStatus, BatchResult]]:
+def sends_by_id(changes: Changes, results: list[BatchResult]) -> dict[int, tuple[RowStatus, BatchResult]]:
     ids = [id_ for some in changes.upserts(7) for id_ in some.ids.to_pylist()]
-    return {id_: status_at(fates, position) for position, id_ in enumerate(ids)}
+    return {id_: status_at(results, position) for position, id_ in enumerate(ids)}
 
 
 def removes_by_entry(
-    changes: Changes, fates: list[BatchResult]
+    changes: Changes, results: list[BatchResult]
 ) -> dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, BatchResult]]]:
     found: dict[tuple[int, str, tuple[Any, ...]], list[tuple[RowStatus, BatchResult]]] = {}
     for position, (id_, cause, values) in enumerate(removed(changes)):
-        found.setdefault((id_, cause, tuple(values.values())), []).append(status_at(fates, position))
+        found.setdefault((id_, cause, tuple(values.values())), []).append(status_at(results, position))
     return found
 
 

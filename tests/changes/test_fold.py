@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.changing import BY_MAIL, FIELDS, Sync, accepted, entries, fate, new_folder, people, removed, sent
+from support.changing import BY_MAIL, FIELDS, Sync, accepted, batch_result, entries, new_folder, people, removed, sent
 from support.permitting import AT
 
 from airflow_consent_retl.changes.fold import BatchResult, fold
@@ -35,7 +35,7 @@ def entry(
 
 def first_sent(sync: Sync, status: RowStatus, **kwargs: Any) -> Sync:
     """Return a sync to which Ann was sent once, with this outcome."""
-    return sync.folded(sync.changes(people(ANN)), [fate([status], **kwargs)], [])
+    return sync.folded(sync.changes(people(ANN)), [batch_result([status], **kwargs)], [])
 
 
 # What was sent
@@ -61,7 +61,7 @@ def test_who_surely_did_not_arrive_is_not_delivered(sync: Sync, status: RowStatu
     assert entries(first_sent(sync, status).state) == []
 
 
-def test_rows_that_no_fate_covers_were_not_sent(sync: Sync) -> None:
+def test_rows_without_a_result_were_not_sent(sync: Sync) -> None:
     changes = sync.changes(people(*({"id": number, "email": f"{number}@x"} for number in range(5))))
 
     after = sync.folded(changes, [accepted(1, start=1), accepted(1, start=3)], [])
@@ -74,7 +74,7 @@ def test_rows_that_no_fate_covers_were_not_sent(sync: Sync) -> None:
 def test_an_update_that_did_not_arrive_leaves_what_was_there(sync: Sync, status: RowStatus) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
 
-    after = delivered.folded(delivered.changes(people(ANN | {"name": "Ann"})), [fate([status])], [])
+    after = delivered.folded(delivered.changes(people(ANN | {"name": "Ann"})), [batch_result([status])], [])
 
     assert entries(after.state) == [entry(1, OLD)]
     assert after.changes(people(ANN)).counts.unchanged == 1
@@ -84,7 +84,9 @@ def test_an_update_that_did_not_arrive_leaves_what_was_there(sync: Sync, status:
 def test_an_update_that_may_have_arrived_leaves_one_entry_that_is_unconfirmed(sync: Sync, status: RowStatus) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
 
-    after = delivered.folded(delivered.changes(people(ANN | {"name": "Ann"})), [fate([status], unsettled_hours=1)], [])
+    after = delivered.folded(
+        delivered.changes(people(ANN | {"name": "Ann"})), [batch_result([status], unsettled_hours=1)], []
+    )
 
     assert entries(after.state) == [entry(1, OLD, confirmed=False, unsettled_hours=1)]
     assert after.changes(people(ANN)).counts.updated == 1
@@ -94,7 +96,7 @@ def test_uncertain_updates_day_after_day_leave_no_more_entries(sync: Sync) -> No
     doubtful = first_sent(sync, RowStatus.ACCEPTED)
     for day in range(4):
         changes = doubtful.changes(people(ANN | {"name": f"day {day}"}))
-        doubtful = doubtful.folded(changes, [fate([RowStatus.UNCERTAIN], unsettled_hours=day)], [])
+        doubtful = doubtful.folded(changes, [batch_result([RowStatus.UNCERTAIN], unsettled_hours=day)], [])
 
     assert entries(doubtful.state) == [entry(1, OLD, confirmed=False, unsettled_hours=3)]
 
@@ -106,7 +108,7 @@ def test_a_new_identifier_that_may_have_arrived_stands_beside_the_old_one_that_m
     delivered = first_sent(sync, RowStatus.ACCEPTED)
     changes = delivered.changes(people(ANN | {"email": "new@x"}))
 
-    after = delivered.folded(changes, [fate([RowStatus.UNCERTAIN])], [fate([status])])
+    after = delivered.folded(changes, [batch_result([RowStatus.UNCERTAIN])], [batch_result([status])])
 
     assert entries(after.state) == [entry(1, OLD, confirmed=False), entry(1, NEW, confirmed=False)]
     assert after.changes(people()).counts.removed == {"left_model": 2}
@@ -116,7 +118,7 @@ def test_an_accepted_new_identifier_does_not_hide_that_the_old_one_is_still_ther
     delivered = first_sent(sync, RowStatus.ACCEPTED)
     changes = delivered.changes(people(ANN | {"email": "new@x"}))
 
-    after = delivered.folded(changes, [accepted(1)], [fate([RowStatus.UNCERTAIN])])
+    after = delivered.folded(changes, [accepted(1)], [batch_result([RowStatus.UNCERTAIN])])
 
     assert entries(after.state) == [entry(1, OLD, confirmed=False), entry(1, NEW)]
     again = after.changes(people(ANN | {"email": "new@x"}))
@@ -128,9 +130,9 @@ def test_an_accepted_update_is_sent_again_as_long_as_an_older_request_may_undo_i
     doubtful = first_sent(sync, RowStatus.UNCERTAIN, unsettled_hours=5)
 
     changes = doubtful.changes(people(ANN | {"name": "Ann"}))
-    early = doubtful.folded(changes, [fate([RowStatus.ACCEPTED], hours=1)], [])
+    early = doubtful.folded(changes, [batch_result([RowStatus.ACCEPTED], hours=1)], [])
     again = early.changes(people(ANN | {"name": "Ann"}))
-    late = early.folded(again, [fate([RowStatus.ACCEPTED], hours=5)], [])
+    late = early.folded(again, [batch_result([RowStatus.ACCEPTED], hours=5)], [])
 
     assert entries(early.state) == [entry(1, OLD, confirmed=False, unsettled_hours=5)]
     assert again.counts.unconfirmed == 1
@@ -139,9 +141,11 @@ def test_an_accepted_update_is_sent_again_as_long_as_an_older_request_may_undo_i
 
 def test_a_removal_that_was_not_answered_may_undo_what_is_sent_after_it(sync: Sync) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
-    gone = delivered.folded(delivered.changes(people()), [], [fate([RowStatus.UNCERTAIN], hours=1, unsettled_hours=4)])
+    gone = delivered.folded(
+        delivered.changes(people()), [], [batch_result([RowStatus.UNCERTAIN], hours=1, unsettled_hours=4)]
+    )
 
-    back = gone.folded(gone.changes(people(ANN)), [fate([RowStatus.ACCEPTED], hours=2)], [])
+    back = gone.folded(gone.changes(people(ANN)), [batch_result([RowStatus.ACCEPTED], hours=2)], [])
 
     assert entries(gone.state) == [entry(1, OLD, confirmed=False, unsettled_hours=4)]
     assert entries(back.state) == [entry(1, OLD, confirmed=False, unsettled_hours=4)]
@@ -152,7 +156,7 @@ def test_a_removal_that_was_never_asked_for_is_not_in_doubt_for_the_batch_before
     delivered = sync.delivered(people(ANN, BEN))
     changes = delivered.changes(people())
 
-    after = delivered.folded(changes, [], [fate([RowStatus.UNCERTAIN], unsettled_hours=4)])
+    after = delivered.folded(changes, [], [batch_result([RowStatus.UNCERTAIN], unsettled_hours=4)])
 
     assert sorted(found["unsettled_until"] is None for found in entries(after.state)) == [False, True]
 
@@ -171,7 +175,7 @@ def test_an_accepted_row_remembers_an_attempt_that_was_never_answered(sync: Sync
 def test_an_entry_goes_only_when_its_removal_is_confirmed(sync: Sync, status: RowStatus) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
 
-    after = delivered.folded(delivered.changes(people()), [], [fate([status])])
+    after = delivered.folded(delivered.changes(people()), [], [batch_result([status])])
 
     expected = [] if status is RowStatus.ACCEPTED else [entry(1, OLD, confirmed=False)]
     assert entries(after.state) == expected
@@ -179,7 +183,7 @@ def test_an_entry_goes_only_when_its_removal_is_confirmed(sync: Sync, status: Ro
 
 def test_who_was_not_surely_removed_and_is_permitted_again_is_sent_again(sync: Sync) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
-    doubtful = delivered.folded(delivered.changes(people()), [], [fate([RowStatus.UNCERTAIN])])
+    doubtful = delivered.folded(delivered.changes(people()), [], [batch_result([RowStatus.UNCERTAIN])])
 
     assert set(sent(doubtful.changes(people(ANN)))) == {1}
 
@@ -203,7 +207,7 @@ def test_a_removed_old_identifier_is_gone_whatever_became_of_the_new_one(sync: S
     delivered = first_sent(sync, RowStatus.ACCEPTED)
     changes = delivered.changes(people(ANN | {"email": "new@x"}))
 
-    after = delivered.folded(changes, [fate([RowStatus.REJECTED])], [accepted(1)])
+    after = delivered.folded(changes, [batch_result([RowStatus.REJECTED])], [accepted(1)])
 
     assert entries(after.state) == []
 
@@ -252,7 +256,7 @@ def test_changes_found_against_another_version_are_refused(sync: Sync) -> None:
 
 
 @pytest.mark.parametrize(
-    "fates",
+    "results",
     [
         [accepted(2), accepted(2, start=1)],
         [accepted(1, start=1), accepted(1)],
@@ -261,17 +265,17 @@ def test_changes_found_against_another_version_are_refused(sync: Sync) -> None:
     ],
     ids=["overlap", "out of order", "too long", "behind the end"],
 )
-def test_fates_that_belong_to_no_row_are_a_mistake(sync: Sync, fates: list[BatchResult]) -> None:
+def test_results_that_belong_to_no_row_are_refused(sync: Sync, results: list[BatchResult]) -> None:
     changes = sync.changes(people(*({"id": number} for number in range(3))))
 
-    with pytest.raises(ValueError, match="fate"):
-        sync.folded(changes, fates, [])
+    with pytest.raises(ValueError, match="results of batches"):
+        sync.folded(changes, results, [])
 
 
 def test_batches_without_rows_mean_nothing(sync: Sync) -> None:
     changes = sync.changes(people(ANN))
 
-    after = sync.folded(changes, [accepted(0), accepted(1), accepted(0, start=1)], [fate(Outcomes.accepted(0))])
+    after = sync.folded(changes, [accepted(0), accepted(1), accepted(0, start=1)], [batch_result(Outcomes.accepted(0))])
 
     assert entries(after.state) == [entry(1, OLD)]
 

@@ -157,17 +157,17 @@ def people(*rows: Mapping[str, Any], id_type: pa.DataType | None = None) -> pa.T
 
 
 def accepted(rows: int, *, start: int = 0, hours: float = 0) -> BatchResult:
-    return fate(Outcomes.accepted(rows), start=start, hours=hours)
+    return batch_result(Outcomes.accepted(rows), start=start, hours=hours)
 
 
-def fate(
+def batch_result(
     outcomes: Outcomes | Sequence[RowStatus],
     *,
     start: int = 0,
     hours: float = 0,
     unsettled_hours: float | None = None,
 ) -> BatchResult:
-    """Return the fate of a batch; hours count from `AT`."""
+    """Return the result of a batch; hours count from `AT`."""
     if not isinstance(outcomes, Outcomes):
         outcomes = Outcomes.concatenated(
             [Outcomes(1, Outcome(status, "" if status is RowStatus.ACCEPTED else "code")) for status in outcomes]

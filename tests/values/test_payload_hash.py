@@ -337,7 +337,7 @@ def test_rows_of_many_bytes_are_hashed_a_few_at_a_time() -> None:
 
 
 def test_a_tag_that_this_version_does_not_know_is_refused() -> None:
-    with pytest.raises(GuardError, match="the payload hashes of this sync are of kind `p0`, this version knows p1"):
+    with pytest.raises(GuardError, match="the payload hashes of this sync have the tag `p0`, this version knows p1"):
         hashes({"a": pa.array([1])}, tag="p0")
     assert HASH_TAG == "p1"
 

@@ -1,4 +1,4 @@
-"""Rows come back drawer by drawer, in their order, from memory or from a file that nobody else sees."""
+"""Rows come back partition by partition, in their order, from memory or from a file that nobody else sees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.values.spill import Spill, drawers_for
+from airflow_consent_retl.values.spill import Spill, partitions_for
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.dictionary(pa.int32(), pa.string()))])
 
@@ -23,23 +23,23 @@ def batch(start: int, rows: int) -> pa.RecordBatch:
 
 @given(
     sizes=st.lists(st.integers(0, 40), max_size=8),
-    drawers=st.sampled_from([1, 2, 7, 64]),
+    partitions=st.sampled_from([1, 2, 7, 64]),
     buffer_bytes=st.sampled_from([0, 600, 1 << 20]),
 )
-def test_every_row_is_in_its_drawer_in_the_order_in_which_it_was_put(
-    sizes: list[int], drawers: int, buffer_bytes: int
+def test_every_row_is_in_its_partition_in_the_order_in_which_it_was_put(
+    sizes: list[int], partitions: int, buffer_bytes: int
 ) -> None:
-    with Spill(SCHEMA, drawers, buffer_bytes=buffer_bytes) as spill:
+    with Spill(SCHEMA, partitions, buffer_bytes=buffer_bytes) as spill:
         start = 0
         for size in sizes:
-            spill.put(batch(start, size), np.arange(start, start + size) * 3 % drawers)
+            spill.put(batch(start, size), np.arange(start, start + size) * 3 % partitions)
             start += size
 
-        found = [spill.take(drawer) for drawer in range(drawers)]
+        found = [spill.take(partition) for partition in range(partitions)]
 
         assert spill.rows == start
-    for drawer, rows in enumerate(found):
-        expected = [number for number in range(start) if number * 3 % drawers == drawer]
+    for partition, rows in enumerate(found):
+        expected = [number for number in range(start) if number * 3 % partitions == partition]
         assert rows.schema == SCHEMA
         assert rows.to_pylist() == [{"n": number, "text": f"text {number}"} for number in expected]
 
@@ -64,6 +64,6 @@ def open_files() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-@pytest.mark.parametrize(("rows", "drawers"), [(0, 1), (10, 1), (11, 2), (20, 2), (21, 4), (10**9, 64)])
-def test_there_are_enough_drawers_and_not_too_many(rows: int, drawers: int) -> None:
-    assert drawers_for(rows, drawer_rows=10, at_most=64) == drawers
+@pytest.mark.parametrize(("rows", "partitions"), [(0, 1), (10, 1), (11, 2), (20, 2), (21, 4), (10**9, 64)])
+def test_there_are_enough_partitions_and_not_too_many(rows: int, partitions: int) -> None:
+    assert partitions_for(rows, partition_rows=10, at_most=64) == partitions
