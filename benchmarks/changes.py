@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
 from airflow_consent_retl.changes.computing import compute_changes
-from airflow_consent_retl.changes.fold import BatchResult, fold
+from airflow_consent_retl.changes.fold import Folding
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
@@ -173,12 +174,13 @@ def changes_between(permitted: FilePermittedRows, state: DeliveredState | None, 
 
 
 def fold_accepted(state: DeliveredState | None, changes: Changes, folder: Folder) -> DeliveredState:
-    def fates(rows: int) -> Iterator[BatchResult]:
+    def results(rows: int) -> Iterator[BatchResult]:
         for start in range(0, rows, 1_000):
             yield BatchResult(start, Outcomes.accepted(min(1_000, rows - start)), None, AT)
 
     manifest = changes.manifest
-    return fold(state, changes, fates(manifest.upsert_rows), fates(manifest.removal_rows), folder)
+    with Folding(state, changes) as folding:
+        return folding.finish(results(manifest.upsert_rows), results(manifest.removal_rows), folder)
 
 
 def opened(folder: Path, kind: str) -> tuple[Folder, str]:

@@ -36,33 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["BatchResult", "Folding", "fold"]
-
 _READ_ROWS = 65_536
-
-
-def fold(
-    state: DeliveredState | None,
-    changes: Changes,
-    sends: Iterable[BatchResult],
-    removes: Iterable[BatchResult],
-    folder: Folder,
-) -> DeliveredState:
-    """Write and publish the next version.
-
-    Args:
-        state: the version that the changes were compared with.
-        changes: the changes that were delivered.
-        sends: the results of the upserts, in ascending order of position; rows that no batch covers were not sent.
-        removes: the results of the removals, likewise.
-        folder: a new folder for this version only; the caller removes it if this raises.
-
-    Raises:
-        RefusedError: the changes were compared with another version, or a file was changed.
-        ValueError: results overlap, are out of order, or belong to no row.
-    """
-    with Folding(state, changes) as folding:
-        return folding.finish(sends, removes, folder)
 
 
 class Folding:
@@ -109,7 +83,17 @@ class Folding:
         self._resources.close()
 
     def finish(self, sends: Iterable[BatchResult], removes: Iterable[BatchResult], folder: Folder) -> DeliveredState:
-        """Write and publish the next version, once. Arguments and errors are those of `fold`."""
+        """Write and publish the next version, once.
+
+        Args:
+            sends: the results of the upserts, in ascending order of position; rows that no batch covers were not sent.
+            removes: the results of the removals, likewise.
+            folder: a new folder for this version only; the caller removes it if this raises.
+
+        Raises:
+            RefusedError: a file was changed.
+            ValueError: results overlap, are out of order, or belong to no row.
+        """
         manifest, state = self._changes.manifest, self._state
         decided_at = manifest.decided_at if state is None else max(manifest.decided_at, state.manifest.decided_at)
         with lean_memory(), ExitStack() as resources:

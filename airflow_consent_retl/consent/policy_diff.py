@@ -45,11 +45,6 @@ class PolicyDiff:
     rows: int
     destinations: Mapping[DestinationName, DestinationDiff]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody gains or loses anything."""
-        return not any(diff.gained or diff.lost for diff in self.destinations.values())
-
     def to_markdown(self) -> str:
         """Return a table for people."""
         lines = [

@@ -89,7 +89,6 @@ class LoadReport:
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
-    delivered_before: int = 0
     resumed: bool = False
     sent: Tally = field(default_factory=Tally)
     removed: Tally = field(default_factory=Tally)
@@ -103,7 +102,6 @@ class LoadReport:
         """Copy the counts of the comparison with the delivered state."""
         self.added, self.updated = counts.added, counts.updated
         self.unchanged, self.skipped = counts.unchanged, counts.skipped
-        self.delivered_before = counts.delivered
         self.removals_by_cause = Counter(counts.removed)
 
     def as_counts(self) -> dict[str, int]:

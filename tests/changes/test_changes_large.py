@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.changing import BY_MAIL, FIELDS, Sync, batch_result
 
-from airflow_consent_retl.changes.fold import BatchResult
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.storage.change_set import Changes
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.changing import BY_MAIL, FIELDS, Sync, batch_result, entries, people, removed, sent
 from support.permitting import AT
 
-from airflow_consent_retl.changes.fold import BatchResult
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode

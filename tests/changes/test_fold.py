@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.changing import BY_MAIL, FIELDS, Sync, accepted, batch_result, entries, new_folder, people, removed, sent
+from support.changing import BY_MAIL, FIELDS, Sync, accepted, batch_result, entries, people, removed, sent
 from support.permitting import AT
 
-from airflow_consent_retl.changes.fold import BatchResult, fold
+from airflow_consent_retl.changes.fold import Folding
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.errors import RefusedError
 
@@ -252,7 +253,7 @@ def test_changes_found_against_another_version_are_refused(sync: Sync) -> None:
 
     for state in (None, second.state):
         with pytest.raises(RefusedError, match="these changes were found against another delivered state"):
-            fold(state, changes, [], [], new_folder(sync.path))
+            Folding(state, changes)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,6 @@ def test_gains_and_losses_are_those_of_deciding_everybody_twice(
         assert found.gained == sum(is_ and not was for was, is_ in zip(before, after, strict=True))
         assert found.lost == sum(was and not is_ for was, is_ in zip(before, after, strict=True))
         assert found.permitted_after == found.permitted_before + found.gained - found.lost
-    assert diff.is_empty == all(not found.gained and not found.lost for found in diff.destinations.values())
 
 
 def tokens_of(plan: Any, row: dict[str, Any]) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from support.permitting import AT, KEY, filter_rows, plan_for, snapshot_of, verify
 
 from airflow_consent_retl.changes.computing import compute_changes
-from airflow_consent_retl.changes.fold import BatchResult, fold
+from airflow_consent_retl.changes.fold import Folding
+from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
@@ -121,7 +122,8 @@ class Sync:
         )
 
     def folded(self, changes: Changes, sends: Iterable[BatchResult], removes: Iterable[BatchResult]) -> Sync:
-        return self.with_(state=fold(self.state, changes, sends, removes, new_folder(self.path)))
+        with Folding(self.state, changes) as folding:
+            return self.with_(state=folding.finish(sends, removes, new_folder(self.path)))
 
     def delivered(self, rows: pa.Table) -> Sync:
         """Deliver the changes, and have all of them accepted."""
