@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import EndedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_consent_retl.delivery.run import DeliveryRun
 
 

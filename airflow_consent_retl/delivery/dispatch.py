@@ -6,6 +6,7 @@ here: `recheck` names the rows to leave out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from queue import SimpleQueue
@@ -26,8 +27,6 @@ from airflow_consent_retl.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_consent_retl.contract.destination import Batch
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.run import DeliveryRun

@@ -25,7 +25,7 @@ FIELDS_WITHDRAWN = "fields_withdrawn"
 
 
 class Recheck:
-    """The people about to be sent whom the source does not permit any more.
+    """The people about to be sent who are not permitted by the source any more.
 
     Args:
         people: the people about to be sent, by position.

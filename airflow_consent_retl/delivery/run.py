@@ -174,7 +174,7 @@ class DeliveryRun:
         sends, removes = self._results(BatchKind.SEND), self._results(BatchKind.REMOVE)
         if self.replaces and removal_rows:
             # The version that contained these people was replaced.
-            removes = [whole(Outcomes.accepted(removal_rows))]
+            removes = [result_of_all(Outcomes.accepted(removal_rows))]
         return sends, removes
 
     def _results(self, kind: BatchKind) -> list[BatchResult]:
@@ -191,7 +191,7 @@ class DeliveryRun:
         ]
 
 
-def whole(outcomes: Outcomes) -> BatchResult:
+def result_of_all(outcomes: Outcomes) -> BatchResult:
     """Return the result of all rows at once, as of now."""
     return BatchResult(start=0, outcomes=outcomes, unsettled_until=None, at=datetime.now(UTC))
 

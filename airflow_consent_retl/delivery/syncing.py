@@ -141,7 +141,7 @@ class Sync:
 
     @_lease_before_refusal
     def withdraw(self, ask: Ask, report: LoadReport) -> list[str]:
-        """Remove every person who was delivered and whom the source does not permit any more.
+        """Remove every person who was delivered and is not permitted by the source any more.
 
         People who only left the model stay: a load decides about them, by its mode.
 

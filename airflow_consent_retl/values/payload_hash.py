@@ -2,7 +2,7 @@
 
 It is the MD5 of a heading and of the values, ordered by field name, in the form of `values.canonical`. The heading is
 the first 8 bytes of the MD5 of the tag and the field names. So equal values have equal hashes, whatever library,
-version or inferred type they come from. The hash finds changes; it hides nothing: whoever has it can test guesses.
+version or inferred type they come from. The hash finds changes; it hides nothing: anyone who has it can test guesses.
 Therefore it is stored only where the rows are stored.
 """
 

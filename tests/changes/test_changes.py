@@ -1,4 +1,4 @@
-"""Changes: whom to send, whom to remove and why, whom to leave alone."""
+"""Changes: which rows to send, and which entries to remove and why."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def numbers(changes: Changes) -> tuple[int, int, int, int]:
 # What changed
 
 
-def test_before_the_first_load_everybody_is_new(sync: Sync) -> None:
+def test_before_the_first_load_every_row_is_new(sync: Sync) -> None:
     changes = sync.changes(people(ANN, BEN))
 
     assert sent(changes) == {
@@ -80,7 +80,7 @@ def test_before_the_first_load_everybody_is_new(sync: Sync) -> None:
     assert changes.manifest.delivered_sha256 is None
 
 
-def test_only_who_is_new_or_changed_is_sent_and_who_left_is_removed(sync: Sync) -> None:
+def test_only_new_or_changed_rows_are_sent_and_people_who_left_are_removed(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN, BEN, CAT))
 
     changes = delivered.changes(people(ANN, BEN | {"name": "Ben"}, {"id": 4, "email": "dan@x"}))
@@ -101,7 +101,7 @@ def test_a_column_that_is_not_mapped_is_no_change(by_id: Sync) -> None:
     assert numbers(delivered.changes(people(ANN | {"email": "other@x"}))) == (0, 0, 1, 0)
 
 
-def test_an_empty_model_removes_everybody_and_an_empty_state_adds_everybody(sync: Sync) -> None:
+def test_an_empty_model_removes_every_entry_and_an_empty_state_adds_every_row(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN, BEN))
 
     gone = delivered.delivered(people(ANN, BEN).slice(0, 0))
@@ -113,7 +113,7 @@ def test_an_empty_model_removes_everybody_and_an_empty_state_adds_everybody(sync
     assert numbers(gone.changes(people(ANN).slice(0, 0))) == (0, 0, 0, 0)
 
 
-def test_another_mapping_updates_everybody_and_says_so(sync: Sync) -> None:
+def test_another_mapping_updates_every_row_and_is_reported(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN, BEN))
 
     changes = delivered.with_(fields={**FIELDS, "number": "id"}).changes(people(ANN, BEN))
@@ -143,7 +143,7 @@ def test_a_schema_that_was_inferred_otherwise_is_no_change(by_id: Sync) -> None:
     assert numbers(delivered.changes(again)) == (0, 0, 2, 0)
 
 
-# Why somebody is removed
+# Causes of removals
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_schema_that_was_inferred_otherwise_is_no_change(by_id: Sync) -> None:
         ([ANN | {"ads_ok": False}, ANN], "consent_withdrawn"),
     ],
 )
-def test_who_is_not_permitted_any_more_is_removed_for_the_strongest_cause(
+def test_people_not_permitted_any_more_are_removed_for_the_strongest_cause(
     sync: Sync, rows: list[dict[str, Any]], cause: str
 ) -> None:
     delivered = sync.delivered(people(ANN, BEN))
@@ -169,19 +169,19 @@ def test_who_is_not_permitted_any_more_is_removed_for_the_strongest_cause(
 
 
 def test_rows_without_an_id_say_nothing_of_who_left(sync: Sync) -> None:
-    everybody: list[dict[str, Any]] = [{"id": number, "email": f"{number}@x"} for number in range(100)]
-    delivered = sync.delivered(people(*everybody))
-    # Each stands in the decision log behind somebody who is denied.
-    there = [row | {"ads_ok": None} for row in everybody[::2]]
-    nobody = [{"id": None, "email": "nobody@x"} for _ in there]
+    all_people: list[dict[str, Any]] = [{"id": number, "email": f"{number}@x"} for number in range(100)]
+    delivered = sync.delivered(people(*all_people))
+    # Each follows a denied person in the decision log.
+    there = [row | {"ads_ok": None} for row in all_people[::2]]
+    without_id = [{"id": None, "email": "no-id@x"} for _ in there]
 
-    changes = delivered.changes(people(*(row for pair in zip(there, nobody, strict=True) for row in pair)))
+    changes = delivered.changes(people(*(row for pair in zip(there, without_id, strict=True) for row in pair)))
 
     causes = [cause for _, cause, _ in removed(changes)]
     assert causes == ["consent_missing"] * 50 + ["left_model"] * 50
 
 
-def test_a_destination_that_lost_its_mapping_loses_everybody_for_that_cause(sync: Sync) -> None:
+def test_a_destination_that_lost_its_mapping_loses_every_entry_for_that_cause(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN))
 
     changes = delivered.with_(policy=UNMAPPED).changes(people(ANN))
@@ -190,11 +190,11 @@ def test_a_destination_that_lost_its_mapping_loses_everybody_for_that_cause(sync
 
 
 def test_withdrawals_are_removed_before_all_others(sync: Sync) -> None:
-    everybody: list[dict[str, Any]] = [{"id": number, "email": f"{number}@x"} for number in range(60)]
-    delivered = sync.delivered(people(*everybody))
+    all_people: list[dict[str, Any]] = [{"id": number, "email": f"{number}@x"} for number in range(60)]
+    delivered = sync.delivered(people(*all_people))
 
     changes = delivered.changes(
-        people(*(row | {"ads_ok": [None, False][row["id"] % 2]} for row in everybody if row["id"] % 3))
+        people(*(row | {"ads_ok": [None, False][row["id"] % 2]} for row in all_people if row["id"] % 3))
     )
 
     causes = [cause for _, cause, _ in removed(changes, batch_rows=7)]
@@ -209,7 +209,7 @@ def test_removals_come_in_full_batches_whatever_their_causes(sync: Sync) -> None
 
 
 @pytest.mark.parametrize("mode", SyncMode)
-def test_whoever_loses_permission_is_removed_in_every_mode(sync: Sync, mode: SyncMode) -> None:
+def test_people_who_lose_permission_are_removed_in_every_mode(sync: Sync, mode: SyncMode) -> None:
     delivered = sync.delivered(people(ANN, BEN, CAT)).with_(mode=mode)
 
     changes = delivered.changes(people(ANN | {"ads_ok": False}, BEN | {"ads_ok": None}))
@@ -228,7 +228,7 @@ def test_a_log_under_another_key_is_refused(sync: Sync) -> None:
         delivered.with_(key=SubjectKey("another" * 8)).changes(permitted)
 
 
-def test_a_log_that_permits_somebody_who_is_not_among_the_rows_is_refused(sync: Sync) -> None:
+def test_a_log_that_permits_a_person_without_a_row_is_refused(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN))
     # In the log, since she is denied for the other destination.
     permitted = delivered.permitted(people(ANN), destinations=["crm", "other"])
@@ -240,7 +240,7 @@ def test_a_log_that_permits_somebody_who_is_not_among_the_rows_is_refused(sync: 
 # Identifiers
 
 
-def test_who_is_known_by_another_value_now_is_removed_by_the_old_one_and_sent_with_the_new_one(sync: Sync) -> None:
+def test_people_known_by_a_new_value_are_removed_by_the_old_one_and_sent_with_the_new_one(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN, BEN))
 
     changes = delivered.changes(people(ANN | {"email": "new@x"}, BEN | {"name": "Ben"}))
@@ -281,7 +281,7 @@ def test_a_value_that_was_not_known_before_needs_no_removal(
     assert set(sent(changes)) == {1}
 
 
-def test_who_is_skipped_keeps_what_the_destination_knows_them_by(sync: Sync) -> None:
+def test_skipped_people_keep_the_values_that_the_destination_knows(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN)).with_(mode=SyncMode.INSERT)
 
     changes = delivered.changes(people(ANN | {"email": "new@x"}, BEN))
@@ -291,7 +291,7 @@ def test_who_is_skipped_keeps_what_the_destination_knows_them_by(sync: Sync) -> 
     assert numbers(changes) == (1, 0, 0, 1)
 
 
-def test_a_destination_that_cannot_remove_is_told_what_it_should(tmp_path: Path) -> None:
+def test_a_destination_that_cannot_remove_gets_the_removals_it_should_make(tmp_path: Path) -> None:
     delivered = Sync(tmp_path, {"name": "name"}, CannotRemove()).delivered(people(ANN, BEN))
 
     changes = delivered.changes(people(ANN | {"ads_ok": False}, BEN))
@@ -355,7 +355,7 @@ IDS: dict[str, tuple[pa.DataType, list[Any]]] = {
     "uint32": (pa.uint32(), [0, 2**32 - 1]),
     "uint64": (pa.uint64(), [2**63, 2**64 - 1, 1]),
     "decimal": (pa.decimal128(38, 2), [Decimal("1.00"), Decimal("1.01"), Decimal("-" + "9" * 36 + ".99")]),
-    "octets": (pa.binary(), [b"", b"\0", b"\0\0", b"a"]),
+    "bytes": (pa.binary(), [b"", b"\0", b"\0\0", b"a"]),
     "date": (pa.date32(), [date(1970, 1, 1), date(1, 1, 1)]),
     "time stamp": (pa.timestamp("us", "UTC"), [AT, AT + timedelta(microseconds=1)]),
     "uuid as text": (pa.string(), [str(uuid.UUID(int=1)), str(uuid.UUID(int=2))]),
@@ -443,7 +443,7 @@ def test_another_primary_key_is_refused(sync: Sync) -> None:
 # Folders
 
 
-def test_a_state_whose_hashes_are_of_an_unknown_kind_is_refused(sync: Sync) -> None:
+def test_a_state_whose_hashes_have_an_unknown_tag_is_refused(sync: Sync) -> None:
     state = sync.delivered(people(ANN)).state
     assert state is not None
     shape = Shape(state.shape.fields, state.shape.load_schema, state.shape.removal_schema, "p0")
@@ -601,7 +601,7 @@ def test_entries_can_be_removed_by_their_numbers(sync: Sync) -> None:
         removals_of(state, {RemovalCause.LEFT_MODEL: np.array([100])}, new_folder(sync.path), sync="customers/crm")
 
 
-def test_somebody_with_two_entries_is_removed_by_both(sync: Sync) -> None:
+def test_a_person_with_two_entries_is_removed_by_both(sync: Sync) -> None:
     delivered = sync.delivered(people(ANN))
     changes = delivered.changes(people(ANN | {"email": "new@x"}))
     doubtful = delivered.folded(changes, [batch_result([RowStatus.UNCERTAIN])], [batch_result([RowStatus.UNCERTAIN])])

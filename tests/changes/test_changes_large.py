@@ -79,7 +79,7 @@ def test_many_rows_end_as_another_engine_finds(tmp_path: Path, id_: str) -> None
     assert (counts.added, counts.updated, counts.unchanged) == (30_000, 30_000, 180_000)
     assert upserts.num_rows == 60_000
     assert causes == [("consent_withdrawn", 30_000), ("left_model", 30_000)]
-    # Every hundredth of each batch of 10,000 has to be sent again, and nobody else.
+    # Every hundredth of each batch of 10,000 has to be sent again, and no other row.
     assert (settled.counts.added, settled.counts.updated, settled.counts.unconfirmed) == (0, 600, 600)
     assert settled.manifest.removal_rows == 0
     assert after.state is not None

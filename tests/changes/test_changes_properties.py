@@ -22,7 +22,7 @@ from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 Row = dict[str, Any]
-# Mostly accepted: a state in which nobody is would show nothing.
+# Mostly accepted: an empty state would show nothing.
 STATUSES = [*RowStatus, *[RowStatus.ACCEPTED] * 4, RowStatus.UNCERTAIN]
 # Ids may repeat in half of the models.
 UNIQUE: list[Callable[[Row], Hashable]] = [itemgetter("id"), repr]
@@ -32,7 +32,7 @@ IDENTIFIERS = ("mail", "phone")
 @dataclass(frozen=True)
 class Entry:
     id: int
-    # What was surely accepted; None: nobody knows.
+    # What was certainly accepted; None: not known.
     payload: tuple[Any, ...] | None
     removal: tuple[Any, ...]
     unsettled_until: datetime | None = None
@@ -137,8 +137,8 @@ def expected_state(
 
 
 def latest(result: BatchResult, replaced: list[Entry]) -> datetime | None:
-    moments = [result.unsettled_until, *(entry.unsettled_until for entry in replaced)]
-    return max((moment for moment in moments if moment is not None), default=None)
+    times = [result.unsettled_until, *(entry.unsettled_until for entry in replaced)]
+    return max((time for time in times if time is not None), default=None)
 
 
 @st.composite

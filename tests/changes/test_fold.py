@@ -1,4 +1,4 @@
-"""Folding: who may be at the destination has an entry, and nobody loses it before their removal is final."""
+"""Folding: people who may be at the destination have an entry, and keep it until their removal is final."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def first_sent(sync: Sync, status: RowStatus, **kwargs: Any) -> Sync:
 # What was sent
 
 
-def test_who_was_accepted_is_delivered(sync: Sync) -> None:
+def test_accepted_rows_are_delivered(sync: Sync) -> None:
     assert entries(first_sent(sync, RowStatus.ACCEPTED).state) == [entry(1, OLD)]
 
 
 @pytest.mark.parametrize("status", UNCONFIRMED_STATUSES)
-def test_who_may_have_been_delivered_is_unconfirmed_and_sent_again(sync: Sync, status: RowStatus) -> None:
+def test_rows_that_may_have_been_delivered_are_unconfirmed_and_sent_again(sync: Sync, status: RowStatus) -> None:
     doubtful = first_sent(sync, status, unsettled_hours=2)
 
     changes = doubtful.changes(people(ANN))
@@ -58,7 +58,7 @@ def test_who_may_have_been_delivered_is_unconfirmed_and_sent_again(sync: Sync, s
 
 
 @pytest.mark.parametrize("status", NOT_APPLIED_STATUSES)
-def test_who_surely_did_not_arrive_is_not_delivered(sync: Sync, status: RowStatus) -> None:
+def test_rows_that_certainly_did_not_arrive_are_not_delivered(sync: Sync, status: RowStatus) -> None:
     assert entries(first_sent(sync, status).state) == []
 
 
@@ -103,7 +103,7 @@ def test_uncertain_updates_day_after_day_leave_no_more_entries(sync: Sync) -> No
 
 
 @pytest.mark.parametrize("status", [RowStatus.UNCERTAIN, RowStatus.REJECTED, RowStatus.UNSENT])
-def test_a_new_identifier_that_may_have_arrived_stands_beside_the_old_one_that_may_be_there(
+def test_a_new_identifier_that_may_have_arrived_is_kept_with_the_old_one_that_may_be_there(
     sync: Sync, status: RowStatus
 ) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
@@ -182,7 +182,7 @@ def test_an_entry_goes_only_when_its_removal_is_confirmed(sync: Sync, status: Ro
     assert entries(after.state) == expected
 
 
-def test_who_was_not_surely_removed_and_is_permitted_again_is_sent_again(sync: Sync) -> None:
+def test_people_not_certainly_removed_and_permitted_again_are_sent_again(sync: Sync) -> None:
     delivered = first_sent(sync, RowStatus.ACCEPTED)
     doubtful = delivered.folded(delivered.changes(people()), [], [batch_result([RowStatus.UNCERTAIN])])
 
@@ -216,7 +216,7 @@ def test_a_removed_old_identifier_is_gone_whatever_became_of_the_new_one(sync: S
 # Versions
 
 
-def test_everybody_else_stays_as_they_are(sync: Sync) -> None:
+def test_all_other_entries_stay_as_they_are(sync: Sync) -> None:
     rows = [{"id": number, "email": f"{number}@x"} for number in range(300)]
     delivered = sync.delivered(people(*rows))
     before = {found["id"]: found for found in entries(delivered.state)}

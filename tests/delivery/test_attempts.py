@@ -20,7 +20,7 @@ START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ROWS = 6
 
 
-def moment(name: str, index: int) -> datetime:
+def time_of(name: str, index: int) -> datetime:
     return START + timedelta(minutes=10 * index + {"intended": 0, "ended": 1, "lost": 5}[name])
 
 
@@ -32,9 +32,9 @@ def attempt(index: int, outcomes: Outcomes | None, *, rows: int = 1, is_lost: bo
         "key": "k",
         "epoch": index + 1,
         "rows": rows,
-        "intended_at": moment("intended", index),
-        "lost_at": moment("lost", index) if is_lost else None,
-        "ended_at": None if outcomes is None else moment("ended", index),
+        "intended_at": time_of("intended", index),
+        "lost_at": time_of("lost", index) if is_lost else None,
+        "ended_at": None if outcomes is None else time_of("ended", index),
         "outcomes": outcomes,
     }
     return Attempt(**{**described, **other})
@@ -51,7 +51,7 @@ def described(index: int, result: str) -> Attempt:
 
 
 def at(text: str | None) -> datetime | None:
-    return None if text is None else moment(text.split()[0], int(text.split()[1]))
+    return None if text is None else time_of(text.split()[0], int(text.split()[1]))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['law']}: {', '.join(case['attempts'])}" for case in CASES])
@@ -83,7 +83,7 @@ def test_each_row_of_a_batch_ends_as_it_would_alone(tries: list[list[RowStatus] 
     assert list(batch.outcomes) == [row.outcomes[0] for row in alone]
     assert batch.unsettled_at == max((row.unsettled_at for row in alone if row.unsettled_at), default=None)
     accepted = [row.asked_at for row in alone if row.outcomes[0].status is RowStatus.ACCEPTED]
-    assert batch.asked_at == min(accepted, default=moment("intended", len(tries) - 1))
+    assert batch.asked_at == min(accepted, default=time_of("intended", len(tries) - 1))
 
 
 @given(st.lists(statuses_of_a_try, min_size=1, max_size=4), st.randoms())

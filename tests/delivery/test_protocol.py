@@ -74,16 +74,16 @@ def test_rows_that_are_all_accepted_are_committed(bench: SyncBench, permitted: F
     ) == (ROWS, 0, 0, 0, 5)
 
 
-def test_the_destination_is_told_what_will_come(bench: SyncBench, permitted: FilePermittedRows) -> None:
+def test_the_destination_gets_a_description_of_the_load(bench: SyncBench, permitted: FilePermittedRows) -> None:
     destination = Recorder()
 
     bench.load(permitted, destination)
 
-    told = destination.load
-    assert told is not None
-    assert (told.destination, told.model, told.key_field, told.rows) == ("ads", "customers", "id", ROWS)
-    assert told.schema == pa.schema([("id", pa.int64())])
-    assert told.decided_at == permitted.manifest.decided_at
+    load = destination.load
+    assert load is not None
+    assert (load.destination, load.model, load.key_field, load.rows) == ("ads", "customers", "id", ROWS)
+    assert load.schema == pa.schema([("id", pa.int64())])
+    assert load.decided_at == permitted.manifest.decided_at
 
 
 def test_the_same_rows_carry_the_same_keys_in_every_try(tmp_path: Path, permitted: FilePermittedRows) -> None:
@@ -122,7 +122,7 @@ def test_rows_rejected_beyond_the_ratio_stop_the_load(bench: SyncBench, permitte
     report, message = failed(bench, permitted, destination, GuardError, max_rejected_ratio=0.1)
 
     assert destination.calls == ["open", "abort"]
-    # The third rejection is one too many; a batch that ended at the same moment is counted with it.
+    # The third rejection exceeds the limit; a batch that ended at the same time is counted with it.
     assert re.match(r"`ads` rejected ([345]) of 20 rows so far \(rejected:invalid_email \1\), at most 2 are", message)
     assert report.sent.accepted + report.sent.rejected + report.sent.unsent == ROWS
     assert report.sent.unsent > 0
@@ -197,7 +197,7 @@ def test_batches_under_way_at_the_failure_of_another_are_counted(
     assert report.sent.unsent == 10
 
 
-def test_an_error_that_nobody_foresaw_aborts_and_is_passed_on(bench: SyncBench, permitted: FilePermittedRows) -> None:
+def test_an_unexpected_error_aborts_and_is_raised(bench: SyncBench, permitted: FilePermittedRows) -> None:
     def answer(batch: Batch) -> Outcomes:
         raise ZeroDivisionError
 
@@ -239,10 +239,10 @@ def test_a_commit_that_fails_is_aborted(bench: SyncBench, permitted: FilePermitt
 
 
 def test_where_nothing_has_to_be_done_the_destination_is_left_alone(bench: SyncBench) -> None:
-    nobody = verified(bench.filtered(customers().slice(3)))
+    no_rows = verified(bench.filtered(customers().slice(3)))
     destination = Recorder()
 
-    report = bench.load(nobody, destination)
+    report = bench.load(no_rows, destination)
 
     assert destination.calls == []
     assert (report.permitted, report.sent.planned, report.removed.planned) == (0, 0, 0)
@@ -264,13 +264,13 @@ def test_no_more_batches_are_sent_at_once_than_the_limits_allow(
     assert destination.ids == list(range(ROWS))
 
 
-def test_progress_is_told_of_every_batch_that_ended(bench: SyncBench, permitted: FilePermittedRows) -> None:
-    told: list[int] = []
+def test_progress_counts_every_batch_that_ended(bench: SyncBench, permitted: FilePermittedRows) -> None:
+    ended: list[int] = []
 
-    bench.load(permitted, Recorder(), progress=told.append)
+    bench.load(permitted, Recorder(), progress=ended.append)
 
     # Compared first, then sent.
-    assert told == [ROWS, 4, 4, 4, 4, 4]
+    assert ended == [ROWS, 4, 4, 4, 4, 4]
 
 
 answers = st.lists(

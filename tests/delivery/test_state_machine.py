@@ -1,15 +1,15 @@
 """The whole protocol against a small world in which anything happens in any order.
 
 A source and a policy that change, loads in every mode, old runs loaded or filtered again, the fast lane; a vendor that
-loses, delays, rejects and misstates; workers that die, or are paused while another one works. Whatever happened: nobody
-was sent whom the permitted set and the last answer of the source did not both permit, everybody who may be at the
-vendor can be removed, and one quiet run makes everything right.
+loses, delays, rejects and misstates; workers that die, or are paused while another one works. Whatever happens: each
+person who is sent was permitted by both the permitted set and the last answer of the source, every person who may be
+at the vendor can be removed, and one quiet run makes everything right.
 
-With enough examples it finds each of these, put in by hand: a fold that drops uncertain rows, attempts that never ended
-taken for unsent, a removal final at once though an older request may come late, what was accepted after such a request
-taken for settled, unconfirmed people taken for unchanged, a recheck that withholds nobody, one key for other rows, old
-decisions not refused, decisions that change nothing not remembered, a ledger without fencing, a delivery resolved
-without its outcomes, guards that hold up withdrawals.
+With enough examples it finds each of these errors, which were inserted by hand: a fold that drops uncertain rows,
+attempts that never ended counted as unsent, a removal that is final although an older request may arrive late, a row
+accepted after such a request counted as settled, unconfirmed people counted as unchanged, a recheck that withholds no
+one, one key for other rows, old decisions not refused, decisions that change nothing not recorded, a ledger without
+fencing, a delivery resolved without its outcomes, guards that block withdrawals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.permitting import AirflowFailException
 from support.sync_source import LAWS, NOW, THEN, Change, Delete, EditPolicy, Put, Say, Withdraw
 from support.sync_vendor import Fault
-from support.sync_world import ARRIVING, MOMENTS, Act, Disturbance, Ended, SyncWorld
+from support.sync_world import ARRIVING, STEPS, Act, Disturbance, Ended, SyncWorld
 
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.errors import RefusedError
@@ -34,22 +34,22 @@ numbers = st.integers(1, 6)
 consents = st.sampled_from([True, True, False, None])
 versions = st.integers(1, 2)
 modes = st.sampled_from(["mirror", "mirror", "upsert", "insert", "full"])
-somebody = st.builds(Put, numbers, email=versions, name=versions, analytics=consents, ads=consents)
+person = st.builds(Put, numbers, email=versions, name=versions, analytics=consents, ads=consents)
 permitted = st.builds(Put, numbers, email=versions, name=versions, analytics=st.just(True), ads=st.just(True))
 saying = st.builds(Say, numbers, analytics=consents, ads=consents)
 leaving = st.builds(Withdraw, numbers) | st.builds(Delete, numbers)
 editing = st.builds(EditPolicy, st.sampled_from(sorted(LAWS)))
-changes = st.sampled_from([permitted, permitted, somebody, somebody, saying, leaving, leaving, editing]).flatmap(
+changes = st.sampled_from([permitted, permitted, person, person, saying, leaving, leaving, editing]).flatmap(
     lambda kind: kind
 )
 news = st.lists(changes, min_size=1, max_size=4)
 late_news = st.lists(changes, max_size=2)
 faults = st.lists(st.sampled_from([*Fault, Fault.NONE, Fault.NONE, Fault.LATE, Fault.LATE]), min_size=1, max_size=4)
 acts = [*Act, Act.KILL, Act.KILL, Act.WITHDRAW]
-# More often while rows are under way.
-moments = [*MOMENTS, *3 * ["intended", ARRIVING, "answered"]]
+# More often while requests are in progress.
+steps = [*STEPS, *3 * ["intended", ARRIVING, "answered"]]
 disturbances = st.none() | st.builds(
-    Disturbance, st.sampled_from(acts), st.sampled_from(moments), st.sampled_from([1, 1, 1, 2]), numbers
+    Disturbance, st.sampled_from(acts), st.sampled_from(steps), st.sampled_from([1, 1, 1, 2]), numbers
 )
 
 
@@ -76,11 +76,11 @@ class Syncing(RuleBasedStateMachine):
         law=st.sampled_from(sorted(LAWS)), people=st.lists(st.tuples(consents, consents), min_size=6, max_size=6)
     )
     def begin(self, law: str, people: list[tuple[bool | None, bool | None]]) -> None:
-        everybody = [
+        added = [
             Put(number, email=1, name=1, analytics=analytics, ads=ads)
             for number, (analytics, ads) in enumerate(people, start=1)
         ]
-        self._filter([EditPolicy(law), *everybody])
+        self._filter([EditPolicy(law), *added])
 
     @rule(news=news, mode=modes, planned=faults, disturbance=disturbances)
     def filter_and_load(
@@ -136,7 +136,7 @@ class Syncing(RuleBasedStateMachine):
 
     @rule(news=news, number=numbers, mode=modes)
     def load_under_guards(self, news: list[Change], number: int, mode: str) -> None:
-        """Nothing may be added or removed, but whoever said no goes."""
+        """The guard allows no addition and no removal, but a person who withdrew is removed."""
         world = self.world
         world.vendor.catch_up()
         self._filter([*news, Withdraw(number)])
@@ -203,7 +203,7 @@ class Syncing(RuleBasedStateMachine):
             assert "older" in str(ended.error)
             assert len(world.vendor.requests) == before
         assert not (is_old and ended.counts)
-        # Who was overtaken is told so, and not that something is wrong with its files.
+        # A worker that lost its lease reports that, and not that its files are wrong.
         assert not isinstance(ended.error, RefusedError) or "older" in str(ended.error)
         self._check_counts(ended, mode)
 

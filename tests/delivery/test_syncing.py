@@ -1,4 +1,4 @@
-"""A sync delivers exactly what changed, goes on where a try ended, and takes back what was withdrawn."""
+"""A sync delivers exactly what changed, resumes where a try ended, and removes people who withdrew."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_the_next_try_sends_what_was_not_answered_under_the_same_keys(bench: Syn
     assert len(bench.delivered()) == 20
 
 
-def test_what_nobody_answered_for_is_sent_again_by_the_next_run_and_can_be_removed(bench: SyncBench) -> None:
+def test_rows_without_an_answer_are_sent_again_by_the_next_run_and_can_be_removed(bench: SyncBench) -> None:
     with pytest.raises(DestinationUnavailableError):
         loaded(bench, BEFORE, destination=Recorder(lost, batch_rows=10))
 
@@ -236,17 +236,19 @@ def test_a_rejected_row_keeps_its_old_state_and_is_sent_again(bench: SyncBench) 
 
 
 class Source:
-    """What a source says of each person, as often as it is asked."""
+    """A source with an answer for each person each time it is asked."""
 
     def __init__(self, *answers: dict[int, str | None]) -> None:
         self.answers = list(answers)
         self.asked = 0
 
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
-        said = self.answers[min(self.asked, len(self.answers) - 1)]
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
-        numbers = [PERMITTED if cause is None else [str(c) for c in CAUSES].index(cause) + 1 for cause in said.values()]
-        yield ConsentAnswers(pa.array(list(said), id_type), {"ads": np.array(numbers, dtype=np.int8)})
+        numbers = [
+            PERMITTED if cause is None else [str(c) for c in CAUSES].index(cause) + 1 for cause in answer.values()
+        ]
+        yield ConsentAnswers(pa.array(list(answer), id_type), {"ads": np.array(numbers, dtype=np.int8)})
 
     def rechecking(self, *, interval_s: float) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
         @contextmanager
@@ -263,7 +265,7 @@ def yes(*ids: int) -> dict[int, str | None]:
     return dict.fromkeys(ids)
 
 
-def test_who_lost_permission_since_the_filter_is_withheld_and_counted(bench: SyncBench) -> None:
+def test_people_who_lost_permission_since_the_filter_are_withheld_and_counted(bench: SyncBench) -> None:
     source = Source({**yes(1, 2, 5), 3: "consent_withdrawn"})
 
     destination, report = loaded(bench, BEFORE, make_recheck=source.rechecking(interval_s=60))
@@ -287,7 +289,7 @@ def test_the_source_is_asked_again_while_the_load_runs(bench: SyncBench) -> None
     assert report.sent.withheld == 3
 
 
-def test_an_answer_never_permits_whom_an_earlier_one_did_not(bench: SyncBench) -> None:
+def test_an_answer_never_permits_a_person_an_earlier_one_denied(bench: SyncBench) -> None:
     source = Source(yes(*range(19)), yes(*range(20)))
     run = verified(bench.filtered(consenting(20)))
 
@@ -312,7 +314,7 @@ def test_other_rows_under_way_carry_another_key(bench: SyncBench) -> None:
     assert bench.delivered()[3] == [(False, True)]
 
 
-def test_an_update_withheld_from_somebody_delivered_removes_them_in_the_same_run(bench: SyncBench) -> None:
+def test_a_withheld_update_of_a_delivered_person_removes_them_in_the_same_run(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
     source = Source({**yes(1, 3, 4, 5), 2: "consent_withdrawn"})
 
@@ -368,7 +370,7 @@ def test_explicit_withdrawals_pass_a_guard_that_stops_everything_else(bench: Syn
     assert sorted(bench.delivered()) == [1, 2, 4, 5]
 
 
-def test_everybody_may_withdraw_whatever_the_guard(bench: SyncBench) -> None:
+def test_every_person_may_withdraw_whatever_the_guard(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
 
     destination, _ = loaded(bench, dict.fromkeys(BEFORE, ("x", False)), guards=guards(0.0))
@@ -392,7 +394,7 @@ def guards(removed: float | None, *, added: float | None = None) -> Guards:
 
 
 class Keeper(Recorder):
-    """Cannot remove anybody."""
+    """Cannot remove people."""
 
     can_remove = False
 
@@ -402,7 +404,7 @@ def test_a_destination_that_cannot_remove_has_to_be_accepted(bench: SyncBench) -
         loaded(bench, BEFORE, destination=Keeper())
 
 
-def test_whom_a_destination_cannot_remove_is_reported_in_every_run(bench: SyncBench) -> None:
+def test_people_whom_a_destination_cannot_remove_are_reported_in_every_run(bench: SyncBench) -> None:
     loaded(bench, BEFORE, destination=Keeper(), accept_no_removal=True)
 
     reports = [loaded(bench, AFTER, destination=Keeper(), accept_no_removal=True)[1] for _ in range(2)]
@@ -425,7 +427,7 @@ class Shelf(Recorder):
         self.published = self.ids
 
 
-def test_a_destination_that_replaces_is_handed_everybody_and_forgets_the_others(bench: SyncBench) -> None:
+def test_a_destination_that_replaces_gets_every_row_and_drops_the_others(bench: SyncBench) -> None:
     loaded(bench, BEFORE, destination=Shelf())
 
     shelf = Shelf()
@@ -449,7 +451,7 @@ def test_a_destination_that_replaces_starts_again_after_a_try_that_failed(bench:
     assert report.sent.accepted == 20
 
 
-def test_who_withdraws_while_a_version_is_written_is_not_published(bench: SyncBench) -> None:
+def test_people_who_withdraw_while_a_version_is_written_are_not_published(bench: SyncBench) -> None:
     run = verified(bench.filtered(consenting(20)))
     source = Source(yes(*range(20)), yes(*range(1, 20)), yes(*range(1, 20)))
     shelf = Shelf()
@@ -465,7 +467,7 @@ def test_who_withdraws_while_a_version_is_written_is_not_published(bench: SyncBe
 
 
 class Later(Recorder):
-    """Takes everything, and tells later what became of it."""
+    """Receives everything, and confirms the results later."""
 
     def __init__(self, *, processed_after: int, outcome: Callable[[int], Outcomes] = Outcomes.accepted) -> None:
         super().__init__()
@@ -555,7 +557,7 @@ def withdrawn(bench: SyncBench, source: Source, destination: Destination, **sett
     return report
 
 
-def test_the_fast_lane_removes_exactly_those_who_lost_permission(bench: SyncBench) -> None:
+def test_the_fast_lane_removes_exactly_the_people_who_lost_permission(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
     source = Source({**yes(1, 2), 3: "consent_withdrawn", 4: "consent_missing"})
     destination = Recorder()
@@ -586,7 +588,7 @@ def test_the_fast_lane_takes_in_what_a_load_left_unanswered(bench: SyncBench) ->
     assert destination.removed_ids == [3]
 
 
-def test_a_load_of_rows_decided_before_a_withdrawal_is_refused_where_nobody_is_asked_again(bench: SyncBench) -> None:
+def test_a_load_decided_before_a_withdrawal_is_refused_if_consent_is_not_asked_again(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
     stale = verified(bench.filtered(people({**BEFORE, 3: ("C", True)})), fields=FIELDS)
     withdrawn(bench, Source({**yes(1, 2, 4, 5), 3: "consent_withdrawn"}), Recorder())

@@ -64,7 +64,7 @@ class KnowsBy(Destination):
 
 
 class CannotRemove(KnowsBy):
-    """A destination that keeps what it has."""
+    """A destination that cannot remove people."""
 
     can_remove = False
 
@@ -75,7 +75,7 @@ BY_ID = KnowsBy()
 
 @dataclass(frozen=True)
 class Sync:
-    """One sync in a folder of its own; every step makes a new one."""
+    """One sync in its own folder; every step makes a new object."""
 
     path: Path
     fields: Mapping[str, str]
@@ -90,7 +90,7 @@ class Sync:
         return replace(self, **changed)
 
     def permitted(self, rows: pa.Table, *, destinations: Sequence[str] = ("crm",)) -> FilePermittedRows:
-        """Filter rows with columns `id` and `ads_ok`, among others."""
+        """Filter rows with columns `id`, `ads_ok` and more."""
         base = new_folder(self.path)
         snapshot, _ = snapshot_of(base / "snapshot", rows)
         plan = plan_for(snapshot, self.policy or POLICY, consent={"C0004": "ads_ok"}, destinations=destinations)
@@ -151,7 +151,7 @@ def new_folder(path: Path) -> Folder:
 
 
 def people(*rows: Mapping[str, Any], id_type: pa.DataType | None = None) -> pa.Table:
-    """Return rows of the model; who says nothing else has consented."""
+    """Return rows of the model; a row without `ads_ok` has consented."""
     plain = {"email": None, "phone": None, "name": None, "ads_ok": True}
     table = {name: [({**plain, **row})[name] for row in rows] for name in ("id", *plain)}
     types = {"id": id_type or pa.int64(), "ads_ok": pa.bool_()}
@@ -197,7 +197,7 @@ def removed(changes: Changes, batch_rows: int = 1_000) -> list[tuple[Any, str, d
 
 
 def entries(state: DeliveredState | None) -> list[dict[str, Any]]:
-    """Return the entries of a state, by id, with a mark in place of the hash."""
+    """Return the entries of a state, ordered by id, with `confirmed` instead of the hash."""
     if state is None:
         return []
     rows = [row for some in state.folder.read_rows(state.manifest.parts, batch_rows=1_000) for row in some.to_pylist()]

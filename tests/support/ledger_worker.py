@@ -1,4 +1,4 @@
-"""A worker in a process of its own: reads steps as lines of JSON, and answers each with a line."""
+"""A worker in its own process: it reads steps as lines of JSON, and answers each with a line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """What a worker can be told to do, against the ledger at one URL."""
+    """The steps that a worker can do, on the ledger at one URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -80,7 +80,7 @@ class Steps:
         self._lease.release()
 
     def record_on_and_on(self) -> None:
-        """Batch after batch, each with the end of the one before, until something stops it."""
+        """Record batch after batch, each with the end of the previous one, until something stops it."""
         self._lease.record(self._delivery, intended=[intended(0)])
         _say("recording")
         number = 0
@@ -89,7 +89,7 @@ class Steps:
             number += 1
 
     def contend(self, *, rounds: int, file: str) -> list[int]:
-        """Take the lease again and again; two holders at a time would meet at the file."""
+        """Take the lease repeatedly; two holders at the same time would collide at the file."""
         epochs = []
         for _ in range(rounds):
             with self._ledger.acquire(SYNC, holder=f"worker {os.getpid()}", wait_s=60) as lease:
@@ -98,7 +98,7 @@ class Steps:
                 lease.check()
                 epochs.append(lease.epoch)
                 Path(file).unlink()
-            # Long enough for the other one to have its turn.
+            # Long enough for the other worker to take the lease.
             time.sleep(0.03)
         return epochs
 

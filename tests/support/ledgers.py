@@ -1,4 +1,4 @@
-"""Ledgers for the tests, in SQLite and in PostgreSQL, and workers in processes of their own that can be killed."""
+"""Ledgers for the tests, in SQLite and in PostgreSQL, and workers in their own processes, which can be killed."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def intended(number: int, *, kind: BatchKind = BatchKind.SEND) -> IntendedBatch:
 
 
 def ended(number: int, outcomes: Outcomes | None = None, *, epoch: int | None = None) -> EndedBatch:
-    """Describe how a full batch of rows ended: accepted."""
+    """Describe the end of a full batch of rows; by default all are accepted."""
     return EndedBatch(kind=BatchKind.SEND, number=number, outcomes=outcomes or Outcomes.accepted(ROWS), epoch=epoch)
 
 
 def advanced(lease: Lease, delivery: Delivery, *, uri: str = "file:///state/1", rows: int = 3) -> None:
-    """Point at a new version."""
+    """Close the delivery with a new version."""
     lease.advance(delivery, uri=uri, sha256="5" * 64, rows=rows, decided_at=delivery.decided_at)
 
 
@@ -74,7 +74,7 @@ def numbers(attempts: Sequence[Attempt], *, with_end: bool) -> list[int]:
 
 
 class Worker:
-    """A process that loads, one step at a time; each step answers with a value or with the name of an error."""
+    """A process that loads step by step; each step answers with a value or with the name of an error."""
 
     def __init__(self, url: str) -> None:
         tests = Path(__file__).resolve().parents[1]
@@ -93,7 +93,7 @@ class Worker:
         self._process.stdin.flush()
 
     def answer(self) -> Any:
-        """Return what the step came to."""
+        """Return the result of the step."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the worker died"
@@ -110,7 +110,7 @@ class Worker:
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a machine that fails does: without a last word."""
+        """Kill it, as a failing machine does."""
         self._process.kill()
         self._process.wait()
 
@@ -123,7 +123,7 @@ class Worker:
 
 @contextmanager
 def workers(url: str, count: int = 1) -> Iterator[list[Worker]]:
-    """Start so many workers, ready to begin."""
+    """Start this number of workers, ready to begin."""
     started = [Worker(url) for _ in range(count)]
     try:
         for worker in started:

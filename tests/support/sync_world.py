@@ -1,6 +1,6 @@
-"""A small world for the whole protocol: a source, a policy, a vendor, and workers that are disturbed as they work.
+"""A small world for the whole protocol: a source, a policy, a vendor, and workers that are disturbed at work.
 
-It keeps its own account of who may be sent, and never asks the package.
+It keeps its own account of the people who may be sent, and never asks the package.
 """
 
 from __future__ import annotations
@@ -60,41 +60,41 @@ class Death(BaseException):
 
 
 class Act(StrEnum):
-    """What happens while a worker works."""
+    """What happens while a worker is at work."""
 
     KILL = "kill"
     WITHDRAW = "withdraw"
     DELETE = "delete"
-    # It is paused for longer than its lease, and another worker does something in the meantime.
+    # It is paused for longer than its lease, and another worker does something meanwhile.
     OVERTAKE_BY_LOAD = "overtake_by_load"
     OVERTAKE_BY_WITHDRAWALS = "overtake_by_withdrawals"
 
 
-# Beside the protocol's own steps: a request is about to arrive.
+# In addition to the protocol's own steps: a request is about to arrive.
 ARRIVING = "arriving"
-MOMENTS = (*(str(step) for step in Step), ARRIVING)
+STEPS = (*(str(step) for step in Step), ARRIVING)
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to a worker, at which occurrence of which moment.
+    """What happens to a worker, and at which occurrence of which step.
 
     Args:
         act: what happens.
-        moment: one of `MOMENTS`.
+        step: one of `STEPS`.
         occurrence: from 1.
-        person: whom it is about.
+        person: the person concerned.
     """
 
     act: Act
-    moment: str
+    step: str
     occurrence: int
     person: int
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """One filter run: its output, and who by the world's own account was permitted, with what."""
+    """One filter run: its output, and by the world's own account the permitted people with their payloads."""
 
     output: dict[str, object]
     decided_at: datetime
@@ -106,10 +106,10 @@ class Worker:
     """One try of a load or of the fast lane.
 
     Args:
-        permitted: whom it may send at the most, with what.
+        permitted: the most that it may send: people with their payloads.
         law: as it was when it began.
         disturbance: what will happen to it.
-        asked: who was permitted when the source was last asked.
+        asked: the people who were permitted when the source was last asked.
         is_dead: whether it does nothing more.
     """
 
@@ -118,7 +118,7 @@ class Worker:
     disturbance: Disturbance | None
     asked: frozenset[int] | None = None
     is_dead: bool = False
-    moments: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
 
     def live(self) -> None:
         if self.is_dead:
@@ -134,7 +134,7 @@ class Ended:
 
 
 class Entry(NamedTuple):
-    """Somebody who may be at the vendor, by the delivered state, and whether that is sure."""
+    """A person who may be at the vendor, by the delivered state, and whether that is confirmed."""
 
     id: int
     email: str
@@ -161,12 +161,12 @@ class SyncWorld:
         self.snapshots: list[tuple[dict[str, object], dict[int, Person]]] = []
         self.filtered: list[Filtered] = []
         self.violations: list[str] = []
-        # The newest decision that some load brought the vendor up to.
+        # The newest decision that a load delivered.
         self.loaded_up_to = datetime.min.replace(tzinfo=UTC)
         self._workspace = f"file://{path}/workspace"
         self._workers: list[Worker] = []
         _steps.setLevel(logging.DEBUG)
-        # Not a handler: that would hold a lock for as long as a worker is paused.
+        # Not a handler: that would keep a lock while a worker is paused.
         _steps.addFilter(self._reached)
 
     def close(self) -> None:
@@ -289,7 +289,7 @@ class SyncWorld:
     def _leased(self, worker: Worker, mode: SyncMode) -> Iterator[Sync]:
         with ExitStack() as resources:
             ledger = resources.enter_context(open_ledger(self._workspace))
-            # Not entered, so it neither renews itself nor is it released: it runs out.
+            # Not entered, so it is neither renewed nor released: it expires.
             lease = ledger.acquire(SYNC, holder="tests", ttl_s=0.05, wait_s=5)
             settings = SyncSettings(mode=mode, confirm_timeout_s=0)
             store = FileStore(sync_folder(self._workspace, SYNC), SYNC)
@@ -343,7 +343,7 @@ class SyncWorld:
         if worker.asked is None and worker.law.needs:
             self.violations.append(f"{number} was sent before the source was asked")
         if worker.asked is not None and number not in worker.asked:
-            self.violations.append(f"{number} was sent, and the source had said no")
+            self.violations.append(f"{number} was sent, although the source denied it")
 
     def _reached(self, record: logging.LogRecord) -> bool:
         worker = self._workers[-1]
@@ -353,10 +353,10 @@ class SyncWorld:
         self._disturb(worker, str(record.msg))
         return False
 
-    def _disturb(self, worker: Worker, moment: str) -> None:
-        worker.moments[moment] += 1
+    def _disturb(self, worker: Worker, step: str) -> None:
+        worker.steps[step] += 1
         planned = worker.disturbance
-        if planned is None or (planned.moment, planned.occurrence) != (moment, worker.moments[moment]):
+        if planned is None or (planned.step, planned.occurrence) != (step, worker.steps[step]):
             return
         worker.disturbance = None
         match planned.act:
@@ -386,7 +386,7 @@ class SyncWorld:
         return [Entry(row["id"], row["removal"]["email"], row["hash"] is not None) for row in rows]
 
     def being_sent(self) -> set[str]:
-        """Return the e-mails of everybody whom the open delivery meant to send by now."""
+        """Return the e-mails of all people that the open delivery intended to send by now."""
         with open_ledger(self._workspace) as ledger:
             return self._intended(ledger)
 

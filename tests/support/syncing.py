@@ -1,4 +1,4 @@
-"""Syncs for the tests: a real ledger and real files, and a destination in memory that answers as it is told."""
+"""Syncs for the tests: a real ledger, real files, and a destination in memory with the answers that a test gives it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def first_id(batch: Batch) -> int:
 
 
 class Recorder(Destination):
-    """A destination in memory: it answers as it is told, and remembers what was asked of it."""
+    """A destination in memory: it gives the answers of the test and records what was asked of it."""
 
     can_remove = True
 
@@ -113,7 +113,7 @@ def consenting(count: int) -> pa.Table:
 
 
 def people(rows: dict[int, tuple[str, bool | None]]) -> pa.Table:
-    """Return people by id, with an e-mail and what they say to advertising; all permit analytics."""
+    """Return people by id, with an e-mail and their consent to advertising; all permit analytics."""
     return pa.table(
         {
             "id": pa.array(list(rows), pa.int64()),
@@ -125,7 +125,7 @@ def people(rows: dict[int, tuple[str, bool | None]]) -> pa.Table:
 
 
 def verified(run: Filtered, *, fields: dict[str, str] | None = None, destination: str = "ads") -> FilePermittedRows:
-    """Return what a load is handed of a filter run."""
+    """Return the permitted rows that a load gets from a filter run."""
     return verify(
         run.folder,
         run.manifest,
@@ -156,7 +156,7 @@ class SyncBench:
     def leased(
         self, destination: Destination, settings: SyncSettings, *, progress: Callable[[int], None] | None = None
     ) -> Iterator[Sync]:
-        """Hold the lease, as a task does."""
+        """Take the lease, as a task does."""
         name = sync_name("customers", "ads")
         with (
             Ledger.sqlite(self.path / "ledger.db") as ledger,

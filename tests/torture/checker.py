@@ -1,19 +1,19 @@
-"""Checks what a run left behind against what the protocol promises. Knows nothing of the package.
+"""The check of a run's evidence against the promises of the protocol. It knows nothing of the package.
 
-The promises, each with the name under which it is reported when it is broken:
+The promises, each with the name under which a violation is reported:
 
-- `missing`: in the end everybody who is permitted is there; `stale`: with what is sent of them now.
-- `left_over`: in the end nobody else is there.
-- `sent_after_the_check`: an addition goes out on the latest answer of the source that its worker had. Whoever was not
-  permitted at any moment of that question is not in it. A question counts from the step before it to its answer, so
-  that a change in these milliseconds may have been seen or not. `never_asked`: no addition goes out without.
+- `missing`: at the end every permitted person is there; `stale`: with the present values.
+- `left_over`: at the end no one else is there.
+- `sent_after_the_check`: an addition is based on the latest answer of the source that its worker had. A person who was
+  not permitted at any time during that question is not in it. A question lasts from the step before it to its answer:
+  a change in these milliseconds may have been seen or not. `never_asked`: no addition is sent without an answer.
 - `answer_too_old`: that answer is not older than the interval between questions, the question itself and the batches
-  that were under way, whatever they had to wait for.
-- `not_from_the_filter`: an addition is as the customer was, and permitted, at some moment of the extraction that its
-  load was handed.
-- `other_rows_under_a_key`, `applied_twice`: one key stands for the same rows for ever, and they take effect once.
-- `duplicate`: nobody is sent the same under two keys, unless there is a reason: see `Reason`.
-- `sent_without_lease`: once another worker has the lease, a worker sends nothing more than it had under way.
+  in progress, whatever they had to wait for.
+- `not_from_the_filter`: an addition has the values that the customer had, and was permitted, at some time of the
+  extraction that its load got.
+- `other_rows_under_a_key`, `applied_twice`: one key always identifies the same rows, and they take effect once.
+- `duplicate`: no person is sent the same values under two keys, unless there is a reason: see `Reason`.
+- `sent_without_lease`: once another worker has the lease, a worker sends nothing more than its requests in progress.
 - `does_not_add_up`: the counts that a load reports.
 - `not_quiet`: a load that has nothing to do sends nothing.
 """
@@ -31,14 +31,14 @@ from torture.evidence import Evidence, Request, Worker
 
 
 class Reason(StrEnum):
-    """Why somebody was sent the same again, under another key."""
+    """The reason why a person was sent the same values again, under another key."""
 
-    # They changed in between, or lost their permission: a removal, or other news, was sent or about to be.
+    # They changed meanwhile, or lost their permission: a removal, or other values, were sent or about to be sent.
     CHANGED = "changed"
-    # Whoever sent it before did not learn, or died before noting, what became of it.
+    # The earlier worker did not learn the result, or died before it recorded the result.
     UNKNOWN = "unknown"
-    # Before that, a request with them was not answered, or may have been made by a worker that died: it may have taken
-    # effect after what was sent then, so that nobody knows what is there.
+    # Before that, a request with them was not answered, or a worker that died may have made one: it may have taken
+    # effect after the values that were sent then, so the present values there are not known.
     UNSETTLED = "unsettled"
 
 
@@ -114,25 +114,25 @@ def _additions(evidence: Evidence) -> Iterator[Violation]:
         if request.removes:
             continue
         worker = evidence.worker[request.worker]
-        told = f"request {request.number} of {worker.name} (run {worker.run})"
+        where = f"request {request.number} of {worker.name} (run {worker.run})"
         if worker.kind == "quiet":
-            yield Violation("not_quiet", told)
+            yield Violation("not_quiet", where)
         made = made_by[worker.run]
         for identifier, version in request.rows.items():
             was = evidence.possible(identifier, made.began, made.ended or made.began)
             if not any(change.permitted and change.version == version for change in was):
-                yield Violation("not_from_the_filter", f"customer {identifier}, version {version}, in {told}")
+                yield Violation("not_from_the_filter", f"customer {identifier}, version {version}, in {where}")
         sent = sent_at[worker.name, request.key]
         answered = [(begin, end) for begin, end in worker.questions if end <= sent]
         if not answered:
-            yield Violation("never_asked", told)
+            yield Violation("never_asked", where)
             continue
         begin, end = answered[-1]
         for identifier in request.rows:
             if not any(change.permitted for change in evidence.possible(identifier, begin, end)):
-                yield Violation("sent_after_the_check", f"customer {identifier} in {told}")
+                yield Violation("sent_after_the_check", f"customer {identifier} in {where}")
         if request.at - begin > evidence.bound_s * 1e9 + (end - begin) + worker.stopped_ns:
-            yield Violation("answer_too_old", f"{(request.at - begin) / 1e9:.2f} s in {told}")
+            yield Violation("answer_too_old", f"{(request.at - begin) / 1e9:.2f} s in {where}")
 
 
 def _sent_at(evidence: Evidence) -> dict[tuple[str, str], int]:
@@ -196,8 +196,8 @@ def _duplicates(evidence: Evidence, counted: Counter[Reason]) -> Iterator[Violat
             elif any(0 < first.at - at < evidence.settle_s * 1e9 for at in [*unanswered.get(identifier, []), *deaths]):
                 counted[Reason.UNSETTLED] += 1
             else:
-                told = f"requests {earlier.number} of {earlier.worker} and {request.number} of {request.worker}"
-                yield Violation("duplicate", f"customer {identifier} in {told}")
+                where = f"requests {earlier.number} of {earlier.worker} and {request.number} of {request.worker}"
+                yield Violation("duplicate", f"customer {identifier} in {where}")
 
 
 def _unanswered(evidence: Evidence) -> dict[int, list[int]]:
@@ -216,7 +216,7 @@ def _deaths(evidence: Evidence) -> list[int]:
 
 
 def _known_keys(evidence: Evidence) -> set[str]:
-    """Return the keys of batches of which a worker surely noted what became of them.
+    """Return the keys of batches of which a worker certainly recorded the results.
 
     A load that ended well noted all of them. One that failed noted those that were answered at once, unless it had
     lost its lease or its ledger by then.

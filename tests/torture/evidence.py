@@ -18,19 +18,19 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that the vendor read; moments in nanoseconds since 1970.
+    """One request that the vendor read; times in nanoseconds since 1970.
 
     Args:
         number: in the order of reading.
         at: when it was read.
-        worker: who sent it.
+        worker: the sender.
         key: its idempotency key.
-        removes: whether it takes people back.
+        removes: whether it is a removal.
         rows: the version by id; a removal has none.
         fault: what went wrong with it.
         applied_at: when it took effect; None: never, or under the same key before.
-        rejected: ids that the vendor did not take.
-        answered_at: when an answer that tells of all rows was written out.
+        rejected: ids that the vendor did not accept.
+        answered_at: when an answer about all rows was written.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A customer as they are from some moment between `before` and `after` on."""
+    """The values of a customer from some time between `before` and `after` on."""
 
     id: int
     before: int
@@ -65,7 +65,7 @@ class Worker:
         kind: `filter`, `load`, or `quiet` for a load that must have nothing to do.
         run: the number of the permitted set that it made or loads.
         began: when it began.
-        steps: each step of the protocol with its moment.
+        steps: each step of the protocol with its time.
         outcome: `ok`, the name of an error, or None where it was killed.
         ended: when it ended.
         counts: what it reported.
@@ -85,7 +85,7 @@ class Worker:
     stopped_ns: int = 0
 
     def when(self, step: str) -> list[int]:
-        """Return the moments of a step."""
+        """Return the times of a step."""
         return [at for name, at in self.steps if name == step]
 
     @property
@@ -108,7 +108,7 @@ class Evidence:
         workers: in the order in which they began.
         bound_s: how old an answer of the source may be at the most when a request goes out on it, without the
             duration of the question and the time for which a worker was stopped.
-        concurrency: requests that one worker has under way.
+        concurrency: requests that one worker has in progress.
         settle_s: for how long a request that was not answered is taken into account.
     """
 
@@ -131,7 +131,7 @@ class Evidence:
         return found
 
     def possible(self, identifier: int, begin: int, end: int) -> list[Change]:
-        """Return how a customer may have been at some moment between two."""
+        """Return the values that a customer may have had at some time between two times."""
         changes = self.changes_of.get(identifier, [])
         ends = [change.after for change in changes[1:]]
         first = bisect_right(ends, begin - 1)

@@ -100,7 +100,7 @@ class Scenario:
         )
 
     def run(self, *, until: float, least_rounds: int = 3) -> None:
-        """Go through rounds until a moment of the monotonic clock, and then to the quiet end."""
+        """Go through rounds until a time of the monotonic clock, and then to the quiet end."""
         with self._vendor() as port:
             self._place = Place(self.folder, port, self._journal)
             try:
@@ -144,14 +144,14 @@ class Scenario:
             step = self._steps.popleft()
             fall = Fall(step, self._chance.randint(1, STEPS[step]), stops=what == "stop_at_step")
         process = self._start(kind, run, fall=fall)
-        moment = process.began + self._chance.uniform(0.02, 0.8)
+        at = process.began + self._chance.uniform(0.02, 0.8)
         if what == "kill":
-            process.kill_at = moment
+            process.kill_at = at
         elif what == "stop":
-            process.stop_at = moment
+            process.stop_at = at
 
     def _overlap(self) -> None:
-        """Start another load beside the last one, sometimes with an older permitted set."""
+        """Start another load in parallel with the last one, sometimes with an older permitted set."""
         self._pause(self._chance.uniform(0, 0.6))
         older = self._run > 1 and self._chance.random() < 0.3
         self._start_load(self._run - 1 if older else self._run)
@@ -242,7 +242,7 @@ class Scenario:
             self._journal.write(process.name, "stopped")
             process.continue_at = time.monotonic() + self._chance.uniform(0.3 * LEASE_TTL_S, LONGEST_STOP_S)
             if self._chance.random() < 0.7:
-                # Somebody else has to take over meanwhile.
+                # Another worker has to take over meanwhile.
                 self._start_load(self._run)
             return
         process.has_ended = True
@@ -250,7 +250,7 @@ class Scenario:
         if process.fall is not None and (process.fall.stops or os.WIFSIGNALED(status)):
             self._steps.append(process.fall.step)
         elif process.fall is not None:
-            # It was not reached: somebody else has to.
+            # It did not reach the step: another worker has to.
             self._steps.appendleft(process.fall.step)
         if os.WIFSIGNALED(status):
             self._journal.write(process.name, "killed")

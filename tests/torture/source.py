@@ -2,7 +2,7 @@
 
     {"id": 7, "before": …, "after": …, "permitted": false, "version": 3}
 
-is a change that took effect at some moment between the two, in nanoseconds since 1970.
+is a change that took effect at some time between the two, in nanoseconds since 1970.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class Source:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(_TABLE)
         refused = {False: 0.15, None: 0.05}
-        everybody = [
+        customers = [
             Customer(
                 number, 1, ads_ok=chance.choices([True, False, None], [1 - sum(refused.values()), *refused.values()])[0]
             )
             for number in range(1, rows + 1)
         ]
-        self._put(everybody)
+        self._put(customers)
 
     @property
     def rows(self) -> int:
@@ -85,7 +85,7 @@ class Source:
         )
 
     def come_and_go(self, share: float) -> None:
-        """Delete some customers, and have others come, among them some who were there before."""
+        """Delete some customers and add others, including some who were there before."""
         absent = [customer for customer in self._customers.values() if not customer.is_there]
         gone = [replace(customer, is_there=False) for customer in self._some(share)]
         newest = max(self._customers)
@@ -97,7 +97,7 @@ class Source:
         self._put(gone + new + back)
 
     def change_a_little(self) -> None:
-        """Have a few people withdraw or grant, as it happens at any moment."""
+        """Let a few people withdraw or grant consent, as can happen at any time."""
         change = self._chance.choice([self.withdraw, self.grant])
         change(self._chance.choice([1, 1, 2, 4]) / len(self._customers))
 

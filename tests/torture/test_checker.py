@@ -24,8 +24,8 @@ def made(run: int, at: int) -> Worker:
 
 def loaded(run: int, at: int, *, kind: str = "load", counts: dict[str, int]) -> Worker:
     """Return a load that took 90 ms, and asked for consent 6 to 10 ms after its begin."""
-    moments = {"leased": at + 5, "opened": at + 6, "asked_again": at + 10, "intended": at + 12, "advanced": at + 80}
-    steps = tuple((step, moment * MS) for step, moment in moments.items())
+    times = {"leased": at + 5, "opened": at + 6, "asked_again": at + 10, "intended": at + 12, "advanced": at + 80}
+    steps = tuple((step, time * MS) for step, time in times.items())
     return Worker(f"{kind}-{run}", kind, run, at * MS, steps=steps, outcome="ok", ended=(at + 90) * MS, counts=counts)
 
 

@@ -73,7 +73,7 @@ _SHARES = {
     Fault.UNREADABLE: 2,
     Fault.PARTIAL: 1,
 }
-# Bad moments come at once, and what is lost in them takes effect when nobody expects it any more.
+# Faults come in groups, and requests lost in them take effect when no one expects it any more.
 _SHARES_IN_OUTAGE = {Fault.NONE: 15, Fault.UNAVAILABLE: 20, Fault.RESET_THEN_LATE: 65}
 OUTAGE_EVERY_S = 6.0
 OUTAGE_S = 1.5
@@ -124,7 +124,7 @@ class Vendor:
             return self.answers[key]
 
     def answered(self, number: int, *, clear: bool) -> None:
-        """Note that an answer was written out, and whether it tells of every row."""
+        """Record that an answer was written, and whether it is about every row."""
         with self.lock:
             self._note("answered", number, clear=clear)
 
@@ -229,8 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, b'{"results": [{"status": "acc')
         else:
             time.sleep({Fault.SLOW: SLOW_S, Fault.TOO_SLOW: TOO_SLOW_S}.get(fault, 0))
-            told = results[: len(results) // 2] if fault is Fault.PARTIAL else results
-            self._answer(200, json.dumps({"results": told}).encode())
+            answered = results[: len(results) // 2] if fault is Fault.PARTIAL else results
+            self._answer(200, json.dumps({"results": answered}).encode())
             self.server.vendor.answered(number, clear=fault in {Fault.NONE, Fault.SLOW})
 
     def _answer(self, status: int, body: bytes = b"", *, retry_after: str | None = None) -> None:
@@ -259,7 +259,7 @@ def _main() -> None:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()
-        # Until whoever started it ends, however that is.
+        # Until the process that started it ends, however that happens.
         sys.stdin.read()
 
 

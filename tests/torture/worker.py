@@ -1,7 +1,7 @@
-"""One worker: it runs the real operators in a process of its own, and dies or stops where it is told to.
+"""One worker: it runs the real operators in its own process, and dies or stops at a given step.
 
-Forked from a parent that has imported everything, so that a scenario has hundreds of workers in a minute. Each step
-of the protocol is written to the journal as it is reached, with its moment.
+It is forked from a parent that has imported everything, so a scenario has hundreds of workers in a minute. Each step of
+the protocol is written to the journal with its time when it is reached.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Fall:
     Args:
         step: of the protocol.
         time: which time.
-        stops: whether it is only stopped, to be continued by whoever watches it; otherwise it kills itself.
+        stops: whether it is only stopped, and its parent continues it; otherwise it kills itself.
     """
 
     step: str
@@ -139,7 +139,7 @@ def work(place: Place, *, name: str, kind: str, run: int, fall: Fall | None) -> 
             _withdraw()
         else:
             counts = _load(place, run)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the journal tells it, and the checker judges
+    except Exception as error:  # noqa: BLE001 - the journal records any error, and the checker judges it
         outcome = type(error).__name__
         sys.stderr.write(f"{name}: {traceback.format_exc()}\n")
     place.journal.write(name, "ended", outcome=outcome, counts=counts)

@@ -19,23 +19,23 @@ from airflow_consent_retl.values.ids import BUCKETS, ORDER_TAG, as_type, buckets
 GOLDEN_TEXTS = [0, 259, 507, 3971]
 GOLDEN_NUMBERS = [0, 2531, 1564, 1191]
 GOLDEN_DECIMALS = [1149, 3278]
-GOLDEN_MOMENTS = [708]
+GOLDEN_TIMES = [708]
 SPREAD, WORD = 0x9E37_79B9_7F4A_7C15, 2**64
 
 
-def expected_bucket(octets: bytes) -> int:
-    """Say the rule again, for one id that is text or octets."""
-    spread = len(octets) * SPREAD % WORD
-    for start in range(0, len(octets), 8):
-        spread = (spread ^ int.from_bytes(octets[start : start + 8], "little") ^ (spread >> 32)) * SPREAD % WORD
+def expected_bucket(content: bytes) -> int:
+    """Compute the bucket a second time, for one id that is text or bytes."""
+    spread = len(content) * SPREAD % WORD
+    for start in range(0, len(content), 8):
+        spread = (spread ^ int.from_bytes(content[start : start + 8], "little") ^ (spread >> 32)) * SPREAD % WORD
     return spread >> 52
 
 
 @given(ids=st.lists(st.binary(max_size=40), max_size=20), skipped=st.integers(0, 3))
-def test_the_bucket_of_octets_is_that_of_the_rule(ids: list[bytes], skipped: int) -> None:
+def test_the_bucket_of_bytes_follows_the_rule(ids: list[bytes], skipped: int) -> None:
     found = buckets(pa.array(ids, pa.binary()).slice(skipped))
 
-    assert found.tolist() == [expected_bucket(octets) for octets in ids[skipped:]]
+    assert found.tolist() == [expected_bucket(content) for content in ids[skipped:]]
 
 
 @given(ids=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20))
@@ -48,7 +48,7 @@ def test_buckets_are_those_of_every_version_before() -> None:
     assert buckets(pa.array(["", "a", "customer-0000000001", "é"])).tolist() == GOLDEN_TEXTS
     assert buckets(pa.array([0, 1, -1, 2**40])).tolist() == GOLDEN_NUMBERS
     assert buckets(pa.array([Decimal("1.50"), Decimal("-1.50")], pa.decimal128(20, 2))).tolist() == GOLDEN_DECIMALS
-    assert buckets(pa.array([datetime(2026, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))).tolist() == GOLDEN_MOMENTS
+    assert buckets(pa.array([datetime(2026, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))).tolist() == GOLDEN_TIMES
     assert buckets(pa.array([True, False])).tolist() == [GOLDEN_NUMBERS[1], GOLDEN_NUMBERS[0]]
 
 

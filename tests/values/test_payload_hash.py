@@ -38,15 +38,15 @@ def hash_of(array: pa.Array) -> str:
 
 
 def bytes_of(value: Any) -> tuple[bytes, bytes]:
-    """Return the canonical bytes of a Python value: all but the octets of a text, and those."""
+    """Return the canonical bytes of a Python value in two parts: without the bytes of a text, and those."""
     if isinstance(value, str | bytes):
-        octets = value.encode() if isinstance(value, str) else value
-        return bytes_of_length(b"s" if isinstance(value, str) else b"b", len(octets)), octets
+        content = value.encode() if isinstance(value, str) else value
+        return bytes_of_length(b"s" if isinstance(value, str) else b"b", len(content)), content
     return FORMS[type(value)](value), b""
 
 
-def bytes_of_length(tag: bytes, octets: int) -> bytes:
-    return tag.upper() + struct.pack("<I", octets) if octets > 255 else tag + struct.pack("<B", octets)
+def bytes_of_length(tag: bytes, size: int) -> bytes:
+    return tag.upper() + struct.pack("<I", size) if size > 255 else tag + struct.pack("<B", size)
 
 
 def bytes_of_float(value: float) -> bytes:
@@ -129,9 +129,9 @@ VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
     "huge": (pa.decimal256(76, 20), st.integers(-(10**55), 10**55).map(Decimal) | st.decimals(-9, 9, places=20)),
     "ratio": (pa.float64(), st.floats()),
     "text": (pa.string(), st.text(max_size=8) | st.text(min_size=200, max_size=300)),
-    "octets": (pa.binary(), st.binary(max_size=8)),
+    "bytes": (pa.binary(), st.binary(max_size=8)),
     "instant": (pa.timestamp("us", "UTC"), st.datetimes(timezones=st.just(UTC))),
-    "moment": (pa.timestamp("us"), st.datetimes()),
+    "timestamp": (pa.timestamp("us"), st.datetimes()),
     "day": (pa.date32(), st.dates()),
     "clock": (pa.time64("us"), st.times()),
     "wait": (pa.duration("us"), st.timedeltas(timedelta(days=-9), timedelta(days=9))),
@@ -223,7 +223,7 @@ SAME: dict[str, list[pa.Array]] = {
         pa.array(["Zoë"]).dictionary_encode(),
         pa.array(["x", "Zoë"]).slice(1),
     ],
-    "octets": [
+    "bytes": [
         pa.array([b"\0\xff"], pa.binary()),
         pa.array([b"\0\xff"], pa.large_binary()),
         pa.array([b"\0\xff"], pa.binary(2)),
@@ -233,7 +233,7 @@ SAME: dict[str, list[pa.Array]] = {
         pa.array([EPOCH + timedelta(seconds=-1)], pa.timestamp("us", "Europe/Berlin")),
         pa.array([EPOCH + timedelta(seconds=-1)], pa.timestamp("ns", "+03:00")),
     ],
-    "a moment": [
+    "a timestamp": [
         pa.array([EPOCH.replace(tzinfo=None) + timedelta(milliseconds=4)], pa.timestamp(unit))
         for unit in ("ms", "us", "ns")
     ],

@@ -1,4 +1,4 @@
-"""Rows come back partition by partition, in their order, from memory or from a file that nobody else sees."""
+"""Rows are read partition by partition, in their order, from memory or from a private file."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import sqlalchemy as sa
@@ -21,9 +23,6 @@ from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
-
     from airflow_consent_retl.delivery.attempts import Attempt
     from airflow_consent_retl.delivery.ledger.records import Delivery, VersionRef
 

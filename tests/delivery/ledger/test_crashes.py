@@ -51,7 +51,7 @@ def test_a_worker_killed_anywhere_in_a_transaction_leaves_all_of_it_or_nothing(l
             attempts = lease.attempts(delivery)
             lease.advance(delivery, uri="file:///state", sha256="", rows=0, decided_at=delivery.decided_at)
 
-        # Each transaction ended one batch and began the next: one is always under way.
+        # Each transaction ended one batch and began the next: one is always in progress.
         assert [attempt.number for attempt in attempts] == list(range(len(attempts)))
         assert [attempt.ended_at is None for attempt in attempts] == [False] * (len(attempts) - 1) + [True]
         assert attempts[-1].lost_at is not None

@@ -1,4 +1,4 @@
-"""Leases: one writer per sync, whoever is paused, killed or late."""
+"""Leases: one writer per sync, even if a worker is paused, killed or late."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOCKED_BY_NOBODY_AT_WORK = """
 """
 
 
-def test_a_held_lease_is_refused_with_its_holder_and_how_long_it_holds(ledger: Ledger) -> None:
+def test_a_lease_that_is_taken_is_refused_with_its_holder_and_its_expiry(ledger: Ledger) -> None:
     with (
         ledger.acquire(SYNC, holder="dag.load run 1", ttl_s=40),
         pytest.raises(
@@ -63,7 +63,7 @@ def test_a_lease_ends_with_its_block_also_when_that_fails(ledger: Ledger) -> Non
         second.check()
 
 
-def test_a_lease_that_nobody_renews_runs_out_and_is_waited_for(ledger: Ledger) -> None:
+def test_a_lease_that_is_not_renewed_expires_and_is_waited_for(ledger: Ledger) -> None:
     ledger.acquire(SYNC, holder="dead", ttl_s=0.5)
     began = time.monotonic()
 
@@ -86,7 +86,7 @@ def test_a_lease_renews_itself_for_as_long_as_its_block_lasts(ledger: Ledger) ->
         lease.check()
 
 
-def test_a_lease_that_ran_out_goes_on_where_nobody_else_took_it(ledger: Ledger) -> None:
+def test_an_expired_lease_continues_if_no_other_task_took_it(ledger: Ledger) -> None:
     lease = ledger.acquire(SYNC, holder="a", ttl_s=0.2)
     time.sleep(0.3)
 
@@ -183,14 +183,14 @@ def test_an_attempt_that_never_ended_was_over_when_its_lease_ran_out(ledger: Led
     delivery = begun(dead)
     dead.record(delivery, intended=[intended(0), intended(1)])
     dead.record(delivery, ended=[ended(1)])
-    (held,) = ledger.syncs()
+    (overview,) = ledger.syncs()
     for holder in ("next", "last"):
         with ledger.acquire(SYNC, holder=holder, wait_s=5) as lease:
             pass
 
     lost, answered = lease.attempts(delivery)
 
-    assert lost.lost_at == held.expires_at
+    assert lost.lost_at == overview.expires_at
     assert answered.lost_at is None
     assert [batch.unsettled_at for batch in combined([lost, answered])] == [lost.lost_at, None]
 
@@ -314,7 +314,7 @@ def test_a_worker_that_was_paused_notes_its_last_answer_and_sends_nothing_more(l
             lease.check()
 
 
-def test_a_worker_that_was_paused_goes_on_where_nobody_took_over(ledger_url: str) -> None:
+def test_a_paused_worker_continues_if_no_other_took_over(ledger_url: str) -> None:
     with workers(ledger_url) as (worker,):
         worker.do("acquire", ttl_s=1)
         worker.stop()

@@ -50,7 +50,7 @@ def test_a_second_delivery_is_refused_while_one_is_open(lease: Lease) -> None:
         begun(lease, key="k2")
 
 
-def test_attempts_come_back_with_the_outcome_of_each_row(lease: Lease) -> None:
+def test_attempts_are_read_back_with_the_outcome_of_each_row(lease: Lease) -> None:
     delivery = begun(lease)
     lease.record(delivery, intended=[intended(0), intended(1), intended(0, kind=BatchKind.REMOVE)])
 
@@ -228,13 +228,13 @@ def test_the_newest_decision_is_remembered_also_where_it_changed_nothing(lease: 
     assert current.decided_at == DECIDED_AT
 
 
-def test_moments_keep_their_microseconds_and_come_back_in_utc(lease: Lease) -> None:
-    moment = datetime(2026, 3, 29, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+def test_timestamps_keep_their_microseconds_and_are_read_in_utc(lease: Lease) -> None:
+    time = datetime(2026, 3, 29, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=5, minutes=45)))
 
-    lease.note_decision(moment)
+    lease.note_decision(time)
 
     found = lease.decided_at()
-    assert found == moment
+    assert found == time
     assert found.tzinfo is UTC
 
 
@@ -274,18 +274,18 @@ def test_syncs_do_not_see_each_other(ledger: Ledger, lease: Lease) -> None:
     assert lease.current() is None
 
 
-def test_the_overview_tells_what_is_delivered_under_way_and_by_whom(ledger: Ledger) -> None:
+def test_the_overview_has_the_delivered_version_the_open_delivery_and_the_holder(ledger: Ledger) -> None:
     with ledger.acquire(SYNC, holder="dag.task run 1", ttl_s=30) as lease:
         advanced(lease, begun(lease))
         delivery = begun(lease, key="k2")
-        (held,) = ledger.syncs()
+        (taken,) = ledger.syncs()
     (free,) = ledger.syncs()
 
-    assert (held.sync, held.epoch, held.holder) == ("customers/webhook", 1, "dag.task run 1")
-    assert held.current == lease.current()
-    assert held.open_delivery == free.open_delivery == delivery
-    assert held.expires_at is not None
-    assert timedelta(seconds=20) < held.expires_at - datetime.now(UTC) <= timedelta(seconds=31)
+    assert (taken.sync, taken.epoch, taken.holder) == ("customers/webhook", 1, "dag.task run 1")
+    assert taken.current == lease.current()
+    assert taken.open_delivery == free.open_delivery == delivery
+    assert taken.expires_at is not None
+    assert timedelta(seconds=20) < taken.expires_at - datetime.now(UTC) <= timedelta(seconds=31)
     assert (free.holder, free.expires_at, free.decided_at) == (None, None, DECIDED_AT)
 
 

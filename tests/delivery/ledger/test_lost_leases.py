@@ -1,4 +1,4 @@
-"""A task that was paused while another one took over its sync: it says so, and leaves alone what is not its own."""
+"""A task that was paused while another one took over its sync: it reports that, and touches no files of the other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TTL_S = 0.3
 
 
 class _At(logging.Handler):
-    """Does something when a step is reached, once."""
+    """Calls a function when a step is reached, once."""
 
     def __init__(self, step: Step, then: Callable[[], None]) -> None:
         super().__init__(logging.DEBUG)
@@ -38,7 +38,7 @@ class _At(logging.Handler):
         self._then: Callable[[], None] | None = then
 
     def createLock(self) -> None:  # noqa: N802 - logging calls it so
-        """Have none: what is done may log on other threads."""
+        """Use no lock: the function may log on other threads."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -75,7 +75,7 @@ def folder_of(bench: SyncBench) -> SyncFolder:
 
 
 def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
-    """Load under a lease that runs out, as that of a paused task does."""
+    """Load under a lease that expires, like that of a paused task."""
     lease = ledger.acquire(SYNC, holder="paused", ttl_s=TTL_S)
     store = FileStore(folder_of(bench), SYNC)
     sync = Sync(SyncContext(lease=lease, store=store, build=Recorder, settings=SyncSettings(), log=bench.log))
@@ -83,7 +83,7 @@ def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
     sync.load(permitted, LoadReport(permitted=1), subject_key=KEY, make_recheck=None)
 
 
-def test_whoever_was_overtaken_before_the_next_version_may_try_again(bench: SyncBench, ledger: Ledger) -> None:
+def test_a_task_overtaken_before_the_next_version_may_try_again(bench: SyncBench, ledger: Ledger) -> None:
     def overtake() -> None:
         time.sleep(TTL_S)
         bench.load(verified(bench.filtered(people({1: ("a", True), 2: ("b", True)}))), Recorder())
@@ -94,7 +94,7 @@ def test_whoever_was_overtaken_before_the_next_version_may_try_again(bench: Sync
     assert sorted(bench.delivered()) == [1, 2]
 
 
-def test_whoever_was_overtaken_after_the_next_version_deletes_nothing_that_is_being_written(
+def test_a_task_overtaken_after_the_next_version_deletes_nothing_that_is_being_written(
     bench: SyncBench, ledger: Ledger
 ) -> None:
     being_written = folder_of(bench).new("changes")

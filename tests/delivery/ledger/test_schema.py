@@ -73,7 +73,7 @@ def test_a_dropped_table_is_a_matter_of_configuration(ledger: Ledger, ledger_url
         ledger.syncs()
 
 
-def test_outcomes_that_somebody_overwrote_are_refused(ledger: Ledger, ledger_url: str) -> None:
+def test_outcomes_that_were_overwritten_are_refused(ledger: Ledger, ledger_url: str) -> None:
     with ledger.acquire(SYNC, holder="a") as lease:
         delivery = begun(lease)
         lease.record(delivery, intended=[intended(0)])
