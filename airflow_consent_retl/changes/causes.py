@@ -1,4 +1,4 @@
-"""Why delivered people are not permitted any more, as the filter's decision log says."""
+"""The causes for which delivered people are not permitted any more, as the filter's decision log has them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent.removal import RemovalCause, removal_cause
+from airflow_consent_retl.consent.removal import CauseRank, removal_cause
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.values.canonical import values_of, words_of
 from airflow_consent_retl.values.columns import cast
@@ -18,22 +18,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
-# From the weakest to the strongest: a person with several rows is removed for the strongest cause of any of them.
-CAUSES = (
-    RemovalCause.LEFT_MODEL,
-    RemovalCause.CONSENT_MISSING,
-    RemovalCause.DESTINATION_UNMAPPED,
-    RemovalCause.ID_AMBIGUOUS,
-    RemovalCause.CONSENT_WITHDRAWN,
-)
-_LEFT_MODEL = CAUSES.index(RemovalCause.LEFT_MODEL)
+# A signature whose rows the destination receives has no cause.
 _RECEIVED = -1
 _READ_ROWS = 262_144
 _SIEVE_BITS = 20
 
 
 class Causes:
-    """Looks causes up. It reads the log, whole, once for each call of `of`.
+    """The causes in one decision log. Each call of `of` reads the whole log once.
 
     Args:
         permitted: the permitted set whose log is asked.
@@ -46,14 +38,16 @@ class Causes:
         self._by_signature: NDArray[np.int8] | None = None
 
     def of(self, ids: pa.Array) -> NDArray[np.int8]:
-        """Return the index in `CAUSES` for each id, none of which was permitted.
+        """Return the `CauseRank` of each id, none of which was permitted.
+
+        A person with several rows has the strongest cause of any of them.
 
         Raises:
             ConfigurationError: the log was written under another key.
-            RefusedError: the log was changed, or says that somebody was permitted who is not.
+            RefusedError: the log was changed, or permits a person who is not among the permitted rows.
         """
         manifest = self._permitted.manifest
-        found = np.full(len(ids), _LEFT_MODEL, dtype=np.int8)
+        found = np.full(len(ids), CauseRank.LEFT_MODEL, dtype=np.int8)
         if not manifest.decision_log.rows or not len(ids):
             return found
         signatures = self._signatures()
@@ -63,12 +57,12 @@ class Causes:
         digests = words_of(self._key.digests(typed.take(pa.array(known))))
         order = np.argsort(digests[:, 0], kind="stable")
         digests, known = digests[order], known[order]
-        # Most of the log is about others: a look into a table tells them apart sooner than a search.
+        # Most of the log is about other people: a look into a table is faster than a search.
         sieve = np.zeros(1 << _SIEVE_BITS, dtype=np.bool_)
         sieve[digests[:, 0] >> np.uint64(64 - _SIEVE_BITS)] = True
         log = manifest.decision_log
         for logged in self._permitted.folder.read_rows(log.parts, batch_rows=_READ_ROWS):
-            # Of somebody without an id there is no digest: what lies in its place may be anybody's.
+            # A row without an id has no digest: the bytes in its place may be those of any person.
             entries = (
                 logged.filter(logged.column("subject").is_valid()) if logged.column("subject").null_count else logged
             )
@@ -78,34 +72,34 @@ class Causes:
             causes = signatures[values_of(entries.column("signature"), np.int32)[maybe[hits]]]
             if (causes == _RECEIVED).any():
                 raise RefusedError(
-                    f"{self._permitted.folder.uri}: the decision log permits `{self._permitted.destination}` somebody "
-                    "who is not among its rows"
+                    f"{self._permitted.folder.uri}: the decision log permits a person to "
+                    f"`{self._permitted.destination}` who is not among its rows"
                 )
             np.maximum.at(found, known[places], causes)
         return found
 
     def _signatures(self) -> NDArray[np.int8]:
-        """Return the cause that each signature is for this destination."""
+        """Return the rank of the cause that each signature is for this destination."""
         if self._by_signature is None:
             log, folder = self._permitted.manifest.decision_log, self._permitted.folder
             if log.key_id != self._key.key_id:
                 raise ConfigurationError("the decision log was written under another digest key")
             for part in [log.signatures, *log.parts]:
                 folder.verify(part)
-            denied: dict[int, RemovalCause] = {}
+            denied: dict[int, CauseRank] = {}
             for rows in folder.read_rows([log.signatures], batch_rows=_READ_ROWS):
                 for row in rows.to_pylist():
                     reasons = dict(row["denied"]).get(self._permitted.destination)
                     if reasons:
-                        denied[row["signature"]] = removal_cause(reasons)
+                        denied[row["signature"]] = removal_cause(reasons).rank
             self._by_signature = np.full(log.signatures.rows, _RECEIVED, dtype=np.int8)
-            for signature, cause in denied.items():
-                self._by_signature[signature] = CAUSES.index(cause)
+            for signature, rank in denied.items():
+                self._by_signature[signature] = rank
         return self._by_signature
 
 
 def _find(sought: NDArray[np.uint64], among: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which of the sought are which of the others; the sought are in the order of their first word."""
+    """Return the places of equal digests; `sought` is sorted by the first word."""
     begins = np.searchsorted(sought[:, 0], among[:, 0], side="left")
     ends = np.searchsorted(sought[:, 0], among[:, 0], side="right")
     times = ends - begins

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.changes.causes import CAUSES, Causes
 from airflow_consent_retl.changes.classes import Classes, PeopleCounts, classify
 from airflow_consent_retl.changes.known import KnownHashes
 from airflow_consent_retl.changes.matching import Match, Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues
 from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
-from airflow_consent_retl.consent.removal import RemovalCause
+from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
 from airflow_consent_retl.filtering.files import Progress, read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -35,6 +34,7 @@ from airflow_consent_retl.values.spill import Spill
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.changes.causes import Causes
     from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.change_set import ChangesWriter
@@ -263,12 +263,13 @@ class _Passes:
         rows = pa.concat_batches(self._gone)
         self._gone, self._gone_bytes = [], 0
         found = self._c.causes.of(rows["id"])
-        for number in np.unique(found).tolist():
-            chosen = np.flatnonzero(found == number)
-            if CAUSES[number] is RemovalCause.LEFT_MODEL and not self._c.mode.removes_left_model:
+        for rank in np.unique(found).tolist():
+            chosen = np.flatnonzero(found == rank)
+            cause = CauseRank(rank).cause
+            if cause is RemovalCause.LEFT_MODEL and not self._c.mode.removes_left_model:
                 self.tally.kept_left_model += len(chosen)
                 continue
-            self._remove(CAUSES[number], rows.take(pa.array(chosen)))
+            self._remove(cause, rows.take(pa.array(chosen)))
 
     def _remove(self, cause: RemovalCause, rows: pa.RecordBatch) -> None:
         self._c.writer.remove(

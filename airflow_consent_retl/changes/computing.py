@@ -13,8 +13,9 @@ import pyarrow as pa
 from airflow_consent_retl.changes.causes import Causes
 from airflow_consent_retl.changes.classes import PeopleCounts
 from airflow_consent_retl.changes.comparison import Comparison
+from airflow_consent_retl.consent.removal import CauseRank
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.change_set import REMOVAL_ORDER, Changes, ChangesWriter
+from airflow_consent_retl.storage.change_set import Changes, ChangesWriter
 from airflow_consent_retl.storage.manifest import ChangesCounts
 from airflow_consent_retl.storage.shape import Shape
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -128,7 +129,7 @@ def removals_of(
     Args:
         state: the delivered state.
         entries: entry numbers by cause, in the order of `DeliveredState.ids`; an entry with two causes is removed for
-            the first of them in the order of `RemovalCause`.
+            the stronger one.
         folder: a new folder for these changes only; the caller removes it if this raises.
         sync: the sync's name.
         decided_at: when they were found; None: the state's own time.
@@ -138,12 +139,12 @@ def removals_of(
         RefusedError: a file was changed.
         ValueError: an entry number does not exist.
     """
-    cause_of = np.full(state.rows, -1, dtype=np.int8)
-    for number, cause in reversed(list(enumerate(REMOVAL_ORDER))):
-        found = entries.get(cause, np.empty(0, np.int64))
+    ranks = np.zeros(state.rows, dtype=np.int8)
+    for rank in sorted(CauseRank):
+        found = entries.get(rank.cause, np.empty(0, np.int64))
         if len(found) and not 0 <= found.min() <= found.max() < state.rows:
             raise ValueError("no entry of the delivered state has this number")
-        cause_of[found] = number
+        ranks[found] = rank
     state.verify()
     writer = ChangesWriter(folder, state.id_type or pa.null(), state.shape)
     with ExitStack() as resources:
@@ -151,13 +152,13 @@ def removals_of(
         resources.enter_context(lean_memory())
         start = 0
         for rows in state.folder.read_rows(state.manifest.parts, batch_rows=_READ_ROWS):
-            causes = cause_of[start : start + rows.num_rows]
-            for number in np.unique(causes[causes >= 0]).tolist():
-                chosen = np.flatnonzero(causes == number)
+            some = ranks[start : start + rows.num_rows]
+            for rank in np.unique(some[some > 0]).tolist():
+                chosen = np.flatnonzero(some == rank)
                 found = rows.take(pa.array(chosen))
                 has_buckets = state.manifest.order_tag == ORDER_TAG
                 writer.remove(
-                    REMOVAL_ORDER[number],
+                    CauseRank(rank).cause,
                     ids=found["id"],
                     buckets=found["bucket"] if has_buckets else pa.array(buckets(found["id"])),
                     entries=pa.array(chosen + start),

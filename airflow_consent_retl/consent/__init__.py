@@ -1,4 +1,4 @@
-"""The law: what a consent policy says, what a raw value means, and whether a row may go.
+"""The law: the meaning of a consent policy and of raw values, and the decision whether a row may go.
 
 Pure: no Airflow, no engine, no I/O, no clock. `decide` is the one implementation of the rule.
 """
@@ -14,18 +14,23 @@ from airflow_consent_retl.consent.decision import (
     Ground,
     Permitted,
     Reason,
+    SubjectCode,
     SubjectStatus,
     decide,
     withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.formats.bit_mask import BitMask
+from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
-from airflow_consent_retl.consent.formats.granted_ids import BitMask, GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
+from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
@@ -41,15 +46,13 @@ from airflow_consent_retl.consent.policy import (
 from airflow_consent_retl.consent.policy_diff import DestinationDiff, PlanPair, PolicyDiff, pair_plans
 from airflow_consent_retl.consent.policy_document import PolicyDocument, policy_document
 from airflow_consent_retl.consent.regime import Regime
-from airflow_consent_retl.consent.removal import UNGUARDED, RemovalCause, cause_of, removal_cause
+from airflow_consent_retl.consent.removal import UNGUARDED, CauseCode, CauseRank, RemovalCause, cause_of, removal_cause
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
-    BooleanColumn,
     CategorySignal,
     ColumnKind,
     ConsentStatus,
     DocumentSignal,
-    Literals,
     Signal,
     WholeConsent,
 )
@@ -75,6 +78,8 @@ __all__ = [
     "Category",
     "CategoryId",
     "CategorySignal",
+    "CauseCode",
+    "CauseRank",
     "Circumstances",
     "ColumnKind",
     "ConsentMapping",
@@ -86,6 +91,7 @@ __all__ = [
     "ConsentSource",
     "ConsentStatus",
     "ConsentTime",
+    "CountedAnswer",
     "Decision",
     "DecisionCounts",
     "Denied",
@@ -94,6 +100,7 @@ __all__ = [
     "DestinationName",
     "DestinationRule",
     "DocumentSignal",
+    "Doubt",
     "ExcludedDestinations",
     "ExternalConsent",
     "FirstOf",
@@ -117,6 +124,7 @@ __all__ = [
     "PolicyDocument",
     "Reason",
     "Recorded",
+    "RecordedAnswer",
     "Regime",
     "RemovalCause",
     "RowConsent",
@@ -124,6 +132,7 @@ __all__ = [
     "Signature",
     "SignatureDecision",
     "SourceDocument",
+    "SubjectCode",
     "SubjectStatus",
     "SuppressionList",
     "TcfString",
@@ -132,6 +141,8 @@ __all__ = [
     "cause_of",
     "check_sources",
     "count_decisions",
+    "counted_answer",
+    "counted_answers",
     "decide",
     "mapping_document",
     "nearest",

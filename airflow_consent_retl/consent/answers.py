@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.signals import (
-    BooleanColumn,
     CategorySignal,
     ConsentStatus,
     WholeConsent,

@@ -1,4 +1,4 @@
-"""The law: whether one subject's row may go to one destination, with every reason if not.
+"""The decision: `decide` says if one subject's row may go to one destination, with every reason if not.
 
 Pure: the time is passed in, and every faster path is proved equal to `decide`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.policy import requirement_of
@@ -20,18 +20,31 @@ if TYPE_CHECKING:
 
 
 class SubjectStatus(StrEnum):
-    """Whether a row says unambiguously whom it is about. Only `identified` can be permitted anything."""
+    """What a row's id says about its subject. Only `identified` can be permitted anything."""
 
     IDENTIFIED = "identified"
     MISSING_ID = "missing_id"
     DUPLICATE_ID = "duplicate_id"
 
 
+class SubjectCode(IntEnum):
+    """A subject's status as Python and SQL compute with it."""
+
+    IDENTIFIED = 0
+    MISSING_ID = 1
+    DUPLICATE_ID = 2
+
+    @property
+    def status(self) -> SubjectStatus:
+        """The status."""
+        return SubjectStatus[self.name]
+
+
 class Ground(StrEnum):
-    """On what ground a row is permitted."""
+    """The ground on which a row is permitted."""
 
     CONSENTED = "consented"
-    # Somebody who did not say no, where that is enough.
+    # A person who did not say no, where that is enough.
     NOT_OPTED_OUT = "not_opted_out"
     EXEMPT = "exempt"
     UNMAPPED = "unmapped"
@@ -40,13 +53,14 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a row says beside its consent to categories.
+    """What a row says besides its consent to categories.
 
     Args:
         region: of the person; None: unknown.
         gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; otherwise nothing.
         suppression: `granted`: on no suppression list, or there is none; anything else denies.
-        switches: the row's own, by destination: anything but `granted` denies. Who is not there, is not denied.
+        switches: the row's own, by destination: anything but `granted` denies. A destination without a switch is not
+            denied.
     """
 
     region: str | None = None
@@ -111,7 +125,7 @@ def decide(
     """Decide whether a subject's row may go to a destination.
 
     `consent` holds the subject's status by category id; a category that is not there is `unknown`. `at` is the
-    moment of the decision, with a time zone; raises `ValueError` without one. A destination that the policy does not
+    time of the decision, with a zone; raises `ValueError` without one. A destination that the policy does not
     name but that resembles one that it names is denied, whatever the setting for unmapped destinations.
     """
     if at.utcoffset() is None:
@@ -144,8 +158,10 @@ def withheld_fields(
     *,
     circumstances: Circumstances = NO_CIRCUMSTANCES,
 ) -> tuple[str, ...]:
-    """Return which fields do not go to a destination that may have the row: those that a category guards, and that
-    not every category that guards them permits. Sorted."""
+    """Return the fields that do not go to a destination which may have the row, sorted.
+
+    They are the fields that categories guard, unless each of these categories permits them.
+    """
     withheld: set[str] = set()
     for category, fields in requirement_of(policy, destination).guarded_fields:
         if _objected(category, circumstances) or not category.regime_in(circumstances.region).permits(
@@ -156,7 +172,7 @@ def withheld_fields(
 
 
 def _overruled(destination: str, required: tuple[Category, ...], circumstances: Circumstances) -> list[str]:
-    """Return what denies whatever was consented to."""
+    """Return the reasons that deny, whatever the person consented to."""
     codes = []
     if any(_objected(category, circumstances) for category in required):
         codes.append(f"gpc:{circumstances.gpc}")

@@ -1,6 +1,6 @@
-"""When consent was given, and under which notice: how old it may be, and which version of the text it has to be to.
+"""The freshness of consent: how old it may be, and to which version of the notice it has to be given.
 
-Times are put into bands between declared moments, by comparison alone. Never looks at a clock.
+Times are put into bands between declared timestamps, by comparison alone. Never looks at a clock.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from airflow_consent_retl.errors import Problem
 
 AgeUnit = Literal["days", "months", "years"]
 
-# How far the clocks of those who record consent and of those who decide may be apart.
+# How far the clocks that record consent and the clock that decides may be apart.
 CLOCK_SKEW = timedelta(minutes=5)
 _AGE = re.compile(r"([1-9][0-9]{0,2}) (day|month|year)s?")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -39,13 +38,13 @@ class MaxAge:
     unit: AgeUnit
 
     def before(self, at: datetime) -> datetime:
-        """Return the oldest moment that is fresh at a moment. The day of a shorter month is its last."""
+        """Return the oldest timestamp that is fresh at a time. In a shorter month, the day is its last."""
         # Slow to import, and only this needs it.
         import pendulum
 
-        moment = pendulum.instance(at.astimezone(UTC))
-        # A plain moment again: pendulum's differences are none of Python's.
-        return datetime.fromisoformat(moment.subtract(**{self.unit: self.count}).isoformat())
+        decided = pendulum.instance(at.astimezone(UTC))
+        # A plain datetime again: a difference of two of pendulum's is no `timedelta`.
+        return datetime.fromisoformat(decided.subtract(**{self.unit: self.count}).isoformat())
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit}"
@@ -83,14 +82,14 @@ def _shortest(number: NoticeNumber) -> NoticeNumber:
 
 @dataclass(frozen=True, slots=True)
 class ConsentTime(Signal):
-    """When a consent was given, as a band between moments: token i + 1 is at or after `bounds[i - 1]`, before the next.
+    """When a consent was given, as a band between times: token i + 1 is at or after `bounds[i - 1]`, before the next.
 
-    A column of timestamps with a zone, or text in ISO 8601 with an offset or `Z`. Text without an offset, and what is
-    no moment, has the highest token.
+    A column of timestamps with a zone, or text in ISO 8601 with an offset or `Z`. Text without an offset, and text
+    that is no time, has the highest token.
 
     Args:
         column: of the model.
-        bounds: moments with a zone, ascending.
+        bounds: timestamps with a zone, ascending.
     """
 
     column: str
@@ -100,35 +99,35 @@ class ConsentTime(Signal):
         problems = column_problems(self.column, "ConsentTime")
         aware = all(isinstance(bound, datetime) and bound.utcoffset() is not None for bound in self.bounds)
         if not aware or list(self.bounds) != sorted(self.bounds):
-            problems.append(Problem("ConsentTime.bounds", "expected moments with a zone, ascending"))
+            problems.append(Problem("ConsentTime.bounds", "expected timestamps with a zone, ascending"))
         require(problems)
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
-        """A moment, or text that holds one."""
+        """A timestamp, or text that holds one."""
         return frozenset({ColumnKind.MOMENT, ColumnKind.TEXT})
 
     @property
     def unlisted_token(self) -> int:
-        """The token of what is no moment."""
+        """The token of a value that is no time."""
         return len(self.bounds) + 2
 
     @property
-    def bounds_us(self) -> tuple[int, ...]:
-        """The bounds in microseconds since 1970, UTC."""
-        return tuple((bound - _EPOCH) // _MICROSECOND for bound in self.bounds)
+    def time_bounds(self) -> tuple[datetime, ...]:
+        """The bounds."""
+        return self.bounds
 
     def token(self, raw: object) -> int:
-        """Return the band of a moment or of a text that holds one."""
+        """Return the band of a timestamp or of a text that holds one."""
         if raw is None:
             return NULL_TOKEN
-        moment = _moment(raw) if isinstance(raw, str) else raw
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        time = _time(raw) if isinstance(raw, str) else raw
+        if not isinstance(time, datetime) or time.utcoffset() is None:
             return self.unlisted_token
-        return bisect_right(self.bounds, moment) + 1
+        return bisect_right(self.bounds, time) + 1
 
 
-def _moment(text: str) -> datetime | None:
+def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -136,7 +135,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def consent_time(column: str, max_age: MaxAge, *, at: datetime) -> ConsentTime:
-    """Return the time of a consent that has to be younger than `max_age` at a moment: see `time_status`."""
+    """Return the time of a consent that has to be younger than `max_age` at a given time: see `time_status`."""
     return ConsentTime(column, (max_age.before(at), at + CLOCK_SKEW + _MICROSECOND))
 
 
@@ -146,7 +145,7 @@ def time_status(token: int) -> ConsentStatus:
         ConsentStatus.UNKNOWN,
         ConsentStatus.EXPIRED,
         ConsentStatus.GRANTED,
-        # In the future, or no moment at all.
+        # In the future, or no time at all.
         ConsentStatus.INVALID,
         ConsentStatus.INVALID,
     )
@@ -155,7 +154,7 @@ def time_status(token: int) -> ConsentStatus:
 
 @dataclass(frozen=True, slots=True)
 class NoticeVersion(Signal):
-    """The version of the notice that a consent was given to: 1 new enough, 2 too old, 3 no version, 0 missing.
+    """The version of the notice to which a consent was given: 1 new enough, 2 too old, 3 no version, 0 missing.
 
     An integer column, or text as in `parse_notice_number`.
     """
@@ -173,7 +172,7 @@ class NoticeVersion(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of what is no version."""
+        """The token of a value that is no version."""
         return 3
 
     def token(self, raw: object) -> int:

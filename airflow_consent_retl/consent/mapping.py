@@ -1,4 +1,4 @@
-"""The consent mapping: what in a row holds each category's consent, and what else a decision rests on.
+"""The consent mapping: the columns that hold each category's consent, and what else a decision rests on.
 
 Checks the mapping by itself. Never looks at a policy or at a model's columns.
 """
@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.answers import Answers, Combining, FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.format_document import format_problems
+from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
+from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import Category, CategoryId
-from airflow_consent_retl.consent.signals import BooleanColumn, CategorySignal, Literals, WholeConsent, column_problems
+from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent, column_problems, require
 from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
@@ -24,7 +27,7 @@ CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRe
 
 @dataclass(frozen=True, slots=True, init=False)
 class RowConsent:
-    """A consent mapping with what else a decision rests on.
+    """A consent mapping, with what else a decision rests on.
 
         RowConsent({"C0002": "analytics_ok", "C0004": "ads_ok"}, time="consent_at", region="country", gpc="gpc")
 
@@ -75,8 +78,9 @@ class RowConsent:
             )
         if isinstance(categories, RowConsent | ConsentMapping):
             problems.append(Problem("consent.categories", f"{type_name(categories)} cannot hold another"))
-        if problems:
-            raise PolicyError(problems)
+        if not problems and switches is not None:
+            problems += format_problems(switches, "consent.switches")
+        require(problems)
         object.__setattr__(self, "categories", categories)
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "notice_version", notice_version)
@@ -92,8 +96,8 @@ ConsentMappingLike = CategoriesLike | RowConsent
 class ConsentMapping:
     """A checked consent mapping: records of each category, or one column for all, and what else a row says.
 
-    `doubts` and `suppressions` come from where consent is kept elsewhere: of a consent column the one that tells
-    whether its answer is in doubt, and the columns that tell whether the row's person is on a suppression list.
+    `doubts` and `suppressions` come from consent sources: for a consent column, the column that says whether its answer
+    is in doubt; and the columns that say whether the row's person is on a suppression list.
     """
 
     entries: tuple[tuple[CategoryId, Answers | Recorded], ...] = ()
@@ -145,11 +149,11 @@ class ConsentMapping:
         return entry.combining if isinstance(entry, Answers) else "first"
 
     def with_elsewhere(self, *, doubts: Mapping[str, str], suppressions: Iterable[str]) -> ConsentMapping:
-        """Return the mapping with what is kept elsewhere."""
+        """Return the mapping with the columns of consent sources."""
         return replace(self, doubts=tuple(sorted(doubts.items())), suppressions=tuple(suppressions))
 
     def with_sources(self, sources: Iterable[ExternalConsent]) -> ConsentMapping:
-        """Return the mapping with the doubts and suppressions that sources bring: not for a DAG to leave out."""
+        """Return the mapping with the doubts and suppressions that sources bring, which a DAG cannot leave out."""
         listed = list(sources)
         return self.with_elsewhere(
             doubts={column: doubt for source in listed for column, doubt in source.doubts.items()},
@@ -184,8 +188,18 @@ def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> Conse
             switches=mapping.switches,
         )
     if isinstance(mapping, WholeConsent):
+        require(format_problems(mapping, "consent"))
         return ConsentMapping(whole=mapping)
-    return ConsentMapping(_entries(mapping))
+    checked = ConsentMapping(_entries(mapping))
+    require(
+        [
+            problem
+            for category_id, entry in checked.entries
+            for record in records_of(entry)
+            for problem in format_problems(record.signal, checked.path_of(category_id))
+        ]
+    )
+    return checked
 
 
 def _entries(mapping: object) -> tuple[tuple[CategoryId, Answers | Recorded], ...]:

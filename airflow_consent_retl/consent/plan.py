@@ -20,7 +20,8 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.freshness import notice_status, time_status
-from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, Signal
+from airflow_consent_retl.consent.history import doubt_status
+from airflow_consent_retl.consent.signals import ColumnKind, ConsentStatus, Signal
 from airflow_consent_retl.consent.switches import switch_status
 
 if TYPE_CHECKING:
@@ -28,15 +29,13 @@ if TYPE_CHECKING:
 
 Signature = tuple[int, ...]
 
-# What the tokens of a boolean column mean in which TRUE says that somebody is on a list of suppressed people.
-_SUPPRESSION = (ConsentStatus.UNKNOWN, ConsentStatus.DENIED, ConsentStatus.GRANTED, ConsentStatus.INVALID)
-# Of `0`, `1` and `2` in a column of doubts; NULL says that there is none.
-_DOUBTS = (None, None, ConsentStatus.CONFLICT, ConsentStatus.INVALID, ConsentStatus.INVALID)
+# A yes to a column that objects (Global Privacy Control, a suppression list) is a no to what it objects to.
+_OBJECTION = {ConsentStatus.GRANTED: ConsentStatus.DENIED, ConsentStatus.DENIED: ConsentStatus.GRANTED}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordReading:
-    """Where one record of a category's consent is: places among a plan's signals. None: nothing is read."""
+    """The places of one record of a category's consent in a plan's signals. None: nothing is read."""
 
     answer: int | None
     doubt: int | None = None
@@ -54,7 +53,7 @@ class CategoryReading:
 
 @dataclass(frozen=True, slots=True)
 class CircumstancesReading:
-    """Where the rest is that a row says: places among a plan's signals.
+    """The places of everything else that a row says, in a plan's signals.
 
     `regions` are the alphabet of the region's signal.
     """
@@ -171,11 +170,10 @@ class ConsentPlan:
     def _record_status(self, record: RecordReading, tokens: Signature) -> ConsentStatus:
         if record.answer is None:
             return ConsentStatus.UNKNOWN
-        doubt = None if record.doubt is None else _DOUBTS[tokens[record.doubt]]
+        doubt = None if record.doubt is None else doubt_status(tokens[record.doubt])
         if doubt is not None:
             return doubt
-        signal = self.signals[record.answer]
-        status = signal.status(tokens[record.answer]) if isinstance(signal, CategorySignal) else ConsentStatus.UNKNOWN
+        status = self._said(record.answer, tokens)
         conditions = []
         if record.time is not None:
             conditions.append(time_status(tokens[record.time]))
@@ -185,10 +183,10 @@ class ConsentPlan:
 
     def _circumstances(self, tokens: Signature) -> Circumstances:
         reading = self.circumstances
-        suppressions = {_SUPPRESSION[tokens[place]] for place in reading.suppressions}
+        suppressions = {self._objection(place, tokens) for place in reading.suppressions}
         return Circumstances(
             region=self._region(tokens),
-            gpc=ConsentStatus.UNKNOWN if reading.gpc is None else self._gpc(tokens[reading.gpc], reading.gpc),
+            gpc=ConsentStatus.UNKNOWN if reading.gpc is None else self._objection(reading.gpc, tokens),
             suppression=strictest_status([*suppressions, ConsentStatus.GRANTED]),
             switches={name: switch_status(tokens[place]) for name, place in reading.switches},
         )
@@ -198,13 +196,13 @@ class ConsentPlan:
         region = None if reading.region is None else tokens[reading.region] - 1
         return None if region is None or not 0 <= region < len(reading.regions) else reading.regions[region]
 
-    def _gpc(self, token: int, place: int) -> ConsentStatus:
+    def _said(self, place: int, tokens: Signature) -> ConsentStatus:
         signal = self.signals[place]
-        assert isinstance(signal, CategorySignal)  # noqa: S101 - for the type checker: `plan_consent` saw to it
-        said = signal.status(token)
-        return {ConsentStatus.GRANTED: ConsentStatus.DENIED, ConsentStatus.DENIED: ConsentStatus.GRANTED}.get(
-            said, said
-        )
+        return ConsentStatus.UNKNOWN if signal is None else signal.status(tokens[place])
+
+    def _objection(self, place: int, tokens: Signature) -> ConsentStatus:
+        status = self._said(place, tokens)
+        return _OBJECTION.get(status, status)
 
 
 # Makes the plan for a model, from the kinds of its columns.

@@ -11,7 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.document import parse_destination
+from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
+from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.freshness import NoticeVersion, consent_time
+from airflow_consent_retl.consent.history import doubt_signal
 from airflow_consent_retl.consent.mapping import (
     ConsentMapping,
     ConsentMappingLike,
@@ -20,7 +23,7 @@ from airflow_consent_retl.consent.mapping import (
 )
 from airflow_consent_retl.consent.plan import CategoryReading, CircumstancesReading, ConsentPlan, RecordReading
 from airflow_consent_retl.consent.regime import Regime
-from airflow_consent_retl.consent.signals import BooleanColumn, ColumnKind, Literals, Signal
+from airflow_consent_retl.consent.signals import ColumnKind, Signal
 from airflow_consent_retl.errors import PolicyError, Problem
 from airflow_consent_retl.near import differs_in_form_only, nearest
 
@@ -253,7 +256,7 @@ class _Planner:
                 notice = self.beside(NoticeVersion(record.notice_version, category.min_notice_version), path)
         return RecordReading(
             answer,
-            doubt=None if doubt is None else self.beside(Literals(doubt, granted=(0,), denied=(1, 2)), path),
+            doubt=None if doubt is None else self.beside(doubt_signal(doubt), path),
             time=time,
             notice=notice,
         )

@@ -1,19 +1,20 @@
-"""Why somebody who was delivered has to be removed, from the reasons for which they are denied now.
+"""The cause for which a delivered person has to be removed.
 
-Pure. Tells an explicit withdrawal, which nothing may hold up, from consent that merely cannot be found, which may be
-the sign of a broken table.
+Pure. Tells an explicit withdrawal, which no guard delays, from consent that merely cannot be found, which may be the
+sign of a broken table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import SubjectStatus
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow_consent_retl.consent.decision import Denied
 
 
@@ -30,16 +31,69 @@ class RemovalCause(StrEnum):
     DESTINATION_UNMAPPED = "destination_unmapped"
     # Several rows say they are about this person.
     ID_AMBIGUOUS = "id_ambiguous"
-    # Still permitted, but what the destination knows them by changed: the old goes before the new comes.
+    # Still permitted, but the destination's identifiers for the person changed: the old ones go first.
     IDENTIFIERS_CHANGED = "identifiers_changed"
 
+    @property
+    def code(self) -> CauseCode:
+        """The number that files hold."""
+        return CauseCode[self.name]
 
-# INVARIANT: no guard holds up a removal for one of these.
+    @property
+    def rank(self) -> CauseRank:
+        """The place among all causes."""
+        return CauseRank[self.name]
+
+
+class CauseCode(IntEnum):
+    """A removal cause as the files of a set of changes hold it. A number never changes its meaning."""
+
+    CONSENT_WITHDRAWN = 0
+    CONSENT_MISSING = 1
+    LEFT_MODEL = 2
+    DESTINATION_UNMAPPED = 3
+    ID_AMBIGUOUS = 4
+    IDENTIFIERS_CHANGED = 5
+
+    @property
+    def cause(self) -> RemovalCause:
+        """The cause."""
+        return RemovalCause[self.name]
+
+
+class CauseRank(IntEnum):
+    """The ranking of removal causes: of several causes of one person, the one with the highest number counts.
+
+    Python and SQL compare the numbers; no file holds them.
+    """
+
+    # A denied person is not removed because of identifiers, and a person who is denied has not left the model.
+    IDENTIFIERS_CHANGED = 1
+    LEFT_MODEL = 2
+    CONSENT_MISSING = 3
+    DESTINATION_UNMAPPED = 4
+    ID_AMBIGUOUS = 5
+    CONSENT_WITHDRAWN = 6
+
+    @property
+    def cause(self) -> RemovalCause:
+        """The cause."""
+        return RemovalCause[self.name]
+
+
+# INVARIANT: no guard delays a removal for one of these.
 UNGUARDED = frozenset({RemovalCause.CONSENT_WITHDRAWN, RemovalCause.IDENTIFIERS_CHANGED})
+
+_OTHER_REASONS: dict[str, RemovalCause] = {
+    SubjectStatus.DUPLICATE_ID: RemovalCause.ID_AMBIGUOUS,
+    SubjectStatus.MISSING_ID: RemovalCause.ID_AMBIGUOUS,
+    "unmapped_destination": RemovalCause.DESTINATION_UNMAPPED,
+    "misspelt_destination": RemovalCause.DESTINATION_UNMAPPED,
+}
 
 
 def removal_cause(reasons: Collection[str]) -> RemovalCause:
-    """Return the cause for the codes of a denial's reasons; an explicit no outweighs all others.
+    """Return the strongest cause for the codes of a denial's reasons; an explicit no outweighs all others.
 
     With match `any`, a no counts as explicit too: none of the alternatives is granted, and one was refused.
 
@@ -48,15 +102,15 @@ def removal_cause(reasons: Collection[str]) -> RemovalCause:
     """
     if not reasons:
         raise ValueError("a denial needs a reason")
-    if any(code.endswith(f":{ConsentStatus.DENIED}") for code in reasons):
-        return RemovalCause.CONSENT_WITHDRAWN
-    if SubjectStatus.DUPLICATE_ID in reasons or SubjectStatus.MISSING_ID in reasons:
-        return RemovalCause.ID_AMBIGUOUS
-    if "unmapped_destination" in reasons or "misspelt_destination" in reasons:
-        return RemovalCause.DESTINATION_UNMAPPED
-    return RemovalCause.CONSENT_MISSING
+    return max(_cause_of_reason(code).rank for code in reasons).cause
 
 
 def cause_of(denied: Denied) -> RemovalCause:
     """Return the cause for a denial."""
     return removal_cause([reason.code for reason in denied.reasons])
+
+
+def _cause_of_reason(code: str) -> RemovalCause:
+    if code.endswith(f":{ConsentStatus.DENIED}"):
+        return RemovalCause.CONSENT_WITHDRAWN
+    return _OTHER_REASONS.get(code, RemovalCause.CONSENT_MISSING)

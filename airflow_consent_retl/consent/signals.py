@@ -1,24 +1,23 @@
-"""What a raw value says about one category's consent: one small class per format.
+"""The meaning of raw values: the base classes of every consent format.
 
-A signal has a finite number of tokens: 0 is NULL or missing, the others are what else a raw value can say. Where it
-has an alphabet of raw values, 1 to n are the alphabet in its order and n + 1 is any other value: an engine finds that
-token by exact comparison alone; only the law says what a token means. Nothing is ever cast, trimmed or folded: every
-such step has turned a no into a yes somewhere.
+A signal has a finite number of tokens. Token 0 is NULL or a missing value; the other tokens are what else a raw value
+can say. A format with declared values has an alphabet: tokens 1 to n are the alphabet in its order, and n + 1 is any
+other value. Nothing is ever cast, trimmed or folded: each such step has turned a no into a yes somewhere.
+
+Engines ask a signal how they can find its tokens (`is_read`, `alphabet`, `document_path`, `time_bounds`); they never
+look at its class. A format of your own is a dataclass that derives from one of these classes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_consent_retl.errors import PolicyError, Problem
 
-Literals64 = tuple[str, ...] | tuple[int, ...]
-
 NULL_TOKEN = 0
-_INT64_END = 2**63
 
 
 class ConsentStatus(StrEnum):
@@ -40,7 +39,7 @@ class ColumnKind(StrEnum):
     INTEGER = "integer"
     TEXT = "text"
     JSON = "json"
-    # A point in time, with a zone.
+    # A timestamp with a zone.
     MOMENT = "moment"
     # Holds only NULL, so that its type is not known: it fits any format, and every row is `unknown`.
     EMPTY = "empty"
@@ -50,13 +49,24 @@ class ColumnKind(StrEnum):
 class Signal(ABC):
     """One thing that a row says and that a decision may rest on: a column, and how its values are read.
 
-    `is_read` tells that the law reads each distinct value; otherwise an engine compares them with the alphabet.
+    Attributes:
+        column: the column's name. A dataclass declares it as a field.
+        is_read: whether the law reads each distinct value with `token`. Otherwise an engine finds the token by exact
+            comparison with `alphabet`.
+        holds_consent: whether a token says something about a category's consent.
     """
 
     __slots__ = ()
 
     column: str
     is_read: ClassVar[bool] = True
+    holds_consent: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **parameters: Any) -> None:
+        super().__init_subclass__(**parameters)
+        # INVARIANT: no engine's comparison stands in for a `token` that compares in another way.
+        if "token" in cls.__dict__ and "is_read" not in cls.__dict__:
+            cls.is_read = True
 
     @property
     @abstractmethod
@@ -72,17 +82,55 @@ class Signal(ABC):
     def token(self, raw: object) -> int:
         """Return the token of one raw value, by type and value, exactly. Never raises for a value."""
 
+    def status(self, token: int) -> ConsentStatus:
+        """Return what a token says about a category's consent: nothing, unless the signal holds consent."""
+        return ConsentStatus.UNKNOWN
+
+    @property
+    def alphabet(self) -> tuple[str | int | bool, ...]:
+        """The declared raw values; token i stands for `alphabet[i - 1]`. Empty where every value is read."""
+        return ()
+
+    @property
+    def document_path(self) -> tuple[str, ...]:
+        """The keys that lead to the only part of a JSON document that the format reads.
+
+        Empty (default): the format reads the whole value. Otherwise an engine may leave out what lies outside of the
+        path.
+        """
+        return ()
+
+    def below(self, keys: int) -> Signal | None:
+        """Return the signal that reads a document which begins that many keys of `document_path` further down.
+
+        None (default): the format reads documents from their top only, and no engine begins one further down.
+        """
+        return None
+
+    @property
+    def time_bounds(self) -> tuple[datetime, ...]:
+        """The ascending timestamps that a timestamp is compared with. Empty (default): each value is read.
+
+        Token 1 is before the first of them, and token i + 1 at or after the i-th. An engine compares a column of
+        timestamps as numbers, since nearly every value is different.
+        """
+        return ()
+
     def accepts(self, kind: ColumnKind) -> bool:
         """Tell whether a column of this kind can hold this format."""
         return kind is ColumnKind.EMPTY or kind in self.kinds
 
 
 class CategorySignal(Signal):
-    """Where one category's consent is in a row, and in which format."""
+    """Where one category's consent is in a row, and in which format.
+
+    Implement `kinds`, `granting`, `denying` and `token`. Where `token` compares a value exactly, by type and value,
+    with `alphabet`, declare `is_read = False`: an engine then does it faster.
+    """
 
     __slots__ = ()
 
-    is_read: ClassVar[bool] = False
+    holds_consent: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -96,7 +144,7 @@ class CategorySignal(Signal):
 
     @property
     def alphabet(self) -> tuple[str | int | bool, ...]:
-        """The declared raw values; token i stands for `alphabet[i - 1]`."""
+        """The values that grant, then the values that deny."""
         return self.granting + self.denying
 
     @property
@@ -116,14 +164,12 @@ class CategorySignal(Signal):
 
 
 class DocumentSignal(CategorySignal):
-    """A format whose values are read, not compared: the law reads each distinct value once.
+    """A format whose texts are read, not compared: the law reads each distinct text once.
 
-    Its alphabet is what a value can say: yes (1) or no (2).
+    Implement `read`. The alphabet is what a text can say: yes (1) or no (2).
     """
 
     __slots__ = ()
-
-    is_read: ClassVar[bool] = True
 
     @property
     def granting(self) -> tuple[bool, ...]:
@@ -144,18 +190,18 @@ class DocumentSignal(CategorySignal):
         """Return what the value says: 1 yes, 2 no, 0 nothing, 3 what cannot be read."""
         if raw is None:
             return NULL_TOKEN
-        return _DOCUMENT_TOKENS[self.read(raw) if type(raw) is str else ConsentStatus.INVALID]
+        status = self.read(raw) if type(raw) is str else ConsentStatus.INVALID
+        return _DOCUMENT_TOKENS.get(status, self.unlisted_token)
 
     @abstractmethod
     def read(self, text: str) -> ConsentStatus:
-        """Return what a text says, strictly. Never raises for a text."""
+        """Return what a text says, strictly: granted, denied, unknown, or invalid. Never raises for a text."""
 
 
 _DOCUMENT_TOKENS = {
     ConsentStatus.UNKNOWN: NULL_TOKEN,
     ConsentStatus.GRANTED: 1,
     ConsentStatus.DENIED: 2,
-    ConsentStatus.INVALID: 3,
 }
 
 
@@ -169,88 +215,6 @@ class WholeConsent(ABC):
     @abstractmethod
     def for_category(self, category_id: str, name: str) -> CategorySignal:
         """Return the signal of one category."""
-
-
-@dataclass(frozen=True, slots=True)
-class BooleanColumn(CategorySignal):
-    """A boolean column: TRUE grants, FALSE denies, NULL is unknown."""
-
-    column: str
-
-    def __post_init__(self) -> None:
-        require(column_problems(self.column, "BooleanColumn"))
-
-    @property
-    def granting(self) -> tuple[bool, ...]:
-        """The raw values that grant."""
-        return (True,)
-
-    @property
-    def denying(self) -> tuple[bool, ...]:
-        """The raw values that deny."""
-        return (False,)
-
-    @property
-    def kinds(self) -> frozenset[ColumnKind]:
-        """Boolean only."""
-        return frozenset({ColumnKind.BOOLEAN})
-
-    def token(self, raw: object) -> int:
-        """Return 1 for TRUE, 2 for FALSE, 0 for NULL, 3 for anything else."""
-        return boolean_token(raw)
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Literals(CategorySignal):
-    """A text or integer column with declared literals: `Literals("ads", granted=("yes",), denied=("no",))`.
-
-    NULL is unknown and every value not declared is invalid, which denies. The literals are all text or all 64-bit
-    integers, and are compared exactly: case, spaces and Unicode forms all matter. Raises `PolicyError`.
-    """
-
-    column: str
-    granted: Literals64
-    denied: Literals64
-
-    def __init__(
-        self,
-        column: str,
-        *,
-        granted: Literals64 | list[str] | list[int],
-        denied: Literals64 | list[str] | list[int] = (),
-    ) -> None:
-        problems = [
-            *column_problems(column, "Literals"),
-            *_literal_problems(granted, denied),
-        ]
-        require(problems)
-        object.__setattr__(self, "column", column)
-        object.__setattr__(self, "granted", tuple(granted))
-        object.__setattr__(self, "denied", tuple(denied))
-
-    @property
-    def granting(self) -> Literals64:
-        """The raw values that grant."""
-        return self.granted
-
-    @property
-    def denying(self) -> Literals64:
-        """The raw values that deny."""
-        return self.denied
-
-    @property
-    def kinds(self) -> frozenset[ColumnKind]:
-        """The kind of the declared literals."""
-        return frozenset({ColumnKind.TEXT if isinstance(self.granted[0], str) else ColumnKind.INTEGER})
-
-    def token(self, raw: object) -> int:
-        """Return the position of the value among the literals, granting ones first."""
-        if raw is None:
-            return NULL_TOKEN
-        # INVARIANT: the type is compared before the value, since True == 1 == 1.0.
-        if type(raw) is type(self.granted[0]) and raw in self.alphabet:
-            return self.alphabet.index(raw) + 1
-        return self.unlisted_token
 
 
 def boolean_token(raw: object) -> int:
@@ -269,37 +233,7 @@ def require(problems: list[Problem]) -> None:
 
 
 def column_problems(column: object, path: str) -> list[Problem]:
-    """Return what is wrong with the name of a column, given to `path`."""
+    """Return what is wrong with the name of a column, which was passed to `path`."""
     if isinstance(column, str) and column:
         return []
     return [Problem(f"{path}.column", "expected the name of a column")]
-
-
-def _literal_problems(granted: object, denied: object) -> list[Problem]:
-    problems = []
-    for name, literals in (("granted", granted), ("denied", denied)):
-        path = f"Literals.{name}"
-        if not isinstance(literals, tuple | list):
-            problems.append(Problem(path, "expected a tuple of literals"))
-        elif not all(_is_literal(literal) for literal in literals):
-            problems.append(Problem(path, "a literal is neither text nor a 64-bit integer"))
-        elif name == "granted" and not literals:
-            problems.append(Problem(path, "at least one literal has to grant"))
-        elif name == "granted" and not all(literal.strip() for literal in literals if isinstance(literal, str)):
-            problems.append(Problem(path, "blank text cannot grant: it is how missing values are written"))
-    if problems:
-        return problems
-    alphabet = [*granted, *denied]  # type: ignore[misc]  # both are sequences, checked above
-    if len({type(literal) for literal in alphabet}) > 1:
-        problems.append(Problem("Literals", "literals are either all text or all integers"))
-    if len(set(alphabet)) < len(alphabet):
-        problems.append(Problem("Literals", "a literal is declared twice"))
-    return problems
-
-
-def _is_literal(literal: object) -> bool:
-    # The exact type: `True` is an integer to isinstance.
-    if type(literal) is str:
-        # A lone surrogate is no text that any engine could hold.
-        return not any("\ud800" <= character <= "\udfff" for character in literal)
-    return type(literal) is int and -_INT64_END <= literal < _INT64_END

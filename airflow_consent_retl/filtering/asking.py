@@ -1,6 +1,7 @@
-"""Asks a model's source for consent again: one query over ids and consent columns, decided under the present policy.
+"""The question that asks a model's source for consent again: one query over ids and consent columns.
 
-An answer can only take permission away. Somebody of whom the source says nothing, or two things, is not permitted.
+The rows are decided under the present policy. An answer can only take permission away: a person about whom the source
+says nothing, or two things, is not permitted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent import (
     NULL_TOKEN,
+    CauseRank,
     ConsentMapping,
     ConsentPlan,
     ConsentPolicy,
@@ -43,11 +45,11 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
-_MOMENT = pa.timestamp("us", tz="UTC")
+_TIME = pa.timestamp("us", tz="UTC")
 
-# A verdict is a number: 0 permits, n is the n-th of these causes.
+# A verdict is a number. This one permits; a `CauseRank` denies; a higher one permits the row without some fields.
 PERMITTED = 0
-CAUSES = tuple(RemovalCause)
+_WITHOUT_FIELDS = max(CauseRank) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ class ConsentAnswers:
 
     Args:
         ids: none of which is NULL.
-        by_destination: a number for each row, see `PERMITTED` and `CAUSES`; beyond these, the row is permitted without
-            the fields that `partial` has there.
-        moments: when the row's consent last changed, in UTC; None where nobody asked for it.
+        by_destination: a number for each row: `PERMITTED`, a `CauseRank`, or above these, in the order of `partial`,
+            that the row is permitted without some fields.
+        moments: when the row's consent last changed, in UTC; None where it was not asked for.
+        partial: the fields, for each number above.
     """
 
     ids: pa.Array
@@ -67,7 +70,7 @@ class ConsentAnswers:
     partial: Sequence[tuple[str, ...]] = ()
 
 
-# Told of which type the ids have to be.
+# Gets the type that the ids have to have.
 Ask = Callable[[pa.DataType], Iterator[ConsentAnswers]]
 
 
@@ -84,9 +87,9 @@ class ConsentQuestion:
         policy: as it is now.
         destinations: to decide for.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
-        sources: where else consent is kept.
+        sources: of consent that is not in the model.
         hook_of: returns the hook of their connections.
-        log: for what a person should know of them.
+        log: for what a person should know about them.
     """
 
     hook: DbApiHook
@@ -103,7 +106,7 @@ class ConsentQuestion:
 
     @property
     def needs_asking(self) -> bool:
-        """Whether any category is needed now; otherwise the policy alone decides, for everybody alike."""
+        """Whether any category is needed now; otherwise the policy alone decides, and equally for all rows."""
         plan, at = self._plan(), datetime.now(UTC)
         nothing_read = (NULL_TOKEN,) * len(plan.signals)
         return plan.needs_rows or any(
@@ -114,8 +117,8 @@ class ConsentQuestion:
     def wanted_columns(self) -> tuple[str, ...]:
         """The columns that are read: the primary key, those that hold consent that is needed now, and the time."""
         needed = [column for column in self._plan().consent_columns if column in self.columns]
-        moment = [] if self.withdrawn_at is None else [self.withdrawn_at]
-        return tuple(dict.fromkeys([self.query.primary_key, *needed, *moment]))
+        time = [] if self.withdrawn_at is None else [self.withdrawn_at]
+        return tuple(dict.fromkeys([self.query.primary_key, *needed, *time]))
 
     def _hook_of(self, conn_id: str | None) -> DbApiHook:
         return self.hook if conn_id is None or self.hook_of is None else self.hook_of(conn_id)
@@ -160,7 +163,7 @@ class ConsentQuestion:
             deciders: dict[pa.Schema, _Decider] = {}
             partial: list[tuple[str, ...]] = []
             for batch in rows.batches:
-                # A source without types of its own may know a column's only after some rows.
+                # A source without types of its own may know the type of a column only after some rows.
                 decider = deciders.get(batch.schema)
                 if decider is None:
                     decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at, partial))
@@ -174,7 +177,7 @@ class _Decider:
         self, question: ConsentQuestion, schema: pa.Schema, at: datetime, partial: list[tuple[str, ...]]
     ) -> None:
         self._question = question
-        # Shared by all of one answer: what is withheld of those who are permitted less than everything.
+        # All batches of one answer share it: the fields that some permitted rows go without.
         self._partial = partial
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
@@ -212,16 +215,16 @@ class _Decider:
             return None
         moments = rows.column(name)
         if pa.types.is_null(moments.type):
-            return moments.cast(_MOMENT)
+            return moments.cast(_TIME)
         if not pa.types.is_timestamp(moments.type) or moments.type.tz is None:
             raise ModelError(f"column `{name}` is {moments.type}: a time of withdrawal is a timestamp with a zone")
-        return moments.cast(_MOMENT, safe=False)
+        return moments.cast(_TIME, safe=False)
 
     def _decide(self, code: int) -> Mapping[str, int]:
         if code not in self._decided:
             decision = self._plan.decide_signature(self._reader.tokens(code), at=self._at)
             self._decided[code] = {
-                name: CAUSES.index(cause_of(answer)) + 1
+                name: cause_of(answer).rank
                 if isinstance(answer, Denied)
                 else self._verdict_without(decision.withheld.get(name, ()))
                 for name, answer in decision.decisions.items()
@@ -233,7 +236,7 @@ class _Decider:
             return PERMITTED
         if fields not in self._partial:
             self._partial.append(fields)
-        return len(CAUSES) + 1 + self._partial.index(fields)
+        return _WITHOUT_FIELDS + self._partial.index(fields)
 
     def __enter__(self) -> Self:
         return self
@@ -243,7 +246,7 @@ class _Decider:
 
 
 class SubjectIndex:
-    """Ids by position, held against what a source says now. A context manager; what it spills is private and goes.
+    """Ids by position, to compare with what a source says now. A context manager; what it spills is private, and goes.
 
     Args:
         ids: in the order of their positions, which begin at 0.
@@ -252,9 +255,9 @@ class SubjectIndex:
 
     def __init__(self, ids: Iterable[pa.Array], id_type: pa.DataType) -> None:
         self.id_type = id_type
-        # Of those whom the last answer did not permit, where the source has their time.
+        # Of people that the last answer did not permit, where the source has their time.
         self.moments: list[datetime] = []
-        # Of those whom it permitted, the positions of who goes without some fields.
+        # Of people that it permitted, the positions of those that go without some fields.
         self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
         self._resources = ExitStack()
         with ExitStack() as opening:
@@ -272,10 +275,11 @@ class SubjectIndex:
     ) -> dict[RemovalCause, NDArray[np.int64]]:
         """Return the positions of the people who are not permitted now, by cause, ascending.
 
-        Those whom no answer names are under `left_model`, those whom several name under `id_ambiguous`.
+        A person that no answer names is under `left_model`. A person that several answers name is under `id_ambiguous`,
+        unless one of them has a stronger cause.
         """
         failures: list[BaseException] = []
-        schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _MOMENT)])
+        schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _TIME)])
         partial: Sequence[tuple[str, ...]] = ()
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -284,7 +288,7 @@ class SubjectIndex:
                 for answer in answers:
                     partial = answer.partial
                     verdicts = pa.array(answer.by_destination[destination])
-                    moments = pa.nulls(len(answer.ids), _MOMENT) if answer.moments is None else answer.moments
+                    moments = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
                     yield pa.RecordBatch.from_arrays([answer.ids, verdicts, moments], schema=schema)
             except BaseException as failure:
                 # Arrow would make another error of it.
@@ -302,14 +306,12 @@ class SubjectIndex:
             self._connection.unregister("answers")
         positions = np.from_dlpack(found.column("position").combine_chunks())
         causes = np.from_dlpack(found.column("cause").combine_chunks())
-        self.moments = found.filter(pa.array(causes <= len(CAUSES))).column("moment").drop_null().to_pylist()
+        self.moments = found.filter(pa.array(causes < _WITHOUT_FIELDS)).column("moment").drop_null().to_pylist()
         self.partial = {
-            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=len(CAUSES) + 1)
+            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=_WITHOUT_FIELDS)
         }
         return {
-            cause: np.sort(positions[causes == number])
-            for number, cause in enumerate(CAUSES, start=1)
-            if (causes == number).any()
+            cause: np.sort(positions[causes == cause.rank]) for cause in RemovalCause if (causes == cause.rank).any()
         }
 
     def _fill(self, ids: Iterable[pa.Array]) -> None:
@@ -333,20 +335,19 @@ class SubjectIndex:
         self._resources.close()
 
 
-_WITHDRAWN = CAUSES.index(RemovalCause.CONSENT_WITHDRAWN) + 1
+# Of several rows of one person, the strongest cause counts, and that there are several is a cause too.
 _NOT_PERMITTED = f"""
-WITH said AS (
-    SELECT id, count(*) AS times, max(verdict) AS verdict, bool_or(verdict = {_WITHDRAWN}) AS refused,
-        max(moment) AS moment
+WITH answered AS (
+    SELECT id, count(*) AS times, max(verdict) AS verdict,
+        max(verdict) FILTER (WHERE verdict < {_WITHOUT_FIELDS:d}) AS strongest, max(moment) AS moment
     FROM answers WHERE id IN (SELECT id FROM people) GROUP BY id
-), held AS (
+), decided AS (
     SELECT position, moment, CASE
-        WHEN times IS NULL THEN {CAUSES.index(RemovalCause.LEFT_MODEL) + 1}
-        WHEN refused THEN {_WITHDRAWN}
-        WHEN times > 1 THEN {CAUSES.index(RemovalCause.ID_AMBIGUOUS) + 1}
+        WHEN times IS NULL THEN {CauseRank.LEFT_MODEL:d}
+        WHEN times > 1 THEN greatest(coalesce(strongest, {PERMITTED}), {CauseRank.ID_AMBIGUOUS:d})
         ELSE verdict
     END AS cause
-    FROM people LEFT JOIN said USING (id)
+    FROM people LEFT JOIN answered USING (id)
 )
-SELECT position, cause::SMALLINT AS cause, moment FROM held WHERE cause != {PERMITTED}
+SELECT position, cause::SMALLINT AS cause, moment FROM decided WHERE cause != {PERMITTED}
 """  # noqa: S608 - numbers of this module only

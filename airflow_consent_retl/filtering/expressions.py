@@ -1,6 +1,6 @@
-"""The questions that consent asks of a staged snapshot, as expressions that any warehouse's SQL can be made of.
+"""The expressions that filter a snapshot inside a warehouse, for the SQL of any dialect.
 
-They bring raw values together and join answers back; what a value means is for `consent` to say.
+They bring raw values together and join answers back; only `consent` says what a value means.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, ConsentObjectKey, ConsentTime, Signal
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, Signal, SubjectCode
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
 from airflow_consent_retl.filtering.files import NOBODY
@@ -42,7 +42,7 @@ class RawValue:
         path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
         is_json: whether the column is one of JSON, and not text.
         is_array: whether the column is one of arrays.
-        bounds: of a moment: what is brought out is how many of them are not after it.
+        bounds: of a timestamp: what is brought out is how many of them are not after it.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RawValue:
 
 @dataclass(frozen=True, slots=True)
 class _Band(Signal):
-    """A moment's band as the warehouse found it: how many bounds are not after the moment."""
+    """A timestamp's band as the warehouse found it: how many bounds are not after the timestamp."""
 
     column: str
     bounds: int
@@ -73,11 +73,11 @@ class _Band(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of what is no band."""
+        """The token of a value that is no band."""
         return self.bounds + 2
 
     def token(self, raw: object) -> int:
-        """Return the token that `ConsentTime` has for the band."""
+        """Return the token that a signal with `time_bounds` has for the band."""
         if raw is None:
             return NULL_TOKEN
         return raw + 1 if type(raw) is int and 0 <= raw <= self.bounds else self.unlisted_token
@@ -100,10 +100,9 @@ def raw_values(
         if signal is None:
             read.append(None)
             continue
-        is_native = isinstance(signal, ConsentObjectKey) and _is_native_json(native.get(signal.column, ""), dialect)
-        path = signal.path if is_native and isinstance(signal, ConsentObjectKey) else ()
-        is_moment = isinstance(signal, ConsentTime) and arrow[signal.column].startswith("timestamp")
-        bounds = signal.bounds if is_moment and isinstance(signal, ConsentTime) else ()
+        is_json = _is_native_json(native.get(signal.column, ""), dialect)
+        path = signal.document_path if is_json else ()
+        bounds = signal.time_bounds if arrow[signal.column].startswith("timestamp") else ()
         value = values.setdefault(
             (signal.column, path, bounds),
             RawValue(
@@ -111,7 +110,7 @@ def raw_values(
                 signal.column,
                 _ibis_type(arrow[signal.column]),
                 path,
-                is_json=_is_native_json(native.get(signal.column, ""), dialect),
+                is_json=is_json,
                 bounds=bounds,
                 is_array=dialect.is_array(native.get(signal.column, "")),
             ),
@@ -181,7 +180,7 @@ class WarehouseConsent:
         return grouped.mutate(**{COMBINATION: ibis.row_number()})
 
     def permitted(self) -> ir.Table:
-        """The snapshot's rows that somebody may receive, each once, with the number of its recipients' group."""
+        """The rows that some destination may receive, each once, with the number of its recipients' group."""
         joined = self._decided()
         kept = joined.filter(joined[GROUP] != NOBODY)
         return kept.select(*self.columns, GROUP)
@@ -193,7 +192,7 @@ class WarehouseConsent:
         return kept.select(subject=self.digest(kept[self._primary_key], salt), signature=kept[SIGNATURE])
 
     def denied_people(self) -> ir.Table:
-        """The text of each id of which a row is denied somewhere."""
+        """The text of each id with a row that some destination is denied."""
         joined = self._decided()
         kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
         return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
@@ -222,12 +221,14 @@ class WarehouseConsent:
     def _keyed(self, *, with_columns: bool) -> ir.Table:
         """Return the snapshot's raw values and subjects, with all its columns or without."""
         raw = {value.name: self._raw(value) for value in self.values}
-        subject = ibis.literal(0, "int64")
+        subject = _subject(SubjectCode.IDENTIFIED)
         if self._find_duplicates:
             identifier = self._snapshot[self._primary_key]
             repeated = self._ids.exact(identifier).isin(self._ids.repeated(self._snapshot)["id"])
             subject = ibis.cases(
-                (identifier.isnull(), ibis.literal(1, "int64")), (repeated, ibis.literal(2, "int64")), else_=subject
+                (identifier.isnull(), _subject(SubjectCode.MISSING_ID)),
+                (repeated, _subject(SubjectCode.DUPLICATE_ID)),
+                else_=subject,
             )
         columns = [self._snapshot[name] for name in self.columns] if with_columns else []
         return self._snapshot.select(*columns, **raw, **{SUBJECT: subject})
@@ -264,8 +265,12 @@ class WarehouseConsent:
         return ibis.coalesce(text, ibis.literal(""))
 
 
+def _subject(code: SubjectCode) -> ir.Value:
+    return ibis.literal(int(code), "int64")
+
+
 def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> ir.Table:
-    """Return, of a table of permitted rows, the rows of each group and a fingerprint of who is in it."""
+    """Return the number of rows of each group in a table of permitted rows, and a fingerprint of their ids."""
     digest = dialect.md5(concat([dialect.person(permitted[primary_key]), ":", permitted[GROUP].cast("string")]))
     number = ibis.literal(0, "int64")
     for place in range(_FINGERPRINT_DIGITS):
@@ -275,6 +280,6 @@ def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> 
 
 
 def group_fingerprints(rows: pa.Table) -> dict[int, tuple[int, int]]:
-    """Return rows and fingerprint of each group, from what `group_counts` asks for."""
+    """Return the number of rows and the fingerprint of each group, from the result of `group_counts`."""
     columns = (rows[name].to_pylist() for name in (GROUP, "rows", "fingerprint"))
     return {int(group): (int(count), int(fingerprint)) for group, count, fingerprint in zip(*columns, strict=True)}

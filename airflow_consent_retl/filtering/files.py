@@ -26,7 +26,7 @@ from airflow_consent_retl.consent import (
     Denied,
     DestinationName,
     SignatureDecision,
-    SubjectStatus,
+    SubjectCode,
     count_decisions,
 )
 from airflow_consent_retl.errors import RefusedError
@@ -41,10 +41,9 @@ from airflow_consent_retl.values.pipeline import lean_memory_pool
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import DecisionCounts, Signature
+    from airflow_consent_retl.consent import DecisionCounts, Signature, SubjectStatus
     from airflow_consent_retl.storage.manifest import SnapshotManifest
 
-_SUBJECTS = (SubjectStatus.IDENTIFIED, SubjectStatus.MISSING_ID, SubjectStatus.DUPLICATE_ID)
 _COUNTING_ROWS = 131_072
 # Asking the engine costs some milliseconds, however few the rows.
 _FILTERING_ROWS = 2 * ROW_GROUP_ROWS
@@ -94,14 +93,14 @@ class SubjectReader:
     duplicates: pa.Array | None
 
     def read(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """Return the index in `_SUBJECTS` of each row's status."""
+        """Return the `SubjectCode` of each row."""
         ids = rows.column(self.primary_key)
-        statuses = np.zeros(rows.num_rows, dtype=np.int64)
+        statuses = np.full(rows.num_rows, SubjectCode.IDENTIFIED, dtype=np.int64)
         if self.duplicates is not None:
             twice = pc.is_in(ids, value_set=self.duplicates, skip_nulls=True)
-            statuses[np.asarray(twice)] = _SUBJECTS.index(SubjectStatus.DUPLICATE_ID)
+            statuses[np.asarray(twice)] = SubjectCode.DUPLICATE_ID
         if ids.null_count:
-            statuses[np.asarray(ids.is_null())] = _SUBJECTS.index(SubjectStatus.MISSING_ID)
+            statuses[np.asarray(ids.is_null())] = SubjectCode.MISSING_ID
         return statuses
 
 
@@ -127,8 +126,8 @@ class DecidedSignatures:
         self._plan = plan
         self._keys: list[tuple[SubjectStatus, Signature]] = []
         for code in self.codes.tolist():
-            signature_code, subject = divmod(code, len(_SUBJECTS))
-            self._keys.append((_SUBJECTS[subject], reader.tokens(signature_code)))
+            signature_code, subject = divmod(code, len(SubjectCode))
+            self._keys.append((SubjectCode(subject).status, reader.tokens(signature_code)))
         self.decisions: list[SignatureDecision] = [
             plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
         ]
@@ -330,7 +329,7 @@ class SnapshotFilter:
         return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)
 
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        codes = self._reader.codes(rows) * len(_SUBJECTS)
+        codes = self._reader.codes(rows) * len(SubjectCode)
         return codes if self._ids_are_proven else codes + self._subjects.read(rows)
 
 

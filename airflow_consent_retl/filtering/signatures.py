@@ -1,4 +1,4 @@
-"""Reads rows' consent signatures: for each signal, which of its tokens the raw value is.
+"""The reader of consent signatures: for each row and signal, which of the signal's tokens the raw value is.
 
 The engine only compares exactly, and cuts the part of a document that holds consent out of the rest; what a token
 means is for `consent` to say. JSON itself is read by the law, once for each distinct document: engines read it more
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -18,7 +18,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import NULL_TOKEN, CategorySignal, ColumnKind, ConsentObjectKey, ConsentTime
+from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.list_columns import with_lists_as_json
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import Signal
 
-# Where DuckDB's JSON reader is more lenient than JSON (trailing commas, NaN, infinities), and escapes, which hide keys.
+# What DuckDB's JSON reader accepts and JSON does not (trailing commas, NaN, infinities), and escapes, which hide keys.
 _NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
 # Python's JSON reader ends at some depth of nesting. Text shorter than this cannot reach it.
 _SURELY_SHALLOW_CHARACTERS = 900
 
 _ROWS, _ORDINAL = "consent_rows", "consent_ordinal"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # Where a document with consent is: the column, and the keys that lead to it in a larger document.
 Place = tuple[str, tuple[str, ...]]
@@ -72,10 +74,10 @@ class SignatureReader:
         self.columns = tuple(dict.fromkeys(signal.column for signal in present))
         # The engine sees names of its own: it folds case, and a model's column may be called anything.
         inputs = dict.fromkeys(
-            (signal.column, _arrow_type(signal)) for signal in present if _is_asked_of_engine(signal)
+            (signal.column, _arrow_type(signal)) for signal in present if _is_compared(signal) or _is_cut_out(signal)
         )
         self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
-        self._places = tuple(dict.fromkeys(_place_of(s) for s in present if isinstance(s, ConsentObjectKey)))
+        self._places = tuple(dict.fromkeys(_place_of(signal) for signal in present if _is_cut_out(signal)))
         self._connection = duckdb.connect(
             config={"threads": "1", "autoinstall_known_extensions": "false", "preserve_insertion_order": "true"}
         )
@@ -92,7 +94,7 @@ class SignatureReader:
         values = {
             signal.column: _encoded(rows.column(signal.column))
             for signal in self._signals
-            if signal is not None and not _is_asked_of_engine(signal) and not _is_moment(signal, rows)
+            if signal is not None and _is_read_whole(signal, rows)
         }
         documents = {
             place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
@@ -100,14 +102,16 @@ class SignatureReader:
         }
         for position, (signal, radix) in enumerate(zip(self._signals, self._radices, strict=True)):
             codes *= radix
-            if isinstance(signal, ConsentObjectKey):
-                codes += documents[_place_of(signal)].tokens(signal)
-            elif isinstance(signal, ConsentTime) and _is_moment(signal, rows):
-                codes += _bands(rows.column(signal.column), signal)
-            elif signal is not None and signal.is_read:
-                codes += _read(values[signal.column], signal)
-            elif signal is not None:
+            if signal is None:
+                continue
+            if _is_compared(signal):
                 codes += _numpy(answers.column(_token_column(position)))
+            elif _is_cut_out(signal):
+                codes += documents[_place_of(signal)].tokens(signal)
+            elif _has_bands(signal, rows):
+                codes += _bands(rows.column(signal.column), signal)
+            else:
+                codes += _read(values[signal.column], signal)
         return codes
 
     def tokens(self, code: int) -> tuple[int, ...]:
@@ -119,7 +123,7 @@ class SignatureReader:
         return tuple(reversed(tokens))
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Close the engine."""
         self._connection.close()
 
     def _ask_engine(self, rows: pa.RecordBatch) -> pa.Table:
@@ -136,22 +140,24 @@ class SignatureReader:
 
 
 class _Documents:
-    """The documents of one place in a batch, each distinct one held once."""
+    """The distinct documents of one place in a batch."""
 
     def __init__(self, raws: pa.Array, cut_out: pa.ChunkedArray) -> None:
         documents = cut_out.combine_chunks()
         present = documents.is_valid()
-        # The engine's NULL: nothing is there, or nothing that it can read for sure. The whole text tells which.
+        # The engine's NULL: nothing is there, or nothing that it can read for sure. The whole text says which.
         others = documents.is_null()
         self._rows = len(raws)
         self._present, self._others = np.flatnonzero(present), np.flatnonzero(others)
         self._cut_out = documents.filter(present).dictionary_encode()
         self._whole = raws.filter(others).cast(pa.string()).dictionary_encode()
 
-    def tokens(self, signal: ConsentObjectKey) -> NDArray[np.int64]:
+    def tokens(self, signal: Signal) -> NDArray[np.int64]:
         """Return each row's token, as the law reads it."""
         tokens = np.zeros(self._rows, dtype=np.int64)
-        tokens[self._present] = _read(self._cut_out, replace(signal, path=signal.path[-1:]))
+        below = signal.below(len(signal.document_path) - 1)
+        if below is not None:
+            tokens[self._present] = _read(self._cut_out, below)
         tokens[self._others] = _read(self._whole, signal)
         return tokens
 
@@ -168,21 +174,34 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
     return (column.cast(pa.string()) if pa.types.is_null(column.type) else column).dictionary_encode()
 
 
-def _is_asked_of_engine(signal: Signal) -> bool:
-    """Tell whether the engine compares the signal's values, or cuts them out of a larger document."""
-    return isinstance(signal, ConsentObjectKey) or not signal.is_read
+def _is_compared(signal: Signal) -> bool:
+    """Tell whether the engine compares the signal's values with its alphabet."""
+    # A column of one kind only: with another, the engine would convert a value before it compares.
+    return not signal.is_read and len(signal.kinds) == 1 and signal.kinds <= _COMPARED_KINDS
 
 
-def _is_moment(signal: Signal, rows: pa.RecordBatch) -> bool:
-    """Tell whether the values are moments, nearly each of which is another one: they are compared as numbers."""
-    return isinstance(signal, ConsentTime) and pa.types.is_timestamp(rows.column(signal.column).type)
+def _is_cut_out(signal: Signal) -> bool:
+    """Tell whether the engine cuts what the signal reads out of a larger document."""
+    depth = len(signal.document_path) - 1
+    return depth >= 0 and signal.below(depth) is not None
 
 
-def _bands(moments: pa.Array, signal: ConsentTime) -> NDArray[np.int64]:
-    # Nanoseconds are cut off: the bounds have none. A zone of another name is the same moment.
-    numbers = moments.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
-    bands = np.searchsorted(np.array(signal.bounds_us, dtype=np.int64), values_of(numbers, np.int64), side="right") + 1
-    bands[np.asarray(moments.is_null())] = NULL_TOKEN
+def _has_bands(signal: Signal, rows: pa.RecordBatch) -> bool:
+    """Tell whether the values are timestamps, of which nearly each is different: they are compared as numbers."""
+    return bool(signal.time_bounds) and pa.types.is_timestamp(rows.column(signal.column).type)
+
+
+def _is_read_whole(signal: Signal, rows: pa.RecordBatch) -> bool:
+    """Tell whether the law reads each distinct value of the column."""
+    return not (_is_compared(signal) or _is_cut_out(signal) or _has_bands(signal, rows))
+
+
+def _bands(times: pa.Array, signal: Signal) -> NDArray[np.int64]:
+    # Nanoseconds are cut off: the bounds have none. In a zone of another name the time is the same.
+    numbers = times.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
+    bounds = np.array([(bound - _EPOCH) // _MICROSECOND for bound in signal.time_bounds], dtype=np.int64)
+    bands = np.searchsorted(bounds, values_of(numbers, np.int64), side="right") + 1
+    bands[np.asarray(times.is_null())] = NULL_TOKEN
     return bands
 
 
@@ -196,8 +215,8 @@ def _typed(column: pa.Array, type_: pa.DataType) -> pa.Array:
     return pa.nulls(len(column), type_) if pa.types.is_null(column.type) else column
 
 
-def _place_of(signal: ConsentObjectKey) -> Place:
-    return signal.column, signal.path[:-1]
+def _place_of(signal: Signal) -> Place:
+    return signal.column, signal.document_path[:-1]
 
 
 def _token_column(position: int) -> str:
@@ -215,6 +234,7 @@ def _arrow_type(signal: Signal) -> pa.DataType:
     return pa.int64() if ColumnKind.INTEGER in kinds else pa.string()
 
 
+_COMPARED_KINDS = {ColumnKind.BOOLEAN, ColumnKind.INTEGER, ColumnKind.TEXT}
 _IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
 
 
@@ -224,7 +244,7 @@ def _compile(signals: Sequence[Signal | None], places: Sequence[Place], inputs: 
     tokens = {
         _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
         for position, signal in enumerate(signals)
-        if isinstance(signal, CategorySignal) and not signal.is_read
+        if signal is not None and _is_compared(signal)
     }
     documents = {
         _document_column(number): _document(table[inputs[column, pa.string()]], keys)
@@ -233,7 +253,7 @@ def _compile(signals: Sequence[Signal | None], places: Sequence[Place], inputs: 
     return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens, **documents), dialect="duckdb"))
 
 
-def _token(column: ir.Column, signal: CategorySignal) -> Any:
+def _token(column: ir.Column, signal: Signal) -> Any:
     listed = [(column == value, token) for token, value in enumerate(signal.alphabet, start=1)]
     return ibis.cases((column.isnull(), NULL_TOKEN), *listed, else_=signal.unlisted_token)
 

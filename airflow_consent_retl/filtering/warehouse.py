@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from airflow_consent_retl.consent import SubjectCode
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.filtering.expressions import (
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
 
 MAX_COMBINATIONS = 1_000_000
-_SUBJECTS = 3
 _LOAD_ROWS = 131_072
 
 
@@ -127,7 +127,7 @@ class WarehouseFilter:
             for batch in rows.batches:
                 if reader is None:
                     reader = self._reader(batch.schema)
-                code = reader.codes(batch) * _SUBJECTS + _integers(batch, SUBJECT)
+                code = reader.codes(batch) * len(SubjectCode) + _integers(batch, SUBJECT)
                 for some, count in zip(code.tolist(), _integers(batch, ROWS).tolist(), strict=True):
                     histogram[some] = histogram.get(some, 0) + count
                 combinations.append(_integers(batch, COMBINATION))

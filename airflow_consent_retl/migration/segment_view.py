@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from airflow_consent_retl.consent import CategorySignal, ConsentObject, ConsentStatus
+from airflow_consent_retl.consent import ConsentObject, ConsentStatus
 from airflow_consent_retl.consent.signals import ColumnKind, Signal
 from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
 from airflow_consent_retl.consent.switches import IntegrationSwitch
@@ -99,10 +99,11 @@ class SegmentView:
             raise PolicyError([Problem("consent", "Segment's rules for events are about a ConsentObject")])
         signals = [*plan.signals, ObjectPresence(whole.column, whole.path)]
         presence, switches_presence = len(plan.signals), None
-        if any(isinstance(plan.signals[place], IntegrationSwitch) for _, place in plan.circumstances.switches):
-            assert mapping.switches is not None  # noqa: S101 - for the type checker: the switches came from there
+        switches = [plan.signals[place] for _, place in plan.circumstances.switches]
+        columns = [switch.column for switch in switches if isinstance(switch, IntegrationSwitch)]
+        if columns:
             switches_presence = len(signals)
-            signals.append(ObjectPresence(mapping.switches.column, (), may_be_empty=False))
+            signals.append(ObjectPresence(columns[0], (), may_be_empty=False))
         # The plan's own signals keep their places: what is added is read, and decides nothing.
         return cls(replace(plan, signals=tuple(signals)), rules, presence, switches_presence)
 
@@ -120,7 +121,7 @@ class SegmentView:
         said: dict[str, bool] = {}
         for place, category in enumerate(self.plan.categories):
             signal = self.plan.signals[place]
-            status = signal.status(tokens[place]) if isinstance(signal, CategorySignal) else ConsentStatus.UNKNOWN
+            status = ConsentStatus.UNKNOWN if signal is None else signal.status(tokens[place])
             if status is not ConsentStatus.UNKNOWN:
                 said[category] = status is ConsentStatus.GRANTED
         return said

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent import (
     NULL_TOKEN,
-    CategorySignal,
     ConsentStatus,
     Denied,
     Permitted,
@@ -228,7 +227,7 @@ def _class_of(signal: Signal, token: int) -> str:
     """Return what a value is, in words that hold nothing of it."""
     if token == NULL_TOKEN:
         return "NULL, or nothing said"
-    if isinstance(signal, CategorySignal):
+    if signal.holds_consent:
         said = signal.status(token)
         return {ConsentStatus.GRANTED: "a declared yes", ConsentStatus.DENIED: "a declared no"}.get(
             said, "a value that nobody declared"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent.removal import RemovalCause
+from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, RemovalGroup
 from airflow_consent_retl.storage.parts import PartsWriter, full_batches, read_from
@@ -33,7 +33,7 @@ _ROW_GROUP_ROWS = 65_536
 _COPY_BYTES = 1 << 20
 _DECODED_ROWS = 8_192
 # Withdrawals before everything else.
-REMOVAL_ORDER = tuple(RemovalCause)
+REMOVAL_ORDER = tuple(code.cause for code in CauseCode)
 _CAUSES = pa.array([str(cause) for cause in REMOVAL_ORDER])
 
 
@@ -250,7 +250,7 @@ class ChangesWriter:
             self._removals[cause] = PartsWriter(
                 self._folder, prefix, self.removal_schema, row_group_rows=_ROW_GROUP_ROWS
             )
-        number = pa.array(np.full(len(ids), REMOVAL_ORDER.index(cause), dtype=np.int8))
+        number = pa.array(np.full(len(ids), cause.code, dtype=np.int8))
         values = [removal] if self._shape.removal_schema.names else []
         columns = [buckets, ids, entries, number, *values]
         self._removals[cause].write(pa.RecordBatch.from_arrays(columns, schema=self.removal_schema))

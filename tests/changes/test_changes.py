@@ -233,7 +233,7 @@ def test_a_log_that_permits_a_person_without_a_row_is_refused(sync: Sync) -> Non
     # In the log, since she is denied for the other destination.
     permitted = delivered.permitted(people(ANN), destinations=["crm", "other"])
 
-    with pytest.raises(RefusedError, match="the decision log permits `crm` somebody who is not among its rows"):
+    with pytest.raises(RefusedError, match="the decision log permits a person to `crm` who is not among its rows"):
         delivered.changes(replace(permitted, parts=()))
 
 

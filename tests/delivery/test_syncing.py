@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from support.syncing import Recorder, SyncBench, accept, consenting, first_id, people, verified
 
+from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.recheck import Recheck
@@ -25,7 +26,7 @@ from airflow_consent_retl.errors import (
     RefusedError,
 )
 from airflow_consent_retl.filtering import asking as permission
-from airflow_consent_retl.filtering.asking import CAUSES, PERMITTED, ConsentAnswers
+from airflow_consent_retl.filtering.asking import PERMITTED, ConsentAnswers
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -245,9 +246,7 @@ class Source:
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
-        numbers = [
-            PERMITTED if cause is None else [str(c) for c in CAUSES].index(cause) + 1 for cause in answer.values()
-        ]
+        numbers = [PERMITTED if cause is None else RemovalCause(cause).rank for cause in answer.values()]
         yield ConsentAnswers(pa.array(list(answer), id_type), {"ads": np.array(numbers, dtype=np.int8)})
 
     def rechecking(self, *, interval_s: float) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:

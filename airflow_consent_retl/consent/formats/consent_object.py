@@ -1,11 +1,11 @@
 """Consent of all categories in one JSON column.
 
-Reads one category's answer out of the JSON text, strictly. Never guesses between two answers.
+Reads one category's answer out of the JSON text, strictly. Never chooses between two answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from airflow_consent_retl.consent.signals import (
@@ -46,6 +46,15 @@ class ConsentObjectKey(DocumentSignal):
     def kinds(self) -> frozenset[ColumnKind]:
         """JSON, or text that holds it."""
         return frozenset({ColumnKind.TEXT, ColumnKind.JSON})
+
+    @property
+    def document_path(self) -> tuple[str, ...]:
+        """The path: nothing else of the document says anything about the category."""
+        return self.path
+
+    def below(self, keys: int) -> ConsentObjectKey:
+        """Return the same key, of a document that begins that many keys below."""
+        return replace(self, path=self.path[keys:])
 
     def read(self, text: str) -> ConsentStatus:
         """Return what the JSON text has at the path."""

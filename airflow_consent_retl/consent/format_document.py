@@ -1,0 +1,130 @@
+"""One declared consent format as a JSON document, and what a format of your own needs to have one.
+
+    {"format": "BooleanColumn", "column": "analytics_ok"}
+    {"format": "our_formats:LoyaltyCard", "column": "card", "level": 2}
+
+Names columns and declared values, and no value of a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.consent.formats import format_named, is_built_in, name_of_format
+from airflow_consent_retl.consent.json_path import type_name
+from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
+from airflow_consent_retl.consent.switches import RowSwitches
+from airflow_consent_retl.errors import PolicyError, Problem
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.formats import Format
+
+FormatDocument = dict[str, Any]
+
+
+def format_document(declared: Format) -> FormatDocument:
+    """Return the document of a declared format.
+
+    Fields are in the order of the class, so that one format has one document.
+    """
+    parameters = fields(declared) if is_dataclass(declared) else ()
+    return {"format": name_of_format(type(declared))} | {
+        field.name: getattr(declared, field.name) for field in parameters if field.init
+    }
+
+
+def parse_signal(document: object) -> CategorySignal:
+    """Read back the document of one category's format. Raises `PolicyError`, as the functions below do.
+
+    The reason: the format is not known or cannot be imported, does not take what is written for it, or is of another
+    kind.
+    """
+    declared = _parse(document)
+    if not isinstance(declared, CategorySignal):
+        raise _other_kind(declared, "one category")
+    return declared
+
+
+def parse_whole(document: object) -> WholeConsent:
+    """Read back the document of a format that holds all categories."""
+    declared = _parse(document)
+    if not isinstance(declared, WholeConsent):
+        raise _other_kind(declared, "all categories")
+    return declared
+
+
+def parse_switches(document: object) -> RowSwitches:
+    """Read back the document of a row's switches."""
+    declared = _parse(document)
+    if not isinstance(declared, RowSwitches):
+        raise _other_kind(declared, "a row's switches")
+    return declared
+
+
+def format_problems(declared: Format, path: str) -> list[Problem]:
+    """Return what would keep loads and reports from reading a format of your own back, before any row is read.
+
+    Args:
+        declared: a format.
+        path: where it was declared.
+    """
+    if is_built_in(type(declared)):
+        return []
+    return [Problem(path, message) for message in _class_problems(declared) or _parameter_problems(declared)]
+
+
+def _class_problems(declared: Format) -> list[str]:
+    name = name_of_format(type(declared))
+    if not is_dataclass(declared) or "column" not in (field.name for field in fields(declared)):
+        return [f"consent format `{name}` has to be a dataclass with a field `column`"]
+    if "<locals>" in name:
+        return [f"consent format `{name}` is defined in a function: move it to the top of a module"]
+    return []
+
+
+def _parameter_problems(declared: Format) -> list[str]:
+    document = format_document(declared)
+    name = document["format"]
+    wrong = [
+        f"parameter `{parameter}` of consent format `{name}` is {type_name(value)}: expected text, a number, a "
+        "boolean, None, or a tuple of these"
+        for parameter, value in document.items()
+        if not _is_plain(value)
+    ]
+    if wrong:
+        return wrong
+    try:
+        found = _parse(document)
+    except PolicyError as error:
+        return [problem.message for problem in error.problems]
+    if type(found) is type(declared) and found == declared:
+        return []
+    return [f"consent format `{name}` is not equal to what its module makes of its parameters"]
+
+
+def _parse(document: object) -> Format:
+    entry = document if isinstance(document, Mapping) else {}
+    format_ = format_named(entry.get("format"))
+    parameters = {name: _tuples(value) for name, value in entry.items() if name != "format"}
+    try:
+        return format_(**parameters)
+    except TypeError:
+        raise PolicyError([Problem("consent", f"{format_.__name__} does not take what is written for it")]) from None
+
+
+def _other_kind(declared: Format, what: str) -> PolicyError:
+    return PolicyError([Problem("consent", f"{type(declared).__name__} is not a format of {what}")])
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    # The exact types: a subclass, such as an enumeration's, is not what JSON gives back.
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
