@@ -1,4 +1,4 @@
-"""Consent that is kept elsewhere than in the model: where it is, and how it is told whose it is.
+"""Consent from other queries than the model's: where it is, and how its rows belong to people.
 
 Declares second queries, of states or of events, and lists of people who are never sent anything. Never runs one.
 """
@@ -32,13 +32,13 @@ class ConsentSource:
         ConsentSource("SELECT * FROM consent_events", subject="user_id", time="changed_at", category="category_id",
                       value="given", columns={"C0002": "analytics_ok", "C0004": "ads_ok"})
 
-    Two answers are in doubt, and deny, where no rule puts them in an order: states that differ; events of one moment
-    that differ; an event without a time, where its answer is another one. A subject of whom the source says nothing
-    has NULL in every column: unknown.
+    Two answers are in doubt, and deny, where no rule puts them in an order: states that differ; events of the same time
+    that differ; an event without a time, where its answer is another one. A subject about which the source says nothing
+    has NULL in every column: unknown. `history` has the rule.
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
-        subject: its column with whom a row is about: text or integers, compared exactly with the model's.
+        subject: its column with the id of the person: text or integers, compared exactly with the model's.
         columns: its columns that hold consent, booleans, integers or text: names, or names with what the snapshot calls
             them.
         key: the model's column that `subject` equals; None: of the same name.
@@ -125,15 +125,15 @@ class ConsentSource:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """By consent column, the one that tells whether its answer is in doubt: 0 no, 1 conflict, 2 in the future."""
-        return self._beside("{}_doubt")
+        """By consent column, the column with the doubt about its answer: a number of `history.Doubt`."""
+        return self._named("{}_doubt")
 
     @property
     def times(self) -> dict[str, str]:
         """By consent column, the one with the time of its answer; none unless `bring_time`."""
-        return self._beside("{}_at") if self.bring_time else {}
+        return self._named("{}_at") if self.bring_time else {}
 
-    def _beside(self, called: str) -> dict[str, str]:
+    def _named(self, called: str) -> dict[str, str]:
         names = [name for _, name in self.columns]
         return {name: called.format(name if self.category is not None else names[0]) for name in names}
 
@@ -149,7 +149,7 @@ class ConsentSource:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionList:
-    """A query for people who are never sent anything, whatever they consented to: its rows are who.
+    """A query for people who are never sent anything, whatever they consented to, with one row for each.
 
         SuppressionList("SELECT email_sha256 FROM do_not_contact", subject="email_sha256", conn_id="crm")
 
@@ -157,7 +157,7 @@ class SuppressionList:
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
-        subject: its column with who is on the list.
+        subject: its column with the id of a person on the list.
         key: the model's column that `subject` equals; None: of the same name.
         conn_id: an Airflow connection; None: the model's. Templated.
         column: what the snapshot calls the column that says whether a row's person is on the list.
@@ -214,7 +214,7 @@ def segment_preference_events(
 
         segment_preference_events("SELECT * FROM segment_consent_preference_updated", categories={"C0004": "ads_ok"})
 
-    Each row holds the preferences of its moment, one boolean column for each category:
+    Each row holds the preferences of its time, one boolean column for each category:
     `context_consent_category_preferences_c0004`. A category that an event leaves out is unknown.
     Sources, read 2026-11-24: https://segment.com/docs/privacy/consent-management/consent-in-unify/ for the event,
     https://segment.com/docs/connections/storage/warehouses/schema/ for the columns.

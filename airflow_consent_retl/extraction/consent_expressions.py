@@ -1,6 +1,6 @@
-"""What a source of consent says of each subject, as one expression that DuckDB and every warehouse can be given.
+"""The history of recorded answers, as one expression for DuckDB and for every warehouse.
 
-Puts answers in an order, and tells where none can be; what an answer means is for `consent` to say.
+The fast path of `consent.history`, which is the rule: both give the same answers, doubts and times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.consent import ConsentSource
+from airflow_consent_retl.consent import ConsentSource, Doubt
 from airflow_consent_retl.databases.dialect import Dialect, concat
 
 if TYPE_CHECKING:
@@ -19,25 +19,23 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ExternalConsent, SuppressionList
 
-SUBJECT, CATEGORY, MOMENT, DOUBT = "subject", "category", "moment", "doubt"
-# As `consent.sources.ConsentSource.doubts` has them.
-CERTAIN, CONFLICT, FUTURE = 0, 1, 2
+SUBJECT, CATEGORY, TIME, DOUBT = "subject", "category", "moment", "doubt"
 
 
 def value_column(number: int) -> str:
-    """Return what the expressions call a consent column."""
+    """Return the name of a consent column in the expressions."""
     return f"value_{number}"
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerHistory:
-    """What a source says of each subject.
+    """What a source says about each subject.
 
     Args:
         source: of consent.
         dialect: of the SQL.
         table: the source's rows, with its own names.
-        latest: the last moment at which a row can have been recorded; None where the source has no times.
+        latest: the latest time at which a row can have been recorded; None where the source has no times.
     """
 
     source: ConsentSource
@@ -47,14 +45,14 @@ class AnswerHistory:
 
     @staticmethod
     def columns(source: ConsentSource) -> dict[str, str]:
-        """Return the columns of `reduced`, by Ibis' type where values are text and moments numbers."""
+        """Return the columns of `reduced` with Ibis' types, where values are text and times are numbers."""
         values = 1 if source.value is not None else len(source.columns)
         category = {} if source.category is None else {CATEGORY: "string"}
-        held = {value_column(number): "string" for number in range(values)}
-        return {SUBJECT: "string", **category, **held, MOMENT: "int64", DOUBT: "int32"}
+        consent = {value_column(number): "string" for number in range(values)}
+        return {SUBJECT: "string", **category, **consent, TIME: "int64", DOUBT: "int32"}
 
     def reduced(self) -> ir.Table:
-        """Return a row for each subject, or for each subject and category: what counts, and whether it is in doubt."""
+        """Return the answer that counts and its doubt, for each subject, or for each subject and category."""
         source, table = self.source, self.table
         who = [SUBJECT] if source.category is None else [SUBJECT, CATEGORY]
         values = [column for column, _ in source.columns] if source.value is None else [source.value]
@@ -66,22 +64,23 @@ class AnswerHistory:
         if source.category is not None:
             wanted = [self.dialect.exact(ibis.literal(category)) for category, _ in source.columns]
             present = present.filter(self.dialect.exact_key(present[source.category]).isin(wanted))
-        said = present.select(
+        recorded = present.select(
             **columns,
             answer=self._answer([table[name] for name in values]),
             time=ibis.null("int64") if source.time is None else table[source.time],
             profile=self._profile(),
         )
         if source.profile is None:
-            found = self._latest(said, who)
+            found = self._latest(recorded, who)
         else:
-            found = self._across_profiles(self._latest(said, [*who, "profile"]), who)
+            found = self._across_profiles(self._latest(recorded, [*who, "profile"]), who)
         dated = self._dated(found)
-        # In doubt there is no answer: which of several was met first depends on how an engine orders text.
+        # In doubt there is no answer: which of several comes first depends on how an engine orders text.
         certain = {
-            name: ibis.cases((dated[DOUBT] == CERTAIN, dated[name])) for name in map(value_column, range(len(values)))
+            name: ibis.cases((dated[DOUBT] == int(Doubt.NONE), dated[name]))
+            for name in map(value_column, range(len(values)))
         }
-        return dated.select(*who, **certain, **{MOMENT: dated[MOMENT], DOUBT: dated[DOUBT]})
+        return dated.select(*who, **certain, **{TIME: dated[TIME], DOUBT: dated[DOUBT]})
 
     def _profile(self) -> ir.Value:
         """Return the profile that a row was recorded under, NULL for the subject itself."""
@@ -96,23 +95,23 @@ class AnswerHistory:
         marked = []
         for value in values:
             text = self.dialect.text(value)
-            # With its length before it, a text ends where it does.
-            told = concat([ibis.literal("+"), text.length().cast("string"), ibis.literal(":"), text])
-            marked.append(ibis.cases((value.isnull(), ibis.literal("-")), else_=told))
+            # Its length comes first, so that no text can look like the end of one and the beginning of the next.
+            written = concat([ibis.literal("+"), text.length().cast("string"), ibis.literal(":"), text])
+            marked.append(ibis.cases((value.isnull(), ibis.literal("-")), else_=written))
         return self.dialect.exact(concat(marked))
 
-    def _latest(self, said: ir.Table, who: Sequence[str]) -> ir.Table:
-        """Return the row that counts of each, in doubt where another one says otherwise and is not surely older."""
+    def _latest(self, recorded: ir.Table, who: Sequence[str]) -> ir.Table:
+        """Return the latest row of each, in doubt where another one says otherwise and is not surely older."""
         window = ibis.window(group_by=who)
-        dated = said.mutate(latest=said["time"].max().over(window))
+        dated = recorded.mutate(latest=recorded["time"].max().over(window))
         marked = dated.mutate(
             is_latest=ibis.cases((dated["time"] == dated["latest"], 1), (dated["latest"].isnull(), 1), else_=0)
         )
-        among = ibis.cases((marked["is_latest"] == 1, marked["answer"]), else_=ibis.null("string"))
+        newest = ibis.cases((marked["is_latest"] == 1, marked["answer"]), else_=ibis.null("string"))
         undated = ibis.cases((marked["time"].isnull(), marked["answer"]), else_=ibis.null("string"))
         placed = marked.mutate(
-            low=among.min().over(window),
-            high=among.max().over(window),
+            low=newest.min().over(window),
+            high=newest.max().over(window),
             undated_low=undated.min().over(window),
             undated_high=undated.max().over(window),
             place=ibis.row_number().over(
@@ -125,11 +124,11 @@ class AnswerHistory:
             | (first["undated_low"] != first["low"])
             | (first["undated_high"] != first["low"])
         )
-        found = first.mutate(doubt_found=ibis.cases((differs, CONFLICT), else_=CERTAIN))
+        found = first.mutate(doubt_found=ibis.cases((differs, int(Doubt.CONFLICT)), else_=int(Doubt.NONE)))
         return found.drop("is_latest", "low", "high", "place", "time")
 
     def _across_profiles(self, found: ir.Table, who: Sequence[str]) -> ir.Table:
-        """Return what counts of each subject's profiles: their common answer, or a later one of the subject itself."""
+        """Return the common answer of each subject's profiles, or a later one of the subject itself."""
         window = ibis.window(group_by=who)
         marked = found.mutate(is_own=ibis.cases((found["profile"].isnull(), 1), else_=0))
         other = marked["is_own"] == 0
@@ -154,12 +153,12 @@ class AnswerHistory:
             )
         )
         first = placed.filter(placed["place"] == 0)
-        # What has no time may be later than what settles.
+        # An answer without a time may be later than the answer that settles.
         unsettled = (first["any_undated_low"] != first["answer"]) | (first["any_undated_high"] != first["answer"])
         doubt = ibis.cases(
-            ((first["settles"] == 1) & unsettled, CONFLICT),
+            ((first["settles"] == 1) & unsettled, int(Doubt.CONFLICT)),
             (first["settles"] == 1, first["doubt_found"]),
-            (first["low"] != first["high"], CONFLICT),
+            (first["low"] != first["high"], int(Doubt.CONFLICT)),
             else_=first["worst"],
         )
         return first.select(
@@ -172,8 +171,12 @@ class AnswerHistory:
     def _dated(self, found: ir.Table) -> ir.Table:
         doubt = found["doubt_found"]
         if self.latest is not None:
-            doubt = ibis.cases((doubt == CONFLICT, CONFLICT), (found["latest"] > self.latest, FUTURE), else_=CERTAIN)
-        return found.mutate(**{MOMENT: found["latest"], DOUBT: doubt.cast("int32")})
+            doubt = ibis.cases(
+                (doubt == int(Doubt.CONFLICT), int(Doubt.CONFLICT)),
+                (found["latest"] > self.latest, int(Doubt.FUTURE)),
+                else_=int(Doubt.NONE),
+            )
+        return found.mutate(**{TIME: found["latest"], DOUBT: doubt.cast("int32")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +185,9 @@ class JoinedPart:
 
     Args:
         key: of the rows.
-        table: whose column `subject` holds each value once, and never NULL.
+        table: its column `subject` holds each value once, and never NULL.
         brought: the columns that the rows get, by name.
-        is_list: the rows get whether they are in the table, NULL where they have no key.
+        is_list: the rows get TRUE or FALSE, whether they are in the table, and NULL where they have no key.
     """
 
     key: ir.Value
@@ -200,10 +203,10 @@ def listed(source: SuppressionList, table: ir.Table, dialect: Dialect) -> ir.Tab
 
 
 def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
-    """Return what is joined for a source.
+    """Return the tables that are joined for a source.
 
     Args:
-        source: whose.
+        source: of consent.
         key: of the model's rows.
         found: what `AnswerHistory.reduced` or `listed` returns.
         dialect: of the SQL.
@@ -214,23 +217,24 @@ def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: D
     if source.category is None:
         brought = {name: found[value_column(number)] for number, (_, name) in enumerate(source.columns)}
         names = {name: name for _, name in source.columns[:1]}
-        return [JoinedPart(key, found, brought | _beside(found, names, doubts, times))]
+        return [JoinedPart(key, found, brought | _doubts_and_times(found, names, doubts, times))]
     parts = []
     for category, name in source.columns:
         own = found.filter(found[CATEGORY] == dialect.exact(ibis.literal(category)))
-        parts.append(JoinedPart(key, own, {name: own[value_column(0)]} | _beside(own, {name: name}, doubts, times)))
+        brought = {name: own[value_column(0)]} | _doubts_and_times(own, {name: name}, doubts, times)
+        parts.append(JoinedPart(key, own, brought))
     return parts
 
 
-def _beside(
+def _doubts_and_times(
     found: ir.Table, names: Mapping[str, str], doubts: Mapping[str, str], times: Mapping[str, str]
 ) -> dict[str, ir.Value]:
     brought: dict[str, ir.Value] = {doubts[name]: found[DOUBT] for name in names}
-    return brought | {times[name]: found[MOMENT] for name in names if name in times}
+    return brought | {times[name]: found[TIME] for name in names if name in times}
 
 
 def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart]) -> ir.Table:
-    """Return each of the rows, once, with what sources say of it; NULL where they say nothing.
+    """Return each of the rows, once, with what sources say about it; NULL where they say nothing.
 
     Args:
         rows: of a model.
@@ -240,15 +244,15 @@ def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart
     result = rows.select(*columns, **{_key(number): part.key for number, part in enumerate(parts)})
     for number, part in enumerate(parts):
         subject = f"consent_retl_subject_{number}"
-        said = part.table.select(**{subject: part.table[SUBJECT]}, **part.brought)
-        result = result.left_join(said, result[_key(number)] == said[subject])
+        found = part.table.select(**{subject: part.table[SUBJECT]}, **part.brought)
+        result = result.left_join(found, result[_key(number)] == found[subject])
     brought: dict[str, ir.Value] = {}
     for number, part in enumerate(parts):
         for name in part.brought:
-            held = result[name]
+            value = result[name]
             if part.is_list:
-                held = ibis.cases((result[_key(number)].isnull(), ibis.null("boolean")), else_=held.notnull())
-            brought[name] = held
+                value = ibis.cases((result[_key(number)].isnull(), ibis.null("boolean")), else_=value.notnull())
+            brought[name] = value
     return result.select(*columns, **brought)
 
 

@@ -1,7 +1,7 @@
-"""Joins consent that is kept elsewhere to a model's rows while they are read, in the worker, in bounded memory.
+"""The join of consent from other queries to a model's rows while they are read, in the worker, in bounded memory.
 
-The model's own columns are never touched: only keys and positions go through DuckDB, and what was found is put beside
-the rows again. What a source says of a subject is `engine.consent_expressions`; what that means is for `consent`.
+The model's own columns are never touched: only keys and positions go through DuckDB, and the answers are added to the
+rows afterwards. `consent_expressions` finds the answers; only `consent` says what they mean.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OpenModel = Callable[[], AbstractContextManager[ModelRows]]
 HookOf = Callable[[str | None], "DbApiHook"]
 Log = Callable[[str], object]
 
-# Its windows hold more than they spill: with half of it, ten million events do not fit.
+# Window functions keep more in memory than they spill: with half of this, ten million events do not fit.
 _MEMORY_LIMIT = "1GiB"
 _BATCH_ROWS = 131_072
 _DIALECT = Dialect("duckdb")
@@ -63,7 +63,7 @@ def reading_with_consent(
         hook_of: returns the hook of a connection; None: the model's.
         conn_id: the model's, for messages.
         at: a time before the model's query started.
-        log: for what a person should know; never a value of a row.
+        log: for what a person should know; never gets a value of a row.
 
     Raises:
         ConfigurationError: a column is brought that the model has, a key is missing.
@@ -88,7 +88,7 @@ def reading_with_consent(
         join = _Join(connection, folder, sources, at=at, log=log)
         for number, source in enumerate(sources):
             join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
-        # One after the other: a DuckDB file cannot be open twice with settings of their own.
+        # One after the other: a DuckDB file cannot be open twice with different settings.
         with open_model() as rows:
             check_names(rows.schema.names, sources)
             join.read_model(rows)
@@ -170,7 +170,7 @@ class _Join:
                 check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
 
     def result(self, schema: pa.Schema) -> ModelRows:
-        """Return the rows again, with what was found."""
+        """Return the rows again, with the answers."""
         keys = {_key(number): "string" for number in range(len(self._sources))}
         model = ibis.table({"ordinal": "int64", **keys}, name="model")
         parts = [
@@ -183,18 +183,18 @@ class _Join:
         return ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
 
     def _glued(self, sql: str, brought: pa.Schema) -> Iterator[pa.RecordBatch]:
-        beside = _Slices(self._answers(sql))
+        answers = _Slices(self._answers(sql))
         start = 0
         for path in self._spilled:
             with pa.ipc.open_stream(str(path)) as stream:
                 for batch in stream:
-                    said = beside.take(batch.num_rows)
-                    # INVARIANT: an answer is put beside its own row, or the read fails.
-                    if not said.column("ordinal").combine_chunks().equals(_ordinals(start, batch.num_rows)):
+                    found = answers.take(batch.num_rows)
+                    # INVARIANT: an answer is added to its own row, or the read fails.
+                    if not found.column("ordinal").combine_chunks().equals(_ordinals(start, batch.num_rows)):
                         raise RefusedError(
                             "consent that is kept elsewhere came back for other rows than were asked for"
                         )
-                    columns = [received(said.column(field.name).combine_chunks(), field) for field in brought]
+                    columns = [received(found.column(field.name).combine_chunks(), field) for field in brought]
                     yield pa.RecordBatch.from_arrays(
                         [*batch.columns, *columns], schema=pa.schema([*batch.schema, *brought])
                     )
@@ -202,7 +202,7 @@ class _Join:
             path.unlink()
 
     def _answers(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Yield what was found; what fails in the middle of a stream comes as an OSError."""
+        """Yield the answers; an error in the middle of a stream comes as an OSError."""
         try:
             reader = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
             try:
@@ -222,8 +222,8 @@ class _Join:
         types = {name: "int64" if name == source.time else "string" for name in wanted_columns(source)}
         table = ibis.table(types, name=f"source_{number}")
         latest = ibis.literal(int((self._at + CLOCK_SKEW).timestamp() * 1_000_000), "int64")
-        said = AnswerHistory(source, _DIALECT, table, latest=None if source.time is None else latest)
-        return _DIALECT.compile(said.reduced())
+        history = AnswerHistory(source, _DIALECT, table, latest=None if source.time is None else latest)
+        return _DIALECT.compile(history.reduced())
 
     def _reduced(self, number: int, source: ExternalConsent) -> ibis.Table:
         if not isinstance(source, ConsentSource):
@@ -264,7 +264,7 @@ class _Slices:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
-        self._held: pa.Table | None = None
+        self._left: pa.Table | None = None
 
     def take(self, rows: int) -> pa.Table:
         """Return the next rows.
@@ -272,15 +272,15 @@ class _Slices:
         Raises:
             RefusedError: there are fewer.
         """
-        held = self._held
-        while held is None or held.num_rows < rows:
+        left = self._left
+        while left is None or left.num_rows < rows:
             batch = next(self._batches, None)
             if batch is None:
                 raise RefusedError("consent that is kept elsewhere came back for fewer rows than were asked for")
             more = pa.Table.from_batches([batch])
-            held = more if held is None else pa.concat_tables([held, more])
-        self._held = held.slice(rows)
-        return held.slice(0, rows)
+            left = more if left is None else pa.concat_tables([left, more])
+        self._left = left.slice(rows)
+        return left.slice(0, rows)
 
 
 def _failed(error: Exception) -> ConsentRetlError:
@@ -297,7 +297,7 @@ def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.
 
 
 def _answers(source: ExternalConsent) -> list[tuple[str, str]]:
-    """Return the columns that a source may know nobody for, each with the rows that tell."""
+    """Return the columns for which a source may have no subject at all, each with the condition of its rows."""
     if isinstance(source, ConsentSource) and source.category is not None:
         return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]
     return [(source.brought[0], "")]

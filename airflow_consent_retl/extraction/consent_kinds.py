@@ -1,4 +1,4 @@
-"""Whether what two queries return can be held against each other, and what a source of consent may hold."""
+"""The kinds of values that two queries return: whether they can be compared, and what a consent source may hold."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kind_of(type_: pa.DataType) -> str | None:
 
 @dataclass(slots=True)
 class ValueKind:
-    """Of which kind a column's values are, as far as they were seen."""
+    """The kind of a column's values, as far as they were seen."""
 
     what: str
     is_time: bool = False
@@ -45,14 +45,14 @@ class ValueKind:
 
     @property
     def type(self) -> pa.DataType:
-        """The Arrow type of the column, where it is brought."""
+        """The Arrow type of the column in the snapshot."""
         return _TYPES[self.kind]
 
     def see(self, type_: pa.DataType) -> None:
         """Take note of a batch's type.
 
         Raises:
-            ModelError: it is none that can be joined or read, or another one than before.
+            ModelError: it cannot be joined or read, or is another one than before.
         """
         seen = kind_of(type_)
         if seen is None or (seen != "empty" and self.is_time != (seen == "moment")):
@@ -64,7 +64,7 @@ class ValueKind:
 
 
 def sent(column: pa.Array, kind: ValueKind) -> pa.Array:
-    """Return values as their exact text, and moments as microseconds since 1970, UTC."""
+    """Return values as their exact text, and times as microseconds since 1970, UTC."""
     kind.see(column.type)
     if kind.is_time:
         return column.cast(_MOMENT, safe=False).cast(pa.int64())
@@ -98,10 +98,10 @@ def wanted_columns(source: ExternalConsent) -> tuple[str, ...]:
 
 
 def check_names(columns: Iterable[str], sources: Sequence[ExternalConsent]) -> None:
-    """Check that sources bring columns that the model does not have, and look for keys that it has.
+    """Check that sources bring columns that the model does not have, and that the model has their keys.
 
     Raises:
-        ConfigurationError: with everything that is wrong.
+        ConfigurationError: with all problems.
     """
     names = list(columns)
     folded = {name.casefold() for name in names}
@@ -138,10 +138,10 @@ def check_kinds(number: int, source: ExternalConsent, *, key: str, subject: str)
 def check_matched(
     number: int, source: ExternalConsent, column: str, *, rows: int, matched: int, log: Callable[[str], object]
 ) -> None:
-    """Check that a source knows somebody of the model at all, for a column that it brings.
+    """Check that a source has at least one subject of the model, for a column that it brings.
 
     Raises:
-        ModelError: it has to, and does not.
+        ModelError: it has none, and the source requires a match.
     """
     log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there for `{column}`")
     if rows and not matched and isinstance(source, ConsentSource) and source.require_match:
@@ -153,7 +153,7 @@ def check_matched(
 
 
 def source_query(source: ExternalConsent, conn_id: str) -> ModelQuery:
-    """Return what is read of a source."""
+    """Return the query of a source."""
     return ModelQuery(
         conn_id=conn_id,
         sql=source.sql,

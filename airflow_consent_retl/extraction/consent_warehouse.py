@@ -1,8 +1,7 @@
-"""Joins consent that is kept elsewhere to a model's rows inside the warehouse.
+"""The join of consent from other queries to a model's rows, inside the warehouse.
 
-The same expressions as in the worker (`consent_expressions`), over tables of the staging schema or over the
-queries themselves. What is kept behind another connection is brought into the staging schema first, for as long as it
-is needed.
+It uses the same expressions as the worker does (`consent_expressions`), over tables of the staging schema or over the
+queries themselves. Rows from another connection are copied into the staging schema first, and dropped at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import ibis
 import pyarrow as pa
 
-from airflow_consent_retl.consent import ConsentSource, parse_source_document
+from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource, parse_source_document
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
@@ -30,12 +29,11 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import ModelSource
 
 _BATCH_ROWS = 65_536
-_SKEW_MINUTES = 5
 Place = Callable[[int], str]
 
 
 def sources_of(source: ModelSource) -> list[ExternalConsent]:
-    """Return where else the consent of a model is kept."""
+    """Return the consent sources of a model."""
     return [parse_source_document(document) for document in source.consent_sources]
 
 
@@ -47,13 +45,13 @@ def joined_sql(
     columns: Sequence[str],
     places: Sequence[str],
 ) -> str:
-    """Return the query of a model's rows with what sources say of them.
+    """Return the query of a model's rows with what sources say about them.
 
     Args:
-        warehouse: whose SQL it is.
+        warehouse: gives the dialect of the SQL.
         sources: to join.
         model: in SQL: a table's name, or a query in brackets.
-        columns: of the model, that are kept.
+        columns: of the model, to keep.
         places: in SQL, where each source is.
     """
     dialect = dialect_of(warehouse.dialect)
@@ -62,7 +60,9 @@ def joined_sql(
     tables = {"model": model}
     for number, source in enumerate(sources):
         tables[f"source-{number}"] = places[number]
-        parts += parts_of(source, dialect.exact_key(rows[str(source.key)]), _said(warehouse, number, source), dialect)
+        parts += parts_of(
+            source, dialect.exact_key(rows[str(source.key)]), _answers(warehouse, number, source), dialect
+        )
     return dialect.compile(joined(rows, columns=columns, parts=parts), tables)
 
 
@@ -70,13 +70,13 @@ def joined_sql(
 def reachable(
     warehouse: Warehouse, sources: Sequence[ExternalConsent], *, at: datetime, staged: bool, hook_of: HookOf
 ) -> Iterator[list[str]]:
-    """Yield where each source is, in SQL; what had to be brought is dropped at the end.
+    """Yield where each source is, in SQL. Tables that are made for it are dropped at the end.
 
     Args:
         warehouse: entered.
-        sources: whose queries run on its connection, or on another one.
+        sources: their queries run on its connection, or on another one.
         at: names tables.
-        staged: whether the warehouse's own sources become tables too, whose types can be looked at.
+        staged: whether the warehouse's own sources become tables too, so that their types can be checked.
         hook_of: returns the hook of another connection.
     """
     with ExitStack() as resources:
@@ -104,7 +104,7 @@ def check_types(
     """Check the types of a source's columns, and return the kinds of the model's key and of its subject.
 
     Raises:
-        ModelError: a column is none that can be joined or read.
+        ModelError: a column cannot be joined or read.
     """
     time = source.time if isinstance(source, ConsentSource) else None
     kinds = {}
@@ -117,19 +117,23 @@ def check_types(
     return kind_of(key) or str(key), kinds[source.subject]
 
 
-def _said(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
+def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
     dialect = dialect_of(warehouse.dialect)
     time = source.time if isinstance(source, ConsentSource) else None
     types = {name: "timestamp('UTC')" if name == time else "string" for name in wanted_columns(source)}
     table = placeholder(f"source-{number}", types)
     if not isinstance(source, ConsentSource):
         return listed(source, table, dialect)
-    latest = None if time is None else ibis.now().cast("timestamp('UTC')") + ibis.interval(minutes=_SKEW_MINUTES)
+    latest = (
+        None
+        if time is None
+        else ibis.now().cast("timestamp('UTC')") + ibis.interval(seconds=int(CLOCK_SKEW.total_seconds()))
+    )
     return AnswerHistory(source, dialect, table, latest=latest).reduced()
 
 
 def _bring(warehouse: Warehouse, table: StagingTable, source: ExternalConsent, conn_id: str, hook_of: HookOf) -> None:
-    """Load what a source behind another connection says into a table."""
+    """Load the rows of a source behind another connection into a table."""
     wanted = wanted_columns(source)
     with read_model(hook_of(conn_id), source_query(source, conn_id)) as rows:
         batches = rows.batches
@@ -149,7 +153,7 @@ def _loaded(batch: pa.RecordBatch | None, name: str) -> pa.DataType:
     type_ = pa.null() if batch is None else batch.schema.field(name).type
     kind = ValueKind(f"column `{name}` of a consent source", is_time=pa.types.is_timestamp(type_))
     kind.see(type_)
-    # Text takes NULL, and whatever else comes is refused.
+    # Text takes NULL, and any other value is refused.
     return pa.string() if pa.types.is_null(kind.type) else kind.type
 
 

@@ -1,10 +1,10 @@
-"""Consent that is kept elsewhere is joined to its own rows, and to no others."""
+"""Consent from other queries is joined to its own rows, and to no others, and says what `consent.history` says."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +15,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.consent_reference import Row, Said, events, events_of_profiles, states
 from support.postgres import Postgres, postgres
+from support.recorded_answers import RecordedAnswers
 
-from airflow_consent_retl.consent import ConsentSource, ExternalConsent, SuppressionList, segment_preference_events
+from airflow_consent_retl.consent import (
+    ConsentSource,
+    ExternalConsent,
+    SuppressionList,
+    counted_answers,
+    segment_preference_events,
+)
 from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.extraction.consent_files import reading_with_consent
@@ -27,7 +33,6 @@ from airflow_consent_retl.hooks.sql import sql_hook
 __all__ = ["postgres"]
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SKEWED = AT + timedelta(minutes=5)
 IDS = [f"person-{number}" for number in range(6)]
 MODEL = pa.table({"id": [*IDS, None], "score": range(7)})
 
@@ -57,7 +62,7 @@ def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 HISTORY = "subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads BOOLEAN, said VARCHAR"
 
 
-def fill(file: Path, rows: Sequence[Row], types: str = HISTORY) -> None:
+def fill(file: Path, rows: Sequence[Mapping[str, Any]], types: str = HISTORY) -> None:
     names = [described.split()[0] for described in types.split(", ") if " " in described]
     with duckdb.connect(str(file)) as connection:
         connection.execute(f"CREATE OR REPLACE TABLE consents ({types})")
@@ -82,10 +87,15 @@ def read(
     return pa.Table.from_batches(read_batches, rows.schema)
 
 
-def expected(found: dict[Any, Said], values: int) -> list[tuple[Any, ...]]:
-    """Return the brought columns of each of the model's rows; what is in doubt is not compared."""
-    nobody: Said = ((None,) * values, None, None)  # type: ignore[assignment]
-    return [(found.get(id_, nobody)[0] if id_ else nobody[0], *found.get(id_, nobody)[1:]) for id_ in (*IDS, None)]
+def expected(source: ConsentSource, rows: Sequence[Mapping[str, Any]], *about: str) -> list[tuple[Any, ...]]:
+    """Return what the law says about each of the model's rows: answer, doubt and time; NULL where it says nothing."""
+    values = 1 if source.value is not None else len(source.columns)
+    found = counted_answers(source, rows, at=AT)
+    answers = [found.get((str(id_), *about)) for id_ in (*IDS, None)]
+    return [
+        ((None,) * values, None, None) if answer is None else (answer.values, answer.doubt, answer.time)
+        for answer in answers
+    ]
 
 
 def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -100,7 +110,7 @@ def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=40, deadline=None)
 @given(rows_of_history)
-def test_states_events_and_merged_profiles_say_what_plain_loops_say(rows: list[dict[str, Any]]) -> None:
+def test_states_events_and_merged_profiles_say_what_the_law_says(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = Path(folder) / "consents.duckdb"
         patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
@@ -108,20 +118,40 @@ def test_states_events_and_merged_profiles_say_what_plain_loops_say(rows: list[d
         shared: dict[str, Any] = {"subject": "subject", "key": "id", "columns": ["ads", "said"], "require_match": False}
         dated = shared | {"time": "time", "bring_time": True}
 
-        as_states = read(MODEL, [ConsentSource("FROM consents", **shared)])
-        as_events = read(MODEL, [ConsentSource("FROM consents", **dated)])
-        as_merged = read(MODEL, [ConsentSource("FROM consents", profile="profile", **dated)])
+        states = ConsentSource("FROM consents", **shared)
+        events = ConsentSource("FROM consents", **dated)
+        merged = ConsentSource("FROM consents", profile="profile", **dated)
 
-    names = ("ads", "said")
-    assert as_states.select(["id", "score"]).equals(MODEL)
-    assert brought(as_states, names) == expected(states(rows, names), 2)
-    assert brought(as_events, names) == expected(events(rows, names, now=SKEWED), 2)
-    assert brought(as_merged, names) == expected(events_of_profiles(rows, names, now=SKEWED), 2)
+        found = [read(MODEL, [source]) for source in (states, events, merged)]
+
+    assert found[0].select(["id", "score"]).equals(MODEL)
+    for source, table in zip((states, events, merged), found, strict=True):
+        assert brought(table, ("ads", "said")) == expected(source, rows)
+
+
+@pytest.mark.parametrize("values", [("yes", "no"), (True, False), (1, 0)], ids=["text", "boolean", "integer"])
+def test_duckdb_says_what_the_case_file_says(duck: Path, values: tuple[Any, Any]) -> None:
+    history = RecordedAnswers(AT, dict(zip(("yes", "no"), values, strict=True)))
+    type_ = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER"}[type(values[0])]
+    fill(duck, history.rows, f"subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads {type_}")
+    source = ConsentSource(
+        "FROM consents",
+        subject="subject",
+        key="id",
+        columns=["ads"],
+        time="time",
+        bring_time=True,
+        profile="profile",
+    )
+
+    found = brought(read(pa.table({"id": list(history.expected)}), [source]), ["ads"])
+
+    assert dict(zip(history.expected, found, strict=True)) == history.expected
 
 
 @settings(max_examples=20, deadline=None)
 @given(rows_of_history)
-def test_each_category_of_a_long_history_is_told_by_itself(rows: list[dict[str, Any]]) -> None:
+def test_each_category_of_a_long_history_has_an_answer_of_its_own(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = Path(folder) / "consents.duckdb"
         patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
@@ -141,8 +171,7 @@ def test_each_category_of_a_long_history_is_told_by_itself(rows: list[dict[str, 
         found = read(MODEL, [source])
 
     for category, name in (("yes", "first"), ("no", "second")):
-        own = [row for row in rows if row["said"] == category]
-        assert brought(found, [name]) == expected(events(own, ["ads"], now=SKEWED), 1)
+        assert brought(found, [name]) == expected(source, rows, category)
 
 
 def test_segments_preference_events_are_read_as_its_warehouses_hold_them(duck: Path) -> None:

@@ -1,4 +1,4 @@
-"""Consent that is kept elsewhere says in every workspace what plain loops say of the same events."""
+"""Consent from other queries says in every workspace what `consent.history` says about the same events."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
 from parity.workspaces import MODEL, Both, Workspace
-from support.consent_reference import events, events_of_profiles, states
+from support.recorded_answers import RecordedAnswers
 
-from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList
+from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList, counted_answers
 from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import PropagateWithdrawalsOperator
 
@@ -27,6 +27,8 @@ PEOPLE = [f"person-{number:02d}" for number in range(24)]
 KINDS = {"id": "text", "email": "text"}
 EVENTS = {"subject": "text", "time": "instant", "profile": "text", "ads": "boolean", "said": "text"}
 MAILING, SHOP, SURVEY, PARTNER = DESTINATIONS = ("mailing", "storefront", "questionnaire", "affiliate")
+# Granted without a doubt, whatever else was recorded.
+BY_CASE = {"categories": [{"id": "C0003", "name": "Merged", "destinations": [SURVEY]}]}
 SETUP = Setup(
     name="kept elsewhere",
     policy={
@@ -74,25 +76,37 @@ def sources(engine: Engine) -> list[ConsentSource | SuppressionList]:
     ]
 
 
-def expected(rows: list[dict[str, Any]], suppressed: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return who may be sent where, by the reference and a rule written out here."""
-    long_ = events([row for row in rows if row["said"] == "yes"], ["ads"], now=NOW + timedelta(hours=1))
-    said = {
-        MAILING: states(rows, ["ads"]),
-        SHOP: events(rows, ["ads"], now=NOW + timedelta(hours=1)),
-        SURVEY: events_of_profiles(rows, ["ads"], now=NOW + timedelta(hours=1)),
-        PARTNER: {who: answer for who, answer in long_.items() if answer[2] and answer[2] > NOW - timedelta(days=30)},
+def expected(declared: list[ConsentSource | SuppressionList], rows: list[dict[str, Any]], suppressed: set[str]) -> Any:
+    """Return who may be sent where, by the law and a rule written out here."""
+    histories = [source for source in declared if isinstance(source, ConsentSource)]
+    states, events, merged, long = (counted_answers(source, rows, at=NOW) for source in histories)
+    allowed = {
+        MAILING: {who for (who,), answer in states.items() if answer.values == (True,)},
+        SHOP: {who for (who,), answer in events.items() if answer.values == (True,)},
+        SURVEY: {who for (who,), answer in merged.items() if answer.values == (True,)},
+        PARTNER: {
+            who
+            for (who, _), answer in long.items()
+            if answer.values == (True,) and answer.time and answer.time > NOW - timedelta(days=30)
+        },
     }
     found = {
-        who: tuple(name for name in sorted(DESTINATIONS) if said[name].get(who, (None, 0, None))[:2] == ((True,), 0))
+        who: tuple(name for name in sorted(DESTINATIONS) if who in allowed[name])
         for who in PEOPLE
         if who not in suppressed
     }
     return {who: names for who, names in found.items() if names}
 
 
-def set_up(warehouse: Engine, root: Path, rows: list[dict[str, Any]], suppressed: set[str]) -> tuple[Both, Model]:
-    people = tuple(Person(id_, {"id": id_, "email": f"{id_}@example.org"}, {}, {}) for id_ in PEOPLE)
+def set_up(
+    warehouse: Engine,
+    root: Path,
+    rows: list[dict[str, Any]],
+    suppressed: set[str],
+    history: RecordedAnswers | None = None,
+) -> tuple[Both, Model]:
+    ids = PEOPLE if history is None else list(history.expected)
+    people = tuple(Person(id_, {"id": id_, "email": f"{id_}@example.org"}, {}, {}) for id_ in ids)
     model = Model(KINDS, people)
     warehouse.create("elsewhere", model.kinds, model.rows)
     warehouse.create("consent_events", EVENTS, rows)
@@ -108,10 +122,26 @@ def test_what_is_kept_elsewhere_is_joined_and_decided_alike(warehouse: Engine, r
     lake, inside = both.filter(SETUP)
 
     found = both.inside.decided(inside, SETUP, asked=PEOPLE)
-    assert found.recipients == expected(rows, suppressed)
+    assert found.recipients == expected(sources(warehouse), rows, suppressed)
     assert len(set(found.recipients.values())) == 4
     assert_same(found, both.lake.decided(lake, SETUP, asked=PEOPLE))
     assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts
+
+
+def test_recorded_answers_of_every_kind_permit_in_both_workspaces_what_the_case_file_says(
+    warehouse: Engine, root: Path
+) -> None:
+    history = RecordedAnswers(NOW, {"yes": True, "no": False})
+    both, model = set_up(warehouse, root, [{**dict.fromkeys(EVENTS), **row} for row in history.rows], set(), history)
+    setup = replace(SETUP, policy=BY_CASE, consent={"C0003": "as_merged"}, destinations=(SURVEY,))
+
+    both.extract(model, table="elsewhere", consent_sources=[sources(warehouse)[2]])
+    lake, inside = both.filter(setup)
+
+    found = both.inside.decided(inside, setup, asked=list(history.expected))
+    granted = {who: (SURVEY,) for who, (values, doubt, _) in history.expected.items() if values == (True,)}
+    assert found.recipients == granted
+    assert_same(found, both.lake.decided(lake, setup, asked=list(history.expected)))
 
 
 def test_whoever_withdraws_elsewhere_or_is_suppressed_is_not_sent_and_is_taken_back(
