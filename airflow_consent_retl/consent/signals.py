@@ -93,10 +93,11 @@ class Signal(ABC):
 
     @property
     def document_path(self) -> tuple[str, ...]:
-        """The keys that lead to the only part of a JSON document that the format reads.
+        """The keys that lead to the JSON boolean that is all that the format reads of a document.
 
         Empty (default): the format reads the whole value. Otherwise an engine may leave out what lies outside of the
-        path.
+        path, and may put a 0 in place of a value that is neither an object on the way, nor true, false or null at the
+        end: such values all have to be invalid.
         """
         return ()
 

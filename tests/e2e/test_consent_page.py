@@ -122,6 +122,12 @@ def test_a_policy_that_would_release_many_stops_the_task(
     assert CANARY not in run.output
 
 
+def test_the_format_of_ones_own_is_the_one_that_the_tests_run(repo: Path) -> None:
+    (shown,) = [block for block in blocks(repo, "python") if "class ContactFlags" in block]
+
+    assert shown == (repo / "tests" / "e2e" / "dags" / "our_formats.py").read_text()
+
+
 def test_the_other_examples_run(
     airflow: Airflow, vendor: Receiver, recorded: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
