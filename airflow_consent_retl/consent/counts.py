@@ -39,9 +39,9 @@ class DestinationCounts:
 class DecisionCounts:
     """Rows of one run, by destination and in total.
 
-    `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` those that no
-    destination receives, `by_subject` every row by what its id says, `conflicts`, by category, those in which two
-    records of it disagree.
+    `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` the rows that no
+    destination receives, `by_subject` all rows by what their ids say, `conflicts`, by category, the rows in which two
+    of its records disagree.
     """
 
     read: int

@@ -1,4 +1,4 @@
-"""Where in a document something is, and what JSON calls the type of a value."""
+"""JSON paths of a document's parts, and JSON's names for the types of values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def type_name(value: object) -> str:
     """Return what JSON calls the value's type, for a message: the value itself stays out of it."""
     if value is None:
         return "null"
-    # Booleans come before numbers: Python counts them among the integers.
+    # Booleans come before numbers: for Python they are integers.
     for kind, name in _TYPE_NAMES:
         if isinstance(value, kind):
             return name

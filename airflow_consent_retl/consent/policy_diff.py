@@ -1,4 +1,4 @@
-"""Who gains and who loses by a change of policy: both policies, applied to the same signatures.
+"""The people who gain and lose by a change of policy: both policies, applied to the same signatures.
 
 Holds counts. Never sees a row.
 """
@@ -55,7 +55,7 @@ class PolicyDiff:
         ]
         lines += [
             f"| `{name}` | {diff.permitted_before:,} | {diff.permitted_after:,} | {diff.gained:,} | {diff.lost:,} | "
-            f"{_told(diff.gained_by_reason)} | {_told(diff.lost_by_reason)} |"
+            f"{_listed(diff.gained_by_reason)} | {_listed(diff.lost_by_reason)} |"
             for name, diff in self.destinations.items()
         ]
         return "\n".join(lines)
@@ -79,7 +79,7 @@ class PlanPair:
         """Decide every signature under both policies, and count the rows.
 
         Args:
-            counted: whether rows say whom they are about, their signature under `plan`, and how many there are.
+            counted: the subject's status, the signature under `plan`, and the number of rows.
             at: the time of the decision.
         """
         rows = 0
@@ -132,6 +132,6 @@ def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
     return PlanPair(replace(new, signals=tuple(signals)), old, tuple(places))
 
 
-def _told(reasons: Mapping[str, int]) -> str:
+def _listed(reasons: Mapping[str, int]) -> str:
     ordered: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

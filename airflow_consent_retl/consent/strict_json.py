@@ -1,4 +1,4 @@
-"""JSON text read strictly: what two readers could read differently is refused or made visible.
+"""JSON text, read strictly: text that two readers could read differently is refused or made visible.
 
 `json.loads` keeps the last of duplicate keys and accepts NaN; here a repeated key is remembered and NaN is no JSON.
 Numbers carry no meaning in this package's documents and come back as floats.
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import NoReturn
 
-# More than engines take for surely shallow (`engine.signatures`, `warehouse.dialects`), and less than Python can read.
+# More than engines take for surely shallow (`filtering.signatures`, `databases.dialect`), and less than Python reads.
 DEEPEST = 500
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -45,7 +45,7 @@ def read_json(text: str) -> object:
 
 def _is_too_deep(text: str) -> bool:
     """Tell whether brackets open more than `DEEPEST` times within each other."""
-    # Python's own limit depends on who calls, and whoever is finalised at it fails.
+    # Python's own limit depends on the caller's depth, and objects that are finalised at the limit fail.
     if text.count("[") + text.count("{") <= DEEPEST:
         return False
     depth = 0

@@ -1,4 +1,4 @@
-"""A row's own switches by destination, which can only take away: Segment's integrations object, or exclusions.
+"""The switches of a row by destination, which can only take away: Segment's integrations object, or exclusions.
 
 Reads one destination's switch, strictly. A switch that cannot be read takes the destination away.
 """
@@ -64,7 +64,7 @@ class DestinationSwitch(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of what cannot be read."""
+        """The token of a value that cannot be read."""
         return _UNREADABLE
 
     def token(self, raw: object) -> int:

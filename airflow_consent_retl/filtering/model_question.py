@@ -1,4 +1,4 @@
-"""Builds the question that asks a model's source for consent again, from what a permitted set's manifest tells."""
+"""The question to a model's source for consent, built from the manifest of a permitted set."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ModelAsker:
         self._withdrawn_at = withdrawn_at
 
     def check(self) -> bool:
-        """Check policy and mapping without asking, and return whether anybody's consent is needed at all.
+        """Check policy and mapping without asking, and return whether any consent is needed at all.
 
         Raises:
             PolicyError: with every problem.
@@ -86,10 +86,10 @@ class ModelAsker:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the model that may be asked for, the primary key among them."""
-        moment = [] if self._withdrawn_at is None else [self._withdrawn_at]
+        """The columns of the model that may be asked for, with the primary key."""
+        time = [] if self._withdrawn_at is None else [self._withdrawn_at]
         known = [column for column in self._mapping.columns if column in self._columns]
-        return tuple(dict.fromkeys([self._primary_key, *known, *moment]))
+        return tuple(dict.fromkeys([self._primary_key, *known, *time]))
 
     @property
     def primary_key(self) -> str:
@@ -124,9 +124,9 @@ class ModelAsker:
         )
 
     def among(self, sql: str) -> ModelAsker:
-        """Return who asks another query, with the same columns, about some of the same people.
+        """Return an asker of another query, with the same columns, about some of the same people.
 
-        What is kept elsewhere is among them already.
+        The query has the columns of consent sources already.
         """
         asker = copy(self)
         asker._source = self._source.model_copy(update={"sql": sql, "consent_sources": ()})
