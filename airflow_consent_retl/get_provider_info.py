@@ -1,10 +1,11 @@
-"""What Airflow's provider manager reads about this package."""
+"""The provider info: what Airflow's provider manager reads about this package."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow_consent_retl import __version__
+from airflow_consent_retl.operators.face import HOOK_MODULES, OPERATOR_MODULES, TRIGGER_MODULES
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -24,32 +25,19 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": [
-                    "airflow_consent_retl.operators.extract",
-                    "airflow_consent_retl.operators.consent",
-                    "airflow_consent_retl.operators.load",
-                    "airflow_consent_retl.operators.staging",
-                    "airflow_consent_retl.operators.withdraw",
-                    "airflow_consent_retl.destinations.files.destination",
-                    "airflow_consent_retl.destinations.google_customer_match.destination",
-                    "airflow_consent_retl.destinations.sql_table.destination",
-                    "airflow_consent_retl.destinations.webhook.destination",
-                ],
+                "python-modules": OPERATOR_MODULES,
             }
         ],
         "hooks": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": [
-                    "airflow_consent_retl.hooks.policies",
-                    "airflow_consent_retl.destinations.google_customer_match.hook",
-                ],
+                "python-modules": HOOK_MODULES,
             }
         ],
         "triggers": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": ["airflow_consent_retl.destinations.google_customer_match.trigger"],
+                "python-modules": TRIGGER_MODULES,
             }
         ],
         "connection-types": [

@@ -35,7 +35,8 @@ from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
 from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.destinations.http.address import webhook_address
-from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
 from airflow_consent_retl.filtering.permitted import check_permitted

@@ -116,7 +116,7 @@ def inserted(hook: Any, table: Any, *, commit_every: int = 1_000, psycopg2: bool
 def loaded(conn_id: str, table: Any) -> Callable[[], None]:
     from support.loading import deliver, load_of, rejected
 
-    from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator
+    from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator
 
     load = load_of(table)
 

@@ -32,7 +32,8 @@ from tabulate import tabulate
 from airflow_consent_retl.contract.destination import Batch, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.address import webhook_address
-from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
 REQUEST_ROWS = 1000
 CONNECTIONS = 8

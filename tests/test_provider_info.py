@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 from importlib import import_module
@@ -13,7 +15,10 @@ from typing import Any
 import airflow
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from airflow.sdk import BaseHook
+from airflow.triggers.base import BaseTrigger
 
+import airflow_consent_retl
 from airflow_consent_retl import __version__
 from airflow_consent_retl.get_provider_info import get_provider_info
 
@@ -61,7 +66,12 @@ def test_the_entry_point_leads_to_the_provider_info() -> None:
 
 def modules() -> list[str]:
     info = get_provider_info()
-    return [name for section in ("operators", "hooks") for entry in info[section] for name in entry["python-modules"]]
+    return [
+        name
+        for section in ("operators", "hooks", "triggers")
+        for entry in info[section]
+        for name in entry["python-modules"]
+    ]
 
 
 @pytest.mark.parametrize("module", modules())
@@ -75,6 +85,25 @@ def test_every_operator_for_dag_authors_is_in_a_module_that_is_named() -> None:
     offered = {getattr(operators, name).__module__ for name in operators.__all__ if name.endswith("Operator")}
 
     assert offered <= set(modules())
+
+
+def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
+    found = set()
+    for module in pkgutil.walk_packages(airflow_consent_retl.__path__, "airflow_consent_retl."):
+        if module.name.partition(".")[2].partition(".")[0] in {"hooks", "triggers", "destinations"}:
+            kinds = inspect.getmembers(import_module(module.name), inspect.isclass)
+            own = [kind for _, kind in kinds if kind.__module__ == module.name]
+            found |= {module.name for kind in own if issubclass(kind, BaseHook | BaseTrigger)}
+
+    assert found == {
+        "airflow_consent_retl.destinations.google_customer_match.hook",
+        "airflow_consent_retl.destinations.google_customer_match.trigger",
+        "airflow_consent_retl.hooks.policies",
+        "airflow_consent_retl.triggers.submitted_query",
+    }
+    assert found <= set(modules())
+    # These hold no class, but functions around Airflow's own hooks.
+    assert {"airflow_consent_retl.hooks.sql", "airflow_consent_retl.hooks.ledgers"} <= set(modules())
 
 
 PROVIDERS = """

@@ -1,11 +1,11 @@
 """The operators of this package, for type checkers: `__init__.py` finds them as they are asked for."""
 
-from airflow_consent_retl.destinations.files.destination import LoadToFilesOperator as LoadToFilesOperator
-from airflow_consent_retl.destinations.google_customer_match.destination import (
+from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator as LoadToFilesOperator
+from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
 )
-from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator as LoadToSqlTableOperator
-from airflow_consent_retl.destinations.webhook.destination import LoadToWebhookOperator as LoadToWebhookOperator
+from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator as LoadToSqlTableOperator
+from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
 from airflow_consent_retl.operators.consent import ConsentFilterOperator as ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator as ExtractModelOperator
 from airflow_consent_retl.operators.load import LoadOperator as LoadOperator

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import Asset, XComArg
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.contract.destination import Destination
+    from airflow_consent_retl.contract.spec import DestinationSpec
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
@@ -95,6 +96,9 @@ class LoadOperator(ConsentRetlOperator):
         DestinationUnavailableError: retried: the destination did not answer, or did not say what became of some rows.
         SourceUnavailableError, LedgerUnavailableError, SyncBusyError, LeaseLostError: retried.
     """
+
+    spec_class: ClassVar[type[DestinationSpec] | None] = None
+    """The destination's parameters, where they alone build it: then withdrawals need no task to remove people."""
 
     template_fields: Sequence[str] = ("permitted", "destination", "fields", "policy", "ledger_conn_id", "workspace")
     ui_color = "#fce5cd"

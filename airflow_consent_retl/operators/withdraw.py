@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
+    from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
@@ -160,10 +161,10 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
             self.log.info("`%s`: nobody was delivered yet", destination)
             return _counts(0, LoadReport(permitted=0))
-        operator = self._operator(destination, load, context)
+        removing = self._removing(destination, load, context)
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
-            accept_no_removal=operator.accept_no_removal,
+            accept_no_removal=removing.accept_no_removal,
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=self.confirm_timeout_s,
@@ -173,7 +174,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             asker = self._asker(destination)
             store = self._store(lease, sync_folder(self.workspace, name), name, asker)
             sync = Sync(
-                SyncContext(lease=lease, store=store, build=operator.build_destination, settings=settings, log=self.log)
+                SyncContext(lease=lease, store=store, build=removing.build_destination, settings=settings, log=self.log)
             )
             waiting = sync.withdraw(asker.ask, report)
             state = sync.state()
@@ -183,8 +184,13 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             )
         return _counts(0 if state is None else state.rows, report)
 
-    def _operator(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> LoadOperator:
-        """Build the load, outside of any DAG, for its connection and its way to remove."""
+    def _removing(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> RemovingLoad:
+        from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters
+
+        removing = from_parameters(load, render=lambda value: self._rendered(value, context))
+        if removing is not None:
+            return removing
+        # A function, or an operator of its own kind: only the operator knows how its destination is built.
         operator = load(
             task_id=f"{self.task_id}_{destination.replace(':', '__')}",
             permitted=None,
@@ -193,7 +199,15 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         )
         if context:
             operator.render_template_fields(context)
-        return operator
+        return RemovingLoad(build_destination=operator.build_destination, accept_no_removal=operator.accept_no_removal)
+
+    def _rendered(self, value: Any, context: Context) -> Any:
+        if not context:
+            return value
+        if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
+            # A table may be named `crm.sql`; only this operator's own parameters are files.
+            return self.get_template_env().from_string(value).render(context)
+        return self.render_template(value, context)
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
         """Return the store of the sync: the present version of its delivered state shows where it lies."""

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_consent_retl.contract.destination import Destination
-from airflow_consent_retl.destinations.files.destination import FilesDestination, Format
+from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions, Format
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 NO_ANSWER = "a folder on a disk gives no answer that could get lost or garbled"
@@ -44,7 +45,9 @@ class FilesStandIn(StandIn):
 
     def destination(self) -> Destination:
         # Formulas are made harmless by default, which changes text for the sake of spreadsheets.
-        return FilesDestination(path=self._folder.as_uri(), format=self.file_format, escape_formulas=False)
+        return FilesDestination(
+            FilesOptions(path=self._folder.as_uri(), format=self.file_format, escape_formulas=False)
+        )
 
     def stored(self) -> Sequence[Person]:
         return [Person(row["id"], row["text"]) for row in self._rows()]

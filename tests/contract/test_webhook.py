@@ -14,7 +14,8 @@ from support.servers import Answer, Handler, Received, Receiver, apply_and, rece
 
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.http.address import webhook_address
-from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 TOKEN, QUERY_KEY = "token-77d1", "query-88e2"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator, SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator
 
 if TYPE_CHECKING:
     from support.postgres import Postgres

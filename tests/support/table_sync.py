@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_consent_retl.consent import ConsentObjectKey
-from airflow_consent_retl.destinations.sql_table.destination import LoadToSqlTableOperator
+from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator
 
 _POLICY = {"categories": [{"id": "C4", "name": "Targeting", "destinations": ["crm"]}]}

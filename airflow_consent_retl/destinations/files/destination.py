@@ -1,36 +1,27 @@
 """Permitted rows as Parquet, CSV or JSON Lines files in any object storage, published as one version at a time.
 
-Holds the destination and its operator. What a file looks like is in `_file_formats`, how a version becomes the
-current one in `_file_versions`, how single people leave it in `_file_removal`.
+`formats` says what a file looks like, `versions` how a version becomes the current one, `removal` how single people are
+taken out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from fsspec import AbstractFileSystem
 
     from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.destinations.files.formats import Compression, FileFormat
+    from airflow_consent_retl.destinations.files.formats import FileFormat
     from airflow_consent_retl.destinations.files.manifest import ExportedFile
+    from airflow_consent_retl.destinations.files.options import FilesOptions
     from airflow_consent_retl.destinations.files.part import Part
     from airflow_consent_retl.destinations.files.versions import Versions
-    from airflow_consent_retl.values.json_rows import Nulls
-
-Format = Literal["parquet", "csv", "jsonl"]
-
-_FORMATS = ("parquet", "csv", "jsonl")
-_NULLS = ("null", "omit")
-_COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
-_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 class FilesDestination(Destination):
@@ -55,55 +46,21 @@ class FilesDestination(Destination):
     `accepted` means that the row is in a file that `commit` will publish, or the person in none.
 
     Args:
-        path: the folder, as an `ObjectStoragePath`, with a connection id where the storage needs one
-            (`s3://conn@bucket/folder`); absolute, and no storage's root.
-        format: `"parquet"`, `"csv"` or `"jsonl"`.
-        keep_versions: complete versions kept after publishing, the new one included; None keeps all. Older versions
-            hold people who may have withdrawn since.
-        part_rows: rows in one file at the most.
-        batch_rows: rows in one `send` at the most; memory is bounded by it.
-        compression: of Parquet.
-        nulls: of JSON Lines: `"null"` writes JSON null, `"omit"` leaves the field out.
-        null_text: what CSV writes for NULL, never in quotes, while text always is.
-        escape_formulas: CSV puts `'` before text that a spreadsheet would take for a formula (`=`, `+`, `-`, `@`,
-            tab, carriage return, line feed, and the full-width forms), in cells and names. Phone numbers with a
-            `+` are such text: switch it off where no spreadsheet ever opens the file.
+        options: see `FilesOptions`.
+
+    Raises:
+        ConfigurationError: the path is not absolute, is a storage's root, or no provider serves its scheme.
     """
 
     can_remove: ClassVar[bool] = True
     replaces: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        format: Format = "parquet",  # noqa: A002 - what everybody calls it
-        keep_versions: int | None = 1,
-        part_rows: int = 1_000_000,
-        batch_rows: int = 65_536,
-        compression: Compression = "zstd",
-        nulls: Nulls = "null",
-        null_text: str = "",
-        escape_formulas: bool = True,
-    ) -> None:
-        if format not in _FORMATS:
-            raise ConfigurationError(f"format is one of {', '.join(_FORMATS)}, not `{format}`")
-        if nulls not in _NULLS or compression not in _COMPRESSIONS:
-            raise ConfigurationError(
-                f"nulls is one of {', '.join(_NULLS)}, compression one of {', '.join(_COMPRESSIONS)}, not "
-                f"`{nulls}` and `{compression}`"
-            )
-        if part_rows < 1 or batch_rows < 1 or (keep_versions is not None and keep_versions < 1):
-            raise ConfigurationError("part_rows, batch_rows and keep_versions are at least 1")
-        if any(mark in null_text for mark in ',"\r\n') or (escape_formulas and null_text.startswith(_FORMULA_STARTS)):
-            raise ConfigurationError("null_text holds no comma, quote or line break, and does not begin a formula")
-        self._fs, self._path, self._uri = _folder_at(path)
-        self._format: FileFormat = _file_format(
-            format, compression=compression, nulls=nulls, null_text=null_text, escape_formulas=escape_formulas
-        )
-        self._limits = Limits(batch_rows=batch_rows)
-        self._keep_versions = keep_versions
-        self._part_rows = part_rows
+    def __init__(self, options: FilesOptions) -> None:
+        self._fs, self._path, self._uri = _folder_at(options.path)
+        self._format = _file_format(options)
+        self._limits = Limits(batch_rows=options.batch_rows)
+        self._keep_versions = options.keep_versions
+        self._part_rows = options.part_rows
         self._versions: Versions | None = None
         self._part: Part | None = None
         self._files: list[ExportedFile] = []
@@ -232,72 +189,16 @@ class FilesDestination(Destination):
             self._part = None
 
 
-class LoadToFilesOperator(LoadOperator):
-    """Write one destination's permitted rows as a version of files in any object storage, and take people out of it.
-
-    Reads the permitted set's files, writes below `path`, contacts nothing but the two storages. See
-    `FilesDestination` for how a version is published, and for the parameters beside the ones below.
-
-    Args:
-        path: the folder (templated), `file:///exports/lake` or `s3://conn@bucket/folder`.
-        **kwargs: of `LoadOperator`.
-
-    Raises:
-        ConfigurationError: the path, an option or a field's type does not suit; not retried.
-        DestinationError: no permission, another destination's folder, a newer version is there; not retried.
-        DestinationUnavailableError: the storage did not answer, is full, or another load is under way; retried.
-    """
-
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, "path")
-
-    def __init__(
-        self,
-        *,
-        path: str,
-        format: Format = "parquet",  # noqa: A002
-        keep_versions: int | None = 1,
-        part_rows: int = 1_000_000,
-        batch_rows: int = 65_536,
-        compression: Compression = "zstd",
-        nulls: Nulls = "null",
-        null_text: str = "",
-        escape_formulas: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.path = path
-        self.format = format
-        self.keep_versions = keep_versions
-        self.part_rows = part_rows
-        self.batch_rows = batch_rows
-        self.compression = compression
-        self.nulls = nulls
-        self.null_text = null_text
-        self.escape_formulas = escape_formulas
-
-    def build_destination(self) -> Destination:
-        """Return the destination, not yet opened."""
-        return FilesDestination(
-            path=self.path,
-            format=self.format,
-            keep_versions=self.keep_versions,
-            part_rows=self.part_rows,
-            batch_rows=self.batch_rows,
-            compression=self.compression,
-            nulls=self.nulls,
-            null_text=self.null_text,
-            escape_formulas=self.escape_formulas,
-        )
-
-
-def _file_format(
-    name: Format, *, compression: Compression, nulls: Nulls, null_text: str, escape_formulas: bool
-) -> FileFormat:
+def _file_format(options: FilesOptions) -> FileFormat:
     from airflow_consent_retl.destinations.files.formats import Csv, JsonLines, Parquet
 
-    if name == "csv":
-        return Csv(null_text=null_text, escape_formulas=escape_formulas)
-    return JsonLines(nulls=nulls) if name == "jsonl" else Parquet(compression=compression)
+    match options.format:
+        case "csv":
+            return Csv(null_text=options.null_text, escape_formulas=options.escape_formulas)
+        case "jsonl":
+            return JsonLines(nulls=options.nulls)
+        case "parquet":
+            return Parquet(compression=options.compression)
 
 
 def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from airflow_consent_retl.destinations.files.options import Compression  # noqa: TC001 - msgspec reads it
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import Nulls, RowEncoder, _expressible, _values
-
-Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 
 # What a spreadsheet takes for a formula, also after normalising full-width forms.
 # https://owasp.org/www-community/attacks/CSV_Injection, read 2026-11-23

@@ -16,40 +16,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.google_customer_match.audience import (
-    MAX_MEMBERS,
     SIGNALS,
-    Account,
     CustomerMatchAudience,
     CustomerMatchOptions,
-    check_signals,
-    customer_match_audience,
 )
-from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.members import NO_IDENTIFIER, EncodedRows, MemberEncoder
 from airflow_consent_retl.destinations.google_customer_match.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
-from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from airflow.triggers.base import BaseTrigger
     from google.ads.datamanager_v1 import IngestionServiceClient
 
     from airflow_consent_retl.destinations.google_customer_match.api import Action
     from airflow_consent_retl.destinations.google_customer_match.delivery import CustomerMatchDelivery
-    from airflow_consent_retl.storage.manifest import DestinationCounts
 
 log = logging.getLogger(__name__)
-
-_OF_THE_TIMEOUT = 0.95
-_TERMS = "https://support.google.com/adspolicy/answer/6299717"
 
 
 class GoogleCustomerMatchDestination(Destination):
@@ -180,150 +168,3 @@ class GoogleCustomerMatchDestination(Destination):
                 self._omitted.clear()
         if connected is not None:
             connected.close(give_up=give_up)
-
-
-class LoadToGoogleCustomerMatchOperator(LoadOperator):
-    """Keep a Google Customer Match audience at the permitted rows of one destination.
-
-    Reads the permitted set's files and a Google Cloud connection; contacts the Data Manager API. What it sends of a
-    person is SHA-256 of e-mail addresses, phone numbers and names, normalised as Google says, and region and postal
-    code as they are; the same is kept in the delivered state, to remove the person later. Limits are in the module's
-    docstring; it needs the extra `google`.
-
-    Args:
-        gcp_conn_id: a Google Cloud connection whose account may use the Data Manager API and the audience. Templated.
-        audience_id: the audience's number. Templated.
-        operating_account: the account that owns the audience: a Google Ads id, or `{"account_id": …, "account_type":
-            "DISPLAY_VIDEO_ADVERTISER"}`. Templated.
-        consent_signals: `{"ad_user_data": "C0004", "ad_personalization": "C0004"}`: the consent category that stands
-            for each of Google's signals. Both have to be required of the destination by the policy, so that everybody
-            who is sent granted both; otherwise nothing is sent. Templated.
-        terms_of_service_accepted: has to be True: that the account's owner accepted the Customer Match terms,
-            https://support.google.com/adspolicy/answer/6299717.
-        login_account: the account that the credentials belong to, such as a manager account. Templated.
-        linked_account: for data partners. Templated.
-        impersonation_chain: service account to impersonate, or a chain of them. Templated.
-        hashed: see `CustomerMatchOptions`, for this and the parameters down to `backoff_s`.
-        **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `email_2`
-            … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`, `family_name`, `region_code`,
-            `postal_code`, of which all four are needed if one is there.
-
-    Raises:
-        ConfigurationError: parameters, connection, fields, or a signal whose category the policy does not require;
-            not retried.
-        DestinationError: the API refuses the credentials, the account or the audience; not retried.
-        DestinationUnavailableError: it does not answer, or the quota is used up; retried by Airflow.
-    """
-
-    template_fields: Sequence[str] = (
-        *LoadOperator.template_fields,
-        "gcp_conn_id",
-        "audience_id",
-        "operating_account",
-        "login_account",
-        "linked_account",
-        "consent_signals",
-        "impersonation_chain",
-    )
-
-    def __init__(
-        self,
-        *,
-        audience_id: str,
-        operating_account: Account,
-        consent_signals: Mapping[str, str],
-        terms_of_service_accepted: bool = False,
-        gcp_conn_id: str = "google_cloud_default",
-        login_account: Account | None = None,
-        linked_account: Account | None = None,
-        impersonation_chain: str | Sequence[str] | None = None,
-        hashed: bool = False,
-        on_invalid: Literal["reject", "omit"] = "reject",
-        batch_rows: int = MAX_MEMBERS,
-        concurrency: int = 2,
-        requests_per_minute: int = 300,
-        timeout_s: float = 120,
-        max_attempts: int = 6,
-        max_retry_s: float = 600,
-        backoff_s: float = 2,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.audience_id = audience_id
-        self.operating_account = operating_account
-        self.consent_signals = consent_signals
-        self.terms_of_service_accepted = terms_of_service_accepted
-        self.gcp_conn_id = gcp_conn_id
-        self.login_account = login_account
-        self.linked_account = linked_account
-        self.impersonation_chain = impersonation_chain
-        self.hashed = hashed
-        self.on_invalid = on_invalid
-        self.batch_rows = batch_rows
-        self.concurrency = concurrency
-        self.requests_per_minute = requests_per_minute
-        self.timeout_s = timeout_s
-        self.max_attempts = max_attempts
-        self.max_retry_s = max_retry_s
-        self.backoff_s = backoff_s
-        self._consent_granted = False
-        self._pace: Pace | None = None
-
-    def check_permitted(self, counts: DestinationCounts) -> None:
-        """Check that everybody in the permitted set granted both of Google's signals.
-
-        Raises:
-            ConfigurationError: the policy does not say so; the category and the signal are named.
-        """
-        check_signals(self.consent_signals, counts, destination=self.destination)
-        self._consent_granted = True
-
-    def build_destination(self) -> GoogleCustomerMatchDestination:
-        """Return the destination; contacts nobody. It sends nobody before `check_permitted` was called."""
-        if not self.terms_of_service_accepted:
-            raise ConfigurationError(
-                f"terms_of_service_accepted has to be True: Google takes no members before its terms, {_TERMS}, are "
-                "accepted in the operating account"
-            )
-        audience = customer_match_audience(
-            audience_id=self.audience_id,
-            operating_account=self.operating_account,
-            login_account=self.login_account,
-            linked_account=self.linked_account,
-        )
-        options = CustomerMatchOptions(
-            hashed=self.hashed,
-            on_invalid=self.on_invalid,
-            batch_rows=self.batch_rows,
-            concurrency=self.concurrency,
-            requests_per_minute=self.requests_per_minute,
-            timeout_s=self.timeout_s,
-            max_attempts=self.max_attempts,
-            max_retry_s=self.max_retry_s,
-            backoff_s=self.backoff_s,
-        )
-        # One for all destinations that a task builds, one after the other: they share the quota.
-        self._pace = self._pace or Pace(calls=options.requests_per_minute)
-        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-        return GoogleCustomerMatchDestination(
-            hook.get_conn, audience, options, consent_granted=self._consent_granted, pace=self._pace
-        )
-
-    def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
-        """Return what waits until Google processed these requests, or None where there are none.
-
-        It stops waiting a little before `confirm_timeout_s`, so that its event comes before Airflow's own timeout.
-        """
-        from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
-
-        if not request_ids:
-            return None
-        return DataManagerRequestsTrigger(
-            request_ids=request_ids,
-            gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=self.impersonation_chain,
-            deadline=(datetime.now(UTC) + timedelta(seconds=_OF_THE_TIMEOUT * self.confirm_timeout_s)).isoformat(),
-            poll_interval_s=self.confirm_interval_s,
-            requests_per_minute=self.requests_per_minute,
-            timeout_s=self.timeout_s,
-        )

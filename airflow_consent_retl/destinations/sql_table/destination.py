@@ -1,18 +1,15 @@
 """Permitted rows upserted into a table of any database that Airflow has an SQL connection to, and taken out again.
 
-Holds the destination and its operator. How a batch is cut until only the refused rows are left is in `_sql_batches`,
-how rows are written in `_sql_core` (SQLAlchemy), `_sql_duckdb` and `_sql_merge` (warehouses), what a table must be in
-`_sql_target`.
+`databases.tables` holds how a batch is cut until only the refused rows are left, how rows are written, and what a table
+must look like.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,8 +17,9 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.databases.tables.batches import Batches
-    from airflow_consent_retl.databases.tables.removal import Mark, OnRemove
+    from airflow_consent_retl.databases.tables.removal import Mark
     from airflow_consent_retl.databases.tables.target import Nulls, TableName, TableWriter
+    from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 
 _BATCH_ROWS = 5_000
 # Each batch scans the table once, however many rows it has.
@@ -55,47 +53,24 @@ class SqlTableDestination(Destination):
 
     Args:
         hook: of the Airflow connection.
-        table: `people`, `crm.people`, or `"a.b"` where a name holds a dot.
-        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
-        create_table: make the table when it is missing.
-        batch_rows: rows in one `send` or `remove`, and in one transaction, at the most; by default 5,000, and 100,000
-            on Snowflake and BigQuery.
-        on_remove: `"delete"`, or `"mark"`.
-        mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
-            is made here gets a timestamp. No field may be mapped to it.
-        mark_nulls: a marked row's mapped columns beside the key are set to NULL.
+        options: see `SqlTableOptions`.
     """
 
     can_remove: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        hook: DbApiHook,
-        *,
-        table: str,
-        nulls: Nulls = "overwrite",
-        create_table: bool = True,
-        batch_rows: int | None = None,
-        on_remove: OnRemove = "delete",
-        mark_column: str | None = None,
-        mark_nulls: bool = False,
-    ) -> None:
+    def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
         from airflow_consent_retl.databases.tables.removal import removal_mark
         from airflow_consent_retl.databases.tables.target import TableName
 
-        if nulls not in {"overwrite", "keep"}:
-            raise ConfigurationError(f"nulls is `overwrite` or `keep`, not `{nulls}`")
-        if batch_rows is not None and batch_rows < 1:
-            raise ConfigurationError("batch_rows is at least 1")
-        self._table = TableName.parse(table)
-        self._limits = Limits(batch_rows=batch_rows or _WAREHOUSE_ROWS.get(hook.conn_type, _BATCH_ROWS))
+        self._table = TableName.parse(options.table)
+        self._limits = Limits(batch_rows=options.batch_rows or _WAREHOUSE_ROWS.get(hook.conn_type, _BATCH_ROWS))
         self._conn_id = hook.get_conn_id()
         self._writer = _writer(
             hook,
             table=self._table,
-            nulls=nulls,
-            create_table=create_table,
-            mark=removal_mark(on_remove, column=mark_column, nulls=mark_nulls),
+            nulls=options.nulls,
+            create_table=options.create_table,
+            mark=removal_mark(options.on_remove, column=options.mark_column, nulls=options.mark_nulls),
         )
         self._batches: Batches | None = None
         self._key = ""
@@ -175,70 +150,6 @@ class SqlTableDestination(Destination):
                 nulls = column.is_null().to_pylist()
                 refused.update({row: "not_null" for row, null in enumerate(nulls) if null})
         return refused
-
-
-class LoadToSqlTableOperator(LoadOperator):
-    """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
-
-    Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
-    `SqlTableDestination` for transactions, refusals and types.
-
-    Args:
-        conn_id: the Airflow connection (templated); any whose hook is a `DbApiHook`.
-        table: `people` or `schema.people` (templated), quoted and taken as written.
-        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
-        create_table: make the table, with the key as its primary key, when it is missing.
-        batch_rows: rows in one transaction at the most; by default 5,000, and 100,000 on Snowflake and BigQuery.
-        on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
-        mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
-        mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
-        **kwargs: of `LoadOperator`.
-
-    Raises:
-        ConfigurationError: the connection, the table or the fields do not suit; not retried.
-        DestinationError: the database refuses the login or the statement; not retried.
-        DestinationUnavailableError: it does not answer, or stays locked; retried.
-    """
-
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, "conn_id", "table")
-
-    def __init__(
-        self,
-        *,
-        conn_id: str,
-        table: str,
-        nulls: Nulls = "overwrite",
-        create_table: bool = True,
-        batch_rows: int | None = None,
-        on_remove: OnRemove = "delete",
-        mark_column: str | None = None,
-        mark_nulls: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.conn_id = conn_id
-        self.table = table
-        self.nulls = nulls
-        self.create_table = create_table
-        self.batch_rows = batch_rows
-        self.on_remove = on_remove
-        self.mark_column = mark_column
-        self.mark_nulls = mark_nulls
-
-    def build_destination(self) -> Destination:
-        """Return the destination, not yet opened."""
-        from airflow_consent_retl.hooks.sql import sql_hook
-
-        return SqlTableDestination(
-            sql_hook(self.conn_id),
-            table=self.table,
-            nulls=self.nulls,
-            create_table=self.create_table,
-            batch_rows=self.batch_rows,
-            on_remove=self.on_remove,
-            mark_column=self.mark_column,
-            mark_nulls=self.mark_nulls,
-        )
 
 
 def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None) -> TableWriter:

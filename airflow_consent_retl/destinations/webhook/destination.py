@@ -13,7 +13,7 @@ beyond 2^53), decimals text without exponent, floats the shortest text that read
 with the offset `+00:00` (without one where the column has no zone), dates and times ISO 8601, binary base64, lists
 and structs arrays and objects, JSON columns text. A row with NaN or infinity is rejected as `not_a_number`, a year
 outside 1 to 9999 as `year_out_of_range`, text that is not UTF-8 as `not_utf8`. The contract of
-answers is in `_webhook_answers`.
+answers is in `answers`.
 
 A removal holds the primary keys only, under the same headers, with the same answers and repeats:
 
@@ -28,22 +28,16 @@ or, for receivers and proxies that want no body in a DELETE, a POST that says wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from airflow.sdk import BaseHook
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.destinations.http.address import WebhookAddress, webhook_address
-from airflow_consent_retl.destinations.webhook.options import RemovalMethod, WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
-from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.destinations.http.address import WebhookAddress
     from airflow_consent_retl.destinations.webhook.delivery import WebhookDelivery
-
-__all__ = ["LoadToWebhookOperator", "WebhookDestination", "WebhookOptions"]
+    from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
 
 class WebhookDestination(Destination):
@@ -131,97 +125,3 @@ class WebhookDestination(Destination):
         """End waits and requests under way, and close the connections."""
         if self._delivery is not None:
             self._delivery.close(give_up=True)
-
-
-class LoadToWebhookOperator(LoadOperator):
-    """POST the permitted rows of one destination to an HTTP endpoint, as JSON batches, and remove people from it.
-
-    Reads the permitted set's files and an Airflow connection; contacts the connection's host and nothing else. The
-    host may not resolve to an address inside the own network unless the connection's extra says
-    `{"allow_private": true}`, never to a cloud's metadata service, and plain http reaches only such private addresses
-    unless the extra says `{"allow_plain_http": true}`. Redirects and proxies are not used.
-
-    Args:
-        conn_id: an HTTP connection (templated): host with or without scheme and base path, schema `https`, port,
-            login and password for basic authentication; in the extra `token` (sent as a bearer token), `headers`,
-            `allow_private`, `allow_plain_http`.
-        endpoint: path below the connection's host (templated), perhaps with a query.
-        batch_rows: see `WebhookOptions`, for this and the parameters below without a text of their own.
-        removal_endpoint: path below the connection's host (templated) that removals go to; None: `endpoint`.
-        removal_method: `"DELETE"`, or `"POST"`, which needs a `removal_event` or a `removal_endpoint`.
-        removal_event: fields beside the rows of a removal, such as `{"event": "removed"}`.
-        removal_batch_rows: people a removal at the most; None: `batch_rows`.
-        **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
-
-    Raises:
-        ConfigurationError: parameters, connection or field types; not retried.
-        DestinationError: 3xx, 401, 403, 404, 405, 407, 410, a refused address, an untrusted certificate; not retried.
-        DestinationUnavailableError: it did not take a batch in the time given; retried by Airflow.
-    """
-
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, "conn_id", "endpoint", "removal_endpoint")
-
-    def __init__(
-        self,
-        *,
-        conn_id: str,
-        endpoint: str,
-        batch_rows: int = 1000,
-        concurrency: int = 8,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        max_body_bytes: int = 4 * 1024 * 1024,
-        nulls: Literal["null", "omit"] = "null",
-        integers: Literal["number", "string"] = "number",
-        answer: Literal["rows", "status"] = "rows",
-        envelope: str | None = "rows",
-        removal_endpoint: str | None = None,
-        removal_method: RemovalMethod = "DELETE",
-        removal_event: Mapping[str, str] | None = None,
-        removal_batch_rows: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.conn_id = conn_id
-        self.endpoint = endpoint
-        self.batch_rows = batch_rows
-        self.concurrency = concurrency
-        self.timeout_s = timeout_s
-        self.max_attempts = max_attempts
-        self.max_retry_s = max_retry_s
-        self.max_body_bytes = max_body_bytes
-        self.nulls = nulls
-        self.integers = integers
-        self.answer = answer
-        self.envelope = envelope
-        self.removal_endpoint = removal_endpoint
-        self.removal_method = removal_method
-        self.removal_event = removal_event
-        self.removal_batch_rows = removal_batch_rows
-
-    def build_destination(self) -> WebhookDestination:
-        """Return the destination; reads the connection, contacts nobody."""
-        connection = BaseHook.get_connection(self.conn_id)
-        removal_address = (
-            None if self.removal_endpoint is None else webhook_address(connection, endpoint=self.removal_endpoint)
-        )
-        return WebhookDestination(
-            webhook_address(connection, endpoint=self.endpoint),
-            WebhookOptions(
-                batch_rows=self.batch_rows,
-                concurrency=self.concurrency,
-                timeout_s=self.timeout_s,
-                max_attempts=self.max_attempts,
-                max_retry_s=self.max_retry_s,
-                max_body_bytes=self.max_body_bytes,
-                nulls=self.nulls,
-                integers=self.integers,
-                answer=self.answer,
-                envelope=self.envelope,
-                removal_method=self.removal_method,
-                removal_event=self.removal_event,
-                removal_batch_rows=self.removal_batch_rows,
-            ),
-            removal_address=removal_address,
-        )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 
 RemovalMethod = Literal["DELETE", "POST"]
 
@@ -86,3 +90,35 @@ class WebhookOptions:
         if self.envelope is None:
             return ["removal_event needs an envelope: a bare array has no place for it"]
         return ["removal_event names the field of the rows"] if self.envelope in self.removal_event else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSpec(WebhookOptions, DestinationSpec):
+    """The options, and where requests go.
+
+    Args:
+        conn_id: an HTTP connection; see `http_address`.
+        endpoint: a path below the connection's host, with or without a query.
+        removal_endpoint: the path of removals; None: `endpoint`.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "endpoint", "removal_endpoint")
+
+    conn_id: str
+    endpoint: str
+    removal_endpoint: str | None = None
+
+    def build(self) -> WebhookDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow.sdk import BaseHook
+
+        from airflow_consent_retl.destinations.http.address import webhook_address
+        from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+
+        connection = BaseHook.get_connection(self.conn_id)
+        endpoint = self.removal_endpoint
+        return WebhookDestination(
+            webhook_address(connection, endpoint=self.endpoint),
+            self,
+            removal_address=None if endpoint is None else webhook_address(connection, endpoint=endpoint),
+        )

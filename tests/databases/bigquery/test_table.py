@@ -16,6 +16,7 @@ from support.loading import deliver, load_of, rejected, take_back
 from support.table_sync import sync_table
 
 from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
@@ -32,7 +33,7 @@ def crm(bigquery: BigQuery) -> None:
 
 
 def destination(table: str = "crm.people", **options: Any) -> SqlTableDestination:
-    return SqlTableDestination(sql_hook("bq"), table=table, **options)
+    return SqlTableDestination(sql_hook("bq"), SqlTableOptions(table=table, **options))
 
 
 def rows_of(bigquery: BigQuery, columns: str = "*", table: str = "crm.people") -> list[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from support.snowflake_server import Snowflake
 from support.table_sync import sync_table
 
 from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
@@ -26,7 +27,7 @@ FLAG: dict[str, Any] = {"on_remove": "mark", "mark_column": "gone"}
 
 
 def destination(table: str = "people", **options: Any) -> SqlTableDestination:
-    return SqlTableDestination(sql_hook("snow"), table=table, **options)
+    return SqlTableDestination(sql_hook("snow"), SqlTableOptions(table=table, **options))
 
 
 def rows_of(snowflake: Snowflake, columns: str = "*", table: str = '"people"') -> list[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ import pytest
 from support.loading import deliver, load_of, rejected
 
 from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ EXACT = pa.table(
 
 
 def written(tmp_path: Path, rows: pa.Table, **options: object) -> tuple[bytes, Outcomes]:
-    outcomes = deliver(FilesDestination(path=f"{tmp_path.as_uri()}/lake", **options), rows)  # type: ignore[arg-type]
+    outcomes = deliver(FilesDestination(FilesOptions(path=f"{tmp_path.as_uri()}/lake", **options)), rows)  # type: ignore[arg-type]
     [part] = (tmp_path / "lake").glob("*/part-00000.*")
     return part.read_bytes(), outcomes
 
@@ -252,11 +253,11 @@ def test_text_formats_refuse_types_without_an_exact_text(file_format: str) -> No
     rows = pa.table({"id": [1], "took": pa.array([1], pa.duration("s"))})
 
     with pytest.raises(ConfigurationError, match=r"`took` \(duration\[s\]\)"):
-        FilesDestination(path="file:///exports/lake", format=file_format).open(load_of(rows))  # type: ignore[arg-type]
+        FilesDestination(FilesOptions(path="file:///exports/lake", format=file_format)).open(load_of(rows))  # type: ignore[arg-type]
 
 
 def test_parquet_refuses_types_that_it_cannot_hold() -> None:
     rows = pa.table({"id": [1], "x": pa.array([None], pa.run_end_encoded(pa.int32(), pa.int64()))})
 
     with pytest.raises(ConfigurationError, match=r"Parquet cannot hold `x`"):
-        FilesDestination(path="file:///exports/lake").open(load_of(rows))
+        FilesDestination(FilesOptions(path="file:///exports/lake")).open(load_of(rows))

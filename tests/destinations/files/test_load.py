@@ -19,7 +19,9 @@ import pytest
 from airflow.sdk.io import attach
 from support.loading import DECIDED_AT, batches_of, deliver, load_of, rejected
 
-from airflow_consent_retl.destinations.files.destination import FilesDestination, Format, LoadToFilesOperator
+from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator
+from airflow_consent_retl.destinations.files.options import FilesOptions, Format
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 CANARY = "canary-5f1c@example.org"
@@ -70,7 +72,7 @@ def tree(uri: str) -> set[str]:
 
 
 def test_publishes_a_version_with_its_manifest_and_points_to_it(uri: str) -> None:
-    outcomes = deliver(FilesDestination(path=uri), PEOPLE)
+    outcomes = deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     version = pointer(uri)["current"]
     assert rejected(outcomes) == {}
@@ -81,7 +83,7 @@ def test_publishes_a_version_with_its_manifest_and_points_to_it(uri: str) -> Non
 def test_the_manifest_tells_what_the_version_holds_and_no_value_of_a_row(uri: str) -> None:
     load = load_of(PEOPLE)
 
-    deliver(FilesDestination(path=uri), PEOPLE, load)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load)
 
     found = manifest(uri)
     assert found["name"] == pointer(uri)["current"]
@@ -95,53 +97,53 @@ def test_the_manifest_tells_what_the_version_holds_and_no_value_of_a_row(uri: st
 def test_files_hold_at_most_part_rows_rows_whatever_the_batches(uri: str) -> None:
     rows = pa.table({"id": range(25)})
 
-    deliver(FilesDestination(path=uri, part_rows=10, batch_rows=4), rows)
+    deliver(FilesDestination(FilesOptions(path=uri, part_rows=10, batch_rows=4)), rows)
 
     assert [file["rows"] for file in manifest(uri)["files"]] == [10, 10, 5]  # type: ignore[attr-defined]
     assert current_rows(uri).equals(rows)
 
 
 def test_a_load_without_rows_publishes_an_empty_version_with_its_fields(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE.slice(0, 0))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE.slice(0, 0))
 
     assert pointer(uri)["rows"] == 0
     assert current_rows(uri).schema == PEOPLE.schema
 
 
 def test_the_same_load_again_gives_the_same_version_and_bytes(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     first = {path: storage(uri).cat_file(f"{folder(uri)}/{path}") for path in tree(uri)}
 
-    outcomes = deliver(FilesDestination(path=uri), PEOPLE)
+    outcomes = deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     assert rejected(outcomes) == {}
     assert {path: storage(uri).cat_file(f"{folder(uri)}/{path}") for path in tree(uri)} == first
 
 
 def test_the_same_load_in_another_format_is_another_version(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     first = pointer(uri)["current"]
 
-    deliver(FilesDestination(path=uri, format="jsonl", keep_versions=None), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri, format="jsonl", keep_versions=None)), PEOPLE)
 
     assert pointer(uri)["current"] != first
     assert f"{first}/_manifest.json" in tree(uri)
 
 
 def test_a_version_that_was_damaged_since_is_written_again(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     part = f"{folder(uri)}/{pointer(uri)['current']}/part-00000.parquet"
     storage(uri).pipe_file(part, b"broken")
 
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     assert current_rows(uri).equals(PEOPLE)
 
 
 def test_older_versions_are_removed_once_the_new_one_is_current(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
-    deliver(FilesDestination(path=uri), PEOPLE.slice(0, 1), load_of(PEOPLE.slice(0, 1), decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE.slice(0, 1), load_of(PEOPLE.slice(0, 1), decided_at=LATER))
 
     version = pointer(uri)["current"]
     assert tree(uri) == {"_current.json", f"{version}/_manifest.json", f"{version}/part-00000.parquet"}
@@ -151,26 +153,26 @@ def test_older_versions_are_removed_once_the_new_one_is_current(uri: str) -> Non
 def test_keeps_as_many_versions_as_it_is_told(uri: str, keep: int | None, kept: int) -> None:
     for hour in range(4):
         load = load_of(PEOPLE, decided_at=DECIDED_AT + timedelta(hours=hour))
-        deliver(FilesDestination(path=uri, keep_versions=keep), PEOPLE, load)
+        deliver(FilesDestination(FilesOptions(path=uri, keep_versions=keep)), PEOPLE, load)
 
     assert len({path.partition("/")[0] for path in tree(uri)} - {"_current.json"}) == kept
 
 
 def test_an_older_decision_never_replaces_a_newer_one(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE.slice(0, 1), load_of(PEOPLE.slice(0, 1), decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE.slice(0, 1), load_of(PEOPLE.slice(0, 1), decided_at=LATER))
 
     with pytest.raises(DestinationError, match="an older decision never replaces a newer one"):
-        deliver(FilesDestination(path=uri), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     assert current_rows(uri).num_rows == 1
 
 
 @pytest.mark.parametrize("other", [{"destination": "ads"}, {"model": "orders"}])
 def test_refuses_a_folder_of_another_destination_or_model(uri: str, other: dict[str, str]) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, **other))  # type: ignore[arg-type]
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, **other))  # type: ignore[arg-type]
 
     with pytest.raises(DestinationError, match="choose another folder"):
-        deliver(FilesDestination(path=uri), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
 
 def test_refuses_a_folder_whose_pointer_somebody_else_wrote(uri: str) -> None:
@@ -178,27 +180,27 @@ def test_refuses_a_folder_whose_pointer_somebody_else_wrote(uri: str) -> None:
     storage(uri).pipe_file(f"{folder(uri)}/_current.json", b'{"current": "mine"}')
 
     with pytest.raises(DestinationError, match="was not written by a load"):
-        deliver(FilesDestination(path=uri), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
 
 def test_never_removes_what_it_did_not_write(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     old = pointer(uri)["current"]
     foreign = {"notes.txt", "20261123T175107250000Z-mine/part-00000.parquet", f"{old}/notes.txt"}
     for path in foreign:
         storage(uri).makedirs(f"{folder(uri)}/{path}".rpartition("/")[0], exist_ok=True)
         storage(uri).pipe_file(f"{folder(uri)}/{path}", b"mine")
 
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=LATER))
 
     assert foreign < tree(uri)
     assert f"{old}/part-00000.parquet" not in tree(uri)
 
 
 def test_a_load_that_is_given_up_leaves_the_version_before_and_nothing_else(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = tree(uri)
-    destination = FilesDestination(path=uri)
+    destination = FilesDestination(FilesOptions(path=uri))
     destination.open(load_of(PEOPLE, decided_at=LATER))
     destination.send(next(batches_of(PEOPLE, batch_rows=10)))
 
@@ -213,9 +215,10 @@ from datetime import timedelta
 import pyarrow as pa
 from support.loading import DECIDED_AT, batches_of, load_of
 from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions
 
 rows = pa.table({"id": [1, 2, 3]})
-destination = FilesDestination(path=sys.argv[1], part_rows=2)
+destination = FilesDestination(FilesOptions(path=sys.argv[1], part_rows=2))
 destination.open(load_of(rows, decided_at=DECIDED_AT + timedelta(hours=1)))
 destination.send(next(batches_of(rows, batch_rows=10)))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -226,7 +229,7 @@ def test_a_process_killed_before_publishing_leaves_the_version_before_and_its_re
     tmp_path: Path, repo: Path
 ) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = pointer(uri)
 
     killed = subprocess.run(
@@ -239,19 +242,19 @@ def test_a_process_killed_before_publishing_leaves_the_version_before_and_its_re
     assert pointer(uri) == before
     assert list((tmp_path / "lake").glob(".staging-*"))
     newer = PEOPLE.slice(1)
-    deliver(FilesDestination(path=uri), newer, load_of(newer, decided_at=LATER + timedelta(hours=1)))
+    deliver(FilesDestination(FilesOptions(path=uri)), newer, load_of(newer, decided_at=LATER + timedelta(hours=1)))
     assert sorted(path.name for path in (tmp_path / "lake").iterdir()) == [pointer(uri)["current"], "_current.json"]
 
 
 def test_what_a_killed_try_left_in_an_object_store_is_cleared_by_the_next(uri: str) -> None:
-    unfinished = FilesDestination(path=uri, part_rows=2)
+    unfinished = FilesDestination(FilesOptions(path=uri, part_rows=2))
     unfinished.open(load_of(PEOPLE))
     unfinished.send(next(batches_of(PEOPLE, batch_rows=10)))
     left = tree(uri)
     if uri.startswith("file"):
         unfinished.abort()
 
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=LATER))
 
     assert left
     assert not left & tree(uri)
@@ -260,12 +263,12 @@ def test_what_a_killed_try_left_in_an_object_store_is_cleared_by_the_next(uri: s
 
 def test_a_second_load_into_a_local_folder_waits_for_another_try(tmp_path: Path) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
-    running = FilesDestination(path=uri)
+    running = FilesDestination(FilesOptions(path=uri))
     running.open(load_of(PEOPLE))
     running.send(next(batches_of(PEOPLE, batch_rows=10)))
 
     with pytest.raises(DestinationUnavailableError, match=r"another load .* is under way"):
-        deliver(FilesDestination(path=uri), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     running.commit()
     assert current_rows(uri).equals(PEOPLE)
@@ -273,14 +276,14 @@ def test_a_second_load_into_a_local_folder_waits_for_another_try(tmp_path: Path)
 
 def test_a_link_that_is_named_like_a_version_is_not_followed(tmp_path: Path) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "part-00000.parquet").write_bytes(b"mine")
     owner = str(pointer(uri)["current"]).split("-")[1]
     (tmp_path / "lake" / f"20260101T000000000000Z-{owner}-{'0' * 12}").symlink_to(outside)
 
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=LATER))
 
     assert (outside / "part-00000.parquet").exists()
 
@@ -288,7 +291,7 @@ def test_a_link_that_is_named_like_a_version_is_not_followed(tmp_path: Path) -> 
 def test_exports_are_as_readable_as_the_umask_says(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        deliver(FilesDestination(path=f"{tmp_path.as_uri()}/lake"), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=f"{tmp_path.as_uri()}/lake")), PEOPLE)
     finally:
         os.umask(before)
 
@@ -301,13 +304,13 @@ def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file")
 
     with pytest.raises(DestinationError, match="cannot open"):
-        deliver(FilesDestination(path=f"{tmp_path.as_uri()}/lake"), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=f"{tmp_path.as_uri()}/lake")), PEOPLE)
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "jsonl"])
 def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path: Path, file_format: Format) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = tree(uri)
     rows = pa.table({"id": range(2_000), "email": [f"{number * 7_919}{CANARY}" for number in range(2_000)]})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -315,7 +318,7 @@ def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(DestinationUnavailableError, match=r"cannot write to .*: EFBIG") as raised:
-            deliver(FilesDestination(path=uri, format=file_format), rows, load_of(rows, decided_at=LATER))
+            deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), rows, load_of(rows, decided_at=LATER))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -338,7 +341,7 @@ def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path
 )
 def test_refuses_a_path_that_is_no_folder_of_its_own(path: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
-        FilesDestination(path=path)
+        FilesDestination(FilesOptions(path=path))
 
     assert "hunter2" not in str(raised.value)
 
@@ -358,7 +361,7 @@ def test_refuses_a_path_that_is_no_folder_of_its_own(path: str, message: str) ->
 )
 def test_refuses_an_option_that_means_nothing(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        FilesDestination(path="file:///exports/lake", **options)  # type: ignore[arg-type]
+        FilesDestination(FilesOptions(path="file:///exports/lake", **options))  # type: ignore[arg-type]
 
 
 def test_the_operator_builds_its_destination_from_its_parameters(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from support.loading import DECIDED_AT, Lease, batches_of, deliver, load_of, rejected, take_back
 
 from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, LeaseLostError
 
 CANARY = "canary-5f1c@example.org"
@@ -95,10 +96,10 @@ def ids(*values: object) -> pa.Table:
 
 
 def test_publishes_a_new_version_without_those_who_are_named_and_removes_the_old(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     old = pointer(uri)["current"]
 
-    outcomes = take_back(FilesDestination(path=uri), ids(3, 1), removal_of())
+    outcomes = take_back(FilesDestination(FilesOptions(path=uri)), ids(3, 1), removal_of())
 
     assert rejected(outcomes) == {}
     assert current_ids(uri) == [2, 4]
@@ -120,9 +121,9 @@ def test_the_version_is_the_one_that_a_load_without_them_would_have_made(uri: st
     )
     going = [1, 4, 6]
     options: dict[str, Any] = {"format": file_format, "part_rows": 3, "batch_rows": 2}
-    deliver(FilesDestination(path=uri, **options), rows)
+    deliver(FilesDestination(FilesOptions(path=uri, **options)), rows)
 
-    take_back(FilesDestination(path=uri, **options), ids(*going), removal_of(rows))
+    take_back(FilesDestination(FilesOptions(path=uri, **options)), ids(*going), removal_of(rows))
     found = [(part, file["rows"]) for part, file in zip(parts(uri), manifest(uri)["files"], strict=True)]
 
     for number, (part, count) in enumerate(found):
@@ -130,7 +131,7 @@ def test_the_version_is_the_one_that_a_load_without_them_would_have_made(uri: st
         expected = expected.filter(pa.array([value not in going for value in expected["id"].to_pylist()]))
         assert count == expected.num_rows
         other = uri + f"-expected-{number}"
-        deliver(FilesDestination(path=other, **options), expected)
+        deliver(FilesDestination(FilesOptions(path=other, **options)), expected)
         if file_format == "parquet":
             assert pq.read_table(pa.BufferReader(part)).equals(pq.read_table(pa.BufferReader(parts(other)[0])))
         else:
@@ -157,10 +158,10 @@ def test_finds_people_by_keys_of_every_kind(tmp_path: Path, key: str, file_forma
     uri = f"{tmp_path.as_uri()}/lake"
     for going in range(rows.num_rows):
         time = DECIDED_AT + going * HOUR
-        deliver(FilesDestination(path=uri, format=file_format), rows, load_of(rows, decided_at=time))
+        deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), rows, load_of(rows, decided_at=time))
 
         take_back(
-            FilesDestination(path=uri, format=file_format),
+            FilesDestination(FilesOptions(path=uri, format=file_format)),
             rows.select(["id"]).slice(going, 1),
             removal_of(rows, decided_at=time + HOUR / 2),
         )
@@ -182,9 +183,11 @@ def test_keys_that_escaping_made_the_same_go_together(tmp_path: Path) -> None:
     going = rows.select(["id"]).slice(1, 1)
     for escape, stayed in ((True, ["c"]), (False, ["a", "c"])):
         uri = f"{tmp_path.as_uri()}/lake-{escape}"
-        deliver(FilesDestination(path=uri, format="csv", escape_formulas=escape), rows)
+        deliver(FilesDestination(FilesOptions(path=uri, format="csv", escape_formulas=escape)), rows)
 
-        take_back(FilesDestination(path=uri, format="csv", escape_formulas=escape), going, removal_of(rows))
+        take_back(
+            FilesDestination(FilesOptions(path=uri, format="csv", escape_formulas=escape)), going, removal_of(rows)
+        )
 
         assert notes(uri, "csv") == stayed
 
@@ -218,13 +221,17 @@ def test_what_stays_is_what_was_there_less_those_who_went(
     leaving = sorted(going | {people[n][0] for n in picked if n < len(people)})
     assume(leaving)
     options: dict[str, Any] = {"format": file_format, "escape_formulas": escape, "part_rows": part_rows}
-    deliver(FilesDestination(path=uri, **options), rows)
+    deliver(FilesDestination(FilesOptions(path=uri, **options)), rows)
 
-    take_back(FilesDestination(path=uri, **options), pa.table({"id": pa.array(leaving, pa.string())}), removal_of(rows))
+    take_back(
+        FilesDestination(FilesOptions(path=uri, **options)),
+        pa.table({"id": pa.array(leaving, pa.string())}),
+        removal_of(rows),
+    )
 
     staying = rows.filter(pa.array([p[0] not in leaving for p in people], pa.bool_()))
     expected_uri = f"{tmp_path_factory.mktemp('lake').as_uri()}/lake"
-    deliver(FilesDestination(path=expected_uri, **{**options, "part_rows": 100}), staying)
+    deliver(FilesDestination(FilesOptions(path=expected_uri, **{**options, "part_rows": 100})), staying)
     if file_format == "parquet":
         assert current_ids(uri) == staying["id"].to_pylist()
         assert current_ids(uri, "note") == staying["note"].to_pylist()
@@ -242,10 +249,12 @@ def test_copies_rows_beyond_a_block_and_calls_for_the_lease_before_each(tmp_path
     for file_format in ("csv", "jsonl", "parquet"):
         lease = Lease()
         destination: dict[str, Any] = {"path": f"{uri}-{file_format}", "format": file_format, "batch_rows": 5_000}
-        deliver(FilesDestination(**destination), rows)
+        deliver(FilesDestination(FilesOptions(**destination)), rows)
 
         take_back(
-            FilesDestination(**destination), ids(*range(0, 30_000, 7)), removal_of(rows, before_request=lease.check)
+            FilesDestination(FilesOptions(**destination)),
+            ids(*range(0, 30_000, 7)),
+            removal_of(rows, before_request=lease.check),
         )
 
         assert pointer(f"{uri}-{file_format}")["rows"] == 30_000 - len(range(0, 30_000, 7))
@@ -258,16 +267,18 @@ def test_copies_rows_beyond_a_block_and_calls_for_the_lease_before_each(tmp_path
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_everybody_may_go(uri: str, file_format: Any) -> None:
-    deliver(FilesDestination(path=uri, format=file_format), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), PEOPLE)
 
-    outcomes = take_back(FilesDestination(path=uri, format=file_format), PEOPLE.select(["id"]), removal_of())
+    outcomes = take_back(
+        FilesDestination(FilesOptions(path=uri, format=file_format)), PEOPLE.select(["id"]), removal_of()
+    )
 
     assert rejected(outcomes) == {}
     assert pointer(uri)["rows"] == 0
 
 
 def test_nobody_is_there_before_the_first_version(uri: str) -> None:
-    outcomes = take_back(FilesDestination(path=uri), ids(1, 2), removal_of())
+    outcomes = take_back(FilesDestination(FilesOptions(path=uri)), ids(1, 2), removal_of())
 
     assert rejected(outcomes) == {}
     assert versions(uri) == set()
@@ -275,10 +286,10 @@ def test_nobody_is_there_before_the_first_version(uri: str) -> None:
 
 
 def test_somebody_who_is_not_there_leaves_the_version_as_it_is(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = pointer(uri)
 
-    outcomes = take_back(FilesDestination(path=uri), ids(99, None), removal_of())
+    outcomes = take_back(FilesDestination(FilesOptions(path=uri)), ids(99, None), removal_of())
 
     assert rejected(outcomes) == {}
     assert pointer(uri) == {**before, "decided_at": LATER.isoformat().replace("+00:00", "Z")}
@@ -286,11 +297,11 @@ def test_somebody_who_is_not_there_leaves_the_version_as_it_is(uri: str) -> None
 
 
 def test_the_same_removal_again_changes_nothing(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
-    take_back(FilesDestination(path=uri), ids(1), removal_of())
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
     before = {path: storage(uri).cat_file(path) for path in storage(uri).find(folder(uri))}
 
-    outcomes = take_back(FilesDestination(path=uri), ids(1), removal_of())
+    outcomes = take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
     assert rejected(outcomes) == {}
     assert {path: storage(uri).cat_file(path) for path in storage(uri).find(folder(uri))} == before
@@ -298,60 +309,64 @@ def test_the_same_removal_again_changes_nothing(uri: str) -> None:
 
 @pytest.mark.parametrize("person", [1, 99])
 def test_a_load_decided_before_a_removal_never_brings_anybody_back(uri: str, person: int) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
-    take_back(FilesDestination(path=uri), ids(person), removal_of())
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(person), removal_of())
     before = pointer(uri)
 
     with pytest.raises(DestinationError, match="an older decision never replaces a newer one"):
-        deliver(FilesDestination(path=uri), PEOPLE)
+        deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     assert pointer(uri) == before
     assert len(versions(uri)) == 1
 
 
 def test_a_removal_decided_before_the_current_version_is_refused(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, decided_at=LATER))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=LATER))
 
     with pytest.raises(DestinationError, match="an older decision never replaces a newer one"):
-        take_back(FilesDestination(path=uri), ids(1), removal_of(decided_at=DECIDED_AT))
+        take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of(decided_at=DECIDED_AT))
 
     assert current_ids(uri) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("salt", ["a", "b", "c", "d"])
 def test_a_removal_decided_with_the_current_version_takes_its_place(uri: str, salt: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, salt=salt))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, salt=salt))
 
-    take_back(FilesDestination(path=uri), ids(1), removal_of(decided_at=DECIDED_AT))
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of(decided_at=DECIDED_AT))
 
     assert current_ids(uri) == [2, 3, 4]
     assert len(versions(uri)) == 1
 
 
 def test_a_later_load_sends_whom_it_may(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
-    take_back(FilesDestination(path=uri), ids(1), removal_of())
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
-    deliver(FilesDestination(path=uri), PEOPLE, load_of(PEOPLE, decided_at=LATER + HOUR))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=LATER + HOUR))
 
     assert current_ids(uri) == [1, 2, 3, 4]
 
 
 def test_a_version_that_a_killed_load_completed_but_did_not_publish_is_no_place_to_stay(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE.slice(1), load_of(PEOPLE.slice(1)))
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE.slice(1), load_of(PEOPLE.slice(1)))
     before = storage(uri).cat_file(f"{folder(uri)}/_current.json")
-    deliver(FilesDestination(path=uri, keep_versions=None), PEOPLE, load_of(PEOPLE, decided_at=DECIDED_AT + HOUR / 2))
+    deliver(
+        FilesDestination(FilesOptions(path=uri, keep_versions=None)),
+        PEOPLE,
+        load_of(PEOPLE, decided_at=DECIDED_AT + HOUR / 2),
+    )
     storage(uri).pipe_file(f"{folder(uri)}/_current.json", before)
 
-    take_back(FilesDestination(path=uri), ids(1), removal_of())
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
     assert current_ids(uri) == [2, 3, 4]
     assert versions(uri) == {pointer(uri)["current"]}
 
 
 def test_a_load_that_sends_replaces_everything_whoever_it_removes(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
-    destination = FilesDestination(path=uri)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
+    destination = FilesDestination(FilesOptions(path=uri))
     destination.open(load_of(PEOPLE.slice(2), decided_at=LATER))
 
     removed = destination.remove(next(batches_of(ids(1, 3), batch_rows=10)))
@@ -363,9 +378,9 @@ def test_a_load_that_sends_replaces_everything_whoever_it_removes(uri: str) -> N
 
 
 def test_keeps_the_form_of_the_version_whatever_the_load_would_write_today(uri: str) -> None:
-    deliver(FilesDestination(path=uri, format="csv", null_text="NULL", part_rows=3), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri, format="csv", null_text="NULL", part_rows=3)), PEOPLE)
 
-    take_back(FilesDestination(path=uri, format="parquet"), ids(1), removal_of(PEOPLE.select(["id"])))
+    take_back(FilesDestination(FilesOptions(path=uri, format="parquet")), ids(1), removal_of(PEOPLE.select(["id"])))
 
     assert parts(uri)[0] == f'"id","email"\r\n2,NULL\r\n3,"{CANARY}"\r\n'.encode()
     assert manifest(uri)["options"]["part_rows"] == 3
@@ -383,10 +398,10 @@ def test_finds_people_by_integers_and_text_of_other_types(tmp_path: Path, file_f
     ]
     for number, (kept, leaving) in enumerate(cases):
         uri = f"{tmp_path.as_uri()}/lake-{number}"
-        deliver(FilesDestination(path=uri, format=file_format), pa.table({"id": kept}))
+        deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), pa.table({"id": kept}))
 
         take_back(
-            FilesDestination(path=uri, format=file_format),
+            FilesDestination(FilesOptions(path=uri, format=file_format)),
             pa.table({"id": leaving}),
             removal_of(pa.table({"id": leaving})),
         )
@@ -395,21 +410,27 @@ def test_finds_people_by_integers_and_text_of_other_types(tmp_path: Path, file_f
 
 
 def test_refuses_keys_of_another_kind_than_the_version_has(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     with pytest.raises(DestinationError, match=r"`id` is int64 in .* but string here"):
-        take_back(FilesDestination(path=uri), pa.table({"id": ["1"]}), removal_of(pa.table({"id": ["1"]})))
+        take_back(
+            FilesDestination(FilesOptions(path=uri)), pa.table({"id": ["1"]}), removal_of(pa.table({"id": ["1"]}))
+        )
 
 
 def test_refuses_a_version_that_does_not_tell_who_is_in_it(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE.select(["email"]), load_of(PEOPLE.select(["email"]), key_field=None))
+    deliver(
+        FilesDestination(FilesOptions(path=uri)),
+        PEOPLE.select(["email"]),
+        load_of(PEOPLE.select(["email"]), key_field=None),
+    )
 
     with pytest.raises(DestinationError, match="has no field `id`"):
-        take_back(FilesDestination(path=uri), ids(1), removal_of())
+        take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
 
 def test_refuses_to_remove_where_the_primary_key_is_not_mapped(uri: str) -> None:
-    destination = FilesDestination(path=uri)
+    destination = FilesDestination(FilesOptions(path=uri))
     load = removal_of(PEOPLE.select(["email"]), key_field=None)
     destination.open(load)
 
@@ -424,29 +445,29 @@ def test_refuses_to_remove_where_the_primary_key_is_not_mapped(uri: str) -> None
 
 @pytest.mark.parametrize("broken", ["part-00000.parquet", "_manifest.json"])
 def test_refuses_a_version_that_was_changed_since_it_was_published(uri: str, broken: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     storage(uri).pipe_file(f"{folder(uri)}/{pointer(uri)['current']}/{broken}", CANARY.encode())
 
     with pytest.raises(DestinationError, match="is not what was published") as raised:
-        take_back(FilesDestination(path=uri), ids(1), removal_of())
+        take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
     assert CANARY not in str(raised.value)
 
 
 def test_warns_of_older_versions_that_are_kept(uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    deliver(FilesDestination(path=uri, keep_versions=2), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri, keep_versions=2)), PEOPLE)
 
     with caplog.at_level(logging.WARNING):
-        take_back(FilesDestination(path=uri, keep_versions=2), ids(1), removal_of())
+        take_back(FilesDestination(FilesOptions(path=uri, keep_versions=2)), ids(1), removal_of())
 
     assert len(versions(uri)) == 2
     assert "keeps 1 older versions, which may hold people who were taken out" in caplog.text
 
 
 def test_a_removal_that_is_given_up_leaves_everything_as_it_was(uri: str) -> None:
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = set(storage(uri).find(folder(uri)))
-    destination = FilesDestination(path=uri)
+    destination = FilesDestination(FilesOptions(path=uri))
     destination.open(removal_of())
     destination.remove(next(batches_of(ids(1), batch_rows=10)))
 
@@ -458,18 +479,18 @@ def test_a_removal_that_is_given_up_leaves_everything_as_it_was(uri: str) -> Non
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("asked", [0, 1, 2])
 def test_takes_nobody_out_once_the_lease_is_lost(uri: str, file_format: Any, asked: int) -> None:
-    deliver(FilesDestination(path=uri, format=file_format), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), PEOPLE)
     before = pointer(uri)
 
     with pytest.raises(LeaseLostError):
         take_back(
-            FilesDestination(path=uri, format=file_format),
+            FilesDestination(FilesOptions(path=uri, format=file_format)),
             ids(1),
             removal_of(before_request=Lease(lost_after=asked).check),
         )
 
     assert pointer(uri) == before
-    take_back(FilesDestination(path=uri, format=file_format), ids(1), removal_of())
+    take_back(FilesDestination(FilesOptions(path=uri, format=file_format)), ids(1), removal_of())
     assert pointer(uri)["rows"] == 3
     assert len(versions(uri)) == 1
 
@@ -480,11 +501,11 @@ def test_publishes_nothing_once_the_lease_is_lost(uri: str, asked: int) -> None:
     lease = Lease(lost_after=asked)
 
     with pytest.raises(LeaseLostError):
-        deliver(FilesDestination(**options), PEOPLE, load_of(PEOPLE, before_request=lease.check))
+        deliver(FilesDestination(FilesOptions(**options)), PEOPLE, load_of(PEOPLE, before_request=lease.check))
 
     assert not storage(uri).exists(f"{folder(uri)}/_current.json")
     again = Lease()
-    deliver(FilesDestination(**options), PEOPLE, load_of(PEOPLE, before_request=again.check))
+    deliver(FilesDestination(FilesOptions(**options)), PEOPLE, load_of(PEOPLE, before_request=again.check))
     # Rows 1 and 2, row 3, row 4; the version, unless it is there already; the pointer.
     assert again.asked == (4 if asked == 4 else 5)
     assert current_ids(uri) == [1, 2, 3, 4]
@@ -496,6 +517,7 @@ from datetime import timedelta
 import pyarrow as pa
 from support.loading import DECIDED_AT, load_of, take_back
 from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions
 
 left = int(sys.argv[2])
 
@@ -508,14 +530,14 @@ def before_request():
 people = pa.table({"id": [1, 2, 3, 4], "email": ["a@example.org", None, "canary-5f1c@example.org", "=d"]})
 load = load_of(people, rows_sent=0, decided_at=DECIDED_AT + timedelta(hours=1), salt="removal",
                before_request=before_request)
-take_back(FilesDestination(path=sys.argv[1]), pa.table({"id": [1]}), load)
+take_back(FilesDestination(FilesOptions(path=sys.argv[1])), pa.table({"id": [1]}), load)
 """
 
 
 @pytest.mark.parametrize("requests", [0, 1, 2])
 def test_a_removal_that_was_killed_is_finished_by_the_next_try(tmp_path: Path, repo: Path, requests: int) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
-    deliver(FilesDestination(path=uri), PEOPLE)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = pointer(uri)
 
     killed = subprocess.run(
@@ -524,7 +546,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_try(tmp_path: Path, r
         check=False,
     )
     between = pointer(uri)
-    take_back(FilesDestination(path=uri), ids(1), removal_of())
+    take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
     assert killed.returncode == -signal.SIGKILL
     assert between == before
@@ -533,7 +555,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_try(tmp_path: Path, r
 
 
 def test_says_where_rows_go_without_credentials() -> None:
-    destination = FilesDestination(path="file:///exports/lake/")
+    destination = FilesDestination(FilesOptions(path="file:///exports/lake/"))
 
     assert destination.can_remove
     assert destination.replaces

@@ -19,8 +19,8 @@ from support.customer_match import CONN_ID, connection_to, people_of, states
 from support.data_manager_server import DataManager, Ending, Fault, data_manager
 from support.loading import batches_of, load_of
 
-from airflow_consent_retl.destinations.google_customer_match.destination import LoadToGoogleCustomerMatchOperator
 from airflow_consent_retl.destinations.google_customer_match.hook import SCOPE, GoogleDataManagerHook
+from airflow_consent_retl.destinations.google_customer_match.operator import LoadToGoogleCustomerMatchOperator
 from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import DestinationCounts
@@ -180,7 +180,7 @@ def test_the_account_may_be_of_another_product() -> None:
 
 def test_ids_are_templated_and_importing_the_operator_loads_no_client() -> None:
     script = (
-        "import sys; import airflow_consent_retl.destinations.google_customer_match.destination as m; "
+        "import sys; import airflow_consent_retl.destinations.google_customer_match.operator as m; "
         "print([n for n in sys.modules if n.startswith(('google.a', 'google.p', 'grpc', 'pyarrow'))], "
         "sorted(m.LoadToGoogleCustomerMatchOperator.template_fields))"
     )

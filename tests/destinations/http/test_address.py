@@ -25,11 +25,9 @@ from support.servers import receiver, status
 from airflow_consent_retl.contract.destination import Batch, Load
 from airflow_consent_retl.destinations.http.address import webhook_address
 from airflow_consent_retl.destinations.http.client import refusal, retry_after_s
-from airflow_consent_retl.destinations.webhook.destination import (
-    LoadToWebhookOperator,
-    WebhookDestination,
-    WebhookOptions,
-)
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 SCHEMA = pa.schema([("id", pa.string())])
@@ -368,7 +366,7 @@ def test_importing_the_operator_imports_no_engine_and_no_encoder() -> None:
     code = (
         "import sys, airflow.sdk\n"
         "before = set(sys.modules)\n"
-        "import airflow_consent_retl.destinations.webhook.destination\n"
+        "import airflow_consent_retl.destinations.webhook.operator\n"
         "added = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(added - sys.stdlib_module_names - {'airflow', 'airflow_consent_retl'})"
     )

@@ -21,7 +21,8 @@ from support.servers import Answer, Receiver, apply_and, drip, hang, raw, receiv
 from airflow_consent_retl.contract.destination import Batch, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.address import webhook_address
-from airflow_consent_retl.destinations.webhook.destination import WebhookDestination, WebhookOptions
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 PEOPLE = pa.schema([("id", pa.string()), ("email", pa.string())])

@@ -16,11 +16,9 @@ from support.servers import Answer, Receiver, apply_and, receiver, reset, says, 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.address import WebhookAddress, webhook_address
-from airflow_consent_retl.destinations.webhook.destination import (
-    LoadToWebhookOperator,
-    WebhookDestination,
-    WebhookOptions,
-)
+from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator
+from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationError,

@@ -1,0 +1,30 @@
+"""The parameters that a destination is built from, without an Airflow task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Destination
+
+
+class DestinationSpec(ABC):
+    """The checked parameters of a destination: a frozen dataclass that knows how to build it.
+
+    An operator makes one from its own parameters, so the names and defaults are the same. The operator's module
+    imports it, so importing it must be cheap: `build` imports the destination.
+
+    Attributes:
+        templated: the parameters in which Airflow renders templates.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def build(self) -> Destination:
+        """Return a new destination, not yet opened. It may read an Airflow connection; it contacts nothing.
+
+        Raises:
+            ConfigurationError: the parameters or the connection are wrong.
+        """

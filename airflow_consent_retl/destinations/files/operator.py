@@ -1,0 +1,66 @@
+"""The operator that writes permitted rows as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.destinations.files.options import Compression, FilesOptions, Format, Nulls
+from airflow_consent_retl.operators.load import LoadOperator
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Destination
+
+
+class LoadToFilesOperator(LoadOperator):
+    """Write one destination's permitted rows as a version of files in any object storage, and take people out of it.
+
+    Reads the permitted set's files, writes below `path`, contacts nothing but the two storages. See
+    `FilesDestination` for how a version is published, and for the parameters beside the ones below.
+
+    Args:
+        path: the folder (templated), `file:///exports/lake` or `s3://conn@bucket/folder`.
+        **kwargs: of `LoadOperator`.
+
+    Raises:
+        ConfigurationError: the path, an option or a field's type does not suit; not retried.
+        DestinationError: no permission, another destination's folder, a newer version is there; not retried.
+        DestinationUnavailableError: the storage did not answer, is full, or another load is under way; retried.
+    """
+
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, *FilesOptions.templated)
+    spec_class = FilesOptions
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: Format = "parquet",  # noqa: A002
+        keep_versions: int | None = 1,
+        part_rows: int = 1_000_000,
+        batch_rows: int = 65_536,
+        compression: Compression = "zstd",
+        nulls: Nulls = "null",
+        null_text: str = "",
+        escape_formulas: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Templated, so Airflow wants it as an attribute.
+        self.path = path
+        self._spec = partial(
+            FilesOptions,
+            format=format,
+            keep_versions=keep_versions,
+            part_rows=part_rows,
+            batch_rows=batch_rows,
+            compression=compression,
+            nulls=nulls,
+            null_text=null_text,
+            escape_formulas=escape_formulas,
+        )
+
+    def build_destination(self) -> Destination:
+        """Return the destination, not yet opened."""
+        return self._spec(path=self.path).build()

@@ -1,0 +1,81 @@
+"""The options of the files destination, checked: where versions of files are written, and what the files look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.files.destination import FilesDestination
+
+Format = Literal["parquet", "csv", "jsonl"]
+Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
+Nulls = Literal["null", "omit"]
+
+_FORMATS = ("parquet", "csv", "jsonl")
+_NULLS = ("null", "omit")
+_COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
+_FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesOptions(DestinationSpec):
+    """Where versions of files are written, and what the files look like.
+
+    Args:
+        path: the folder, as an `ObjectStoragePath`, with a connection id where the storage needs one
+            (`s3://conn@bucket/folder`). It must be absolute and below the storage's root.
+        format: `"parquet"`, `"csv"` or `"jsonl"`.
+        keep_versions: complete versions kept after publishing, the new one included; None keeps all. Older versions
+            hold people who may have withdrawn since.
+        part_rows: maximum number of rows in one file.
+        batch_rows: maximum number of rows in one `send`; it bounds the memory.
+        compression: of Parquet.
+        nulls: of JSON Lines: `"null"` writes JSON null, `"omit"` leaves the field out.
+        null_text: what CSV writes for NULL, never in quotes; text is always in quotes.
+        escape_formulas: CSV puts `'` before text that a spreadsheet would read as a formula (`=`, `+`, `-`, `@`,
+            tab, carriage return, line feed, and the full-width forms), in cells and names. Phone numbers with a
+            `+` are such text: set it to False where no spreadsheet ever opens the file.
+
+    Raises:
+        ConfigurationError: an option has a wrong value.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("path",)
+
+    path: str
+    format: Format = "parquet"
+    keep_versions: int | None = 1
+    part_rows: int = 1_000_000
+    batch_rows: int = 65_536
+    compression: Compression = "zstd"
+    nulls: Nulls = "null"
+    null_text: str = ""
+    escape_formulas: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in _FORMATS:
+            raise ConfigurationError(f"format is one of {', '.join(_FORMATS)}, not `{self.format}`")
+        if self.nulls not in _NULLS or self.compression not in _COMPRESSIONS:
+            raise ConfigurationError(
+                f"nulls is one of {', '.join(_NULLS)}, compression one of {', '.join(_COMPRESSIONS)}, not "
+                f"`{self.nulls}` and `{self.compression}`"
+            )
+        if self.part_rows < 1 or self.batch_rows < 1 or (self.keep_versions is not None and self.keep_versions < 1):
+            raise ConfigurationError("part_rows, batch_rows and keep_versions are at least 1")
+        formula = self.escape_formulas and self.null_text.startswith(_FORMULA_STARTS)
+        if formula or any(mark in self.null_text for mark in ',"\r\n'):
+            raise ConfigurationError("null_text holds no comma, quote or line break, and does not begin a formula")
+
+    def build(self) -> FilesDestination:
+        """Return the destination, not yet opened.
+
+        Raises:
+            ConfigurationError: the path is not absolute, is a storage's root, or no provider serves its scheme.
+        """
+        from airflow_consent_retl.destinations.files.destination import FilesDestination
+
+        return FilesDestination(self)

@@ -1,0 +1,148 @@
+"""The operator that keeps a Google Customer Match audience at the permitted rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS, Account, check_signals
+from airflow_consent_retl.destinations.google_customer_match.spec import CustomerMatchSpec
+from airflow_consent_retl.operators.load import LoadOperator
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
+    from airflow_consent_retl.storage.manifest import DestinationCounts
+
+_OF_THE_TIMEOUT = 0.95
+
+
+class LoadToGoogleCustomerMatchOperator(LoadOperator):
+    """Keep a Google Customer Match audience at the permitted rows of one destination.
+
+    Reads the permitted set's files and a Google Cloud connection; contacts the Data Manager API. What it sends of a
+    person is SHA-256 of e-mail addresses, phone numbers and names, normalised as Google says, and region and postal
+    code as they are; the same is kept in the delivered state, to remove the person later. The API's limits are in the
+    docstring of the module `destination`. Needs the extra `google`.
+
+    Args:
+        gcp_conn_id: a Google Cloud connection whose account may use the Data Manager API and the audience. Templated.
+        audience_id: the audience's number. Templated.
+        operating_account: the account that owns the audience: a Google Ads id, or `{"account_id": …, "account_type":
+            "DISPLAY_VIDEO_ADVERTISER"}`. Templated.
+        consent_signals: `{"ad_user_data": "C0004", "ad_personalization": "C0004"}`: the consent category that stands
+            for each of Google's signals. Both have to be required of the destination by the policy, so that everyone
+            who is sent granted both; otherwise nothing is sent. Templated.
+        terms_of_service_accepted: has to be True: that the account's owner accepted the Customer Match terms,
+            https://support.google.com/adspolicy/answer/6299717.
+        login_account: the account that the credentials belong to, such as a manager account. Templated.
+        linked_account: for data partners. Templated.
+        impersonation_chain: service account to impersonate, or a chain of them. Templated.
+        hashed: see `CustomerMatchOptions`, for this and the parameters down to `backoff_s`.
+        **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `email_2`
+            … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`, `family_name`, `region_code`,
+            `postal_code`, of which all four are needed if one is there.
+
+    Raises:
+        ConfigurationError: parameters, connection, fields, or a signal whose category the policy does not require;
+            not retried.
+        DestinationError: the API refuses the credentials, the account or the audience; not retried.
+        DestinationUnavailableError: it does not answer, or the quota is used up; retried by Airflow.
+    """
+
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerMatchSpec.templated)
+    spec_class = CustomerMatchSpec
+
+    def __init__(
+        self,
+        *,
+        audience_id: str,
+        operating_account: Account,
+        consent_signals: Mapping[str, str],
+        terms_of_service_accepted: bool = False,
+        gcp_conn_id: str = "google_cloud_default",
+        login_account: Account | None = None,
+        linked_account: Account | None = None,
+        impersonation_chain: str | Sequence[str] | None = None,
+        hashed: bool = False,
+        on_invalid: Literal["reject", "omit"] = "reject",
+        batch_rows: int = MAX_MEMBERS,
+        concurrency: int = 2,
+        requests_per_minute: int = 300,
+        timeout_s: float = 120,
+        max_attempts: int = 6,
+        max_retry_s: float = 600,
+        backoff_s: float = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Templated, so Airflow wants them as attributes.
+        self.audience_id = audience_id
+        self.operating_account = operating_account
+        self.consent_signals = consent_signals
+        self.gcp_conn_id = gcp_conn_id
+        self.login_account = login_account
+        self.linked_account = linked_account
+        self.impersonation_chain = impersonation_chain
+        self._spec = partial(
+            CustomerMatchSpec,
+            terms_of_service_accepted=terms_of_service_accepted,
+            hashed=hashed,
+            on_invalid=on_invalid,
+            batch_rows=batch_rows,
+            concurrency=concurrency,
+            requests_per_minute=requests_per_minute,
+            timeout_s=timeout_s,
+            max_attempts=max_attempts,
+            max_retry_s=max_retry_s,
+            backoff_s=backoff_s,
+        )
+        self._requests_per_minute = requests_per_minute
+        self._timeout_s = timeout_s
+        self._consent_granted = False
+        self._built: CustomerMatchSpec | None = None
+
+    def check_permitted(self, counts: DestinationCounts) -> None:
+        """Check that everyone in the permitted set granted both of Google's signals.
+
+        Raises:
+            ConfigurationError: the policy does not say so; the category and the signal are named.
+        """
+        check_signals(self.consent_signals, counts, destination=self.destination)
+        self._consent_granted = True
+
+    def build_destination(self) -> GoogleCustomerMatchDestination:
+        """Return the destination; contacts nothing. It sends no one before `check_permitted` was called."""
+        # One for all destinations that a task builds, one after the other: they share the quota.
+        self._built = self._built or self._spec(
+            audience_id=self.audience_id,
+            operating_account=self.operating_account,
+            consent_signals=self.consent_signals,
+            gcp_conn_id=self.gcp_conn_id,
+            login_account=self.login_account,
+            linked_account=self.linked_account,
+            impersonation_chain=self.impersonation_chain,
+        )
+        return self._built.build(consent_granted=self._consent_granted)
+
+    def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
+        """Return what waits until Google processed these requests, or None where there are none.
+
+        It stops waiting a little before `confirm_timeout_s`, so that its event comes before Airflow's own timeout.
+        """
+        from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
+
+        if not request_ids:
+            return None
+        return DataManagerRequestsTrigger(
+            request_ids=request_ids,
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            deadline=(datetime.now(UTC) + timedelta(seconds=_OF_THE_TIMEOUT * self.confirm_timeout_s)).isoformat(),
+            poll_interval_s=self.confirm_interval_s,
+            requests_per_minute=self._requests_per_minute,
+            timeout_s=self._timeout_s,
+        )

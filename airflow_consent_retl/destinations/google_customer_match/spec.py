@@ -1,0 +1,81 @@
+"""The parameters of a Customer Match destination, and how it is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.google_customer_match.audience import (
+    Account,
+    CustomerMatchOptions,
+    customer_match_audience,
+)
+from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
+
+_TERMS = "https://support.google.com/adspolicy/answer/6299717"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
+    """The options, the audience and the connection: all parameters of `LoadToGoogleCustomerMatchOperator`."""
+
+    templated: ClassVar[tuple[str, ...]] = (
+        "gcp_conn_id",
+        "audience_id",
+        "operating_account",
+        "login_account",
+        "linked_account",
+        "consent_signals",
+        "impersonation_chain",
+    )
+
+    audience_id: str
+    operating_account: Account
+    consent_signals: Mapping[str, str]
+    terms_of_service_accepted: bool = False
+    gcp_conn_id: str = "google_cloud_default"
+    login_account: Account | None = None
+    linked_account: Account | None = None
+    impersonation_chain: str | Sequence[str] | None = None
+
+    _pace: Pace = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was written.
+        CustomerMatchOptions.__post_init__(self)
+        object.__setattr__(self, "_pace", Pace(calls=self.requests_per_minute))
+
+    def build(self, *, consent_granted: bool = False) -> GoogleCustomerMatchDestination:
+        """Return the destination, not yet opened; contacts nothing. All that one spec builds share its pace.
+
+        Args:
+            consent_granted: the permitted set was checked for Google's signals. Without it the destination removes
+                people and sends no one.
+
+        Raises:
+            ConfigurationError: the terms are not accepted, or the audience is malformed.
+        """
+        from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
+        from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
+
+        if not self.terms_of_service_accepted:
+            raise ConfigurationError(
+                f"terms_of_service_accepted has to be True: Google takes no members before its terms, {_TERMS}, are "
+                "accepted in the operating account"
+            )
+        audience = customer_match_audience(
+            audience_id=self.audience_id,
+            operating_account=self.operating_account,
+            login_account=self.login_account,
+            linked_account=self.linked_account,
+        )
+        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        return GoogleCustomerMatchDestination(
+            hook.get_conn, audience, self, consent_granted=consent_granted, pace=self._pace
+        )

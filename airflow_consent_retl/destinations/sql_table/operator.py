@@ -1,0 +1,71 @@
+"""The operator that upserts permitted rows into a table of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_consent_retl.destinations.sql_table.options import SqlTableSpec
+from airflow_consent_retl.operators.load import LoadOperator
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Destination
+
+
+class LoadToSqlTableOperator(LoadOperator):
+    """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
+
+    Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
+    `SqlTableDestination` for transactions, refusals and types.
+
+    Args:
+        conn_id: the Airflow connection (templated); any whose hook is a `DbApiHook`.
+        table: `people` or `schema.people` (templated), quoted and taken as written.
+        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
+        create_table: make the table, with the key as its primary key, when it is missing.
+        batch_rows: rows in one transaction at the most; by default 5,000, and 100,000 on Snowflake and BigQuery.
+        on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
+        mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
+        mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
+        **kwargs: of `LoadOperator`.
+
+    Raises:
+        ConfigurationError: the connection, the table or the fields do not suit; not retried.
+        DestinationError: the database refuses the login or the statement; not retried.
+        DestinationUnavailableError: it does not answer, or stays locked; retried.
+    """
+
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, *SqlTableSpec.templated)
+    spec_class = SqlTableSpec
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        table: str,
+        nulls: Literal["overwrite", "keep"] = "overwrite",
+        create_table: bool = True,
+        batch_rows: int | None = None,
+        on_remove: Literal["delete", "mark"] = "delete",
+        mark_column: str | None = None,
+        mark_nulls: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Templated, so Airflow wants them as attributes.
+        self.conn_id = conn_id
+        self.table = table
+        self._spec = partial(
+            SqlTableSpec,
+            nulls=nulls,
+            create_table=create_table,
+            batch_rows=batch_rows,
+            on_remove=on_remove,
+            mark_column=mark_column,
+            mark_nulls=mark_nulls,
+        )
+
+    def build_destination(self) -> Destination:
+        """Return the destination, not yet opened."""
+        return self._spec(conn_id=self.conn_id, table=self.table).build()

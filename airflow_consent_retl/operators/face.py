@@ -1,0 +1,37 @@
+"""The names that this package offers to DAG authors, each with the module that holds it: the one list.
+
+`operators.__all__`, its stub and the provider info follow from it. Names of modules only, so it imports nothing.
+"""
+
+from __future__ import annotations
+
+_OPERATORS = "airflow_consent_retl.operators"
+_DESTINATIONS = "airflow_consent_retl.destinations"
+
+MODULES = {
+    "ConsentFilterOperator": f"{_OPERATORS}.consent",
+    "DropStagingTablesOperator": f"{_OPERATORS}.staging",
+    "ExtractModelOperator": f"{_OPERATORS}.extract",
+    "LoadOperator": f"{_OPERATORS}.load",
+    "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
+    "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
+    "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
+    "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
+    "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",
+    "permitted_batches": f"{_OPERATORS}.permitted_rows",
+    "permitted_dataframes": f"{_OPERATORS}.permitted_rows",
+}
+
+OPERATOR_MODULES = sorted({module for name, module in MODULES.items() if name.endswith("Operator")})
+
+HOOK_MODULES = [
+    "airflow_consent_retl.hooks.ledgers",
+    "airflow_consent_retl.hooks.policies",
+    "airflow_consent_retl.hooks.sql",
+    f"{_DESTINATIONS}.google_customer_match.hook",
+]
+
+TRIGGER_MODULES = [
+    "airflow_consent_retl.triggers.submitted_query",
+    f"{_DESTINATIONS}.google_customer_match.trigger",
+]

@@ -1,0 +1,71 @@
+"""The names that DAG authors import: one list, the stub of it, and the folders of the destinations agree."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import airflow_consent_retl
+from airflow_consent_retl import operators
+from airflow_consent_retl.operators.face import MODULES
+from airflow_consent_retl.operators.load import LoadOperator
+
+PACKAGE = Path(airflow_consent_retl.__file__).parent
+DESTINATIONS = sorted(
+    folder.name
+    for folder in (PACKAGE / "destinations").iterdir()
+    if (folder / "__init__.py").exists() and folder.name != "http"
+)
+LOADS = [name for name, module in MODULES.items() if ".destinations." in module]
+
+
+def test_every_name_is_found_in_the_module_that_is_listed() -> None:
+    assert operators.__all__ == sorted(MODULES)
+    for name, module in MODULES.items():
+        assert getattr(operators, name).__module__ == module
+
+
+def test_every_folder_of_a_destination_holds_an_operator_and_a_destination_and_is_listed() -> None:
+    for folder in DESTINATIONS:
+        assert (PACKAGE / "destinations" / folder / "operator.py").exists()
+        assert (PACKAGE / "destinations" / folder / "destination.py").exists()
+
+    assert [f"airflow_consent_retl.destinations.{folder}.operator" for folder in DESTINATIONS] == sorted(
+        MODULES[name] for name in LOADS
+    )
+
+
+def test_the_stub_for_type_checkers_names_the_same_modules() -> None:
+    stub = ast.parse((PACKAGE / "operators" / "__init__.pyi").read_text())
+
+    imported = {
+        alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+    assert imported == MODULES
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_an_operator_and_what_its_destination_is_built_from_have_the_same_parameters(name: str) -> None:
+    operator: type[LoadOperator] = getattr(operators, name)
+    spec_class = operator.spec_class
+    assert spec_class is not None
+    parameters = {
+        one.name: one.default
+        for one in inspect.signature(operator.__init__).parameters.values()
+        if one.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    options = {
+        one.name: one.default
+        for one in inspect.signature(spec_class).parameters.values()
+        # The only option that is no parameter of its operator.
+        if (name, one.name) != ("LoadToWebhookOperator", "backoff_s")
+    }
+
+    assert parameters == options
+    assert {field.name for field in fields(spec_class)} >= set(spec_class.templated)  # type: ignore[arg-type]
+    assert set(spec_class.templated) <= set(operator.template_fields)
