@@ -34,7 +34,7 @@ from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
 from airflow_consent_retl.delivery.syncing import Sync
-from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.extraction.files import SnapshotWriter
@@ -131,7 +131,7 @@ def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]
                 lease=lease,
                 store=FileStore(SyncFolder(Folder.local(workspace), name), name),
                 build=lambda: WebhookDestination(
-                    webhook_address(connection, endpoint="/v1/people"),
+                    http_address(connection, endpoint="/v1/people"),
                     WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),
                 ),
                 settings=SyncSettings(),

@@ -31,7 +31,7 @@ from tabulate import tabulate
 
 from airflow_consent_retl.contract.destination import Batch, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
@@ -82,7 +82,7 @@ def ours(port: int, batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: 
         conn_id="bench", conn_type="http", host=f"http://127.0.0.1:{port}", extra='{"allow_private": true}'
     )
     destination = WebhookDestination(
-        webhook_address(connection, endpoint="/v1/people"),
+        http_address(connection, endpoint="/v1/people"),
         WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),
     )
     load = Load(

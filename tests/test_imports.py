@@ -32,6 +32,7 @@ from airflow_consent_retl.operators import (
     LoadToGoogleCustomerMatchOperator, PropagateWithdrawalsOperator, permitted_batches, permitted_dataframes,
 )
 from airflow_consent_retl.sync import consent_sync
+from airflow_consent_retl.contract import Batch, Destination, DestinationSpec, Limits, Load, Outcomes
 """
 # What every DAG file loads: the names of `airflow.sdk` are loaded as they are asked for.
 PLAIN = """

@@ -1,4 +1,4 @@
-"""What a destination is: its limits, and one outcome for each row it is sent or has to take back.
+"""The interface of destinations: their limits, and one outcome for each row that is sent or removed.
 
 A destination sees permitted rows only, with its own field names, and nothing else of the model. It knows nothing of
 consent, policies or Airflow's tasks: `delivery.protocol` stands between.
@@ -25,18 +25,27 @@ class Limits:
     """What a destination takes at once.
 
     Args:
-        batch_rows: rows in one `send` at the most.
-        concurrency: calls of `send` or `remove` under way at the same time, from as many threads.
-        removal_rows: rows in one `remove` at the most; None: as many as in one `send`.
+        batch_rows: maximum number of rows in one `send`.
+        concurrency: maximum number of calls of `send` or `remove` at the same time, each from a thread of its own.
+        removal_rows: maximum number of rows in one `remove`; None: as many as in one `send`.
+        requests_per_s: maximum number of requests a second on average, over all threads; None: any number. The
+            destination keeps it itself: only it knows how many requests a batch takes.
+        burst_requests: requests that may follow each other at once; None: those of one second.
     """
 
     batch_rows: int
     concurrency: int = 1
     removal_rows: int | None = None
+    requests_per_s: float | None = None
+    burst_requests: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1 or self.concurrency < 1 or (self.removal_rows is not None and self.removal_rows < 1):
             raise ValueError("batch_rows, concurrency and removal_rows must be at least 1")
+        if self.requests_per_s is not None and not self.requests_per_s > 0:
+            raise ValueError("requests_per_s must be above 0")
+        if self.burst_requests is not None and self.burst_requests < 1:
+            raise ValueError("burst_requests must be at least 1")
 
 
 def _always() -> None:
@@ -71,7 +80,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows that are sent, or people who are removed, together.
+    """Rows that are sent together, or people who are removed together.
 
     Args:
         key: hex digest, the idempotency key: the same rows in the same load always carry the same one.
@@ -86,15 +95,15 @@ class Batch:
 class Destination(ABC):
     """A place that permitted rows can be sent to, and taken back from.
 
-    The protocol calls `open` once; `remove` for each batch of people to take back, then `send` for each batch of
+    The protocol calls `open` once; `remove` for each batch of people to remove, then `send` for each batch of
     rows, both from up to `limits.concurrency` threads; then `commit`, or `abort` when the load did not end well. It
-    may publish in `send` and `remove` or only in `commit`. One that answers `pending` is asked with `confirm`.
+    may publish in `send` and `remove` or only in `commit`. After `pending`, `confirm` asks for the result.
 
     Attributes:
         can_remove: whether `remove` takes single people out. One that cannot has to be accepted in the DAG.
-        replaces: whether each load makes the destination hold its rows and no others. It is handed all permitted rows
-            every time, publishes in `commit`, and people who are not among them are gone by that; a load that calls
-            `remove` and never `send` takes single people out of what is there.
+        replaces: whether each load makes the destination hold its rows and no others. It receives all permitted rows
+            every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` and
+            never `send` takes single people out of what is there.
     """
 
     can_remove: ClassVar[bool] = False
@@ -107,7 +116,7 @@ class Destination(ABC):
 
     @property
     def target(self) -> str:
-        """Where rows end up, for people and for the ledger: `table people of connection crm`. No secrets.
+        """The place where rows end up, for people and for the ledger: `table people of connection crm`. No secrets.
 
         A sync whose target changed is refused, since those delivered to the old one would be forgotten there.
         """
@@ -136,9 +145,9 @@ class Destination(ABC):
         """
 
     def removal_schema(self, load: Load) -> pa.Schema:
-        """Return what has to be known of a person to remove them, by the destination's names.
+        """Return the fields that are needed to remove a person, by the destination's names.
 
-        It is kept from the delivery on, since later the person may be gone from the model. By default the primary key.
+        By default the primary key. They are kept from the delivery on, since the person may leave the model later.
 
         Raises:
             ConfigurationError: a field that removal needs is not mapped.
@@ -152,13 +161,13 @@ class Destination(ABC):
         return pa.schema([load.schema.field(load.key_field)])
 
     def removal_rows(self, rows: pa.RecordBatch, load: Load) -> pa.RecordBatch:
-        """Return what `removal_schema` tells, for rows that are sent: same length, same order. Pure."""
+        """Return the fields of `removal_schema` for rows that are sent: same length, same order. Pure."""
         return rows.select(self.removal_schema(load).names)
 
     def remove(self, batch: Batch) -> Outcomes:
         """Remove people and return exactly one outcome for each row: `accepted` where they are surely not there now.
 
-        Somebody whom the destination never knew counts as removed. Raises as `send`.
+        A person whom the destination never knew counts as removed. Raises as `send`.
         """
         raise DestinationError("this destination cannot remove people")
 
@@ -174,4 +183,4 @@ class Destination(ABC):
         """Publish what was sent, after the last batch."""
 
     def abort(self) -> None:  # noqa: B027
-        """Give up what `commit` has not published, and let go of every resource."""
+        """Give up what `commit` has not published, and release every resource."""

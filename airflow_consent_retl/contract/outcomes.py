@@ -1,4 +1,4 @@
-"""What became of each row of a batch, in the destination's words but never with the row's values."""
+"""The outcome of each row of a batch: a status and a code, and never the row's values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UNNAMED_CODE = "unnamed"
 
 
 class RowStatus(StrEnum):
-    """What became of one row.
+    """The status of one row.
 
-    `accepted` and `rejected` are the destination's word. `uncertain`: it may or may not have been applied. `pending`:
-    taken, and processed later; the outcome's code is the request id to ask with. The last two are never a
-    destination's word, but the protocol's: `withheld` was not sent since its person's permission ended, `unsent` was
-    not sent or surely not applied, and is for the next try.
+    `accepted` and `rejected`: the destination said so. `uncertain`: the row may or may not have been applied.
+    `pending`: the destination took the row and processes it later; the outcome's code is the request id to ask with.
+    Only the protocol uses the last two: `withheld` was not sent because the person's permission ended, `unsent` was
+    not sent or surely not applied, and the next try sends it.
     """
 
     ACCEPTED = "accepted"
@@ -68,12 +68,12 @@ class Outcomes:
 
     @classmethod
     def uncertain(cls, rows: int, code: str) -> Outcomes:
-        """Nobody knows: a timeout, a reset, an answer that cannot be read."""
+        """It is not known: a timeout, a reset, an answer that cannot be read."""
         return cls(rows, Outcome(RowStatus.UNCERTAIN, code))
 
     @classmethod
     def pending(cls, rows: int, request_id: str) -> Outcomes:
-        """The destination took every row and will say later, under this id, what became of them."""
+        """The destination took every row and reports the outcomes later, under this id."""
         return cls(rows, Outcome(RowStatus.PENDING, request_id))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What all operators of this package share: errors become Airflow's, the workspace is found."""
+"""The base of all operators of this package: errors become Airflow's, parameters are rendered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ConsentRetlOperator(BaseOperator):
         """Do the operator's work and return what goes into XCom: references, digests and counts."""
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """Render what knows its own templates, such as a source of consent, as other parameters."""
+        """Render objects that know their own templates, such as a source of consent, like other parameters."""
         render = super().render_template
         if hasattr(content, "rendered"):
             return content.rendered(lambda text: render(text, *args, **kwargs))

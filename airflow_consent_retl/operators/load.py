@@ -1,4 +1,4 @@
-"""The operator that every load is built on: it brings a destination up to what a filter permitted, and no further."""
+"""The base of all loads: it brings a destination up to the rows that a filter permitted, and no further."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class LoadOperator(ConsentRetlOperator):
 
     Before the first request it reads the policy again, verifies what it was handed (destination, digests and row
     counts of all files), compares it with what was delivered before, and asks the model's source for consent again.
-    Withdrawals go first, then additions, in batches that the ledger knows before they are sent; a try that fails is
-    gone on with by the next, under the same idempotency keys. The numbers always add up, or the task fails.
+    Withdrawals go first, then additions, in batches that the ledger knows before they are sent; the next try resumes
+    one that failed, under the same idempotency keys. The numbers always add up, or the task fails.
 
     Who withdraws while a load runs is withheld from the next answer of the source on: never later than
     `recheck_interval_s` and the batches in flight, and never sooner than that either.
@@ -64,14 +64,14 @@ class LoadOperator(ConsentRetlOperator):
             read, and only they make a row count as changed. Templated.
         policy: where the policy is read again; by default where the filter read it. Templated.
         mode: `mirror` sends new and changed rows and removes who is not permitted or left the model; `upsert` leaves
-            those who left the model; `insert` sends new people only; `full` sends every permitted row. Whoever loses
+            those who left the model; `insert` sends new people only; `full` sends every permitted row. Who loses
             permission is removed in every mode.
-        accept_no_removal: use a destination that cannot remove people; each run reports whom it should have removed.
+        accept_no_removal: use a destination that cannot remove people; each run reports how many it should remove.
         max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered before, beyond
             which nothing is sent and the task fails; explicit withdrawals are carried out all the same. None: no limit.
         max_added_ratio: new people, as a share of the people delivered before, likewise. None: no limit.
         max_rejected_ratio: rows that the destination may reject before the task fails, as a share, 0 to 1, of the
-            permitted ones, since whoever was rejected is tried again in each run.
+            permitted ones, since rejected people are tried again in each run.
         recheck_interval_s: seconds after which the source is asked for consent again while a load runs; None: it is
             never asked, and `max_age_s` counts.
         max_age_s: seconds since the filter decided, after which its permission is too old, where the source is not
@@ -92,7 +92,7 @@ class LoadOperator(ConsentRetlOperator):
 
     Raises:
         AirflowFailException: not retried: what was handed over is refused, the configuration is wrong, a limit is
-            passed, the destination refuses the load, or did not remove somebody.
+            passed, the destination refuses the load, or did not remove a person.
         DestinationUnavailableError: retried: the destination did not answer, or did not say what became of some rows.
         SourceUnavailableError, LedgerUnavailableError, SyncBusyError, LeaseLostError: retried.
     """
@@ -297,7 +297,7 @@ class LoadOperator(ConsentRetlOperator):
         )
         if asker.check():
             return permitted, workspace, asker
-        # Nobody's consent is needed, so there is nothing to ask.
+        # No consent is needed, so there is nothing to ask.
         check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
         return permitted, workspace, None
 

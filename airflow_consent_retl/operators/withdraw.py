@@ -1,4 +1,4 @@
-"""The fast lane: who was delivered and is not permitted any more is removed everywhere, without waiting for a load."""
+"""The fast lane of withdrawals: people who lost permission are removed everywhere, without waiting for a load."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 class PropagateWithdrawalsOperator(ConsentRetlOperator):
     """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
 
-    Meant to run every few minutes beside the loads. For each destination it takes the sync's lease, resolves what an
+    Run it every few minutes, next to the loads. For each destination it takes the sync's lease, resolves what an
     earlier task left, reads the model's ids and consent columns and nothing else, decides them under the policy as it
-    is now, and has the destination remove whoever lost permission. People who merely left the model are left to the
-    load. A sync that a load holds right now is tried again by Airflow: that load asks for consent itself.
+    is now, and makes the destination remove everyone who lost permission. Loads remove people who merely left the
+    model. A sync that a load holds right now is tried again by Airflow: that load asks for consent itself.
 
     Reads: the policy, the model's ids and consent columns, the delivered state. Writes: the delivered state, the
-    ledger. Contacts: the model's connection, and the destinations from which somebody has to be removed.
+    ledger. Contacts: the model's connection, and the destinations from which a person has to be removed.
 
     Args:
         model: the model's name, as in its extraction. Templated.
@@ -64,7 +64,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
 
     Raises:
-        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is passed, somebody could
+        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is passed, a person could
             not be removed. The other destinations are served all the same.
         SyncBusyError, DestinationUnavailableError, SourceUnavailableError, LedgerUnavailableError: retried.
     """

@@ -1,7 +1,7 @@
 """The contract that every destination keeps, as pytest classes: for this package's destinations, and for yours.
 
-Needs the extra `testing`. Write a stand-in for the other side of your destination, real enough to be talked to and
-able to fail, and subclass the contract:
+Needs the extra `testing`. Write a stand-in for the other side of your destination. It must be real enough to answer
+the destination, and able to fail. Then subclass the contract:
 
     from airflow_consent_retl.testing import DestinationContract, StandIn
 
@@ -17,8 +17,8 @@ able to fail, and subclass the contract:
             with acme_server() as server:
                 yield AcmeStandIn(server)
 
-Nothing is skipped: what a stand-in cannot bring about it declares impossible, with the reason, and a check of its own
-sees to it that nothing is left out.
+Nothing is skipped: a stand-in declares what it cannot cause as impossible, with the reason, and one of the checks
+verifies that nothing is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import pytest
 
 # Before the checks are imported, so that a failed one shows what was compared.
 pytest.register_assert_rewrite(
-    *(f"airflow_consent_retl.testing.{name}" for name in ("driving", "failure", "lease", "removal", "sending", "shape"))
+    "airflow_consent_retl.testing.driving",
+    *(f"airflow_consent_retl.testing.{name}_checks" for name in ("failure", "lease", "removal", "sending", "shape")),
 )
 
 from airflow_consent_retl.testing.destination_contract import DestinationContract  # noqa: E402

@@ -185,7 +185,7 @@ def deliver(
 
     Args:
         stand_in: the other side.
-        people: whom to send.
+        people: the people to send.
         decided: the number of the decision.
         lease: asked before each request.
         rows: the people's rows, where they are not what `StandIn.rows` makes of them.
@@ -231,5 +231,5 @@ def accepted(people: Sequence[Person], outcomes: Outcomes) -> list[Person]:
 
 
 def assert_stored(stand_in: StandIn, people: Sequence[Person]) -> None:
-    """Assert that these people are there, once each and with these values, and nobody else is."""
+    """Assert that these people are there, once each and with these values, and no one else is."""
     assert Counter(stand_in.stored()) == Counter(people)

@@ -82,7 +82,7 @@ class FailureChecks:
     def test_no_error_code_or_log_tells_a_value_or_a_secret(
         self, stand_in: StandIn, caplog: pytest.LogCaptureFixture, fault: Circumstance, action: str
     ) -> None:
-        """Whatever goes wrong is told in counts and codes."""
+        """Every failure is reported in counts and codes."""
         if _cannot(stand_in, fault, action):
             return
         act = action_of(stand_in, action, people(3))
@@ -136,7 +136,7 @@ class FailureChecks:
         with pytest.raises(DestinationUnavailableError):
             act(decided=1, lease=lease)
 
-        # It may have asked for one that nobody took.
+        # It may have asked for a request that was never taken.
         assert stand_in.requests() - before <= lease.asked
 
 

@@ -90,7 +90,7 @@ class LeaseChecks:
         assert set(everybody) <= set(stand_in.stored())
 
     def test_a_removal_whose_lease_is_lost_is_finished_by_the_next_try(self, stand_in: StandIn) -> None:
-        """Nobody is left behind by a try that stopped half-way."""
+        """A try that stopped half-way leaves no one behind."""
         if not stand_in.destination().can_remove:
             return
         everybody = people(4)

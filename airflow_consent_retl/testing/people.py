@@ -1,4 +1,4 @@
-"""Whom the checks send: made-up people whose every value can be found again, and text that deceives."""
+"""The made-up people that the checks send: every value of them can be found again. And text that deceives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CANARY = "canary7f3a"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Person:
-    """Somebody who may be sent: the primary key, and one value that the destination keeps of them."""
+    """A person who may be sent: the primary key, and one value that the destination keeps of them."""
 
     id: str
     text: str
@@ -64,7 +64,7 @@ ODD_TEXTS = (
     "[1]",
     '{"id": 1}',
 )
-"""Text that is taken for something else by whoever does not take care."""
+"""Text that careless code takes for something else."""
 
 ODD_IDS = (
     "a",

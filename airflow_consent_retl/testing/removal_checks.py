@@ -40,7 +40,7 @@ class RemovalChecks:
         assert_stored(stand_in, [everybody[number] for number in (1, 2, 4, 5)])
 
     def test_keys_that_look_alike_are_different_people(self, stand_in: StandIn) -> None:
-        """Removing one never takes another along, nor leaves somebody because of an odd key."""
+        """Removing one never takes another along, and no one stays because of an odd key."""
         everybody = [Person(odd, f"{CANARY} {number}") for number, odd in enumerate(ODD_IDS)]
         there = accepted(everybody, deliver(stand_in, everybody))
         assert_stored(stand_in, there)
@@ -53,7 +53,7 @@ class RemovalChecks:
         assert_stored(stand_in, there[1::2])
 
     def test_somebody_who_was_never_there_counts_as_removed(self, stand_in: StandIn) -> None:
-        """Alone, and beside somebody who is there."""
+        """Alone, and together with a person who is there."""
         if not _can_remove(stand_in):
             return
         assert_accepted(take_back(stand_in, people(2, start=90), decided=0))
@@ -103,7 +103,7 @@ class RemovalChecks:
         assert_stored(stand_in, people(2, start=3) if replaced else people(4, start=1))
 
     def test_people_who_have_to_stay_are_rejected_and_the_others_go(self, stand_in: StandIn) -> None:
-        """A removal is accepted only where somebody is surely not there."""
+        """A removal is accepted only where the person is surely not there."""
         deliver(stand_in, people(5))
         if not _can_remove(stand_in) or Circumstance.PARTIAL_REMOVAL in stand_in.impossible:
             return

@@ -100,7 +100,7 @@ class SendingChecks:
         assert_stored(stand_in, [twice, other])
 
     def test_an_empty_batch_has_no_outcome_and_asks_for_nothing(self, stand_in: StandIn) -> None:
-        """Nothing is sent for nobody."""
+        """Without rows nothing is sent."""
         lease, rows = CountingLease(), stand_in.rows([])
         empty = Batch(key="0" * 64, rows=pa.RecordBatch.from_pylist([], rows.schema))
         destination = stand_in.destination()
@@ -115,7 +115,7 @@ class SendingChecks:
         assert_stored(stand_in, [])
 
     def test_a_load_without_rows_adds_nobody(self, stand_in: StandIn) -> None:
-        """It leaves those who are there, or nobody where each load replaces the one before."""
+        """It leaves the people who are there, or no one where each load replaces the one before."""
         deliver(stand_in, people(2))
 
         with opened(stand_in, load_of(stand_in, stand_in.rows([]), decided=1)):

@@ -27,7 +27,7 @@ class ShapeChecks:
     destination_class: ClassVar[type[Destination]]
 
     def test_every_circumstance_is_brought_about_or_impossible_for_a_reason(self, stand_in: StandIn) -> None:
-        """No check passes because somebody forgot something."""
+        """No check passes because something was forgotten."""
         assert type(stand_in).undeclared() == []
 
     def test_the_stand_in_makes_new_destinations_of_the_class(self, stand_in: StandIn) -> None:
@@ -55,7 +55,7 @@ class ShapeChecks:
         assert [secret for secret in secrets if secret in f"{told} {destination!r}"] == []
 
     def test_open_refuses_fields_that_do_not_suit_before_any_request(self, stand_in: StandIn) -> None:
-        """A mistake in the mapping is found before the first row, and `abort` then lets go of everything."""
+        """A mistake in the mapping is found before the first row, and `abort` then releases everything."""
         lease = CountingLease()
         destination = stand_in.destination()
 
@@ -68,7 +68,7 @@ class ShapeChecks:
         assert_accepted(deliver(stand_in, people(2)))
 
     def test_a_load_that_is_given_up_publishes_nothing_it_should_not(self, stand_in: StandIn) -> None:
-        """One that replaces leaves the version before; every other adds nobody who was not sent."""
+        """One that replaces leaves the version before; every other adds no one who was not sent."""
         deliver(stand_in, people(2))
         rows = stand_in.rows(people(2, start=2))
         load = begun(stand_in, load_of(stand_in, rows, decided=1))
@@ -81,7 +81,7 @@ class ShapeChecks:
         assert there <= set(people(2) if load.destination.replaces else people(4))
 
     def test_a_load_that_was_given_up_can_be_tried_again(self, stand_in: StandIn) -> None:
-        """`abort` lets go of every lock, file and connection, also when it is called twice."""
+        """`abort` releases every lock, file and connection, also when it is called twice."""
         rows = stand_in.rows(people(3))
         load = begun(stand_in, load_of(stand_in, rows))
         load.send(rows)

@@ -1,4 +1,4 @@
-"""What stands at the other side of a destination while it is checked: tells what is stored, and fails when asked to."""
+"""The stand-in for the other side of a destination: it reports what is stored, and fails on request."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Circumstance(StrEnum):
     REQUESTS = "requests"
     SECRETS = "secrets"
     OVERWRITING = "overwriting"
-    """Somebody who is sent again with another value has the new one only."""
+    """A person who is sent again with another value has the new one only."""
     REPEATED_ID = "repeated_id"
-    """Somebody who occurs twice in one batch is there once."""
+    """A person who occurs twice in one batch is there once."""
 
 
 _WITHOUT_METHOD = {Circumstance.OVERWRITING, Circumstance.REPEATED_ID}
@@ -112,7 +112,7 @@ class StandIn(ABC):
         self._not_here("partial_failure")
 
     def partial_removal(self, held: Collection[str]) -> None:
-        """Let nobody with these ids be removed, in a way that the destination is told; they are there already."""
+        """Refuse to remove the people with these ids, and say so to the destination; they are there already."""
         self._not_here("partial_removal")
 
     def recover(self) -> None:  # noqa: B027 - one without faults has nothing to end

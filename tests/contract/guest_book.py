@@ -7,9 +7,19 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
-from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.contract import (
+    Batch,
+    ConfigurationError,
+    Destination,
+    DestinationError,
+    DestinationUnavailableError,
+    Limits,
+    Load,
+    Outcome,
+    Outcomes,
+    RowStatus,
+    vendor_code,
+)
 from airflow_consent_retl.testing import Person, StandIn
 
 TOKEN = "token-1d52"

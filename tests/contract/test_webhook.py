@@ -13,7 +13,7 @@ from airflow.sdk import Connection
 from support.servers import Answer, Handler, Received, Receiver, apply_and, receiver, reset, says, status
 
 from airflow_consent_retl.contract.destination import Destination
-from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
@@ -32,7 +32,7 @@ class WebhookStandIn(StandIn):
         self._options = options
         extra = {"allow_private": True, "token": TOKEN}
         connection = Connection(conn_id="crm_http", conn_type="http", host=server.url, extra=json.dumps(extra))
-        self._address = webhook_address(connection, endpoint=f"/v1/people?key={QUERY_KEY}")
+        self._address = http_address(connection, endpoint=f"/v1/people?key={QUERY_KEY}")
 
     def destination(self) -> Destination:
         return WebhookDestination(self._address, self._options)

@@ -21,7 +21,7 @@ from airflow_consent_retl.destinations.google_customer_match.hook import GoogleD
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+    from airflow_consent_retl.destinations.http.pace import Pace
 
 CONN_ID = "local_google"
 

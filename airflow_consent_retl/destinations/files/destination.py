@@ -1,4 +1,4 @@
-"""Permitted rows as Parquet, CSV or JSON Lines files in any object storage, published as one version at a time.
+"""The files destination: permitted rows as Parquet, CSV or JSON Lines in any object storage, one version at a time.
 
 `formats` says what a file looks like, `versions` how a version becomes the current one, `removal` how single people are
 taken out of it.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.files.formats import FileFormat
     from airflow_consent_retl.destinations.files.manifest import ExportedFile
     from airflow_consent_retl.destinations.files.options import FilesOptions
-    from airflow_consent_retl.destinations.files.part import Part
+    from airflow_consent_retl.destinations.files.part import OpenPart
     from airflow_consent_retl.destinations.files.versions import Versions
 
 
@@ -37,11 +37,11 @@ class FilesDestination(Destination):
     files that the manifest names, and let one task at a time load into a folder. Files are as readable as the
     process' umask says: exports are for others.
 
-    Whoever is not among a load's rows is gone from the version that it publishes. A load that only removes publishes
+    A person without a row in a load is gone from the version that it publishes. A load that only removes publishes
     the current version once more, in the form it has, without the people who are named; the primary key has to be one
-    of its fields. From then on, loads decided before the removal are refused. Older versions beside it still hold those
+    of its fields. From then on, loads decided before the removal are refused. Older versions still contain those
     people where `keep_versions` keeps any. Where CSV escapes formulas, keys that differ by the `'` in front alone are
-    the same in the file: whoever has one of them goes.
+    the same in the file: both are taken out.
 
     `accepted` means that the row is in a file that `commit` will publish, or the person in none.
 
@@ -62,7 +62,7 @@ class FilesDestination(Destination):
         self._keep_versions = options.keep_versions
         self._part_rows = options.part_rows
         self._versions: Versions | None = None
-        self._part: Part | None = None
+        self._part: OpenPart | None = None
         self._files: list[ExportedFile] = []
         # The keys of those to be taken out, until a row is sent.
         self._leaving: list[pa.Array] = []
@@ -92,7 +92,7 @@ class FilesDestination(Destination):
         """Append the rows to the version; JSON rejects what it cannot express, such as NaN (`not_a_number`)."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
-        # The version holds the rows that are sent and nobody else: nothing is left to take out.
+        # The version contains the rows that are sent and no others: nothing is left to take out.
         self._sends, self._leaving = True, []
         rejected: dict[int, Outcome] = {}
         start, rows = 0, batch.rows.num_rows
@@ -170,16 +170,16 @@ class FilesDestination(Destination):
             )
         return load.key_field
 
-    def _open_part(self) -> Part:
+    def _open_part(self) -> OpenPart:
         if self._part is None:
-            from airflow_consent_retl.destinations.files.part import Part
+            from airflow_consent_retl.destinations.files.part import OpenPart
 
             versions = self._opened
             if not self._files:
                 versions.stage()
             name = f"part-{len(self._files):05}.{self._format.extension}"
             with versions.folder.storage("write to"):
-                self._part = Part(name, versions.create(name), self._format, versions.load.schema)
+                self._part = OpenPart(name, versions.create(name), self._format, versions.load.schema)
         return self._part
 
     def _close_part(self) -> None:

@@ -1,4 +1,4 @@
-"""How permitted rows become the bytes of a Parquet, CSV or JSON Lines file; knows nothing of where the file lies."""
+"""The formats of exported files: how permitted rows become the bytes of Parquet, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FileFormat(ABC):
         """Begin a file."""
 
     def options(self) -> dict[str, str | bool]:
-        """Return what, beside the rows, decides the bytes."""
+        """Return what decides the bytes in addition to the rows."""
         return {"format": self.extension, **asdict(self)}  # type: ignore[call-overload]
 
 
@@ -149,7 +149,7 @@ class Csv(FileFormat):
 
 
 class CsvEncoder(PartEncoder):
-    """Writes cells; the same value is always the same bytes, which is how somebody is found again.
+    """Writes cells; the same value is always the same bytes, so a person can be found again.
 
     Args:
         sink: where lines go.

@@ -1,4 +1,4 @@
-"""The two documents beside exported files: the manifest of a version, and the pointer to the current one.
+"""The two documents next to exported files: the manifest of a version, and the pointer to the current one.
 
 They hold names, counts and digests, and no value of a row.
 """
@@ -17,7 +17,7 @@ POINTER_NAME = "_current.json"
 
 
 class ExportedFile(_Document):
-    """One file beside its manifest."""
+    """One file next to its manifest."""
 
     name: str
     rows: int
@@ -52,7 +52,7 @@ class CurrentVersion(_Document):
     """The pointer: which version readers are to take.
 
     `decided_at` is the time of the last decision that the folder follows. It is later than the version's own where a
-    removal found nobody to take out.
+    removal found no one to take out.
     """
 
     kind: Literal["consent-retl-export-pointer"] = "consent-retl-export-pointer"

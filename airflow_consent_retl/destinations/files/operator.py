@@ -17,7 +17,7 @@ class LoadToFilesOperator(LoadOperator):
     """Write one destination's permitted rows as a version of files in any object storage, and take people out of it.
 
     Reads the permitted set's files, writes below `path`, contacts nothing but the two storages. See
-    `FilesDestination` for how a version is published, and for the parameters beside the ones below.
+    `FilesDestination` for how a version is published, and `FilesOptions` for the other parameters.
 
     Args:
         path: the folder (templated), `file:///exports/lake` or `s3://conn@bucket/folder`.

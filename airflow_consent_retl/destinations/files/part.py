@@ -57,7 +57,7 @@ class PartFile(io.RawIOBase):
                 self._raw.close()
 
 
-class Part:
+class OpenPart:
     """A part of a version: rows go in, `close` says what the manifest says of it.
 
     Args:

@@ -221,7 +221,7 @@ def _by_field(people: pa.ChunkedArray, key_field: str) -> Callable[[bytes], bool
 def _comparable(keys: pa.ChunkedArray, people: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
     keys, people = _plain(keys), _plain(people)
     if keys.type != people.type:
-        # Integers of other widths, or text held otherwise: the digits and the letters are the same.
+        # Integers of other widths, or text of another type: the digits and the letters are the same.
         keys, people = keys.cast(pa.large_string()), people.cast(pa.large_string())
     return keys, people.combine_chunks()
 

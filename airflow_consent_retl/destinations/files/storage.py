@@ -84,7 +84,7 @@ class ExportFolder:
             self._lock = None
 
     def names(self, folder: str = "") -> list[str]:
-        """Return what lies in the folder or in one below it."""
+        """Return what is in the folder or in one below it."""
         self._fs.invalidate_cache()
         try:
             paths = self._fs.ls(self._at(folder), detail=False)

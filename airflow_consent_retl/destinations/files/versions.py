@@ -48,7 +48,7 @@ class Versions:
     Args:
         folder: where they lie.
         load: whose rows are published.
-        options: what, beside the rows, decides the bytes.
+        options: what decides the bytes in addition to the rows.
     """
 
     def __init__(self, folder: ExportFolder, load: Load, options: Options) -> None:
@@ -131,7 +131,7 @@ class Versions:
         self._remove_older(keep)
 
     def keep_current(self, manifest: ExportManifest, *, keep: int | None) -> None:
-        """Leave the current version, which holds none of those to be removed, and note the decision beside it.
+        """Leave the current version, which contains none of the people to remove, and note the decision next to it.
 
         A load that was decided earlier, and may hold one of them, is refused from now on.
         """
@@ -143,7 +143,7 @@ class Versions:
         self._remove_older(keep)
 
     def end(self) -> None:
-        """Remove what was not published and let go of the folder."""
+        """Remove what was not published and release the folder."""
         with suppress(OSError):
             self._remove_staged()
         self.folder.release()
@@ -273,5 +273,5 @@ def _files_sha256(manifest: ExportManifest) -> str:
     return hashlib.sha256(" ".join(file.sha256 for file in manifest.files).encode()).hexdigest()
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")

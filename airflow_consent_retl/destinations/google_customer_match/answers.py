@@ -19,10 +19,10 @@ from google.rpc import error_details_pb2
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcomes, vendor_code
 from airflow_consent_retl.destinations.google_customer_match.faults import (
-    PassingFaultError,
     RefusedMembersError,
     RefusedRequestError,
 )
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 
 if TYPE_CHECKING:
     from google.api_core import exceptions
@@ -59,7 +59,7 @@ _ABOUT_MEMBERS = frozenset(
         "TOO_MANY_USER_IDENTIFIERS",
     }
 )
-# After these nobody knows whether the request was applied.
+# After these it is not known whether the request was applied.
 _MAYBE_APPLIED = frozenset(
     {
         grpc.StatusCode.ABORTED,
@@ -80,17 +80,17 @@ _NEVER_SENT = {
 
 
 def failure_of(error: exceptions.GoogleAPICallError) -> Exception:
-    """Return what a failed call means: one of the errors of `_google_faults`, without a word of the vendor's."""
+    """Return what a failed call means: an `AttemptError` or a refusal, without the vendor's own words."""
     status = error.grpc_status_code or grpc.StatusCode.UNKNOWN
     name = status.name.lower()
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return PassingFaultError(name, maybe_applied=False, retry_after_s=_retry_after_s(error.details))
+        return AttemptError(name, maybe_applied=False, retry_after_s=_retry_after_s(error.details))
     if status in _MAYBE_APPLIED:
         if status is grpc.StatusCode.UNAVAILABLE:
             for marker, code in _NEVER_SENT.items():
                 if marker in (error.message or ""):
-                    return PassingFaultError(code, maybe_applied=False)
-        return PassingFaultError(name, maybe_applied=True, retry_after_s=_retry_after_s(error.details))
+                    return AttemptError(code, maybe_applied=False)
+        return AttemptError(name, maybe_applied=True, retry_after_s=_retry_after_s(error.details))
     if status is not grpc.StatusCode.INVALID_ARGUMENT:
         return RefusedRequestError(_code(error.reason, otherwise=name))
     return _refusal(error, name)
@@ -212,7 +212,7 @@ def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
 def status_of_failure(failure: RefusedMembersError | RefusedRequestError) -> RequestStatus | None:
     """Return the status that a refused question tells, or None where it tells nothing of the request."""
     if failure.code == "not_found":
-        # Not written down yet; a request that stays unknown ends with the patience of whoever waits.
+        # Not written down yet; a request that stays unknown ends when the waiting time is over.
         return RequestStatus(RequestState.PROCESSING)
     if isinstance(failure, RefusedMembersError) or failure.code in {"invalid_request_id", "request_too_old"}:
         return RequestStatus(RequestState.UNKNOWN, code=failure.code)

@@ -20,18 +20,18 @@ from airflow_consent_retl.destinations.google_customer_match.answers import (
     warnings_of,
 )
 from airflow_consent_retl.destinations.google_customer_match.faults import (
-    PassingFaultError,
     RefusedMembersError,
     RefusedRequestError,
 )
 from airflow_consent_retl.destinations.google_customer_match.members import ADDRESS_FIELDS
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 
 if TYPE_CHECKING:
     from google.ads.datamanager_v1 import IngestionServiceClient
 
     from airflow_consent_retl.destinations.google_customer_match.audience import CustomerMatchAudience, GoogleAccount
     from airflow_consent_retl.destinations.google_customer_match.members import EncodedRows
-    from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+    from airflow_consent_retl.destinations.http.pace import Pace
 
 Action = Literal["ingest", "remove"]
 
@@ -67,7 +67,7 @@ class DataManagerApi:
             members: from `members_of`, at most 10,000.
 
         Raises:
-            PassingFaultError: another try may help.
+            AttemptError: another try may help.
             RefusedMembersError: it would not: members are malformed.
             RefusedRequestError: it would not: no request can succeed.
         """
@@ -88,14 +88,14 @@ class DataManagerApi:
             answer = self._call(self._client.remove_audience_members, removal)
         request_id = answer.request_id
         if not request_id or len(request_id) > _REQUEST_ID_CHARACTERS or not request_id.isprintable():
-            raise PassingFaultError("no_request_id", maybe_applied=True)
+            raise AttemptError("no_request_id", maybe_applied=True)
         return AcceptedRequest(request_id, warnings_of(answer))
 
     def status(self, request_id: str) -> RequestStatus:
         """Return how far a request is.
 
         Raises:
-            PassingFaultError: another try may help.
+            AttemptError: another try may help.
             RefusedRequestError: it would not.
         """
         try:
@@ -118,11 +118,11 @@ class DataManagerApi:
         except GoogleAPICallError as error:
             failure = failure_of(error)
         except GoogleAuthError:
-            failure = PassingFaultError(CREDENTIALS, maybe_applied=False)
+            failure = AttemptError(CREDENTIALS, maybe_applied=False)
         except ValueError:
             # How the client says that it was closed.
-            failure = PassingFaultError("given_up", maybe_applied=False)
-        if isinstance(failure, PassingFaultError) and failure.retry_after_s is not None:
+            failure = AttemptError("given_up", maybe_applied=False)
+        if isinstance(failure, AttemptError) and failure.retry_after_s is not None:
             self.pace.hold(failure.retry_after_s)
         raise failure
 

@@ -1,4 +1,4 @@
-"""Which audience is kept, how, and on whose consent: the checked parameters of Customer Match. Contacts nobody."""
+"""The audience, the options and the consent signals of Customer Match, checked. It contacts nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_MEMBERS = 10_000
 """Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
+
+OVER_QUOTA = "resource_exhausted"
+"""The API's own code, also where the pace keeps a call back."""
 
 SIGNALS = ("ad_user_data", "ad_personalization")
 
@@ -91,11 +94,11 @@ class CustomerMatchOptions:
         on_invalid: `"reject"`: a row with an invalid value is rejected as `invalid_email`, `invalid_phone` …;
             `"omit"`: it is sent without that value where another identifier is left, and the log counts what was left
             out. A NULL or blank value is no invalid one, and an address with one part missing is no address.
-        batch_rows: members a request at the most.
+        batch_rows: maximum number of members in a request.
         concurrency: requests at the same time.
         requests_per_minute: over all threads of the load; lower it where other tasks use the project's quota.
         timeout_s: seconds for each answer.
-        max_attempts: tries of a request at the most.
+        max_attempts: maximum number of tries of a request.
         max_retry_s: seconds after which a request is not tried again.
         backoff_s: longest wait before the second try; doubles with each, up to a minute; a random part of it is waited.
 
@@ -136,7 +139,7 @@ def check_signals(signals: Mapping[str, str], counts: DestinationCounts, *, dest
     wrong += [f"`{name}` is no signal of Google's" for name in signals if name not in SIGNALS]
     # With match `any`, each of several categories may be the one that was not granted.
     granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
-    # Nor did everybody grant what permits without a yes.
+    # Nor did everyone grant what permits without a yes.
     granted = tuple(category for category in granted if category not in counts.without_consent)
     for name in SIGNALS:
         category = signals.get(name)

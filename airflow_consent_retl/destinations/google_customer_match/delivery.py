@@ -1,4 +1,4 @@
-"""Batches of members to Customer Match: tried again, cut where the API refuses some, and asked after. Knows no rows.
+"""Batches of members of Customer Match: sent, tried again, cut where the API refuses some, and confirmed.
 
 A request is refused as a whole when one member is malformed. Where the API names the members, they are rejected and
 the others sent; where it does not, the request is sent in halves until those it refuses stand alone. Nothing of a
@@ -15,15 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import tenacity
-
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.google_customer_match.answers import RequestState, RequestStatus
 from airflow_consent_retl.destinations.google_customer_match.faults import (
-    PassingFaultError,
     RefusedMembersError,
     RefusedRequestError,
 )
+from airflow_consent_retl.destinations.http.attempt import AttemptError, Doubt
+from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 
 NOT_SENT = "not_sent"
 
-_LONGEST_BACKOFF_S = 60.0
 # Enough to find four malformed members among 10,000 that are not named; after so many the request itself is wrong.
 _REFUSALS_PER_BATCH = 64
 
@@ -55,7 +53,12 @@ class CustomerMatchDelivery:
         self._api = api
         self._audience = audience
         self._options = options
-        self._given_up = threading.Event()
+        self._retries = Retries(
+            api.pace,
+            max_attempts=options.max_attempts,
+            max_retry_s=options.max_retry_s,
+            backoff_s=options.backoff_s,
+        )
         self._lock = threading.Lock()
         self._warnings: Counter[str] = Counter()
 
@@ -68,13 +71,13 @@ class CustomerMatchDelivery:
             DestinationError: no request can succeed, and none did.
             DestinationUnavailableError: nothing was applied, and later tries may succeed.
         """
-        batch = _Batch(members, pieces=[list(members)] if members else [])
+        batch = _Members(members, pieces=[list(members)] if members else [])
         while batch.pieces:
             piece = batch.pieces.pop()
-            doubt = _Doubt()
+            doubt = Doubt()
             try:
                 accepted = self._send(action, [members[row] for row in piece], before_request, doubt)
-            except PassingFaultError as failure:
+            except AttemptError as failure:
                 if not doubt.code and not batch.touched:
                     self._unavailable(failure)
                 batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code or NOT_SENT))
@@ -104,8 +107,8 @@ class CustomerMatchDelivery:
             DestinationError: it refuses to.
         """
         try:
-            status: RequestStatus = self._retrying()(self._ask, request_id)
-        except PassingFaultError as failure:
+            status: RequestStatus = self._retries.run(lambda: self._api.status(request_id), doubt=Doubt())
+        except AttemptError as failure:
             self._unavailable(failure)
         except RefusedRequestError as failure:
             self._refused(failure)
@@ -128,14 +131,14 @@ class CustomerMatchDelivery:
     def close(self, *, give_up: bool) -> None:
         """Close the connection; with `give_up`, waits and calls under way end as well."""
         if give_up:
-            self._given_up.set()
+            self._retries.give_up()
         self._api.close()
         with self._lock:
             if self._warnings:
                 log.warning("the Data Manager API warned of members (%s)", _listed(self._warnings))
                 self._warnings.clear()
 
-    def _cut(self, batch: _Batch, piece: list[int], failure: RefusedMembersError) -> None:
+    def _cut(self, batch: _Members, piece: list[int], failure: RefusedMembersError) -> None:
         batch.refusals += 1
         named = {piece[place]: code for place, code in failure.members.items() if place < len(piece)}
         for row, code in named.items():
@@ -160,54 +163,17 @@ class CustomerMatchDelivery:
             batch.pieces += [rest[middle:], rest[:middle]]
 
     def _send(
-        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: _Doubt
+        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: Doubt
     ) -> AcceptedRequest:
-        def attempt() -> AcceptedRequest:
-            self._wait()
-            before_request()
-            try:
-                return self._api.change(action, self._audience, members)
-            except PassingFaultError as failure:
-                if failure.maybe_applied:
-                    doubt.code = failure.code
-                raise
-
-        accepted: AcceptedRequest = self._retrying()(attempt)
-        return accepted
-
-    def _ask(self, request_id: str) -> RequestStatus:
-        self._wait()
-        return self._api.status(request_id)
-
-    def _wait(self) -> None:
-        self._api.pace.wait(at_most_s=self._options.max_retry_s, stop=self._given_up)
-
-    def _retrying(self) -> tenacity.Retrying:
-        backoff = tenacity.wait_random_exponential(multiplier=self._options.backoff_s, max=_LONGEST_BACKOFF_S)
-
-        def wait_s(state: tenacity.RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome is not None else None
-            asked_s = failure.retry_after_s if isinstance(failure, PassingFaultError) else None
-            # Never before the time that was named; a little after it, so that threads do not come all at once.
-            return backoff(state) if asked_s is None else asked_s + min(backoff(state), 1.0)
-
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PassingFaultError),
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(self._options.max_attempts),
-                tenacity.stop_before_delay(self._options.max_retry_s),
-                tenacity.stop_when_event_set(self._given_up),
-            ),
-            wait=wait_s,
-            sleep=tenacity.sleep_using_event(self._given_up),
-            reraise=True,
+        return self._retries.run(
+            lambda: self._api.change(action, self._audience, members), doubt=doubt, before_request=before_request
         )
 
     def _warn(self, accepted: AcceptedRequest) -> None:
         with self._lock:
             self._warnings += accepted.warnings
 
-    def _unavailable(self, failure: PassingFaultError) -> NoReturn:
+    def _unavailable(self, failure: AttemptError) -> NoReturn:
         raise DestinationUnavailableError(
             f"{self._place} does not answer: {failure.code}", retry_after_s=failure.retry_after_s
         ) from None
@@ -222,14 +188,7 @@ class CustomerMatchDelivery:
 
 
 @dataclass(slots=True)
-class _Doubt:
-    """Why an earlier try of a request may have been applied, or an empty string."""
-
-    code: str = ""
-
-
-@dataclass(slots=True)
-class _Batch:
+class _Members:
     """The members of a batch by row, what is still to be sent, and what became of the others."""
 
     members: Mapping[int, Any]

@@ -1,13 +1,13 @@
-"""Permitted rows as members of a Google Customer Match audience, through the Data Manager API.
+"""The Google Customer Match destination: permitted rows as members of an audience, through the Data Manager API.
 
 Limits, on https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23:
 
 - 10,000 members a request, to add as to remove; 10 identifiers a member;
 - 300 requests a minute and 100,000 a day for each Google Cloud project, polls of request states included.
 
-A request is taken or refused as a whole, and taken is not processed: each row is `pending` under the request's id until
+The API takes or refuses a request as a whole and processes it later: each row is `pending` under the request's id until
 `confirm` says what became of it. The API tells counts, never which rows: of a partial success every row is uncertain.
-It knows people by their identifiers alone. Adding somebody again changes nothing; removing one of two people who share
+It knows people by their identifiers alone. Adding a person again changes nothing; removing one of two people who share
 an e-mail removes that e-mail for both, until the other is sent again.
 """
 
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, ClassVar
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.google_customer_match.audience import (
+    OVER_QUOTA,
     SIGNALS,
     CustomerMatchAudience,
     CustomerMatchOptions,
 )
 from airflow_consent_retl.destinations.google_customer_match.members import NO_IDENTIFIER, EncodedRows, MemberEncoder
-from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class GoogleCustomerMatchDestination(Destination):
         connect: returns the official client; closed by `commit` and `abort`.
         audience: from `customer_match_audience`.
         options: see there.
-        consent_granted: whether everybody who is sent granted `ad_user_data` and `ad_personalization`. Without it
-            nobody is sent; removing and asking for outcomes need no consent.
+        consent_granted: whether everyone who is sent granted `ad_user_data` and `ad_personalization`. Without it
+            no one is sent; removing and asking for outcomes need no consent.
         pace: for loads that share a quota; by default one of its own.
     """
 
@@ -67,7 +68,7 @@ class GoogleCustomerMatchDestination(Destination):
         self._audience = audience
         self._options = options
         self._consent_granted = consent_granted
-        self.pace = pace or Pace(calls=options.requests_per_minute)
+        self.pace = pace or Pace(requests=options.requests_per_minute, code=OVER_QUOTA)
         self._lock = threading.Lock()
         self._connected: CustomerMatchDelivery | None = None
         self._load: Load | None = None
@@ -85,7 +86,7 @@ class GoogleCustomerMatchDestination(Destination):
         return str(self._audience)
 
     def open(self, load: Load) -> None:
-        """Check the fields and the connection's credentials; nothing is sent, and nobody contacted."""
+        """Check the fields and the connection's credentials; nothing is sent or contacted."""
         self._encoder = self._encoder_of(load)
         self._load = load
         self._delivery()
@@ -113,7 +114,7 @@ class GoogleCustomerMatchDestination(Destination):
         return self._encoder_of(load).removal_rows(rows)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remove people by the identifiers they were added with; somebody without any was never there."""
+        """Remove people by the identifiers they were added with; a person without any was never there."""
         if self._load is None:
             raise DestinationError("the audience was not opened")
         columns = {name: batch.rows.column(name).to_pylist() for name in batch.rows.schema.names}
@@ -138,10 +139,10 @@ class GoogleCustomerMatchDestination(Destination):
         members = members_of(encoded, with_consent=action == "ingest")
         changed = self._delivery().change(action, members, before_request=load.before_request)
         changed |= {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
-        # Somebody without an identifier was never added, and cannot be.
-        nobody = Outcome(RowStatus.ACCEPTED) if action == "remove" else Outcome(RowStatus.REJECTED, NO_IDENTIFIER)
-        every = [changed.get(row, nobody) for row in range(rows)]
-        common = Counter(every).most_common(1)[0][0] if every else nobody
+        # A person without an identifier was never added, and cannot be.
+        unnamed = Outcome(RowStatus.ACCEPTED) if action == "remove" else Outcome(RowStatus.REJECTED, NO_IDENTIFIER)
+        every = [changed.get(row, unnamed) for row in range(rows)]
+        common = Counter(every).most_common(1)[0][0] if every else unnamed
         return Outcomes(rows, common, {row: outcome for row, outcome in enumerate(every) if outcome != common})
 
     def _encoder_of(self, load: Load) -> MemberEncoder:

@@ -1,18 +1,11 @@
-"""How a call of the Data Manager API fails, in its three kinds. Never holds a word of the vendor's but codes."""
+"""The refusals of the Data Manager API. They hold codes and positions, and never the vendor's own words.
+
+A call without a final answer is an `AttemptError`, as for every destination.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-
-class PassingFaultError(Exception):
-    """A call failed in a way that may pass. `maybe_applied`: it may have been carried out nevertheless."""
-
-    def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.maybe_applied = maybe_applied
-        self.retry_after_s = retry_after_s
 
 
 class RefusedMembersError(Exception):

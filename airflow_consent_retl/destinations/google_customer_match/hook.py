@@ -49,7 +49,7 @@ class GoogleDataManagerHook(BaseHook):
         self.impersonation_chain = impersonation_chain
 
     def get_conn(self) -> IngestionServiceClient:
-        """Return a client; contacts nobody but, for some kinds of credentials, Google's token service.
+        """Return a client; contacts nothing but, for some kinds of credentials, Google's token service.
 
         Raises:
             ConfigurationError: the connection holds no usable credentials or a wrong endpoint, or the extra `google`

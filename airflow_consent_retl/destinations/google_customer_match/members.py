@@ -1,4 +1,4 @@
-"""Rows as Customer Match members: normalised as Google says, hashed, or refused with a code. Pure: contacts nobody.
+"""Rows as Customer Match members: normalised as Google says, hashed, or refused with a code. Pure: it contacts nothing.
 
 Normalisation, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23:
 

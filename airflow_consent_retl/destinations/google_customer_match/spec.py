@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.google_customer_match.audience import (
+    OVER_QUOTA,
     Account,
     CustomerMatchOptions,
     customer_match_audience,
 )
-from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
     def __post_init__(self) -> None:
         # Not `super()`: a dataclass with slots is another class than the one in which the method was written.
         CustomerMatchOptions.__post_init__(self)
-        object.__setattr__(self, "_pace", Pace(calls=self.requests_per_minute))
+        object.__setattr__(self, "_pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
 
     def build(self, *, consent_granted: bool = False) -> GoogleCustomerMatchDestination:
         """Return the destination, not yet opened; contacts nothing. All that one spec builds share its pace.

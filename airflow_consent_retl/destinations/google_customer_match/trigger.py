@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_consent_retl.destinations.google_customer_match.faults import PassingFaultError, RefusedRequestError
+from airflow_consent_retl.destinations.google_customer_match.audience import OVER_QUOTA
+from airflow_consent_retl.destinations.google_customer_match.faults import RefusedRequestError
 from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
-from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class DataManagerRequestsTrigger(BaseTrigger):
                 try:
                     # Threads of its own: a slow answer must not hold up the other triggers.
                     states[request_id] = await sync_to_async(self._state, thread_sensitive=False)(api, request_id)
-                except PassingFaultError as fault:
+                except AttemptError as fault:
                     log.info("the Data Manager API does not answer (%s), it is asked again", fault.code)
                     break
                 except RefusedRequestError as refusal:
@@ -123,7 +125,9 @@ class DataManagerRequestsTrigger(BaseTrigger):
         # After the hook, which says what is missing where it is not installed.
         from airflow_consent_retl.destinations.google_customer_match.api import DataManagerApi
 
-        return DataManagerApi(client, pace=Pace(calls=self.requests_per_minute), timeout_s=self.timeout_s)
+        return DataManagerApi(
+            client, pace=Pace(requests=self.requests_per_minute, code=OVER_QUOTA), timeout_s=self.timeout_s
+        )
 
     def _state(self, api: DataManagerApi, request_id: str) -> str:
         api.pace.wait(at_most_s=self.timeout_s)

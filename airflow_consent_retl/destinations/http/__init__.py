@@ -1,1 +1,1 @@
-"""Shared parts of every HTTP destination: client and address guard."""
+"""The kit of HTTP destinations: client, address guard, authentication, retries, pace and answers."""

@@ -12,53 +12,19 @@ import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
 import httpcore
 
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.guard import refusal
+from airflow_consent_retl.destinations.http.retry import retry_after_s
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.http.address import WebhookAddress
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Addresses where clouds hand out credentials to whoever asks, none of which is ever a destination. Link-local
-# addresses are refused as a whole. Read in November 2026 in the vendors' pages on instance metadata.
-_METADATA = frozenset(
-    map(
-        ipaddress.ip_address,
-        (
-            "100.100.100.200",  # Alibaba Cloud
-            "168.63.129.16",  # Azure, a public address
-            "192.0.0.192",  # Oracle Cloud
-            "fd00:ec2::254",  # AWS, instance metadata
-            "fd00:ec2::23",  # AWS, pod identity
-            "fd20:ce::254",  # Google Cloud
-        ),
-    )
-)
-
-
-class AttemptError(Exception):
-    """One request without a final answer.
-
-    Args:
-        code: why, for outcomes and messages.
-        maybe_applied: the other side may have acted on it.
-        retry_after_s: when it asked to be asked again.
-    """
-
-    def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.maybe_applied = maybe_applied
-        self.retry_after_s = retry_after_s
+    from airflow_consent_retl.destinations.http.address import HttpAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +46,7 @@ class GuardedClient:
         max_answer_bytes: bodies are read up to here.
     """
 
-    def __init__(self, address: WebhookAddress, *, connections: int, timeout_s: float, max_answer_bytes: int) -> None:
+    def __init__(self, address: HttpAddress, *, connections: int, timeout_s: float, max_answer_bytes: int) -> None:
         self._address = address
         self._max_answer_bytes = max_answer_bytes
         self._backend = _GuardedBackend(address, timeout_s=timeout_s)
@@ -112,7 +78,7 @@ class GuardedClient:
             method: such as `POST`.
             target: path and query.
             body: of the request.
-            headers: beside the connection's own.
+            headers: in addition to the connection's own.
 
         Raises:
             AttemptError: no answer.
@@ -158,68 +124,6 @@ class GuardedClient:
         return b"".join(parts)
 
 
-def retry_after_s(value: bytes | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, or None where it says nothing readable."""
-    text = (value or b"").decode("latin-1").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9]) if len(text) <= 9 else 1e9
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, moment.timestamp() - time.time())
-
-
-def refusal(address: IPAddress, *, allow_private: bool, plain: bool) -> str | None:
-    """Return why an address may not be contacted, or None.
-
-    Args:
-        address: one that the host resolved to.
-        allow_private: addresses inside the own network are fine.
-        plain: the request would not be encrypted, which only suits the own network.
-    """
-    parts = _parts(address)
-    if any(_never(part) for part in parts):
-        return "which is never a destination (metadata, link-local, multicast or unspecified)"
-    public = all(_public(part) for part in parts)
-    if not public and not allow_private:
-        return "an address inside the own network; set `allow_private` in the connection's extra if that is meant"
-    if public and plain:
-        return "a public address, over plain http; use https"
-    return None
-
-
-def _parts(address: IPAddress) -> tuple[IPAddress, ...]:
-    """Return the addresses that packets to this one may end at: IPv6 has five ways to hold an IPv4 address."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return (address,)
-    low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address.ipv4_mapped is not None or address in _NAT64:
-        return (low,)
-    if address.sixtofour is not None:
-        return address, address.sixtofour
-    if address.teredo is not None:
-        return address, *address.teredo
-    if int(address) >> 32 == 0 and int(address) > 1:
-        return address, low
-    return (address,)
-
-
-def _never(address: IPAddress) -> bool:
-    return address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
-
-
-def _public(address: IPAddress) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and (
-        address not in _GLOBAL_UNICAST
-        # Relays of retired protocols (RFC 7526), of which Python's versions say different things.
-        or address.sixtofour is not None
-        or address.teredo is not None
-    ):
-        return False
-    return address.is_global and not address.is_reserved
-
-
 def _trust() -> ssl.SSLContext:
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
@@ -231,7 +135,7 @@ def _trust() -> ssl.SSLContext:
 class _GuardedBackend(httpcore.NetworkBackend):
     """Opens sockets to checked literal addresses, so that a name cannot answer differently after the check."""
 
-    def __init__(self, address: WebhookAddress, *, timeout_s: float) -> None:
+    def __init__(self, address: HttpAddress, *, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._sockets = httpcore.SyncBackend()
@@ -275,7 +179,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
 class _TimedStream(httpcore.NetworkStream):
     """A connection whose whole answer has to arrive in time: a byte now and then does not keep it open."""
 
-    def __init__(self, stream: httpcore.NetworkStream, address: WebhookAddress, *, answer_s: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, address: HttpAddress, *, answer_s: float) -> None:
         self._stream = stream
         self._address = address
         self._answer_s = answer_s

@@ -1,4 +1,4 @@
-"""Permitted rows upserted into a table of any database that Airflow has an SQL connection to, and taken out again.
+"""The SQL table destination: permitted rows upserted into a table of any database with an Airflow SQL connection.
 
 `databases.tables` holds how a batch is cut until only the refused rows are left, how rows are written, and what a table
 must look like.
@@ -38,17 +38,17 @@ class SqlTableDestination(Destination):
     with a part of the batch written.
 
     PostgreSQL, SQLite, MySQL and DuckDB upsert in one statement; others read the keys that are there, update those
-    and insert the rest, in one transaction. Moments with a zone are stored as moments; SQLite has none and gets text
+    and insert the rest, in one transaction. Timestamps with a zone are stored as such; SQLite has none and gets text
     in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
 
-    Snowflake and BigQuery load a batch in bulk into a table of its own beside the target, and take it over with one
+    Snowflake and BigQuery load a batch in bulk into a table of its own next to the target, and apply it with one
     MERGE. Neither enforces that a key is unique: any column may be the key, and where the table already holds a key
     twice, all of its rows are updated, marked or deleted. On BigQuery the table is named `dataset.table`.
 
     People are removed by the primary key, a batch in one transaction, cut like the others: their rows are deleted, or
-    marked in a column that says since when, or that, they are removed; whoever is sent again is unmarked. A mark takes
-    nothing away: readers have to heed it, and all personal columns stay, save with `mark_nulls` the mapped ones.
-    Somebody who is not there is removed; a row that must not go, since another table refers to it for instance, is
+    marked in a column that says since when, or that, they are removed; sending a person again unmarks them. A mark
+    deletes nothing: readers have to check it, and all personal columns stay, save with `mark_nulls` the mapped ones.
+    A person who is not there counts as removed; a row that must stay, since another table refers to it for instance, is
     `rejected`.
 
     Args:
@@ -116,14 +116,14 @@ class SqlTableDestination(Destination):
 
         keys = batch.rows.column(self._key)
         # No row holds what `send` refuses by the same rules, nor a key that is NULL.
-        nobody = {*self._writer.stage_removal(keys), *self._nulls(batch.rows)}
+        absent = {*self._writer.stage_removal(keys), *self._nulls(batch.rows)}
         refused: dict[int, str] = {}
-        positions = [row for row in range(batch.rows.num_rows) if row not in nobody]
+        positions = [row for row in range(batch.rows.num_rows) if row not in absent]
         uncertain = self._opened.apply(self._writer.remove, positions, refused)
-        held = {row: code for row, code in refused.items() if self._opened.holds(self._writer, row)}
+        kept = {row: code for row, code in refused.items() if self._opened.holds(self._writer, row)}
         return Outcomes(
             batch.rows.num_rows,
-            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in held.items()}
+            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in kept.items()}
             | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
         )
 
@@ -134,11 +134,11 @@ class SqlTableDestination(Destination):
         return self._batches
 
     def commit(self) -> None:
-        """Let go of the connection; every batch was committed by itself."""
+        """Release the connection; every batch was committed by itself."""
         self._writer.close()
 
     def abort(self) -> None:
-        """Let go of the connection; committed batches stay."""
+        """Release the connection; committed batches stay."""
         self._writer.close()
 
     def _nulls(self, rows: pa.RecordBatch) -> dict[int, str]:

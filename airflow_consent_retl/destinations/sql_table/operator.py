@@ -22,12 +22,12 @@ class LoadToSqlTableOperator(LoadOperator):
     Args:
         conn_id: the Airflow connection (templated); any whose hook is a `DbApiHook`.
         table: `people` or `schema.people` (templated), quoted and taken as written.
-        nulls: `"overwrite"` writes NULL over what is there, `"keep"` leaves it.
-        create_table: make the table, with the key as its primary key, when it is missing.
-        batch_rows: rows in one transaction at the most; by default 5,000, and 100,000 on Snowflake and BigQuery.
+        nulls: `"overwrite"` writes NULL over the stored value, `"keep"` leaves it.
+        create_table: create the table, with the key as its primary key, when it is missing.
+        batch_rows: maximum number of rows in one transaction; by default 5,000, and 100,000 on Snowflake and BigQuery.
         on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
         mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
-        mark_nulls: with `"mark"`, set the mapped columns beside the key to NULL; without, personal values stay.
+        mark_nulls: with `"mark"`, set the mapped columns except the key to NULL; otherwise personal values stay.
         **kwargs: of `LoadOperator`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Permitted rows to an HTTP endpoint, as JSON batches; what its answers leave open is `uncertain`, never success.
+"""The webhook destination: permitted rows to an HTTP endpoint, as JSON batches. Unclear answers are `uncertain`.
 
 A request:
 
@@ -30,26 +30,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.http.delivery import Purpose
+from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.webhook.answers import outcomes_of_refusal, outcomes_of_success
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.values.json_rows import RowEncoder
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.destinations.http.address import WebhookAddress
-    from airflow_consent_retl.destinations.webhook.delivery import WebhookDelivery
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.answers import SentRows
+    from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.delivery import ReadAnswer
     from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
 
-class WebhookDestination(Destination):
+class WebhookDestination(HttpDestination):
     """POSTs batches to one endpoint, and asks it or another one of the same host to remove people.
 
     A removal is `accepted` where the receiver says so, or says of the row that there is no such person: it names it
     with the code `not_found` or `gone`, which an answer with status 404 or 410 may do too. A bare 404 or 410 speaks of
-    the endpoint, since a removal's address names nobody: it stops the load. A person whose key has no form in JSON was
+    the endpoint, since a removal's address names no one: it stops the load. A person whose key has no form in JSON was
     never sent, and counts as removed.
 
     Args:
-        address: from `webhook_address`.
+        address: from `http_address`.
         options: see there.
         removal_address: where people are removed, on the same host; None: where rows go.
 
@@ -57,15 +67,14 @@ class WebhookDestination(Destination):
         ConfigurationError: a removal would look like any other request, or go to another host.
     """
 
-    can_remove: ClassVar[bool] = True
+    name: ClassVar[str] = "webhook"
 
     def __init__(
-        self, address: WebhookAddress, options: WebhookOptions, *, removal_address: WebhookAddress | None = None
+        self, address: HttpAddress, options: WebhookOptions, *, removal_address: HttpAddress | None = None
     ) -> None:
-        self._address = address
+        super().__init__(address, options)
         self._options = options
         self._removal_address = removal_address or address
-        self._delivery: WebhookDelivery | None = None
         if self._removal_address.origin != address.origin:
             raise ConfigurationError("people are removed at the host that rows are sent to")
         same_place = self._removal_address.target == address.target
@@ -75,53 +84,42 @@ class WebhookDestination(Destination):
                 '{"event": "removed"}, or a removal_endpoint of its own'
             )
 
-    @property
-    def limits(self) -> Limits:
-        """Rows a request, people a removal, and requests at the same time."""
-        return Limits(
-            batch_rows=self._options.batch_rows,
-            concurrency=self._options.concurrency,
-            removal_rows=self._options.removal_batch_rows,
+    def sending(self, load: Load) -> Purpose:
+        """Return a POST of rows."""
+        return Purpose(
+            method="POST",
+            address=self._address,
+            encoder=self._encoder(load.schema),
+            read=self._reader(load.key_field),
         )
 
-    @property
-    def target(self) -> str:
-        """The endpoint's path and the connection, without a query, which may hold a secret."""
-        return f"`{self._address.path}` of connection `{self._address.conn_id}`"
-
-    def open(self, load: Load) -> None:
-        """Check the fields' types, and every address of the host; nothing is sent."""
-        from airflow_consent_retl.destinations.webhook.delivery import WebhookDelivery
-
-        removal_schema = None if load.key_field is None else self.removal_schema(load)
-        self._delivery = WebhookDelivery(
-            self._address,
-            self._options,
-            load,
-            removal_address=self._removal_address,
-            removal_schema=removal_schema,
+    def removing(self, load: Load) -> Purpose | None:
+        """Return a request with primary keys; None where the primary key is not mapped."""
+        if load.key_field is None:
+            return None
+        return Purpose(
+            method=self._options.removal_method,
+            address=self._removal_address,
+            encoder=self._encoder(self.removal_schema(load), self._options.removal_event),
+            read=self._reader(load.key_field),
+            removes=True,
         )
 
-    def send(self, batch: Batch) -> Outcomes:
-        """POST a batch, again where that may help, in pieces where it is too large."""
-        return self._opened.send(batch)
+    def _encoder(self, schema: pa.Schema, beside: Mapping[str, str] | None = None) -> RowEncoder:
+        options = self._options
+        return RowEncoder(
+            schema, nulls=options.nulls, integers=options.integers, envelope=options.envelope, beside=beside
+        )
 
-    def remove(self, batch: Batch) -> Outcomes:
-        """Ask for people to be removed, as often and in as many pieces as `send` would."""
-        return self._opened.remove(batch)
+    def _reader(self, key_field: str | None) -> ReadAnswer:
+        by_row = self._options.answer == "rows"
 
-    @property
-    def _opened(self) -> WebhookDelivery:
-        if self._delivery is None:
-            raise DestinationError("the webhook was not opened")
-        return self._delivery
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            if answer.status >= 400:
+                code = f"http_{answer.status}"
+                return outcomes_of_refusal(answer.body, sent, key_field=key_field, code=code) if by_row else None
+            if not by_row or answer.status == 204:
+                return Outcomes.accepted(len(sent))
+            return outcomes_of_success(answer.body, sent, key_field=key_field)
 
-    def commit(self) -> None:
-        """Close the connections: each batch was final when it was answered."""
-        if self._delivery is not None:
-            self._delivery.close(give_up=False)
-
-    def abort(self) -> None:
-        """End waits and requests under way, and close the connections."""
-        if self._delivery is not None:
-            self._delivery.close(give_up=True)
+        return read

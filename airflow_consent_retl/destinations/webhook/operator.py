@@ -29,7 +29,7 @@ class LoadToWebhookOperator(LoadOperator):
         batch_rows: see `WebhookOptions`, for this and the parameters below without a text of their own.
         removal_endpoint: path below the connection's host (templated) that removals go to; None: `endpoint`.
         removal_method: `"DELETE"`, or `"POST"`, which needs a `removal_event` or a `removal_endpoint`.
-        removal_event: fields beside the rows of a removal, such as `{"event": "removed"}`.
+        removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
         removal_batch_rows: people a removal at the most; None: `batch_rows`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 

@@ -1,4 +1,4 @@
-"""How a webhook's requests are made and its answers read: the settings, checked; nothing is sent here."""
+"""The options of the webhook, checked: how requests are made, people are removed and answers are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.destinations.http.options import HttpOptions
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
@@ -16,53 +16,34 @@ RemovalMethod = Literal["DELETE", "POST"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookOptions:
-    """How rows are sent, people removed, and answers read.
+class WebhookOptions(HttpOptions):
+    """How rows are sent, people are removed and answers are read; the rest is in `HttpOptions`.
 
     Args:
-        batch_rows: rows a request at the most.
-        concurrency: requests at the same time, and connections kept.
-        timeout_s: seconds to connect, and again for each answer.
-        max_attempts: requests per batch at the most.
-        max_retry_s: seconds after which a batch is not tried again; a `Retry-After` beyond them ends it at once.
-        backoff_s: longest wait before the second try; doubles with each, up to a minute; a random part of it is waited.
-        max_body_bytes: a larger request is sent in halves, each under a key of its own.
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out.
         integers: `"number"`, or `"string"` for receivers that round beyond 2^53.
-        answer: `"rows"` reads answers by the contract and takes an empty 2xx for acceptance of all, `"status"` takes
-            any 2xx for it.
+        answer: `"rows"` reads answers by the contract and reads an empty 2xx as acceptance of all rows, `"status"`
+            reads any 2xx as that.
         envelope: the field of the body's object that holds the rows; None sends a bare array.
         removal_method: of the requests that remove people. `"DELETE"` fails loudly where the receiver does not know
             it; a receiver that does not know what a `"POST"` is about would store the rows and say that all went well.
-        removal_event: fields of the body's object beside the rows of a removal, such as `{"event": "removed"}`.
-        removal_batch_rows: people a removal at the most; None: `batch_rows`.
+        removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
 
     Raises:
         ConfigurationError: a value out of its range; all of them are named.
     """
 
-    batch_rows: int = 1000
-    concurrency: int = 8
-    timeout_s: float = 30
-    max_attempts: int = 6
-    max_retry_s: float = 300
-    backoff_s: float = 0.5
-    max_body_bytes: int = 4 * 1024 * 1024
     nulls: Literal["null", "omit"] = "null"
     integers: Literal["number", "string"] = "number"
     answer: Literal["rows", "status"] = "rows"
     envelope: str | None = "rows"
     removal_method: RemovalMethod = "DELETE"
     removal_event: Mapping[str, str] | None = None
-    removal_batch_rows: int | None = None
 
-    def __post_init__(self) -> None:
-        counts = ("batch_rows", "concurrency", "max_attempts", "max_body_bytes")
-        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
-        if self.removal_batch_rows is not None and self.removal_batch_rows < 1:
-            wrong.append("removal_batch_rows must be at least 1")
-        seconds = ("timeout_s", "max_retry_s", "backoff_s")
-        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+    def wrong(self) -> list[str]:
+        """Return what is wrong with the values."""
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was written.
+        wrong = HttpOptions.wrong(self)
         choices = {
             "nulls": ("null", "omit"),
             "integers": ("number", "string"),
@@ -76,9 +57,7 @@ class WebhookOptions:
         ]
         if self.envelope == "":
             wrong.append("envelope must be the name of a field, or None for a bare array")
-        wrong += self._wrong_event()
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
+        return wrong + self._wrong_event()
 
     def _wrong_event(self) -> list[str]:
         if self.removal_event is None:
@@ -112,13 +91,13 @@ class WebhookSpec(WebhookOptions, DestinationSpec):
         """Return the destination, not yet opened; reads the connection and contacts nothing."""
         from airflow.sdk import BaseHook
 
-        from airflow_consent_retl.destinations.http.address import webhook_address
+        from airflow_consent_retl.destinations.http.address import http_address
         from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 
         connection = BaseHook.get_connection(self.conn_id)
         endpoint = self.removal_endpoint
         return WebhookDestination(
-            webhook_address(connection, endpoint=self.endpoint),
+            http_address(connection, endpoint=self.endpoint),
             self,
-            removal_address=None if endpoint is None else webhook_address(connection, endpoint=endpoint),
+            removal_address=None if endpoint is None else http_address(connection, endpoint=endpoint),
         )

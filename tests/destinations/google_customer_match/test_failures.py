@@ -22,9 +22,9 @@ from support.loading import batches_of, load_of
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.google_customer_match.answers import failure_of
-from airflow_consent_retl.destinations.google_customer_match.faults import PassingFaultError
 from airflow_consent_retl.destinations.google_customer_match.members import MemberEncoder
-from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def test_a_quota_that_is_used_up_for_long_ends_the_load_with_the_time_to_come_ba
 def test_many_threads_stay_inside_the_quota() -> None:
     with data_manager(quota=6, quota_s=0.5) as google:
         people = people_of(20)
-        destination = opened(google, people, pace=Pace(calls=6, period_s=0.6), concurrency=8)
+        destination = opened(google, people, pace=Pace(requests=6, period_s=0.6), concurrency=8)
 
         with ThreadPoolExecutor(8) as threads:
             sent = list(threads.map(destination.send, batches_of(people, batch_rows=1)))
@@ -327,7 +327,7 @@ def test_credentials_that_cannot_be_refreshed_sent_nothing() -> None:
 
     failure = failure_of(error)
 
-    assert isinstance(failure, PassingFaultError)
+    assert isinstance(failure, AttemptError)
     assert (failure.code, failure.maybe_applied) == ("credentials_unavailable", False)
 
 

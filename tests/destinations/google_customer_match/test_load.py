@@ -16,7 +16,7 @@ from support.data_manager_server import DataManager, Ending, data_manager, ident
 from support.loading import batches_of, load_of
 
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.google_customer_match.pace import Pace
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 State = types.RequestStatusPerDestination.RequestStatus
@@ -212,7 +212,7 @@ def test_no_more_calls_are_made_than_the_quota_allows_over_all_threads() -> None
     with data_manager(quota=5, quota_s=0.5) as google:
         begun = time.monotonic()
 
-        outcomes = send(google, people_of(12), batch_rows=1, pace=Pace(calls=5, period_s=0.6))
+        outcomes = send(google, people_of(12), batch_rows=1, pace=Pace(requests=5, period_s=0.6))
 
         assert google.violations == []
         assert len(google.taken) == 12

@@ -23,8 +23,9 @@ from cryptography.x509.oid import NameOID
 from support.servers import receiver, status
 
 from airflow_consent_retl.contract.destination import Batch, Load
-from airflow_consent_retl.destinations.http.address import webhook_address
-from airflow_consent_retl.destinations.http.client import refusal, retry_after_s
+from airflow_consent_retl.destinations.http.address import http_address
+from airflow_consent_retl.destinations.http.guard import refusal
+from airflow_consent_retl.destinations.http.retry import retry_after_s
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
@@ -52,7 +53,7 @@ def connection(host: str | None = "https://api.example.com", *, extra: object = 
 
 def opened(connection: Connection) -> WebhookDestination:
     options = WebhookOptions(timeout_s=2, max_attempts=1, backoff_s=0.01)
-    destination = WebhookDestination(webhook_address(connection, endpoint="/v1/people"), options)
+    destination = WebhookDestination(http_address(connection, endpoint="/v1/people"), options)
     destination.open(LOAD)
     return destination
 
@@ -71,7 +72,7 @@ def opened(connection: Connection) -> WebhookDestination:
     ],
 )
 def test_joins_the_endpoint_to_the_connections_host(fields: dict[str, Any], endpoint: str, url: str) -> None:
-    address = webhook_address(connection(**fields), endpoint=endpoint)
+    address = http_address(connection(**fields), endpoint=endpoint)
 
     assert f"{address.scheme}://{address.host}:{address.port}{address.target}" == url
 
@@ -101,7 +102,7 @@ def test_joins_the_endpoint_to_the_connections_host(fields: dict[str, Any], endp
 )
 def test_refuses_an_endpoint_that_is_more_than_a_path(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="endpoint must be a path below"):
-        webhook_address(connection(), endpoint=endpoint)
+        http_address(connection(), endpoint=endpoint)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_refuses_an_endpoint_that_is_more_than_a_path(endpoint: str) -> None:
 )
 def test_refuses_a_connection_that_is_not_clear_and_quotes_no_secret(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as refused:
-        webhook_address(connection(**fields), endpoint="/v1/people")
+        http_address(connection(**fields), endpoint="/v1/people")
 
     assert "hunter2" not in str(refused.value)
 
@@ -311,7 +312,7 @@ def test_shows_no_row_and_no_secret_in_logs_messages_or_reprs(caplog: pytest.Log
     messages: list[str] = []
     with receiver() as server:
         host = connection(server.url, login="crm", password="canary-password-1180", extra=secrets)
-        address = webhook_address(host, endpoint="/v1/people?key=canary-query-2093")
+        address = http_address(host, endpoint="/v1/people?key=canary-query-2093")
         destination = WebhookDestination(address, WebhookOptions(max_attempts=1))
         destination.open(LOAD)
         for code in (200, 302, 401, 422, 429):

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.answers import removed_or_not_there
 from airflow_consent_retl.destinations.webhook.answers import (
     outcomes_of_refusal,
     outcomes_of_success,
-    removed_or_not_there,
 )
 
 ROWS = [{"id": 9007199254740993, "name": "Ada"}, {"id": 2, "name": "Grace"}, {"id": 3, "name": "Edsger"}]

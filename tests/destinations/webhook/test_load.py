@@ -20,7 +20,7 @@ from support.servers import Answer, Receiver, apply_and, drip, hang, raw, receiv
 
 from airflow_consent_retl.contract.destination import Batch, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.address import webhook_address
+from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
@@ -43,7 +43,7 @@ def webhook(server: Receiver) -> Iterator[Open]:
         connection = Connection(
             conn_id="crm_http", conn_type="http", host=host or server.url, extra=json.dumps({"allow_private": True})
         )
-        address = webhook_address(connection, endpoint="/v1/people")
+        address = http_address(connection, endpoint="/v1/people")
         destination = WebhookDestination(address, WebhookOptions(**{"timeout_s": 5, "backoff_s": 0.01, **options}))
         destination.open(load(schema))
         opened.append(destination)
@@ -448,6 +448,8 @@ def test_abort_ends_a_wait_before_the_next_try(server: Receiver, webhook: Open) 
     sending.start()
     while not server.received:
         time.sleep(0.01)
+    # The answer has to arrive too: without it, the batch would be uncertain.
+    time.sleep(0.5)
     destination.abort()
     sending.join(timeout=5)
 

@@ -15,7 +15,7 @@ from support.servers import Answer, Receiver, apply_and, receiver, reset, says, 
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.http.address import WebhookAddress, webhook_address
+from airflow_consent_retl.destinations.http.address import HttpAddress, http_address
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
@@ -38,11 +38,11 @@ def server() -> Iterator[Receiver]:
         yield served
 
 
-def address(server: Receiver, endpoint: str = "/v1/people") -> WebhookAddress:
+def address(server: Receiver, endpoint: str = "/v1/people") -> HttpAddress:
     connection = Connection(
         conn_id="crm_http", conn_type="http", host=server.url, extra=json.dumps({"allow_private": True})
     )
-    return webhook_address(connection, endpoint=endpoint)
+    return http_address(connection, endpoint=endpoint)
 
 
 @pytest.fixture

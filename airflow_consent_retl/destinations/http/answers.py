@@ -1,0 +1,78 @@
+"""The reading of HTTP answers: strict JSON, and one outcome for each row. An unclear answer never counts as success."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol
+
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+
+UNREADABLE = "unreadable_answer"
+NOT_IN_ANSWER = "not_in_answer"
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+ACCEPTED = Outcome(RowStatus.ACCEPTED)
+_NOT_THERE = {Outcome(RowStatus.REJECTED, "not_found"), Outcome(RowStatus.REJECTED, "gone")}
+
+
+class SentRows(Protocol):
+    """The rows of a request, as they were sent."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Mapping[str, object]: ...
+
+
+class UnreadableAnswerError(ValueError):
+    """The body does not follow the contract of the destination's answers."""
+
+
+def json_object(body: bytes | None) -> dict[str, Any]:
+    """Return an answer that is a JSON object.
+
+    Args:
+        body: None where the answer was longer than `MAX_ANSWER_BYTES`.
+
+    Raises:
+        UnreadableAnswerError: it is no JSON object, a field occurs twice, or a number is NaN or infinite.
+    """
+    if body is None:
+        raise UnreadableAnswerError
+    try:
+        answer = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        # The parser's message may quote the answer, and the answer may quote a row.
+        raise UnreadableAnswerError from None
+    if not isinstance(answer, dict):
+        raise UnreadableAnswerError
+    return answer
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a JSON value is an integer; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def removed_or_not_there(outcomes: Outcomes) -> Outcomes:
+    """Return the outcomes of a removal: a person that the receiver does not know is removed as well."""
+    common = ACCEPTED if outcomes.common in _NOT_THERE else outcomes.common
+    exceptions = {row: ACCEPTED if o in _NOT_THERE else o for row, o in outcomes.exceptions.items()}
+    return Outcomes(outcomes.rows, common, {row: o for row, o in exceptions.items() if o != common})
+
+
+def accepted_else_uncertain(outcomes: Outcomes, code: str) -> Outcomes:
+    """Return the outcomes with `uncertain` for every row that is not accepted."""
+    accepted = {row: o for row, o in enumerate(outcomes) if o.status is RowStatus.ACCEPTED}
+    return Outcomes(outcomes.rows, Outcome(RowStatus.UNCERTAIN, code), accepted)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON")

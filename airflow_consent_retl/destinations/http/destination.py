@@ -1,0 +1,110 @@
+"""The base of HTTP destinations: a subclass says what its requests look like and how its answers are read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.destinations.http.delivery import HttpDelivery
+from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.delivery import Purpose
+    from airflow_consent_retl.destinations.http.options import HttpOptions
+
+
+class HttpDestination(Destination):
+    """A destination whose requests are JSON over HTTP, to one host.
+
+    It encodes rows, sends each batch under its idempotency key, keeps the pace, tries again where that may help, cuts
+    what is too large, and reports a request whose answer was lost as uncertain.
+
+    Attributes:
+        name: what messages call the other side, such as `webhook`.
+        requests_per_s: the vendor's limit, over all threads of a load; None: there is none.
+        burst_requests: see `Limits`.
+
+    Args:
+        address: from `http_address`.
+        options: see `HttpOptions`.
+    """
+
+    can_remove: ClassVar[bool] = True
+    name: ClassVar[str]
+    requests_per_s: ClassVar[float | None] = None
+    burst_requests: ClassVar[int | None] = None
+
+    def __init__(self, address: HttpAddress, options: HttpOptions) -> None:
+        self._address = address
+        self._http_options = options
+        self._delivery: HttpDelivery | None = None
+        self._sending: Purpose | None = None
+        self._removing: Purpose | None = None
+
+    @abstractmethod
+    def sending(self, load: Load) -> Purpose:
+        """Return what requests that store rows look like.
+
+        Raises:
+            ConfigurationError: the fields do not suit the destination.
+        """
+
+    @abstractmethod
+    def removing(self, load: Load) -> Purpose | None:
+        """Return what requests that remove people look like; None where this load cannot remove.
+
+        Raises:
+            ConfigurationError: the fields do not suit the destination.
+        """
+
+    @property
+    def limits(self) -> Limits:
+        """Rows in a request, people in a removal, requests at the same time and in a second."""
+        return Limits(
+            batch_rows=self._http_options.batch_rows,
+            concurrency=self._http_options.concurrency,
+            removal_rows=self._http_options.removal_batch_rows,
+            requests_per_s=self.requests_per_s,
+            burst_requests=self.burst_requests,
+        )
+
+    @property
+    def target(self) -> str:
+        """The endpoint's path and the connection, without a query, which may hold a secret."""
+        return f"`{self._address.path}` of connection `{self._address.conn_id}`"
+
+    def open(self, load: Load) -> None:
+        """Check the fields' types, and every address of the host; nothing is sent."""
+        self._sending = self.sending(load)
+        self._removing = self.removing(load)
+        limits = self.limits
+        pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
+        self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=pace)
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Send a batch, again where that may help, in pieces where it is too large."""
+        if self._sending is None or self._delivery is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        return self._delivery.deliver(batch, self._sending)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Ask for people to be removed, as often and in as many pieces as `send` would."""
+        if self._delivery is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        if self._removing is None:
+            raise ConfigurationError(f"the primary key is not mapped: the {self.name} removes people by it")
+        return self._delivery.deliver(batch, self._removing)
+
+    def commit(self) -> None:
+        """Close the connections: each batch was final when it was answered."""
+        if self._delivery is not None:
+            self._delivery.close(give_up=False)
+
+    def abort(self) -> None:
+        """End waits and requests under way, and close the connections."""
+        if self._delivery is not None:
+            self._delivery.close(give_up=True)

@@ -1,0 +1,75 @@
+"""The guard of network addresses: which ones may be contacted. Pure: it resolves and connects nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Addresses where clouds give credentials to every caller; none of them is ever a destination. Link-local
+# addresses are refused as a whole. Read in November 2026 in the vendors' pages on instance metadata.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "100.100.100.200",  # Alibaba Cloud
+            "168.63.129.16",  # Azure, a public address
+            "192.0.0.192",  # Oracle Cloud
+            "fd00:ec2::254",  # AWS, instance metadata
+            "fd00:ec2::23",  # AWS, pod identity
+            "fd20:ce::254",  # Google Cloud
+        ),
+    )
+)
+
+
+def refusal(address: IPAddress, *, allow_private: bool, plain: bool) -> str | None:
+    """Return why an address may not be contacted, or None.
+
+    Args:
+        address: one that the host resolved to.
+        allow_private: addresses inside the own network are fine.
+        plain: the request would not be encrypted, which only suits the own network.
+    """
+    parts = _parts(address)
+    if any(_never(part) for part in parts):
+        return "which is never a destination (metadata, link-local, multicast or unspecified)"
+    public = all(_public(part) for part in parts)
+    if not public and not allow_private:
+        return "an address inside the own network; set `allow_private` in the connection's extra if that is meant"
+    if public and plain:
+        return "a public address, over plain http; use https"
+    return None
+
+
+def _parts(address: IPAddress) -> tuple[IPAddress, ...]:
+    """Return the addresses that packets to this one may end at: IPv6 has five ways to hold an IPv4 address."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return (address,)
+    low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None or address in _NAT64:
+        return (low,)
+    if address.sixtofour is not None:
+        return address, address.sixtofour
+    if address.teredo is not None:
+        return address, *address.teredo
+    if int(address) >> 32 == 0 and int(address) > 1:
+        return address, low
+    return (address,)
+
+
+def _never(address: IPAddress) -> bool:
+    return address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _public(address: IPAddress) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST
+        # Relays of retired protocols (RFC 7526), of which Python's versions say different things.
+        or address.sixtofour is not None
+        or address.teredo is not None
+    ):
+        return False
+    return address.is_global and not address.is_reserved

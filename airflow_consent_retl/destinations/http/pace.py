@@ -1,0 +1,76 @@
+"""The pace of requests: at most so many in a period, over all threads. It sends nothing itself."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+
+_NEVER = threading.Event()
+
+
+class Pace:
+    """At most so many requests in any period, over all threads, and none before a time that the other side named.
+
+    Args:
+        requests: maximum number in any period; None: any number.
+        period_s: seconds.
+        code: of the error when the wait is too long.
+    """
+
+    def __init__(self, *, requests: int | None = None, period_s: float = 60, code: str = "paused") -> None:
+        self._period_s = 0.0 if requests is None else period_s
+        self._limited = requests is not None
+        self._code = code
+        self._lock = threading.Lock()
+        self._made: deque[float] = deque(maxlen=requests)
+        self._not_before = 0.0
+
+    @classmethod
+    def per_second(cls, requests_per_s: float | None, *, burst: int | None = None) -> Pace:
+        """Return a pace of so many requests a second on average.
+
+        Args:
+            requests_per_s: None: any number.
+            burst: requests that may follow each other at once; by default those of one second.
+        """
+        if requests_per_s is None:
+            return cls()
+        at_once = burst or max(1, math.floor(requests_per_s))
+        return cls(requests=at_once, period_s=at_once / requests_per_s)
+
+    def hold(self, seconds: float) -> None:
+        """Allow no request for so long."""
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER) -> None:
+        """Return when the next request may be made; it counts from then on.
+
+        Raises:
+            AttemptError: the other side named a time that is later than `at_most_s` seconds from now, or `stop` was
+                set.
+        """
+        begun = time.monotonic()
+        while left_s := self._take():
+            if time.monotonic() + left_s > begun + max(at_most_s, self._period_s):
+                raise AttemptError(self._code, maybe_applied=False, retry_after_s=left_s)
+            if stop.wait(left_s):
+                break
+        if stop.is_set():
+            raise AttemptError("given_up", maybe_applied=False)
+
+    def _take(self) -> float:
+        with self._lock:
+            now = time.monotonic()
+            free_at = self._not_before
+            if self._limited and len(self._made) == self._made.maxlen:
+                free_at = max(free_at, self._made[0] + self._period_s)
+            if free_at > now:
+                return free_at - now
+            if self._limited:
+                self._made.append(now)
+            return 0.0
