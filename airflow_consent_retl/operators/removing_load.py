@@ -15,6 +15,8 @@ from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
 
@@ -73,6 +75,22 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
         build_destination=lambda: spec().build(),
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
     )
+
+
+def rendered(value: Any, operator: BaseOperator, context: Context) -> Any:
+    """Return a parameter of a load with its templates rendered.
+
+    Args:
+        value: text, or lists and objects of texts.
+        operator: the one that runs; its DAG's macros and filters count.
+        context: of the run; without one, templates stay as they are.
+    """
+    if not context:
+        return value
+    if isinstance(value, str) and value.endswith(tuple(operator.template_ext)):
+        # A table may be named `crm.sql`; only the operator's own parameters are files.
+        return operator.get_template_env().from_string(value).render(context)
+    return operator.render_template(value, context)
 
 
 def _check(operator: type[LoadOperator], spec_class: type[DestinationSpec], parameters: Mapping[str, Any]) -> None:

@@ -185,9 +185,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         return _counts(0 if state is None else state.rows, report)
 
     def _removing(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> RemovingLoad:
-        from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters
+        from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters, rendered
 
-        removing = from_parameters(load, render=lambda value: self._rendered(value, context))
+        removing = from_parameters(load, render=lambda value: rendered(value, self, context))
         if removing is not None:
             return removing
         # A function, or an operator of its own kind: only the operator knows how its destination is built.
@@ -200,14 +200,6 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         if context:
             operator.render_template_fields(context)
         return RemovingLoad(build_destination=operator.build_destination, accept_no_removal=operator.accept_no_removal)
-
-    def _rendered(self, value: Any, context: Context) -> Any:
-        if not context:
-            return value
-        if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
-            # A table may be named `crm.sql`; only this operator's own parameters are files.
-            return self.get_template_env().from_string(value).render(context)
-        return self.render_template(value, context)
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
         """Return the store of the sync: the present version of its delivered state shows where it lies."""

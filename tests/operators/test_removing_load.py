@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Context
 
 from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 from airflow_consent_retl.errors import ConfigurationError
@@ -17,8 +18,9 @@ from airflow_consent_retl.operators import (
     LoadToGoogleCustomerMatchOperator,
     LoadToSqlTableOperator,
     LoadToWebhookOperator,
+    PropagateWithdrawalsOperator,
 )
-from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters
+from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters, rendered
 
 WEBHOOK: dict[str, Any] = {"conn_id": "crm_http", "endpoint": "/people", "fields": {"id": "id"}}
 
@@ -29,12 +31,12 @@ def connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CRM_DB", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "crm.db")}))
 
 
-def rendered(value: Any) -> Any:
+def today(value: Any) -> Any:
     return value.replace("{{ ds }}", "today") if isinstance(value, str) else value
 
 
 def read(load: object) -> RemovingLoad | None:
-    return from_parameters(load, render=rendered)
+    return from_parameters(load, render=today)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,23 @@ def load_by_function(**parameters: Any) -> LoadOperator:
 )
 def test_a_load_whose_parameters_alone_do_not_say_how_is_left_to_its_operator(load: object) -> None:
     assert read(load) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("{{ ds }}/people", "2026-11-23/people"),
+        ("crm.sql", "crm.sql"),
+        ("{{ ds }}.sql", "2026-11-23.sql"),
+        ({"account_id": "{{ ds }}"}, {"account_id": "2026-11-23"}),
+        (["{{ ds }}"], ["2026-11-23"]),
+        (None, None),
+    ],
+)
+def test_templates_in_the_parameters_are_rendered_and_never_read_as_files(value: object, expected: object) -> None:
+    operator = PropagateWithdrawalsOperator(
+        task_id="withdraw", model="m", conn_id="c", sql="", primary_key="id", policy={}, consent={}, loads={}
+    )
+
+    assert rendered(value, operator, Context(ds="2026-11-23")) == expected
+    assert rendered(value, operator, Context()) == value
