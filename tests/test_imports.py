@@ -103,3 +103,11 @@ def test_importing_every_module_asks_no_backend_for_a_variable_or_a_connection(t
         subprocess.run(command, check=True, capture_output=True, env=environment)
 
     assert set(asked.read_text().split("\n")) == {"variable asked_at_last", ""}
+
+
+def test_importing_the_registry_of_databases_loads_no_client() -> None:
+    added = loaded_by("import airflow_consent_retl.databases.registry") - loaded_by("")
+
+    assert "airflow_consent_retl.databases.snowflake" in added
+    # Not even Airflow: only the parts that the registry names need it.
+    assert {name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}} == set()

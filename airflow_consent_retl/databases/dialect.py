@@ -16,6 +16,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 
+from airflow_consent_retl.databases.registry import database_speaking
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -181,188 +182,11 @@ class Dialect:
         return ibis.cases((outer == "object", inside), (outer == "null", ibis.literal("null")), else_="0")
 
 
-class PostgresDialect(Dialect):
-    """PostgreSQL 14 or newer. `json`, unlike `jsonb`, keeps a key that occurs twice: it is read as text."""
-
-    json_types = frozenset({"jsonb"})
-
-    def text(self, value: ir.Value) -> ir.StringValue:
-        """Return what the type's own output function writes: a cast would cut the blanks of `char(n)`.
-
-        It is under the database's collation: a column's own may take different texts for equal.
-        """
-        octets = function("convert_to", 2)(function("format", 2)("%s", value), "UTF8")
-        # The text of NULL would be empty.
-        return ibis.cases((value.isnull(), ibis.null("string")), else_=function("convert_from", 2)(octets, "UTF8"))
-
-    def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under the database's collation."""
-        return self.text(text)
-
-    def is_array(self, native: str) -> bool:
-        """Tell whether a native type holds arrays."""
-        return native.endswith("[]")
-
-    def array_text(self, value: ir.Value) -> ir.StringValue:
-        """Return an array as JSON text."""
-        return self.text(function("to_json", 1)(value))
-
-    def sha256(self, text: ir.Value) -> ir.StringValue:
-        """Return 64 hex digits in lower case."""
-        octets = function("convert_to", 2)(text, "UTF8")
-        digest: ir.StringValue = function("encode", 2)(function("sha256", 1)(octets), "hex")
-        return digest
-
-    def json_kind(self, value: ir.Value) -> ir.StringValue:
-        """Return `jsonb_typeof`."""
-        kind: ir.StringValue = function("jsonb_typeof", 1)(value)
-        return kind
-
-    def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key: whoever asks an array gets an item."""
-        return function("jsonb_extract_path", 2)(value, key)
-
-    def json_text(self, value: ir.Value) -> ir.StringValue:
-        """Return a JSON value as JSON text."""
-        return self.text(value)
-
-
-class SnowflakeDialect(Dialect):
-    """Snowflake. VARIANT and OBJECT hold each key once."""
-
-    json_types = frozenset({"variant", "object"})
-
-    def written(self, value: ir.Value, native: str) -> ir.StringValue:
-        """Return nested values as JSON: a cast of a VARIANT takes `true` and `"true"` for one."""
-        type_ = native.lower().partition("(")[0]
-        if type_ in {"float", "double", "real"}:
-            number = value.cast("float64")
-            text = self.text(number)
-            # The text of a float may have fewer digits than the float: what is missing is written behind it.
-            return concat([text, ":", self.text(number - text.cast("float64"))])
-        return self.json_text(value) if type_ in {"variant", "object", "array"} else self.text(value)
-
-    def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under no collation: a column's own may take different texts for equal."""
-        exact: ir.StringValue = function("COLLATE", 2)(text, "utf8")
-        return exact
-
-    def json_kind(self, value: ir.Value) -> ir.StringValue:
-        """Return `TYPEOF` in JSON's words."""
-        kind = function("TYPEOF", 1)(value)
-        return ibis.cases((kind == "NULL_VALUE", ibis.literal("null")), else_=kind.lower())
-
-    def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key."""
-        return function("GET", 2)(value, key)
-
-    def json_text(self, value: ir.Value) -> ir.StringValue:
-        """Return a JSON value as JSON text."""
-        text: ir.StringValue = function("TO_JSON", 1)(value)
-        return text
-
-
-class BigQueryDialect(Dialect):
-    """BigQuery. A JSON column holds each key once."""
-
-    json_types = frozenset({"json"})
-
-    def written(self, value: ir.Value, native: str) -> ir.StringValue:
-        """Return any value as JSON: arrays and structs have no other text."""
-        return self.json_text(value)
-
-    def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under no collation: a column's own may take different texts for equal."""
-        exact: ir.StringValue = function("COLLATE", 2)(text, "")
-        return exact
-
-    def is_array(self, native: str) -> bool:
-        """Tell whether a native type holds arrays."""
-        return native.lower().startswith("array<")
-
-    def array_text(self, value: ir.Value) -> ir.StringValue:
-        """Return an array as JSON text."""
-        return self.json_column(value)
-
-    def json_column(self, value: ir.Value) -> ir.StringValue:
-        """Return the column as JSON text: JSON can neither be compared nor collated."""
-        # TO_JSON_STRING makes text of NULL as well.
-        text: ir.StringValue = ibis.cases((value.isnull(), ibis.null("string")), else_=self.json_text(value))
-        return text
-
-    def md5(self, text: ir.Value) -> ir.StringValue:
-        """Return 32 hex digits in lower case."""
-        digest: ir.StringValue = function("TO_HEX", 1)(function("MD5", 1)(text))
-        return digest
-
-    def sha256(self, text: ir.Value) -> ir.StringValue:
-        """Return 64 hex digits in lower case."""
-        digest: ir.StringValue = function("TO_HEX", 1)(function("SHA256", 1)(text))
-        return digest
-
-    def json_kind(self, value: ir.Value) -> ir.StringValue:
-        """Return `JSON_TYPE`."""
-        kind: ir.StringValue = function("JSON_TYPE", 1)(value)
-        return kind
-
-    def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key.
-
-        Raises:
-            ConfigurationError: the key cannot be written in a JSONPath.
-        """
-        if '"' in key or "\\" in key or "'" in key:
-            raise ConfigurationError(
-                f"BigQuery cannot be asked for the key {json.dumps(key)} of a JSON column: select "
-                "TO_JSON_STRING(…) of it in the model"
-            )
-        return function("JSON_QUERY", 2)(value, f'$."{key}"')
-
-    def json_text(self, value: ir.Value) -> ir.StringValue:
-        """Return a JSON value as JSON text."""
-        text: ir.StringValue = function("TO_JSON_STRING", 1)(value)
-        return text
-
-
-class SparkDialect(Dialect):
-    """Spark SQL, and Databricks."""
-
-    def sha256(self, text: ir.Value) -> ir.StringValue:
-        """Return 64 hex digits in lower case."""
-        digest: ir.StringValue = function("sha2", 2, second="int32")(text, 256)
-        return digest
-
-
-class TrinoDialect(Dialect):
-    """Trino: its digests take and give octets."""
-
-    def md5(self, text: ir.Value) -> ir.StringValue:
-        """Return 32 hex digits in lower case."""
-        return self._hex("md5", text)
-
-    def sha256(self, text: ir.Value) -> ir.StringValue:
-        """Return 64 hex digits in lower case."""
-        return self._hex("sha256", text)
-
-    def _hex(self, digest: str, text: ir.Value) -> ir.StringValue:
-        octets = function(digest, 1)(function("to_utf8", 1)(text))
-        written: ir.StringValue = function("lower", 1)(function("to_hex", 1)(octets))
-        return written
-
-
-_DIALECTS: Mapping[str, type[Dialect]] = {
-    "bigquery": BigQueryDialect,
-    "databricks": SparkDialect,
-    "postgres": PostgresDialect,
-    "pyspark": SparkDialect,
-    "snowflake": SnowflakeDialect,
-    "trino": TrinoDialect,
-}
-
-
 def dialect_of(name: str, id_type: object = "string") -> Dialect:
     """Return the dialect of Ibis' name, for ids of a type, Arrow's or its name."""
-    return _DIALECTS.get(name, Dialect)(name, str(id_type))
+    database = database_speaking(name)
+    class_: type[Dialect] = database.load(database.dialect)
+    return class_(name, str(id_type))
 
 
 def concat(texts: Sequence[ir.Value]) -> ir.StringValue:

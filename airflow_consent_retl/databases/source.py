@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.values.columns import check_key_type, check_names
 
@@ -23,29 +23,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-# How each kind of connection quotes a name; the others do as the standard says.
-_SQL_DIALECTS = {
-    "databricks": "databricks",
-    "gcpbigquery": "bigquery",
-    "mssql": "tsql",
-    "mysql": "mysql",
-    "spark_sql": "spark",
-    # SQLite takes a name in double quotes that it does not know for text; in back quotes it refuses it.
-    "sqlite": "mysql",
-}
 T = TypeVar("T")
 # Where an error came up: only until rows are read can a driver's message be trusted to hold none of their values.
 Stage = Literal["connect", "prepare", "read"]
 
 # Connection exceptions, not enough resources, operator intervention, serialization failure.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
-_SOURCES = {
-    "duckdb": "airflow_consent_retl.databases.duckdb.source:DuckDbSource",
-    "gcpbigquery": "airflow_consent_retl.databases.bigquery.source:BigQuerySource",
-    "postgres": "airflow_consent_retl.databases.postgres.source:PostgresSource",
-    "snowflake": "airflow_consent_retl.databases.snowflake.source:SnowflakeSource",
-    "sqlite": "airflow_consent_retl.databases.sqlite.source:SqliteSource",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +70,9 @@ class ModelRows:
 
 def source_of(hook: DbApiHook, query: ModelQuery) -> Source:
     """Return the source that reads the query, not yet connected."""
-    source_class: type[Source] = DbApiSource
-    if hook.conn_type in _SOURCES:
-        module, _, name = _SOURCES[hook.conn_type].partition(":")
-        source_class = getattr(import_module(module), name)
-    return source_class(hook, query)
+    database = database_of(hook.conn_type)
+    class_: type[Source] = database.load(database.source)
+    return class_(hook, query)
 
 
 @contextmanager
@@ -146,7 +127,7 @@ class Source(ABC):
             return self._query.sql
         from sqlglot import exp
 
-        dialect = _SQL_DIALECTS.get(self._hook.conn_type, "")
+        dialect = database_of(self._hook.conn_type).quotes_as
         names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
         # On lines of its own, so that a comment at its end comments nothing else out.
         query = plain_query(self._query.sql, dialect=dialect)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ Kind = Literal[
 _NAME = re.compile(
     r"consent_retl_(?P<at>\d{8}t\d{6})_(?P<kind>[a-z]+)_(?P<random>[0-9a-f]{16})",
 )
-_WAREHOUSES = {
-    "gcpbigquery": "airflow_consent_retl.databases.bigquery.staging:BigQueryWarehouse",
-    "google_cloud_platform": "airflow_consent_retl.databases.bigquery.staging:BigQueryWarehouse",
-    "postgres": "airflow_consent_retl.databases.postgres.staging:PostgresWarehouse",
-    "snowflake": "airflow_consent_retl.databases.snowflake.staging:SnowflakeWarehouse",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +189,12 @@ def warehouse(hook: DbApiHook, schema: str, *, conn_id: str, labels: Mapping[str
     Raises:
         ConfigurationError: rows cannot be staged on this kind of connection.
     """
-    if hook.conn_type not in _WAREHOUSES:
+    database = database_of(hook.conn_type)
+    if not database.staging:
+        able = titles(lambda other: other.staging)
         raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{hook.conn_type}`, which has no warehouse workspace: "
-            "Snowflake, BigQuery and PostgreSQL have one. Leave `workspace` out to work in files"
+            f"connection `{conn_id}` is of type `{hook.conn_type}`, which has no warehouse workspace: {able} have one. "
+            "Remove `workspace` to work in files"
         )
-    module, _, name = _WAREHOUSES[hook.conn_type].partition(":")
-    class_: type[Warehouse] = getattr(import_module(module), name)
+    class_: type[Warehouse] = database.load(database.staging)
     return class_(hook, schema, conn_id=conn_id, labels=labels)

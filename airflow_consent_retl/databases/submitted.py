@@ -7,18 +7,13 @@ its source attaches to the result (`ModelQuery.query_id`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
+from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-_SUBMITTERS = {
-    "gcpbigquery": "airflow_consent_retl.databases.bigquery.submitted:SubmittedBigQuery",
-    "snowflake": "airflow_consent_retl.databases.snowflake.submitted:SubmittedSnowflake",
-}
 
 
 class SubmittedQueries(ABC):
@@ -62,8 +57,8 @@ class SubmittedQueries(ABC):
 
 
 def can_submit(hook: DbApiHook) -> bool:
-    """Tell whether this kind of connection runs queries that nobody waits for."""
-    return hook.conn_type in _SUBMITTERS
+    """Return whether this kind of connection runs queries while no worker waits."""
+    return bool(database_of(hook.conn_type).submitted)
 
 
 def submitted_queries(hook: DbApiHook, *, conn_id: str) -> SubmittedQueries:
@@ -72,11 +67,11 @@ def submitted_queries(hook: DbApiHook, *, conn_id: str) -> SubmittedQueries:
     Raises:
         ConfigurationError: this kind of connection has none.
     """
-    if not can_submit(hook):
+    database = database_of(hook.conn_type)
+    if not database.submitted:
+        able = titles(lambda other: other.submitted)
         raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{hook.conn_type}`, which runs no query that nobody waits for: "
-            "leave `deferrable` out"
+            f"connection `{conn_id}` is of type `{hook.conn_type}`: only {able} support deferrable=True; remove it"
         )
-    module, _, name = _SUBMITTERS[hook.conn_type].partition(":")
-    class_: type[SubmittedQueries] = getattr(import_module(module), name)
+    class_: type[SubmittedQueries] = database.load(database.submitted)
     return class_(hook, conn_id=conn_id)

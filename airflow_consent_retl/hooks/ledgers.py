@@ -11,6 +11,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
+from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 
@@ -40,8 +41,9 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
     conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)
     if conn_id:
         hook = sql_hook(conn_id)
-        if hook.conn_type != "postgres":
-            raise ConfigurationError(f"connection `{conn_id}` is of type `{hook.conn_type}`: a ledger needs PostgreSQL")
+        if not database_of(hook.conn_type).is_for_ledgers:
+            able = titles(lambda database: database.is_for_ledgers)
+            raise ConfigurationError(f"connection `{conn_id}` is of type `{hook.conn_type}`: a ledger needs {able}")
         try:
             return Ledger.from_engine(sqlalchemy_engine(hook))
         except (ArgumentError, ImportError):

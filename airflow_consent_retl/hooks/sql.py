@@ -1,4 +1,4 @@
-"""The SQL hook of an Airflow connection, or why there is none."""
+"""The SQL hook of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ try:
 except ImportError:  # Airflow 3.1 keeps them elsewhere
     from airflow.exceptions import AirflowException, AirflowNotFoundException  # type: ignore[attr-defined]
 
+from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_consent_retl.extraction.consent_files import HookOf
-
-# Connection types whose hooks come with an extra of this package.
-_EXTRAS = {"snowflake": "snowflake", "postgres": "postgres", "google_cloud_platform": "google", "gcpbigquery": "google"}
 
 
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApiHook:
@@ -44,7 +42,7 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
     try:
         hook = _hook(connection, dict(hook_params or {}))
     except (AirflowException, ImportError):
-        extra = _EXTRAS.get(connection.conn_type or "")
+        extra = database_of(connection.conn_type).extra
         remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
         raise ConfigurationError(
             f"connection `{conn_id}` is of type `{connection.conn_type}`, which has no hook here: {remedy}"
@@ -58,11 +56,10 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
 
 
 def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
-    if connection.conn_type == "google_cloud_platform":
-        # Its own hook speaks no SQL, but the same settings make a BigQuery hook.
-        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
-
-        return BigQueryHook(gcp_conn_id=connection.conn_id, **parameters)
+    database = database_of(connection.conn_type)
+    if own := database.hooks.get(connection.conn_type or ""):
+        hook: object = database.load(own)(connection.conn_id, parameters)
+        return hook
     return connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
 
 

@@ -1,1 +1,21 @@
-"""BigQuery: source, submitted queries, staging schema and table writer."""
+"""BigQuery: source, queries that run without a worker, staging dataset and table writer."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.databases.database import Database
+
+DATABASE = Database(
+    name="bigquery",
+    title="BigQuery",
+    conn_types=("gcpbigquery", "google_cloud_platform"),
+    extra="google",
+    sql="bigquery",
+    hooks={"google_cloud_platform": ".hook:bigquery_hook"},
+    source=".source:BigQuerySource",
+    submitted=".submitted:SubmittedBigQuery",
+    staging=".staging:BigQueryWarehouse",
+    dialect=".dialect:BigQueryDialect",
+    table=".table:BigQueryWriter",
+    # A MERGE scans the whole table, however few rows it takes over.
+    table_batch_rows=100_000,
+)

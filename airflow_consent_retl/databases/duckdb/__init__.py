@@ -1,1 +1,14 @@
 """DuckDB: source and table writer."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.databases.database import Database
+
+DATABASE = Database(
+    name="duckdb",
+    title="DuckDB",
+    conn_types=("duckdb",),
+    sql="duckdb",
+    source=".source:DuckDbSource",
+    table=".table:DuckDbWriter",
+)

@@ -1,1 +1,19 @@
 """PostgreSQL: source, staging schema and table writer."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.databases.database import Database
+
+DATABASE = Database(
+    name="postgres",
+    title="PostgreSQL",
+    conn_types=("postgres",),
+    extra="postgres",
+    sql="postgres",
+    engine=".engine:driver_arguments",
+    is_for_ledgers=True,
+    source=".source:PostgresSource",
+    staging=".staging:PostgresWarehouse",
+    dialect=".dialect:PostgresDialect",
+    table=".table:PostgresWriter",
+)

@@ -1,1 +1,20 @@
-"""Snowflake: source, submitted queries, staging schema and table writer."""
+"""Snowflake: source, queries that run without a worker, staging schema and table writer."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.databases.database import Database
+
+DATABASE = Database(
+    name="snowflake",
+    title="Snowflake",
+    conn_types=("snowflake",),
+    extra="snowflake",
+    sql="snowflake",
+    source=".source:SnowflakeSource",
+    submitted=".submitted:SubmittedSnowflake",
+    staging=".staging:SnowflakeWarehouse",
+    dialect=".dialect:SnowflakeDialect",
+    table=".table:SnowflakeWriter",
+    # A MERGE scans the whole table, however few rows it takes over.
+    table_batch_rows=100_000,
+)

@@ -1,14 +1,16 @@
 """The SQL table destination: permitted rows upserted into a table of any database with an Airflow SQL connection.
 
-`databases.tables` holds how a batch is cut until only the refused rows are left, how rows are written, and what a table
-must look like.
+`databases.tables` cuts a batch until only the refused rows are left and says what a table must be; `databases.registry`
+names the writer of each database.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,13 +19,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.databases.tables.batches import Batches
-    from airflow_consent_retl.databases.tables.removal import Mark
-    from airflow_consent_retl.databases.tables.target import Nulls, TableName, TableWriter
+    from airflow_consent_retl.databases.tables.target import TableWriter
     from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
-
-_BATCH_ROWS = 5_000
-# Each batch scans the table once, however many rows it has.
-_WAREHOUSE_ROWS = {"snowflake": 100_000, "gcpbigquery": 100_000}
 
 
 class SqlTableDestination(Destination):
@@ -63,9 +60,11 @@ class SqlTableDestination(Destination):
         from airflow_consent_retl.databases.tables.target import TableName
 
         self._table = TableName.parse(options.table)
-        self._limits = Limits(batch_rows=options.batch_rows or _WAREHOUSE_ROWS.get(hook.conn_type, _BATCH_ROWS))
+        database = database_of(hook.conn_type)
+        self._limits = Limits(batch_rows=options.batch_rows or database.table_batch_rows)
         self._conn_id = hook.get_conn_id()
-        self._writer = _writer(
+        writer: Callable[..., TableWriter] = database.load(database.table)
+        self._writer = writer(
             hook,
             table=self._table,
             nulls=options.nulls,
@@ -150,25 +149,3 @@ class SqlTableDestination(Destination):
                 nulls = column.is_null().to_pylist()
                 refused.update({row: "not_null" for row, null in enumerate(nulls) if null})
         return refused
-
-
-def _writer(hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None) -> TableWriter:
-    if hook.conn_type == "duckdb":
-        from airflow_consent_retl.databases.duckdb.table import DuckDbWriter
-
-        return DuckDbWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
-    if hook.conn_type == "snowflake":
-        from airflow_consent_retl.databases.snowflake.table import SnowflakeWriter
-
-        return SnowflakeWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
-    if hook.conn_type == "gcpbigquery":
-        from airflow_consent_retl.databases.bigquery.table import BigQueryWriter
-
-        return BigQueryWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
-    if hook.conn_type == "postgres":
-        from airflow_consent_retl.databases.postgres.table import PostgresWriter
-
-        return PostgresWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)
-    from airflow_consent_retl.databases.tables.core import CoreWriter
-
-    return CoreWriter(hook, table=table, nulls=nulls, create_table=create_table, mark=mark)

@@ -1,0 +1,66 @@
+"""The record of one database: its names, and what this package can do with it.
+
+Parts are named as `module:name`. A part is imported when it is used, so a record loads no client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+_PACKAGE = __package__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database. The defaults fit any database with a DB-API hook and an SQLAlchemy dialect.
+
+    Args:
+        name: of its folder.
+        title: its name in texts.
+        conn_types: the Airflow connection types that reach it.
+        extra: the extra of this package that installs its client and its provider.
+        sql: the name of its SQL in sqlglot and Ibis; empty for the standard's.
+        quoting: the sqlglot dialect that quotes its names, where it is not `sql`.
+        hooks: for each connection type whose own hook speaks no SQL, a function that makes a hook that does.
+        engine: a function that returns arguments for the driver of the hook's SQLAlchemy engine.
+        is_for_ledgers: whether it can hold a ledger for several machines.
+        source: the class that reads a model's rows.
+        submitted: the class for queries that run while no worker waits; empty where there are none.
+        staging: the class of the warehouse workspace; empty where there is none.
+        dialect: the class of its SQL expressions.
+        table: the class that writes into a table.
+        table_batch_rows: rows that one transaction of the table writer takes by default.
+    """
+
+    name: str = ""
+    title: str = ""
+    conn_types: tuple[str, ...] = ()
+    extra: str = ""
+    sql: str = ""
+    quoting: str = ""
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
+    is_for_ledgers: bool = False
+    source: str = "..source:DbApiSource"
+    submitted: str = ""
+    staging: str = ""
+    dialect: str = "..dialect:Dialect"
+    table: str = "..tables.core:CoreWriter"
+    table_batch_rows: int = 5_000
+
+    @property
+    def quotes_as(self) -> str:
+        """The sqlglot dialect that quotes names; empty for the standard's."""
+        return self.quoting or self.sql
+
+    def load(self, part: str) -> Any:
+        """Import a part.
+
+        Args:
+            part: `module:name`, with dots at its start for a module relative to the database's folder.
+        """
+        module, _, name = part.partition(":")
+        return getattr(import_module(module, f"{_PACKAGE}.{self.name or 'any'}"), name)
