@@ -7,13 +7,14 @@ file beside it, named in `_SOURCES`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
+from airflow_consent_retl.databases.fence import Fenced, Stage
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
@@ -22,10 +23,6 @@ from airflow_consent_retl.values.columns import check_key_type, check_names
 if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-T = TypeVar("T")
-# Where an error came up: only until rows are read can a driver's message be trusted to hold none of their values.
-Stage = Literal["connect", "prepare", "read"]
 
 # Connection exceptions, not enough resources, operator intervention, serialization failure.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
@@ -89,7 +86,7 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
         yield rows
 
 
-class Source(ABC):
+class Source(Fenced):
     """One query on one connection."""
 
     # Asks the server to stop what runs, from another thread or a signal handler.
@@ -141,17 +138,6 @@ class Source(ABC):
         """Return this package's error for a driver's, without a value of a row."""
         return self._failure(error, stage)
 
-    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call the driver; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
-            problem = self.translate(error, stage)
-        # Outside the handler: the driver's exception is not even chained.
-        raise problem
-
     def _check_columns(self, names: Sequence[str]) -> None:
         check_names(names, primary_key=self._query.primary_key, declared=self._query.column_types)
 
@@ -166,7 +152,7 @@ class Source(ABC):
             return SourceUnavailableError(f"connection `{conn_id}` is not available: {told}")
         if stage == "connect":
             return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}")
-        what = "the query failed" if stage == "prepare" else "the query failed while its rows were read"
+        what = "the query failed while its rows were read" if stage == "read" else "the query failed"
         return ModelError(f"{what} on connection `{conn_id}`: {told}")
 
 

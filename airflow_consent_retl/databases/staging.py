@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from airflow_consent_retl.databases.fence import Fenced
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -84,7 +85,7 @@ def _parsed(name: str) -> Mapping[str, str]:
     return found.groupdict()
 
 
-class Warehouse(ABC):
+class Warehouse(Fenced):
     """The staging schema of one connection, in one session. A context manager: it connects when it is entered.
 
     Every method raises the package's errors and lets no message of a driver pass that could quote a row: a missing
@@ -175,7 +176,7 @@ class Warehouse(ABC):
     def native_types(self, table: StagingTable) -> dict[str, str]:
         """Return the type of each column as the warehouse names it, in the columns' order."""
 
-    def cancel(self) -> None:  # noqa: B027 - a warehouse that cannot is left to finish
+    def cancel(self) -> None:
         """Have the running statement stopped, from another thread or a signal handler."""
 
     @abstractmethod

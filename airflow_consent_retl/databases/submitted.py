@@ -6,9 +6,10 @@ its source attaches to the result (`ModelQuery.query_id`).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from airflow_consent_retl.databases.fence import Fenced
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 
-class SubmittedQueries(ABC):
+class SubmittedQueries(Fenced):
     """Queries of one connection, in one session. A context manager: it connects when it is entered.
 
     Every method raises the package's errors, as a source does: `SourceUnavailableError` where another try may help.

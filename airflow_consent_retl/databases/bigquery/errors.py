@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.source import Stage
+    from airflow_consent_retl.databases.fence import Stage
 
 # Reasons: https://docs.cloud.google.com/bigquery/docs/error-messages (not read again).
 _AGAIN = {
@@ -66,14 +66,13 @@ def message_of(error: BaseException) -> str:
     return " ".join(str(getattr(error, "message", "")).split())
 
 
-def translated(error: Exception, stage: Stage, *, conn_id: str, has_run: bool = True) -> ConsentRetlError:
+def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlError:
     """Return this package's error for a client's, without a value of a row.
 
     Args:
         error: as the client raised it.
         stage: what was being done.
         conn_id: of the Airflow connection.
-        has_run: whether the statement may have seen rows; a dry run has not.
     """
     from google.api_core.exceptions import RetryError
     from google.auth.exceptions import GoogleAuthError
@@ -95,7 +94,8 @@ def translated(error: Exception, stage: Stage, *, conn_id: str, has_run: bool = 
         what = _TO_CONFIGURE.get(reason, "the account lacks a right, or the project is wrong")
         return ConfigurationError(f"{where}: {what}: {told}: {message_of(error)}")
     what = "the query failed while its rows were read" if stage == "read" else "the query failed"
-    message = "" if has_run and reason not in _TELLING else f": {message_of(error)}"
+    # In a check, a dry run, the statement has seen no row.
+    message = f": {message_of(error)}" if stage == "check" or reason in _TELLING else ""
     return ModelError(f"{what} on {where}: {told}{message}")
 
 

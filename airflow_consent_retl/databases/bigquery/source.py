@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -13,15 +13,15 @@ from airflow_consent_retl.databases.bigquery.errors import translated
 from airflow_consent_retl.databases.bigquery.session import BigQuerySession, JobReference, open_session
 from airflow_consent_retl.databases.bigquery.streams import open_streams
 from airflow_consent_retl.databases.bigquery.types import BigQueryColumn, as_plain_text
+from airflow_consent_retl.databases.fence import Guarded, Stage, fenced
 from airflow_consent_retl.databases.plain_query import plain_query
-from airflow_consent_retl.databases.source import ArrowSource, ModelRows, Stage
+from airflow_consent_retl.databases.source import ArrowSource, ModelRows
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob, TableReference
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 # No session of the Storage API is worth while for fewer.
 _SMALL_ROWS = 1_000
@@ -29,13 +29,6 @@ _SMALL_ROWS = 1_000
 _PAGE_ROWS = 20_000
 _SELECT = "SELECT"
 _MIB = 1 << 20
-
-
-class Guarded(Protocol):
-    """Calls a client, and turns what it raises into this package's errors."""
-
-    def __call__(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call `action`."""
 
 
 class BigQuerySource(ArrowSource):
@@ -215,21 +208,13 @@ def checked_statement(session: BigQuerySession, statement: str, *, conn_id: str)
         ModelError: it cannot be run, or is not one SELECT; with BigQuery's message, which has seen no row.
         ConfigurationError, SourceUnavailableError: as for a query.
     """
-    try:
-        checked = session.check(statement)
-    except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-        problem = translated(error, "prepare", conn_id=conn_id, has_run=False)
-    else:
-        if checked.statement_type != _SELECT:
-            raise ModelError(
-                f"the SQL for connection `{conn_id}` is not one query: {checked.statement_type or 'no statement'}"
-            )
-        _log.info(
-            "the query is going to read %s MiB at the most", f"{(checked.total_bytes_processed or 0) / _MIB:,.1f}"
+    checked = fenced(lambda: session.check(statement), lambda error: translated(error, "check", conn_id=conn_id))
+    if checked.statement_type != _SELECT:
+        raise ModelError(
+            f"the SQL for connection `{conn_id}` is not one query: {checked.statement_type or 'no statement'}"
         )
-        return checked
-    # Outside the handler: the client's exception is not even chained.
-    raise problem
+    _log.info("the query is going to read %s MiB at the most", f"{(checked.total_bytes_processed or 0) / _MIB:,.1f}")
+    return checked
 
 
 def quoted(name: str) -> str:

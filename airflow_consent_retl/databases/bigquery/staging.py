@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from airflow_consent_retl.databases.bigquery.errors import message_of, reason_of, translated
 from airflow_consent_retl.databases.bigquery.session import BigQuerySession, open_session
 from airflow_consent_retl.databases.bigquery.source import BigQueryResult, quoted
 from airflow_consent_retl.databases.bigquery.types import sql_type
+from airflow_consent_retl.databases.fence import Stage, fenced, refusal_of
 from airflow_consent_retl.databases.plain_query import plain_query
-from airflow_consent_retl.databases.source import ModelRows, Stage
+from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_staging_name
+from airflow_consent_retl.databases.staging_files import staging_files
 from airflow_consent_retl.errors import (
     ConfigurationError,
-    ConsentRetlError,
     ModelError,
     RefusedError,
     SourceUnavailableError,
@@ -34,12 +34,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from google.cloud.bigquery import Dataset, QueryJob, SchemaField, Table, TableReference
 
-T = TypeVar("T")
 _STAGING_NAME = re.compile(r"consent_retl_\d{8}t\d{6}_[a-z]+_[0-9a-f]{16}")
 # Longer than any run, its retries and a look at what it did.
 _KEPT = timedelta(days=7)
-_FILE_BYTES = 64 << 20
-_ROW_GROUP_ROWS = 131_072
 _LISTED = 1_000
 # https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (not read again): digits
 # before the point and after it.
@@ -135,11 +132,10 @@ class BigQueryWarehouse(Warehouse):
             made.expires = _expiry(table)
         self._guarded("prepare", lambda: self._session.client.create_table(made, retry=self._session.retry))
         rows = 0
-        with tempfile.TemporaryDirectory(prefix="consent-retl-") as folder:
-            for file, written in _files(Path(folder), schema, batches):
-                self._guarded("prepare", lambda file=file: self._append(file, made))  # type: ignore[misc]
-                file.unlink()
-                rows += written
+        with staging_files(schema, batches) as files:
+            for file in files:
+                self._guarded("prepare", partial(self._append, file.path, made))
+                rows += file.rows
         loaded = self.count(table)
         if loaded != rows:
             raise SourceUnavailableError(
@@ -256,72 +252,28 @@ class BigQueryWarehouse(Warehouse):
             batches.close()
 
     def _run(self, statement: str) -> QueryJob:
-        try:
-            return self._session.run(statement)
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            problem = self._translated(error, "prepare")
-        if isinstance(problem, ModelError):
-            # What is wrong with the statement itself, BigQuery says of one that it does not run, too: that can be told.
-            problem = self._explained(statement) or problem
-        # Outside the handler: the client's exception is not even chained.
-        raise problem
+        return fenced(lambda: self._session.run(statement), lambda error: self._explained(error, statement))
 
-    def _explained(self, statement: str) -> ConsentRetlError | None:
-        try:
-            self._session.check(statement)
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            return self._translated(error, "prepare", has_run=False)
-        return None
+    def _explained(self, error: Exception, statement: str) -> Exception:
+        problem = self.translate(error, "prepare")
+        if not isinstance(problem, ModelError):
+            return problem
+        # What is wrong with the statement itself, BigQuery says of one that it does not run, too: that can be shown.
+        return (
+            refusal_of(lambda: self._session.check(statement), lambda other: self.translate(other, "check")) or problem
+        )
 
-    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call a client; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            problem = self._translated(error, stage)
-        # Outside the handler: the client's exception is not even chained.
-        raise problem
-
-    def _translated(self, error: Exception, stage: Stage, *, has_run: bool = True) -> ConsentRetlError:
+    def translate(self, error: Exception, stage: Stage) -> Exception:
+        """Return this package's error for a client's; one that names a staging table says that it is gone."""
         gone = _STAGING_NAME.search(message_of(error))
         if gone and reason_of(error) == "notFound":
             return RefusedError(f"staging table {gone[0]} on connection `{self.conn_id}` is gone")
-        return translated(error, stage, conn_id=self.conn_id, has_run=has_run)
+        return translated(error, stage, conn_id=self.conn_id)
 
 
 def _expiry(table: StagingTable) -> datetime:
     """Return when a table may go. One that is named long before it is made lasts from then on."""
     return max(table.made_at, datetime.now(UTC).replace(microsecond=0)) + _KEPT
-
-
-def _files(
-    folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
-) -> Generator[tuple[Path, int], None, None]:
-    """Write batches to files of a good size, one at a time, and yield each with its rows."""
-    writer: pq.ParquetWriter | None = None
-    number, rows = 0, 0
-    path = folder / "0.parquet"
-    try:
-        for batch in batches:
-            if writer is None:
-                path, rows = folder / f"{number}.parquet", 0
-                writer, number = pq.ParquetWriter(path, schema), number + 1
-            writer.write_batch(batch, row_group_size=_ROW_GROUP_ROWS)
-            rows += batch.num_rows
-            if path.stat().st_size >= _FILE_BYTES:
-                writer.close()
-                writer = None
-                yield path, rows
-        if writer is not None:
-            writer.close()
-            writer = None
-            if rows:
-                yield path, rows
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 def _field(field: pa.Field) -> SchemaField:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_consent_retl.databases.bigquery.errors import translated
 from airflow_consent_retl.databases.bigquery.session import BigQuerySession, JobReference, open_session
 from airflow_consent_retl.databases.submitted import SubmittedQueries
-from airflow_consent_retl.errors import ConsentRetlError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.databases.source import Stage
-
-T = TypeVar("T")
+    from airflow_consent_retl.databases.fence import Stage
+    from airflow_consent_retl.errors import ConsentRetlError
 
 
 class SubmittedBigQuery(SubmittedQueries):
@@ -43,7 +40,7 @@ class SubmittedBigQuery(SubmittedQueries):
             ModelError, ConfigurationError: it cannot be run; with BigQuery's message, which has seen no row.
             SourceUnavailableError: BigQuery does not answer.
         """
-        self._guarded("prepare", lambda: self._session.check(statement), has_run=False)
+        self._guarded("check", lambda: self._session.check(statement))
         return self._guarded("prepare", lambda: str(self._session.reference(self._session.submit(statement))))
 
     def is_running(self, query_id: str) -> bool:
@@ -72,13 +69,6 @@ class SubmittedBigQuery(SubmittedQueries):
             raise RuntimeError("the queries are not entered")
         return self._entered
 
-    def _guarded(self, stage: Stage, action: Callable[[], T], *, has_run: bool = True) -> T:
-        """Call the client; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            problem = translated(error, stage, conn_id=self.conn_id, has_run=has_run)
-        # Outside the handler: the client's exception is not even chained.
-        raise problem
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Return this package's error for the client's."""
+        return translated(error, stage, conn_id=self.conn_id)

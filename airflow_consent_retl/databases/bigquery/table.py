@@ -14,6 +14,7 @@ from airflow_consent_retl.databases.bigquery.session import open_session
 from airflow_consent_retl.databases.bigquery.source import quoted
 from airflow_consent_retl.databases.bigquery.staging import BigQueryWarehouse
 from airflow_consent_retl.databases.bigquery.types import sql_type
+from airflow_consent_retl.databases.fence import fenced, refusal_of
 from airflow_consent_retl.databases.tables.bulk import Capacity
 from airflow_consent_retl.databases.tables.merge import MergeWriter
 from airflow_consent_retl.databases.tables.target import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from google.cloud.bigquery import QueryJob, SchemaField, Table
 
-    from airflow_consent_retl.databases.source import Stage
+    from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.tables.merge import Rows
     from airflow_consent_retl.databases.tables.removal import MarkKind
 
@@ -249,14 +250,14 @@ class BigQueryTarget(BigQueryWarehouse):
     def rows(self, statement: str) -> Rows:
         """Run a statement to its end, and return its rows."""
         job: QueryJob | None = None
-        try:
+
+        def run() -> Rows:
+            nonlocal job
             job = self._session.submit(statement)
             self._session.finish(job)
             return [tuple(row.values()) for row in job.result(retry=self._session.retry)]
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            failure = self._failure_of(error, statement, job=job)
-        # Outside the handler: the client's exception is not even chained.
-        raise failure
+
+        return fenced(run, lambda error: self._failure_of(error, statement, job=job))
 
     @property
     def _path(self) -> str:
@@ -270,7 +271,7 @@ class BigQueryTarget(BigQueryWarehouse):
         message = message_of(error)
         if busy := next((code for pattern, code in _BUSY if pattern.search(message)), None):
             return BusyError(busy)
-        failure: Exception = self._translated(error, "prepare")
+        failure = self.translate(error, "prepare")
         if isinstance(failure, ConnectionLostError) and job is not None and job.state == "DONE":
             # It has failed, and nothing of it was done.
             return BusyError(reason_of(error) or "failed")
@@ -282,15 +283,11 @@ class BigQueryTarget(BigQueryWarehouse):
         return failure
 
     def _refusal_of(self, statement: str) -> Exception | None:
-        try:
-            self._session.check(statement)
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no client's exception passes, of whatever class
-            refusal: Exception = self._translated(error, "prepare", has_run=False)
-            return refusal
-        return None
+        return refusal_of(lambda: self._session.check(statement), lambda error: self.translate(error, "check"))
 
-    def _translated(self, error: Exception, stage: Stage, *, has_run: bool = True) -> Any:
-        problem = translated(error, stage, conn_id=self.conn_id, has_run=has_run)
+    def translate(self, error: Exception, stage: Stage) -> Exception:
+        """Return the error of a `TableWriter` for a client's."""
+        problem = translated(error, stage, conn_id=self.conn_id)
         if isinstance(problem, SourceUnavailableError):
             return (
                 BusyError(reason_of(error) or "connect") if stage == "connect" else ConnectionLostError(in_commit=True)

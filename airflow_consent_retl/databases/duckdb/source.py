@@ -7,16 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from airflow_consent_retl.databases.source import ArrowSource, ModelRows, MoreMemoryNeededError, Stage
+from airflow_consent_retl.databases.source import ArrowSource, ModelRows, MoreMemoryNeededError
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.values.columns import cast
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.fence import Stage
 
 # Joins, sorts and groups beyond it go to disk.
 _MEMORY_LIMIT = "1GiB"

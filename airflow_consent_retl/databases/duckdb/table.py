@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_by, column_types, fitted
+from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
 from airflow_consent_retl.databases.tables.target import (
     BusyError,
@@ -83,19 +84,14 @@ class DuckDbWriter(TableWriter):
         # Before the connection, which makes the file where there is none.
         column_types(field for field in load.schema if load.rows or field.name == key)
         self._key = key
-        failure: Exception
-        try:
-            self._connection = self._hook.get_conn()
-            self._target = self._made_or_checked(load, key=key)
-            self._upsert = self._upsert_for(load.schema.names, key=key)
-            self._removal = self._removal_for(load.schema.names, key=key)
-            self._search = self._people_among("SELECT 1 FROM", "", key=key)
-            return
-        except duckdb.IOException as error:
-            failure = self._failure_to_open(error)
-        except duckdb.Error as error:
-            failure = DestinationError(f"table `{self._table}`: refused ({type(error).__name__})")
-        raise failure
+        fenced(lambda: self._prepare(load, key=key), self._failure_to_prepare, errors=(duckdb.Error,))
+
+    def _prepare(self, load: Load, *, key: str) -> None:
+        self._connection = self._hook.get_conn()
+        self._target = self._made_or_checked(load, key=key)
+        self._upsert = self._upsert_for(load.schema.names, key=key)
+        self._removal = self._removal_for(load.schema.names, key=key)
+        self._search = self._people_among("SELECT 1 FROM", "", key=key)
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Keep the batch, as the columns take it."""
@@ -130,15 +126,15 @@ class DuckDbWriter(TableWriter):
 
     def _executed(self, statement: str, staged: pa.Table, positions: Sequence[int]) -> list[tuple[object, ...]]:
         connection = self._opened
-        failure: Exception
         connection.register(_BATCH, staged.take(pa.array(positions, pa.int64())))
         try:
-            return connection.execute(statement).fetchall()
-        except (duckdb.Error, UnicodeDecodeError) as error:
-            failure = self._failure_of(error)
+            return fenced(
+                lambda: connection.execute(statement).fetchall(),
+                self._failure_of,
+                errors=(duckdb.Error, UnicodeDecodeError),
+            )
         finally:
             connection.unregister(_BATCH)
-        raise failure
 
     def close(self) -> None:
         """Close the connection, which lets other processes open the file."""
@@ -154,7 +150,9 @@ class DuckDbWriter(TableWriter):
             raise RuntimeError("open() comes first")
         return self._connection
 
-    def _failure_to_open(self, error: duckdb.IOException) -> Exception:
+    def _failure_to_prepare(self, error: Exception) -> Exception:
+        if not isinstance(error, duckdb.IOException):
+            return DestinationError(f"table `{self._table}`: refused ({type(error).__name__})")
         conn_id = self._hook.get_conn_id()
         if _NO_DATABASE in str(error) or _is_foreign(self._hook.get_connection(conn_id).host):
             return ConfigurationError(f"connection `{conn_id}`: its file is no DuckDB database")

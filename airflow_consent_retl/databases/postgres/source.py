@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.postgres.copy_out import copied_arrays, copied_blocks, copy_statement, is_psycopg2
-from airflow_consent_retl.databases.source import DbApiSource, Stage
+from airflow_consent_retl.databases.source import DbApiSource
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.fence import Stage
 
 _CURSOR = "consent_retl"
 # Types below it are the server's own: https://www.postgresql.org/docs/current/system-catalog-initial-data.html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -12,14 +12,15 @@ import pyarrow.types as pt
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
 from airflow_consent_retl.databases.postgres.source import PostgresSource
-from airflow_consent_retl.databases.source import ModelQuery, ModelRows, Stage
+from airflow_consent_retl.databases.source import ModelQuery, ModelRows
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_staging_name
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, RefusedError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-T = TypeVar("T")
+    from airflow_consent_retl.databases.fence import Stage
+
 # The text of a value must not depend on the server's or the role's settings.
 _SETTINGS = (
     "SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; SET timezone TO 'UTC'; SET bytea_output TO 'hex'; "
@@ -185,17 +186,6 @@ class PostgresWarehouse(Warehouse):
         for batch in batches:
             self.bytes_read += batch.nbytes
             yield batch
-
-    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call the driver; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
-            problem = self.translate(error, stage)
-        # Outside the handler: the driver's exception is not even chained.
-        raise problem
 
 
 class _StagedRows(PostgresSource):

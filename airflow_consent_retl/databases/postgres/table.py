@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.statements import Batch, batch_into
@@ -91,15 +92,18 @@ def _copied(connection: sa.Connection, batch: Batch, rows: pa.Table) -> None:
 
     dialect: Any = connection.dialect
     driver: Any = connection.connection.driver_connection
-    try:
-        copy_into(driver, quote(batch.table.name), batch.table.columns.keys(), rows.to_batches())
-        return
-    except dialect.dbapi.Error as error:
+
+    def failed(error: Exception) -> Exception:
         # As SQLAlchemy would have raised it, had it known of COPY.
         is_lost = dialect.is_disconnect(error, driver, None)
-        failure = sa.exc.DBAPIError.instance(
+        if is_lost:
+            connection.invalidate()
+        return sa.exc.DBAPIError.instance(
             "COPY", None, error, dialect.dbapi.Error, connection_invalidated=is_lost, dialect=dialect
         )
-    if is_lost:
-        connection.invalidate()
-    raise failure
+
+    fenced(
+        lambda: copy_into(driver, quote(batch.table.name), batch.table.columns.keys(), rows.to_batches()),
+        failed,
+        errors=(dialect.dbapi.Error,),
+    )

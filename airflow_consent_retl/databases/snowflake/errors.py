@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.source import Stage
+    from airflow_consent_retl.databases.fence import Stage
 
 NO_SUCH_OBJECT = frozenset({2003, 2043})
 # Error numbers are the server's (six digits, `000604`) or the connector's (from 250001 on, in its errorcode.py).
@@ -87,7 +87,7 @@ def _failed(error: Exception, stage: Stage, errno: int, told: str, *, conn_id: s
         return f"connection `{conn_id}`: the SQL gives no Arrow result: it has to be one SELECT"
     if _is_about_the_statement(error, errno):
         return f"the query failed on connection `{conn_id}`: {told}: {_message(error)}"
-    what = "the query failed" if stage == "prepare" else "the query failed while its rows were read"
+    what = "the query failed while its rows were read" if stage == "read" else "the query failed"
     return f"{what} on connection `{conn_id}`: {told}"
 
 

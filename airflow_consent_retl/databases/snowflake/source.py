@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -13,21 +13,14 @@ from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.snowflake.errors import translated
 from airflow_consent_retl.databases.snowflake.session import SnowflakeSession, open_session
 from airflow_consent_retl.databases.snowflake.types import SnowflakeColumn, nanoseconds_lost
-from airflow_consent_retl.databases.source import ArrowSource, ModelRows, Stage
+from airflow_consent_retl.databases.source import ArrowSource, ModelRows
 from airflow_consent_retl.errors import ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:
     from snowflake.connector.cursor import SnowflakeCursor
 
-T = TypeVar("T")
-
-
-class Guarded(Protocol):
-    """Calls the connector, and turns what it raises into this package's errors."""
-
-    def __call__(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call `action`."""
+    from airflow_consent_retl.databases.fence import Guarded, Stage
 
 
 class SnowflakeSource(ArrowSource):

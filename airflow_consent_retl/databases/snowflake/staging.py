@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.snowflake.errors import NO_SUCH_OBJECT, translated
 from airflow_consent_retl.databases.snowflake.session import SnowflakeSession, open_session
 from airflow_consent_retl.databases.snowflake.source import SnowflakeResult, quoted
-from airflow_consent_retl.databases.source import ModelRows, Stage
+from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_staging_name
+from airflow_consent_retl.databases.staging_files import staging_files
 from airflow_consent_retl.errors import (
     ConfigurationError,
-    ConsentRetlError,
     ModelError,
     RefusedError,
     SourceUnavailableError,
@@ -31,13 +28,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from snowflake.connector.cursor import SnowflakeCursor
 
-T = TypeVar("T")
+    from airflow_consent_retl.databases.fence import Stage
+
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _STAGING_NAME = re.compile(r"consent_retl_\d{8}t\d{6}_[a-z]+_[0-9a-f]{16}", re.IGNORECASE)
-# 100 to 250 MB compressed are best: https://docs.snowflake.com/en/user-guide/data-load-considerations-prepare
-# (read 2026-11-24). Half of it, since the file waits on the worker's disk.
-_FILE_BYTES = 64 << 20
-_ROW_GROUP_ROWS = 131_072
 # Neither time travel nor fail-safe is paid for, except where losing the rows would lose who was delivered.
 _TRANSIENT = "TRANSIENT TABLE {name} {columns}DATA_RETENTION_TIME_IN_DAYS = 0"
 _PERMANENT = "TABLE {name} {columns}"
@@ -122,11 +116,10 @@ class SnowflakeWarehouse(Warehouse):
         stage = f"{self._namespace}.{quoted(f'{table.name}_files'.upper())}"
         self._run(f"CREATE TEMPORARY STAGE {stage}")
         rows = 0
-        with tempfile.TemporaryDirectory(prefix="consent-retl-") as folder:
-            for file, written in _files(Path(folder), schema, batches):
-                self._run(f"PUT 'file://{file}' @{stage} AUTO_COMPRESS = FALSE")
-                file.unlink()
-                rows += written
+        with staging_files(schema, batches, names=[_file_column(index) for index in range(len(schema))]) as files:
+            for file in files:
+                self._run(f"PUT 'file://{file.path}' @{stage} AUTO_COMPRESS = FALSE")
+                rows += file.rows
         # A table's own stage would need no right, but cannot be selected from.
         # https://docs.snowflake.com/en/user-guide/data-load-transform (read 2026-11-24)
         selected = ", ".join(f"$1:{_file_column(index)}::{type_}" for index, type_ in enumerate(types))
@@ -227,18 +220,8 @@ class SnowflakeWarehouse(Warehouse):
     def _run(self, statement: str) -> SnowflakeCursor:
         return self._guarded("prepare", lambda: self._session.run(statement))
 
-    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call the connector; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
-            problem = self._translated(error, stage)
-        # Outside the handler: the driver's exception is not even chained.
-        raise problem
-
-    def _translated(self, error: Exception, stage: Stage) -> ConsentRetlError:
+    def translate(self, error: Exception, stage: Stage) -> Exception:
+        """Return this package's error for the connector's; one that names a staging table says that it is gone."""
         gone = _STAGING_NAME.search(str(error))
         if gone and getattr(error, "errno", None) in NO_SUCH_OBJECT:
             return RefusedError(f"staging table {gone[0].lower()} on connection `{self.conn_id}` is gone")
@@ -252,34 +235,6 @@ def _folded(name: str) -> str:
 
 def _file_column(index: int) -> str:
     return f"C{index}"
-
-
-def _files(
-    folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
-) -> Generator[tuple[Path, int], None, None]:
-    """Write batches to files of a good size, one at a time, and yield each with its rows."""
-    plain = pa.schema(field.with_name(_file_column(index)) for index, field in enumerate(schema))
-    writer: pq.ParquetWriter | None = None
-    number, rows = 0, 0
-    path = folder / "0.parquet"
-    try:
-        for batch in batches:
-            if writer is None:
-                path, rows = folder / f"{number}.parquet", 0
-                writer, number = pq.ParquetWriter(path, plain), number + 1
-            writer.write_batch(batch.rename_columns(plain.names), row_group_size=_ROW_GROUP_ROWS)
-            rows += batch.num_rows
-            if path.stat().st_size >= _FILE_BYTES:
-                writer.close()
-                writer = None
-                yield path, rows
-        if writer is not None:
-            writer.close()
-            writer = None
-            yield path, rows
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 def _sql_type(field: pa.Field) -> str:

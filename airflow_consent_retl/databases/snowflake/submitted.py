@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from airflow_consent_retl.databases.snowflake.errors import translated
 from airflow_consent_retl.databases.snowflake.session import SnowflakeSession, open_session
 from airflow_consent_retl.databases.submitted import SubmittedQueries
-from airflow_consent_retl.errors import ConsentRetlError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.databases.source import Stage
-
-T = TypeVar("T")
+    from airflow_consent_retl.databases.fence import Stage
+    from airflow_consent_retl.errors import ConsentRetlError
 
 
 class SubmittedSnowflake(SubmittedQueries):
@@ -60,13 +57,6 @@ class SubmittedSnowflake(SubmittedQueries):
             raise RuntimeError("the queries are not entered")
         return self._entered
 
-    def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
-        """Call the connector; whatever it raises ends here, since its message may quote a row."""
-        try:
-            return action()
-        except ConsentRetlError:
-            raise
-        except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
-            problem = translated(error, stage, conn_id=self.conn_id)
-        # Outside the handler: the driver's exception is not even chained.
-        raise problem
+    def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
+        """Return this package's error for the connector's."""
+        return translated(error, stage, conn_id=self.conn_id)

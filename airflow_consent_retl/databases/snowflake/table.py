@@ -31,7 +31,7 @@ from airflow_consent_retl.near import suggestion
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.databases.source import Stage
+    from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.staging import StagingTable
     from airflow_consent_retl.databases.tables.merge import Rows
     from airflow_consent_retl.databases.tables.removal import MarkKind
@@ -236,7 +236,8 @@ class SnowflakeTarget(SnowflakeWarehouse):
     def _create(self, table: StagingTable, columns: str, *, expires: bool) -> str:
         return f"CREATE TEMPORARY TABLE {self.name_of(table)} {columns}".rstrip()
 
-    def _translated(self, error: Exception, stage: Stage) -> Any:
+    def translate(self, error: Exception, stage: Stage) -> Exception:
+        """Return the error of a `TableWriter` for the connector's."""
         return _failure_of(error, stage, conn_id=self.conn_id)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
-from airflow_consent_retl.databases.source import DbApiSource, Stage
+from airflow_consent_retl.databases.source import DbApiSource
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.fence import Stage
 
 
 class SqliteSource(DbApiSource):
@@ -25,23 +28,18 @@ class SqliteSource(DbApiSource):
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:
-        """Prepare the query before it runs: what fails by then is about the statement, and can be told."""
-        try:
-            connection.execute(f"EXPLAIN {self.statement}").close()
-            problem = None
-        except sqlite3.Error as error:
-            problem = self._failure(error, "prepare", str(error)) if not _is_locked(error) else self._locked()
-        if problem is not None:
-            raise problem
+        """Prepare the query before it runs: what fails by then is about the statement, and can be shown."""
+        self._guarded("check", lambda: connection.execute(f"EXPLAIN {self.statement}").close())
         return super().execute(connection, resources)
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell a lock, which passes, from all else."""
+        """Return an error that says whether another try may help: a lock passes."""
         if _is_locked(error):
             return self._locked()
-        code = getattr(error, "sqlite_errorname", "")
+        if stage == "check" and isinstance(error, sqlite3.Error):
+            return self._failure(error, stage, str(error))
         # Text that is no UTF-8 is quoted in an OperationalError: only the code's name is safe.
-        failure = self._failure(error, stage, code)
+        failure = self._failure(error, stage, getattr(error, "sqlite_errorname", ""))
         if stage == "connect":
             return ConfigurationError(str(failure))
         return failure

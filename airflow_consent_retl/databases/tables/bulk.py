@@ -112,7 +112,8 @@ def _integers(values: pa.Array, capacity: Capacity) -> _Staged:
 
 def _decimals(values: pa.Array, capacity: Capacity) -> _Staged:
     plain = _plain_decimal(values.type)
-    assert plain is not None  # noqa: S101 - `is_stageable` was asked
+    if plain is None:
+        raise ValueError(f"{values.type} has more digits than a warehouse's decimal; ask `is_stageable` first")
     values = values.cast(plain)
     digits = capacity.whole_digits
     if digits is None or digits >= plain.precision - plain.scale:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
+from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.failures import failure_of
 from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
 from airflow_consent_retl.databases.tables.shape import column_type, reflected
@@ -92,18 +93,19 @@ class CoreWriter(TableWriter):
 
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and prepare the statement."""
-        failure: Exception
-        try:
-            self._engine = sqlalchemy_engine(self._hook)
-            check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
-            with self._engine.connect() as connection:
-                self._target = self._made_or_checked(connection, load, key=key)
-            self._key, self._names = key, load.schema.names
-            self._upsert = self._upsert_for()
-            return
-        except (sa.exc.StatementError, sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-            failure = self._failure_to_open(error)
-        raise failure
+        fenced(
+            lambda: self._prepare(load, key=key),
+            self._failure_to_open,
+            errors=(sa.exc.StatementError, sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError),
+        )
+
+    def _prepare(self, load: Load, *, key: str) -> None:
+        self._engine = sqlalchemy_engine(self._hook)
+        check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
+        with self._engine.connect() as connection:
+            self._target = self._made_or_checked(connection, load, key=key)
+        self._key, self._names = key, load.schema.names
+        self._upsert = self._upsert_for()
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Turn the rows into parameters."""
@@ -119,8 +121,9 @@ class CoreWriter(TableWriter):
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
-        assert self._upsert is not None  # noqa: S101 - set by `open`
         upsert = self._upsert
+        if upsert is None:
+            raise RuntimeError("open() comes first")
         parameters = [self._staged[position] for position in positions]
         self._in_transaction(lambda connection: upsert(connection, parameters))
 
@@ -145,19 +148,22 @@ class CoreWriter(TableWriter):
         return found[0]
 
     def _in_transaction(self, work: Callable[[sa.Connection], None]) -> None:
-        failure: Exception
         in_commit = False
-        try:
+
+        def run() -> None:
+            nonlocal in_commit
             with self._opened.connect() as connection:
                 work(connection)
                 in_commit = True
                 connection.commit()
-            return
-        except (sa.exc.StatementError, OverflowError) as error:
+
+        def failed(error: Exception) -> Exception:
             failure = failure_of(error, in_commit=in_commit)
-        if isinstance(failure, DestinationError):
-            failure = DestinationError(f"table `{self._table}`: {failure}")
-        raise failure
+            if isinstance(failure, DestinationError):
+                return DestinationError(f"table `{self._table}`: {failure}")
+            return failure
+
+        fenced(run, failed, errors=(sa.exc.StatementError, OverflowError))
 
     def close(self) -> None:
         """Close the connections."""

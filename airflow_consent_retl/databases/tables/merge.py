@@ -1,7 +1,7 @@
 """Upserts and removals in a warehouse: a batch is loaded in bulk into a table of its own, and one MERGE takes it over.
 
 Holds the flow and the statements that warehouses share. What they call types, and how their sessions are opened, is in
-`_sql_snowflake` and `_sql_bigquery`.
+the folders of the databases.
 """
 
 from __future__ import annotations
@@ -218,19 +218,17 @@ class MergeWriter(TableWriter, Generic[W]):
 
     def _source(self, positions: Sequence[int]) -> str:
         """Return the table, loaded where it is not yet, and the condition of these rows."""
-        wanted, warehouse = list(positions), self._opened
+        wanted, loaded = list(positions), self._loaded
         start = bisect_left(self._loaded_positions, wanted[0])
-        if self._loaded is None or self._loaded_positions[start : start + len(wanted)] != wanted:
+        if loaded is None or self._loaded_positions[start : start + len(wanted)] != wanted:
             self._drop()
-            self._load(wanted)
-            warehouse = self._opened
-        assert self._loaded is not None  # noqa: S101 - `_load` has set it
+            loaded = self._load(wanted)
         return (
-            f"{warehouse.name_of(self._loaded)} "
+            f"{self._opened.name_of(loaded)} "
             f"WHERE {self._quote(_POSITION)} BETWEEN {int(wanted[0])} AND {int(wanted[-1])}"
         )
 
-    def _load(self, positions: list[int]) -> None:
+    def _load(self, positions: list[int]) -> StagingTable:
         warehouse = self._opened
         rows = _last_of_each_key(self._rows.take(pa.array(positions, pa.int64()))).combine_chunks()
         table = warehouse.table(_KIND, at=datetime.now(UTC))
@@ -240,7 +238,7 @@ class MergeWriter(TableWriter, Generic[W]):
         try:
             warehouse.load(table, rows.schema, rows.to_batches())
             self._loaded_positions = positions
-            return
+            return table
         except ConnectionLostError:
             self._let_go()
             failure = ConnectionLostError(in_commit=False)
