@@ -19,6 +19,9 @@ the destination, and able to fail. Then subclass the contract:
 
 Nothing is skipped: a stand-in declares what it cannot cause as impossible, with the reason, and one of the checks
 verifies that nothing is left out.
+
+`DatabaseContract` is the same for databases: subclass it, and write a fixture `database` that returns a
+`DatabaseStandIn` with its connection, its SQL and its `DatabaseAbilities`. What is not declared has to be refused.
 """
 
 from __future__ import annotations
@@ -29,11 +32,24 @@ import pytest
 pytest.register_assert_rewrite(
     "airflow_consent_retl.testing.driving",
     *(f"airflow_consent_retl.testing.{name}_checks" for name in ("failure", "lease", "removal", "sending", "shape")),
+    *(f"airflow_consent_retl.testing.database_{name}_checks" for name in ("reading", "staging", "submitting")),
 )
 
+from airflow_consent_retl.testing.database_contract import DatabaseContract  # noqa: E402
+from airflow_consent_retl.testing.database_stand_in import DatabaseAbilities, DatabaseStandIn  # noqa: E402
 from airflow_consent_retl.testing.destination_contract import DestinationContract  # noqa: E402
 from airflow_consent_retl.testing.found import destinations  # noqa: E402
 from airflow_consent_retl.testing.people import CANARY, Person  # noqa: E402
 from airflow_consent_retl.testing.stand_in import Circumstance, StandIn  # noqa: E402
 
-__all__ = ["CANARY", "Circumstance", "DestinationContract", "Person", "StandIn", "destinations"]
+__all__ = [
+    "CANARY",
+    "Circumstance",
+    "DatabaseAbilities",
+    "DatabaseContract",
+    "DatabaseStandIn",
+    "DestinationContract",
+    "Person",
+    "StandIn",
+    "destinations",
+]

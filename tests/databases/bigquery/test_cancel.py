@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 from support.bigquery_server import BigQuery
+from support.stopping import TaskStoppedError, stopped_when
 
 from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
 from airflow_consent_retl.databases.submitted import submitted_queries
@@ -22,29 +21,6 @@ ENDLESS = f"SELECT a AS id FROM {NUMBERS} a, {NUMBERS} b WHERE a + b < 0"
 SOON_S = 30
 
 
-class TaskStoppedError(BaseException):
-    """What a task's process raises in the middle of whatever it does."""
-
-
-@contextmanager
-def stopped_after(seconds: float) -> Iterator[None]:
-    """Raise in this thread, as Airflow does when a task is stopped or takes too long."""
-
-    def stop(*_: object) -> None:
-        raise TaskStoppedError
-
-    before = signal.signal(signal.SIGUSR1, stop)
-    thread = threading.get_ident()
-    timer = threading.Timer(seconds, signal.pthread_kill, [thread, signal.SIGUSR1])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
-
-
 def query(sql: str) -> ModelQuery:
     return ModelQuery(conn_id="bq", sql=sql, primary_key="id")
 
@@ -52,7 +28,7 @@ def query(sql: str) -> ModelQuery:
 def test_leaving_in_the_middle_cancels_the_job(bigquery: BigQuery) -> None:
     began = time.monotonic()
 
-    with pytest.raises(TaskStoppedError), stopped_after(1.5), read_model(sql_hook("bq"), query(ENDLESS)):
+    with pytest.raises(TaskStoppedError), stopped_when(bigquery.jobs), read_model(sql_hook("bq"), query(ENDLESS)):
         pass
 
     (job,) = bigquery.jobs()
@@ -109,18 +85,6 @@ def test_a_submitted_query_that_still_runs_is_waited_for(
         query_id = queries.submit(slow)
 
     assert extracted(slow, query_id=query_id)["id"].to_pylist() == [900_000_000]
-
-
-def test_a_submitted_query_runs_until_it_is_cancelled(bigquery: BigQuery) -> None:
-    with submitted_queries(sql_hook("bq"), conn_id="bq") as queries:
-        query_id = queries.submit(ENDLESS)
-        assert queries.is_running(query_id)
-
-        queries.cancel(query_id)
-
-        with pytest.raises(SourceUnavailableError, match="cancelled from outside"):
-            _wait(lambda: queries.is_running(query_id))
-        queries.cancel(query_id)
 
 
 def test_a_query_that_cannot_be_run_is_not_submitted(bigquery: BigQuery) -> None:

@@ -15,7 +15,7 @@ import pytest
 from support.bigquery_server import BigQuery
 
 from airflow_consent_retl.databases.staging import Warehouse, warehouse
-from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError, SourceUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -209,17 +209,6 @@ def test_types_are_told_as_sql_names_them(staging: Warehouse) -> None:
     }
 
 
-def test_a_staging_table_that_is_gone_is_refused(staging: Warehouse) -> None:
-    table = staging.table("snapshot", at=NOW)
-
-    with pytest.raises(RefusedError, match=f"staging table {table.name} .* is gone"):
-        rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")
-    with pytest.raises(RefusedError, match="is gone"):
-        staging.create_as(staging.table("permitted", at=NOW), f"SELECT * FROM {staging.name_of(table)}")
-    with pytest.raises(RefusedError, match="is gone"):
-        staging.count(table)
-
-
 def test_a_right_that_is_missing_is_named(staging: Warehouse, bigquery: BigQuery) -> None:
     message = "Access Denied: Dataset p:staging: Permission bigquery.tables.create denied on dataset p:staging"
     bigquery.fail("CREATE TABLE", reason="accessDenied", message=message)
@@ -231,16 +220,6 @@ def test_a_right_that_is_missing_is_named(staging: Warehouse, bigquery: BigQuery
 def test_what_is_wrong_with_a_statement_is_told(staging: Warehouse) -> None:
     with pytest.raises(ModelError, match=r"(?i)no_such_function"):
         staging.create_as(staging.table("snapshot", at=NOW), "SELECT NO_SUCH_FUNCTION(1) AS id")
-
-
-def test_what_is_wrong_with_a_row_is_not_quoted(staging: Warehouse) -> None:
-    with pytest.raises(ModelError, match="the query failed") as failure:
-        staging.create_as(
-            staging.table("snapshot", at=NOW), f"SELECT CAST(x AS INT64) AS id FROM UNNEST(['{CANARY}']) x"
-        )
-
-    assert "canary" not in repr(failure.value)
-    assert failure.value.__context__ is None
 
 
 @pytest.mark.parametrize("schema", ["nowhere", "other-project.staging"])

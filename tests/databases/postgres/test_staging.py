@@ -12,7 +12,7 @@ import pytest
 from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse, new_name, warehouse
-from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]
@@ -112,23 +112,6 @@ def test_a_schema_that_is_not_there_and_one_without_rights_are_told_apart(
         warehouse(sql_hook("guest"), "nowhere", conn_id="guest").__enter__()
     with pytest.raises(ConfigurationError, match="may not write to staging schema `closed`: GRANT USAGE, CREATE"):
         warehouse(sql_hook("guest"), "closed", conn_id="guest").__enter__()
-
-
-def test_a_staging_table_that_is_gone_is_refused(staging: Warehouse) -> None:
-    gone = staging.table("permitted", at=AT)
-
-    with pytest.raises(RefusedError, match=f"is gone.*{gone.name}"):
-        table_of(staging, f"SELECT * FROM {staging.name_of(gone)}")
-
-
-def test_a_failure_quotes_no_value(staging: Warehouse) -> None:
-    table = staging.table("snapshot", at=AT)
-
-    with pytest.raises(ModelError) as failure:
-        staging.create_as(table, "SELECT 'canary-7'::text::int AS id")
-
-    assert "canary" not in str(failure.value)
-    assert failure.value.__context__ is None
 
 
 def test_types_are_told_as_the_server_has_them(staging: Warehouse) -> None:

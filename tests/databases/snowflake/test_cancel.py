@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 from support.snowflake_server import Snowflake
+from support.stopping import TaskStoppedError, stopped_when
 
 from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
 from airflow_consent_retl.databases.submitted import submitted_queries
@@ -22,29 +21,6 @@ ENDLESS = f"SELECT a.n AS id FROM {NUMBERS} a, {NUMBERS} b WHERE a.n + b.n < 0"
 SOON_S = 30
 
 
-class TaskStoppedError(BaseException):
-    """What a task's process raises in the middle of whatever it does."""
-
-
-@contextmanager
-def stopped_after(seconds: float) -> Iterator[None]:
-    """Raise in this thread, as Airflow does when a task is stopped or takes too long."""
-
-    def stop(*_: object) -> None:
-        raise TaskStoppedError
-
-    before = signal.signal(signal.SIGUSR1, stop)
-    thread = threading.get_ident()
-    timer = threading.Timer(seconds, signal.pthread_kill, [thread, signal.SIGUSR1])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
-
-
 def query(sql: str, *, query_id: str | None = None) -> ModelQuery:
     return ModelQuery(conn_id="snow", sql=sql, primary_key="ID", query_id=query_id)
 
@@ -52,7 +28,11 @@ def query(sql: str, *, query_id: str | None = None) -> ModelQuery:
 def test_leaving_in_the_middle_cancels_the_query(snowflake: Snowflake) -> None:
     began = time.monotonic()
 
-    with pytest.raises(TaskStoppedError), stopped_after(1.5), read_model(sql_hook("snow"), query(ENDLESS)):
+    with (
+        pytest.raises(TaskStoppedError),
+        stopped_when(lambda: snowflake.seen("SELECT * FROM (")),
+        read_model(sql_hook("snow"), query(ENDLESS)),
+    ):
         pass
 
     session = snowflake.seen("SELECT * FROM (")[0]["session"]
@@ -96,18 +76,6 @@ def test_a_submitted_query_is_read_by_another_session(snowflake: Snowflake, extr
 
     assert table["ID"].to_pylist() == [0, 1, 2]
     assert snowflake.seen("SELECT * FROM (")[0]["parameters"]["ABORT_DETACHED_QUERY"] == "FALSE"
-
-
-def test_a_submitted_query_runs_until_it_is_cancelled(snowflake: Snowflake) -> None:
-    with submitted_queries(sql_hook("snow"), conn_id="snow") as queries:
-        query_id = queries.submit(ENDLESS)
-        assert queries.is_running(query_id)
-
-        queries.cancel(query_id)
-
-        with pytest.raises(SourceUnavailableError, match="cancelled from outside"):
-            _wait(lambda: queries.is_running(query_id))
-        queries.cancel(query_id)
 
 
 def test_a_submitted_query_that_fails_says_why(snowflake: Snowflake, extracted: Callable[..., pa.Table]) -> None:

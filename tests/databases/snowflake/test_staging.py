@@ -15,7 +15,7 @@ import pytest
 from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.databases.staging import Warehouse, warehouse
-from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError, SourceUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NOW = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)
@@ -194,15 +194,6 @@ def test_types_are_told_as_snowflake_names_them(staging: Warehouse) -> None:
 
     assert list(types) == ["N", "V", "s", "B"]
     assert [type_.partition("(")[0] for type_ in types.values()] == ["NUMBER", "VARIANT", "VARCHAR", "BOOLEAN"]
-
-
-def test_a_staging_table_that_is_gone_is_refused(staging: Warehouse) -> None:
-    table = staging.table("snapshot", at=NOW)
-
-    with pytest.raises(RefusedError, match=f"staging table {table.name} .* is gone"):
-        rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")
-    with pytest.raises(RefusedError, match="is gone"):
-        staging.create_as(staging.table("permitted", at=NOW), f"SELECT * FROM {staging.name_of(table)}")
 
 
 def test_a_right_that_is_missing_is_named(staging: Warehouse, snowflake: Snowflake) -> None:

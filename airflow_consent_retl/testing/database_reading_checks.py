@@ -1,0 +1,108 @@
+"""Checks that a database's source reads rows exactly, quotes no row in an error, and stops when it is cancelled."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+import pyarrow as pa
+import pytest
+
+from airflow_consent_retl.databases.source import ModelQuery, Source, source_of
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError
+from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
+from airflow_consent_retl.testing.people import CANARY
+
+_BEGINNING_S = 1.0
+_CANCEL_INTERVAL_S = 0.2
+_SOON_S = 60
+
+
+class ReadingChecks:
+    """Checks of the source."""
+
+    def test_the_ids_are_read_as_integers(self, database: DatabaseStandIn) -> None:
+        """Ids keep their type."""
+        read = _read(_source(database, database.ids))
+
+        assert pa.types.is_integer(read.schema.field(database.key).type)
+        assert sorted(read[database.key].to_pylist()) == [1, 2, 3]
+
+    def test_only_the_wanted_columns_are_read(self, database: DatabaseStandIn) -> None:
+        """Names are quoted as the database quotes them, and a comment at the end hides nothing."""
+        read = _read(_source(database, f"{database.values} -- all", columns=(database.key,)))
+
+        assert read.schema.names == [database.key]
+
+    def test_text_is_exact_and_null_stays_null(self, database: DatabaseStandIn) -> None:
+        """Values come as they are."""
+        read = _read(_source(database, database.values))
+
+        assert [list(row.values()) for row in read.to_pylist()] == [[1, CANARY, None]]
+
+    def test_an_error_quotes_no_value_of_a_row_and_chains_no_driver(self, database: DatabaseStandIn) -> None:
+        """The driver's exception ends at the fence."""
+        with pytest.raises(ModelError, match="the query failed") as failure:
+            _read(_source(database, database.quoting))
+
+        assert CANARY not in repr(failure.value)
+        assert failure.value.__context__ is None
+        assert failure.value.__cause__ is None
+
+    def test_a_missing_table_is_named(self, database: DatabaseStandIn) -> None:
+        """A message that was made before any row was read is shown."""
+        with pytest.raises((ModelError, ConfigurationError), match=r"(?i)no_such_table"):
+            _read(_source(database, "SELECT * FROM no_such_table"))
+
+    def test_cancelling_ends_a_query_that_would_run_for_long(self, database: DatabaseStandIn) -> None:
+        """From another thread, with an error for the reader."""
+        source, is_over = _source(database, database.endless), threading.Event()
+        began: list[float] = []
+        stopping = threading.Thread(target=_cancel_until_over, args=[source, is_over, began])
+
+        stopping.start()
+        try:
+            with pytest.raises(ConsentRetlError):
+                _read(source)
+        finally:
+            is_over.set()
+            stopping.join()
+
+        assert time.monotonic() - began[0] < _SOON_S
+        assert not source.is_running
+
+    def test_cancelling_is_no_error_where_no_query_runs(self, database: DatabaseStandIn) -> None:
+        """Before the query, and after it."""
+        source = _source(database, database.ids)
+
+        source.cancel()
+        read = _read(source)
+        source.cancel()
+
+        assert read.num_rows == 3
+
+
+def _source(database: DatabaseStandIn, sql: str, *, columns: tuple[str, ...] | None = None) -> Source:
+    query = ModelQuery(conn_id=database.conn_id, sql=sql, primary_key=database.key, columns=columns)
+    return source_of(sql_hook(database.conn_id), query)
+
+
+def _read(source: Source) -> pa.Table:
+    with source.reading() as rows:
+        batches = list(rows.batches)
+    return pa.Table.from_batches(batches) if batches else rows.schema.empty_table()
+
+
+def _cancel_until_over(source: Source, is_over: threading.Event, began: list[float]) -> None:
+    # What is stopped before it began is not stopped.
+    while not source.is_running and not is_over.wait(_CANCEL_INTERVAL_S):
+        pass
+    is_over.wait(_BEGINNING_S)
+    began.append(time.monotonic())
+    while not is_over.is_set():
+        # The query may end between two questions.
+        with suppress(ConsentRetlError):
+            source.cancel()
+        is_over.wait(_CANCEL_INTERVAL_S)
