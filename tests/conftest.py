@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# As plugins their fixtures exist once: a fixture that conftests import exists, and starts a server, in each of them.
+pytest_plugins = ["support.postgres", "support.databases", "support.snowflake_server", "support.bigquery_server"]
+
 _HOME = Path(tempfile.mkdtemp(prefix="consent-retl-tests-"))
 _REPO = Path(__file__).resolve().parent.parent
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from support.bigquery_server import BigQuery, bigquery, bigquery_server
+from support.bigquery_server import BigQuery
 from support.postgres import Postgres, postgres
-from support.snowflake_server import Snowflake, snowflake, snowflake_server
+from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.testing import CANARY, DatabaseAbilities, DatabaseContract, DatabaseStandIn
 
-__all__ = ["bigquery", "bigquery_server", "postgres", "snowflake", "snowflake_server"]
+__all__ = ["postgres"]
 READS = DatabaseAbilities(submits=False, stages=False)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the delivery protocol share: a ledger in SQLite, and the same in PostgreSQL."""
+"""Fixtures for the tests of delivery: a ledger in SQLite, and the same in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from urllib.parse import quote
 
 import pytest
 from support.ledgers import opened, sqlite_url
-from support.postgres import Postgres, postgres
+from support.postgres import Postgres
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
 
-__all__ = ["ledger", "ledger_url", "new_ledger_url", "postgres"]
-
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Postgres) -> Postgres:
+    """Return the server with its default database: some tests write its name into a URL."""
+    return postgres_server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Return the URL of a place where no ledger was ever opened, each time."""
+    """Return a function that returns the URL of a place where no ledger was ever opened."""
     if request.param == "sqlite":
         return lambda: sqlite_url(tmp_path / f"ledger-{next(_numbers)}" / "ledger.db")
     server: Postgres = request.getfixturevalue("postgres")

@@ -1,8 +1,7 @@
-"""What the destinations' tests share."""
+"""A PostgreSQL database for the tests of the destinations."""
 
 from __future__ import annotations
 
-from support.databases import database, duck, pg, pg_database, sqlite
 from support.postgres import postgres
 
-__all__ = ["database", "duck", "pg", "pg_database", "postgres", "sqlite"]
+__all__ = ["postgres"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from support.bigquery_server import BigQuery, bigquery, bigquery_server
+from support.bigquery_server import BigQuery
 from support.postgres import Postgres, postgres
-from support.snowflake_server import Snowflake, snowflake, snowflake_server
+from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 
-__all__ = ["bigquery", "bigquery_server", "postgres", "snowflake", "snowflake_server"]
+__all__ = ["postgres"]
 
 
 def extract(conn_id: str, folder: Path, *, sql: str = "SELECT 1 AS id", **options: Any) -> Any:

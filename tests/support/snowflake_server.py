@@ -1,7 +1,7 @@
-"""A local Snowflake for the tests, behind TLS and the unmodified connector: one process a session, on loopback.
+"""A local Snowflake for the tests, behind TLS and the real connector: one server for each test process, on loopback.
 
-Name `snowflake_server` in a conftest's `pytest_plugins` (`tests/` is on the path), or import the fixtures there. The
-server's environment is made by `make test`; `CONSENT_RETL_FAKESNOW` may name another Python that has fakesnow.
+The root conftest loads this module as a plugin. `make test` makes the server's environment; `CONSENT_RETL_FAKESNOW` may
+name another Python that has fakesnow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The local BigQuery, and models read from it."""
+"""A fixture that reads models from the local BigQuery."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.bigquery_server import BigQuery, bigquery, bigquery_server
+from support.bigquery_server import BigQuery
 
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.values.columns import declared_types
-
-__all__ = ["bigquery", "bigquery_server"]
 
 
 @pytest.fixture

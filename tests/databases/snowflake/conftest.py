@@ -1,4 +1,4 @@
-"""The local Snowflake, and models read from it."""
+"""A fixture that reads models from the local Snowflake."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.snowflake_server import Snowflake, snowflake, snowflake_server
+from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.values.columns import declared_types
 
-__all__ = ["snowflake", "snowflake_server"]
-
 
 @pytest.fixture
 def extracted(snowflake: Snowflake) -> Callable[..., pa.Table]:
-    """Read a model from connection `snow`, as the rows that come last are typed."""
+    """Read a model from connection `snow`, with the types of the last rows."""
 
     def read(sql: str, *, primary_key: str = "ID", column_types: Any = None, **options: Any) -> pa.Table:
         query = ModelQuery(
