@@ -1,19 +1,24 @@
-"""A task's end in the middle of what it does, as Airflow brings it about."""
+"""A stop in the middle of a task, as Airflow stops one, at a point that the test waits for."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from airflow_consent_retl.databases.source import Source
+
+# Far beyond what any of this takes, on a busy machine too.
+PATIENCE_S = 60
 _POLL_INTERVAL_S = 0.1
 # The client waits for its answer by then.
 _GRACE_S = 0.5
 
 
 class TaskStoppedError(BaseException):
-    """What a task's process raises in the middle of whatever it does."""
+    """The error that stops a task's process in the middle of its work."""
 
 
 @contextmanager
@@ -41,3 +46,19 @@ def stopped_when(has_begun: Callable[[], object]) -> Iterator[None]:
         is_over.set()
         watching.join()
         signal.signal(signal.SIGUSR1, before)
+
+
+def cancel_until_over(source: Source, is_under_way: Callable[[], object]) -> None:
+    """Cancel a query, once it is under way, until it is over."""
+    _wait_until(is_under_way)
+    deadline = time.monotonic() + PATIENCE_S
+    while source.is_running and time.monotonic() < deadline:
+        source.cancel()
+        time.sleep(0.2)
+
+
+def _wait_until(is_under_way: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_under_way() and time.monotonic() < deadline:
+        time.sleep(_POLL_INTERVAL_S)
+    time.sleep(_GRACE_S)

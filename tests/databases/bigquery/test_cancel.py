@@ -9,16 +9,15 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 from support.bigquery_server import BigQuery
-from support.stopping import TaskStoppedError, stopped_when
+from support.stopping import PATIENCE_S, TaskStoppedError, cancel_until_over, stopped_when
 
-from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
+from airflow_consent_retl.databases.source import ModelQuery, read_model, source_of
 from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NUMBERS = "UNNEST(GENERATE_ARRAY(1, 1000000))"
 ENDLESS = f"SELECT a AS id FROM {NUMBERS} a, {NUMBERS} b WHERE a + b < 0"
-SOON_S = 30
 
 
 def query(sql: str) -> ModelQuery:
@@ -33,7 +32,7 @@ def test_leaving_in_the_middle_cancels_the_job(bigquery: BigQuery) -> None:
 
     (job,) = bigquery.jobs()
     assert job["is_cancelled"]
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_leaving_a_query_that_is_over_cancels_nothing(bigquery: BigQuery) -> None:
@@ -54,7 +53,7 @@ def test_leaving_in_the_middle_of_the_rows_ends_the_downloads(bigquery: BigQuery
 
 def test_a_source_is_cancelled_from_another_thread(bigquery: BigQuery) -> None:
     source = source_of(sql_hook("bq"), query(ENDLESS))
-    stopping = threading.Thread(target=_cancel_until_over, args=[source])
+    stopping = threading.Thread(target=cancel_until_over, args=[source, bigquery.jobs])
 
     stopping.start()
     with pytest.raises(SourceUnavailableError, match="cancelled from outside"), source.reading():
@@ -119,15 +118,7 @@ def test_what_is_no_query_id_is_refused(query_id: str, bigquery: BigQuery) -> No
         queries.is_running(query_id)
 
 
-def _cancel_until_over(source: Source) -> None:
-    deadline = time.monotonic() + SOON_S
-    time.sleep(1)
-    while source.is_running and time.monotonic() < deadline:
-        source.cancel()
-        time.sleep(0.2)
-
-
 def _wait(is_running: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_S
+    deadline = time.monotonic() + PATIENCE_S
     while is_running() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -9,16 +9,15 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 from support.snowflake_server import Snowflake
-from support.stopping import TaskStoppedError, stopped_when
+from support.stopping import PATIENCE_S, TaskStoppedError, cancel_until_over, stopped_when
 
-from airflow_consent_retl.databases.source import ModelQuery, Source, read_model, source_of
+from airflow_consent_retl.databases.source import ModelQuery, read_model, source_of
 from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NUMBERS = "(SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 10000000)))"
 ENDLESS = f"SELECT a.n AS id FROM {NUMBERS} a, {NUMBERS} b WHERE a.n + b.n < 0"
-SOON_S = 30
 
 
 def query(sql: str, *, query_id: str | None = None) -> ModelQuery:
@@ -39,7 +38,7 @@ def test_leaving_in_the_middle_cancels_the_query(snowflake: Snowflake) -> None:
     assert [told["text"] for told in snowflake.seen("SELECT SYSTEM$")] == [
         f"SELECT SYSTEM$CANCEL_ALL_QUERIES({session})"
     ]
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_leaving_a_query_that_is_over_cancels_nothing(snowflake: Snowflake) -> None:
@@ -52,7 +51,7 @@ def test_leaving_a_query_that_is_over_cancels_nothing(snowflake: Snowflake) -> N
 
 def test_a_source_is_cancelled_from_another_thread(snowflake: Snowflake) -> None:
     source = source_of(sql_hook("snow"), query(ENDLESS))
-    stopping = threading.Thread(target=_cancel_until_over, args=[source])
+    stopping = threading.Thread(target=cancel_until_over, args=[source, lambda: snowflake.seen("SELECT * FROM (")])
 
     stopping.start()
     with pytest.raises(SourceUnavailableError, match="cancelled from outside"), source.reading():
@@ -88,15 +87,7 @@ def test_a_submitted_query_that_fails_says_why(snowflake: Snowflake, extracted: 
         extracted("SELECT never run", query_id=query_id)
 
 
-def _cancel_until_over(source: Source) -> None:
-    deadline = time.monotonic() + SOON_S
-    time.sleep(1)
-    while source.is_running and time.monotonic() < deadline:
-        source.cancel()
-        time.sleep(0.2)
-
-
 def _wait(is_running: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_S
+    deadline = time.monotonic() + PATIENCE_S
     while is_running() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -141,18 +141,20 @@ def test_waits_the_seconds_that_the_other_side_asks_for(server: Receiver, webhoo
     webhook().send(people(1))
 
     first, second = server.received
-    assert 1.0 <= second.at - first.at < 3
+    assert 1.0 <= second.at - first.at < 20
 
 
 def test_waits_until_the_date_that_the_other_side_names(server: Receiver, webhook: Open) -> None:
-    moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
-    server.answers = [status(503, Retry_After=format_datetime(moment, usegmt=True))]
+    now, began = dt.datetime.now(dt.UTC), time.monotonic()
+    # HTTP dates have whole seconds.
+    named = now.replace(microsecond=0) + dt.timedelta(seconds=2)
+    server.answers = [status(503, Retry_After=format_datetime(named, usegmt=True))]
 
     webhook().send(people(1))
 
-    first, second = server.received
-    # HTTP dates have whole seconds.
-    assert 0.9 <= second.at - first.at < 4
+    _, second = server.received
+    waited_s = second.at - began
+    assert (named - now).total_seconds() - 0.1 <= waited_s < 20
 
 
 def test_holds_back_other_threads_while_the_other_side_wants_a_pause(server: Receiver, webhook: Open) -> None:
@@ -206,8 +208,8 @@ def test_says_unavailable_when_nobody_listens(webhook: Open) -> None:
         (status(500), "http_500"),
         (status(503, Retry_After="0"), "http_503"),
         (apply_and(reset), "connection_lost"),
-        (apply_and(hang(0.6)), "timeout"),
-        (drip(0.6), "timeout"),
+        (apply_and(hang(1.5)), "timeout"),
+        (drip(1.5), "timeout"),
     ],
     ids=["500", "503", "reset", "hang", "drip"],
 )
@@ -216,7 +218,7 @@ def test_is_uncertain_when_the_last_try_may_have_been_applied(
 ) -> None:
     server.answers = [failure] * 2
 
-    outcomes = webhook(max_attempts=2, timeout_s=0.25).send(people(2))
+    outcomes = webhook(max_attempts=2, timeout_s=0.6).send(people(2))
 
     assert outcomes == Outcomes.uncertain(2, code)
     assert len(server.received) == 2
@@ -418,7 +420,7 @@ def test_goes_on_when_the_other_side_closes_kept_connections(server: Receiver, w
 
 
 def test_abort_ends_a_request_under_way_and_leaves_it_uncertain(server: Receiver, webhook: Open) -> None:
-    server.answers = [hang(5)]
+    server.answers = [hang(10)]
     destination = webhook(timeout_s=30)
 
     with ThreadPoolExecutor(1) as threads:
@@ -430,7 +432,7 @@ def test_abort_ends_a_request_under_way_and_leaves_it_uncertain(server: Receiver
         outcomes = sending.result()
 
     assert outcomes == Outcomes.uncertain(2, "connection_lost")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 def test_abort_ends_a_wait_before_the_next_try(server: Receiver, webhook: Open) -> None:
@@ -448,10 +450,10 @@ def test_abort_ends_a_wait_before_the_next_try(server: Receiver, webhook: Open) 
     sending.start()
     while not server.received:
         time.sleep(0.01)
-    # The answer has to arrive too: without it, the batch would be uncertain.
+    # Until the client has read the answer and waits.
     time.sleep(0.5)
     destination.abort()
-    sending.join(timeout=5)
+    sending.join(timeout=30)
 
     assert len(failures) == 1
     assert len(server.received) == 1
