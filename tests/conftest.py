@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As plugins their fixtures exist once: a fixture that conftests import exists, and starts a server, in each of them.
 pytest_plugins = ["support.postgres", "support.databases", "support.snowflake_server", "support.bigquery_server"]
@@ -33,7 +34,7 @@ os.environ.update(
 sys.path.insert(0, str(_REPO / "tests"))
 
 with warnings.catch_warnings():
-    # Airflow's own import warnings are Airflow's; ours are errors.
+    # Warnings of Airflow's own imports are not ours to mend; our own are errors.
     warnings.simplefilter("ignore")
     import airflow.sdk
     import airflow.serialization.serialized_objects  # noqa: F401
@@ -41,6 +42,10 @@ with warnings.catch_warnings():
 
     # Airflow 3.1's mappers warn when they are first used, which an error in the wrong place would hide.
     configure_mappers()
+
+# A property does not fail because the machine is busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

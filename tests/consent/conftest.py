@@ -10,12 +10,12 @@ from hypothesis import Phase, settings
 from airflow_consent_retl.consent.policy import requirement_of
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
-# A mutant is killed by the first example that fails: nobody reads the smallest one.
+# A mutant is killed by the first example that fails: no one reads the smallest one.
 settings.register_profile("mutants", settings.get_profile("steady"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("mutants" if "mutmut" in sys.modules else "steady")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _forget_answers() -> None:
-    """Start each session with no answers of the one it was forked from: a mutant has to give its own."""
+    """Forget the answers of the session that this one was forked from: a mutant has to give its own."""
     requirement_of.cache_clear()
