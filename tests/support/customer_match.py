@@ -42,7 +42,7 @@ def destination_of(
     google: DataManager, *, consent_granted: bool = True, pace: Pace | None = None, **options: Any
 ) -> GoogleCustomerMatchDestination:
     """Return a destination that is patient enough for a test and no more."""
-    settings: dict[str, Any] = {"timeout_s": 5, "max_attempts": 3, "max_retry_s": 5, "backoff_s": 0.01, **options}
+    settings: dict[str, Any] = {"timeout_s": 30, "max_attempts": 3, "max_retry_s": 5, "backoff_s": 0.01, **options}
     return GoogleCustomerMatchDestination(
         lambda: client_of(google),
         customer_match_audience(
