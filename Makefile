@@ -8,6 +8,8 @@ CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
 # What stands in for the warehouses in the tests wants other versions than we do: environments of their own.
 FAKESNOW := .venv-fakesnow
 BIGQUERY := .venv-bigquery
+# Temporary files of the tests lie in memory where it has room: SQLite waits for the disk at each commit.
+MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
 .PHONY: demo demo-snowflake demo-bigquery test lint bench mutants torture constraints clean
@@ -22,7 +24,7 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 	$(BIN)/python dags/demo/warehouses.py bigquery
 
 test: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
-	$(BIN)/python -m pytest --numprocesses auto
+	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
