@@ -1,4 +1,4 @@
-"""Coming from Segment: its consent categories as a policy, and its rules as it publishes them."""
+"""The migration from Segment: its consent categories as a policy, and its published rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that prints Segment's consent categories as a policy document. Holds no rule.
+"""The command that prints Segment's consent categories as a policy document. It contains no rule.
 
 python -m airflow_consent_retl.migration.segment categories.json --destinations names.json
 """
@@ -16,11 +16,14 @@ from airflow_consent_retl.migration.segment_categories import import_segment_cat
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the policy document; warnings go to standard error. Returns 1 where there are problems."""
+    """Print the policy document; warnings go to standard error. Return 1 if there are problems."""
     parser = argparse.ArgumentParser(description="Segment's consent categories as a policy document.")
-    parser.add_argument("categories", type=Path, help="JSON, in one of the two forms that are read")
+    parser.add_argument("categories", type=Path, help="JSON, in one of the two supported forms")
     parser.add_argument(
-        "--destinations", type=Path, required=True, help="JSON: Segment's name of each destination, with this policy's"
+        "--destinations",
+        type=Path,
+        required=True,
+        help="JSON: Segment's name of each destination, with its name in this policy",
     )
     given = parser.parse_args(arguments)
     try:

@@ -1,19 +1,19 @@
-"""Segment's consent categories as a policy document.
+"""The import of Segment's consent categories into a policy document.
 
-Segment's Public API has no consent categories (its clients name none), so two other forms are read. The categories as
-the workspace's page shows them, written down:
+Segment's Public API has no consent categories (its clients name none), so two other forms are read. The first form
+holds the categories as the workspace's page shows them, written down:
 
     {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Google Ads"], "enabled": true}]}
 
-And the settings that Segment's libraries load for one source, where every integration names its categories:
+The second form is the settings that Segment's libraries load for one source. Every integration names its categories:
 
     {"consentSettings": {"allCategories": ["C0002", "C0004"], "hasUnmappedDestinations": true},
      "integrations": {"Google Ads": {"consentSettings": {"categories": ["C0004"]}}}}
 
-Source of the settings: `CDNSettings` in https://github.com/segmentio/analytics-next (read 2026-11-24), which says that
-`allCategories` may have categories of destinations that the settings do not name: these are refused.
+Source of the settings: `CDNSettings` in https://github.com/segmentio/analytics-next (read 2026-11-24). It says that
+`allCategories` may contain categories of destinations that the settings do not name. Such categories are refused.
 
-INVARIANT: no mapping is dropped, whatever is wrong with its form: one that is left out opens a door.
+INVARIANT: no mapping is dropped, even if its form is wrong: a missing mapping would let rows through.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _WRITE_DOWN = "write the categories down as the workspace's page shows them"
 
 @dataclass(frozen=True, slots=True)
 class ImportedPolicy:
-    """A policy document that `parse_policy` reads, and what a person should know of it."""
+    """A policy document that `parse_policy` can read, and warnings about it."""
 
     document: PolicyDocument
     warnings: tuple[str, ...]
@@ -55,14 +55,14 @@ def import_segment_categories(
     """Return Segment's categories as a policy document.
 
     Args:
-        document: JSON in one of the two forms. What the first one does not have is refused; the second is Segment's
-            own, and keys that do not concern consent are passed over.
-        destinations: JSON: Segment's name of each destination, with this policy's. Every destination that has a
-            category has to be there; several of Segment's may be one of this policy's, which then has all their
-            categories.
+        document: JSON in one of the two forms. In the first form, unknown keys are refused. The second form is
+            Segment's own: keys that do not concern consent are ignored.
+        destinations: JSON: Segment's name of each destination, with its name in this policy. Every destination that
+            has a category must be there. Several of Segment's destinations may become one destination of this policy,
+            which then needs all their categories.
 
     Raises:
-        PolicyError: with every problem, each with its JSON path.
+        PolicyError: the document is wrong. The error holds every problem with its JSON path.
     """
     reader = _Reader(_loaded(destinations, "destinations"))
     loaded = _loaded(document, "$")
@@ -82,7 +82,7 @@ class _Reader(DocumentReader):
         super().__init__()
         self.warnings: list[str] = []
         self._destinations: dict[str, str] = {}
-        # For checks that a category's id and name occur once: where each was first.
+        # The path where each id and name occurred first, to check that each occurs only once.
         self._id_at: dict[str, str] = {}
         self._name_at: dict[str, str] = {}
         self.note_repeated(destinations, "destinations")
@@ -94,7 +94,7 @@ class _Reader(DocumentReader):
                 self.note(child("destinations", str(name)), str(error))
 
     def settings(self, document: Mapping[str, object]) -> list[PolicyDocument]:
-        """Read what Segment's libraries load: categories by integration."""
+        """Read the settings that Segment's libraries load: categories by integration."""
         integrations = self.an_object(document["integrations"], "$.integrations") or {}
         self.note_repeated(integrations, "$.integrations")
         mapped: dict[str, list[str]] = {}
@@ -110,13 +110,13 @@ class _Reader(DocumentReader):
                 mapped.setdefault(category, []).append(ours)
         self._check_complete(document, mapped)
         self.warnings.append(
-            "settings are those of one source, and hold no disabled category: "
-            "destinations of other sources, a Reverse ETL source among them, are not in this policy"
+            "the settings cover one source and omit disabled categories: "
+            "destinations of other sources, including Reverse ETL sources, are not in this policy"
         )
         if unmapped:
             names = ", ".join(f"`{name}`" for name in sorted(unmapped))
-            self.warnings.append(f"Segment maps no category to these, and sends them every row: {names}")
-        # The settings have no names: a category's id stands in for its own.
+            self.warnings.append(f"Segment maps no category to these destinations and sends them every row: {names}")
+        # The settings have no category names, so the id is also the name.
         return [
             {"id": category, "name": category, "destinations": sorted(set(names))}
             for category, names in sorted(mapped.items())
@@ -144,7 +144,7 @@ class _Reader(DocumentReader):
         return read
 
     def left_open(self, categories: list[PolicyDocument]) -> list[str]:
-        """Return warnings of destinations that are sent every row, and of several that become one."""
+        """Return warnings about destinations that receive every row, and about several that become one."""
         guarded = {
             name for category in categories if category.get("enabled", True) for name in category["destinations"]
         }
@@ -152,14 +152,14 @@ class _Reader(DocumentReader):
         warnings = []
         if open_:
             names = ", ".join(f"`{name}`" for name in open_)
-            warnings.append(f"named in `destinations`, without an enabled category, and sent every row: {names}")
+            warnings.append(f"these destinations have no enabled category and receive every row: {names}")
         by_name: dict[str, list[str]] = {}
         for theirs, ours in self._destinations.items():
             by_name.setdefault(ours, []).append(theirs)
         for ours, several in sorted(by_name.items()):
             if len(several) > 1:
                 names = ", ".join(f"`{name}`" for name in sorted(several))
-                warnings.append(f"one destination here, with the categories of all: {names} are `{ours}`")
+                warnings.append(f"{names} become the one destination `{ours}`, which needs the categories of all")
         return warnings
 
     def _listed_destinations(self, category: Mapping[str, object], path: str) -> list[str]:
@@ -175,18 +175,18 @@ class _Reader(DocumentReader):
         return sorted(set(seen.values()))
 
     def _ours(self, name: object, path: str) -> str:
-        """Return this policy's name of one of Segment's destinations; one without is noted."""
+        """Return this policy's name of one of Segment's destinations, and note a problem if there is none."""
         if not isinstance(name, str):
             self.note(path, f"expected the name of a destination, found {type_name(name)}")
             return ""
         if name not in self._destinations:
-            near = suggestion(name, self._destinations) or ": name it there, as this policy calls it"
+            near = suggestion(name, self._destinations) or ": add it there, with its name in this policy"
             self.note(path, f"destination `{name[:DESTINATION_CHARACTERS]}` is not in `destinations`{near}")
             return ""
         return self._destinations[name]
 
     def _categories_of(self, raw: object, path: str) -> list[str]:
-        """Return the categories of one integration; what resembles them and cannot be read is noted."""
+        """Return the categories of one integration, and note misspelt keys and values that cannot be read."""
         integration = self.an_object(raw, path)
         if integration is None:
             return []
@@ -206,8 +206,8 @@ class _Reader(DocumentReader):
             if len(category) > NAME_CHARACTERS:
                 self.note(
                     f"{at}.categories",
-                    f"the settings have no names, and an id of {len(category)} characters is none, "
-                    f"which has at most {NAME_CHARACTERS}: {_WRITE_DOWN}",
+                    f"the settings have no category names, and an id of {len(category)} characters is too long for a "
+                    f"name, which has at most {NAME_CHARACTERS}: {_WRITE_DOWN}",
                 )
         return listed
 
@@ -220,7 +220,7 @@ class _Reader(DocumentReader):
 
     def _check_complete(self, document: Mapping[str, object], mapped: Mapping[str, object]) -> None:
         if _CONSENT not in document:
-            self.note("$", f"key `{_CONSENT}` is missing: without it nobody can tell whether a category is left out")
+            self.note("$", f"key `{_CONSENT}` is missing: without it, omitted categories cannot be detected")
             return
         path = f"$.{_CONSENT}"
         consent = self.an_object(document[_CONSENT], path)
@@ -252,5 +252,5 @@ def _loaded(document: object, path: str) -> Mapping[str, object]:
     if not isinstance(found, Mapping):
         raise PolicyError([Problem(path, f"expected an object, found {type_name(found)}")])
     if not all(isinstance(key, str) for key in found):
-        raise PolicyError([Problem(path, "a key is no text")])
+        raise PolicyError([Problem(path, "a key is not text")])
     return found

@@ -1,4 +1,4 @@
-"""What Segment would send, by the rules that it publishes: the reference that this package is held against.
+"""Segment's published rules: the reference that this package is compared with.
 
 Sources, all read 2026-11-24:
     Reverse ETL: https://segment.com/docs/privacy/consent-management/consent-in-retl/
@@ -6,7 +6,7 @@ Sources, all read 2026-11-24:
     Categories:  https://segment.com/docs/privacy/consent-management/configure-consent-management/
     Common:      https://segment.com/docs/connections/spec/common/#integrations
     Filtering:   https://segment.com/docs/guides/filtering-data/#filtering-with-the-integrations-object
-as they are in https://github.com/segmentio/segment-docs at 747b35d8 of 2025-11-07.
+in the version of https://github.com/segmentio/segment-docs at 747b35d8 of 2025-11-07.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ALL = "All"
 
 @dataclass(frozen=True, slots=True)
 class SegmentAnswer:
-    """Whether Segment would send, and by which of its rules."""
+    """Segment's answer for one row: whether it would send it, and by which rule."""
 
     sends: bool
     rule: str
@@ -42,12 +42,13 @@ def segment_would_send(
     """Return what Segment would do with one row or event.
 
     Args:
-        policy: of which only what Segment knows counts: categories, their destinations, whether they are enabled.
+        policy: the policy. Only the parts that Segment knows count: categories, their destinations and whether they
+            are enabled.
         destination: a name of the policy.
-        preferences: what is known of each category; None: no consent columns are mapped, or no consent object is
-            there. An empty consent object is as none, but beside an integrations object it is `{}`.
-        integrations: the integrations object, where there is one, with the policy's names of destinations.
-        unenforced: the policy's names of those destinations for which Segment enforces nothing: AWS S3 and Engage.
+        preferences: the known consent of each category. None if no consent columns are mapped or there is no consent
+            object. An empty consent object counts as None without an integrations object, and as `{}` with one.
+        integrations: the integrations object, if there is one, with the policy's names of destinations.
+        unenforced: the policy's names of the destinations for which Segment enforces nothing: AWS S3 and Engage.
     """
     refused = _refused_by_integrations(destination, integrations)
     required = policy.required_for(destination)

@@ -1,4 +1,4 @@
-"""What Segment would know of a row, from the tokens that are read for a plan. Never decides, here or there."""
+"""The view that Segment would have of a row, made from the tokens that a plan reads. It never decides."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 SegmentRules = Literal["reverse_etl", "connections"]
 
 _ABSENT, _THERE, _EMPTY, _UNREADABLE = range(4)
-# What a token of an `IntegrationSwitch` says where the row may not go.
+# The token of an `IntegrationSwitch` that forbids the destination.
 _OFF = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectPresence(Signal):
-    """Whether an object is in a JSON column at all: 0 absent, 1 there, 2 empty around it, 3 cannot be read.
+    """The presence of an object in a JSON column: 0 absent, 1 present, 2 missing from its parent, 3 unreadable.
 
-    `path` leads to the object. NULL, JSON null and a key that is missing on the way are absent; where only the last key
-    is missing or null, what is around the object is there, and empty of it. An empty object at the path is there if it
-    `may_be_empty`, and absent otherwise.
+    `path` leads to the object. NULL, JSON null and a missing key before the last one mean absent. If only the last key
+    is missing or null, the parent is present without the object. An empty object at the path is present if
+    `may_be_empty` is set, and absent otherwise.
     """
 
     column: str
@@ -42,11 +42,11 @@ class ObjectPresence(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of what cannot be read."""
+        """The token of a value that cannot be read."""
         return _UNREADABLE
 
     def token(self, raw: object) -> int:
-        """Return what the value has at the path."""
+        """Return the token for the value at the path."""
         if raw is None:
             return _ABSENT
         try:
@@ -73,13 +73,13 @@ class ObjectPresence(Signal):
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """What Segment's rules look at, among the signals of `plan`: a plan that reads it beside what it decides by.
+    """The inputs of Segment's rules: a plan that reads them in addition to the signals that it decides by.
 
-    With `reverse_etl`, Segment knows a column of each category, and nothing of objects: what a row does not say counts
-    as a no, which Segment documents for categories without a column, and leaves open for values that are missing.
-    With `connections`, it knows the consent object of an event, and the integrations object.
+    With `reverse_etl`, Segment knows one column per category and no objects. A missing value counts as a no: Segment
+    documents this for categories without a column, and does not document it for missing values in a column.
+    With `connections`, Segment knows the consent object of an event and the integrations object.
 
-    `presence` and `switches_presence` are the places of the objects' signals.
+    `presence` and `switches_presence` are the positions of the objects' signals.
     """
 
     plan: ConsentPlan
@@ -89,7 +89,7 @@ class SegmentView:
 
     @classmethod
     def of(cls, plan: ConsentPlan, mapping: ConsentMapping, *, rules: SegmentRules) -> SegmentView:
-        """Return the view of a plan. Raises `PolicyError` if the rules are not known, or do not fit the mapping."""
+        """Return the view of a plan. Raise `PolicyError` if the rules are unknown or do not fit the mapping."""
         if rules == "reverse_etl":
             return cls(plan, rules)
         if rules != "connections":
@@ -104,32 +104,32 @@ class SegmentView:
         if columns:
             switches_presence = len(signals)
             signals.append(ObjectPresence(columns[0], (), may_be_empty=False))
-        # The plan's own signals keep their places: what is added is read, and decides nothing.
+        # The plan's own signals keep their positions. The added signals are read and decide nothing.
         return cls(replace(plan, signals=tuple(signals)), rules, presence, switches_presence)
 
     def preferences(self, tokens: Signature) -> Mapping[str, bool] | None:
-        """Return what Segment knows of each category; None: nothing, so that it enforces nothing.
+        """Return the consent that Segment knows by category, or None if it knows nothing and so enforces nothing.
 
-        A category that the row does not speak of is left out; what cannot be read is no consent.
+        A category without a value in the row is left out. A value that cannot be read counts as no consent.
         """
         if self.presence is not None:
             there = tokens[self.presence]
             has_switches = self.switches_presence is not None and tokens[self.switches_presence] == _THERE
-            # An empty consent object is as none, unless an integrations object is beside it.
+            # An empty consent object counts as none, unless the row also has an integrations object.
             if there == _ABSENT or (there == _EMPTY and not has_switches):
                 return None
-        said: dict[str, bool] = {}
+        known: dict[str, bool] = {}
         for place, category in enumerate(self.plan.categories):
             signal = self.plan.signals[place]
             status = ConsentStatus.UNKNOWN if signal is None else signal.status(tokens[place])
             if status is not ConsentStatus.UNKNOWN:
-                said[category] = status is ConsentStatus.GRANTED
-        return said
+                known[category] = status is ConsentStatus.GRANTED
+        return known
 
     def integrations(self, tokens: Signature) -> Mapping[str, bool]:
         """Return the destinations that the integrations object switches off, by the policy's names.
 
-        A switch that cannot be read is none: Segment documents nothing of it.
+        A switch that cannot be read is ignored: Segment does not document this case.
         """
         if self.rules == "reverse_etl":
             return {}

@@ -1,4 +1,4 @@
-"""Segment's categories become a policy, whole or not at all."""
+"""Tests of the import of Segment's categories: they become a policy completely or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LISTED: dict[str, Any] = {
 
 
 def settings(**integrations: object) -> dict[str, Any]:
-    """Settings that are complete, with what is given beside `Google Ads`."""
+    """Return complete settings, with the given integrations in addition to `Google Ads`."""
     return {
         "consentSettings": {"allCategories": ["C0002", "C0004"]},
         "integrations": {"Google Ads": {"consentSettings": {"categories": ["C0004"]}}, **integrations},
@@ -49,10 +49,10 @@ def test_settings_become_a_policy_that_asks_the_same_of_every_destination() -> N
         "google_ads": ("C0004",),
     }
     assert imported.warnings == (
-        "settings are those of one source, and hold no disabled category: "
-        "destinations of other sources, a Reverse ETL source among them, are not in this policy",
-        "Segment maps no category to these, and sends them every row: `Mixpanel`, `Segment.io`",
-        "named in `destinations`, without an enabled category, and sent every row: `webhook`",
+        "the settings cover one source and omit disabled categories: "
+        "destinations of other sources, including Reverse ETL sources, are not in this policy",
+        "Segment maps no category to these destinations and sends them every row: `Mixpanel`, `Segment.io`",
+        "these destinations have no enabled category and receive every row: `webhook`",
     )
 
 
@@ -64,7 +64,7 @@ def test_categories_of_the_workspaces_page_become_a_policy() -> None:
     assert policy.required_for("webhook") == ()
     assert imported.warnings == (
         "category `C0002` is disabled: not enforced",
-        "named in `destinations`, without an enabled category, and sent every row: `webhook`",
+        "these destinations have no enabled category and receive every row: `webhook`",
     )
 
 
@@ -74,10 +74,11 @@ def test_several_of_segments_destinations_that_are_one_here_need_the_categories_
     imported = import_segment_categories(document, destinations={**NAMES, "Google Ads": "ads", "Braze": "ads"})
 
     assert parse_policy(imported.document).required_for("ads") == ("C0002", "C0004")
-    assert "one destination here, with the categories of all: `Braze`, `Google Ads` are `ads`" in imported.warnings
+    warning = "`Braze`, `Google Ads` become the one destination `ads`, which needs the categories of all"
+    assert warning in imported.warnings
 
 
-def test_a_destination_that_a_category_lists_twice_is_told() -> None:
+def test_warns_of_a_destination_that_a_category_lists_twice() -> None:
     category = {"name": "Advertising", "id": "C0004", "destinations": ["Braze", "Braze"]}
 
     imported = import_segment_categories({"categories": [category]}, destinations={"Braze": "braze"})
@@ -99,7 +100,7 @@ def test_a_destination_that_a_category_lists_twice_is_told() -> None:
         ),
         (
             {"integrations": SETTINGS["integrations"]},
-            "key `consentSettings` is missing: without it nobody can tell whether a category is left out @ $",
+            "key `consentSettings` is missing: without it, omitted categories cannot be detected @ $",
         ),
         (
             {"integrations": {"Google Ads": {"consentSettings": {"categories": "C0004"}}}},
@@ -112,7 +113,7 @@ def test_a_destination_that_a_category_lists_twice_is_told() -> None:
         ),
         (
             {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Mailchimp"], "colour": "red"}]},
-            "destination `Mailchimp` is not in `destinations`: name it there, as this policy calls it "
+            "destination `Mailchimp` is not in `destinations`: add it there, with its name in this policy "
             "@ $.categories[0].destinations[0]",
         ),
         (
@@ -127,13 +128,13 @@ def test_a_destination_that_a_category_lists_twice_is_told() -> None:
             '{"integrations": {"Braze": {}, "Braze": {"consentSettings": {"categories": ["C0004"]}}}}',
             "key `Braze` occurs more than once @ $.integrations.Braze",
         ),
-        # What Segment's own types say of categories of destinations that run on its servers.
+        # Segment's own types say this about categories of destinations that run on its servers.
         (
             {**SETTINGS, "consentSettings": {"allCategories": ["C0002", "C0004", "C0005"]}},
             "category `C0005` guards destinations that these settings do not name: "
             "write the categories down as the workspace's page shows them @ $.consentSettings.allCategories",
         ),
-        # Each of these is a mapping that a lenient reader would lose.
+        # A lenient reader would lose each of these mappings.
         (
             settings(Braze={"consentSettings": {"categorys": ["C0002"]}}),
             "unknown key `categorys`, did you mean `categories`? @ $.integrations.Braze.consentSettings.categorys",
@@ -164,10 +165,11 @@ def test_a_destination_that_a_category_lists_twice_is_told() -> None:
             '{"integrations": {"Braze": {"consentSettings": {"categories": ["C0002"]}}}, "integrations": {}}',
             "key `integrations` occurs more than once @ $.integrations",
         ),
-        # A name is never cut: what is cut is another name, and two may become one.
+        # A name is never cut: the cut name is a different name, and two names may become one.
         (
             settings(Braze={"consentSettings": {"categories": ["advertising_and_marketing"]}}),
-            "the settings have no names, and an id of 25 characters is none, which has at most 20: "
+            "the settings have no category names, and an id of 25 characters is too long for a name, "
+            "which has at most 20: "
             "write the categories down as the workspace's page shows them "
             "@ $.integrations.Braze.consentSettings.categories",
         ),
@@ -196,7 +198,7 @@ def test_refuses_names_of_destinations_that_can_be_read_in_two_ways(destinations
     assert problem in [str(found) for found in caught.value.problems]
 
 
-def test_tells_every_problem_at_once() -> None:
+def test_reports_every_problem_at_once() -> None:
     document = {
         "categories": [
             {"name": "A" * 21, "id": "", "destinations": ["Brze"], "enabled": "no"},
@@ -216,7 +218,7 @@ def test_tells_every_problem_at_once() -> None:
     ]
 
 
-def test_the_command_prints_the_policy_and_tells_warnings_apart(tmp_path: Path) -> None:
+def test_the_command_prints_the_policy_and_keeps_warnings_apart(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps(SETTINGS))
     (tmp_path / "names.json").write_text(json.dumps(NAMES))
     command = [sys.executable, "-m", "airflow_consent_retl.migration.segment", "settings.json"]

@@ -1,4 +1,4 @@
-"""Whether an object is there is told apart from what is in it, and nothing is added to what decides."""
+"""Tests of Segment's view of a row: a missing object differs from an empty one, and the view decides nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tokens_of(view: SegmentView, **row: object) -> tuple[int, ...]:
         (7, UNREADABLE),
     ],
 )
-def test_tells_an_object_that_is_not_there_from_one_that_is_empty(raw: object, token: int) -> None:
+def test_distinguishes_a_missing_object_from_an_empty_one(raw: object, token: int) -> None:
     signal = ObjectPresence("context", ("consent", "categoryPreferences"))
 
     assert signal.token(raw) == token
@@ -83,7 +83,7 @@ def test_without_a_path_the_value_itself_is_the_object(raw: object, token: int) 
         ({}, None),
         ({"consent": "{}"}, None),
         ({"consent": "{}", "integrations": "{}"}, None),
-        # Segment's table has this row of its own.
+        # Segment's table has a row for this case.
         ({"consent": "{}", "integrations": '{"facebook": true}'}, {}),
         ({"integrations": '{"facebook": true}'}, None),
         ({"consent": '{"categoryPreferences": {}}'}, {}),
