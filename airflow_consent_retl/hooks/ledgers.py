@@ -1,4 +1,4 @@
-"""Finds the ledger: in a PostgreSQL connection, or in a file of a workspace that is on a local disk."""
+"""The function that opens the ledger: in a PostgreSQL connection, or in a file of a workspace on a local disk."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
     """Open the ledger of a workspace.
 
     Args:
-        workspace: the operator's, which may be None.
-        ledger_conn_id: a PostgreSQL connection, otherwise `[consent_retl] ledger_conn_id`, otherwise a SQLite file in
-            the workspace, for workers of one machine.
+        workspace: the operator's workspace, or None.
+        ledger_conn_id: a PostgreSQL connection. The default is `[consent_retl] ledger_conn_id`; without it, a SQLite
+            file in the workspace, for workers on one machine.
 
     Raises:
-        ConfigurationError: the connection is not PostgreSQL, or there is none and the workspace is no local folder.
-        LedgerUnavailableError: it does not answer.
+        ConfigurationError: the connection is not PostgreSQL, or there is no connection and the workspace is not a
+            local folder.
+        LedgerUnavailableError: the ledger does not answer.
     """
     from sqlalchemy.exc import ArgumentError
 

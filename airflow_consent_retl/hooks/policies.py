@@ -1,4 +1,4 @@
-"""Reads the consent policy from where a DAG says it is: a Variable, a connection, a file, or the DAG itself."""
+"""The hook and the reader of the consent policy: from a Variable, a connection, a file or the DAG itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INLINE = "inline"
 
 
 class ConsentPolicyHook(BaseHook):
-    """A connection of type `consent_policy`, which holds a policy document in its field `policy`.
+    """A hook for connections of type `consent_policy`, which have a policy document in their field `policy`.
 
     Args:
         policy_conn_id: the connection.
@@ -37,40 +37,40 @@ class ConsentPolicyHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's fields, for an Airflow that builds its forms with Flask."""
+        """Return the form's fields, for versions of Airflow that build forms with Flask."""
         from flask_appbuilder.fieldwidgets import BS3TextAreaFieldWidget
         from flask_babel import lazy_gettext
 
-        # Airflow drops the connection type where a field's class is none of the four that it knows.
+        # Airflow drops the connection type if a field's class is not one of the four that it knows.
         from wtforms import StringField
 
         return {"policy": StringField(lazy_gettext("Policy document"), widget=BS3TextAreaFieldWidget())}
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Hide every field but the policy."""
+        """Hide every field except the policy."""
         return {"hidden_fields": ["host", "schema", "login", "password", "port", "extra"], "relabeling": {}}
 
     def get_conn(self) -> ConsentPolicy:
         """Return the policy.
 
         Raises:
-            ConfigurationError: the connection holds none.
+            ConfigurationError: the connection has no policy.
             PolicyError: the document is wrong.
         """
         from airflow_consent_retl.consent import parse_policy
 
-        # Read as an object only to find the document: the document itself is text, so that a key that it
-        # repeats is still seen.
+        # The extra is read as an object only to find the document. The document itself stays text, so that
+        # repeated keys can still be detected.
         policy = self.get_connection(self.policy_conn_id).extra_dejson.get("policy")
         if not isinstance(policy, str | Mapping) or not policy:
             raise ConfigurationError(
-                f"connection `{self.policy_conn_id}` holds no policy: it belongs into the field `policy` of its extra"
+                f"connection `{self.policy_conn_id}` has no policy: put it in the field `policy` of the extra"
             )
         return parse_policy(policy)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check the policy, for the button of the connection's form."""
+        """Check the policy, for the test button of the connection's form."""
         from airflow_consent_retl.errors import PermanentError
 
         try:
@@ -82,23 +82,23 @@ class ConsentPolicyHook(BaseHook):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and the name of the place it was read from: `variable:…`, `connection:…`, `file:…` or `inline`."""
+    """A policy and the place that it was read from: `variable:…`, `connection:…`, `file:…` or `inline`."""
 
     policy: ConsentPolicy
     source: str
 
 
 def read_policy(source: PolicySource) -> LoadedPolicy:
-    """Read a policy now.
+    """Read a policy. Its source is read at every call.
 
     Args:
         source: `variable:<key>`, `connection:<conn_id>`, `file:<path or ObjectStoragePath URI>`, or the document.
 
     Raises:
-        ConfigurationError: there is no such file or kind of place, or it holds nothing.
-        PolicyError: the document is wrong, with every problem.
+        ConfigurationError: the file does not exist, the kind of source is unknown, or the source is empty.
+        PolicyError: the document is wrong. The error contains every problem.
         AirflowRuntimeError, AirflowNotFoundException: the Variable or connection does not exist, or its backend does
-            not answer: no default stands in for it, and Airflow retries.
+            not answer. There is no default, and Airflow retries.
     """
     from airflow_consent_retl.consent import parse_policy
 

@@ -1,1 +1,1 @@
-"""What waits for a destination without holding a worker."""
+"""Triggers: asynchronous waiting that occupies no worker."""

@@ -1,6 +1,6 @@
-"""Waits for a query to end, without holding a worker. It reads no row and decides nothing.
+"""The trigger that waits for a query to end without occupying a worker. It reads no row and decides nothing.
 
-What is stored of it is a connection id, settings and a query id; its event says whether the query is over.
+Airflow stores its connection id, its settings and the query id. Its event says whether the query has ended.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 
 class SubmittedQueryTrigger(BaseTrigger):
-    """Fires when the query is over, whether it succeeded or failed, or at the deadline.
+    """A trigger that fires when the query ends, whether it succeeded or failed, or at the deadline.
 
-    Its event: `{"over": bool, "query_id": …}` and what is in `note`. What a failure was, the task finds out where it
-    attaches to the result. When somebody clears, fails or marks the task meanwhile, the query is cancelled (Airflow
-    3.3 or newer).
+    Its event is `{"over": bool, "query_id": …}` plus the entries of `note`. It does not contain the reason of a
+    failure: the task gets it when it attaches to the result. The query is cancelled if a person clears, fails or marks
+    the task while it waits (Airflow 3.3 or newer).
 
     Args:
         conn_id: the connection that the query runs on.
-        query_id: as the server gave it.
+        query_id: the query's id on the server.
         deadline: ISO 8601 with offset; it survives a restart of the triggerer.
-        poll_interval_s: seconds between two questions.
-        note: what the task wants to be told again, with the event.
+        poll_interval_s: seconds between two polls.
+        note: values that the event returns to the task unchanged.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SubmittedQueryTrigger(BaseTrigger):
             await asyncio.sleep(min(self.poll_interval_s, left_s))
 
     async def on_kill(self) -> None:
-        """Cancel the query: nobody will read it."""
+        """Cancel the query, because no task will read its result."""
         await sync_to_async(self._cancel, thread_sensitive=False)()
 
     def _event(self, *, is_over: bool) -> TriggerEvent:
@@ -93,14 +93,14 @@ class SubmittedQueryTrigger(BaseTrigger):
 
     def _is_running(self) -> bool:
         try:
-            # A session for each question: one that is kept for hours breaks, and holds a place on the server.
+            # Each poll opens its own session: a session kept open for hours breaks, and occupies a slot on the server.
             with self._queries() as queries:
                 return queries.is_running(self.query_id)
         except TransientError as error:
-            log.info("connection `%s` does not answer, it is asked again: %s", self.conn_id, error)
+            log.info("connection `%s` does not answer, the trigger will poll again: %s", self.conn_id, error)
             return True
         except ConsentRetlError as error:
-            log.warning("query %s is not waited for any more: %s", self.query_id, error)
+            log.warning("the trigger stopped waiting for query %s: %s", self.query_id, error)
             return False
 
     def _cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""The ledger is where the settings say, or nothing is sent."""
+"""Tests of opening the ledger: it is where the settings say, or nothing is sent."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_a_postgres_connection_holds_the_ledger_of_any_workspace(
 
     with open_ledger("memory://workspace", None if by_setting else "ledger") as ledger:
         with ledger.acquire(SYNC, holder="test") as lease:
-            held = lease.epoch
+            first = lease.epoch
         with ledger.acquire(SYNC, holder="test") as lease:
-            assert lease.epoch == held + 1
+            assert lease.epoch == first + 1
 
 
 def test_object_storage_without_a_database_is_refused() -> None:

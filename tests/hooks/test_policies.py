@@ -1,4 +1,4 @@
-"""The policy is read from where the DAG says, and a place that holds none is never taken for an empty policy."""
+"""Tests of reading a policy: from the source that the DAG names, and never an empty policy for a missing one."""
 
 from __future__ import annotations
 
@@ -122,19 +122,17 @@ def test_a_connection_without_a_policy_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigurationError) as refusal:
         read_policy("connection:crm_policy")
 
-    assert str(refusal.value) == (
-        "connection `crm_policy` holds no policy: it belongs into the field `policy` of its extra"
-    )
+    assert str(refusal.value) == ("connection `crm_policy` has no policy: put it in the field `policy` of the extra")
 
 
-def test_the_button_of_the_form_tells_what_the_policy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_button_of_the_form_shows_what_the_policy_contains(monkeypatch: pytest.MonkeyPatch) -> None:
     connection(monkeypatch, {"policy": TEXT}, conn_id="consent_policy_default")
 
     assert ConsentPolicyHook().test_connection() == (True, f"2 categories, 3 destinations, {DIGEST}")
 
 
 @pytest.mark.parametrize("extra", [{}, {"policy": "{"}, {"policy": '{"categories": []}'}])
-def test_the_button_of_the_form_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
+def test_the_button_of_the_form_shows_what_is_wrong(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
     connection(monkeypatch, extra)
 
     passed, message = ConsentPolicyHook("crm_policy").test_connection()
