@@ -1,25 +1,25 @@
-"""Every error this package raises.
+"""The error tree: every error that this package raises.
 
-The tree answers one question: is another try worth it?
+The branch answers one question: is a retry worth it?
 
     ConsentRetlError
     ├── PermanentError               never: a person has to change something
-    │   ├── PolicyError              the policy, the consent mapping or what was asked of them; all problems at once
+    │   ├── PolicyError              the policy, the consent mapping or a request for them; all problems at once
     │   ├── ConfigurationError       an operator's parameters, a connection, a field mapping
     │   ├── ModelError               the model's query, its columns or its primary key
-    │   ├── RefusedError             what a load was handed is not what a filter permitted
-    │   ├── GuardError               a limit on denied, invalid or rejected rows was passed
-    │   └── DestinationError         the destination refused the load as a whole
-    └── TransientError               yes, after `retry_after_s` where the other side named a time
+    │   ├── RefusedError             the input of a load is not what a filter permitted
+    │   ├── GuardError               a limit on denied, invalid or rejected rows was exceeded
+    │   └── DestinationError         the destination refused the whole load
+    └── TransientError               yes, after `retry_after_s` if the other side named a time
         ├── SourceUnavailableError   the source did not answer
-        ├── DestinationUnavailableError  the destination did not answer, or did not say what became of some rows
+        ├── DestinationUnavailableError  the destination did not answer, or did not report the outcome of some rows
         ├── LedgerUnavailableError   the ledger did not answer: no ledger, no sends
         ├── SyncBusyError            another task is loading the same sync
-        └── LeaseLostError           this task was taken for dead, and another one goes on in its place
+        └── LeaseLostError           this task's lease expired, and another task may have taken over
 
 A denied row is a result, not an error. Messages name ids of categories and destinations, columns, paths and
-counts. They never hold a subject, a value of a row, a payload or a secret. Airflow is not imported here: operators
-turn a `PermanentError` into Airflow's own "do not retry".
+counts. They never contain a subject, a value of a row, a payload or a secret. This module does not import Airflow:
+operators turn a `PermanentError` into Airflow's own "do not retry".
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class ConsentRetlError(Exception):
 
 
 class PermanentError(ConsentRetlError):
-    """Another try would end the same way."""
+    """A retry would end the same way."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong, and where: `path` is a JSON path (`$.categories[1].id`) or a parameter's name."""
+    """One problem and its place: `path` is a JSON path (`$.categories[1].id`) or a parameter's name."""
 
     path: str
     message: str
@@ -48,7 +48,7 @@ class Problem:
 
 
 class PolicyError(PermanentError):
-    """The policy or what a DAG asks of it is wrong. `problems` holds every finding, in document order."""
+    """The policy, or a DAG's request for it, is wrong. `problems` contains every problem, in document order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -66,19 +66,19 @@ class ModelError(PermanentError):
 
 
 class RefusedError(PermanentError):
-    """A load was handed something that no filter permitted, or that changed since."""
+    """A load received something that no filter permitted, or that has changed since."""
 
 
 class GuardError(PermanentError):
-    """A share of rows passed the limit that the DAG set for it."""
+    """A share of rows exceeded the limit that the DAG set for it."""
 
 
 class DestinationError(PermanentError):
-    """The destination refused the load as a whole: credentials, address, table, permissions."""
+    """The destination refused the whole load: credentials, address, table, permissions."""
 
 
 class TransientError(ConsentRetlError):
-    """Another try may succeed; not before `retry_after_s` seconds, where the other side named a time."""
+    """A retry may succeed, but not before `retry_after_s` seconds if the other side named a time."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -90,11 +90,11 @@ class SourceUnavailableError(TransientError):
 
 
 class DestinationUnavailableError(TransientError):
-    """The destination did not answer, or did not say what became of some rows."""
+    """The destination did not answer, or did not report the outcome of some rows."""
 
 
 class LedgerUnavailableError(TransientError):
-    """The ledger did not answer, or is locked: nothing is sent without it."""
+    """The ledger did not answer or is locked. Nothing is sent without it."""
 
 
 class SyncBusyError(TransientError):
@@ -102,4 +102,4 @@ class SyncBusyError(TransientError):
 
 
 class LeaseLostError(TransientError):
-    """The lease of the sync ran out and may be another task's by now: nothing more is sent."""
+    """The lease of the sync expired, and another task may hold it now. Nothing more is sent."""

@@ -1,4 +1,4 @@
-"""The provider info: what Airflow's provider manager reads about this package."""
+"""The provider info that Airflow's provider manager reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-consent-retl",
         "name": "Consent in Reverse ETL",
-        "description": "Load model results into destinations, only for people who consented to their purpose.",
+        "description": "Reverse ETL that sends only the rows whose person consented to the destination's purpose.",
         "versions": [__version__],
         "integrations": [
             {
@@ -59,12 +59,12 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "consent_retl": {
-                "description": "Where rows, proofs and the record of deliveries live.",
+                "description": "The places of rows, manifests and the ledger of deliveries.",
                 "options": {
                     "workspace": {
                         "description": (
                             "Folder or object storage of the workspace, as an ObjectStoragePath. Every worker that "
-                            "runs a task must see it. Default: the folder consent_retl under AIRFLOW_HOME."
+                            "runs a task must have access to it. Default: the folder consent_retl under AIRFLOW_HOME."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -73,8 +73,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "ledger_conn_id": {
                         "description": (
-                            "PostgreSQL connection of the ledger, for workers on several machines. Default, for a "
-                            "workspace in a local folder: a SQLite file there."
+                            "PostgreSQL connection of the ledger, for workers on several machines. Default for a "
+                            "workspace in a local folder: a SQLite file in that folder."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -83,8 +83,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "digest_key": {
                         "description": (
-                            "Secret, at least 32 characters, under which the decision log pseudonymises subjects. "
-                            "Default, for a workspace in a local folder: a key file made there on first use."
+                            "Secret of at least 32 characters. The decision log uses it to pseudonymise subjects. "
+                            "Default for a workspace in a local folder: a key file, created there on first use."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

@@ -1,6 +1,6 @@
-"""When two names resemble each other so much that one may be a slip for the other.
+"""The one definition of a near match between two names: so similar that one may be a misspelling of the other.
 
-Holds the one notion of a near match that every suggestion and every refusal uses. Never decides what follows from it.
+Every suggestion and every refusal uses this definition. This module never decides what follows from a match.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SHORT_NAME_CHARACTERS = 5
 
 
 def resembles(name: str, other: str) -> bool:
-    """Tell whether two different names differ by case, separators or an edit or two.
+    """Return whether two different names differ only by case, by separators or by one or two edits.
 
-    One edit (insertion, deletion, substitution, swap of neighbours) for names of up to five characters, two for
-    longer ones, counted after case and separators (`_`, `-`, `.`, `:`, space) are dropped, on the longer of the two.
-    Names without a character in common never resemble each other.
+    An edit is an insertion, a deletion, a substitution or a swap of neighbours. Names of up to five characters may
+    differ by one edit, longer names by two; the longer of the two names counts. Case and separators (`_`, `-`, `.`,
+    `:`, space) are removed first. Names without a common character never resemble each other.
     """
     if name == other:
         return False
@@ -35,27 +35,27 @@ def resembles(name: str, other: str) -> bool:
 
 
 def differs_in_form_only(name: str, other: str) -> bool:
-    """Tell whether two different names are the same but for case and separators."""
+    """Return whether two different names differ only by case and separators."""
     return name != other and _folded(name) == _folded(other)
 
 
 def nearest(name: str, candidates: Iterable[Name]) -> Name | None:
-    """Return the candidate that `name` most resembles, or None; the first by alphabet where several are as near."""
+    """Return the candidate that `name` resembles most, or None. Of equally near candidates, the first by alphabet."""
     near = [candidate for candidate in candidates if resembles(name, candidate)]
     return min(near, key=lambda candidate: (_edits(name, candidate), candidate), default=None)
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """Return the end of a message, ", did you mean `x`?", or an empty text when nothing is near."""
+    """Return the end of a message, ", did you mean `x`?", or an empty text if nothing is near."""
     near = nearest(name, candidates)
     return "" if near is None else f", did you mean `{near}`?"
 
 
 def destinations_resemble(name: str, other: str) -> bool:
-    """Tell whether two different destinations resemble each other, comparing `base:instance` part by part.
+    """Return whether two different destinations resemble each other. `base:instance` is compared part by part.
 
-    Instances of one destination are compared by their instance alone. A destination and an instance of it do not
-    resemble each other: the one covers the other.
+    Two instances of one destination are compared by their instance names only. A destination and one of its instances
+    do not resemble each other, because the destination covers the instance.
     """
     base, _, instance = name.partition(":")
     other_base, _, other_instance = other.partition(":")
@@ -65,7 +65,7 @@ def destinations_resemble(name: str, other: str) -> bool:
 
 
 def nearest_destination(name: str, candidates: Iterable[Name]) -> Name | None:
-    """Return the destination that `name` most resembles, or None."""
+    """Return the destination that `name` resembles most, or None."""
     near = [candidate for candidate in candidates if destinations_resemble(name, candidate)]
     return min(near, key=lambda candidate: (_edits(name, candidate), candidate), default=None)
 

@@ -1,4 +1,4 @@
-"""A progress line on long work, and numbers as people read them. Counts only."""
+"""Progress lines for long work, and tables for the log. They contain counts only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INTERVAL_S = 10.0
 
 
 class Log(Protocol):
-    """The part of a task's logger that is used here."""
+    """The part of a task's logger that this package uses for information."""
 
     def info(self, message: str, /, *arguments: object) -> object:
         """Log a line."""
@@ -20,16 +20,16 @@ class TaskLog(Log, Protocol):
     """The part of a task's logger that a delivery uses."""
 
     def warning(self, message: str, /, *arguments: object) -> object:
-        """Log what a person must act on."""
+        """Log a warning that a person must act on."""
 
 
 class Progress:
-    """Called with numbers of rows; logs a line every ten seconds: `read 3,000,000 of 10,000,000 rows, …`.
+    """A counter of rows that logs a line every ten seconds: `read 3,000,000 of 10,000,000 rows, …`.
 
     Args:
         log: the task's logger.
         verb: what happened to the rows, in the past tense.
-        total_rows: how many there will be, where that is known.
+        total_rows: the total number of rows, if it is known.
     """
 
     def __init__(self, log: Log, verb: str, *, total_rows: int | None = None) -> None:
@@ -41,7 +41,7 @@ class Progress:
         self.rows = 0
 
     def __call__(self, rows: int) -> None:
-        """Count rows."""
+        """Add rows to the count."""
         self.rows += rows
         now = time.monotonic()
         if now >= self._due:
@@ -51,7 +51,7 @@ class Progress:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a plain table for the log, numbers with thousands separators and aligned to the right."""
+    """Return a plain table for the log. Numbers have thousands separators and are aligned to the right."""
     from tabulate import tabulate
 
     cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""A whole sync from one call: extract, filter, and one load for each destination, as a task group."""
+"""The function that builds a whole sync as a task group: extract, filter, and one load for each destination."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def consent_sync(
 ) -> TaskGroup:
     """Build `extract`, `consent` and a `load_<destination>` for each destination, and return their task group.
 
-    With `workspace="warehouse:<schema>"` there is also `drop_staging`, a teardown that drops the run's tables once
-    every load is over.
+    With `workspace="warehouse:<schema>"` there is also `drop_staging`, a teardown that drops the run's tables after
+    every load has ended.
 
     Args:
-        group_id: the group's name, and the model's where `model` is not given.
-        loads: by destination, the load with its own parameters, still to be told what it shares with the others:
-            `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
-        on_duplicate_id: `deny` withholds rows whose id occurs more than once, and those without one; with `fail` the
-            extraction fails.
+        group_id: the name of the group. It is also the name of the model if `model` is not given.
+        loads: by destination, the load with its own parameters. This function adds the parameters that all loads
+            share: `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
+        on_duplicate_id: `deny` withholds rows whose id is missing or occurs more than once; with `fail` the extraction
+            fails.
         group: parameters of the task group, such as `tooltip` or `default_args`.
 
-    The others are those of `ExtractModelOperator` and `ConsentFilterOperator`.
+    The other parameters are those of `ExtractModelOperator` and `ConsentFilterOperator`.
     """
     waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
     with TaskGroup(group_id, **group) as task_group:
