@@ -1,4 +1,4 @@
-"""The reference's published rules: what it does, what is done here, and which setting gives the same."""
+"""Tests of the conformance cases: Segment's published rules, this package's answers, and the settings for the same."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decided(case: dict[str, Any], policy: dict[str, Any]) -> SignatureDecision:
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_what_is_done_here(case: dict[str, Any]) -> None:
+def test_this_package_decides_as_the_case_says(case: dict[str, Any]) -> None:
     if "error" in case["ours"]:
         with pytest.raises(PolicyError) as caught:
             decided(case, case["policy"])
@@ -59,7 +59,7 @@ def test_what_is_done_here(case: dict[str, Any]) -> None:
 def test_the_setting_gives_what_it_says(case: dict[str, Any]) -> None:
     setting = case["setting"]
     if setting is None:
-        # Where nothing has to be set: here as there, or it is not documented there, or nothing gives it.
+        # No setting is needed because both agree or Segment documents nothing, or no setting gives the same.
         agrees = case["reference"]["sends"] in (None, case["ours"].get("sends"))
         assert agrees or "error" in case["ours"]
         return
@@ -69,7 +69,7 @@ def test_the_setting_gives_what_it_says(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_segments_rules_come_to_what_segment_documents(case: dict[str, Any]) -> None:
+def test_segments_rules_give_what_segment_documents(case: dict[str, Any]) -> None:
     reference = case["reference"]
     if reference["sends"] is None:
         assert reference["says"] is None
@@ -86,5 +86,5 @@ def test_segments_rules_come_to_what_segment_documents(case: dict[str, Any]) -> 
     assert sends == reference["sends"]
 
 
-def test_the_page_says_what_the_cases_say() -> None:
+def test_the_page_is_rendered_from_the_cases() -> None:
     assert PAGE.read_text() == page()

@@ -1,4 +1,4 @@
-"""Rendering of `docs/conformance.md` from its cases: `python tests/support/conformance_page.py` writes it anew."""
+"""The renderer of `docs/conformance.md` from its cases. `python tests/support/conformance_page.py` writes the page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ TOPICS = ("consent_objects", "categories", "destinations", "integrations", "spel
 
 _HEAD = """# Conformance with Segment's consent in Reverse ETL
 
-What Segment documents, what happens here by default, and which setting gives Segment's behaviour where it is stricter
-here. Written from `tests/cases/conformance/`, each of which runs in the tests, against this package and against
-Segment's rules as `airflow_consent_retl.migration.segment_would_send` has them.
+This page compares Segment's documented rules with this package's defaults. Where this package is stricter, the last
+column names the setting that gives Segment's behaviour. The page is generated from `tests/cases/conformance/`. The
+tests run every case against this package and against Segment's rules in
+`airflow_consent_retl.migration.segment_would_send`.
 """
 
 
@@ -23,7 +24,12 @@ def page() -> str:
     lines = [_HEAD]
     for topic in TOPICS:
         document = json.loads((CASES / f"{topic}.json").read_text())
-        lines += [f"## {document['title']}", "", "| case | Segment | here | to have Segment's |", "|---|---|---|---|"]
+        lines += [
+            f"## {document['title']}",
+            "",
+            "| case | Segment | this package | setting for Segment's behaviour |",
+            "|---|---|---|---|",
+        ]
         lines += [_row(case) for case in document["cases"]]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -52,7 +58,7 @@ def _because(ours: dict[str, Any]) -> str:
 
 
 def _names(names: list[str]) -> str:
-    return ", ".join(names) if names else "nobody"
+    return ", ".join(names) if names else "no destination"
 
 
 if __name__ == "__main__":
