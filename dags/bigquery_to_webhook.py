@@ -1,7 +1,7 @@
-"""From BigQuery to a partner's webhook: consent is decided inside BigQuery, and only changed people leave it.
+"""A DAG from BigQuery to a partner's webhook. Consent is decided inside BigQuery, and only changed rows leave it.
 
 Needs the connections `bigquery` (type `gcpbigquery`) and `partner_http`, the Variable `consent_policy`, a dataset
-`consent_staging` that the account may write to, and the extra `google`. `docs/bigquery.md` says which roles.
+`consent_staging` that the account may write to, and the extra `google`. `docs/bigquery.md` lists the roles.
 """
 
 from __future__ import annotations

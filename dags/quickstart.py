@@ -1,6 +1,6 @@
-"""The whole path on one machine: a DuckDB warehouse, one consent policy, three destinations.
+"""A DAG with the whole path on one machine: a DuckDB warehouse, one consent policy, three destinations.
 
-`make demo` makes the warehouse of invented customers and the receiving webhook, and runs this DAG through Airflow.
+`make demo` creates the warehouse of invented customers and the receiving webhook, and runs this DAG through Airflow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""From Snowflake to a Customer Match audience: consent is decided inside Snowflake, and only changed people leave it.
+"""Two DAGs from Snowflake to a Customer Match audience: the sync, and the fast lane for withdrawals.
+
+Consent is decided inside Snowflake, and only changed rows leave it.
 
 Needs the connections `snowflake` and `google_cloud_default`, the Variable `consent_policy`, a schema `CONSENT_STAGING`
-that the role may write to, and the extras `snowflake` and `google`. `docs/snowflake.md` says which rights.
+that the role may write to, and the extras `snowflake` and `google`. `docs/snowflake.md` lists the rights.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from airflow_consent_retl.sync import consent_sync
 
 # Snowflake's names are upper case unless quoted.
 MODEL = "SELECT USER_ID, EMAIL, PHONE, CONSENT, CONSENT_CHANGED_AT FROM CUSTOMERS"
-# The categories that Google asks for, by their ids in the consent platform.
+# The categories that Google requires, by their ids in the consent platform.
 CONSENT = ConsentObject("CONSENT", path="categoryPreferences")
 LOADS = {
     "google_ads": partial(
@@ -30,7 +32,7 @@ LOADS = {
         consent_signals={"ad_user_data": "C0004", "ad_personalization": "C0004"},
         terms_of_service_accepted=True,
         deferrable=True,
-        # Google takes from minutes to hours; the demonstration's server takes a moment.
+        # Google takes from minutes to hours; the demonstration's server takes less than a second.
         confirm_interval_s=float(os.environ.get("GOOGLE_CONFIRM_INTERVAL_S", "60")),
     )
 }

@@ -1,6 +1,7 @@
-"""The fast lane: every five minutes, who withdrew is removed from everywhere, without waiting for the next load.
+"""Two DAGs: the sync, and the fast lane that removes people who withdrew, without waiting for the next load.
 
-It serves the same destinations as the DAG that loads them, by the same parameters: the two share `LOADS`.
+The fast lane runs every five minutes. It serves the same destinations as the sync, with the same parameters: both DAGs
+use `LOADS`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small receiving end for the demonstration: an advertising partner's API that checks, applies and forgets."""
+"""A small receiver for the demonstration: an advertising partner's API, in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Received:
-    """What arrived: ids that were accepted, in all batches, and the keys of the batches."""
+    """The received data: the accepted ids of all batches, counts, and the answers by batch key."""
 
     accepted: set[int] = field(default_factory=set)
     rejected: int = 0
@@ -21,7 +21,7 @@ class Received:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, method: str, key: str, body: bytes) -> bytes:
-        """Apply a batch once, however often it is sent, and answer for each row."""
+        """Apply a batch only once, even if it is sent several times, and return an answer for each row."""
         with self.lock:
             self.requests += 1
             if key not in self.batches:
@@ -68,8 +68,8 @@ def ads_server() -> Iterator[tuple[int, Received]]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class calls it so
-            """Stay silent: the demonstration's output is Airflow's."""
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class uses this name
+            """Log nothing, so that the demonstration shows only Airflow's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

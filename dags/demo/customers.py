@@ -1,4 +1,4 @@
-"""Invented customers for a demonstration warehouse, with consent as it really arrives: missing, partial, garbled."""
+"""Invented customers for a demonstration warehouse, with realistic consent: missing, partial or unreadable values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 _COUNTRIES = {"DE": 0.3, "FR": 0.2, "US": 0.2, "GB": 0.12, "ES": 0.1, "BR": 0.08}
-# What a form, an import and a migration leave in one text column. Only `yes` and `no` were agreed on.
+# One text column that was filled by a form, an import and a migration. Only `yes` and `no` were agreed on.
 _ADS_CONSENT = {"yes": 0.55, "no": 0.3, None: 0.1, "Yes": 0.02, "true": 0.015, "1": 0.01, "n/a": 0.005}
 _PREFERENCES = {
     '{"categoryPreferences": {"C0002": true, "C0007": true}}': 0.52,
@@ -44,7 +44,7 @@ _SYLLABLES = [
 
 
 def make_customers(rows: int, *, seed: int = 20_261_123) -> pa.Table:
-    """Return a table of invented customers, the same for the same seed."""
+    """Return a table of invented customers. The same seed gives the same table."""
     random = np.random.default_rng(seed)
     user_ids = random.permutation(np.arange(rows, dtype=np.int64)) + 9_007_199_254_740_993
     first_names, last_names = _names(random, rows, 2), _names(random, rows, 3)
@@ -81,7 +81,7 @@ def make_warehouse(path: Path, *, rows: int = 100_000) -> None:
         warehouse.execute("CREATE TABLE customers AS SELECT * FROM invented")
 
 
-# What happens overnight, by the last digits of an id: a share of people each.
+# The changes overnight. The last digits of an id select a share of people for each.
 _OVERNIGHT = {
     "withdrew": "UPDATE customers SET ads_consent = 'no', analytics_consent = FALSE WHERE user_id % 200 = 1",
     "have another e-mail": "UPDATE customers SET email = 'new.' || email WHERE user_id % 100 = 2",
@@ -90,7 +90,7 @@ _OVERNIGHT = {
 
 
 def next_day(path: Path) -> str:
-    """Let some customers withdraw, some change and some leave, and say how many."""
+    """Let some customers withdraw, change and leave, and return a text with the counts."""
     with duckdb.connect(str(path)) as warehouse:
         counts = {what: warehouse.execute(sql).fetchall()[0][0] for what, sql in _OVERNIGHT.items()}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items())

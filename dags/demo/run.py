@@ -1,4 +1,4 @@
-"""Runs `dags/quickstart.py` through Airflow, on invented customers, and shows who got what and why the rest did not.
+"""The command that runs `dags/quickstart.py` through Airflow, on invented customers, and shows the outcome.
 
 python dags/demo/run.py [--rows 100000] [--home .demo]
 """
@@ -20,7 +20,7 @@ DEMO = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """Prepare, run, report; returns 0 if every task succeeded and every number adds up."""
+    """Prepare, run and report. Return 0 if every task succeeded and all numbers add up."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=100_000, help="number of invented customers")
     parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder for everything the demo writes")
@@ -53,9 +53,9 @@ def main() -> int:
 
 
 def demo_environment(home: Path, port: int) -> dict[str, str]:
-    """Return the environment that gives Airflow its home, its connections and the policy."""
+    """Return the environment variables that set Airflow's home, its connections and the policy."""
     ads = {"conn_type": "http", "host": "127.0.0.1", "port": port, "extra": {"allow_private": True}}
-    # Nothing of an Airflow that this shell may know of.
+    # No settings of another Airflow in this shell.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
         **inherited,
@@ -78,7 +78,7 @@ _LOGGER = re.compile(r" *\[(airflow\.task\.operators\.)?airflow_consent_retl\.[^
 
 
 def airflow(arguments: list[str], environment: dict[str, str], *, log: Path, echo: bool = False) -> int:
-    """Run Airflow's command line, keep all that it prints in a file, and show what this package's tasks log."""
+    """Run Airflow's command line, write its whole output to a file, and show the log lines of this package's tasks."""
     command = [str(Path(sys.executable).with_name("airflow")), *arguments]
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -97,7 +97,7 @@ def airflow(arguments: list[str], environment: dict[str, str], *, log: Path, ech
 
 
 def show(entry: list[str]) -> None:
-    """Print one entry of Airflow's log, of several lines perhaps, if it is about the work and not about Airflow."""
+    """Print one entry of Airflow's log, which may have several lines, if it is about the work and not about Airflow."""
     head = _LINE.match(entry[0]) if entry else None
     if head is None:
         return
@@ -109,7 +109,7 @@ def show(entry: list[str]) -> None:
         print(f"{head['time']} {level}{_LOGGER.sub('', text)}")
 
 
-# What is shown of each load, by day.
+# The counts that are shown for each load, by day.
 SHOWN = {
     "first": ("read", "permitted", "denied", "accepted", "rejected"),
     "second": ("permitted", "added", "updated", "unchanged", "removed", "rejected"),
@@ -117,7 +117,7 @@ SHOWN = {
 
 
 def report(home: Path, day: str, *, received_rows: int, duration_s: float) -> int:
-    """Show the outcome from what each side really holds, and compare it with what the tasks said."""
+    """Show the rows that each destination really contains, and compare them with the counts of the tasks."""
     from tabulate import tabulate
 
     loads = load_counts(home / "airflow" / "airflow.db")
@@ -130,7 +130,7 @@ def report(home: Path, day: str, *, received_rows: int, duration_s: float) -> in
             f"{cause} {rows:,}" for cause, rows in sorted(causes.items(), key=lambda item: -item[1]) if rows
         )
         rows.append([name, *(f"{counts[key]:,}" for key in SHOWN[day]), f"{arrived[name]:,}", why])
-        # Who is rejected is tried again in each run, and is not there.
+        # Rejected rows are not at the destination; each run tries them again.
         consistent = consistent and int(str(counts["permitted"])) - int(str(counts["rejected"])) == arrived[name]
     headers = ["destination", *SHOWN[day], "found there", "denied because" if day == "first" else "removed because"]
     print(f"\n{'=' * 40} who got what, the {day} day {'=' * 40}\n")
@@ -145,14 +145,14 @@ def report(home: Path, day: str, *, received_rows: int, duration_s: float) -> in
     print(f"  decision log   {home / 'workspace' / 'permitted'}  (keyed digests, with the reasons)")
     print(f"  deliveries     {home / 'workspace' / 'ledger.db'}  (leases, batches, outcomes; no personal data)")
     print(f"  Airflow's log  {home / 'first-run.log'}, {home / 'second-run.log'}")
-    print("  policy         dags/demo/policy.json: change it, and run `make demo` again")
+    print("  policy         dags/demo/policy.json: change it and run `make demo` again")
     if not consistent:
-        print("\nthe numbers do not add up: what the tasks said is not what arrived")
+        print("\nthe numbers do not add up: the counts of the tasks differ from the rows at the destinations")
     return 0 if consistent and loads else 1
 
 
 def load_counts(database: Path) -> dict[str, dict[str, object]]:
-    """Return what each load of the latest run returned, by destination, as Airflow keeps it."""
+    """Return the return values of the latest run's loads from Airflow's database, by destination."""
     with sqlite3.connect(database) as metadata:
         found = metadata.execute(
             "SELECT value FROM xcom WHERE key = 'return_value' AND task_id LIKE '%load_%' "
@@ -164,13 +164,13 @@ def load_counts(database: Path) -> dict[str, dict[str, object]]:
 
 
 def crm_rows(home: Path) -> int:
-    """Count the rows that the CRM's table really holds."""
+    """Count the rows in the CRM's table."""
     with sqlite3.connect(home / "crm.sqlite") as crm:
         return int(crm.execute("SELECT count(*) FROM people").fetchone()[0])
 
 
 def lake_rows(home: Path) -> int:
-    """Count the rows that the exported files really hold."""
+    """Count the rows in the exported files."""
     import duckdb
 
     found = duckdb.execute("SELECT count(*) FROM read_parquet(?)", [f"{home / 'exports' / 'lake'}/*/*.parquet"])

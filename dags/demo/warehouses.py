@@ -1,9 +1,9 @@
-"""Runs an example DAG of a warehouse through Airflow, against local stand-ins, twice, and shows what came of it.
+"""The command that runs an example DAG of a warehouse twice through Airflow, against local stand-ins.
 
     python dags/demo/warehouses.py snowflake|bigquery [--rows 2000] [--home .demo]
 
-The warehouse and the destination are servers on the loopback interface, which the vendors' real clients talk to. The
-second day some customers withdrew and some changed.
+The warehouse and the destination are servers on the loopback interface. The vendors' real clients talk to them. Before
+the second run, some customers withdraw and some change. The command shows the outcome of both runs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ REPO = DEMO.parent.parent
 
 @dataclass(frozen=True)
 class Stage:
-    """An example with everything around it.
+    """An example DAG with its servers and settings.
 
     Args:
-        dag_id: of the DAG.
-        environment: connections and the policy.
-        next_day: lets a day pass in the warehouse, and says what happened.
-        arrived: how many people the destination holds.
+        dag_id: the id of the DAG.
+        environment: environment variables with connections and the policy.
+        next_day: applies one day of changes in the warehouse, and returns a text about them.
+        arrived: returns the number of people at the destination.
     """
 
     dag_id: str
@@ -40,7 +40,7 @@ class Stage:
 
 
 def main() -> int:
-    """Run, report; returns 0 if both runs succeeded and every number adds up."""
+    """Run and report. Return 0 if both runs succeeded and all numbers add up."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("warehouse", choices=["snowflake", "bigquery"])
     parser.add_argument("--rows", type=int, default=2_000, help="number of invented customers")
@@ -69,13 +69,13 @@ def main() -> int:
             arrived = stage.arrived()
             print(f"\nthe {day} day: {counts['permitted']} of {counts['read']} permitted, found there: {arrived}")
             if arrived != counts["permitted"]:
-                print("the numbers do not add up: what the tasks said is not what arrived")
+                print("the numbers do not add up: the counts of the tasks differ from the rows at the destination")
                 return 1
     return 0
 
 
 def base_environment(home: Path) -> dict[str, str]:
-    """Return what every Airflow of a demonstration needs, and nothing of one that this shell may know of."""
+    """Return the environment variables of a demonstration's Airflow, without settings of another one in this shell."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
         **inherited,
@@ -89,7 +89,7 @@ def base_environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def snowflake(rows: int) -> Iterator[Stage]:
-    """Run a local Snowflake with customers, and a server that speaks Google's Data Manager API."""
+    """Run a local Snowflake with customers, and a server with Google's Data Manager API."""
     from support.data_manager_server import data_manager
     from support.snowflake_server import Snowflake, running_snowflake
 
@@ -128,7 +128,7 @@ def snowflake(rows: int) -> Iterator[Stage]:
                 "REQUESTS_CA_BUNDLE": str(server.certificate),
             },
             next_day=next_day,
-            # Each is known by two identifiers.
+            # Each person has two identifiers.
             arrived=lambda: len({identifiers for _, identifiers in google.audience}) // 2,
         )
 
@@ -145,7 +145,7 @@ FROM (SELECT SEQ8() + 1 AS n FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
 
 @contextmanager
 def bigquery(rows: int) -> Iterator[Stage]:
-    """Run a local BigQuery with customers, and a partner's webhook."""
+    """Run a local BigQuery with customers and a partner's webhook."""
     from ads_server import ads_server
     from support.bigquery_server import BigQuery, running_bigquery
 
