@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: what README's figures come from. Takes about an hour; `--quick` a few minutes.
+"""The command that runs every benchmark for README's figures. It takes about an hour, and a few minutes with `--quick`.
 
 python benchmarks/all.py [--quick]
 """

@@ -1,11 +1,11 @@
-"""Changes against a bare decode of what is compared, and the first load and the fold against plain copies.
+"""The benchmark of changes: compared with a bare decode; the first load and the fold compared with plain copies.
 
     python benchmarks/changes.py [--rows 10000000] [--ids number] [--json figures.json]
 
-A permitted set of 8 mapped columns is compared with a delivered state of as many people: 1 % changed, 0.5 % left the
-model, 0.5 % withdrew consent, 1 % are new; removal is by e-mail. The bare decode reads the same columns of the same
-Parquet files with pyarrow, and does nothing with them. Times are of the work alone, without imports; peak memory is
-of the whole process.
+A permitted set of 8 mapped columns is compared with a delivered state of the same number of people: 1 % changed, 0.5 %
+left the model, 0.5 % withdrew consent, 1 % are new; removal is by e-mail. The bare decode reads the same columns of the
+same Parquet files with pyarrow and does nothing with them. Times cover the work only, without imports; peak memory
+covers the whole process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import pandas as pd  # noqa: F401 - loaded by pyarrow at first use: imported here so that no way is charged for it
+import pandas as pd  # noqa: F401 - pyarrow loads it at first use: imported here so that it counts for no way
 import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
@@ -52,7 +52,7 @@ DENIED_BEFORE = 0.2
 
 
 class ByEmail(Destination):
-    """A destination that knows people by their e-mail."""
+    """A destination that identifies people by their e-mail."""
 
     can_remove = True
 
@@ -61,7 +61,7 @@ class ByEmail(Destination):
         return Limits(batch_rows=10_000)
 
     def open(self, load: Load) -> None:
-        """Need nothing."""
+        """Do nothing."""
 
     def send(self, batch: Batch) -> Outcomes:
         return Outcomes.accepted(batch.rows.num_rows)
@@ -85,7 +85,7 @@ def people(rows: int, ids: str, *, now: bool) -> str:
 
 
 def write_permitted(folder: Folder, rows: int, ids: str, *, now: bool) -> None:
-    """Write a permitted set as a filter does: one group, and a decision log with those who are denied."""
+    """Write a permitted set as a filter does: one group, and a decision log with the denied rows."""
     with duckdb.connect() as connection:
         connection.execute("SET preserve_insertion_order = true")
         reader = connection.sql(people(rows, ids, now=now)).to_arrow_reader(ROW_GROUP_ROWS)
@@ -188,11 +188,11 @@ def opened(folder: Path, kind: str) -> tuple[Folder, str]:
 
 
 def prepared(rows: int, ids: str) -> Path:
-    """Return a folder with both permitted sets, and the state in between; made once."""
+    """Return a folder with both permitted sets and the state between them. It is created only once."""
     folder = CACHE / f"changes-{ids}-{rows}"
     if not (folder / "delivered.sha256").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        # In a process of its own: whoever is started later would begin with this one's peak memory.
+        # In a separate process: a process that is started later would inherit this one's peak memory.
         subprocess.run([sys.executable, __file__, "--prepare", str(folder), str(rows), ids], check=True)
     return folder
 
@@ -207,7 +207,7 @@ def prepare(folder: Path, rows: int, ids: str) -> None:
 
 
 def decode(*folders: Path) -> int:
-    """Read all columns of all Parquet files, as fast as pyarrow does."""
+    """Read all columns of all Parquet files, as fast as pyarrow can."""
     rows = 0
     for folder in folders:
         for path in sorted(folder.glob("[dg]*-[0-9]*.parquet")):
@@ -232,7 +232,7 @@ def copy(folder: Path, target: Path) -> None:
 
 
 def work_as(way: str, folder: Path) -> None:
-    """Do one measured piece of work, in a process that `measure` started."""
+    """Do and measure one way, in a process that `measure` started."""
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         target = Folder.local(f"{scratch}/out")
         state_folder, state_sha256 = opened(folder, "delivered")
@@ -260,7 +260,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=10_000_000)
     arguments.add_argument("--ids", nargs="*", choices=list(IDS), default=list(IDS))
-    arguments.add_argument("--repeat", type=int, default=1, help="the fastest of so many runs counts, of every way")
+    arguments.add_argument("--repeat", type=int, default=1, help="number of runs of each way; the fastest one counts")
     given = arguments.parse_args()
     CACHE.mkdir(exist_ok=True)
     lines, figures = [], {}

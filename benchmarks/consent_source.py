@@ -1,8 +1,8 @@
-"""Consent joined from a history of events, against the same join written into the model's SQL.
+"""The benchmark of consent joined from a history of events, compared with the same join in the model's SQL.
 
-The rival is DuckDB alone: a window over the events and a left join in the model's query, which is then extracted as any
-other, without the checks of conflicts, missing times and wrong keys. `model alone` is the extraction without consent.
-Usage:
+The rival is DuckDB alone: a window over the events and a left join in the model's query, which is then extracted like
+any other query. It does not check for conflicts, missing times and wrong keys. `model alone` is the extraction without
+consent. Usage:
 
     python benchmarks/consent_source.py [--rows 10000000] [--repeat 1] [--json PATH]
 """
@@ -36,7 +36,7 @@ _JOINED = """SET memory_limit = '4GB'; SELECT people.*, latest.ads_ok FROM peopl
 _SOURCE = ConsentSource(
     "SELECT user_id, ads_ok, changed_at FROM consent_events", subject="user_id", time="changed_at", columns=["ads_ok"]
 )
-# As many events as people: one in five has two, one in five none.
+# The number of events equals the number of people: one person in five has two, one in five has none.
 _TABLES = """
 CREATE TABLE people AS SELECT
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
@@ -52,7 +52,7 @@ FROM range({rows}) r(i);
 
 @dataclass(frozen=True)
 class BareHook:
-    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
+    """The part of a hook that a source uses, without Airflow, whose start-up is not measured."""
 
     file: str
     conn_type: str = "duckdb"
@@ -64,10 +64,10 @@ class BareHook:
 
 
 def extract_with_consent(hook: BareHook, folder: Path) -> None:
-    """Do what the operator does with a source of consent, without Airflow's task."""
+    """Do the same as the operator with a consent source, without Airflow's task."""
     query = ModelQuery(conn_id="bench", sql=_MODEL, primary_key="user_id")
     reading = reading_with_consent(
-        lambda: read_model(hook, query),  # type: ignore[arg-type]  # all that a source asks for
+        lambda: read_model(hook, query),  # type: ignore[arg-type]  # the part that a source uses
         [_SOURCE],
         hook_of=lambda conn_id: hook,  # type: ignore[arg-type, return-value]
         conn_id="bench",

@@ -1,12 +1,13 @@
-"""A load under the ledger against the same webhook without one: same rows, same local server, in one run.
+"""The benchmark of a load with a ledger, compared with the same webhook without one: same rows, same server, one run.
 
     python benchmarks/delivery.py [--rows 400000] [--latency-ms 0,5,50] [--json figures.json]
 
-All send 1,000 rows a request over 8 connections. The plain webhook reads the permitted rows from their files and hands
-them straight to the destination; rows that are in memory already are shown too (`webhook.py`). Under the ledger they
-are published changes, intents before and outcomes after each group of requests, and a delivered state written at the
-end: that is the time from the delivery's beginning to the ledger's pointer. The whole load is shown as well, with the
-comparison before it. The server has the same two cores: at 0 ms every microsecond of ours is missing there.
+All ways send 1,000 rows per request over 8 connections. The plain webhook reads the permitted rows from their files and
+passes them directly to the destination; a second figure starts from rows in memory (`webhook.py`). With the ledger, the
+load publishes changes, records intents before and outcomes after each group of requests, and writes a delivered state
+at the end. Its time goes from the start of the delivery to the update of the ledger's pointer. The time of the whole
+load, including the comparison before it, is shown too. The server shares the two cores: at 0 ms, every microsecond that
+this package uses is taken from the server.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ SOURCE = ModelSource(conn_id="benchmark", sql="SELECT 1")
 
 
 class Clock(logging.Handler):
-    """Remembers when each step of a delivery was last reached."""
+    """A log handler that stores the time at which each step of a delivery was last reached."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class Clock(logging.Handler):
 
 
 def permitted_of(rows: pa.RecordBatch, folder: Path) -> FilePermittedRows:
-    """Extract and filter the rows, whose people all consent."""
+    """Extract and filter the rows; all people consent."""
     model = rows.append_column("ok", pa.array([True] * len(rows), pa.bool_()))
     source, target = Folder.local(folder / "snapshot"), Folder.local(folder / "permitted")
     at = datetime.now(UTC)
@@ -110,12 +111,12 @@ def permitted_of(rows: pa.RecordBatch, folder: Path) -> FilePermittedRows:
 
 
 def from_files(port: int, permitted: FilePermittedRows) -> float:
-    """Return rows a second of a load without a ledger."""
+    """Return the rows per second of a load without a ledger."""
     return ours(port, permitted.batches(REQUEST_ROWS), permitted.schema(), permitted.rows)
 
 
 def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]:
-    """Return rows a second of the delivery, and of the whole first load."""
+    """Return the rows per second of the delivery, and of the whole first load."""
     connection = Connection(
         conn_id="bench", conn_type="http", host=f"http://127.0.0.1:{port}", extra='{"allow_private": true}'
     )
@@ -157,7 +158,7 @@ def main() -> None:
         for latency_ms in map(float, chosen.latency_ms.split(",")):
             with served(latency_ms) as port:
                 in_memory(port, table.slice(0, 10 * REQUEST_ROWS))
-                # Taken in turns, so that a busy machine slows all of them; the median counts.
+                # The ways run in turns, so that a busy machine slows all of them. The median counts.
                 rounds = [
                     (from_files(port, permitted), *under_ledger(port, permitted), in_memory(port, table))
                     for _ in range(REPEATS)
@@ -173,7 +174,7 @@ def main() -> None:
                     }
                 )
 
-    print(f"{chosen.rows:,} rows, {REQUEST_ROWS:,} a request, {CONNECTIONS} connections; ledger in SQLite")
+    print(f"{chosen.rows:,} rows, {REQUEST_ROWS:,} per request, {CONNECTIONS} connections; ledger in SQLite")
     headers = ["latency ms", "way", "rows/s", "of the plain webhook"]
     print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".2f"))
     if chosen.json is not None:

@@ -1,7 +1,7 @@
-"""Extraction against a bare loop over the same cursor, or Arrow stream, that writes the same Parquet.
+"""The benchmark of extraction, compared with a bare loop over the same cursor or Arrow stream into the same Parquet.
 
-Ours does more: it widens types exactly, digests every part, syncs it to disk and proves that each id occurs once. Both
-run in a process of their own; ids are not sorted. Usage:
+This package's extraction does more: it widens types exactly, digests every part, syncs it to disk and proves that each
+id occurs once. Each way runs in a separate process; ids are not sorted. Usage:
 
     python benchmarks/extract.py [--rows 10000000] [--cursor-rows 1000000] [--repeat 3] [--json PATH]
 """
@@ -28,7 +28,7 @@ _REPO = Path(__file__).resolve().parent.parent
 _BATCH_ROWS = 32_768
 _SQL = "SELECT * FROM people"
 _CONN_ID = "bench"
-# In DuckDB's and PostgreSQL's common words; {hash} is a function of the row's number and a salt, from 0 to 2^31 - 1.
+# SQL for DuckDB and PostgreSQL. {h1} and the others are hashes of the row's number and a salt, from 0 to 2^31 - 1.
 _COLUMNS = """
     ({id}) AS user_id,
     'user' || i || '@example.com' AS email,
@@ -79,7 +79,7 @@ def make_postgres(server: Any, *, rows: int) -> None:
 
 
 def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
-    """Loop over the same cursor or stream, and write: with our options for Parquet, or with pyarrow's own."""
+    """Loop over the same cursor or stream and write, with our options for Parquet or with pyarrow's defaults."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -127,7 +127,7 @@ def _bare_cursor(hook: Any, resources: ExitStack) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class BareHook:
-    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
+    """The part of a hook that a source uses, without Airflow, whose start-up is not measured."""
 
     conn_type: str
     host: str
@@ -152,8 +152,8 @@ class BareHook:
 
 
 def measure_one(way: str, hook: BareHook, folder: Path) -> None:
-    """Run one way in this process, and print what it took."""
-    # What the ways import is not what is timed.
+    """Run one way in this process, and print its time and memory."""
+    # Imports are not timed.
     import airflow_consent_retl.databases.duckdb.source
     import airflow_consent_retl.extraction.files  # noqa: F401
 
@@ -168,13 +168,13 @@ def measure_one(way: str, hook: BareHook, folder: Path) -> None:
 
 
 def peak_mib() -> float:
-    """Return this process's own peak; `getrusage` would start from that of the process that started it."""
+    """Return this process's own peak memory; `getrusage` would start from the peak of the parent process."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 
 
 def measure(source: str, host: str, scratch: Path, *, repeat: int) -> dict[str, Any]:
-    """Run all ways in turn, each in processes of its own, and keep each one's fastest."""
+    """Run all ways in turns, each run in a separate process, and return the fastest run of each way."""
     runs: dict[str, list[dict[str, float]]] = {"bare": [], "bare_default": [], "ours": []}
     for _ in range(repeat):
         for way, results in runs.items():

@@ -1,7 +1,8 @@
-"""Extraction from BigQuery against the client's own fastest bulk read, written to the same Parquet.
+"""The benchmark of extraction from BigQuery, compared with the client's own fastest bulk read into the same Parquet.
 
-The stand-in keeps the query's result, so that what is measured is downloading, decoding and writing, not its engine.
-Ours does more: every part is digested, synced to disk, and each id proven to occur once. Usage:
+The stand-in keeps the query's result. The benchmark therefore measures downloading, decoding and writing, and not the
+stand-in's engine. This package's extraction does more: it digests every part, syncs it to disk, and proves that each id
+occurs once. Usage:
 
     python benchmarks/extract_bigquery.py [--rows 1000000] [--repeat 3] [--json PATH]
 """
@@ -47,7 +48,7 @@ FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS i
 
 @dataclass(frozen=True, slots=True)
 class BareHook:
-    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
+    """The part of a hook that a source uses, without Airflow, whose start-up is not measured."""
 
     storage_port: int
     conn_type: str = "gcpbigquery"
@@ -70,7 +71,7 @@ class BareHook:
 
 
 def client(hook: Any, folder: Path) -> None:
-    """Write the client's Arrow batches, read by the Storage API, in row groups like ours, with our options."""
+    """Write the client's Arrow batches from the Storage API, in row groups like ours, with our options."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,7 +103,7 @@ def client(hook: Any, folder: Path) -> None:
 
 
 def measure_one(way: str, storage_port: int, folder: Path) -> None:
-    # The client's own bulk read is said to be deprecated, by itself.
+    # The client's own bulk read warns that it is deprecated.
     warnings.simplefilter("ignore")
     hook = BareHook(storage_port)
     if way == "ours":

@@ -1,9 +1,9 @@
-"""Extraction from PostgreSQL against the driver's own fastest bulk read, written to the same Parquet.
+"""The benchmark of extraction from PostgreSQL, compared with the driver's own fastest bulk read into the same Parquet.
 
-The rival is psycopg's COPY as text, decoded by Arrow's CSV reader in one stream, without any check.
-`cursor` is a server-side cursor whose tuples become Arrow, which is what reading with the hook amounts to. Ours does
-more: every part is digested, synced to disk, and each id proven to occur once. A server of its own, on a Unix socket.
-Usage:
+The rival is psycopg's COPY as text, decoded by Arrow's CSV reader in one stream, without any check. `cursor` is a
+server-side cursor whose tuples become Arrow; this is equivalent to reading with the hook. This package's extraction
+does more: it digests every part, syncs it to disk, and proves that each id occurs once. The server is started for the
+benchmark, on a Unix socket. Usage:
 
     python benchmarks/extract_postgres.py [--rows 1000000] [--repeat 3] [--json PATH]
 """
@@ -44,7 +44,7 @@ FROM generate_series(1::bigint, {rows}) AS i
 
 @dataclass(frozen=True, slots=True)
 class BareHook:
-    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
+    """The part of a hook that a source uses, without Airflow, whose start-up is not measured."""
 
     socket_folder: str
     conn_type: str = "postgres"
@@ -56,7 +56,7 @@ class BareHook:
 
 
 def bare(hook: BareHook, folder: Path, *, batches: Any) -> None:
-    """Write Arrow batches as they come, with our options for Parquet."""
+    """Write Arrow batches in the order in which they arrive, with our options for Parquet."""
     import pyarrow.parquet as pq
 
     from airflow_consent_retl.storage.folder import repeating_columns

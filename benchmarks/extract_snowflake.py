@@ -1,8 +1,9 @@
-"""Extraction from Snowflake against the connector's own fastest bulk read, written to the same Parquet.
+"""The benchmark of extraction from Snowflake, compared with the connector's own fastest bulk read to the same Parquet.
 
-The stand-in keeps the query's result, so that what is measured is downloading, decoding and writing, not its engine.
-Ours does more: numbers stay exact, each chunk gets one type, every part is digested, synced to disk, and each id proven
-to occur once. `exact` is the connector's read with its option for exact numbers. Usage:
+The stand-in keeps the query's result. The benchmark therefore measures downloading, decoding and writing, and not the
+stand-in's engine. This package's extraction does more: it keeps numbers exact, gives all chunks one type, digests every
+part, syncs it to disk, and proves that each id occurs once. `exact` is the connector's read with its option for exact
+numbers. Usage:
 
     python benchmarks/extract_snowflake.py [--rows 1000000] [--repeat 3] [--json PATH]
 """
@@ -46,7 +47,7 @@ FROM (SELECT SEQ8() AS i FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
 
 @dataclass(frozen=True, slots=True)
 class BareHook:
-    """What a source asks of a hook, without Airflow, whose start-up is no part of what is measured."""
+    """The part of a hook that a source uses, without Airflow, whose start-up is not measured."""
 
     port: int
     conn_type: str = "snowflake"
@@ -63,7 +64,7 @@ class BareHook:
             host="localhost",
             port=self.port,
             user="bench",
-            password="not a secret",  # noqa: S106 - the stand-in takes any
+            password="not a secret",  # noqa: S106 - the stand-in accepts any
             database="BENCH",
             schema="PUBLIC",
             ocsp_fail_open=True,
@@ -71,7 +72,7 @@ class BareHook:
 
 
 def connector(hook: BareHook, folder: Path, *, exact: bool) -> None:
-    """Write the connector's Arrow batches as they come, with our options for Parquet."""
+    """Write the connector's Arrow batches in the order in which they arrive, with our options for Parquet."""
     import pyarrow.parquet as pq
 
     from airflow_consent_retl.storage.folder import repeating_columns

@@ -1,4 +1,4 @@
-"""What the benchmarks of extraction share: the product's own way without Airflow's task, and the comparison of ways."""
+"""Shared code of the extraction benchmarks: this package's extraction without Airflow's task, and the comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONN_ID = "bench"
 
 
 def extract(hook: Any, folder: Path, *, sql: str, primary_key: str, batch_rows: int = 32_768) -> int:
-    """Do what the operator does, without Airflow's task, and return how many rows there were."""
+    """Do the same as the operator, without Airflow's task, and return the number of rows."""
     from airflow_consent_retl.databases.source import ModelQuery, read_model
     from airflow_consent_retl.extraction.files import SnapshotWriter
     from airflow_consent_retl.storage.folder import Folder
@@ -33,15 +33,16 @@ def extract(hook: Any, folder: Path, *, sql: str, primary_key: str, batch_rows: 
 
 
 def best_of(script: str, ways: Sequence[str], *, server: object, scratch: Path, repeat: int) -> dict[str, Measured]:
-    """Run each way in turns, in a process of its own, and return its fastest run; the first, which warms up, is left
-    out.
+    """Run the ways in turns, each in a separate process, and return the fastest run of each.
+
+    The first run of each way warms up and does not count.
 
     Args:
-        script: is run with `--one`, the way, the server and a folder to write to.
-        ways: by name.
-        server: where the server is, as the script reads it.
-        scratch: for the folders.
-        repeat: how often.
+        script: the script. It gets `--one`, the way, the server and a folder to write to.
+        ways: the names of the ways.
+        server: the address of the server, in the form that the script reads.
+        scratch: the parent of the folders.
+        repeat: the number of runs of each way that count.
     """
     best: dict[str, Measured] = {}
     for number in range(repeat + 1):
@@ -57,7 +58,7 @@ def best_of(script: str, ways: Sequence[str], *, server: object, scratch: Path, 
 def tell(
     title: str, best: dict[str, Measured], *, rivals: Sequence[str], rows: int, name: str, json: Path | None
 ) -> None:
-    """Show each way against the fastest rival, and write the figures."""
+    """Show each way compared with the fastest rival, and write the figures."""
     rival = min(best[way].wall_s for way in rivals)
     show(
         f"{title}, {rows:,} rows",

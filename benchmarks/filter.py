@@ -1,10 +1,10 @@
-"""The consent filter against a plain copy of the same Parquet files, and against the pandas way.
+"""The benchmark of the consent filter, compared with a plain copy of the same Parquet files and with pandas.
 
     python benchmarks/filter.py [--rows 10000000] [--case booleans ...] [--json figures.json]
 
-The filter is all that `ConsentFilterOperator` does to rows: verify the snapshot's digests, count and decide the
-signatures, write the permitted rows once by recipients, write the decision log. Times are of the work alone, without
-imports; peak memory is of the whole process.
+The filter is all the work of `ConsentFilterOperator` on rows: verify the snapshot's digests, count and decide the
+signatures, write the permitted rows once by recipients, write the decision log. Times cover the work only, without
+imports; peak memory covers the whole process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 
 import duckdb
-import pandas as pd  # loaded by pyarrow at first use: imported here so that no way is charged for it
+import pandas as pd  # pyarrow loads it at first use: imported here so that it counts for no way
 import pyarrow.parquet as pq
 from measure import CACHE, measure, measure_here, parser, show, write_figures
 
@@ -43,7 +43,7 @@ from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
 
-# Of each category, 85 % granted, 10 % denied, 5 % missing.
+# For each category: 85 % granted, 10 % denied, 5 % missing.
 _SHARE = "hash(i * 31 + {k}) % 100"
 _CONSENT = {
     "boolean": f"CASE WHEN {_SHARE} < 5 THEN NULL ELSE {_SHARE} < 90 END",
@@ -54,14 +54,14 @@ _CONSENT = {
     "cookie": f"CASE WHEN {_SHARE} < 5 THEN NULL WHEN {_SHARE} < 90 "
     "THEN 'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A1' ELSE 'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A0' END",
 }
-# A TC string of which the time of creation, 36 bits, is the row's number: no two are alike. Purpose 1, vendor 2.
+# A TC string whose time of creation, 36 bits, is the row's number, so that each string is unique. Purpose 1, vendor 2.
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _NUMBER = " || ".join(f"substr('{_DIGITS}', 1 + ((i >> {shift}) & 63)::INT, 1)" for shift in range(30, -1, -6))
 _TC_GRANTING, _TC_DENYING = "AfACBENB4FgAIAAAAAAAAAYgABEAAAAA.IABE", "AfACBENB4FgAAAAAAAAAAAYgABEAAAAA.IABE"
 _CONSENT["tcf"] = (
     f"'C' || {_NUMBER} || 'Qk9nIA' || CASE WHEN {_SHARE} < 90 THEN '{_TC_GRANTING}' ELSE '{_TC_DENYING}' END"
 )
-# Beside the booleans: when consent was given, where, and Global Privacy Control, from the columns that there are.
+# The booleans plus the time of consent, the region and Global Privacy Control, from existing columns.
 _CONSENT["row"] = _CONSENT["boolean"]
 _PAYLOAD = """
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
@@ -97,7 +97,7 @@ CASES = {
 
 
 def snapshot_of(consent: str, categories: int, rows: int) -> Path:
-    """Return the folder of a snapshot with 8 columns of payload, and its consent columns; made once."""
+    """Return the folder of a snapshot with 8 payload columns and its consent columns. It is created only once."""
     folder = CACHE / f"snapshot-{consent}-{categories}-{rows}"
     if (folder / "manifest.json").exists():
         return folder
@@ -120,7 +120,7 @@ def snapshot_of(consent: str, categories: int, rows: int) -> Path:
 
 
 def plan_of(snapshot: SnapshotManifest, consent: str, categories: int, destinations: int) -> ConsentPlan:
-    """Return a plan in which each destination needs another set of categories, as far as there are."""
+    """Return a plan in which each destination needs a different set of categories, as far as there are enough sets."""
     subsets = [subset for size in range(1, categories + 1) for subset in combinations(range(categories), size)]
     needs = {f"destination-{chr(97 + n) * 4}": subsets[n % len(subsets)] for n in range(destinations)}
     used = [k for k in range(categories) if any(k in subset for subset in needs.values())]
@@ -203,8 +203,8 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=10_000_000)
     arguments.add_argument("--case", nargs="*", choices=list(CASES), default=list(CASES))
-    arguments.add_argument("--pandas", action="store_true", help="also the pandas way, which takes minutes and 5 GB")
-    arguments.add_argument("--flat", type=int, help="also this many rows, for the memory")
+    arguments.add_argument("--pandas", action="store_true", help="also run pandas, which takes minutes and 5 GB")
+    arguments.add_argument("--flat", type=int, help="also run with this number of rows, to show the memory")
     given = arguments.parse_args()
     CACHE.mkdir(exist_ok=True)
     rows, figures = [], {}
@@ -238,7 +238,7 @@ def compare(case: str, row_count: int, *, with_pandas: bool) -> list[list[str]]:
 
 
 def work_as(words: list[str]) -> None:
-    """Do one measured piece of work, in a process that `measure` started."""
+    """Do and measure one way, in a process that `measure` started."""
     way, folder = words[0], Path(words[1])
     if way == "copy":
         run_copy(folder)

@@ -1,4 +1,6 @@
-"""What importing the operators adds to importing `airflow.sdk`, in seconds; a DAG file is parsed every few seconds.
+"""The benchmark of imports: the seconds that the operators add to `airflow.sdk`.
+
+Airflow parses a DAG file every few seconds.
 
 python benchmarks/imports.py [--json figures.json]
 """

@@ -1,10 +1,10 @@
-"""Loading a table of PostgreSQL against row-by-row upserts through the hook's own `insert_rows`.
+"""The benchmark of loads into a PostgreSQL table, compared with row-by-row upserts through the hook's `insert_rows`.
 
-A server of its own on a Unix socket, and the same behind a proxy that adds the time a network takes: half a millisecond
-for an answer is what a database in the same region takes. `insert_rows` upserts with a statement for each row and
-commits every 1,000, its default; `committed` has it commit each. psycopg 3 sends the statements without waiting for
-each answer, psycopg2, which the hook takes where psycopg 3 is not installed, waits. Each way loads into an empty table
-and then again into the full one. Usage:
+The server is started for the benchmark on a Unix socket, and is measured directly and behind a proxy that adds network
+latency: half a millisecond per answer, as for a database in the same region. `insert_rows` upserts with one statement
+per row and commits every 1,000 rows, its default; `committed` commits each row. psycopg 3 sends statements without
+waiting for each answer. psycopg2 waits; the hook uses it if psycopg 3 is not installed. Each way loads into an empty
+table and then again into the full one. Usage:
 
     python benchmarks/load_sql.py [--rows 200000] [--slow-rows 5000] [--repeat 3] [--json PATH]
 """
@@ -37,7 +37,7 @@ _ROUND_TRIP_S = 0.0005
 
 @contextmanager
 def slow_server(folder: Path, *, server: str, delay_s: float) -> Iterator[str]:
-    """Hand everything on to the server's socket, each piece of an answer after a while; yield the folder to use."""
+    """Forward everything to the server's socket, delay each piece of an answer, and yield the proxy's folder."""
     ended = threading.Event()
 
     def hand_on(client: socket.socket) -> None:
@@ -75,7 +75,7 @@ def people(rows: int) -> Any:
     import pyarrow.compute as pc
 
     ids = pa.array(range(rows), pa.int64())
-    # In no order, as a model's rows come.
+    # Without an order, like a model's rows.
     ids = pc.take(ids, pc.sort_indices(pc.bit_wise_and(pc.multiply(ids, 2_654_435_761), 0xFFFFFF)))
     text = ids.cast(pa.string())
     value = pc.bit_wise_and(ids, 0xFFFF).cast(pa.decimal128(21, 2)).cast(pa.decimal128(12, 2))

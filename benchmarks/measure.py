@@ -1,4 +1,4 @@
-"""What the benchmarks share: one measurement in a process of its own, and a table of ratios."""
+"""Shared code of the benchmarks: one measurement in a separate process, and a table of ratios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE = Path(__file__).resolve().parent / ".cache"
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall and processor time of the work alone, and the peak memory of its whole process."""
+    """Wall time and processor time of the work only, and the peak memory of its whole process."""
 
     wall_s: float
     cpu_s: float
@@ -27,7 +27,7 @@ class Measured:
 
 
 def measure_here(work: Callable[[], object]) -> None:
-    """Do the work, and print what it took as one line of JSON, for `measure`."""
+    """Do the work, and print its time and memory as one line of JSON for `measure`."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     measured = Measured(
@@ -39,26 +39,26 @@ def measure_here(work: Callable[[], object]) -> None:
 
 
 def measure(script: str, *arguments: object) -> Measured:
-    """Run a script in a new process, so that no measurement sees another's memory, and return what it printed."""
+    """Run a script in a new process, so that measurements do not share memory, and return its printed result."""
     command = [sys.executable, script, *map(str, arguments)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Measured(**json.loads(printed.splitlines()[-1]))
 
 
 def show(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table, in the form that README shows."""
+    """Print a table in README's form."""
     print(f"\n{title}\n")
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark takes."""
+    """Return a parser with the arguments of every benchmark."""
     made = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     made.add_argument("--json", type=Path, help="also write the figures here")
     return made
 
 
 def write_figures(path: Path | None, figures: object) -> None:
-    """Write the figures as JSON, if asked to."""
+    """Write the figures as JSON if there is a path."""
     if path is not None:
         path.write_text(json.dumps(figures, indent=2) + "\n")

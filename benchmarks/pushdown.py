@@ -1,10 +1,10 @@
-"""What leaves the warehouse when consent is decided inside it: rows and octets, counted at the client.
+"""The benchmark of rows and bytes that leave the warehouse when consent is decided inside it, counted at the client.
 
     python benchmarks/pushdown.py [--rows 1000000] [--json figures.json]
 
 A real PostgreSQL holds a model of 12 columns. The same sync runs three times: the first load, a run that changes
-nothing, and a run in which 1 % of the permitted rows changed. The model's octets are those that an extraction of it
-has as Arrow. The signature table, the comparison, asking for consent again and what the load itself reads all count.
+nothing, and a run in which 1 % of the permitted rows changed. The model's bytes are the bytes of its extraction as
+Arrow. The signature table, the comparison, the repeated check of consent and the load's own reads all count.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ FROM generate_series(1, {rows}) n
 
 
 class Counted:
-    """Everything that leaves the database server: octets of Arrow that sources yield, and rows."""
+    """The data that leaves the database server: rows, and Arrow bytes from the sources."""
 
     def __init__(self) -> None:
-        self.rows = self.octets = 0
+        self.rows = self.bytes = 0
 
     @contextmanager
     def counting(self) -> Iterator[Counted]:
@@ -52,7 +52,7 @@ class Counted:
             rows = opened(source, resources)
             return type(rows)(rows.schema, self._counted(rows.batches))
 
-        self.rows = self.octets = 0
+        self.rows = self.bytes = 0
         PostgresSource.open = open_counted  # type: ignore[method-assign, assignment]
         try:
             yield self
@@ -62,7 +62,7 @@ class Counted:
     def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.rows += batch.num_rows
-            self.octets += batch.nbytes
+            self.bytes += batch.nbytes
             yield batch
 
 
@@ -123,7 +123,7 @@ def main() -> None:
             connection.execute(MODEL.format(rows=chosen.rows))
         with counted.counting():
             extract(None)
-            model = counted.octets
+            model = counted.bytes
         steps = (
             ("first load", ""),
             ("nothing changed", ""),
@@ -141,13 +141,13 @@ def main() -> None:
                         "run": name,
                         "permitted and changed": sent,
                         "rows that left": counted.rows,
-                        "octets that left": counted.octets,
-                        "of the model's octets": round(100 * counted.octets / model, 4),
+                        "octets that left": counted.bytes,
+                        "of the model's octets": round(100 * counted.bytes / model, 4),
                     }
                 )
 
     print(f"{chosen.rows:,} rows of 12 columns, {model / (1 << 20):,.0f} MiB as Arrow")
-    headers = ["run", "permitted and changed", "rows that left", "octets that left", "% of the model's"]
+    headers = ["run", "permitted and changed", "rows that left", "bytes that left", "% of the model's"]
     print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".4f"))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")

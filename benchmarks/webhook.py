@@ -1,10 +1,10 @@
-"""Rows a second over HTTP: this package's webhook against drt-core, same rows, same local server, in one run.
+"""The benchmark of rows per second over HTTP: this package's webhook and drt-core, same rows, same server, one run.
 
     python benchmarks/webhook.py [--rows 200000] [--drt-rows 50000] [--latency-ms 0,50] [--json figures.json]
 
-The server runs in a process of its own, answers after the latency, and afterwards reads all bodies as JSON to count
-their rows. Ours is driven as a load drives it: `open`, `send` from threads, `commit`. drt-core's own destination sends
-from one thread; its fastest settings are used: batch mode, no pacing, rows handed over as the dictionaries it takes.
+The server runs in a separate process and answers after the latency. After the run it reads all bodies as JSON to count
+their rows. The benchmark calls this package's webhook as a load does: `open`, `send` from threads, `commit`. drt-core's
+own destination sends from one thread, with its fastest settings: batch mode, no pacing, rows passed as dictionaries.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REPEATS = 3
 
 @contextmanager
 def served(latency_ms: float) -> Iterator[int]:
-    """Run the server, and yield its port."""
+    """Run the server and yield its port."""
     script = Path(__file__).with_name("webhook_server.py")
     with subprocess.Popen([sys.executable, str(script), str(latency_ms)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -53,7 +53,7 @@ def served(latency_ms: float) -> Iterator[int]:
 
 
 def counted(port: int) -> int:
-    """Return how many rows arrived since the last call, all of them read as JSON."""
+    """Return the number of rows that have arrived since the last call. All bodies are read as JSON."""
     client = http.client.HTTPConnection("127.0.0.1", port)
     client.request("GET", "/")
     rows = int(json.loads(client.getresponse().read())["rows"])
@@ -77,7 +77,7 @@ def people(rows: int) -> pa.RecordBatch:
 
 
 def ours(port: int, batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> float:
-    """Return rows a second."""
+    """Return the rows per second."""
     connection = Connection(
         conn_id="bench", conn_type="http", host=f"http://127.0.0.1:{port}", extra='{"allow_private": true}'
     )
@@ -112,7 +112,7 @@ def ours(port: int, batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: 
 
 
 def in_memory(port: int, table: pa.RecordBatch) -> float:
-    """Return rows a second of rows that are there already."""
+    """Return the rows per second for rows that are already in memory."""
     batches = (table.slice(start, REQUEST_ROWS) for start in range(0, len(table), REQUEST_ROWS))
     return ours(port, batches, table.schema, len(table))
 
@@ -124,7 +124,7 @@ def _accepted(sent: Future[Outcomes]) -> Outcomes:
 
 
 def drt(port: int, rows: list[dict[str, object]], *, batch_rows: int) -> float:
-    """Return rows a second of `drt.destinations.rest_api`, called as drt's engine calls it, once a batch."""
+    """Return the rows per second of `drt.destinations.rest_api`, called once per batch, as in drt's engine."""
     from drt.config.base import RateLimitConfig
     from drt.config.destinations_saas import RestApiDestinationConfig
     from drt.config.sync_options import SyncOptions
@@ -152,7 +152,7 @@ def drt(port: int, rows: list[dict[str, object]], *, batch_rows: int) -> float:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=200_000)
-    options.add_argument("--drt-rows", type=int, default=50_000, help="it is slower: rows a second are compared")
+    options.add_argument("--drt-rows", type=int, default=50_000, help="it is slower: rows per second are compared")
     options.add_argument("--latency-ms", default="0,50")
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
@@ -163,7 +163,7 @@ def main() -> None:
     for latency_ms in map(float, chosen.latency_ms.split(",")):
         with served(latency_ms) as port:
             in_memory(port, table.slice(0, 10 * REQUEST_ROWS))
-            # Taken in turns, so that a busy machine slows all of them; the median counts.
+            # The ways run in turns, so that a busy machine slows all of them. The median counts.
             rounds = [
                 (
                     in_memory(port, table),
@@ -180,7 +180,7 @@ def main() -> None:
                 {"latency_ms": latency_ms, "way": way, "rows_per_s": round(rate), "ratio": round(mine / rate, 1)}
             )
 
-    print(f"{REQUEST_ROWS:,} rows a request; webhook: {chosen.rows:,} rows over {CONNECTIONS} connections;")
+    print(f"{REQUEST_ROWS:,} rows per request; webhook: {chosen.rows:,} rows over {CONNECTIONS} connections;")
     print(
         f"drt-core {version('drt-core')}: {chosen.drt_rows:,} rows, body_mode=batch, max_records_per_request="
         f"{REQUEST_ROWS}, requests_per_second=0 (no pacing), a new client for each batch_size rows"

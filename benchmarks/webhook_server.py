@@ -1,7 +1,7 @@
-"""A receiver of JSON batches for `webhook.py`, run in a process of its own: `webhook_server.py LATENCY_MS`.
+"""The receiver of JSON batches for `webhook.py`, run in a separate process: `webhook_server.py LATENCY_MS`.
 
-Prints its port. Answers a POST after the latency with the number of its rows; a GET reads every body as JSON, and
-answers with the number of rows that arrived since the last one.
+It prints its port. It answers a POST after the latency with the number of its rows. A GET reads every body as JSON and
+answers with the number of rows that have arrived since the last GET.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Receiver(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> None:
         if not body:
-            # Only now: reading JSON while others are timed would measure this process.
+            # JSON is read only now: reading it during the measurement would measure this process too.
             rows = sum(len(json.loads(posted)["rows"]) for posted in _BODIES)
             _BODIES.clear()
             self._write(json.dumps({"rows": rows}).encode())
