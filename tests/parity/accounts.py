@@ -1,4 +1,4 @@
-"""Who was delivered, kept by hand: added, updated, unchanged, removed and why. Never asks the package."""
+"""The expected state of a destination, computed without the package: added, updated, unchanged and removed people."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ REMOVAL_ORDER = (
 
 @dataclass(frozen=True)
 class Done:
-    """What a load has to do, or did.
+    """The result of a load, expected or real.
 
     Args:
         counts: added, updated, unchanged, skipped, accepted, removed, and removals by cause.
-        sent: ids.
-        removed: ids by cause.
-        people: ids, at the destination afterwards.
+        sent: the ids that are sent.
+        removed: the ids that are removed, by cause.
+        people: the ids at the destination afterwards.
     """
 
     counts: Mapping[str, Any]
@@ -39,13 +39,13 @@ class Done:
 
 @dataclass
 class Account:
-    """Who was delivered to one destination, by hand.
+    """The people that were delivered to one destination, by plain loops.
 
     Args:
-        destination: which.
-        mode: of the sync.
+        destination: the name of the destination.
+        mode: the mode of the sync.
         fields: the columns that are sent.
-        delivered: the version of each id.
+        delivered: the delivered version of each id.
     """
 
     destination: str
@@ -54,7 +54,7 @@ class Account:
     delivered: dict[Any, int] = field(default_factory=dict)
 
     def load(self, round_: Round) -> Done:
-        """Return what a load of this round has to do, and take it into account."""
+        """Return the expected result of a load of this round, and update the account."""
         outcome = decided(round_.setup, round_.model.people, asked=())
         rows = {
             person.id: person.version if self.fields & person.edited else 0
@@ -71,8 +71,8 @@ class Account:
             why = self._cause(id_, round_)
             if why != "left_model" or self.mode in ("mirror", "full"):
                 removed.setdefault(why, set()).add(id_)
-        gone = set().union(*removed.values())
-        for id_ in gone:
+        removed_ids = set().union(*removed.values())
+        for id_ in removed_ids:
             del self.delivered[id_]
         self.delivered |= {id_: rows[id_] for id_ in sent}
         return Done(
@@ -82,7 +82,7 @@ class Account:
                 "unchanged": len(unchanged),
                 "skipped": len(skipped),
                 "accepted": len(sent),
-                "removed": len(gone),
+                "removed": len(removed_ids),
                 "removals_by_cause": {why: len(ids) for why, ids in sorted(removed.items())},
             },
             sent=frozenset(sent),
@@ -97,7 +97,7 @@ class Account:
             for person in round_.model.people
             if person.id == id_
         }
-        # A no in any of somebody's rows outweighs that there are several.
+        # A no in any of a person's rows outweighs the fact that there are several rows.
         return next(
             (why for why in ("consent_withdrawn", "id_ambiguous", *REMOVAL_ORDER) if why in causes), "left_model"
         )

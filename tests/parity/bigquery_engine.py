@@ -1,4 +1,4 @@
-"""The seeded model on BigQuery, through its own clients."""
+"""The seeded model on BigQuery, through BigQuery's own clients."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MODELS = "models"
 
 
 class BigQueryEngine(Engine):
-    """A project of its own, with a dataset for models and one for staging."""
+    """A separate project, with a dataset for models and one for staging."""
 
     name = "bigquery"
     types: ClassVar[Mapping[str, str]] = {
         "boolean": "BOOL",
         "text": "STRING",
-        # BigQuery never fills up.
+        # BigQuery never pads.
         "padded": "STRING",
         # The stand-in has no collations; BigQuery would have `COLLATE 'und:ci'` here.
         "folded": "STRING",
@@ -36,7 +36,7 @@ class BigQueryEngine(Engine):
         "bytes": "BYTES",
         # It has no type that keeps the text of JSON, other than text.
         "json_text": "STRING",
-        # The stand-in answers no question for a part of a part of JSON: `tests/databases/bigquery` reads JSON whole.
+        # The stand-in cannot read a nested part of JSON; `tests/databases/bigquery` reads whole JSON values.
         "json": "STRING",
     }
     cannot: ClassVar[Mapping[str, Mapping[str, str]]] = {
@@ -60,7 +60,7 @@ class BigQueryEngine(Engine):
             client.close()
 
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Load everything as text, then make the table from that."""
+        """Load everything as text, then create the table from it."""
         from google.cloud.bigquery import LoadJobConfig, SchemaField, Table
 
         given = pa.table({name: pa.array([text_of(row[name]) for row in rows], pa.string()) for name in kinds})
@@ -74,7 +74,7 @@ class BigQueryEngine(Engine):
         )
         with self.environment():
             client = self._client()
-            # The stand-in loads into tables that are there.
+            # The stand-in only loads into existing tables.
             client.create_table(Table(loaded, [SchemaField(name, "STRING") for name in kinds]))
             config = LoadJobConfig(source_format="PARQUET")
             client.load_table_from_file(file, loaded, job_config=config).result()

@@ -1,7 +1,6 @@
-"""What the case files hold: raw values with what each of them means, written down by hand.
+"""The reader of the case files: raw values, each with its meaning, written by hand.
 
-Says nothing of engines. What an engine cannot hold, or holds as something else, is told by the engine, in the words
-of `Case.features`.
+It knows no engine. Each engine declares in terms of `Case.features` which values it cannot store or stores differently.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 _CASES = Path(__file__).resolve().parent.parent / "cases"
 PATH, KEY = ("categoryPreferences",), "C0004"
-# By name, a category has another key; and a document may be part of a larger one.
+# The key of the category by name, and the path of a document inside a larger one.
 NAME_KEY, NESTED_PATH = "Pub0004", ("context", "consent", *PATH)
 
 
@@ -27,12 +26,12 @@ class Case:
     """One raw value.
 
     Args:
-        value: as it is handed to an engine.
-        status: what it means, where the engine holds it as it is.
-        features: what an engine has to be capable of, to hold it: see `features_of`, and for documents also
+        value: the value that is given to an engine.
+        status: its meaning if the engine stores it unchanged.
+        features: the features that an engine needs to store it: see `features_of`, and for documents also
             `not_json`, `escaped_nul`, `surrogate`, `wide_number`, `depth`, `repeated_key`.
-        first: what a document means where the engine keeps the first of repeated keys.
-        last: the same, for the last.
+        first: the meaning of a document if the engine keeps the first of repeated keys.
+        last: the meaning of a document if the engine keeps the last of repeated keys.
     """
 
     value: Any
@@ -54,7 +53,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What happens to somebody's fields between two runs, and whether a destination has to be told."""
+    """A change of a person's fields between two runs, and whether a destination must receive it."""
 
     why: str
     before: dict[str, Any]
@@ -63,7 +62,7 @@ class Edit:
 
 
 def features_of(value: object) -> frozenset[str]:
-    """Return what an engine has to be capable of, to hold a plain value."""
+    """Return the features that an engine needs to store a plain value."""
     found = {
         "nul": isinstance(value, str) and "\0" in value,
         "noncharacter": isinstance(value, str) and "\uffff" in value,
@@ -77,13 +76,13 @@ def features_of(value: object) -> frozenset[str]:
 
 @cache
 def listed(column: str) -> Listed:
-    """Return what `parity_consent.json` says of a column."""
-    said = _read("parity_consent.json")[column]
-    pairs = [tuple(pair) for pair in said["values"]]
+    """Return the entry of a column in `parity_consent.json`."""
+    column_cases = _read("parity_consent.json")[column]
+    pairs = [tuple(pair) for pair in column_cases["values"]]
     return Listed(
         cases=tuple(Case(value, status, features_of(value)) for value, status in pairs),
-        granted=tuple(said.get("granted", ())),
-        denied=tuple(said.get("denied", ())),
+        granted=tuple(column_cases.get("granted", ())),
+        denied=tuple(column_cases.get("denied", ())),
         status=dict(pairs),
     )
 
@@ -95,7 +94,7 @@ def documents() -> tuple[Case, ...]:
 
 
 def by_name(case: Case) -> Case:
-    """Return a document whose category is there by its name."""
+    """Return the document with its category under its name instead of its id."""
     if case.value is None:
         return case
     text = case.value.replace("C\\u0030004", "Pub\\u0030004").replace("C0004", NAME_KEY).replace("c0004", "pub0004")
@@ -103,7 +102,7 @@ def by_name(case: Case) -> Case:
 
 
 def nested(case: Case) -> Case:
-    """Return a document inside of another one."""
+    """Return the document inside another document."""
     if case.value is None:
         return case
     return Case(f'{{"context": {{"consent": {case.value}}}}}', case.status, case.features, case.first, case.last)
@@ -117,13 +116,13 @@ def ids(kind: str) -> tuple[Any, ...]:
 
 @cache
 def field_values(name: str) -> tuple[Any, ...]:
-    """Return values of a field that is sent."""
+    """Return the values of a field that is sent."""
     return tuple(value_of(value) for value in _read("parity_fields.json")["fields"][name])
 
 
 @cache
 def edits() -> tuple[Edit, ...]:
-    """Return what may happen to fields."""
+    """Return the possible changes of fields."""
     return tuple(
         Edit(
             edit["why"],
@@ -136,7 +135,7 @@ def edits() -> tuple[Edit, ...]:
 
 
 def value_of(written: Any) -> Any:
-    """Return the value that a case file writes as `{"decimal": "1.50"}` and the like."""
+    """Return the value that a case file writes in a form such as `{"decimal": "1.50"}`."""
     if not isinstance(written, dict):
         return written
     [(kind, content)] = written.items()
@@ -149,24 +148,24 @@ _WRITTEN: dict[str, Callable[[Any], Any]] = {
     "moment": datetime.fromisoformat,
     "date": date.fromisoformat,
     "hex": bytes.fromhex,
-    # Text before, text that is repeated, how often, text after.
+    # The text before, the repeated text, the number of repetitions, the text after.
     "repeat": lambda parts: f"{parts[0]}{parts[1] * parts[2]}{parts[3]}",
-    # Text before, how many lists inside of each other, text after.
+    # The text before, the number of nested lists, the text after.
     "nest": lambda parts: f"{parts[0]}{'[' * parts[1]}{']' * parts[1]}{parts[2]}",
 }
 
 
 def _documents() -> Iterator[Case]:
-    for said in _read("parity_documents.json")["documents"]:
-        text = value_of(said["text"])
+    for written in _read("parity_documents.json")["documents"]:
+        text = value_of(written["text"])
         features = set(features_of(text))
-        if not said.get("is_json", True):
+        if not written.get("is_json", True):
             features.add("not_json")
-        if "without" in said:
-            features.add(said["without"])
-        if "last" in said:
+        if "without" in written:
+            features.add(written["without"])
+        if "last" in written:
             features.add("repeated_key")
-        yield Case(text, said["status"], frozenset(features), said.get("first"), said.get("last"))
+        yield Case(text, written["status"], frozenset(features), written.get("first"), written.get("last"))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How two outcomes are held against each other, so that a failure tells of few rows."""
+"""The comparison of two outcomes. A failure shows only the rows that differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parity.workspaces import plain_rows
 
 
 def assert_same(found: Decided, expected: Decided) -> None:
-    """Compare filter runs, from the single row to the whole."""
+    """Compare two filter runs, from single rows to totals."""
     assert _differences(found.recipients, expected.recipients) == {}
     assert found.counts == expected.counts
     assert found.groups == expected.groups
@@ -22,14 +22,14 @@ def assert_same(found: Decided, expected: Decided) -> None:
 
 
 def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
-    """Compare rows that are in order: their types, and every value."""
+    """Compare sorted rows: their types and every value."""
     assert found.schema.remove_metadata() == expected.schema.remove_metadata()
     both = zip(plain_rows(found), plain_rows(expected), strict=True)
     assert [pair for pair in both if pair[0] != pair[1]] == []
 
 
 def asked_ids(model: Model) -> list[Any]:
-    """Return ids of people to look up in the decision log: odd ones, and some others."""
+    """Return ids to look up in the decision log: unusual ones and some others."""
     known = [person.id for person in model.people if person.id is not None]
     odd = sorted({id_ for id_ in known if not id_.startswith("p-")})
     return [*odd[::3], *[id_ for id_ in known if id_.startswith("p-")][:20]]

@@ -1,4 +1,4 @@
-"""The engines of the parity suite, each made once."""
+"""The engines of the parity suite, each created once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parity_bigquery(bigquery_server: BigQueryServer) -> BigQueryEngine:
 
 @pytest.fixture(scope="session", params=["duckdb", "sqlite"])
 def source(request: pytest.FixtureRequest) -> Engine:
-    """Return each engine that only a model can be read from; `test_warehouses` compares the others with these."""
+    """Every engine that can only be a source of models. `test_warehouses` compares the other engines with the lake."""
     found = request.getfixturevalue(f"parity_{request.param}")
     assert isinstance(found, Engine)
     return found

@@ -1,6 +1,6 @@
-"""The databases that hold the seeded model, each with types of its own, and what each of them cannot hold.
+"""The databases of the seeded model: one small class per engine, with its types and the values that it cannot store.
 
-One small class an engine. It makes tables, and says what a value is once the engine has it; it decides nothing.
+A class creates tables and computes the value that the engine stores. It decides nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _JSON_KINDS = ("json_text", "json")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What an engine makes of a case: the value that it holds, and what that means."""
+class Stored:
+    """The value that an engine stores for a case, and its meaning."""
 
     value: Any
     status: str
@@ -39,19 +39,19 @@ class Engine(ABC):
 
     Args:
         connection: the value of its `AIRFLOW_CONN_…` variable.
-        variables: others that its client needs.
+        variables: other environment variables that its client needs.
 
     Attributes:
-        name: for people.
-        types: the SQL type of each kind of column. `json` is the engine's best type for JSON, `json_text` one that
-            keeps the text of a document, if there is one.
-        cannot: by kind of column, the features that it cannot hold, each with the reason.
-        repeated: which of repeated keys the type of kind `json` keeps.
-        pads: whether the type of kind `padded` fills up with spaces.
-        column_types: what the extraction has to be told, by kind.
-        staging: the staging schema, where there is a warehouse workspace.
-        id_kinds: the kinds of column that ids come in.
-        widens: the kinds of column of which only the values tell the Arrow type.
+        name: a name for messages.
+        types: the SQL type of each kind of column. `json` is the engine's best type for JSON. `json_text` is a type
+            that keeps the text of a document, if there is one.
+        cannot: by kind of column, the features that it cannot store, each with the reason.
+        repeated: which of several repeated keys the type of kind `json` keeps.
+        pads: whether the type of kind `padded` pads with spaces.
+        column_types: the types that the extraction must declare, by kind.
+        staging: the staging schema, if there is a warehouse workspace.
+        id_kinds: the kinds of column for ids.
+        widens: the kinds of column whose Arrow type depends on the values.
     """
 
     name: ClassVar[str]
@@ -68,43 +68,43 @@ class Engine(ABC):
         self._variables = {f"AIRFLOW_CONN_{self.conn_id.upper()}": connection, **variables}
 
     def environment(self, **more: str) -> AbstractContextManager[None]:
-        """Set the variables that make the connection, and others, for as long as the block runs."""
+        """Set the variables of the connection, and the given ones, while the block runs."""
         return environment(**self._variables, **more)
 
     @property
     def conn_id(self) -> str:
-        """The Airflow connection."""
+        """The id of the Airflow connection."""
         return f"parity_{self.name}"
 
     def cannot_hold(self, kind: str, case: Case) -> str | None:
-        """Return why a column of this kind cannot hold a case, or None."""
+        """Return the reason why a column of this kind cannot store a case, or None."""
         reasons = self.cannot.get(kind, {})
         return next((reasons[feature] for feature in sorted(case.features) if feature in reasons), None)
 
-    def held(self, kind: str, case: Case, status: Mapping[Any, str]) -> Held:
-        """Return what the engine makes of a case.
+    def stored(self, kind: str, case: Case, status: Mapping[Any, str]) -> Stored:
+        """Return the value that the engine stores for a case.
 
         Args:
-            kind: of the column.
-            case: which it can hold.
-            status: what each value of the column means.
+            kind: the kind of the column.
+            case: a case that the engine can store.
+            status: the meaning of each value of the column.
         """
         if kind == "padded" and self.pads and case.value is not None:
             padded = case.value.ljust(PADDED)
-            return Held(padded, status[padded])
+            return Stored(padded, status[padded])
         if kind == "json" and "repeated_key" in case.features and self.repeated != "all":
             kept = case.first if self.repeated == "first" else case.last
             assert kept is not None
-            return Held(_without_repeated_keys(case.value, keep=self.repeated), kept)
-        return Held(case.value, case.status)
+            return Stored(_without_repeated_keys(case.value, keep=self.repeated), kept)
+        return Stored(case.value, case.status)
 
-    def id_held(self, kind: str, value: Any) -> Any:
-        """Return what the engine makes of an id."""
+    def id_stored(self, kind: str, value: Any) -> Any:
+        """Return the id that the engine stores."""
         return value.ljust(PADDED) if kind == "padded" and self.pads and value is not None else value
 
     @abstractmethod
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Make a table, in place of one of the same name, with columns of these kinds."""
+        """Create a table with columns of these kinds. It replaces a table of the same name."""
 
     def query(self, table: str, kinds: Mapping[str, str]) -> str:
         """Return a model's query."""
@@ -135,10 +135,10 @@ class DuckDb(Engine):
         "json_text": "JSON",
         "json": "JSON",
     }
-    # DuckDB's JSON is text that was once checked, by a reader that takes more than JSON.
+    # DuckDB's JSON is text that was checked by a reader that accepts more than JSON.
     cannot: ClassVar[Mapping[str, Mapping[str, str]]] = {
         kind: {
-            "not_json": "a cast to JSON refuses most of what is none",
+            "not_json": "a cast to JSON refuses most texts that are not JSON",
             "surrogate": "a cast to JSON refuses lone surrogates",
         }
         for kind in _JSON_KINDS
@@ -149,7 +149,7 @@ class DuckDb(Engine):
         super().__init__(json.dumps({"conn_type": "duckdb", "host": str(self._file)}))
 
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Insert by way of Arrow."""
+        """Insert from an Arrow table."""
         columns = ", ".join(f"{name} {self.types[kind]}" for name, kind in kinds.items())
         given = pa.table({name: _arrow(kind, [row[name] for row in rows]) for name, kind in kinds.items()})
         with duckdb.connect(str(self._file)) as connection:
@@ -159,12 +159,12 @@ class DuckDb(Engine):
 
 
 class Sqlite(Engine):
-    """A SQLite file: every value has a type of its own, and columns hold any."""
+    """A SQLite file: every value has its own type, and columns accept any type."""
 
     name = "sqlite"
     types: ClassVar[Mapping[str, str]] = dict.fromkeys(DuckDb.types, "") | {"folded": "TEXT COLLATE NOCASE"}
     cannot: ClassVar[Mapping[str, Mapping[str, str]]] = {"float": {"nan": "SQLite stores NaN as NULL"}}
-    # The driver gives values without a type.
+    # The driver returns values without column types.
     column_types: ClassVar[Mapping[str, str]] = {"boolean": "bool", "decimal": "decimal128(38, 6)"}
     id_kinds: ClassVar[tuple[str, ...]] = ("text", "integer", "folded")
 
@@ -173,7 +173,7 @@ class Sqlite(Engine):
         super().__init__(json.dumps({"conn_type": "sqlite", "host": str(self._file)}))
 
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Insert by parameters; what SQLite has no type for becomes text."""
+        """Insert with parameters. Values without a SQLite type become text."""
         columns = ", ".join(f"{name} {self.types[kind]}" for name, kind in kinds.items())
         values = [tuple(_plain(row[name]) for name in kinds) for row in rows]
         with closing(sqlite3.connect(self._file)) as connection, connection:
@@ -184,7 +184,7 @@ class Sqlite(Engine):
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Set variables of the environment for a while."""
+    """Set environment variables while the block runs."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -198,7 +198,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a value as the text that an engine casts back; octets in hex."""
+    """Return a value as text that an engine can cast back; bytes in hex."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -210,7 +210,7 @@ def _without_repeated_keys(text: str, *, keep: str) -> str:
     def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
         return dict(found if keep == "last" else reversed(found))
 
-    # Which number it is has no meaning: that it is one, has.
+    # Only the type matters here, not the value of a number.
     return json.dumps(json.loads(text, object_pairs_hook=pairs, parse_float=lambda _: 0.5))
 
 

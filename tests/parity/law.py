@@ -1,7 +1,7 @@
-"""The law, applied row by row to what the case files say by hand: what every workspace has to come to.
+"""The law, applied row by row to the case files: the result that every workspace must give.
 
-Naive on purpose: no engine, no signatures that are joined back, one person after the other. `decide` is asked with
-the statuses that are written in the case files, and a plan with the raw values; both have to agree.
+It is naive on purpose: no engine, no join of signatures, one person after another. `decide` gets the statuses of the
+case files, and a plan gets the raw values; both must agree.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Setup:
     """A policy and a mapping.
 
     Args:
-        name: for people.
+        name: a name for messages.
         policy: the document.
-        consent: the mapping, as a DAG gives it.
-        columns: by category, the column of the model that holds its consent.
-        destinations: that are asked for.
+        consent: the mapping in the form that a DAG uses.
+        columns: by category, the model's column with its consent.
+        destinations: the destinations to decide for.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Counted:
-    """What is counted for one destination."""
+    """The counts for one destination."""
 
     read: int
     permitted: int
@@ -65,17 +65,17 @@ class Counted:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a filter run came to, in a form in which two of them can be compared.
+    """The result of a filter run, in a form that can be compared.
 
     Args:
-        recipients: of each id that may go anywhere.
-        counts: by destination.
+        recipients: the recipients of each id that has any.
+        counts: the counts by destination.
         lines: the table of signatures, sorted.
-        decisions: of ids that were asked for, what the decision log says.
-        read: rows.
-        for_nobody: rows.
-        logged: entries of the decision log.
-        groups: rows by recipients.
+        decisions: the entries of the decision log for the given ids.
+        read: the number of rows.
+        for_nobody: the number of rows without a recipient.
+        logged: the number of entries of the decision log.
+        groups: the number of rows by recipients.
     """
 
     recipients: dict[Any, tuple[str, ...]]
@@ -89,7 +89,7 @@ class Decided:
 
 
 def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> Decided:
-    """Decide everybody, one after the other."""
+    """Decide for all people, one after another."""
     policy = parse_policy(setup.policy)
     plan = plan_consent(policy, destinations=setup.destinations, mapping=setup.consent, columns=None)
     times = Counter(person.id for person in people)
@@ -102,14 +102,14 @@ def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> 
     logged = 0
     for person in people:
         subject = _subject(person.id, times)
-        said = {
+        known = {
             CategoryId(category): ConsentStatus(person.status[column]) for category, column in setup.columns.items()
         }
-        answers = {name: decide(policy, name, said, subject=subject, at=_AT) for name in sorted(setup.destinations)}
-        # The same from the raw values: what is written in the case files is what the law reads.
-        tokens = tuple(0 if signal is None else signal.token(person.held[signal.column]) for signal in plan.signals)
+        answers = {name: decide(policy, name, known, subject=subject, at=_AT) for name in sorted(setup.destinations)}
+        # The law must read the same statuses from the raw values as the case files state.
+        tokens = tuple(0 if signal is None else signal.token(person.stored[signal.column]) for signal in plan.signals)
         from_raw = plan.decide_signature(tokens, subject, at=_AT)
-        assert dict(from_raw.decisions) == answers, f"{setup.name}: the case files and the law differ: {person.held}"
+        assert dict(from_raw.decisions) == answers, f"{setup.name}: the case files and the law differ: {person.stored}"
         found = tuple(name for name, answer in answers.items() if not isinstance(answer, Denied))
         codes = {
             name: tuple(reason.code for reason in answer.reasons)
@@ -119,7 +119,7 @@ def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> 
         for name, some in codes.items():
             denied[name] += 1
             reasons[name].update(some)
-        statuses = tuple(sorted((str(c), str(said[c])) for c in plan.categories))
+        statuses = tuple(sorted((str(c), str(known[c])) for c in plan.categories))
         signature = (tokens, str(subject), statuses, found, tuple(sorted(codes.items())))
         signatures[signature] += 1
         if codes:
@@ -150,7 +150,7 @@ def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> 
 
 
 def cause(reasons: Iterable[str]) -> str:
-    """Return why somebody is removed who is denied for these reasons."""
+    """Return the cause of removal for a person who is denied for these reasons."""
     codes = list(reasons)
     if any(code.endswith(":denied") for code in codes):
         return "consent_withdrawn"
@@ -178,7 +178,7 @@ _NAMES = {
     "C0009": "native",
 }
 
-# Names that are no slips of each other.
+# Names that do not resemble each other.
 _ALONE = {
     "agreed": "booleans",
     "said": "texts",
@@ -192,7 +192,7 @@ _ALONE = {
 
 
 def every_format() -> Setup:
-    """Every format at once, each for a destination of its own, and together for others."""
+    """Return a setup with all formats: each for its own destination, and together for other destinations."""
     alone = {category: _ALONE[column] for category, column in _NAMES.items()}
     categories = [
         {"id": category, "name": column, "destinations": [alone[category], "everything"]}
@@ -225,7 +225,7 @@ def every_format() -> Setup:
 
 
 def one_object(column: str, **options: Any) -> Setup:
-    """One document for all categories."""
+    """Return a setup with one document for all categories."""
     name = "Pub0004" if options.get("key_by") == "name" else "Advertising"
     return Setup(
         name=f"one object in `{column}`",
@@ -240,7 +240,7 @@ def one_object(column: str, **options: Any) -> Setup:
 
 
 def objects() -> list[Setup]:
-    """A `ConsentObject` by id and by name, in text and in native JSON, at two depths."""
+    """Return setups with a `ConsentObject` by id and by name, in text and in native JSON, at two depths."""
     return [
         one_object("document"),
         one_object("kept", path=PATH),
@@ -251,7 +251,7 @@ def objects() -> list[Setup]:
 
 
 def by_agreement() -> Setup:
-    """The boolean column alone: what a model needs that is about ids."""
+    """Return a setup with only the boolean column, for models that test ids."""
     return Setup(
         name="by agreement",
         policy={"categories": [{"id": "C0001", "name": "Agreed", "destinations": ["crm"]}]},

@@ -1,6 +1,7 @@
-"""The seeded model: each nasty value once with everything else granted, and then at random, and what each row means.
+"""The seeded model: each difficult value once with everything else granted, then random rows, each with its meaning.
 
-The same seed gives the same rows. Rows say what was handed to the engine, and what it holds then.
+The same seed gives the same rows. A row contains the values that were given to the engine, and the values that the
+engine stores.
 """
 
 from __future__ import annotations
@@ -52,29 +53,29 @@ class Person:
     """One row of the model.
 
     Args:
-        id: as the engine holds it.
-        given: what is handed to the engine, by column.
-        held: what the engine holds of the consent columns.
-        status: what that means, by column.
-        version: another one where a destination has to be told anew.
-        edited: the fields that are of this version.
+        id: the id in the form that the engine stores.
+        given: the values that are given to the engine, by column.
+        stored: the values that the engine stores in the consent columns.
+        status: the meaning of the stored values, by column.
+        version: a number that changes if a destination must receive the row again.
+        edited: the fields that belong to this version.
     """
 
     id: Any
     given: Mapping[str, Any]
-    held: Mapping[str, Any]
+    stored: Mapping[str, Any]
     status: Mapping[str, str]
     version: int = 0
     edited: frozenset[str] = frozenset()
 
     def with_fields(self, values: Mapping[str, Any], *, version: int) -> Person:
-        """Return them with other values of fields."""
+        """Return the person with other values of fields."""
         return replace(self, given={**self.given, **values}, version=version, edited=frozenset(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Rows, and the cases that the engine cannot hold, with the reasons."""
+    """Rows, and the number of cases that the engine cannot store, by reason."""
 
     kinds: Mapping[str, str]
     people: tuple[Person, ...]
@@ -82,16 +83,16 @@ class Model:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """What is handed to the engine."""
+        """The values that are given to the engine."""
         return [{name: person.given[name] for name in self.kinds} for person in self.people]
 
 
 class Seeded:
-    """Makes models for one engine.
+    """A maker of models for one engine.
 
     Args:
-        engine: what it cannot hold is left out.
-        seed: of all that is random.
+        engine: the engine. Values that it cannot store are left out.
+        seed: the seed of all random choices.
     """
 
     def __init__(self, engine: Engine, *, seed: int = 4) -> None:
@@ -107,24 +108,24 @@ class Seeded:
         self._numbers = iter(range(10**6))
 
     def everything(self) -> Model:
-        """Return a model with every format, every value and every text id."""
-        people = [*self._alone(), *(self.anybody() for _ in range(_RANDOM_ROWS))]
+        """Return a model with all formats, all values and all text ids."""
+        people = [*self._alone(), *(self.random_person() for _ in range(_RANDOM_ROWS))]
         people += [self.granting(given_id=id_) for id_ in ids("text") if self._can_hold("text", id_)]
         self._random.shuffle(people)
         return Model(kinds_of(self._engine), tuple(people), dict(self.left_out))
 
     def with_ids(self, kind: str) -> Model:
-        """Return a model of people who grant everything, or nothing, with ids of a kind."""
+        """Return a model of people with ids of a kind. Most grant everything, the others give random answers."""
         kinds = {"id": kind, "agreed": "boolean", "email": "text"}
         people = []
         for id_ in filter(partial(self._can_hold, kind), ids(kind)):
-            person = self.granting(given_id=id_) if self._random.random() < 0.8 else self.anybody(given_id=id_)
-            people.append(replace(person, id=self._engine.id_held(kind, id_)))
+            person = self.granting(given_id=id_) if self._random.random() < 0.8 else self.random_person(given_id=id_)
+            people.append(replace(person, id=self._engine.id_stored(kind, id_)))
         self._random.shuffle(people)
         return Model(kinds, tuple(people))
 
     def edited(self) -> tuple[list[Person], list[Person]]:
-        """Return people who grant everything, before and after what happens to their fields."""
+        """Return people who grant everything, before and after the changes of their fields."""
         found = [
             edit
             for edit in edits()
@@ -138,11 +139,11 @@ class Seeded:
         return before, after
 
     def granting(self, *, given_id: Any = ...) -> Person:
-        """Return somebody who grants everything."""
+        """Return a person who grants everything."""
         return self._person({column: self._granted(column) for column in CONSENTS}, given_id)
 
-    def anybody(self, *, given_id: Any = ...) -> Person:
-        """Return somebody who says anything, more often yes than each of the others."""
+    def random_person(self, *, given_id: Any = ...) -> Person:
+        """Return a person with random answers, most of which are yes."""
         chosen = {
             column: self._granted(column) if self._random.random() < 0.6 else self._random.choice(self._cases[column])
             for column in CONSENTS
@@ -150,18 +151,18 @@ class Seeded:
         return self._person(chosen, given_id)
 
     def silent(self, *, given_id: Any = ...) -> Person:
-        """Return somebody of whom nothing is known, not even a field."""
+        """Return a person without any answer and without any field."""
         nothing = Case(None, "unknown")
         person = self._person(dict.fromkeys(CONSENTS, nothing), given_id)
         return person.with_fields(dict.fromkeys(FIELDS), version=0)
 
     def saying(self, person: Person, *, agreed: bool | None) -> Person:
-        """Return somebody with another answer in the boolean column."""
+        """Return the person with another answer in the boolean column."""
         status = {True: "granted", False: "denied", None: "unknown"}[agreed]
         return replace(
             person,
             given={**person.given, "agreed": agreed},
-            held={**person.held, "agreed": agreed},
+            stored={**person.stored, "agreed": agreed},
             status={**person.status, "agreed": status},
         )
 
@@ -172,20 +173,22 @@ class Seeded:
 
     def _person(self, chosen: Mapping[str, Case], given_id: Any) -> Person:
         id_ = f"p-{next(self._numbers):05d}" if given_id is ... else given_id
-        held = {column: self._engine.held(CONSENTS[column], case, _statuses(column)) for column, case in chosen.items()}
+        stored = {
+            column: self._engine.stored(CONSENTS[column], case, _statuses(column)) for column, case in chosen.items()
+        }
         values = {name: self._random.choice(found) for name, found in self._values.items()}
         return Person(
             id=id_,
             given={"id": id_, **{column: case.value for column, case in chosen.items()}, **values, "spare": None},
-            held={column: found.value for column, found in held.items()},
-            status={column: found.status for column, found in held.items()},
+            stored={column: found.value for column, found in stored.items()},
+            status={column: found.status for column, found in stored.items()},
         )
 
     def _granted(self, column: str) -> Case:
         granting = [
             case
             for case in self._cases[column]
-            if self._engine.held(CONSENTS[column], case, _statuses(column)).status == "granted"
+            if self._engine.stored(CONSENTS[column], case, _statuses(column)).status == "granted"
         ]
         # The plain way to say yes, most of the time.
         return granting[0] if self._random.random() < 0.7 else self._random.choice(granting)

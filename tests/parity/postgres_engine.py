@@ -10,7 +10,7 @@ from support.postgres import Postgres
 
 
 class PostgreSql(Engine):
-    """A PostgreSQL server, with a case-insensitive text type such as the extension citext brings."""
+    """A PostgreSQL server with a case-insensitive text type like the one of the extension citext."""
 
     name = "postgres"
     types: ClassVar[Mapping[str, str]] = {
@@ -56,7 +56,7 @@ class PostgreSql(Engine):
                 connection.execute(statement)
 
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Insert by parameters, each with the column's type."""
+        """Insert with parameters, each with the column's type."""
         columns = ", ".join(f"{name} {self.types[kind]}" for name, kind in kinds.items())
         values = ", ".join(f"CAST(%s AS {self.types[kind]})" for kind in kinds.values())
         with self._server.connect() as connection:
@@ -68,7 +68,7 @@ class PostgreSql(Engine):
                 )
 
 
-# What the extension's own script does, with comparisons in SQL: the server of the tests comes without extensions.
+# The statements of the extension's own script, with comparisons in SQL: the tests' server has no extensions.
 # https://github.com/postgres/postgres/blob/REL_18_0/contrib/citext/citext--1.4.sql (read 2026-11-24)
 _CITEXT = (
     "DROP SCHEMA IF EXISTS parity CASCADE",

@@ -1,4 +1,4 @@
-"""A destination in memory that outlives the tasks that load it, and tells what it really received."""
+"""A destination in memory that outlives the tasks that load it, and records the rows that it received."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from airflow_consent_retl.operators import LoadOperator
 
 @dataclass
 class Vendor:
-    """The other side.
+    """The vendor's side.
 
     Args:
-        people: whom it holds now, by id.
-        types: of the fields that it was sent last.
-        sent: of the latest load, by id.
-        removed: ids, of the latest load, in their order.
-        twice: ids that one load sent, or removed, more than once.
+        people: the current rows by id.
+        types: the types of the fields in the latest batch.
+        sent: the rows of the latest load by id.
+        removed: the ids that the latest load removed, in their order.
+        twice: the ids that one load sent or removed more than once.
     """
 
     people: dict[Any, dict[str, Any]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Recorder(Destination):
 
 
 class LoadToVendor(LoadOperator):
-    """Loads into a vendor in memory."""
+    """A load into a vendor in memory."""
 
     def __init__(self, *, vendor: Vendor, **kwargs: Any) -> None:
         super().__init__(**kwargs)

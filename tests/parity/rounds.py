@@ -1,4 +1,4 @@
-"""Runs of a sync, one after the other: what each finds in the model, and under which policy."""
+"""Scripts of consecutive runs of a sync, each with its model and its policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_consent_retl.consent import ConsentObjectKey, Literals
 
 Mode = Literal["mirror", "upsert", "insert", "full"]
 _MODES: Mapping[str, Mode] = {"crm": "mirror", "newsletter": "upsert", "welcome": "insert", "nightly": "full"}
-# What each destination is sent. The fields of `newsletter` never change.
+# The fields that each destination receives. The fields of `newsletter` never change.
 _SENT: Mapping[str, Mapping[str, str]] = {
     "crm": {"id": "id", **{name: name for name in FIELDS if name != "spare"}},
     "newsletter": {"id": "id", "mail": "email"},
@@ -36,7 +36,7 @@ _NEEDS = {
 
 @dataclass(frozen=True)
 class Round:
-    """What a run finds: the model, and the policy; and which destinations it loads, in their order."""
+    """The input of a run: the model, the policy, and the destinations in the order of their loads."""
 
     name: str
     model: Model
@@ -46,12 +46,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Script:
-    """Runs, and the destinations that are loaded in each.
+    """A sequence of runs, and the destinations that each run loads.
 
     Args:
-        modes: by destination.
-        sent: by destination, its field names, each with the model's column.
-        rounds: in their order.
+        modes: the mode of each destination.
+        sent: by destination, its field names with the model's columns.
+        rounds: the runs in their order.
     """
 
     modes: Mapping[str, Mode]
@@ -60,21 +60,21 @@ class Script:
 
     @property
     def shortened(self) -> Script:
-        """The first runs, for one destination: for stand-ins, where each statement takes its time."""
+        """The first three runs, for one destination: for stand-ins, whose statements are slow."""
         return replace(self, rounds=tuple(replace(round_, destinations=("crm",)) for round_ in self.rounds[:3]))
 
     def columns(self, destination: str) -> frozenset[str]:
-        """Return the columns of the model that a destination is sent."""
+        """Return the columns of the model that a destination receives."""
         return frozenset(self.sent[destination].values())
 
 
 def every_change(engine: Engine, *, seed: int = 5) -> Script:
-    """Return runs in which everything happens that may happen to people and policies."""
+    """Return runs with every possible change of people and policies."""
     seeded = Seeded(engine, seed=seed)
     rng = random.Random(seed)  # noqa: S311 - the same each time
     kinds = kinds_of(engine)
     before, after = seeded.edited()
-    others = [*(seeded.granting() for _ in range(30)), *(seeded.anybody() for _ in range(30))]
+    others = [*(seeded.granting() for _ in range(30)), *(seeded.random_person() for _ in range(30))]
     first = [*before, *others]
 
     second = list(others)
@@ -82,8 +82,8 @@ def every_change(engine: Engine, *, seed: int = 5) -> Script:
     del second[:6]
     second[:5] = [seeded.saying(person, agreed=False) for person in second[:5]]
     second[5:9] = [seeded.saying(person, agreed=None) for person in second[5:9]]
-    second[9:17] = [seeded.anybody(given_id=person.id) for person in second[9:17]]
-    # One is there twice, one of another two says no, one lost its id.
+    second[9:17] = [seeded.random_person(given_id=person.id) for person in second[9:17]]
+    # One person occurs twice. Another one has two rows, one of which says no. A third one has lost the id.
     second += [second[17], seeded.saying(second[18], agreed=False)]
     second[19] = replace(second[19], id=None, given={**second[19].given, "id": None})
     second += [seeded.granting() for _ in range(5)]
@@ -103,13 +103,13 @@ def every_change(engine: Engine, *, seed: int = 5) -> Script:
     )
     first_model, model, everywhere = Model(kinds, tuple(first)), Model(kinds, tuple(people)), tuple(_MODES)
     rounds = (
-        Round("everybody is new", first_model, base, everywhere),
+        Round("all people are new", first_model, base, everywhere),
         Round("people change, withdraw, leave and come", model, base, everywhere),
         Round("nothing changed", model, base, ("crm",)),
         Round("a stricter policy", model, stricter, ("crm", "newsletter")),
         Round("another policy", model, other, ("crm", "nightly")),
         Round("a destination is mapped to nothing", model, unmapped, ("nightly",)),
-        Round("all as in the beginning", first_model, base, ("crm", "welcome")),
+        Round("everything as in the beginning", first_model, base, ("crm", "welcome")),
     )
     return Script(_MODES, _SENT, rounds)
 
@@ -138,7 +138,7 @@ def with_ids(engine: Engine, kind: str, *, seed: int = 6) -> Script:
         destinations=("crm",),
     )
     return Script(
-        # Tells somebody who left, and stays, from somebody who withdrew.
+        # Under `upsert`, people who left the model stay and people who withdrew are removed.
         modes={"crm": "upsert"},
         sent={"crm": {"id": "id", "note": "note"}},
         rounds=tuple(
@@ -149,7 +149,7 @@ def with_ids(engine: Engine, kind: str, *, seed: int = 6) -> Script:
 
 
 def _with_fields_of(person: Person, others: Sequence[Person]) -> Person:
-    """Return somebody who says something else, with the fields that they had."""
+    """Return the person with new answers and with the fields of the earlier row."""
     earlier = next((other for other in others if other.id == person.id), person)
     return replace(person, given={**person.given, **{name: earlier.given[name] for name in FIELDS}})
 

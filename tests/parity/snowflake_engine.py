@@ -1,4 +1,4 @@
-"""The seeded model on Snowflake, through its own client."""
+"""The seeded model on Snowflake, through Snowflake's own client."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ROWS_AT_ONCE = 200
 
 
 class SnowflakeEngine(Engine):
-    """A database of its own. Names are written in quotes, so that they stay in lower case."""
+    """A separate database. Names are quoted, so that they stay in lower case."""
 
     name = "snowflake"
     types: ClassVar[Mapping[str, str]] = {
         "boolean": "BOOLEAN",
         "text": "VARCHAR",
-        # Snowflake never fills up.
+        # Snowflake never pads.
         "padded": "CHAR(6)",
         # The stand-in has no collations; Snowflake would have `COLLATE 'en-ci'` here.
         "folded": "VARCHAR",
@@ -37,7 +37,7 @@ class SnowflakeEngine(Engine):
         "json": "VARIANT",
     }
     cannot: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "huge": {"38_digits": "the stand-in holds NUMBER(38, 0) in 64 bits"},
+        "huge": {"38_digits": "the stand-in stores NUMBER(38, 0) in 64 bits"},
         "json": {
             "not_json": "PARSE_JSON takes JSON only",
             "repeated_key": "PARSE_JSON refuses repeated keys",
@@ -46,7 +46,7 @@ class SnowflakeEngine(Engine):
     }
     staging: ClassVar[str | None] = "STAGING"
     id_kinds: ClassVar[tuple[str, ...]] = ("text", "integer", "huge")
-    # Every integer is a NUMBER without decimal places: an extraction sees whether one needs more than 64 bits.
+    # Every integer is a NUMBER without decimal places: an extraction detects values that need more than 64 bits.
     widens: ClassVar[frozenset[str]] = frozenset({"integer", "huge"})
 
     def __init__(self, server: SnowflakeServer) -> None:
@@ -55,7 +55,7 @@ class SnowflakeEngine(Engine):
         self._execute([f"CREATE SCHEMA IF NOT EXISTS {self.staging}"])
 
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Insert by parameters, all of them text."""
+        """Insert with parameters, all of them text."""
         columns = ", ".join(f'"{name}" {self.types[kind]}' for name, kind in kinds.items())
         selected = ", ".join(
             _READ.get(kind, "CAST({0} AS {1})").format(f"column{number}", self.types[kind])

@@ -1,4 +1,4 @@
-"""Loads of a workspace into vendors in memory, and what these received."""
+"""Loads of a workspace into vendors in memory, and the rows that these received."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _COUNTS = ("added", "updated", "unchanged", "skipped", "accepted", "removed")
 
 @dataclass
 class Sync:
-    """What one workspace delivers, to a vendor of its own for each destination."""
+    """The deliveries of one workspace, with a separate vendor for each destination."""
 
     workspace: Workspace
     script: Script
     vendors: dict[str, Vendor] = field(default_factory=lambda: defaultdict(Vendor))
 
     def load(self, round_: Round, permitted: dict[str, Any], destination: str) -> tuple[dict[str, Any], Done]:
-        """Load one destination, and return the operator's output and what the vendor received."""
+        """Load one destination, and return the operator's output and the vendor's result."""
         vendor = self.vendors[destination]
         vendor.begin()
         output = self.workspace.carry_out(
@@ -39,7 +39,7 @@ class Sync:
                 fields=self.script.sent[destination],
                 policy=round_.setup.policy,
                 mode=self.script.modes[destination],
-                # Every run of these tests removes many.
+                # Every run of these tests removes many people.
                 max_removed_ratio=None,
             )
         )
@@ -47,7 +47,7 @@ class Sync:
         return output, self._done(output, destination)
 
     def withdraw(self, round_: Round, destination: str, *, table: str) -> tuple[dict[str, Any], Done]:
-        """Have whoever withdrew taken back from one destination, without a load."""
+        """Remove the people who withdrew from one destination, without a load."""
         vendor = self.vendors[destination]
         vendor.begin()
         engine = self.workspace.engine
@@ -80,7 +80,7 @@ class Sync:
 
 
 def _by_cause(ids: Sequence[Any], by_cause: Mapping[str, int]) -> dict[str, frozenset[Any]]:
-    """Return removals by cause, which go out in the order of the causes."""
+    """Return removals by cause. They are sent in the order of the causes."""
     found: dict[str, frozenset[Any]] = {}
     start = 0
     for why in REMOVAL_ORDER:

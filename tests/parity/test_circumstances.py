@@ -1,4 +1,4 @@
-"""What overrules or qualifies consent means in every workspace the same, and what is written here by hand."""
+"""Tests of the signals that overrule or qualify consent: every workspace gives the results that are written here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ YES: dict[str, Any] = {
     "excluded": None,
 }
 EVERYWHERE = ("mailing", "storefront", "warehouse_copy")
-# What each person says otherwise, and where their row may go.
+# The values of each person that differ from `YES`, and the recipients of the row.
 ROWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "yes": ({}, EVERYWHERE),
     "no": ({"ads": False}, ("storefront", "warehouse_copy")),
@@ -93,7 +93,7 @@ SETUP = Setup(
 
 
 def test_everything_that_qualifies_consent_means_the_same_everywhere(warehouse: Engine, root: Path) -> None:
-    people = tuple(Person(id_, {"id": id_, **YES, **said}, {}, {}) for id_, (said, _) in ROWS.items())
+    people = tuple(Person(id_, {"id": id_, **YES, **answers}, {}, {}) for id_, (answers, _) in ROWS.items())
     model = Model(KINDS, people)
     warehouse.create("circumstances", model.kinds, model.rows)
     both = Both.of(warehouse, root)
@@ -108,7 +108,7 @@ def test_everything_that_qualifies_consent_means_the_same_everywhere(warehouse: 
 
 
 OLD = NOW - timedelta(days=400)
-# What each person's two records say, and where their row may go.
+# The two records of each person, and the recipients of the row.
 SEVERAL: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "yes, no": ({"app": False}, ("strict",)),
     "old yes, no": ({"seen": OLD, "app": False}, ()),
@@ -138,7 +138,7 @@ SEVERAL_RECORDS = Setup(
 
 def test_only_a_fresh_yes_outvotes_a_no_everywhere(warehouse: Engine, root: Path) -> None:
     people = tuple(
-        Person(id_, {"id": id_, **YES, "app_seen": NOW, **said}, {}, {}) for id_, (said, _) in SEVERAL.items()
+        Person(id_, {"id": id_, **YES, "app_seen": NOW, **answers}, {}, {}) for id_, (answers, _) in SEVERAL.items()
     )
     model = Model({**KINDS, "app_seen": "instant"}, people)
     warehouse.create("several_records", model.kinds, model.rows)
@@ -153,7 +153,7 @@ def test_only_a_fresh_yes_outvotes_a_no_everywhere(warehouse: Engine, root: Path
 
 
 def test_reports_say_the_same_of_a_snapshot_wherever_its_rows_are(warehouse: Engine, root: Path) -> None:
-    people = tuple(Person(id_, {"id": id_, **YES, **said}, {}, {}) for id_, (said, _) in ROWS.items())
+    people = tuple(Person(id_, {"id": id_, **YES, **answers}, {}, {}) for id_, (answers, _) in ROWS.items())
     model = Model(KINDS, people)
     warehouse.create("circumstances", model.kinds, model.rows)
     both = Both.of(warehouse, root)
@@ -161,15 +161,15 @@ def test_reports_say_the_same_of_a_snapshot_wherever_its_rows_are(warehouse: Eng
     looser = {"categories": [SETUP.policy["categories"][1]]}
     asked: dict[str, Any] = {"consent": SETUP.consent, "destinations": list(EVERYWHERE), "at": datetime.now(UTC)}
 
-    told = []
+    reports = []
     for workspace, snapshot in both.each:
         with workspace.engine.environment(AIRFLOW__CONSENT_RETL__WORKSPACE=workspace.root.as_uri()):
             diff = diff_policies(SETUP.policy, looser, snapshot, **asked)
             beside = compare_with_segment(snapshot=snapshot, policy=SETUP.policy, **asked)
             explained = [explain(id_, snapshot=snapshot, policy=SETUP.policy, **asked) for id_ in ROWS]
-            told.append((diff, beside, explained))
+            reports.append((diff, beside, explained))
 
-    (diff, beside, explained), inside = told
+    (diff, beside, explained), inside = reports
     assert inside[0] == diff
     assert inside[1] == beside
     assert [found.to_markdown() for found in inside[2]] == [found.to_markdown() for found in explained]
@@ -177,5 +177,5 @@ def test_reports_say_the_same_of_a_snapshot_wherever_its_rows_are(warehouse: Eng
     assert recipients == [set(where) for _, where in ROWS.values()]
     permitted = sum("mailing" in where for _, where in ROWS.values())
     assert diff.destinations["mailing"].permitted_before == permitted  # type: ignore[index]
-    # Unmapped now: everybody but those whose own switch says otherwise.
+    # The destination is unmapped now: it receives all rows except those whose own switch forbids it.
     assert diff.destinations["mailing"].permitted_after == len(ROWS) - 3  # type: ignore[index]

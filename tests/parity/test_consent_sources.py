@@ -48,7 +48,7 @@ SETUP = Setup(
 
 
 def history() -> list[dict[str, Any]]:
-    """Return events of every kind, of most people and of strangers."""
+    """Return events of every kind, of most people and of people outside the model."""
     chance = random.Random(7)  # noqa: S311 - no secret
     return [
         {
@@ -114,7 +114,7 @@ def set_up(
     return Both.of(warehouse, root), model
 
 
-def test_what_is_kept_elsewhere_is_joined_and_decided_alike(warehouse: Engine, root: Path) -> None:
+def test_consent_from_other_tables_is_joined_and_decided_alike(warehouse: Engine, root: Path) -> None:
     rows, suppressed = history(), {PEOPLE[0], PEOPLE[5]}
     both, model = set_up(warehouse, root, rows, suppressed)
 
@@ -144,7 +144,7 @@ def test_recorded_answers_of_every_kind_permit_in_both_workspaces_what_the_case_
     assert_same(found, both.lake.decided(lake, setup, asked=list(history.expected)))
 
 
-def test_whoever_withdraws_elsewhere_or_is_suppressed_is_not_sent_and_is_taken_back(
+def test_a_withdrawal_in_another_table_or_a_suppression_stops_and_removes_the_person(
     warehouse: Engine, root: Path
 ) -> None:
     rows = [{**dict.fromkeys(EVENTS), "subject": who, "ads": True, "time": NOW, "said": "yes"} for who in PEOPLE[:4]]
@@ -166,10 +166,10 @@ def test_whoever_withdraws_elsewhere_or_is_suppressed_is_not_sent_and_is_taken_b
 
     assert sent == [{PEOPLE[2], PEOPLE[3]}] * 2
     assert [set(vendor.people) for vendor in vendors] == [{PEOPLE[3]}] * 2
-    assert [told[SHOP]["removals_by_cause"]["consent_withdrawn"] for told in taken_back] == [1, 1]
+    assert [output[SHOP]["removals_by_cause"]["consent_withdrawn"] for output in taken_back] == [1, 1]
 
 
-def test_what_is_kept_behind_another_connection_is_brought_and_joined_too(
+def test_consent_from_another_connection_is_copied_and_joined_too(
     warehouse: Engine, root: Path, parity_duckdb: DuckDb
 ) -> None:
     rows = [{**dict.fromkeys(EVENTS), "subject": who, "ads": True, "time": NOW, "said": "yes"} for who in PEOPLE[:4]]
@@ -206,16 +206,16 @@ def test_what_is_kept_behind_another_connection_is_brought_and_joined_too(
             load(workspace, output, vendor, setup)
 
     found = both.inside.decided(inside, setup, asked=PEOPLE)
-    # The second person's two answers of one moment contradict each other, the fourth is on the list.
+    # The second person's two answers with the same timestamp contradict each other. The fourth person is on the list.
     assert found.recipients == {PEOPLE[2]: (SHOP,)}
     assert_same(found, both.lake.decided(lake, setup, asked=PEOPLE))
-    # Asked again before sending, the third said no meanwhile.
+    # The third person has said no in the meantime, and the check before sending detects it.
     assert [vendor.people for vendor in vendors] == [{}, {}]
     assert left_in(warehouse) == []
 
 
 def left_in(warehouse: Engine) -> list[str]:
-    """Return the tables that were brought into the staging schema and are still there."""
+    """Return the copied tables that are still in the staging schema."""
     assert warehouse.staging is not None
     with warehouse.environment(), staging_warehouse(warehouse.conn_id, warehouse.staging) as staging:
         return [table.name for table in staging.tables() if table.kind in ("consent", "model")]

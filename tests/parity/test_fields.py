@@ -1,4 +1,4 @@
-"""Fields that a category guards do not leave with the rows of those who did not consent to them, wherever rows are."""
+"""Tests of guarded fields: in every workspace, a row without the consent is sent without the field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parity.engines import Engine
 from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
-from parity.workspaces import Both, Workspace, told
+from parity.workspaces import Both, Workspace, without_run_names
 
 from airflow_consent_retl.operators import permitted_batches
 
@@ -39,11 +39,11 @@ def extracted(warehouse: Engine, root: Path, calls: Mapping[str, bool | None]) -
     people = tuple(
         Person(
             who,
-            {"id": who, "email": f"{who}@example.org", "mobile": f"{CANARY}{who}", "ads": who != "no", "calls": said},
+            {"id": who, "email": f"{who}@example.org", "mobile": f"{CANARY}{who}", "ads": who != "no", "calls": answer},
             {},
             {},
         )
-        for who, said in calls.items()
+        for who, answer in calls.items()
     )
     model = Model(KINDS, people)
     warehouse.create("guarded", model.kinds, model.rows)
@@ -63,7 +63,7 @@ def load(workspace: Workspace, permitted: dict[str, Any], vendor: Vendor, setup:
         policy=setup.policy,
         max_removed_ratio=None,
     )
-    return told(workspace.carry_out(operator))
+    return without_run_names(workspace.carry_out(operator))
 
 
 def test_a_row_goes_without_the_fields_that_its_person_did_not_consent_to(warehouse: Engine, root: Path) -> None:
@@ -92,10 +92,12 @@ def test_withdrawing_a_field_clears_it_and_consenting_again_sends_it_again(wareh
     seen: list[list[tuple[dict[str, Any], dict[str, Any]]]] = [[], []]
     for calls in ({"a": True, "b": True}, {"a": False, "b": True}, {"a": False, "b": True}, {"a": True, "b": True}):
         both = extracted(warehouse, root, calls)
-        for (workspace, _), output, vendor, told_by in zip(both.each, both.filter(setup()), vendors, seen, strict=True):
+        for (workspace, _), output, vendor, outcomes in zip(
+            both.each, both.filter(setup()), vendors, seen, strict=True
+        ):
             counts = load(workspace, output, vendor, setup())
             phones = {who: row["phone"] for who, row in vendor.people.items()}
-            told_by.append((phones, {name: counts[name] for name in ("added", "updated", "unchanged", "removed")}))
+            outcomes.append((phones, {name: counts[name] for name in ("added", "updated", "unchanged", "removed")}))
 
     everything, less = {"a": f"{CANARY}a", "b": f"{CANARY}b"}, {"a": None, "b": f"{CANARY}b"}
     one_changed = {"added": 0, "updated": 1, "unchanged": 1, "removed": 0}
@@ -108,7 +110,7 @@ def test_withdrawing_a_field_clears_it_and_consenting_again_sends_it_again(wareh
     ]
 
 
-def test_who_withdraws_a_field_before_the_load_is_left_to_the_next_run(warehouse: Engine, root: Path) -> None:
+def test_a_field_withdrawn_before_the_load_leaves_the_row_to_the_next_run(warehouse: Engine, root: Path) -> None:
     both = extracted(warehouse, root, {"a": True, "b": True, "c": False})
     outputs = both.filter(setup())
 
@@ -122,7 +124,7 @@ def test_who_withdraws_a_field_before_the_load_is_left_to_the_next_run(warehouse
 
 
 @pytest.mark.parametrize("guarded", ["phone", "mobile"])
-def test_a_field_by_another_name_and_a_column_twice_are_no_way_round(
+def test_another_field_name_or_a_second_field_of_the_column_cannot_evade_the_guard(
     warehouse: Engine, root: Path, guarded: str
 ) -> None:
     both = extracted(warehouse, root, {"a": False})

@@ -1,4 +1,4 @@
-"""Formats that are read mean in every workspace what the law says."""
+"""Tests of parsed consent formats: they mean in every workspace what the law says."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from airflow_consent_retl.consent import CategorySignal, GppTcf, GppUs, TcfStrin
 
 TABLES = json.loads((Path(__file__).parents[1] / "cases" / "consent_formats.json").read_text())
 GROUP = "C0004"
-# One for each table; destinations are named after them, and may not resemble one another.
+# One column for each table. Destinations are named after them, so they must not resemble each other.
 COLUMNS = ("cookie", "unheeded", "script", "listed", "google", "mask")
 _GRANTING = tcf(core(consented=(1, 3)), disclosed())
 _DENYING = tcf(core(consented=(1,)), disclosed())
 
 
 def formats() -> dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]:
-    """Return, by column: the signal, the kind of column, and raw values with what they mean, one that grants first."""
+    """Return by column: the signal, the kind, and raw values with their meaning. The first value grants."""
     found: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]] = {}
     for column, table in zip(COLUMNS, TABLES, strict=True):
         declared = getattr(consent, table["format"])(**{**table["parameters"], "column": column})
         is_whole = isinstance(declared, WholeConsent)
         kind = "integer" if table["format"] == "BitMask" else "text"
         values = [
-            (raw, said[GROUP] if is_whole else said)
-            for raw, said in table["values"]
-            if (not is_whole or GROUP in said) and (raw is None or type(raw) is (int if kind == "integer" else str))
+            (raw, status[GROUP] if is_whole else status)
+            for raw, status in table["values"]
+            if (not is_whole or GROUP in status) and (raw is None or type(raw) is (int if kind == "integer" else str))
         ]
         signal = declared.for_category(GROUP, GROUP) if is_whole else declared
         found[column] = signal, kind, sorted(values, key=lambda value: value[1] != "granted")
@@ -85,19 +85,19 @@ def test_every_format_means_the_same_in_files_and_in_a_warehouse(warehouse: Engi
 
 
 def people(known: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]) -> Model:
-    """Return somebody for each value, who grants everything else."""
+    """Return one person for each value. The person grants everything else."""
     granting = {column: values[0] for column, (_, _, values) in known.items()}
     found = []
     for column, (_, _, values) in known.items():
         for number, value in enumerate(values):
-            said = {**granting, column: value}
-            raws = {name: raw for name, (raw, _) in said.items()}
+            values_of = {**granting, column: value}
+            raws = {name: raw for name, (raw, _) in values_of.items()}
             found.append(
                 Person(
                     f"{column}-{number}",
                     {"id": f"{column}-{number}", **raws},
                     raws,
-                    {n: s for n, (_, s) in said.items()},
+                    {n: s for n, (_, s) in values_of.items()},
                 )
             )
     return Model({"id": "text", **{column: kind for column, (_, kind, _) in known.items()}}, tuple(found))

@@ -1,4 +1,4 @@
-"""Lists of granted ids mean the same as an engine's own arrays, in files and in every warehouse."""
+"""Tests of lists of granted ids: an engine's own arrays mean the same in files and in every warehouse."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SETUP = Setup(
 )
 
 
-# Snowflake's stand-in casts nothing to ARRAY: its SQL is looked at below.
+# Snowflake's stand-in has no casts to ARRAY: the last test checks its SQL.
 @pytest.mark.parametrize("warehouse", ["postgres", "bigquery"], indirect=True)
 def test_arrays_of_ids_are_read_as_lists(warehouse: Engine, root: Path) -> None:
-    # BigQuery stores no NULL arrays: they are empty, which its stand-in does not know.
+    # BigQuery stores NULL arrays as empty arrays; its stand-in does not.
     listed = {who: ids for who, ids in LISTED.items() if ids is not None or warehouse.name != "bigquery"}
     people = tuple(Person(who, {"id": who, "listed": ids}, {}, {}) for who, ids in listed.items())
     model = Model({"id": "text", "listed": "text"}, people)
@@ -63,12 +63,12 @@ def test_a_column_of_lists_is_read_as_the_json_that_it_is(lists: list[list[str |
         rows = pa.record_batch({"ids": pa.array(lists, type_), "n": pa.array(range(len(lists)))})
         signal = GrantedId("ids", "C0004")
 
-        told = with_lists_as_json(rows).column("ids").to_pylist()
+        texts = with_lists_as_json(rows).column("ids").to_pylist()
         reader = SignatureReader([signal])
         tokens = [reader.tokens(code)[0] for code in reader.codes(rows).tolist()]
         reader.close()
 
-        assert [None if text is None else json.loads(text) for text in told] == lists
+        assert [None if text is None else json.loads(text) for text in texts] == lists
         assert tokens == [signal.token(None if value is None else json.dumps(value)) for value in lists]
 
 

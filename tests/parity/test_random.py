@@ -1,4 +1,4 @@
-"""One law for values that nobody thought of: the lake, a warehouse and the law itself agree on random ones."""
+"""Tests of the law with random values: the lake, a warehouse and the law itself agree on them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS = {
     "kept": "json_text",
     "native": "json",
 }
-# Letters of the literals, and what passes for them; U+0000 is no text for PostgreSQL.
+# The letters of the literals and similar characters. PostgreSQL's text cannot contain U+0000.
 _LETTERS = "yesYESnoNOjaé\u0301\u0130\u0131\u200b\u00a0 \t\n'\"\\%_{}[]:,01tru\ufeff\U0001f600"
 _texts = st.one_of(
     st.sampled_from(["yes", "no", "Y", "é", "1", "true", "", "0", "NULL"]),
@@ -63,7 +63,7 @@ _pieces = st.lists(
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> str:
-    """Return JSON with some of it missing, or there twice."""
+    """Return JSON in which a part is missing or repeated."""
     text = draw(_valid)
     start = draw(st.integers(0, len(text)))
     end = draw(st.integers(start, min(len(text), start + 8)))
@@ -90,7 +90,7 @@ _numbers = count()
 @settings(
     max_examples=6,
     deadline=None,
-    # What fails here is large, and shown by row.
+    # A failing example is large, and the assertions show it by row.
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -113,14 +113,14 @@ def test_random_values_mean_the_same_everywhere(
 
 
 def _person(id_: Any, row: Mapping[str, Any], setup: Setup) -> Person:
-    """Return somebody of whom the law itself says what they mean."""
-    held = {**row, "padded": row["padded"] if row["padded"] is None else row["padded"].ljust(PADDED)}
+    """Return a person whose statuses come from the law itself."""
+    stored = {**row, "padded": row["padded"] if row["padded"] is None else row["padded"].ljust(PADDED)}
     plan = plan_consent(
         parse_policy(setup.policy), destinations=setup.destinations, mapping=setup.consent, columns=None
     )
     signals = {signal.column: signal for signal in plan.signals if isinstance(signal, CategorySignal)}
-    status = {name: str(signal.status(signal.token(held[name]))) for name, signal in signals.items()}
-    return Person(id=id_, given={"id": id_, **row}, held=held, status=status)
+    status = {name: str(signal.status(signal.token(stored[name]))) for name, signal in signals.items()}
+    return Person(id=id_, given={"id": id_, **row}, stored=stored, status=status)
 
 
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,4 +1,4 @@
-"""One law over time: what each run of a sync sends and takes back, against an account that is kept by hand."""
+"""Tests of the law over time: each run of a sync sends and removes what a plain account expects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parity.workspaces import Workspace
 
 
 @pytest.mark.parametrize("source", ["duckdb"], indirect=True)
-def test_every_run_sends_and_takes_back_whom_it_has_to(source: Engine, root: Path) -> None:
+def test_every_run_sends_and_removes_the_expected_people(source: Engine, root: Path) -> None:
     run(source, root, every_change(source))
 
 

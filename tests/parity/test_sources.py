@@ -1,4 +1,4 @@
-"""One law for every source: what the lake permits of the seeded model is what the case files say by hand."""
+"""Tests of the law for every source: the lake permits exactly what the case files say about the seeded model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS_OF_IDS = [(class_.name, kind) for class_ in (DuckDb, Sqlite) for kind in 
 
 @pytest.fixture(scope="module")
 def extracted(source: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, dict[str, Any]]:
-    """The seeded model, in the engine, and its snapshot."""
+    """The seeded model in the engine, and its snapshot."""
     model = Seeded(source).everything()
     source.create("people", model.kinds, model.rows)
     lake = Workspace(source, "lake", tmp_path_factory.mktemp("lake"))
@@ -40,7 +40,7 @@ def test_every_row_goes_where_the_case_files_say(
 
 
 @pytest.mark.parametrize(("source", "kind"), _KINDS_OF_IDS, indirect=["source"])
-def test_ids_are_told_apart_exactly_as_the_source_holds_them(source: Engine, root: Path, kind: str) -> None:
+def test_ids_are_distinguished_exactly_as_the_source_stores_them(source: Engine, root: Path, kind: str) -> None:
     model, setup = Seeded(source).with_ids(kind), by_agreement()
     source.create("ids", model.kinds, model.rows)
     lake = Workspace(source, "lake", root)
@@ -50,8 +50,8 @@ def test_ids_are_told_apart_exactly_as_the_source_holds_them(source: Engine, roo
     assert_same(lake.decided(output, setup, asked=()), decided(setup, model.people, asked=()))
 
 
-def test_the_seeded_model_leaves_out_only_what_an_engine_says_that_it_cannot_hold(source: Engine) -> None:
-    reasons = {reason for told in source.cannot.values() for reason in told.values()}
+def test_the_seeded_model_leaves_out_only_values_that_an_engine_declares_as_impossible(source: Engine) -> None:
+    reasons = {reason for some in source.cannot.values() for reason in some.values()}
 
     left_out = Seeded(source).everything().left_out
 

@@ -1,4 +1,4 @@
-"""One law in every workspace: what the lake and a warehouse make of the same model is identical."""
+"""Tests of the law in every workspace: the lake and a warehouse give identical results for the same model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from parity.postgres_engine import PostgreSql
 from parity.rounds import Script, every_change, with_ids
 from parity.snowflake_engine import SnowflakeEngine
 from parity.syncs import Sync
-from parity.workspaces import Both, told
+from parity.workspaces import Both, without_run_names
 from support.permitting import AirflowFailException
 
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, Literals
@@ -44,7 +44,7 @@ def test_a_snapshot_is_described_alike(extracted: tuple[Both, Model]) -> None:
 
     lake, inside = both.snapshots
 
-    assert told(inside) == told(lake)
+    assert without_run_names(inside) == without_run_names(lake)
     assert both.described(both.inside.snapshot(inside)) == both.described(both.lake.snapshot(lake))
 
 
@@ -60,7 +60,7 @@ def test_every_row_goes_to_the_same_recipients_for_the_same_reasons(
     found = both.inside.decided(inside, setup, asked=asked)
     assert_same(found, both.lake.decided(lake, setup, asked=asked))
     assert_same(found, decided(setup, model.people, asked=asked))
-    assert told(inside) == told(lake)
+    assert without_run_names(inside) == without_run_names(lake)
     assert both.described(both.inside.permitted(inside)) == both.described(both.lake.permitted(lake))
 
 
@@ -75,7 +75,7 @@ def test_permitted_rows_have_the_same_types_and_values(extracted: tuple[Both, Mo
 
 
 @pytest.mark.parametrize(("warehouse", "kind"), KINDS_OF_IDS, indirect=["warehouse"])
-def test_ids_are_told_apart_alike(warehouse: Engine, root: Path, kind: str) -> None:
+def test_ids_are_distinguished_alike(warehouse: Engine, root: Path, kind: str) -> None:
     model, setup = Seeded(warehouse).with_ids(kind), by_agreement()
     warehouse.create("ids", model.kinds, model.rows)
     both = Both.of(warehouse, root)
@@ -89,7 +89,7 @@ def test_ids_are_told_apart_alike(warehouse: Engine, root: Path, kind: str) -> N
     assert_same_rows(both.inside.rows(inside, setup, "unheard_of"), both.lake.rows(lake, setup, "unheard_of"))
 
 
-def test_every_run_sends_and_takes_back_the_same(warehouse: Engine, root: Path) -> None:
+def test_every_run_sends_and_removes_the_same(warehouse: Engine, root: Path) -> None:
     script = every_change(warehouse)
 
     run(warehouse, root, script if warehouse.name == "postgres" else script.shortened)
@@ -101,7 +101,7 @@ def test_people_are_found_again_by_ids_of_any_kind(warehouse: Engine, root: Path
 
 
 def run(warehouse: Engine, root: Path, script: Script) -> None:
-    """Let both workspaces carry out a script, and hold them against each other and against an account by hand."""
+    """Run a script in both workspaces, and compare them with each other and with a plain account."""
     both = Both.of(warehouse, root)
     lake, inside = Sync(both.lake, script), Sync(both.inside, script)
     accounts = {name: Account(name, mode, script.columns(name)) for name, mode in script.modes.items()}
@@ -116,12 +116,12 @@ def run(warehouse: Engine, root: Path, script: Script) -> None:
             where = f"{round_.name}: {name}"
             assert done == accounts[name].load(round_), where
             assert done == done_by_lake, where
-            assert told(output) == told(output_of_lake), where
+            assert without_run_names(output) == without_run_names(output_of_lake), where
             assert inside.vendors[name] == lake.vendors[name], where
 
 
 @pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
-def test_withdrawals_are_carried_out_alike_without_a_load(warehouse: Engine, root: Path) -> None:
+def test_withdrawals_are_propagated_alike_without_a_load(warehouse: Engine, root: Path) -> None:
     both, script = Both.of(warehouse, root), every_change(warehouse)
     lake, inside = Sync(both.lake, script), Sync(both.inside, script)
     account = Account("crm", "upsert", script.columns("crm"))
@@ -136,14 +136,14 @@ def test_withdrawals_are_carried_out_alike_without_a_load(warehouse: Engine, roo
     output_of_lake, done_by_lake = lake.withdraw(after, "crm", table="runs")
     output, done = inside.withdraw(after, "crm", table="runs")
 
-    # Nobody is sent anything; who left the model is a load's to take back.
+    # Nothing is sent. Only a load removes people who left the model.
     expected = account.load(after).removed
     assert done.removed == expected
     assert done == done_by_lake
     assert output == output_of_lake
 
 
-# What is refused
+# Refusals
 
 _REFUSED: dict[str, Any] = {
     "a consent column with a slip": {"C0001": "agred"},
@@ -152,7 +152,7 @@ _REFUSED: dict[str, Any] = {
     "a boolean that is text": {"C0001": "said"},
     "a boolean that is a number": {"C0001": "coded"},
     "a boolean that is JSON": {"C0001": "native"},
-    "a boolean that is a moment": {"C0001": "seen"},
+    "a boolean that is a timestamp": {"C0001": "seen"},
     "text literals of a number": {"C0001": Literals("coded", granted=("1",))},
     "text literals of JSON": {"C0001": Literals("agreed", granted=("true",))},
     "whole numbers of text": {"C0001": Literals("said", granted=(1,))},
@@ -173,10 +173,10 @@ def test_a_mapping_that_does_not_fit_is_refused_in_the_same_words(
     both, _ = extracted
     setup = replace(by_agreement(), consent=refused)
 
-    said = [failure(partial(ws.filter, snapshot, setup)) for ws, snapshot in both.each]
+    messages = [failure(partial(ws.filter, snapshot, setup)) for ws, snapshot in both.each]
 
-    assert said[0] == said[1]
-    assert "the consent policy cannot be applied" in said[0]
+    assert messages[0] == messages[1]
+    assert "the consent policy cannot be applied" in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,15 @@ def test_a_mapping_that_does_not_fit_is_refused_in_the_same_words(
     ],
     ids=str,
 )
-def test_a_limit_that_is_passed_stops_the_filter_in_the_same_words(
+def test_an_exceeded_limit_stops_the_filter_in_the_same_words(
     extracted: tuple[Both, Model], limit: dict[str, Any]
 ) -> None:
     both, _ = extracted
     setup = every_format() if "max_invalid_ratio" in limit else by_agreement()
 
-    said = [failure(partial(ws.filter, snapshot, setup, **limit)) for ws, snapshot in both.each]
+    messages = [failure(partial(ws.filter, snapshot, setup, **limit)) for ws, snapshot in both.each]
 
-    assert said[0] == said[1]
+    assert messages[0] == messages[1]
 
 
 @pytest.mark.parametrize(
@@ -212,14 +212,12 @@ def test_a_limit_that_is_passed_stops_the_filter_in_the_same_words(
     ],
     ids=str,
 )
-def test_a_primary_key_that_is_none_is_refused_in_the_same_words(
-    extracted: tuple[Both, Model], wrong: dict[str, Any]
-) -> None:
+def test_a_wrong_primary_key_is_refused_in_the_same_words(extracted: tuple[Both, Model], wrong: dict[str, Any]) -> None:
     both, model = extracted
 
-    said = [failure(partial(ws.extract, model, **wrong)) for ws, _ in both.each]
+    messages = [failure(partial(ws.extract, model, **wrong)) for ws, _ in both.each]
 
-    assert said[0] == said[1]
+    assert messages[0] == messages[1]
 
 
 # Little or nothing to decide
@@ -234,21 +232,21 @@ def test_a_model_without_rows_is_decided_alike(warehouse: Engine, root: Path) ->
     found = both.inside.decided(inside, setup, asked=())
     assert_same(found, both.lake.decided(lake, setup, asked=()))
     assert_same(found, decided(setup, [], asked=()))
-    assert told(inside) == told(lake)
+    assert without_run_names(inside) == without_run_names(lake)
     assert both.described(both.inside.permitted(inside)) == both.described(both.lake.permitted(lake))
 
 
 @pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
 def test_a_model_of_nothing_but_null_is_decided_alike(warehouse: Engine, root: Path) -> None:
-    nobody = Seeded(warehouse).silent(), Seeded(warehouse).silent(given_id=None)
-    both, setup = of_rows(warehouse, root, nobody), every_format()
+    silent = Seeded(warehouse).silent(), Seeded(warehouse).silent(given_id=None)
+    both, setup = of_rows(warehouse, root, silent), every_format()
 
     lake, inside = both.filter(setup)
 
     found = both.inside.decided(inside, setup, asked=())
     assert_same(found, both.lake.decided(lake, setup, asked=()))
-    assert_same(found, decided(setup, nobody, asked=()))
-    assert told(inside) == told(lake)
+    assert_same(found, decided(setup, silent, asked=()))
+    assert without_run_names(inside) == without_run_names(lake)
 
 
 def of_rows(warehouse: Engine, root: Path, people: Sequence[Person]) -> Both:

@@ -1,6 +1,6 @@
-"""One model through the operators of the package, in one workspace: the lake's or a warehouse's.
+"""The workspaces of the parity tests: one model through the package's operators, in the lake or in a warehouse.
 
-Everything goes through `execute`, as a task does it, and everything is read back through what users have.
+Everything goes through `execute`, as in a task, and everything is read back with the functions that users have.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotMan
 
 Place = Literal["lake", "warehouse"]
 MODEL = "people"
-# What names a run rather than what came of it.
+# The entries of an output that name the run and not its result.
 _OF_THE_RUN = frozenset({"manifest", "sha256", "at", "decided_at"})
 _OF_A_SNAPSHOT = ("model", "primary_key", "primary_key_checked", "source", "sql_sha256", "rows")
 _OF_A_PERMITTED_SET = (
@@ -49,12 +49,12 @@ _OF_A_PERMITTED_SET = (
 
 @dataclass
 class Workspace:
-    """A workspace of its own for one engine.
+    """A separate workspace for one engine.
 
     Args:
-        engine: where the model is.
-        place: where its rows are worked on.
-        root: of the control documents, and of the lake's rows.
+        engine: the engine with the model.
+        place: the place where its rows are processed.
+        root: the folder of the control documents and of the lake's rows.
     """
 
     engine: Engine
@@ -62,7 +62,7 @@ class Workspace:
     root: Path
 
     def extract(self, model: Model, *, table: str = MODEL, **parameters: Any) -> dict[str, Any]:
-        """Extract a model that the engine has in a table; ids are left to the filter."""
+        """Extract a model from a table of the engine. The filter checks the ids."""
         options: dict[str, Any] = {
             "sql": self.engine.query(table, model.kinds),
             "primary_key": "id",
@@ -77,7 +77,7 @@ class Workspace:
         return self._run(operator)
 
     def filter(self, snapshot: dict[str, Any], setup: Setup, **parameters: Any) -> dict[str, Any]:
-        """Decide a snapshot."""
+        """Filter a snapshot."""
         options: dict[str, Any] = {"on_duplicate_id": "deny", **parameters}
         operator = ConsentFilterOperator(
             task_id="consent",
@@ -90,7 +90,7 @@ class Workspace:
         return self._run(operator)
 
     def carry_out(self, operator: LoadOperator | PropagateWithdrawalsOperator) -> dict[str, Any]:
-        """Load, or take back."""
+        """Run a load or a removal."""
         return self._run(operator)
 
     def snapshot(self, output: Mapping[str, Any]) -> SnapshotManifest:
@@ -104,7 +104,7 @@ class Workspace:
         return PermittedManifest.from_json(folder.read_manifest(sha256=output["sha256"]))
 
     def decided(self, output: Mapping[str, Any], setup: Setup, *, asked: Iterable[Any]) -> Decided:
-        """Read a filter run back: what it permitted, counted and logged."""
+        """Read a filter run back: its permitted rows, its counts and its decision log."""
         manifest = self.permitted(output)
         recipients: dict[Any, tuple[str, ...]] = {}
         for destination in sorted(setup.destinations):
@@ -128,7 +128,7 @@ class Workspace:
         )
 
     def decisions(self, output: Mapping[str, Any], asked: Iterable[Any]) -> dict[Any, list[Line]]:
-        """Return what the decision log says of each id."""
+        """Return the entries of the decision log for each id."""
         manifest = self.permitted(output)
         folder = manifest_folder(output["manifest"])
         with self._environment(), self._staging() as warehouse:
@@ -142,7 +142,7 @@ class Workspace:
             }
 
     def rows(self, output: Mapping[str, Any], setup: Setup, destination: str) -> pa.Table:
-        """Return the permitted rows of a destination, by id."""
+        """Return the permitted rows of a destination, sorted by id."""
         with self._environment():
             batches = list(permitted_batches(output, destination=destination, policy=setup.policy))
         if not batches:
@@ -165,12 +165,12 @@ class Workspace:
 
 @dataclass
 class Both:
-    """The lake and the warehouse of one engine, given the same to do.
+    """The lake and the warehouse of one engine, with the same work.
 
     Args:
-        lake: the one.
-        inside: the other.
-        snapshots: the outputs of the latest extraction, of each.
+        lake: the workspace of files.
+        inside: the workspace inside the warehouse.
+        snapshots: the outputs of the latest extraction in each.
     """
 
     lake: Workspace
@@ -179,7 +179,7 @@ class Both:
 
     @classmethod
     def of(cls, engine: Engine, root: Path) -> Both:
-        """Make two workspaces in folders of their own."""
+        """Return two workspaces in separate folders."""
         return cls(Workspace(engine, "lake", root / "lake"), Workspace(engine, "warehouse", root / "inside"))
 
     @property
@@ -192,7 +192,7 @@ class Both:
         self.snapshots = self.lake.extract(model, **parameters), self.inside.extract(model, **parameters)
 
     def described(self, manifest: PermittedManifest | SnapshotManifest) -> dict[str, Any]:
-        """Return of a manifest what does not depend on where the rows are."""
+        """Return the part of a manifest that does not depend on the place of the rows."""
         wanted = _OF_A_SNAPSHOT if isinstance(manifest, SnapshotManifest) else _OF_A_PERMITTED_SET
         found = manifest.model_dump(mode="json")
         engine = self.lake.engine
@@ -200,13 +200,13 @@ class Both:
         return {**{name: found[name] for name in wanted}, "columns": columns}
 
     def filter(self, setup: Setup, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Decide the latest snapshots."""
+        """Filter the latest snapshots."""
         lake, inside = self.snapshots
         return self.lake.filter(lake, setup, **parameters), self.inside.filter(inside, setup, **parameters)
 
 
-def told(output: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of an operator's output all but what names the run."""
+def without_run_names(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an operator's output without the entries that name the run."""
     return {name: value for name, value in output.items() if name not in _OF_THE_RUN}
 
 
