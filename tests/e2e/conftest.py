@@ -1,4 +1,4 @@
-"""One warehouse of people whose every personal value is a canary, and the places that they may be sent to."""
+"""Fixtures of the end-to-end tests: a warehouse whose personal values are all canaries, and the destinations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def airflow(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Airflow:
-    """Return the Airflow of the tests, its temporary files in a folder of the test's own."""
+    """Return the Airflow of the tests, with temporary files in the test's own folder."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -45,7 +45,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the policy into every place that one can be read from, and return its file."""
+    """Write the policy to every place that a policy can be read from, and return its file."""
     document = (DAGS / "policy.json").read_text()
     file = tmp_path / "policy.json"
     file.write_text(document)

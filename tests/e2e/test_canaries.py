@@ -1,4 +1,4 @@
-"""No personal value is found in anything that Airflow keeps or prints, after success and after failure."""
+"""Tests with canary values: Airflow keeps and prints no personal value, after success and after failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = people()[0]
 
 
 def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
-    """Return where a canary is found: anywhere but the warehouse, the destinations and the workspace's own rows."""
+    """Return the places with a canary, except the warehouse, the destinations and the workspace's own rows."""
     places: list[tuple[str, bytes]] = [("output", run.output.encode()), *airflow.everything_kept()]
     places += [(str(path), path.read_bytes()) for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
     places += list(pseudonymous(tmp_path / "workspace"))
@@ -28,7 +28,7 @@ def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
 
 
 def pseudonymous(workspace: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield what outlives the rows in the workspace: manifests, decision logs and tables of signatures."""
+    """Yield the files that outlive the rows in the workspace: manifests, decision logs and signature tables."""
     kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key|ledger\.db.*)")
     for path in workspace.rglob("*"):
         if path.is_file() and kept.fullmatch(path.name):
@@ -67,7 +67,7 @@ def test_nothing_personal_is_kept_after_a_refusal(
 
 
 def quoting(code: int) -> Answer:
-    """Answer as vendors do: quoting what they did not like, in every place there is."""
+    """Return an answer that quotes the refused values in every possible place, as vendors do."""
     errors = [{"index": 0, "code": FIRST.user_id, "message": f"{CANARY}-0@example.com is no address"}]
     return says({"errors": errors, "message": f"bad row {FIRST.user_id}"}, code)
 

@@ -1,4 +1,4 @@
-"""The examples of the page on consent do what the page says, and nothing personal is left anywhere."""
+"""Tests of the examples of `docs/consent.md`: they do what the page says, and leave no personal value anywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.servers import Receiver
 
 NOW = datetime.now(UTC)
 COLUMNS = "user_id, email, phone, country, gpc, integrations, crm_ads_ok, crm_changed_at"
-EVERYBODY: dict[str, dict[str, Any]] = {
+EVERYONE: dict[str, dict[str, Any]] = {
     "yes": {},
     "no": {"ads": False},
     "withdrew": {"ads": [True, False]},
@@ -45,7 +45,7 @@ def id_of(name: str) -> str:
 
 @pytest.fixture
 def recorded(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the page's policy in place, and people who are what their names say."""
+    """Set up the page's policy, and people whose names say what they answered."""
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY_RECORDED", blocks(repo, "json")[0])
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute(
@@ -56,33 +56,31 @@ def recorded(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
             "CREATE TABLE consent_events (user_id VARCHAR, category VARCHAR, given BOOLEAN, changed_at TIMESTAMPTZ)"
         )
         connection.execute("CREATE TABLE do_not_contact AS SELECT ? AS email", [f"{CANARY}-suppressed@example.com"])
-        for name, said in EVERYBODY.items():
+        for name, person in EVERYONE.items():
             row = {
                 "user_id": id_of(name),
                 "email": f"{CANARY}-{name}@example.com",
                 "phone": f"{CANARY}-phone",
-                **{"country": "DE", "gpc": False} | {k: v for k, v in said.items() if k in COLUMNS.split(", ")},
+                **{"country": "DE", "gpc": False} | {k: v for k, v in person.items() if k in COLUMNS.split(", ")},
             }
             connection.execute(
                 f"INSERT INTO customers ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
             )
             answers = {
-                "C0002": said.get("stats", True),
-                "C0004": said.get("ads", True),
-                "C0005": said.get("calls", True),
+                "C0002": person.get("stats", True),
+                "C0004": person.get("ads", True),
+                "C0005": person.get("calls", True),
             }
             for category, given in answers.items():
                 for later, answer in enumerate(given if isinstance(given, list) else [given]):
-                    at = said.get("at", NOW - timedelta(days=30)) + timedelta(hours=later)
+                    at = person.get("at", NOW - timedelta(days=30)) + timedelta(hours=later)
                     if answer is not None:
                         event = [id_of(name), category, answer, at]
                         connection.execute("INSERT INTO consent_events VALUES (?, ?, ?, ?)", event)
     return warehouse
 
 
-def test_the_dag_sends_whom_everything_that_is_recorded_permits(
-    airflow: Airflow, vendor: Receiver, recorded: Path
-) -> None:
+def test_the_dag_sends_the_people_whom_all_records_permit(airflow: Airflow, vendor: Receiver, recorded: Path) -> None:
     run = airflow.run("customers_recorded", module="readme")
 
     assert run.state == "success", run.output
@@ -142,14 +140,14 @@ def test_the_other_examples_run(
         if "with DAG(" not in block:
             exec(block, names)  # noqa: S102 - the blocks are this repository's own
 
-    told = names["review"].function(snapshot, id_of("no"))
+    reports = names["review"].function(snapshot, id_of("no"))
 
-    assert "| `webhook` | 8 | 6 | 0 | 2 |  | C0002:unknown 2 |" in told["who gains, who loses"]
+    assert "| `webhook` | 8 | 6 | 0 | 2 |  | C0002:unknown 2 |" in reports["who gains, who loses"]
     assert (
         "| `webhook` | C0002 and C0004 | denied: C0004:denied | `C0004`: a yes in place of the no |"
-        in told["one person"]
+        in reports["one person"]
     )
-    assert "`webhook`" in told["beside Segment"]
-    assert CANARY not in "".join(told.values())
+    assert "`webhook`" in reports["beside Segment"]
+    assert CANARY not in "".join(reports.values())
     assert [c["destinations"] for c in names["policy"]["categories"]] == [["webhook"], ["google_ads", "webhook"]]
     assert names["warnings"] == ()

@@ -1,4 +1,4 @@
-"""The DAGs in `dags/` parse without credentials, and the demonstration runs from one end to the other."""
+"""Tests of the DAGs in `dags/`: they parse without credentials, and the demonstration runs completely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Customer Match audience through real Airflow and Google's real client: added, confirmed, changed, taken back."""
+"""Tests of a Customer Match audience through real Airflow and Google's real client: add, confirm, change and remove."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def google() -> Iterator[DataManager]:
 
 
 def consenting() -> set[str]:
-    """Return the e-mails of the people who permit both signals, in the form that Google gets."""
+    """Return the e-mails of the people who permit both signals, in the form that Google receives."""
     return {
         sha256(f"{CANARY}-{person.number}@example.com".encode()).hexdigest()
         for person in people()
@@ -45,11 +45,11 @@ def test_an_audience_follows_consent_and_waits_until_google_has_processed_everyt
     assert (counts["accepted"], counts["pending"], counts["uncertain"]) == (len(consenting()), 0, 0)
     requests = len(google.taken)
 
-    gone, moved = sorted(person.number for person in people() if person.analytics_ok is True and person.ads == "yes")[
-        :2
-    ]
+    withdrawn, moved = sorted(
+        person.number for person in people() if person.analytics_ok is True and person.ads == "yes"
+    )[:2]
     with duckdb.connect(str(warehouse)) as connection:
-        connection.execute("UPDATE people SET ads = 'no' WHERE user_id = ?", [f"{CANARY}-id-{gone:04d}"])
+        connection.execute("UPDATE people SET ads = 'no' WHERE user_id = ?", [f"{CANARY}-id-{withdrawn:04d}"])
         connection.execute(
             "UPDATE people SET email = ? WHERE user_id = ?",
             [f"{CANARY}-moved@example.com", f"{CANARY}-id-{moved:04d}"],
@@ -57,7 +57,7 @@ def test_an_audience_follows_consent_and_waits_until_google_has_processed_everyt
     second = airflow.run("audience", module="google")
 
     assert second.state == "success", second.output
-    former = {sha256(f"{CANARY}-{number}@example.com".encode()).hexdigest() for number in (gone, moved)}
+    former = {sha256(f"{CANARY}-{number}@example.com".encode()).hexdigest() for number in (withdrawn, moved)}
     new = sha256(f"{CANARY}-moved@example.com".encode()).hexdigest()
     assert audience(google) == consenting() - former | {new}
     counts = airflow.xcom(second, "load")

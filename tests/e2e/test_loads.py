@@ -1,4 +1,4 @@
-"""Every destination, every way to give the policy, through real Airflow: exactly the permitted rows arrive."""
+"""Tests of loads through real Airflow, for every destination and policy source: exactly the permitted rows arrive."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_asset_event_of_a_destination_carries_counts_that_add_up(airflow: Ai
     }
 
 
-def test_the_log_tells_who_got_what_and_why_the_rest_did_not(airflow: Airflow, vendor: Receiver) -> None:
+def test_the_log_shows_permitted_rows_and_the_reasons_of_denials(airflow: Airflow, vendor: Receiver) -> None:
     run = airflow.run("webhook")
 
     assert "read 90 = permitted somewhere" in run.output

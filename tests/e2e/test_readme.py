@@ -1,4 +1,4 @@
-"""README's examples do what README says."""
+"""Tests of README's examples: they do what README says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks(repo: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def customers(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Put README's policy and model in place, and return the ids that consented to both categories."""
+    """Set up README's policy and model, and return the ids that consented to both categories."""
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", blocks(repo, "json")[0])
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute(
@@ -31,7 +31,7 @@ def customers(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> l
     return sorted(person.user_id for person in people() if person.analytics_ok is True and person.ads == "yes")
 
 
-def test_the_ten_line_dag_loads_whom_both_categories_permit(
+def test_the_ten_line_dag_loads_the_people_whom_both_categories_permit(
     airflow: Airflow, vendor: Receiver, customers: list[str]
 ) -> None:
     run = airflow.run("customers", module="readme")
@@ -40,7 +40,7 @@ def test_the_ten_line_dag_loads_whom_both_categories_permit(
     assert sorted(row["id"] for row in vendor.applied_rows()) == customers
 
 
-def test_the_fast_lane_removes_who_withdrew(
+def test_the_fast_lane_removes_a_person_who_withdrew(
     airflow: Airflow, vendor: Receiver, customers: list[str], warehouse: Path
 ) -> None:
     airflow.run("customers", module="readme")

@@ -1,4 +1,4 @@
-"""What is wrong stops the run before anything is sent, and the task's log says what and where."""
+"""Tests of refusals: a problem stops the run before anything is sent, and the log names the problem and its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of the fast lane: who withdraws is removed from everywhere minutes later, and the lag is told."""
+"""Tests of the fast lane's example: it removes a person who withdraws from every destination, and reports the lag."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLICY = {
 
 @pytest.fixture
 def customers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The warehouse of the example: ten people, all of whom consent to everything."""
+    """The warehouse of the example: ten people who all consent to everything."""
     file = tmp_path / "customers.duckdb"
     with duckdb.connect(str(file)) as connection:
         connection.execute(
@@ -62,12 +62,12 @@ def removed(vendor: Receiver) -> set[str]:
     return {row["id"] for rows in vendor.removed.values() for row in rows}
 
 
-def test_who_withdraws_is_removed_from_everywhere_and_the_lag_is_told(
+def test_a_person_who_withdraws_is_removed_from_every_destination_and_the_lag_is_reported(
     airflow: Airflow, customers: Path, crm: Path, vendor: Receiver
 ) -> None:
     assert airflow.run("consent_customers", module="withdrawals").state == "success"
-    everybody = {f"{CANARY}-{number}" for number in range(10)}
-    assert in_crm(crm) == everybody == {row["id"] for row in vendor.applied_rows()}
+    everyone = {f"{CANARY}-{number}" for number in range(10)}
+    assert in_crm(crm) == everyone == {row["id"] for row in vendor.applied_rows()}
     with duckdb.connect(str(customers)) as connection:
         connection.execute(
             "UPDATE customers SET ads_ok = FALSE, consent_changed_at = now() - INTERVAL 90 SECOND "
@@ -83,9 +83,9 @@ def test_who_withdraws_is_removed_from_everywhere_and_the_lag_is_told(
     run = airflow.run("consent_withdrawals", module="withdrawals")
 
     assert run.state == "success"
-    gone = {f"{CANARY}-{number}" for number in (3, 5, 7)}
-    assert removed(vendor) == gone
-    assert in_crm(crm) == everybody - {f"{CANARY}-5"}
+    withdrawn = {f"{CANARY}-{number}" for number in (3, 5, 7)}
+    assert removed(vendor) == withdrawn
+    assert in_crm(crm) == everyone - {f"{CANARY}-5"}
     counts = airflow.xcom(run, "withdraw")
     assert counts["webhook"]["removals_by_cause"] == {"consent_withdrawn": 3}
     assert (counts["webhook"]["delivered"], counts["crm_table"]["delivered"]) == (7, 9)
@@ -105,7 +105,7 @@ def test_a_second_run_has_nothing_left_to_do(airflow: Airflow, customers: Path, 
     assert [counts["removed"] for counts in airflow.xcom(run, "withdraw").values()] == [0, 0]
 
 
-def test_before_the_first_load_nobody_is_removed(
+def test_before_the_first_load_no_one_is_removed(
     airflow: Airflow, customers: Path, crm: Path, vendor: Receiver
 ) -> None:
     run = airflow.run("consent_withdrawals", module="withdrawals")

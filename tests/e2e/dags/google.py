@@ -1,4 +1,4 @@
-"""A Customer Match audience, kept up from the people of the end-to-end tests, waiting outside of a worker."""
+"""A DAG that syncs the people of the end-to-end tests to a Customer Match audience, and waits without a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DAGs of the end-to-end tests. What differs between tests is in connections, Variables and the environment."""
+"""The DAGs of the end-to-end tests. Connections, Variables and the environment hold what differs between tests."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ with dag("own_tasks") as own_tasks_dag:
 
     @task
     def collect(permitted: Any) -> dict[str, int]:
-        """Use the rows, and return numbers only."""
+        """Use the rows and return only counts."""
         batches = list(permitted_batches(permitted, destination="crm_table", fields={"id": "user_id"}))
         frames = list(
             permitted_dataframes(permitted, destination="lake", fields={"id": "user_id", "ok": "analytics_ok"})
@@ -130,7 +130,7 @@ with dag("sync_inline") as sync_inline_dag:
 
 @task
 def meddle(permitted: Any) -> Any:
-    """Do between filter and load what must never go unnoticed."""
+    """Make a change between filter and load that the load must detect."""
     folder = Path(permitted["manifest"].removeprefix("file://")).parent
     groups = json.loads((folder / "manifest.json").read_text())["groups"]
     parts = [folder / part["name"] for group in groups if "webhook" in group["recipients"] for part in group["parts"]]

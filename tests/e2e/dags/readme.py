@@ -1,4 +1,4 @@
-"""The DAGs of README and of the page on consent, as they stand there, for Airflow to find."""
+"""The unchanged DAGs of README and of the page on consent, for Airflow to find."""
 
 from __future__ import annotations
 
