@@ -1,4 +1,4 @@
-"""A real PostgreSQL."""
+"""The fixture of a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports over a real snapshot: they count exactly, say why, and hold no value of a row."""
+"""Tests of reports on a real snapshot: they count exactly, give reasons, and contain no value of a row."""
 
 from __future__ import annotations
 
@@ -120,20 +120,20 @@ def test_one_id_is_explained_for_every_destination(
     assert all(d.would_change for d in found.destinations.values())
 
 
-def test_an_explanation_says_what_would_change_it_and_holds_no_value(snapshot: dict[str, Any]) -> None:
+def test_an_explanation_says_what_would_change_it_and_contains_no_value(snapshot: dict[str, Any]) -> None:
     found = explained(snapshot, 3)
 
     assert found.statuses == {"C0002": "unknown", "C0004": "invalid", "C0005": "granted"}
     assert found.destinations["webhook"].would_change == ("`C0004`: a value that can be read, and says yes",)
     assert found.destinations["crm_table"].rule == "C0002"
     assert explained(snapshot, 2).destinations["crm_table"].withheld == ("phone",)
-    told = found.to_markdown()
-    assert "| `ads` | Literals | a value that nobody declared |" in told
-    assert "maybe" not in told
-    assert CANARY not in told
+    report = found.to_markdown()
+    assert "| `ads` | Literals | a value that nobody declared |" in report
+    assert "maybe" not in report
+    assert CANARY not in report
 
 
-def test_an_id_that_is_not_there_or_of_another_kind_is_refused_without_being_told(snapshot: dict[str, Any]) -> None:
+def test_a_missing_id_or_one_of_another_kind_is_refused_without_being_shown(snapshot: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="no row of this id"):
         explained(snapshot, 999)
     with pytest.raises(ConfigurationError, match="no id of the snapshot, whose `id` is int64") as caught:
@@ -142,7 +142,7 @@ def test_an_id_that_is_not_there_or_of_another_kind_is_refused_without_being_tol
     assert caught.value.__context__ is None
 
 
-def test_explaining_comes_to_what_the_filter_decides(snapshot: dict[str, Any]) -> None:
+def test_an_explanation_agrees_with_the_filter(snapshot: dict[str, Any]) -> None:
     stricter = {**POLICY, "categories": [{**POLICY["categories"][0], "destinations": ["webhook", "printer"]}]}
     consent = RowConsent({"C0004": CONSENT.categories["C0004"]}, time="seen_at")  # type: ignore[index]
 
@@ -194,7 +194,7 @@ def test_a_backfill_decides_by_the_time_of_the_run(snapshot: dict[str, Any]) -> 
     assert datetime.fromisoformat(output["at"]) > AT
 
 
-def test_segments_rules_are_set_beside_with_the_reason_for_each_difference(snapshot: dict[str, Any]) -> None:
+def test_the_comparison_with_segments_rules_gives_the_reason_for_each_difference(snapshot: dict[str, Any]) -> None:
     found = compare_with_segment(snapshot=snapshot, policy=POLICY, consent=CONSENT, destinations=DESTINATIONS, at=AT)
 
     webhook = found.destinations["webhook"]

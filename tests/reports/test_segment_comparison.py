@@ -1,4 +1,4 @@
-"""What Segment would have sent of the events of a real snapshot, from files and inside a warehouse."""
+"""Tests of the comparison with Segment on a real snapshot of events, in files and inside a warehouse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLICY: dict[str, Any] = {
 DESTINATIONS = ["amplitude", "facebook", "google_ads", "mailbox"]
 ALL = set(DESTINATIONS)
 SWITCHES = '{"facebook": true, "amplitude": false}'
-# The consent object of an event, its integrations object, how many there are, and to whom Segment sends each.
+# The consent object of an event, its integrations object, the number of such events, and Segment's recipients.
 EVENTS: list[tuple[str | None, str | None, int, set[str]]] = [
     (None, None, 3, ALL),
     ("{}", None, 2, ALL),
@@ -89,11 +89,11 @@ def test_counts_for_every_destination_what_segment_sends_of_events(snapshot: Any
     nothing = "without consent information nothing is enforced"
     assert dict(found.destinations["google_ads"].differences) == {(nothing, "ads:unknown"): 6}
     assert dict(found.destinations["facebook"].differences) == {(nothing, "ads:unknown"): 6}
-    # Not a difference: Segment honours the integrations object as it is honoured here.
+    # Not a difference: Segment and this package both apply the integrations object.
     assert found.destinations["facebook"].only_here == found.destinations["mailbox"].only_here == 0
 
 
-def test_under_reverse_etl_what_a_row_does_not_say_is_a_no(snapshot: Any) -> None:
+def test_under_reverse_etl_a_missing_answer_is_a_no(snapshot: Any) -> None:
     found = compare_with_segment(
         snapshot=snapshot, policy=POLICY, consent=ConsentObject("consent"), destinations=DESTINATIONS, at=AT
     )
@@ -104,7 +104,7 @@ def test_under_reverse_etl_what_a_row_does_not_say_is_a_no(snapshot: Any) -> Non
     assert "| destination | Segment | here | rows |" not in found.to_markdown()
 
 
-def test_a_destination_that_segment_does_not_enforce_receives_there_what_it_does_not_here(snapshot: Any) -> None:
+def test_segment_sends_every_row_to_a_destination_that_it_does_not_enforce(snapshot: Any) -> None:
     found = compare_with_segment(
         snapshot=snapshot,
         policy=POLICY,
@@ -119,16 +119,16 @@ def test_a_destination_that_segment_does_not_enforce_receives_there_what_it_does
     assert {theirs for theirs, _ in ads.differences} == {"the destination enforces no consent"}
 
 
-def test_the_report_holds_no_value_of_a_row_and_one_line_for_each_difference(snapshot: Any) -> None:
+def test_the_report_contains_no_value_of_a_row_and_one_line_for_each_difference(snapshot: Any) -> None:
     policy = {"categories": [{"id": "ads|stats", "name": "Both", "destinations": ["facebook"]}]}
 
     found = compare_with_segment(
         snapshot=snapshot, policy=policy, consent=EVENT, destinations=["facebook"], rules="connections", at=AT
     )
 
-    told = found.to_markdown()
-    assert CANARY not in told
-    assert told.splitlines()[-1].endswith(f"| ads\\|stats:unknown | {found.destinations['facebook'].only_segment} |")
+    report = found.to_markdown()
+    assert CANARY not in report
+    assert report.splitlines()[-1].endswith(f"| ads\\|stats:unknown | {found.destinations['facebook'].only_segment} |")
 
 
 def test_rules_for_events_need_the_consent_object(snapshot: Any) -> None:
