@@ -219,3 +219,24 @@ def test_columns_that_repeat_themselves_are_told_from_those_that_do_not() -> Non
     )
 
     assert repeating_columns(rows) == ["country"]
+
+
+def test_a_published_folder_stays(folder: Folder) -> None:
+    with folder.publishing() as new:
+        digest = new.publish(b"{}")
+
+    assert folder.read_manifest(sha256=digest) == b"{}"
+
+
+@pytest.mark.parametrize("error", [RefusedError("wrong"), SystemExit(1)])
+def test_a_folder_whose_writer_fails_is_removed_and_the_error_raised(folder: Folder, error: BaseException) -> None:
+    with pytest.raises(type(error)), folder.publishing() as new:  # noqa: PT012 - the block is what is tested
+        write_part(new)
+        raise error
+
+    assert folder.names() == []
+
+
+def test_a_failure_before_the_first_file_is_raised_as_it_is(folder: Folder) -> None:
+    with pytest.raises(RefusedError, match="wrong"), folder.publishing():
+        raise RefusedError("wrong")
