@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 
 from airflow_consent_retl.consent.policy import requirement_of
+
+# The root conftest does the same; mutation tests run without it.
+if (tests := str(Path(__file__).resolve().parents[1])) not in sys.path:
+    sys.path.insert(0, tests)
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 # A mutant is killed by the first example that fails: no one reads the smallest one.
