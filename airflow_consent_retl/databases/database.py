@@ -24,6 +24,7 @@ class Database:
         extra: the extra of this package that installs its client and its provider.
         sql: the name of its SQL in sqlglot and Ibis; empty for the standard's.
         quoting: the sqlglot dialect that quotes its names, where it is not `sql`.
+        sqlalchemy: the names of its dialects in SQLAlchemy.
         hooks: for each connection type whose own hook speaks no SQL, a function that makes a hook that does.
         engine: a function that returns arguments for the driver of the hook's SQLAlchemy engine.
         is_for_ledgers: whether it can hold a ledger for several machines.
@@ -32,6 +33,7 @@ class Database:
         staging: the class of the warehouse workspace; empty where there is none.
         dialect: the class of its SQL expressions.
         table: the class that writes into a table.
+        table_dialect: what it declares for a table writer that uses SQLAlchemy.
         table_batch_rows: rows that one transaction of the table writer takes by default.
     """
 
@@ -41,6 +43,7 @@ class Database:
     extra: str = ""
     sql: str = ""
     quoting: str = ""
+    sqlalchemy: tuple[str, ...] = ()
     hooks: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
     is_for_ledgers: bool = False
@@ -49,6 +52,7 @@ class Database:
     staging: str = ""
     dialect: str = "..dialect:Dialect"
     table: str = "..tables.core:CoreWriter"
+    table_dialect: str = "..tables.dialects:STANDARD"
     table_batch_rows: int = 5_000
 
     @property

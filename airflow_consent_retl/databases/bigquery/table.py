@@ -167,7 +167,7 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
 
     def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
         text = f"{now:%Y-%m-%d %H:%M:%S.%f}"
-        return f"TIMESTAMP '{text}+00:00'" if kind == "moment" else f"DATETIME '{text}'"
+        return f"TIMESTAMP '{text}+00:00'" if kind == "timestamptz" else f"DATETIME '{text}'"
 
 
 class BigQueryTarget(BigQueryWarehouse):

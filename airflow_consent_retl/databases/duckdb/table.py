@@ -1,4 +1,4 @@
-"""Upserts and removals in DuckDB through its own connection: Arrow goes in as it is, so every type survives."""
+"""The table writer for DuckDB, through its own connection: it reads Arrow directly, so every type is kept."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _MAGIC_AT_BYTES = 8
 
 
 class DuckDbWriter(TableWriter):
-    """Writes through a DuckDB hook's connection, which it holds while the load runs.
+    """Writes through a DuckDB hook's connection, which stays open while the load runs.
 
     Args:
         hook: of the connection.
@@ -81,7 +81,7 @@ class DuckDbWriter(TableWriter):
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and prepare the statement."""
         check_fields(load, case_sensitive=False)
-        # Before the connection, which makes the file where there is none.
+        # Before the connection is opened, which would make a missing file.
         column_types(field for field in load.schema if load.rows or field.name == key)
         self._key = key
         fenced(lambda: self._prepare(load, key=key), self._failure_to_prepare, errors=(duckdb.Error,))
@@ -91,10 +91,10 @@ class DuckDbWriter(TableWriter):
         self._target = self._made_or_checked(load, key=key)
         self._upsert = self._upsert_for(load.schema.names, key=key)
         self._removal = self._removal_for(load.schema.names, key=key)
-        self._search = self._people_among("SELECT 1 FROM", "", key=key)
+        self._search = self._statement_on_people("SELECT 1 FROM", "", key=key)
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Keep the batch, as the columns take it."""
+        """Keep the batch, in the form that the columns take."""
         refused: Refused = {}
         columns = {}
         for name, column in zip(rows.schema.names, rows.columns, strict=True):
@@ -110,9 +110,9 @@ class DuckDbWriter(TableWriter):
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Keep the keys, with the time that marks are set to."""
         now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
-        moments = pa.array([now.as_py()] * len(keys), now.type)
+        times = pa.array([now.as_py()] * len(keys), now.type)
         ids, refused = fitted(keys, shown=self._target.columns[self._key].shown)
-        columns = {"id": ids, "moment": moments, "local_moment": moments.cast(pa.timestamp("us"))}
+        columns = {"id": ids, "timestamptz": times, "timestamp": times.cast(pa.timestamp("us"))}
         self._staged_people = pa.table(columns)
         return refused
 
@@ -137,7 +137,7 @@ class DuckDbWriter(TableWriter):
             connection.unregister(_BATCH)
 
     def close(self) -> None:
-        """Close the connection, which lets other processes open the file."""
+        """Close the connection. Other processes can then open the file."""
         self._staged = self._staged_people = pa.table({})
         if self._connection is not None:
             with suppress(duckdb.Error):
@@ -162,7 +162,7 @@ class DuckDbWriter(TableWriter):
 
     def _failure_of(self, error: Exception) -> Exception:
         if isinstance(error, duckdb.ConstraintException):
-            # The message quotes the row after its first words; only those are read.
+            # The message quotes the row after its first words; only marks of the first words are searched.
             message = str(error)
             return RowRefusedError(next((code for mark, code in _CODES if mark in message), "constraint"))
         if isinstance(error, duckdb.OutOfRangeException):
@@ -257,10 +257,10 @@ class DuckDbWriter(TableWriter):
                 new, old = f"excluded.{_quoted(name)}", f"target.{_quoted(name)}"
                 changes.append(f"{_quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
         if self._mark is not None:
-            # Somebody who is sent is there again, whatever was said of them.
-            mark, nobody = _quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
-            columns, values = f"{columns}, {mark}", f"{values}, {nobody}"
-            changes.append(f"{mark} = {nobody}")
+            # A person who is sent again is no longer removed, so the mark is cleared.
+            mark, cleared = _quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
+            columns, values = f"{columns}, {mark}", f"{values}, {cleared}"
+            changes.append(f"{mark} = {cleared}")
         action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
         return (
             f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {values} FROM {_BATCH} "  # noqa: S608
@@ -269,21 +269,21 @@ class DuckDbWriter(TableWriter):
 
     def _removal_for(self, names: Sequence[str], *, key: str) -> str:
         if self._mark is None:
-            return self._people_among("DELETE FROM", "", key=key)
+            return self._statement_on_people("DELETE FROM", "", key=key)
         mark, kind = _quoted(self._mark.column), self._mark_kind
         shown = self._target.columns[self._mark.column].shown
-        moment = f"(SELECT CAST(any_value({kind}) AS {shown}) FROM {_BATCH})"  # noqa: S608 - constants
-        value = "TRUE" if kind == "flag" else f"coalesce({mark}, {moment})"
+        time = f'(SELECT CAST(any_value("{kind}") AS {shown}) FROM {_BATCH})'  # noqa: S608 - constants
+        value = "TRUE" if kind == "flag" else f"coalesce({mark}, {time})"
         changes = [f"{mark} = {value}"]
         if self._mark.nulls:
             changes += [f"{_quoted(name)} = NULL" for name in names if name != key and name in self._target.columns]
-        return self._people_among("UPDATE", f"SET {', '.join(changes)}", key=key)
+        return self._statement_on_people("UPDATE", f"SET {', '.join(changes)}", key=key)
 
-    def _people_among(self, verb: str, changes: str, *, key: str) -> str:
-        # A key that the column cannot hold becomes NULL, which is among nothing: nobody has it.
+    def _statement_on_people(self, verb: str, changes: str, *, key: str) -> str:
+        # A key that the column cannot hold becomes NULL, which matches no row: no person has it.
         kind = self._target.columns[key].shown
-        among = f"{_quoted(key)} IN (SELECT TRY_CAST(id AS {kind}) FROM {_BATCH})"  # noqa: S608 - quoted, constants
-        return f"{verb} {self._quoted_table} {changes} WHERE {among}"
+        condition = f"{_quoted(key)} IN (SELECT TRY_CAST(id AS {kind}) FROM {_BATCH})"  # noqa: S608 - quoted, constants
+        return f"{verb} {self._quoted_table} {changes} WHERE {condition}"
 
     @property
     def _mark_kind(self) -> MarkKind | None:
@@ -291,8 +291,8 @@ class DuckDbWriter(TableWriter):
 
 
 def _is_foreign(path: str | None) -> bool:
-    # A file of SQLite makes DuckDB look for an extension. An empty file may be one that another process is making. Not
-    # before DuckDB has failed: to close a file lets go of every lock that the process has on it.
+    # A file of SQLite makes DuckDB look for an extension. An empty file may be one that another process is making. Call
+    # this only after DuckDB has failed: closing a file releases every lock that the process has on it.
     try:
         with Path(path or "").expanduser().open("rb") as file:
             head = file.read(_MAGIC_AT_BYTES + len(_MAGIC))

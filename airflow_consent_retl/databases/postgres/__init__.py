@@ -10,10 +10,12 @@ DATABASE = Database(
     conn_types=("postgres",),
     extra="postgres",
     sql="postgres",
+    sqlalchemy=("postgresql",),
     engine=".engine:driver_arguments",
     is_for_ledgers=True,
     source=".source:PostgresSource",
     staging=".staging:PostgresWarehouse",
     dialect=".dialect:PostgresDialect",
     table=".table:PostgresWriter",
+    table_dialect=".table_dialect:DIALECT",
 )

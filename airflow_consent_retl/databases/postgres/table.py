@@ -1,7 +1,7 @@
-"""Upserts in PostgreSQL: a batch goes by COPY into a temporary table, and one statement takes it over.
+"""Upserts in PostgreSQL: COPY loads a batch into a temporary table, and one statement upserts its rows.
 
-All of it is one transaction, at whose end the temporary table is gone. Where the role may not make one, rows are
-upserted as in any other database.
+All of it is one transaction; the temporary table is dropped at its end. If the role may not make temporary tables, rows
+are upserted as in any other database.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_consent_retl.databases.fence import fenced
+from airflow_consent_retl.databases.postgres.bulk_upsert import BulkUpsert, bulk_upsert_into
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.statements import Batch, batch_into
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
@@ -28,16 +28,16 @@ _log = logging.getLogger(__name__)
 class PostgresWriter(CoreWriter):
     """Writes through the engine of a `PostgresHook`. Arguments are those of `CoreWriter`."""
 
-    _batch: Batch | None = None
+    _bulk: BulkUpsert | None = None
     _staged_rows = pa.table({})
 
     def open(self, load: Load, *, key: str) -> None:
-        """Connect, make or check the table, and try out whether rows can be loaded in bulk."""
+        """Connect, make or check the table, and test whether rows can be loaded in bulk."""
         super().open(load, key=key)
-        self._batch = batch_into(self._table, load.schema.names, key=key, keep=self._keep, always=self._always())
+        self._bulk = bulk_upsert_into(self._table, load.schema.names, key=key, keep=self._keep, always=self._always())
         try:
             with self._opened.connect() as connection:
-                connection.execute(self._batch.creation)
+                connection.execute(self._bulk.creation)
                 connection.rollback()
         except sa.exc.DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
@@ -47,11 +47,11 @@ class PostgresWriter(CoreWriter):
                 self._hook.get_conn_id(),
                 state,
             )
-            self._batch = None
+            self._bulk = None
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Keep the batch as it is loaded."""
-        if self._batch is None:
+        """Keep the batch in the form in which it is loaded."""
+        if self._bulk is None:
             return super().stage(rows)
         refused: Refused = {}
         columns = []
@@ -67,17 +67,17 @@ class PostgresWriter(CoreWriter):
         return refused
 
     def write(self, positions: Sequence[int]) -> None:
-        """Load and take over, in one transaction."""
-        batch = self._batch
-        if batch is None:
+        """Load and upsert, in one transaction."""
+        bulk = self._bulk
+        if bulk is None:
             super().write(positions)
             return
         rows = self._staged_rows.take(pa.array(positions, pa.int64()))
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(batch.creation)
-            _copied(connection, batch, rows)
-            connection.execute(batch.upsert)
+            connection.execute(bulk.creation)
+            _copy(connection, bulk, rows)
+            connection.execute(bulk.upsert)
 
         self._in_transaction(work)
 
@@ -87,14 +87,14 @@ class PostgresWriter(CoreWriter):
         super().close()
 
 
-def _copied(connection: sa.Connection, batch: Batch, rows: pa.Table) -> None:
+def _copy(connection: sa.Connection, bulk: BulkUpsert, rows: pa.Table) -> None:
     from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
 
     dialect: Any = connection.dialect
     driver: Any = connection.connection.driver_connection
 
     def failed(error: Exception) -> Exception:
-        # As SQLAlchemy would have raised it, had it known of COPY.
+        # SQLAlchemy does not know COPY; this is the error that it raises for other statements.
         is_lost = dialect.is_disconnect(error, driver, None)
         if is_lost:
             connection.invalidate()
@@ -103,7 +103,7 @@ def _copied(connection: sa.Connection, batch: Batch, rows: pa.Table) -> None:
         )
 
     fenced(
-        lambda: copy_into(driver, quote(batch.table.name), batch.table.columns.keys(), rows.to_batches()),
+        lambda: copy_into(driver, quote(bulk.table.name), bulk.table.columns.keys(), rows.to_batches()),
         failed,
         errors=(dialect.dbapi.Error,),
     )

@@ -1,4 +1,4 @@
-"""Upserts and removals in Snowflake: Parquet through a temporary stage into a temporary table, and one MERGE."""
+"""The table writer for Snowflake: Parquet through a temporary stage into a temporary table, then one MERGE."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.merge import Rows
     from airflow_consent_retl.databases.tables.removal import MarkKind
 
-# What a statement does must not depend on the account's or user's defaults.
+# The effect of a statement must not depend on the account's or user's defaults.
 # https://docs.snowflake.com/en/sql-reference/parameters (not read again)
 _SETTINGS: Mapping[str, str | int | bool] = {
     "AUTOCOMMIT": True,
@@ -57,7 +57,7 @@ _ACCEPTED: dict[str, frozenset[Family]] = {
     "TIMESTAMP_NTZ": frozenset({"timestamp"}),
     "TIMESTAMP_LTZ": frozenset({"timestamptz"}),
     "TIMESTAMP_TZ": frozenset({"timestamptz"}),
-    # Text is read as JSON, as by other databases.
+    # Text is read as JSON, as other databases do.
     "VARIANT": frozenset({"text", "nested"}),
 }
 _MADE: dict[Family | None, str] = {
@@ -74,7 +74,8 @@ _MADE: dict[Family | None, str] = {
     "nested": "VARIANT",
 }
 _MARK = "TIMESTAMP_LTZ(6)"
-# Numbers from 100000 on are about values; SQLSTATEs say less. From messages that users quote, there is no list.
+# Numbers from 100000 on are about values; SQLSTATEs are less precise. There is no list: these are from messages that
+# users quote.
 _VALUES = range(100_000, 110_000)
 _CODES = {
     100038: "datatype",
@@ -89,8 +90,8 @@ _CODES = {
 class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
     """Writes through a Snowflake hook's session. Names are quoted: `people` is not PEOPLE.
 
-    The role needs SELECT, INSERT, UPDATE and DELETE on the table, and may make temporary tables and stages in its
-    schema, which are gone with the session.
+    The role needs SELECT, INSERT, UPDATE and DELETE on the table, and the right to make temporary tables and stages in
+    its schema. These are dropped at the end of the session.
     """
 
     case_sensitive: ClassVar[bool] = True
@@ -112,7 +113,7 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
             shown = str(column["type"])
             if column["name"] == self._key and _COLLATED.search(shown):
                 raise ConfigurationError(
-                    f"column `{self._key}` of table `{self._table}` ({shown}) holds different keys for the same one: "
+                    f"column `{self._key}` of table `{self._table}` ({shown}) treats different keys as the same: "
                     "use a column without a collation"
                 )
             columns[str(column["name"])] = TargetColumn(
@@ -158,16 +159,16 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
         return staged
 
     def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
-        zone = "+00:00" if kind == "moment" else ""
+        zone = "+00:00" if kind == "timestamptz" else ""
         return f"CAST('{now:%Y-%m-%d %H:%M:%S.%f}{zone}' AS {shown})"
 
 
 class SnowflakeTarget(SnowflakeWarehouse):
-    """The schema of one table, where batches wait in temporary tables. Raises as a `TableWriter` does.
+    """The schema of one table, which holds batches in temporary tables. Raises the errors of a `TableWriter`.
 
     Args:
         hook: of the connection.
-        table: whose schema it is; without one, the connection's.
+        table: in the schema; a table without a schema is in the connection's.
         conn_id: of the connection, for messages.
     """
 
@@ -176,13 +177,13 @@ class SnowflakeTarget(SnowflakeWarehouse):
         self._table = table
 
     def __enter__(self) -> Self:
-        """Connect, and go to the schema."""
+        """Connect, and make the schema the current one."""
         session = self._guarded("connect", lambda: open_session(self.hook, labels=self.labels, settings=_SETTINGS))
         self._entered = session
         is_ready = False
         try:
             self._namespace = self._checked_schema(session)
-            # A temporary table is named without its schema.
+            # The name of a temporary table is written without its schema.
             self._run(f"USE SCHEMA {self._namespace}")
             is_ready = True
         finally:
@@ -206,7 +207,7 @@ class SnowflakeTarget(SnowflakeWarehouse):
         return rows
 
     def kinds(self, *, like: str | None = None) -> dict[str, str]:
-        """Return the tables and views of the schema with what they are; those of about a name, where one is given."""
+        """Return the kind of each table and view of the schema; only of those with a name like `like`, if given."""
         pattern = "" if like is None else f"LIKE {_literal(_escaped(like))} "
         cursor = self._run(f"SHOW TERSE OBJECTS {pattern}IN SCHEMA {self._namespace}")
         places = [[column.name for column in cursor.description].index(name) for name in ("name", "kind")]
@@ -249,7 +250,7 @@ def _failure_of(error: Exception, stage: Stage, *, conn_id: str) -> Exception:
         return RowRefusedError(_CODES.get(errno, f"error_{errno}"))
     problem = translated(error, stage, conn_id=conn_id)
     if isinstance(problem, SourceUnavailableError):
-        # The server has ended the statement, or was never asked to run one; anything else may have been done.
+        # The server has ended the statement, or has run none. After any other error, rows may have been applied.
         if stage == "connect" or isinstance(error, ProgrammingError):
             return BusyError(f"error_{errno:06d}")
         return ConnectionLostError(in_commit=True)
@@ -273,7 +274,7 @@ def _made(kind: pa.DataType) -> str:
 
 
 def _escaped(name: str) -> str:
-    """Return a pattern that finds the name, in any case, and perhaps others."""
+    """Return a pattern that matches the name, in any case, and perhaps other names."""
     return name.replace("\\", "\\\\")
 
 

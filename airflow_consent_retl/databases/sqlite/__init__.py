@@ -1,4 +1,4 @@
-"""SQLite: source."""
+"""SQLite: source, and the declaration for the table writer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ DATABASE = Database(
     title="SQLite",
     conn_types=("sqlite",),
     sql="sqlite",
-    # SQLite takes a name in double quotes that it does not know for text; in back quotes it refuses it.
+    # SQLite reads an unknown name in double quotes as text. In back quotes it refuses it.
     quoting="mysql",
+    sqlalchemy=("sqlite",),
     source=".source:SqliteSource",
+    table_dialect=".table_dialect:DIALECT",
 )

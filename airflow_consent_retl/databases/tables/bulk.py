@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from airflow_consent_retl.databases.tables.dialects import STANDARD
 from airflow_consent_retl.databases.tables.target import Family, Refused, family
 from airflow_consent_retl.databases.tables.values import TOO_PRECISE, bound_values
 from airflow_consent_retl.values.json_rows import YEAR_OUT_OF_RANGE
@@ -63,7 +64,7 @@ def staged(values: pa.Array, capacity: Capacity) -> _Staged:
         return staged(values.dictionary_decode(), capacity)
     group = family(values.type)
     if group == "nested" or isinstance(values.type, pa.BaseExtensionType):
-        texts, refused = bound_values(values, dialect="")
+        texts, refused = bound_values(values, dialect=STANDARD)
         return pa.array(texts, pa.string()), refused
     return _WAYS[group](values, capacity)
 
@@ -81,7 +82,7 @@ def _text(values: pa.Array, capacity: Capacity) -> _Staged:
     try:
         values.validate(full=True)
     except pa.ArrowInvalid:
-        texts, refused = bound_values(values, dialect="")
+        texts, refused = bound_values(values, dialect=STANDARD)
         values = pa.array(texts, pa.string())
     values = values.cast(pa.string())
     if capacity.length is not None:

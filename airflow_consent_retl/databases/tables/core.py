@@ -1,6 +1,6 @@
-"""Upserts through SQLAlchemy Core: PostgreSQL, SQLite and MySQL in one statement, any other database in three.
+"""The table writer for any database with an SQLAlchemy dialect.
 
-Columns are untyped in the statements, so that the driver's own types decide and no cast is written around a value.
+An upsert is one statement where the database declares one, and three statements otherwise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateTable
 
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.fence import fenced
+from airflow_consent_retl.databases.tables.dialects import STANDARD, table_dialect
 from airflow_consent_retl.databases.tables.failures import failure_of
 from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
 from airflow_consent_retl.databases.tables.shape import column_type, reflected
@@ -59,7 +60,7 @@ class CoreWriter(TableWriter):
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
         mark: what a removal leaves; None deletes.
-        generic: use the three statements that every database knows, whatever the dialect.
+        generic: use the three statements that every database knows, even if the database declares one.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class CoreWriter(TableWriter):
         self._mark = mark
         self._generic = generic
         self._engine: sa.Engine | None = None
+        self._dialect = STANDARD
         self._target = Target({})
         self._upsert: Upsert | None = None
         self._key = ""
@@ -101,18 +103,19 @@ class CoreWriter(TableWriter):
 
     def _prepare(self, load: Load, *, key: str) -> None:
         self._engine = sqlalchemy_engine(self._hook)
-        check_fields(load, case_sensitive=self._engine.dialect.name not in {"sqlite", "mysql", "mariadb", "mssql"})
+        self._dialect = table_dialect(self._engine.dialect.name)
+        check_fields(load, case_sensitive=self._dialect.case_sensitive)
         with self._engine.connect() as connection:
             self._target = self._made_or_checked(connection, load, key=key)
         self._key, self._names = key, load.schema.names
         self._upsert = self._upsert_for()
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Turn the rows into parameters."""
+        """Convert the rows into parameters."""
         refused: Refused = {}
         columns = []
         for column in rows.columns:
-            values, unfit = bound_values(column, dialect=self._opened.dialect.name)
+            values, unfit = bound_values(column, dialect=self._dialect)
             columns.append(values)
             refused = {**unfit, **refused}
         names = parameter_names(rows.schema.names)
@@ -128,8 +131,8 @@ class CoreWriter(TableWriter):
         self._in_transaction(lambda connection: upsert(connection, parameters))
 
     def stage_removal(self, keys: pa.Array) -> Refused:
-        """Turn the keys into parameters."""
-        self._staged_keys, refused = bound_values(keys, dialect=self._opened.dialect.name)
+        """Convert the keys into parameters."""
+        self._staged_keys, refused = bound_values(keys, dialect=self._dialect)
         return refused
 
     def remove(self, positions: Sequence[int]) -> None:
@@ -185,7 +188,7 @@ class CoreWriter(TableWriter):
         failure = failure_of(error, in_commit=False)
         if isinstance(failure, DestinationError):
             return DestinationError(f"connection `{conn_id}`: {failure}")
-        # libpq gives no SQLSTATE for a refused login, only text.
+        # PostgreSQL's client library gives no SQLSTATE for a refused login, only text.
         if "authentication failed" in str(error.orig) or " does not exist" in str(error.orig):
             return DestinationError(f"connection `{conn_id}`: the login was refused, or there is no such database")
         code = getattr(failure, "code", type(error.orig).__name__)
@@ -215,14 +218,13 @@ class CoreWriter(TableWriter):
             views.update(inspector.get_materialized_view_names(schema=schema))
         if self._table.name in views:
             raise ConfigurationError(f"`{self._table}` is a view: name a table")
-        return reflected(inspector, name, schema)
+        return reflected(inspector, name, schema, dialect=self._dialect)
 
     def _make(self, connection: sa.Connection, load: Load, *, key: str) -> None:
-        dialect = connection.dialect.name
         columns = [
             sa.Column(
                 quoted(field.name),
-                column_type(field.type, dialect=dialect, is_key=field.name == key),
+                column_type(field.type, dialect=self._dialect, is_key=field.name == key),
                 primary_key=field.name == key,
                 nullable=field.name != key,
                 autoincrement=False,
@@ -230,36 +232,34 @@ class CoreWriter(TableWriter):
             for field in load.schema
         ]
         if self._mark is not None:
-            kind = column_type(pa.timestamp("us", tz="UTC"), dialect=dialect, is_key=False)
+            kind = column_type(pa.timestamp("us", tz="UTC"), dialect=self._dialect, is_key=False)
             columns.append(sa.Column(quoted(self._mark.column), kind, nullable=True))
         table = sa.Table(quoted(self._table.name), sa.MetaData(), *columns, schema=quoted_or_none(self._table.schema))
         try:
             connection.execute(CreateTable(table))
             connection.commit()
         except (sa.exc.ProgrammingError, sa.exc.OperationalError, sa.exc.IntegrityError):
-            # Another task may have made it in between.
+            # Another task may have made it in the meantime.
             connection.rollback()
             if self._existing(connection) is None:
                 raise
 
     def _upsert_for(self) -> Upsert:
-        dialect = self._opened.dialect.name
-        # MySQL names no constraint: with a second unique one, it could overwrite somebody else's row.
-        ambiguous = dialect in {"mysql", "mariadb"} and len(self._target.unique) > 1
-        generic = self._generic or ambiguous
+        # This clause names no constraint: with a second unique one, it could overwrite the row of another person.
+        is_ambiguous = self._dialect.upsert == "on_duplicate_key" and len(self._target.unique) > 1
         return upsert_into(
             self._table,
             self._names,
             key=self._key,
             keep=self._keep,
-            dialect=None if generic else dialect,
+            dialect=STANDARD if self._generic or is_ambiguous else self._dialect,
             always=self._always(),
         )
 
     def _always(self) -> dict[str, sa.ColumnElement[Any]]:
         if self._mark is None:
             return {}
-        # Somebody who is sent is there again, whatever was said of them.
+        # A person who is sent again is no longer removed, so the mark is cleared.
         flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
         return {self._mark.column: sa.false() if flag else sa.null()}
 
@@ -267,9 +267,9 @@ class CoreWriter(TableWriter):
         if self._mark is None:
             return delete_from(self._table, key=self._key)
         kind = mark_kind(self._target.columns[self._mark.column])
-        # A mark is written as the moments of rows are, so that readers find one form of them.
-        zone = "UTC" if kind == "moment" else None
+        # A mark is written like the timestamps of rows, so that all have one form.
+        zone = "UTC" if kind == "timestamptz" else None
         now = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
-        [moment] = [None] if kind == "flag" else bound_values(now, dialect=self._opened.dialect.name)[0]
+        [time] = [None] if kind == "flag" else bound_values(now, dialect=self._dialect)[0]
         emptied = self._target.columns.keys() & set(self._names) - {self._key} if self._mark.nulls else ()
-        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=moment, emptied=sorted(emptied))
+        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=time, emptied=sorted(emptied))

@@ -1,4 +1,4 @@
-"""How people are taken out of a table: their rows deleted, or marked in a column. Knows the words; speaks to none."""
+"""Removals of people from a table: their rows are deleted, or marked in a column. Runs no SQL."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.target import Target, TargetColumn
 
 OnRemove = Literal["delete", "mark"]
-# What a mark says: that the person was removed, when in UTC, or when as a moment with its zone.
-MarkKind = Literal["flag", "local_moment", "moment"]
+# The content of a mark: a boolean, or the time of the removal, in UTC without a zone or with its zone.
+MarkKind = Literal["flag", "timestamp", "timestamptz"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The column that says who was removed.
+    """The column that marks removed people.
 
     Args:
         column: a boolean, set to true, or a timestamp, set to the time of the removal.
-        nulls: the mapped columns beside the key are set to NULL as well.
+        nulls: also set the mapped columns to NULL, except the key.
     """
 
     column: str
@@ -31,7 +31,7 @@ class Mark:
 
 
 def removal_mark(on_remove: OnRemove, *, column: str | None, nulls: bool) -> Mark | None:
-    """Return the mark that removals leave, or None where they delete.
+    """Return the mark that removals leave; None if they delete.
 
     Raises:
         ConfigurationError: the parameters do not fit together.
@@ -48,17 +48,17 @@ def removal_mark(on_remove: OnRemove, *, column: str | None, nulls: bool) -> Mar
 
 
 def mark_kind(column: TargetColumn) -> MarkKind | None:
-    """Return what an existing column can say, or None where it is neither boolean nor timestamp."""
-    # SQLite's types are names: a `BOOLEAN` column takes moments too.
+    """Return the kind of mark that an existing column holds; None if it is neither boolean nor timestamp."""
+    # In SQLite types are only names: a `BOOLEAN` column accepts timestamps too.
     if "boolean" in column.accepts and ("timestamptz" not in column.accepts or "BOOL" in column.shown.upper()):
         return "flag"
     if "timestamptz" in column.accepts:
-        return "moment"
-    return "local_moment" if "timestamp" in column.accepts else None
+        return "timestamptz"
+    return "timestamp" if "timestamp" in column.accepts else None
 
 
 def mark_problems(mark: Mark, target: Target, *, mapped: Iterable[str], key: str) -> list[str]:
-    """Return what keeps the table from holding the mark."""
+    """Return the reasons why the table cannot hold the mark."""
     fields = set(mapped)
     if mark.column in fields:
         return [f"mark_column `{mark.column}` is one of the fields: removals alone write it"]

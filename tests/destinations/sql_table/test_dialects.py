@@ -1,4 +1,4 @@
-"""The upserts that no database at hand asks for: the three statements of any other one, and MySQL's."""
+"""Upserts in databases that no test runs: the three statements of any other database, and MySQL's one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import mysql
 from support.loading import batches_of, load_of
 
 from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.dialects import table_dialect
 from airflow_consent_retl.databases.tables.shape import column_type
 from airflow_consent_retl.databases.tables.statements import delete_from, mark_in, upsert_into
 from airflow_consent_retl.databases.tables.target import Nulls, RowRefusedError, TableName
@@ -78,7 +79,8 @@ def test_three_statements_apply_nothing_of_a_transaction_with_a_refused_row(data
 
 
 def compiled(names: list[str], *, keep: bool, **always: sa.ColumnElement[bool]) -> str:
-    upsert = upsert_into(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect="mysql", always=always)
+    dialect = table_dialect("mysql")
+    upsert = upsert_into(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect=dialect, always=always)
     return said_to_mysql(lambda connection: upsert(connection, [{}]))
 
 
@@ -129,6 +131,6 @@ def test_mysql_deletes_and_marks_by_key() -> None:
 
 
 def test_a_text_key_of_mysql_tells_cases_apart() -> None:
-    kind = column_type(pa.string(), dialect="mysql", is_key=True)
+    kind = column_type(pa.string(), dialect=table_dialect("mysql"), is_key=True)
 
     assert str(kind.compile(dialect=mysql.dialect())) == "VARCHAR(255) COLLATE utf8mb4_bin"
