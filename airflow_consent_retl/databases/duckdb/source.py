@@ -1,4 +1,4 @@
-"""DuckDB as a source: native Arrow batches from a file opened for reading, or from whatever the hook connects to."""
+"""DuckDB as a source: native Arrow batches from a file opened for reading, or from the hook's connection."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from airflow_consent_retl.values.columns import cast
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
 
-# Joins, sorts and groups beyond it go to disk.
+# Joins, sorts and groups that need more memory use the disk.
 _MEMORY_LIMIT = "1GiB"
-# A scan takes what it is given, for a cache of blocks that a single pass never reads again.
+# A scan fills all the memory it gets with cached blocks, which a single pass never reads again.
 _SCAN_MIB, _SCAN_MIB_PER_THREAD = 32, 16
 _SCAN_OPERATORS = frozenset({"SEQ_SCAN", "PROJECTION", "FILTER", "STREAMING_LIMIT"})
 # Types whose Arrow form drops digits, months or a zone, or that Parquet has no type for.
@@ -35,35 +35,35 @@ _CASTS = {
     "TIMESTAMP_MS": "TIMESTAMP",
 }
 
-# The same, where they are items of a list or fields of a struct, out of a cast's reach.
+# The same types as items of a list or fields of a struct, where no cast reaches them.
 _INEXACT_WITHIN = ("HUGEINT", "TIME WITH TIME ZONE", "TIMESTAMP_S", "BIT[", "BIT)", "BIT,")
 
 
 class DuckDbSource(ArrowSource):
-    """A DuckDB file, or what else the hook of `airflow-provider-duckdb` opens."""
+    """One query on a DuckDB file, or on any other database that the hook of `airflow-provider-duckdb` opens."""
 
-    # Whether the engine's settings are this source's to make.
+    # Whether this source may change the engine's settings.
     _owns_instance = True
-    # Whether the query runs with the little memory that a plain scan gets.
+    # Whether the query runs with the small memory limit of a plain scan.
     _is_tight = False
 
     def open(self, resources: ExitStack) -> ModelRows:
-        """Connect, run the settings that come before the query, and bind the query."""
+        """Connect, run the settings in front of the query, and bind the query."""
         connection = self._guarded("connect", lambda: self._connect(resources))
         relation = self._guarded("prepare", lambda: self._bind(connection))
         self._check_columns(relation.columns)
         exact = self._guarded("prepare", lambda: _exact(relation))
         reader = self._guarded("read", lambda: exact.to_arrow_reader(self._query.batch_rows))
-        # A stream that was not read to its end keeps the file's instance, and whoever opens the file anew waits for it.
+        # A stream that was not read to its end keeps the file's instance, and the next attempt to open the file waits.
         resources.callback(reader.close)
         schema = pa.schema(pa.field(field.name, self._type(field)) for field in reader.schema)
         self._check_schema(schema)
         return ModelRows(schema, self._batches(reader, schema))
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell DuckDB's message where it is about the statement or the file."""
+        """Return an error with DuckDB's message, if that is about the statement or the file."""
         message = str(error).partition("\n\nLINE")[0]
-        # What fails in the middle of a stream comes as an OSError.
+        # A failure in the middle of a stream is an OSError.
         if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory Error"):
             if self._is_tight:
                 return MoreMemoryNeededError(f"connection `{self._query.conn_id}`: a scan needs more memory")
@@ -99,7 +99,7 @@ class DuckDbSource(ArrowSource):
         return bool(getattr(self._hook, "is_local", False)) and self._hook.connection.host != ":memory:"
 
     def _read_only_file(self, spill: str) -> duckdb.DuckDBPyConnection | None:
-        """Open the connection's file; the hook would open it for writing, which shuts out every other reader."""
+        """Open the connection's file. The hook would open it for writing, which locks out every other reader."""
         if not self._is_file:
             return None
         path = str(self._hook.connection.host)
@@ -108,7 +108,7 @@ class DuckDbSource(ArrowSource):
         try:
             return duckdb.connect(path, read_only=True, config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill})
         except duckdb.ConnectionException:
-            # This process has it open for writing: the hook's connection shares that one's instance and settings.
+            # This process has it open for writing: the hook's connection shares that instance and its settings.
             return None
 
     def _bind(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
@@ -140,7 +140,7 @@ class DuckDbSource(ArrowSource):
 
 
 def _is_scan(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
-    """Tell whether the query reads tables from one end to the other, and keeps nothing."""
+    """Return whether the query reads tables from start to end and keeps no rows in memory."""
     plans = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
     return all(_operators(plan) <= _SCAN_OPERATORS for _, text in plans for plan in json.loads(text))
 
@@ -150,7 +150,7 @@ def _operators(plan: dict[str, Any]) -> set[str]:
 
 
 def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Have DuckDB cast the columns whose Arrow form would not be exact."""
+    """Return the relation with casts of the columns whose Arrow form would not be exact."""
     expressions = [_expression(name, str(type_)) for name, type_ in zip(relation.columns, relation.types, strict=True)]
     if all(plain for plain, _ in expressions):
         return relation
@@ -166,7 +166,7 @@ def _expression(name: str, type_: str) -> tuple[bool, str]:
 
 
 def _plain(field: pa.Field) -> pa.DataType:
-    """Return the type to store: enums as their text, one name for UTC."""
+    """Return the type to store: the text of an enum, and one name for UTC."""
     type_ = field.type
     if pt.is_dictionary(type_):
         type_ = type_.value_type

@@ -1,6 +1,6 @@
-"""Arrow's types and DuckDB's: which column to make, what a column holds, values as a column takes them.
+"""Conversions between Arrow's types and DuckDB's: types of new columns, and values in the form that a column takes.
 
-Touches no database but an empty one in memory, which is asked for its types.
+Uses no database but an empty one in memory, for the names of types.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OUT_OF_RANGE = "value_out_of_range"
 
 _MOST_DIGITS = 38
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# Of the columns for moments and times of day that count in anything but microseconds.
+# Units of the columns for timestamps and times of day that do not count in microseconds.
 _UNITS = {"TIMESTAMP_S": "s", "TIMESTAMP_MS": "ms", "TIMESTAMP_NS": "ns", "TIMESTAMPTZ_NS": "ns", "TIME_NS": "ns"}
 _ACCEPTED: dict[str, frozenset[Family]] = {
     "BOOLEAN": frozenset({"boolean"}),
@@ -50,7 +50,7 @@ def column_types(fields: Iterable[pa.Field]) -> dict[str, str]:
     """Return the type of a new column for each field, as DuckDB itself names it.
 
     Raises:
-        ConfigurationError: DuckDB takes no values of these fields; names all of them.
+        ConfigurationError: DuckDB cannot hold some of the fields; names all of them.
     """
     kinds, unfit = {}, []
     with duckdb.connect() as connection:
@@ -77,9 +77,9 @@ def accepted_by(shown: str) -> frozenset[Family]:
 
 
 def fitted(values: pa.Array, *, shown: str) -> tuple[pa.Array, Refused]:
-    """Return the values as a column of this type takes them, and codes for those that it cannot hold exactly.
+    """Return the values in the form that a column of this type takes, and codes for those that it cannot hold exactly.
 
-    What is returned in the place of a refused value is not to be written.
+    The caller must not write the value that is returned in place of a refused one.
     """
     values = _plain(values)
     if not (pa.types.is_timestamp(values.type) or pa.types.is_time(values.type)):
@@ -88,7 +88,7 @@ def fitted(values: pa.Array, *, shown: str) -> tuple[pa.Array, Refused]:
     kind = pa.timestamp(unit, tz=values.type.tz) if pa.types.is_timestamp(values.type) else pa.time64(unit)
     refused = _changed(values, kind)
     if unit in {"s", "ms"}:
-        # DuckDB 2.0 would store years past its own calendar, and fail an assertion in whoever reads them.
+        # DuckDB 2.0 would store years outside its calendar, and fail an assertion when they are read.
         refused |= _changed(values, pa.timestamp("us"))
     return values.cast(kind, safe=False), refused
 
@@ -110,7 +110,7 @@ def _plain(values: pa.Array) -> pa.Array:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    # Arrow takes no rows out of views, and DuckDB no decimals of 256 bits or with a negative scale.
+    # Arrow cannot take rows of views, and DuckDB has no decimals of 256 bits or with a negative scale.
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_binary_view(kind):

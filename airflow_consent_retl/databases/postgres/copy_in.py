@@ -1,4 +1,4 @@
-"""Arrow batches into PostgreSQL by COPY, with psycopg 3 or psycopg2. Makes no table and ends no transaction."""
+"""A bulk load of Arrow batches by COPY, with psycopg 3 or psycopg2. Makes no table and ends no transaction."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _COPY_BYTES = 1 << 20
 
 
 def copy_into(connection: Any, table: str, columns: Iterable[str], batches: Iterable[pa.RecordBatch]) -> int:
-    """Load batches into a table, and return how many rows went in.
+    """Load batches into a table, and return the number of rows loaded.
 
     Args:
-        connection: the driver's own.
+        connection: of the driver.
         table: its name, quoted.
         columns: their names, in the batches' order.
         batches: are streamed.
 
     Raises:
-        Exception: whatever the driver raises; its message may quote a row.
+        Exception: any error of the driver; its message may quote a row.
     """
     statement = f"COPY {table} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT csv, NULL '', ENCODING 'UTF8')"
     with connection.cursor() as cursor:
@@ -42,7 +42,7 @@ def quote(name: str) -> str:
 
 
 class _Stream(io.RawIOBase):
-    """What psycopg2 reads a COPY from."""
+    """The file object that psycopg2 reads a COPY from."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -62,7 +62,7 @@ class _Stream(io.RawIOBase):
 
 
 def _csv(batch: pa.RecordBatch) -> bytes:
-    """Return rows as CSV in which only what is NULL stands without quotes."""
+    """Return rows as CSV in which every value but NULL is quoted."""
     columns = [_as_text(column) if pt.is_binary(column.type) else column for column in batch.columns]
     sink = io.BytesIO()
     rows = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
@@ -70,5 +70,5 @@ def _csv(batch: pa.RecordBatch) -> bytes:
     return sink.getvalue()
 
 
-def _as_text(octets: pa.Array) -> pa.Array:
-    return pa.array([None if value is None else f"\\x{value.hex()}" for value in octets.to_pylist()], pa.string())
+def _as_text(values: pa.Array) -> pa.Array:
+    return pa.array([None if value is None else f"\\x{value.hex()}" for value in values.to_pylist()], pa.string())

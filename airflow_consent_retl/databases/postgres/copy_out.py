@@ -1,7 +1,7 @@
-"""PostgreSQL's COPY as Arrow: the server writes CSV, and Arrow's own reader makes columns of it.
+"""Arrow columns from PostgreSQL's COPY: the server writes CSV, and Arrow's own reader parses it.
 
-CSV tells NULL (nothing) from empty text (`""`), and every type that is read this way is written as the same text that
-a cursor would send. Knows nothing of models.
+CSV distinguishes NULL (nothing) from empty text (`""`). COPY writes each type that is read this way as the same text
+that a cursor would send. Does not know what a model is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 from airflow_consent_retl.databases.cursor_rows import RowColumn, column_array
 from airflow_consent_retl.errors import ModelError
 
-# Arrow parses a block as a whole, and counts its octets in 32 bits.
+# Arrow parses a block as a whole, and counts its bytes in 32 bits.
 _BLOCK_BYTES = 16 << 20
 _WAIT_S = 0.1
 _OPTIONS = {
@@ -33,36 +33,36 @@ _PARSE = pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
 
 
 def copy_statement(query: str) -> str:
-    """Return the statement that has the server write a query's rows."""
+    """Return the statement that makes the server write a query's rows."""
     # On lines of its own: the query may end in a comment.
     return f"COPY (\n{query}\n) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
 
 
 def copied_blocks(connection: Any, statement: str, *, rows: int) -> Generator[bytes, None, None]:
-    """Run a COPY and yield its lines, `rows` of them at once at the most. Close it before the connection.
+    """Run a COPY and yield its lines in blocks of at most `rows` lines. Close it before the connection.
 
     Raises:
-        Exception: whatever the driver raises.
+        Exception: any error of the driver.
     """
     blocks = _psycopg2_blocks if is_psycopg2(connection) else _psycopg_blocks
     return blocks(connection, statement, rows=rows)
 
 
 def is_psycopg2(connection: Any) -> bool:
-    """Return whether a hook's connection is the old driver's."""
+    """Return whether a hook's connection is one of psycopg2, the older driver."""
     return type(connection).__module__.startswith("psycopg2")
 
 
 def copied_arrays(block: bytes, columns: Sequence[RowColumn], *, texts: Sequence[bool]) -> list[pa.Array]:
-    """Turn whole lines into an array for each column.
+    """Return an array for each column of some whole lines.
 
     Args:
         block: lines of a COPY, at least one.
-        columns: in the order of the lines' values; a decimal without a type gets the digits that its values show.
+        columns: in the order of the lines' values; a decimal without a type gets the digits of its values.
         texts: whether a column without a type is text, in the columns' order.
 
     Raises:
-        ModelError: a value has no counterpart in its column's type, such as `infinity` among dates.
+        ModelError: a value has no counterpart in its column's type, such as the date `infinity`.
     """
     types = {str(place): _read_as(column) for place, column in enumerate(columns)}
     try:
@@ -71,7 +71,7 @@ def copied_arrays(block: bytes, columns: Sequence[RowColumn], *, texts: Sequence
         table = None
     # Arrow's own message quotes the value: it ends here.
     if table is None:
-        raise ModelError(_what_does_not_fit(block, columns, types))
+        raise ModelError(_misfit(block, columns, types))
     return [
         _array(table.column(place), column, is_text=is_text)
         for place, (column, is_text) in enumerate(zip(columns, texts, strict=True))
@@ -87,7 +87,7 @@ def _parsed(block: bytes, types: dict[str, pa.DataType], *, only: str | None = N
     )
 
 
-def _what_does_not_fit(block: bytes, columns: Sequence[RowColumn], types: dict[str, pa.DataType]) -> str:
+def _misfit(block: bytes, columns: Sequence[RowColumn], types: dict[str, pa.DataType]) -> str:
     for place, column in enumerate(columns):
         try:
             _parsed(block, types, only=str(place))
@@ -97,7 +97,7 @@ def _what_does_not_fit(block: bytes, columns: Sequence[RowColumn], types: dict[s
 
 
 def _read_as(column: RowColumn) -> pa.DataType:
-    # Octets come as hexadecimal digits.
+    # Bytes come as hexadecimal digits.
     return pa.string() if column.type is None or pa.types.is_binary(column.type) else column.type
 
 
@@ -107,8 +107,8 @@ def _array(values: pa.ChunkedArray, column: RowColumn, *, is_text: bool) -> pa.A
         numbers = [None if text is None else Decimal(text) for text in array.to_pylist()]
         return column_array(column.name, numbers, is_key=False)
     if column.type is not None and pa.types.is_binary(column.type):
-        octets = [None if text is None else bytes.fromhex(text[len("\\x") :]) for text in array.to_pylist()]
-        return pa.array(octets, pa.binary())
+        decoded = [None if text is None else bytes.fromhex(text[len("\\x") :]) for text in array.to_pylist()]
+        return pa.array(decoded, pa.binary())
     return array
 
 
@@ -132,7 +132,7 @@ def _joined(lines: Iterator[Any], rows: int) -> bytes:
 
 
 def _psycopg2_blocks(connection: Any, statement: str, *, rows: int) -> Generator[bytes, None, None]:
-    """Let the driver write into a queue from a thread: it knows no other way to give up control within a COPY."""
+    """Let the driver write into a queue from a thread: it cannot return control within a COPY."""
     sink = _Sink(rows)
 
     def run() -> None:
@@ -141,7 +141,7 @@ def _psycopg2_blocks(connection: Any, statement: str, *, rows: int) -> Generator
                 cursor.copy_expert(statement, sink)
             sink.flush()
             sink.put(None)
-        except Exception as error:  # noqa: BLE001 - raised again by who reads
+        except Exception as error:  # noqa: BLE001 - raised again in the reader's thread
             sink.put(error)
 
     thread = Thread(target=run, daemon=True)
@@ -159,7 +159,7 @@ def _psycopg2_blocks(connection: Any, statement: str, *, rows: int) -> Generator
 
 
 class _Sink:
-    """What psycopg2 writes a COPY to, a row at a time."""
+    """The file object that psycopg2 writes a COPY to, one row at a time."""
 
     def __init__(self, rows: int) -> None:
         self.queue: Queue[bytes | Exception | None] = Queue(maxsize=1)

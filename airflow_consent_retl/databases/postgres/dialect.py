@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 class PostgresDialect(Dialect):
-    """PostgreSQL 14 or newer. `json`, unlike `jsonb`, keeps a key that occurs twice: it is read as text."""
+    """The SQL of PostgreSQL 14 or newer. `json` is read as text: unlike `jsonb`, it keeps a key that occurs twice."""
 
     json_types = frozenset({"jsonb"})
 
     def text(self, value: ir.Value) -> ir.StringValue:
-        """Return what the type's own output function writes: a cast would cut the blanks of `char(n)`.
+        """Return the text that the type's own output function writes: a cast would cut the blanks of `char(n)`.
 
-        It is under the database's collation: a column's own may take different texts for equal.
+        It has the database's collation: a column's own collation may treat different texts as equal.
         """
-        octets = function("convert_to", 2)(function("format", 2)("%s", value), "UTF8")
+        encoded = function("convert_to", 2)(function("format", 2)("%s", value), "UTF8")
         # The text of NULL would be empty.
-        return ibis.cases((value.isnull(), ibis.null("string")), else_=function("convert_from", 2)(octets, "UTF8"))
+        return ibis.cases((value.isnull(), ibis.null("string")), else_=function("convert_from", 2)(encoded, "UTF8"))
 
     def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under the database's collation."""
+        """Return text with the database's collation."""
         return self.text(text)
 
     def is_array(self, native: str) -> bool:
-        """Tell whether a native type holds arrays."""
+        """Return whether a native type holds arrays."""
         return native.endswith("[]")
 
     def array_text(self, value: ir.Value) -> ir.StringValue:
@@ -40,8 +40,8 @@ class PostgresDialect(Dialect):
 
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""
-        octets = function("convert_to", 2)(text, "UTF8")
-        digest: ir.StringValue = function("encode", 2)(function("sha256", 1)(octets), "hex")
+        encoded = function("convert_to", 2)(text, "UTF8")
+        digest: ir.StringValue = function("encode", 2)(function("sha256", 1)(encoded), "hex")
         return digest
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
@@ -50,7 +50,7 @@ class PostgresDialect(Dialect):
         return kind
 
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key: whoever asks an array gets an item."""
+        """Return the value of an object's key. For an array it returns an item."""
         return function("jsonb_extract_path", 2)(value, key)
 
     def json_text(self, value: ir.Value) -> ir.StringValue:

@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 
 def driver_arguments(hook: DbApiHook) -> dict[str, Any]:
-    """Return the extras of a connection, `sslmode` among them: `PostgresHook` leaves them out of the engine's URL."""
+    """Return the extras of a connection, such as `sslmode`: `PostgresHook` leaves them out of the engine's URL."""
     ignored: set[str] = getattr(hook, "ignored_extra_options", set())
     return {name: value for name, value in hook.connection_extra.items() if name not in ignored}

@@ -1,6 +1,6 @@
-"""PostgreSQL as a source: COPY in a read-only transaction, types as the server declares them.
+"""PostgreSQL as a source: COPY in a read-only transaction, with the types that the server declares.
 
-A result with arrays, or another type whose text is not its value, comes through a server-side cursor instead.
+A result with arrays, or with another type whose text is not its value, is read through a server-side cursor instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
 
 _CURSOR = "consent_retl"
-# Types below it are the server's own: https://www.postgresql.org/docs/current/system-catalog-initial-data.html
+# Types with a smaller OID are the server's own: https://www.postgresql.org/docs/current/system-catalog-initial-data.html
 _FIRST_OF_USERS = 16_384
 _NUMERIC, _JSON, _JSONB = 1700, 114, 3802
 _ZONED = pa.timestamp("us", "UTC")
@@ -55,7 +55,7 @@ _TYPES = {
     2950: pa.string(),
     _JSONB: pa.string(),
 }
-# Read as the text that the server sends: Python's own types would lose digits, months, zones or infinity.
+# Read as the text that the server sends: Python's types would lose digits, months, zones or infinity.
 _TEXT_TYPES = {
     "json": _JSON,
     "jsonb": _JSONB,
@@ -80,13 +80,13 @@ _TEXT_TYPES = {
     "tsmultirange": 4533,
     "tstzmultirange": 4534,
 }
-# Classes of SQLSTATE whose messages are about the statement: syntax and names, feature not supported.
+# Classes of SQLSTATE whose messages are about the statement: syntax and names; unsupported features.
 _STATEMENT_SQLSTATES = ("42", "0A")
 _NOT_TRANSIENT_AT_CONNECT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 
 
 class PostgresSource(DbApiSource):
-    """PostgreSQL, through Airflow's `PostgresHook`, whichever of psycopg 3 and psycopg2 it uses."""
+    """One query through Airflow's `PostgresHook`, with psycopg 3 or psycopg2."""
 
     def connect(self, resources: ExitStack) -> Any:
         """Return a connection that cannot write."""
@@ -98,7 +98,7 @@ class PostgresSource(DbApiSource):
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:
-        """Declare a server-side cursor, which describes the result before anything is computed."""
+        """Declare a server-side cursor. It describes the result before the server computes a row."""
         with connection.cursor() as settings:
             settings.execute(_SETTINGS)
         cursor = _psycopg2_cursor(connection) if is_psycopg2(connection) else _psycopg_cursor(connection)
@@ -110,7 +110,7 @@ class PostgresSource(DbApiSource):
         return cursor
 
     def column(self, described: Sequence[Any]) -> RowColumn:
-        """Return the column with the type that the server declares; a numeric without digits shows its own."""
+        """Return the column with the type that the server declares; None for a numeric without declared digits."""
         name, oid, precision, scale = described[0], described[1], described[4], described[5]
         if oid == _NUMERIC and precision and 1 <= precision <= 38 and 0 <= (scale or 0) <= precision:
             return RowColumn(name, pa.decimal128(precision, scale or 0))
@@ -124,7 +124,7 @@ class PostgresSource(DbApiSource):
         self._guarded("prepare", cursor.close)
         statement = copy_statement(plain_query(self.statement, dialect="postgres"))
         blocks = copied_blocks(connection, statement, rows=self._query.batch_rows)
-        # Before the connection closes.
+        # They are closed before the connection.
         resources.callback(blocks.close)
         return self._copied(blocks, converter, texts=[oid != _NUMERIC for oid in oids])
 
@@ -135,7 +135,7 @@ class PostgresSource(DbApiSource):
             yield converter.arrow_batch(copied_arrays(block, converter.columns, texts=texts))
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell the server's message where it is about the statement or the connection."""
+        """Return an error with the server's message, if that is about the statement or the connection."""
         sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
         primary = getattr(getattr(error, "diag", None), "message_primary", None) or ""
         if stage == "connect":

@@ -1,4 +1,4 @@
-"""PostgreSQL as a workspace: unlogged tables of a staging schema, loaded by COPY."""
+"""PostgreSQL as a workspace: unlogged tables in a staging schema, loaded by COPY."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_RIGHT = "42P01", "3F000", "42501"
 class PostgresWarehouse(Warehouse):
     """Tables of one staging schema on PostgreSQL, through Airflow's `PostgresHook`, with psycopg 3 or psycopg2.
 
-    Each statement is a transaction of its own. Staged tables are unlogged: a crash of the server empties them, and
-    what they held is refused then; `delivered` tables are logged.
+    Each statement is its own transaction. Staged tables are unlogged: a crash of the server empties them, and readers
+    then refuse them. `delivered` tables are logged.
     """
 
     dialect: ClassVar[str] = "postgres"
@@ -43,7 +43,7 @@ class PostgresWarehouse(Warehouse):
         self._connection: Any = None
 
     def __enter__(self) -> Self:
-        """Connect, and check that the staging schema is there.
+        """Connect, and check that the staging schema exists.
 
         Raises:
             ConfigurationError: the connection is wrong, or there is no such schema that the role may write to.
@@ -62,7 +62,7 @@ class PostgresWarehouse(Warehouse):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Cancel what still runs, and disconnect."""
+        """Cancel a statement that still runs, and disconnect."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):
@@ -71,7 +71,7 @@ class PostgresWarehouse(Warehouse):
                 connection.close()
 
     def cancel(self) -> None:
-        """Have the running statement stopped, from another thread or a signal handler."""
+        """Cancel the running statement, from another thread or a signal handler."""
         connection = self._connection
         if connection is not None:
             self._guarded("read", connection.cancel)
@@ -85,26 +85,26 @@ class PostgresWarehouse(Warehouse):
         return quote(column)
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
-        """Make a table of a query's rows, in one statement, and return how many there are."""
+        """Make a table of a query's rows, in one statement, and return the number of rows."""
         rows = self._rows(self.creation(table, query, expires=expires), counted=True)
-        # The planner knows nothing of a new table, and would take it for a small one.
+        # The planner has no statistics of a new table, and would assume that it is small.
         self._rows(f"ANALYZE {self.name_of(table)}")
         return int(rows[0][0])
 
     def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
         """Return the statement that `create_as` runs."""
         query = plain_query(query, dialect="postgres")
-        # On lines of its own, so that a comment at its end comments nothing else out.
+        # On separate lines, so that a comment at the end of the query comments out nothing else.
         return f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
 
     def count(self, table: StagingTable) -> int:
-        """Return how many rows a table holds."""
+        """Return the number of rows of a table."""
         return int(self._rows(f"SELECT count(*) FROM {self.name_of(table)}")[0][0])  # noqa: S608 - names are quoted
 
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
     ) -> int:
-        """Make a table of Arrow batches, by COPY, and return how many rows it holds.
+        """Make a table of Arrow batches, by COPY, and return the number of its rows.
 
         Raises:
             ModelError: a type cannot be staged.
@@ -117,7 +117,7 @@ class PostgresWarehouse(Warehouse):
 
     @contextmanager
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
-        """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
+        """Run a SELECT and stream its rows, with the types that an extraction of the same columns would have."""
         source = _StagedRows(
             self.hook, ModelQuery(conn_id=self.conn_id, sql=query, primary_key="", batch_rows=batch_rows), self
         )
@@ -125,7 +125,7 @@ class PostgresWarehouse(Warehouse):
             yield ModelRows(rows.schema, self._counted(rows.batches))
 
     def drop(self, table: StagingTable) -> None:
-        """Delete a table; one that is not there is no error."""
+        """Delete a table; a missing table is not an error."""
         self._rows(f"DROP TABLE IF EXISTS {self.name_of(table)}")
 
     def tables(self) -> list[StagingTable]:
@@ -174,7 +174,7 @@ class PostgresWarehouse(Warehouse):
     def _rows(self, statement: str, parameters: Sequence[object] = (), *, counted: bool = False) -> list[Any]:
         def run() -> list[Any]:
             with self._connection.cursor() as cursor:
-                # Without parameters nothing in a model's SQL is taken for a place of one.
+                # Without parameters the driver reads no `%` in a model's SQL as a placeholder.
                 cursor.execute(statement, *([tuple(parameters)] if parameters else []))
                 if counted:
                     return [(cursor.rowcount,)]
@@ -189,21 +189,21 @@ class PostgresWarehouse(Warehouse):
 
 
 class _StagedRows(PostgresSource):
-    """Rows of staging tables: whatever columns a query of this package asks for, an id among them or not."""
+    """Rows of staging tables: any columns that a query of this package selects, with or without an id."""
 
     def __init__(self, hook: DbApiHook, query: ModelQuery, warehouse: PostgresWarehouse) -> None:
         super().__init__(hook, query)
         self._warehouse = warehouse
 
     def connect(self, resources: ExitStack) -> Any:
-        """Return a session of its own, so that tables can be made while rows are read."""
+        """Return a separate session, so that tables can be made while rows are read."""
         connection = super().connect(resources)
         with connection.cursor() as cursor:
             cursor.execute(_SETTINGS + _EXACT)
         return connection
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell what is wrong with the staging tables."""
+        """Return the warehouse's error, which names the problem with the staging tables."""
         return self._warehouse.translate(error, stage)
 
     def _check_columns(self, names: Sequence[str]) -> None:

@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 class SnowflakeDialect(Dialect):
-    """Snowflake. VARIANT and OBJECT hold each key once."""
+    """The SQL of Snowflake. VARIANT and OBJECT hold each key once."""
 
     json_types = frozenset({"variant", "object"})
 
     def written(self, value: ir.Value, native: str) -> ir.StringValue:
-        """Return nested values as JSON: a cast of a VARIANT takes `true` and `"true"` for one."""
+        """Return nested values as JSON: a cast of a VARIANT gives `true` and `"true"` the same text."""
         type_ = native.lower().partition("(")[0]
         if type_ in {"float", "double", "real"}:
             number = value.cast("float64")
             text = self.text(number)
-            # The text of a float may have fewer digits than the float: what is missing is written behind it.
+            # The text of a float may have fewer digits than the float: the difference is added behind it.
             return concat([text, ":", self.text(number - text.cast("float64"))])
         return self.json_text(value) if type_ in {"variant", "object", "array"} else self.text(value)
 
     def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under no collation: a column's own may take different texts for equal."""
+        """Return text without a collation: a column's own collation may treat different texts as equal."""
         exact: ir.StringValue = function("COLLATE", 2)(text, "utf8")
         return exact
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
-        """Return `TYPEOF` in JSON's words."""
+        """Return `TYPEOF` with JSON's names."""
         kind = function("TYPEOF", 1)(value)
         return ibis.cases((kind == "NULL_VALUE", ibis.literal("null")), else_=kind.lower())
 
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key."""
+        """Return the value of an object's key."""
         return function("GET", 2)(value, key)
 
     def json_text(self, value: ir.Value) -> ir.StringValue:

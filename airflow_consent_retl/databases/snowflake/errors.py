@@ -1,6 +1,6 @@
-"""What Snowflake's connector says went wrong, as this package's errors: is another try worth it, who has to do what.
+"""Errors of Snowflake's connector as this package's: whether another try may help, and what a person has to do.
 
-A message of the server is told only where the statement never ran: later ones may quote a value of a row.
+A message of the server is shown only if the statement never ran: later messages may quote a value of a row.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _AGAIN = {
 }
 _SESSION_GONE = frozenset({390104, 390110, 390111, 390112, 390114, 390115, 390195, 250002, 252006, 252007})
 _NETWORK = frozenset({250001, 250003, 250005, 250006, 251011, 251012})
-# What a person has to mend.
+# Problems that a person has to solve.
 _TO_CONFIGURE = {
     _NO_WAREHOUSE: "no warehouse runs the query: the connection names none, or one that does not exist, that the role "
     "may not use, or that is suspended and does not resume by itself",
     _NO_PRIVILEGE: "the role lacks a right",
     90073: "the warehouse may not be resumed: its resource monitor has exceeded its quota",
 }
-# The connector's own words for HTTP answers that another try may change; the others mean the wrong account or host.
+# The connector's names of HTTP answers that another try may change; the others mean a wrong account or host.
 _TRANSIENT_ANSWERS = frozenset(
     {
         "BadGatewayError",
@@ -57,58 +57,58 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
     """Return this package's error for the connector's, without a value of a row.
 
     Args:
-        error: as the connector raised it.
-        stage: what was being done.
+        error: from the connector.
+        stage: in which it was raised.
         conn_id: of the Airflow connection.
     """
     errno, sqlstate = getattr(error, "errno", None) or 0, getattr(error, "sqlstate", None) or ""
-    told = f"{type(error).__name__} {errno:06d}" + (f" (SQLSTATE {sqlstate})" if sqlstate else "")
+    cause = f"{type(error).__name__} {errno:06d}" + (f" (SQLSTATE {sqlstate})" if sqlstate else "")
     if errno <= 0:
-        told = type(error).__name__
+        cause = type(error).__name__
     if stage == "connect":
-        return _connecting(error, errno, told, conn_id=conn_id)
+        return _connecting(error, errno, cause, conn_id=conn_id)
     if errno == _TIMED_OUT:
-        return _timed_out(error, told, conn_id=conn_id)
+        return _timed_out(error, cause, conn_id=conn_id)
     if reason := _transient_reason(error, errno):
-        return SourceUnavailableError(f"connection `{conn_id}`: {reason}: {told}")
+        return SourceUnavailableError(f"connection `{conn_id}`: {reason}: {cause}")
     if errno in _TO_CONFIGURE:
         message = f": {_message(error)}" if errno == _NO_PRIVILEGE else ""
-        return ConfigurationError(f"connection `{conn_id}`: {_TO_CONFIGURE[errno]}: {told}{message}")
-    return ModelError(_failed(error, stage, errno, told, conn_id=conn_id))
+        return ConfigurationError(f"connection `{conn_id}`: {_TO_CONFIGURE[errno]}: {cause}{message}")
+    return ModelError(_failed(error, stage, errno, cause, conn_id=conn_id))
 
 
-def _failed(error: Exception, stage: Stage, errno: int, told: str, *, conn_id: str) -> str:
+def _failed(error: Exception, stage: Stage, errno: int, cause: str, *, conn_id: str) -> str:
     if isinstance(error, OverflowError):
         return (
-            f"the query on connection `{conn_id}` returns moments with nanoseconds outside of the years 1678 to 2261, "
+            f"the query on connection `{conn_id}` returns timestamps with nanoseconds outside of the years 1678 to 2261, "
             f"which no type holds: cast the column in the SQL, for example to TIMESTAMP_NTZ(6)"
         )
     if type(error).__name__ == "NotSupportedError":
-        return f"connection `{conn_id}`: the SQL gives no Arrow result: it has to be one SELECT"
+        return f"connection `{conn_id}`: the SQL gives no Arrow result: it must be one SELECT"
     if _is_about_the_statement(error, errno):
-        return f"the query failed on connection `{conn_id}`: {told}: {_message(error)}"
+        return f"the query failed on connection `{conn_id}`: {cause}: {_message(error)}"
     what = "the query failed while its rows were read" if stage == "read" else "the query failed"
-    return f"{what} on connection `{conn_id}`: {told}"
+    return f"{what} on connection `{conn_id}`: {cause}"
 
 
-def _connecting(error: Exception, errno: int, told: str, *, conn_id: str) -> ConsentRetlError:
+def _connecting(error: Exception, errno: int, cause: str, *, conn_id: str) -> ConsentRetlError:
     is_rejected = type(error).__name__ == "ForbiddenError" or "404" in str(errno)
     if (reason := _transient_reason(error, errno)) and not is_rejected:
-        return SourceUnavailableError(f"connection `{conn_id}` is not available: {reason}: {told}")
-    return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}: {_message(error)}")
+        return SourceUnavailableError(f"connection `{conn_id}` is not available: {reason}: {cause}")
+    return ConfigurationError(f"connection `{conn_id}` cannot be opened: {cause}: {_message(error)}")
 
 
-def _timed_out(error: Exception, told: str, *, conn_id: str) -> ConsentRetlError:
+def _timed_out(error: Exception, cause: str, *, conn_id: str) -> ConsentRetlError:
     if "queued" in str(error):
-        return SourceUnavailableError(f"connection `{conn_id}`: the query waited too long for the warehouse: {told}")
+        return SourceUnavailableError(f"connection `{conn_id}`: the query waited too long for the warehouse: {cause}")
     return ModelError(
         f"connection `{conn_id}`: the query ran longer than STATEMENT_TIMEOUT_IN_SECONDS of the session or the "
-        f"warehouse allows: {told}"
+        f"warehouse allows: {cause}"
     )
 
 
 def _transient_reason(error: Exception, errno: int) -> str:
-    """Return why another try may succeed, or nothing."""
+    """Return the reason why another try may succeed; empty if there is none."""
     if errno in _AGAIN:
         return _AGAIN[errno]
     if errno in _SESSION_GONE:
@@ -120,7 +120,7 @@ def _transient_reason(error: Exception, errno: int) -> str:
 
 
 def _is_about_the_statement(error: Exception, errno: int) -> bool:
-    # Numbers from 100000 on are about values. What could not be compiled has not seen one.
+    # Numbers from 100000 on are about values. A statement that did not compile has read no value.
     message = getattr(error, "raw_msg", None) or ""
     return (
         errno == _SEVERAL_STATEMENTS

@@ -1,6 +1,6 @@
-"""A session on Snowflake: opened by Airflow's hook, the same whatever the account's settings, cancelled when left.
+"""A session on Snowflake, opened by Airflow's hook, whose behaviour does not depend on the account's settings.
 
-It runs statements and knows nothing of their results.
+It runs statements and does not read their results. Closing it cancels a statement that still runs.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ if TYPE_CHECKING:
     Setting: TypeAlias = str | int | bool
 
 _log = logging.getLogger(__name__)
-# What a statement means, and how its result is written, must not depend on the account's or user's defaults.
+# The meaning of a statement, and the format of its result, must not depend on the account's or user's defaults.
 # https://docs.snowflake.com/en/sql-reference/parameters (read 2026-11-24)
 _SETTINGS: Mapping[str, Setting] = {
     # A worker that is killed leaves no query behind for longer than 5 minutes.
     "ABORT_DETACHED_QUERY": True,
     "JSON_INDENT": 0,
-    # Otherwise a quoted name means another column than it says.
+    # Otherwise a quoted name could mean another column.
     "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
-    # More than none would cut a result without a word.
+    # Any limit would cut a result without an error.
     "ROWS_PER_RESULTSET": 0,
-    # Otherwise an array's NULL is written `undefined`, which is no JSON.
+    # Otherwise an array's NULL is written `undefined`, which is not JSON.
     "STRICT_JSON_OUTPUT": True,
     "TIMEZONE": "UTC",
-    # Text of a value has all its digits: the defaults cut moments at milliseconds.
+    # The text of a value must have all its digits: the defaults cut timestamps at milliseconds.
     "BINARY_OUTPUT_FORMAT": "HEX",
     "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
     "TIME_OUTPUT_FORMAT": "HH24:MI:SS.FF9",
     "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9",
     "TIMESTAMP_LTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM",
     "TIMESTAMP_TZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM",
-    # Moments that are compared with are written in ISO 8601.
+    # Timestamps in comparisons are written in ISO 8601.
     "TIMESTAMP_INPUT_FORMAT": "AUTO",
 }
-# Better had than not: a session without them is slower, or refuses later.
+# Optional: a session without them is slower, or refuses a result later.
 _CLIENT_SETTINGS: Mapping[str, Setting] = {
     "CLIENT_SESSION_KEEP_ALIVE": False,
-    # In MB. It makes chunks of 5 to 13 MiB in memory, where the default of 160 makes up to 100.
+    # In MB. Chunks take 5 to 13 MiB in memory; with the default of 160 they take up to 100 MiB.
     # https://github.com/snowflakedb/snowflake-connector-nodejs/issues/790 (read 2026-11-24)
     "CLIENT_RESULT_CHUNK_SIZE": 16,
     "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "ARROW",
 }
-# What a connection's own `session_parameters` may set otherwise.
+# Parameters that a connection's own `session_parameters` may set.
 _FOR_THE_CONNECTION = frozenset({"QUERY_TAG", "TIMEZONE", "CLIENT_RESULT_CHUNK_SIZE"})
-# Memory holds as many, in several forms, and the one that is worked on.
+# Memory holds this many chunks, in several forms, and the one in progress.
 _PREFETCHED_CHUNKS = 2
 _TAG_CHARACTERS = 2000
 _CANCEL_TIMEOUT_S = 10
 _POLL_INTERVAL_S = 1.0
-# Airflow tells a task's process where it stands.
+# Airflow sets these variables in a task's process.
 _CONTEXT = {"dag_id": "AIRFLOW_CTX_DAG_ID", "task_id": "AIRFLOW_CTX_TASK_ID", "run_id": "AIRFLOW_CTX_DAG_RUN_ID"}
 
 
@@ -74,7 +74,7 @@ class SnowflakeSession:
         """Run one statement to its end, and return the cursor with its result.
 
         Raises:
-            snowflake.connector.Error, OverflowError: as the connector does.
+            snowflake.connector.Error, OverflowError: from the connector.
         """
         from snowflake.connector.errors import ProgrammingError
 
@@ -83,7 +83,7 @@ class SnowflakeSession:
         try:
             cursor.execute(statement)
         except ProgrammingError:
-            # The server has ended it. After anything else, a task's end among them, it may go on.
+            # The server has ended it. After any other error, such as the end of the task, it may still run.
             self._is_running = False
             raise
         self._is_running = False
@@ -93,14 +93,14 @@ class SnowflakeSession:
         """Start one statement, and return its query id at once.
 
         Raises:
-            snowflake.connector.Error: as the connector does.
+            snowflake.connector.Error: from the connector.
         """
         with self.connection.cursor() as cursor:
             cursor.execute_async(statement)
             return str(cursor.sfqid)
 
     def is_running(self, query_id: str) -> bool:
-        """Tell whether a statement, of any session of the user's, still runs or waits to run.
+        """Return whether a statement, of any session of the user, still runs or waits to run.
 
         Raises:
             snowflake.connector.Error: it failed or was cancelled.
@@ -109,21 +109,21 @@ class SnowflakeSession:
         return self.connection.is_still_running(status)
 
     def wait_for(self, query_id: str) -> None:
-        """Wait until a statement is over. Raises as `is_running` does."""
+        """Wait until a statement has finished. Raises the errors of `is_running`."""
         while self.is_running(query_id):
             time.sleep(_POLL_INTERVAL_S)
 
     def abort(self, query_id: str) -> None:
-        """Stop a statement; one that is over is no error.
+        """Cancel a statement; a finished one is not an error.
 
         Raises:
-            snowflake.connector.Error: as the connector does.
+            snowflake.connector.Error: from the connector.
         """
         with self.connection.cursor() as cursor:
             cursor.abort_query(query_id)
 
     def close(self) -> None:
-        """Cancel what still runs, and log out. What fails here has failed before."""
+        """Cancel a statement that still runs, and log out. Errors are ignored: an earlier error has been raised."""
         from snowflake.connector.errors import Error
 
         try:
@@ -136,10 +136,10 @@ class SnowflakeSession:
                 self.connection.close()
 
     def cancel(self) -> None:
-        """Have the server end what runs in this session, also from another thread or a signal handler.
+        """Cancel the statement that runs in this session, also from another thread or a signal handler.
 
         Raises:
-            snowflake.connector.Error: as the connector does.
+            snowflake.connector.Error: from the connector.
         """
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -150,28 +150,28 @@ class SnowflakeSession:
 def open_session(
     hook: DbApiHook, *, labels: Mapping[str, str] | None = None, settings: Mapping[str, Setting] | None = None
 ) -> SnowflakeSession:
-    """Connect through the hook, and make the session's settings ours.
+    """Connect through the hook, and apply this package's session parameters.
 
     The connection's own `session_parameters` keep QUERY_TAG, TIMEZONE and CLIENT_RESULT_CHUNK_SIZE. A `network_timeout`
-    in its extra, in seconds, ends statements that take longer; there is none otherwise, as in the connector.
+    in its extra, in seconds, ends statements that take longer; without it there is no limit, as in the connector.
 
     Args:
         hook: of an Airflow connection.
         labels: names and values for the query tag.
-        settings: more session parameters, which nothing else sets.
+        settings: more session parameters.
 
     Raises:
-        snowflake.connector.Error: as the connector does.
+        snowflake.connector.Error: from the connector.
     """
     from snowflake.connector.errors import ProgrammingError
 
     connection: Any = hook.get_conn()
-    # Scaled numbers would come as floats otherwise. The connector spells its setter so.
+    # Otherwise numbers with decimal places would come as floats. The setter has this name in the connector.
     connection.arrow_number_to_decimal_setter = True
     connection.client_prefetch_threads = _PREFETCHED_CHUNKS
     extra = hook.connection_extra
     if extra.get("network_timeout"):
-        # The hook passes no such thing on, and the connector lets nobody set it later.
+        # The hook does not pass it on, and the connector has no public way to set it later.
         connection._network_timeout = int(extra["network_timeout"])
     session = SnowflakeSession(connection)
     given = getattr(hook, "session_parameters", None) or extra.get("session_parameters") or {}

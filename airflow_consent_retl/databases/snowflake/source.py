@@ -1,4 +1,4 @@
-"""Snowflake as a source: Arrow chunks as the connector downloads them, in the types that Snowflake declares."""
+"""Snowflake as a source: the connector's Arrow chunks, in the types that Snowflake declares."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class SnowflakeSource(ArrowSource):
-    """Snowflake, through Airflow's `SnowflakeHook`.
+    """One query through Airflow's `SnowflakeHook`.
 
     The query runs as a subquery, so that it can only read. The session's time zone is UTC, unless the connection's
-    `session_parameters` name another. Leaving the context cancels the query.
+    `session_parameters` name another one. Leaving the context cancels the query.
     """
 
     @property
@@ -52,17 +52,17 @@ class SnowflakeSource(ArrowSource):
         )
         self._check_schema(result.schema)
         batches = result.batches()
-        # Ends the downloads that are under way before the session.
+        # Running downloads end before the session does.
         resources.callback(batches.close)
         return ModelRows(result.schema, batches)
 
     def _submitted(self, session: SnowflakeSession, query_id: str) -> str:
-        """Wait for a query that was submitted before, as long as it takes, and return what selects its result."""
+        """Wait for a submitted query, without a limit, and return a statement that selects its result."""
         self._guarded("read", lambda: session.wait_for(query_id))
         return f"SELECT * FROM {kept_result(query_id)}"  # noqa: S608 - an id of the server's
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell the server's message where it is about the statement or the connection."""
+        """Return an error with the server's message, if that is about the statement or the connection."""
         return translated(error, stage, conn_id=self._query.conn_id)
 
 
@@ -72,10 +72,10 @@ class SnowflakeResult:
     Args:
         session: to run it in.
         statement: one SELECT.
-        guarded: what turns the connector's errors into this package's.
+        guarded: turns the connector's errors into this package's.
         declared: types that win over Snowflake's, by column.
-        batch_rows: rows in a batch at the most.
-        check: is told the columns' names before anything is read.
+        batch_rows: the largest number of rows in a batch.
+        check: gets the columns' names before a row is read.
 
     Raises:
         ModelError: the query fails, or a column has no exact counterpart.
@@ -113,7 +113,7 @@ class SnowflakeResult:
 
         Raises:
             ModelError: a value has no counterpart in the column's type.
-            SourceUnavailableError: fewer or more rows came than the server had promised.
+            SourceUnavailableError: the number of rows differs from the server's count.
         """
         promised, rows = self._cursor.rowcount, 0
         chunks: Any = self._guarded("read", self._cursor.fetch_arrow_batches)
@@ -132,7 +132,7 @@ class SnowflakeResult:
         return self._guarded("prepare", lambda: self._session.run(statement))
 
     def _exact(self) -> None:
-        """Read the result again, from where the server keeps it, with casts of what the connector would change."""
+        """Read the kept result again, with casts of the columns that the connector would change."""
         if all(column.exact_sql is None for column in self._columns):
             return
         casts = ", ".join(
@@ -154,10 +154,10 @@ class SnowflakeResult:
         return pa.RecordBatch.from_arrays(arrays, names=self.schema.names)
 
     def _check_for_nanoseconds(self) -> None:
-        """Ask the server for them, once.
+        """Ask the server once whether a column has nanoseconds.
 
-        The connector turns a chunk into microseconds as soon as one of its moments is too far away for nanoseconds,
-        and says nothing of the others' digits.
+        The connector converts a chunk to microseconds if one of its timestamps is too far away for nanoseconds, and
+        cuts the digits of the others without an error.
         """
         if self._checked_for_nanoseconds:
             return
@@ -173,7 +173,7 @@ class SnowflakeResult:
 
 
 def kept_result(query_id: str | None) -> str:
-    """Return what stands for a query's result in SQL. The server keeps it for 24 hours, for the user who ran it."""
+    """Return the SQL name of a query's result. The server keeps it for 24 hours, for the user who ran the query."""
     return f"TABLE(RESULT_SCAN('{query_id}'))"
 
 

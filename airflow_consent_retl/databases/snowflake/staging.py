@@ -1,4 +1,4 @@
-"""Snowflake as a workspace: transient tables of a staging schema, loaded from Parquet by way of a temporary stage."""
+"""Snowflake as a workspace: transient tables in a staging schema, loaded from Parquet through a temporary stage."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _STAGING_NAME = re.compile(r"consent_retl_\d{8}t\d{6}_[a-z]+_[0-9a-f]{16}", re.IGNORECASE)
-# Neither time travel nor fail-safe is paid for, except where losing the rows would lose who was delivered.
+# Without time travel and fail-safe, which cost money. Only delivered states have them: their loss would lose the record
+# of the people who were delivered.
 _TRANSIENT = "TRANSIENT TABLE {name} {columns}DATA_RETENTION_TIME_IN_DAYS = 0"
 _PERMANENT = "TABLE {name} {columns}"
-# An account may have it off, and what is loaded would be gone with the session.
+# An account may turn it off; loaded rows would then be lost at the end of the session.
 _SESSION = {"AUTOCOMMIT": True}
 _INTEGER_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
 
@@ -43,8 +44,8 @@ _INTEGER_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
 class SnowflakeWarehouse(Warehouse):
     """Tables of one staging schema on Snowflake, through Airflow's `SnowflakeHook`.
 
-    A schema is named as in SQL without quotes, so `staging` is STAGING; it is in the connection's database unless it is
-    written `database.staging`. Tables are named in upper case, columns exactly as given.
+    A schema's name is read like SQL without quotes, so `staging` is STAGING. It is in the connection's database, unless
+    it is written `database.staging`. Tables have names in upper case, columns have exactly the given names.
     """
 
     dialect: ClassVar[str] = "snowflake"
@@ -55,7 +56,7 @@ class SnowflakeWarehouse(Warehouse):
         self._namespace = ""
 
     def __enter__(self) -> Self:
-        """Connect, and check that the staging schema is there.
+        """Connect, and check that the staging schema exists.
 
         Raises:
             ConfigurationError: the connection is wrong, or there is no such schema that the role may use.
@@ -73,7 +74,7 @@ class SnowflakeWarehouse(Warehouse):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Cancel what still runs, and disconnect."""
+        """Cancel a statement that still runs, and disconnect."""
         session, self._entered = self._entered, None
         if session is not None:
             session.close()
@@ -87,7 +88,7 @@ class SnowflakeWarehouse(Warehouse):
         return quoted(column)
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
-        """Make a table of a query's rows, in one statement, and return how many there are."""
+        """Make a table of a query's rows, in one statement, and return the number of rows."""
         self._run(self.creation(table, query, expires=expires))
         return self.count(table)
 
@@ -96,7 +97,7 @@ class SnowflakeWarehouse(Warehouse):
         return f"{self._create(table, '', expires=expires)} AS\n{plain_query(query, dialect='snowflake')}"
 
     def count(self, table: StagingTable) -> int:
-        """Return how many rows a table holds. Snowflake knows it without a running warehouse."""
+        """Return the number of rows of a table. Snowflake knows it without a running warehouse."""
         cursor = self._run(f"SELECT COUNT(*) FROM {self.name_of(table)}")  # noqa: S608 - names are quoted
         row: Any = self._guarded("read", cursor.fetchone)
         return int(row[0])
@@ -104,11 +105,11 @@ class SnowflakeWarehouse(Warehouse):
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
     ) -> int:
-        """Make a table of Arrow batches: Parquet files, put to a temporary stage, copied from there.
+        """Make a table of Arrow batches. Parquet files are uploaded to a temporary stage and copied from it.
 
         Raises:
             ModelError: a type cannot be staged.
-            SourceUnavailableError: a file could not be put, or not every row arrived.
+            SourceUnavailableError: a file could not be uploaded, or rows are missing.
         """
         types = [_sql_type(field) for field in schema]
         columns = ", ".join(f"{quoted(field.name)} {type_}" for field, type_ in zip(schema, types, strict=True))
@@ -120,7 +121,7 @@ class SnowflakeWarehouse(Warehouse):
             for file in files:
                 self._run(f"PUT 'file://{file.path}' @{stage} AUTO_COMPRESS = FALSE")
                 rows += file.rows
-        # A table's own stage would need no right, but cannot be selected from.
+        # A table's own stage would need no right, but a SELECT cannot read it.
         # https://docs.snowflake.com/en/user-guide/data-load-transform (read 2026-11-24)
         selected = ", ".join(f"$1:{_file_column(index)}::{type_}" for index, type_ in enumerate(types))
         names = ", ".join(quoted(name) for name in schema.names)
@@ -139,7 +140,7 @@ class SnowflakeWarehouse(Warehouse):
 
     @contextmanager
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
-        """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
+        """Run a SELECT and stream its rows, with the types that an extraction of the same columns would have."""
         statement = plain_query(query, dialect="snowflake")
         result = SnowflakeResult(self._session, statement, guarded=self._guarded, batch_rows=batch_rows)
         batches = self._counted(result.batches())
@@ -149,7 +150,7 @@ class SnowflakeWarehouse(Warehouse):
             batches.close()
 
     def drop(self, table: StagingTable) -> None:
-        """Delete a table; one that is not there is no error."""
+        """Delete a table; a missing table is not an error."""
         self._run(f"DROP TABLE IF EXISTS {self.name_of(table)}")
 
     def native_types(self, table: StagingTable) -> dict[str, str]:
@@ -161,7 +162,7 @@ class SnowflakeWarehouse(Warehouse):
         return {row[name]: row[type_] for row in rows}
 
     def cancel(self) -> None:
-        """Have the running statement stopped, from another thread or a signal handler."""
+        """Cancel the running statement, from another thread or a signal handler."""
         session = self._entered
         if session is not None:
             self._guarded("read", session.cancel)
@@ -221,7 +222,7 @@ class SnowflakeWarehouse(Warehouse):
         return self._guarded("prepare", lambda: self._session.run(statement))
 
     def translate(self, error: Exception, stage: Stage) -> Exception:
-        """Return this package's error for the connector's; one that names a staging table says that it is gone."""
+        """Return this package's error for the connector's; for a missing staging table, that it is gone."""
         gone = _STAGING_NAME.search(str(error))
         if gone and getattr(error, "errno", None) in NO_SUCH_OBJECT:
             return RefusedError(f"staging table {gone[0].lower()} on connection `{self.conn_id}` is gone")

@@ -1,4 +1,4 @@
-"""Snowflake's queries that nobody waits for: submitted asynchronously, known to every later session by query id."""
+"""Snowflake's queries that run without a waiting worker: every later session finds them by query id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SubmittedSnowflake(SubmittedQueries):
-    """Queries of one Snowflake connection, in a session whose end leaves them running."""
+    """Queries of one Snowflake connection. They continue after the session ends."""
 
     def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
         super().__init__(hook, conn_id=conn_id)
@@ -30,7 +30,7 @@ class SubmittedSnowflake(SubmittedQueries):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Disconnect; what was submitted goes on."""
+        """Disconnect; submitted queries continue."""
         session, self._entered = self._entered, None
         if session is not None:
             session.close()
@@ -40,15 +40,15 @@ class SubmittedSnowflake(SubmittedQueries):
         return self._guarded("prepare", lambda: self._session.submit(statement))
 
     def is_running(self, query_id: str) -> bool:
-        """Tell whether it still runs, or waits for its warehouse.
+        """Return whether a query still runs, or waits for its warehouse.
 
         Raises:
-            ModelError, ConfigurationError, SourceUnavailableError: it failed, or somebody cancelled it.
+            ModelError, ConfigurationError, SourceUnavailableError: it failed or was cancelled.
         """
         return self._guarded("read", lambda: self._session.is_running(query_id))
 
     def cancel(self, query_id: str) -> None:
-        """Stop it; one that is over is no error."""
+        """Cancel a query; a finished one is not an error."""
         self._guarded("read", lambda: self._session.abort(query_id))
 
     @property

@@ -1,7 +1,7 @@
-"""Snowflake's types as Arrow's: what a column is declared as, and the values of a chunk as that, to the last digit.
+"""Conversions from Snowflake's types to Arrow's: the type of a column, and exact values of a chunk in that type.
 
-The connector gives each chunk the type that it happens to need: an integer of 8 to 128 bits, moments in nanoseconds or,
-where a year is far away, in microseconds. Here every chunk gets the column's type, or the query fails.
+The connector gives each chunk the type that its values need: an integer of 8 to 128 bits; timestamps in nanoseconds or,
+if a year is too far away, in microseconds. Here every chunk gets the column's type, or the query fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAIVE, _ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
 _WIDE = pa.decimal128(38, 0)
 _MOST_DIGITS, _EXACT_SCALE = 38, 6
 # https://docs.snowflake.com/en/sql-reference/intro-summary-data-types (read 2026-11-24). A NUMBER without decimal
-# places starts as int64, since Snowflake declares every integer as NUMBER(38, 0), and widens where a value needs it.
+# places starts as int64, because Snowflake declares every integer as NUMBER(38, 0). It widens if a value needs that.
 _TYPES = {
     "REAL": pa.float64(),
     "TEXT": pa.string(),
@@ -52,7 +52,7 @@ class SnowflakeColumn:
 
     @classmethod
     def of(cls, described: ResultMetadata) -> SnowflakeColumn:
-        """Return the column that an entry of a cursor's description tells of.
+        """Return the column for an entry of a cursor's description.
 
         Raises:
             ModelError: the type has no exact counterpart.
@@ -66,22 +66,22 @@ class SnowflakeColumn:
 
     @property
     def type(self) -> pa.DataType:
-        """The Arrow type, known before the first row; integers may turn out to need `decimal128(38, 0)`."""
+        """The Arrow type before the first row; integers may need `decimal128(38, 0)` later."""
         if self.kind == "FIXED":
             return pa.decimal128(self.precision, self.scale) if self.scale else pa.int64()
         return _TYPES[self.kind]
 
     @property
     def has_nanoseconds(self) -> bool:
-        """Whether moments may have more digits than the Arrow type."""
+        """Whether timestamps may have more digits than the Arrow type."""
         return self.kind.startswith("TIMESTAMP") and self.scale > _EXACT_SCALE
 
     @property
     def exact_sql(self) -> str | None:
-        """The SQL type to cast the column to, since the connector would change its values silently, or None."""
+        """The SQL type to cast the column to, if the connector would change its values without an error; else None."""
         if self.scale <= _EXACT_SCALE:
             return None
-        # It cuts times of day at microseconds, and lets moments of 7 or 8 decimal places run over after the year 2262.
+        # The connector cuts times of day at microseconds; timestamps with 7 or 8 decimal places overflow after 2262.
         if self.kind == "TIME":
             return "VARCHAR"
         return f"{self.kind}(9)" if self.kind.startswith("TIMESTAMP") and self.scale < 9 else None
@@ -90,11 +90,11 @@ class SnowflakeColumn:
         """Return values of a chunk in the column's type.
 
         Args:
-            sent: as the connector gives them.
-            nanoseconds: keep them, because a type is declared that has room for them.
+            sent: from the connector.
+            nanoseconds: keep them, because a declared type can hold them.
 
         Raises:
-            ModelError: a value has no counterpart, or the chunk is of another kind than the column.
+            ModelError: a value has no counterpart, or the chunk's type does not fit the column.
         """
         try:
             converted = self._converted(sent, nanoseconds=nanoseconds)
@@ -115,8 +115,8 @@ class SnowflakeColumn:
             unit = sent.type.unit if nanoseconds else "us"
             return sent.cast(pa.timestamp(unit, type_.tz))
         if pt.is_time64(type_) and pt.is_string(sent.type):
-            moments = pc.binary_join_element_wise("1970-01-01T", sent, "").cast(pa.timestamp("ns"))
-            return moments.cast(pa.time64("ns")).cast(type_)
+            timestamps = pc.binary_join_element_wise("1970-01-01T", sent, "").cast(pa.timestamp("ns"))
+            return timestamps.cast(pa.time64("ns")).cast(type_)
         if pt.is_time64(type_) and pt.is_time(sent.type):
             return sent.cast(type_)
         return None
@@ -143,7 +143,7 @@ class SnowflakeColumn:
 
 
 def nanoseconds_lost(columns: list[SnowflakeColumn]) -> ModelError:
-    """Return the error for moments that microseconds do not hold."""
+    """Return the error for timestamps that microseconds cannot hold."""
     column = columns[0]
     zone = "" if column.kind == "TIMESTAMP_NTZ" else ", tz=UTC"
     return ModelError(

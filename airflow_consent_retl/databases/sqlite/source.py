@@ -1,4 +1,4 @@
-"""SQLite as a source: read only, types from the values, since a SQLite column may hold any."""
+"""SQLite as a source: read only. Types come from the values, because a SQLite column may hold values of any type."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class SqliteSource(DbApiSource):
-    """A SQLite file, through Airflow's `SqliteHook`."""
+    """One query on a SQLite file, through Airflow's `SqliteHook`."""
 
     def connect(self, resources: ExitStack) -> Any:
-        """Open the file, which has to exist: SQLite would make an empty one."""
+        """Open the file. It must exist: SQLite would make an empty one."""
         path, _, parameters = self._hook.get_uri().removeprefix("sqlite:///").partition("?")
         if parse_qs(parameters).get("mode") != ["memory"] and not Path(unquote(path)).is_file():
             raise ConfigurationError(f"connection `{self._query.conn_id}` names a file that does not exist: {path}")
@@ -28,17 +28,17 @@ class SqliteSource(DbApiSource):
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:
-        """Prepare the query before it runs: what fails by then is about the statement, and can be shown."""
+        """Prepare the query before it runs: an error of this step is about the statement, and its message is safe."""
         self._guarded("check", lambda: connection.execute(f"EXPLAIN {self.statement}").close())
         return super().execute(connection, resources)
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Return an error that says whether another try may help: a lock passes."""
+        """Return an error that another try can resolve for a lock, and a final one otherwise."""
         if _is_locked(error):
             return self._locked()
         if stage == "check" and isinstance(error, sqlite3.Error):
             return self._failure(error, stage, str(error))
-        # Text that is no UTF-8 is quoted in an OperationalError: only the code's name is safe.
+        # An OperationalError quotes text that is not UTF-8: only the name of the code is safe.
         failure = self._failure(error, stage, getattr(error, "sqlite_errorname", ""))
         if stage == "connect":
             return ConfigurationError(str(failure))
