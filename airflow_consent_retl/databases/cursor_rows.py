@@ -1,7 +1,7 @@
-"""Cursor rows to Arrow: types as the driver declares them, otherwise as the values show them.
+"""Conversion of cursor rows to Arrow: types from the driver's declaration, otherwise from the values.
 
-A batch gets the narrowest type that holds all its values; a later batch may show a wider one, and whoever writes the
-batches then widens the earlier ones. Never converts a value into another one, and never quotes one.
+A batch gets the narrowest type that holds all its values. A later batch may need a wider type; the writer of the
+batches then widens the earlier ones. Never changes a value, and never quotes one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _NAIVE = pa.timestamp("us")
 
 @dataclass(frozen=True, slots=True)
 class RowColumn:
-    """A column of a cursor: its type as the driver declares it, or None where only the values can tell."""
+    """A column of a cursor: the type that the driver declares, or None if only the values show it."""
 
     name: str
     type: pa.DataType | None = None
 
 
 class RowConverter:
-    """Turns rows of a cursor into Arrow batches.
+    """Converts rows of a cursor to Arrow batches.
 
     Args:
         columns: in the order of the rows' values.
         primary_key: name of the column that holds the ids.
-        declared: types that the DAG declares, which win over the driver's.
+        declared: types that the DAG declares; they win over the driver's.
     """
 
     def __init__(self, columns: Sequence[RowColumn], *, primary_key: str, declared: Mapping[str, pa.DataType]) -> None:
@@ -50,10 +50,10 @@ class RowConverter:
         )
 
     def batch(self, rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
-        """Convert rows, at least one of them.
+        """Convert at least one row.
 
         Raises:
-            ModelError: values of a column have no common type, or are not of the type declared.
+            ModelError: values of a column have no common type, or do not have the declared type.
         """
         return self.arrow_batch(
             [
@@ -68,10 +68,10 @@ class RowConverter:
         )
 
     def arrow_batch(self, arrays: Sequence[pa.Array]) -> pa.RecordBatch:
-        """Make a batch of the columns' arrays, each in the type declared.
+        """Make a batch of the columns' arrays, each in its declared type.
 
         Raises:
-            ModelError: values are not of the type declared, or not of a key's.
+            ModelError: values do not have the declared type, or the key has a type that no key may have.
         """
         fitted = [self._fitted(column, array) for column, array in zip(self.columns, arrays, strict=True)]
         return pa.RecordBatch.from_arrays(fitted, names=[column.name for column in self.columns])
@@ -87,10 +87,10 @@ def column_array(name: str, values: Sequence[object], *, is_key: bool, mixed_as_
     """Convert the values of one column to the narrowest Arrow type that holds them all.
 
     Args:
-        mixed_as_text: text and integers together become text, because a declared type comes next.
+        mixed_as_text: convert a mix of text and integers to text, because a declared type is applied next.
 
     Raises:
-        ModelError: there is no such type, or a value has no Arrow counterpart.
+        ModelError: no type holds all values, or a value has no Arrow counterpart.
     """
     kinds = {_kind(kind, column=name) for kind in set(map(type, values))} - {type(None)}
     problem: ModelError
@@ -109,7 +109,7 @@ def column_array(name: str, values: Sequence[object], *, is_key: bool, mixed_as_
             return pa.array([str(value) if isinstance(value, int) else value for value in values], pa.string())
         problem = mixed_types(name, *_type_names(kinds))
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        # The message of Arrow, or of a codec, quotes the value.
+        # The messages of Arrow and of codecs quote the value.
         problem = ModelError(f"column `{name}` holds a value that Arrow cannot hold: {type(error).__name__}")
     raise problem
 
@@ -139,7 +139,7 @@ def _durations(values: Sequence[object]) -> pa.Array:
 
 
 def _duration_text(duration: timedelta) -> str:
-    """Write a duration as ISO 8601 has it, in days and seconds, to the microsecond."""
+    """Return a duration in ISO 8601, in days and seconds, to the microsecond."""
     sign = "-" if duration < timedelta(0) else ""
     size = abs(duration)
     return f"{sign}P{size.days}DT{size.seconds}.{size.microseconds:06d}S"
@@ -154,11 +154,11 @@ def _json_texts(values: Iterable[object]) -> pa.Array:
 
 
 def json_text(value: object) -> str:
-    """Write a nested value as JSON, with every digit of its numbers.
+    """Return a nested value as JSON, with every digit of its numbers.
 
     Raises:
-        ValueError: JSON has no such number.
-        TypeError: JSON has no such value.
+        ValueError: JSON cannot represent a number.
+        TypeError: JSON cannot represent a value.
     """
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json_text(str(key))}:{json_text(item)}" for key, item in value.items()) + "}"

@@ -1,6 +1,6 @@
-"""The record of one database: its names, and what this package can do with it.
+"""The record of one database: its names, and the parts of this package that serve it.
 
-Parts are named as `module:name`. A part is imported when it is used, so a record loads no client.
+A part is written `module:name` and imported when it is used, so a record loads no client.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ class Database:
 
     Args:
         name: of its folder.
-        title: its name in texts.
+        title: its name in messages and docs.
         conn_types: the Airflow connection types that reach it.
         extra: the extra of this package that installs its client and its provider.
-        sql: the name of its SQL in sqlglot and Ibis; empty for the standard's.
-        quoting: the sqlglot dialect that quotes its names, where it is not `sql`.
+        sql: the name of its SQL in sqlglot and Ibis; empty for the standard.
+        quoting: the sqlglot dialect that quotes its names, if it is not `sql`.
         sqlalchemy: the names of its dialects in SQLAlchemy.
-        hooks: for each connection type whose own hook speaks no SQL, a function that makes a hook that does.
+        hooks: for each connection type whose own hook runs no SQL, a function that makes a hook that does.
         engine: a function that returns arguments for the driver of the hook's SQLAlchemy engine.
         is_for_ledgers: whether it can hold a ledger for several machines.
         source: the class that reads a model's rows.
-        submitted: the class for queries that run while no worker waits; empty where there are none.
-        staging: the class of the warehouse workspace; empty where there is none.
+        submitted: the class for queries that run without a waiting worker; empty if there are none.
+        staging: the class of the warehouse workspace; empty if there is none.
         dialect: the class of its SQL expressions.
         table: the class that writes into a table.
         table_dialect: what it declares for a table writer that uses SQLAlchemy.
-        table_batch_rows: rows that one transaction of the table writer takes by default.
+        table_batch_rows: the default number of rows in one transaction of the table writer.
     """
 
     name: str = ""
@@ -57,14 +57,14 @@ class Database:
 
     @property
     def quotes_as(self) -> str:
-        """The sqlglot dialect that quotes names; empty for the standard's."""
+        """The sqlglot dialect that quotes names; empty for the standard."""
         return self.quoting or self.sql
 
     def load(self, part: str) -> Any:
         """Import a part.
 
         Args:
-            part: `module:name`, with dots at its start for a module relative to the database's folder.
+            part: `module:name`; a module with leading dots is relative to the database's folder.
         """
         module, _, name = part.partition(":")
         return getattr(import_module(module, f"{_PACKAGE}.{self.name or 'any'}"), name)

@@ -1,6 +1,6 @@
-"""What warehouses name or do differently: exact text of a value, digests of text, parts of a JSON column.
+"""SQL expressions that differ between warehouses: exact text of a value, digests of text, parts of a JSON column.
 
-Everything else is said once, in Ibis. Nothing here reads or decides anything.
+All other SQL is written once, in Ibis. This module neither reads rows nor decides.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-# Stands for a table until its name is known: no table and no column is called so.
+# Stands for a table until its name is known. No table and no column has such a name.
 _PLACE = "consent-retl:{}"
 
 
 @cache
 def function(name: str, arguments: int, *, second: str = "string") -> Any:
-    """Return a function of the warehouse that Ibis has no name for. It takes whatever it is given as it is."""
+    """Return a function of the warehouse that Ibis does not know. Its arguments are passed without a cast."""
     if arguments == 1:
         return ibis.udf.scalar.builtin(lambda first: None, name=name, signature=(("string",), "string"))
     return ibis.udf.scalar.builtin(lambda first, second: None, name=name, signature=(("string", second), "string"))
@@ -38,26 +38,26 @@ def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
     """Return a table whose real name `Dialect.compile` fills in.
 
     Args:
-        name: of the place.
-        columns: Ibis' type of each column; `string` where only the column itself is wanted.
+        name: of the placeholder.
+        columns: Ibis' type of each column; `string` if the type does not matter.
     """
     return ibis.table(dict(columns), name=_PLACE.format(name))
 
 
 _TRAILING_ZEROS = r"\.?0+$"
-# Brackets that open. Fewer of them cannot be nested deeper than any reader of JSON goes.
+# Opening brackets. With fewer of them, no document is nested too deeply for a reader of JSON.
 _SURELY_SHALLOW = 400
 
 
 class Dialect:
-    """SQL as most warehouses speak it.
+    """The SQL that most warehouses share.
 
     Args:
-        name: Ibis' and sqlglot's.
-        id_type: Arrow's name of the type of the ids that are told apart.
+        name: of the SQL in Ibis and sqlglot.
+        id_type: Arrow's name of the ids' type.
     """
 
-    # Native types, in lower case, that hold JSON whose keys occur once.
+    # Native types of JSON, in lower case, that hold each key once.
     json_types: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, name: str, id_type: str = "string") -> None:
@@ -68,10 +68,10 @@ class Dialect:
         """Return the SQL.
 
         Args:
-            expression: over placeholders.
-            tables: the full, quoted name of each.
+            expression: that reads placeholders.
+            tables: the full, quoted name of each placeholder's table.
         """
-        # Not `ibis.to_sql`: it imports the warehouse's client, which only reading needs.
+        # `ibis.to_sql` would import the warehouse's client, which is needed only to read.
         compiler = import_module(f"ibis.backends.sql.compilers.{self.name}").compiler
         sql = str(compiler.to_sqlglot(expression).sql(dialect=compiler.dialect, pretty=True))
         for name, full in (tables or {}).items():
@@ -81,19 +81,19 @@ class Dialect:
 
     def text(self, value: ir.Value) -> ir.StringValue:
         """Return the text of any plain value; different values have different texts."""
-        # `value.cast` would leave out what a placeholder calls a string already, whatever the column's own type.
+        # `value.cast` omits the cast if the placeholder declares `string`, even if the column has another type.
         text: ir.StringValue = ops.Cast(value, dt.string).to_expr()
         return text
 
     def person(self, subject: ir.Value) -> ir.StringValue:
-        """Return the text of an id: of equal ones the same, whatever number of digits their columns keep."""
+        """Return the text of an id. Equal ids have the same text, however many digits their columns keep."""
         text = self.text(subject)
         if not self._is_decimal_id:
             return text
         return ibis.cases((text.contains("."), text.re_replace(_TRAILING_ZEROS, "")), else_=text)
 
     def written(self, value: ir.Value, native: str) -> ir.StringValue:
-        """Return the text of any value, plain or nested, for nothing but a comparison with itself.
+        """Return the text of any value, plain or nested, for comparisons with other texts of the same column only.
 
         Args:
             native: the warehouse's name of its type.
@@ -101,28 +101,28 @@ class Dialect:
         return self.text(value)
 
     def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text that is equal to another one only where every octet is."""
+        """Return text that equals another text only if every byte does."""
         return text
 
     def exact_key(self, key: ir.Value) -> ir.StringValue:
-        """Return the text of a key, text or an integer, that is equal to another one's only where every octet is."""
+        """Return the text of a key, text or integer. It equals another key's text only if every byte does."""
         return self.exact(self.text(key))
 
     def json_column(self, value: ir.Value) -> ir.StringValue:
-        """Return a JSON column as the text that an extraction reads, to be compared as `exact` text is."""
+        """Return a JSON column as the text that an extraction reads, comparable like `exact` text."""
         return self.exact(value)
 
     def band(self, moment: ir.Value, bounds: Sequence[datetime]) -> ir.Value:
-        """Return how many of some ascending moments are not after a moment; NULL for NULL."""
+        """Return the number of `bounds`, in ascending order, that are not after a time; NULL for NULL."""
         earlier = [(moment < self.moment(bound), ibis.literal(place, "int64")) for place, bound in enumerate(bounds)]
         return ibis.cases((moment.isnull(), ibis.null("int64")), *earlier, else_=ibis.literal(len(bounds), "int64"))
 
     def moment(self, moment: datetime) -> ir.Value:
-        """Return a moment, which has a zone, as one of the warehouse's."""
+        """Return a time with a zone as a timestamp of the warehouse."""
         return ibis.literal(moment.astimezone(UTC).isoformat()).cast("timestamp('UTC')")
 
     def is_array(self, native: str) -> bool:
-        """Tell whether a native type holds arrays."""
+        """Return whether a native type holds arrays."""
         return native.lower().partition("(")[0] == "array"
 
     def array_text(self, value: ir.Value) -> ir.StringValue:
@@ -136,16 +136,16 @@ class Dialect:
 
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""
-        # 256 bits, where nothing else is said.
+        # 256 bits are the default.
         digest: ir.StringValue = function("SHA2", 1)(text)
         return digest
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
-        """Return `object`, `boolean`, `null` or another word for what a JSON value is; NULL for NULL."""
+        """Return the kind of a JSON value: `object`, `boolean`, `null` or another word; NULL for NULL."""
         raise ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
 
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key, NULL where it has none."""
+        """Return the value of an object's key; NULL if it has no such key."""
         raise NotImplementedError
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
@@ -153,11 +153,12 @@ class Dialect:
         raise NotImplementedError
 
     def json_skeleton(self, value: ir.Value, path: Sequence[str]) -> ir.StringValue:
-        """Return a small JSON text that says of one path what the whole document says, and nothing else.
+        """Return a small JSON text with only the part of the document that lies on one path.
 
-        What is no object where one has to be, and what is neither `true`, `false` nor `null` at the end, is a 0.
+        It has a 0 instead of a value on the path that is not an object, and instead of a value at the end that is
+        neither `true`, `false` nor `null`.
         """
-        # The law does not read what is nested too deeply: it is shown such a document as a whole.
+        # The law does not read documents that are nested too deeply: it gets such a document as a whole.
         whole = self.json_text(value)
         opened = whole.length() * 2 - whole.replace("{", "").length() - whole.replace("[", "").length()
         return ibis.cases(
@@ -172,24 +173,24 @@ class Dialect:
         kind = self.json_kind(child)
         opening = ibis.literal("{" + json.dumps(key) + ":")
         if rest:
-            held = self._skeleton(child, tuple(rest))
+            content = self._skeleton(child, tuple(rest))
         else:
-            held = ibis.cases(
+            content = ibis.cases(
                 (kind == "boolean", self.json_text(child)), (kind == "null", ibis.literal("null")), else_="0"
             )
-        inside = ibis.cases((child.isnull(), ibis.literal("{}")), else_=opening + held + ibis.literal("}"))
+        inside = ibis.cases((child.isnull(), ibis.literal("{}")), else_=opening + content + ibis.literal("}"))
         outer = self.json_kind(value)
         return ibis.cases((outer == "object", inside), (outer == "null", ibis.literal("null")), else_="0")
 
 
 def dialect_of(name: str, id_type: object = "string") -> Dialect:
-    """Return the dialect of Ibis' name, for ids of a type, Arrow's or its name."""
+    """Return the dialect with this name in Ibis, for ids of an Arrow type or of the type with this name."""
     database = database_speaking(name)
     class_: type[Dialect] = database.load(database.dialect)
     return class_(name, str(id_type))
 
 
 def concat(texts: Sequence[ir.Value]) -> ir.StringValue:
-    """Return texts joined; all of them have to be there."""
+    """Return texts joined; NULL if one of them is NULL."""
     joined: ir.StringValue = ops.StringConcat(tuple(texts)).to_expr() if len(texts) > 1 else texts[0]
     return joined

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sqlalchemy_engine(hook: DbApiHook) -> sa.Engine:
-    """Return an engine whose errors show no parameters, and that notices a restarted server.
+    """Return an engine that shows no parameters in its errors, and that tests a connection before it uses it.
 
     Raises:
         ArgumentError, NoSuchModuleError, ImportError: SQLAlchemy has no driver for the connection.

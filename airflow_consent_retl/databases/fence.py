@@ -1,7 +1,7 @@
-"""The fence around a database's driver: its exceptions become this package's errors, and none of them passes.
+"""The fence around a database's driver: no exception of the driver passes; each becomes an error of this package.
 
-A driver's message may quote a row. Each database says with `translate` what an error means, and which messages were
-made before any row was read; everything else of the driver's exception ends here.
+A driver's message may quote a row. Each database's `translate` maps an error, and keeps a message only if the driver
+made it before a row was read. All other parts of the driver's exception are dropped here.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Literal, Protocol, TypeVar
 from airflow_consent_retl.errors import ConsentRetlError
 
 T = TypeVar("T")
-# Where an error came up. The server only reads a statement in `check`, and may run it in `prepare`. Until `read`, a
-# driver's message can hold no value of a row that was fetched.
+# The step in which an error was raised. The server only parses a statement in `check`, and may run it in `prepare`.
+# Before `read`, a driver's message cannot contain a value of a fetched row.
 Stage = Literal["connect", "check", "prepare", "read"]
 
 
 class Guarded(Protocol):
-    """Calls the driver, and turns what it raises into this package's errors."""
+    """A function that calls the driver, and raises this package's errors for the driver's."""
 
     def __call__(self, stage: Stage, action: Callable[[], T]) -> T:
         """Call `action`."""
 
 
 class Fenced(ABC):
-    """An object that speaks to a driver, and calls it through the fence only."""
+    """An object that uses a driver, and calls it only through the fence."""
 
     @abstractmethod
     def translate(self, error: Exception, stage: Stage) -> Exception:
-        """Return the error to raise for a driver's, without a value of a row."""
+        """Return the error to raise for a driver's error, without a value of a row."""
 
     def _guarded(self, stage: Stage, action: Callable[[], T]) -> T:
         """Call the driver."""
@@ -47,8 +47,8 @@ def fenced(
 
     Args:
         action: the call.
-        translated: returns the error to raise for a driver's; may call the driver again, through `refusal_of`.
-        errors: what the driver raises. Every class, unless the driver names all of its own.
+        translated: returns the error to raise for a driver's error; may call the driver again, through `refusal_of`.
+        errors: the driver's exceptions. All exceptions, unless the driver has base classes for its own.
     """
     try:
         return action()
@@ -56,22 +56,22 @@ def fenced(
         raise
     except errors as error:
         failure = error
-    # INVARIANT: outside the handler, so that the driver's exception is not even chained.
+    # INVARIANT: raised outside the handler, so that the driver's exception is not chained either.
     problem = translated(failure)
     del failure
     raise problem
 
 
 def refusal_of(action: Callable[[], object], translated: Callable[[Exception], Exception]) -> Exception | None:
-    """Return the error for what a driver raises, or None where it raises nothing.
+    """Return the error for an exception of the driver; None if it raises none.
 
     Args:
         action: the call.
-        translated: returns this package's error for a driver's.
+        translated: returns this package's error for a driver's error.
     """
     try:
         action()
-    except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, of whatever class
+    except Exception as error:  # noqa: BLE001 - INVARIANT: no driver's exception passes, whatever its class
         failure = error
     else:
         return None

@@ -1,14 +1,14 @@
-"""A model's SQL as one query that other SQL can be written around. Changes nothing else of it."""
+"""A model's SQL as one query without a semicolon, which other SQL can enclose. Changes nothing else in it."""
 
 from __future__ import annotations
 
 
 def plain_query(sql: str, *, dialect: str) -> str:
-    """Return a query without the semicolon at its end, whatever comments follow it.
+    """Return a query without the semicolon at its end and the comments behind that.
 
     Args:
         sql: one query.
-        dialect: sqlglot's name of the SQL's dialect; empty for the standard's.
+        dialect: sqlglot's name of the SQL's dialect; empty for the standard.
     """
     from sqlglot import TokenType, tokenize
     from sqlglot.errors import TokenError
@@ -16,7 +16,7 @@ def plain_query(sql: str, *, dialect: str) -> str:
     try:
         tokens = tokenize(sql, read=dialect)
     except TokenError:
-        # The server says better what is wrong with it.
+        # The server's error message is better.
         return sql
     end = len(sql)
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:

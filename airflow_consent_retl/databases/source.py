@@ -1,8 +1,8 @@
-"""Sources: where a model's rows come from, as Arrow batches, through the hook of an Airflow connection.
+"""Sources, which read a model's rows as Arrow batches through the hook of an Airflow connection.
 
-A source reads only, holds one batch at a time, and lets no message of a driver pass that could quote a row. This file
-holds what all share, and the one that any DB-API hook can be; each kind of connection that can do better is one small
-file beside it, named in `_SOURCES`.
+A source reads only, holds one batch at a time, and shows no message of a driver that could quote a row. This file has
+the base classes and the source for any DB-API hook. A database with a faster source has one in its folder, and names it
+in its record.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-# Connection exceptions, not enough resources, operator intervention, serialization failure.
+# Connection exceptions, insufficient resources, operator intervention, serialization failures.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelQuery:
-    """What to read.
+    """A query, and the options with which a source reads it.
 
     Args:
         conn_id: the Airflow connection, for messages.
         sql: one query; DuckDB also takes settings before it.
         primary_key: name of the column that holds the ids.
         column_types: types that the DAG declares, by column.
-        batch_rows: rows in a batch at the most.
-        more_memory: whether to give an embedded engine plenty at once, after `MoreMemoryNeededError`.
+        batch_rows: the largest number of rows in a batch.
+        more_memory: give an embedded engine its full memory from the start, after `MoreMemoryNeededError`.
         columns: read only these of the query's columns; None for all.
-        query_id: of `sql`, submitted before (`engine.submitted`): its result is read, and nothing is run.
+        query_id: of `sql`, if it was submitted before (`databases.submitted`): its result is read, nothing is run.
     """
 
     conn_id: str
@@ -54,12 +54,12 @@ class ModelQuery:
 
 
 class MoreMemoryNeededError(SourceUnavailableError):
-    """A plain scan did not fit in the little memory that plain scans get: read again, with `more_memory`."""
+    """A plain scan did not fit in the small memory that plain scans get: read again, with `more_memory`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRows:
-    """A running query: the schema known before the first row, and the batches, each with that schema or a wider one."""
+    """A running query: the schema before the first row, and the batches, each with that schema or a wider one."""
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
@@ -74,13 +74,13 @@ def source_of(hook: DbApiHook, query: ModelQuery) -> Source:
 
 @contextmanager
 def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
-    """Run the query; everything it opened is closed at the end.
+    """Run the query. At the end, everything it opened is closed.
 
     Raises:
         ConfigurationError: the connection or a declared type is wrong.
         ModelError: the query fails, or its columns cannot make a model.
         SourceUnavailableError: the source does not answer, or is locked.
-        MoreMemoryNeededError: while rows are read, see there.
+        MoreMemoryNeededError: a plain scan needs more memory; only while rows are read.
     """
     with source_of(hook, query).reading() as rows:
         yield rows
@@ -89,7 +89,7 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
 class Source(Fenced):
     """One query on one connection."""
 
-    # Asks the server to stop what runs, from another thread or a signal handler.
+    # Asks the server to stop the query, from another thread or a signal handler.
     _stop: Callable[[], None] | None = None
 
     def __init__(self, hook: DbApiHook, query: ModelQuery) -> None:
@@ -98,18 +98,18 @@ class Source(Fenced):
 
     @contextmanager
     def reading(self) -> Iterator[ModelRows]:
-        """Run the query; everything it opened is closed at the end. Raises what `read_model` raises."""
+        """Run the query. At the end, everything it opened is closed. Raises the errors of `read_model`."""
         with ExitStack() as resources:
             resources.callback(setattr, self, "_stop", None)
             yield self.open(resources)
 
     @property
     def is_running(self) -> bool:
-        """Whether there is something to cancel."""
+        """Whether there is a query to cancel."""
         return self._stop is not None
 
     def cancel(self) -> None:
-        """Have the query stopped, whoever waits for it gets an error; where none runs, nothing happens.
+        """Cancel the query: its reader gets an error. Does nothing if none runs.
 
         May be called from another thread, and from a signal handler.
         """
@@ -126,13 +126,13 @@ class Source(Fenced):
 
         dialect = database_of(self._hook.conn_type).quotes_as
         names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
-        # On lines of its own, so that a comment at its end comments nothing else out.
+        # On separate lines, so that a comment at the end of the query comments out nothing else.
         query = plain_query(self._query.sql, dialect=dialect)
         return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL
 
     @abstractmethod
     def open(self, resources: ExitStack) -> ModelRows:
-        """Connect, start the query, and register with `resources` what is to be closed."""
+        """Connect, start the query, and register everything to close with `resources`."""
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Return this package's error for a driver's, without a value of a row."""
@@ -142,25 +142,25 @@ class Source(Fenced):
         check_names(names, primary_key=self._query.primary_key, declared=self._query.column_types)
 
     def _failure(self, error: Exception, stage: Stage, message: str = "") -> ConsentRetlError:
-        """Make the error for a failure, with the driver's message where the caller knows it to be harmless."""
+        """Return the error for a failure. `message` is the driver's, if the caller knows that it quotes no row."""
         sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
         names = [type(error).__name__, f"SQLSTATE {sqlstate}" if sqlstate else "", message]
-        told = ": ".join(filter(None, names))
+        cause = ": ".join(filter(None, names))
         conn_id = self._query.conn_id
         is_network = isinstance(error, ConnectionError | TimeoutError)
         if is_network or sqlstate.startswith(_TRANSIENT_SQLSTATES) or (stage == "connect" and _is_operational(error)):
-            return SourceUnavailableError(f"connection `{conn_id}` is not available: {told}")
+            return SourceUnavailableError(f"connection `{conn_id}` is not available: {cause}")
         if stage == "connect":
-            return ConfigurationError(f"connection `{conn_id}` cannot be opened: {told}")
+            return ConfigurationError(f"connection `{conn_id}` cannot be opened: {cause}")
         what = "the query failed while its rows were read" if stage == "read" else "the query failed"
-        return ModelError(f"{what} on connection `{conn_id}`: {told}")
+        return ModelError(f"{what} on connection `{conn_id}`: {cause}")
 
 
 class DbApiSource(Source):
-    """Any connection whose hook gives a DB-API 2.0 connection: rows through a cursor, types from the values."""
+    """One query on any DB-API 2.0 connection: rows come through a cursor, types from the values."""
 
     def open(self, resources: ExitStack) -> ModelRows:
-        """Connect and execute; rows come by `fetchmany`."""
+        """Connect and execute; rows come through `fetchmany`."""
         connection = self._guarded("connect", lambda: self.connect(resources))
         cursor = self._guarded("prepare", lambda: self.execute(connection, resources))
         if not cursor.description:
@@ -177,12 +177,12 @@ class DbApiSource(Source):
         """Return the hook's connection."""
         connection = self._hook.get_conn()
         resources.callback(connection.close)
-        # PostgreSQL's drivers have the one, SQLite the other; PEP 249 knows neither.
+        # Drivers have one of these methods; PEP 249 defines neither.
         self._stop = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
         return connection
 
     def execute(self, connection: Any, resources: ExitStack) -> Any:
-        """Return a cursor that runs the query."""
+        """Return a cursor on which the query runs."""
         cursor = connection.cursor()
         resources.callback(cursor.close)
         cursor.arraysize = self._query.batch_rows
@@ -199,7 +199,7 @@ class DbApiSource(Source):
 
 
 class ArrowSource(Source):
-    """What sources share that give Arrow batches themselves."""
+    """The base class of sources whose clients return Arrow batches."""
 
     def _check_schema(self, schema: pa.Schema) -> None:
         self._check_columns(schema.names)
@@ -207,5 +207,5 @@ class ArrowSource(Source):
 
 
 def _is_operational(error: Exception) -> bool:
-    # PEP 249 names the classes, but drivers share no base class.
+    # PEP 249 defines the names of the classes, but drivers share no base class.
     return any(base.__name__ in {"OperationalError", "InterfaceError"} for base in type(error).__mro__)

@@ -1,7 +1,7 @@
-"""What a warehouse has to be able to do, for rows to be staged, decided and compared inside it.
+"""The interface of a warehouse in which rows are staged, decided and compared.
 
-One file beside this one for each kind of connection. None of them knows what consent is: they run SQL that others
-compiled, read results as Arrow, load small and large tables, and write nowhere but into the staging schema.
+A database that has one implements it in its folder. An implementation does not know what consent is: it runs SQL that
+other modules compiled, reads results as Arrow, loads small and large tables, and writes only into the staging schema.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Kind = Literal[
     "batch",
     "delivered",
 ]
-# PostgreSQL cuts names at 63 octets.
+# At most 63 bytes: PostgreSQL cuts longer names.
 _NAME = re.compile(
     r"consent_retl_(?P<at>\d{8}t\d{6})_(?P<kind>[a-z]+)_(?P<random>[0-9a-f]{16})",
 )
@@ -47,11 +47,11 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class StagingTable:
-    """A table of the staging schema. Its name says when it was made and what it holds, and never occurs twice.
+    """A table of the staging schema. Its name has the time at which it was named and its kind, and is unique.
 
     Args:
-        schema: as the operator names it: `staging`, or `database.staging`, or `project.dataset`.
-        name: as `new_name` makes it.
+        schema: as in the operator: `staging`, `database.staging` or `project.dataset`.
+        name: from `new_name`.
     """
 
     schema: str
@@ -59,22 +59,22 @@ class StagingTable:
 
     @property
     def kind(self) -> str:
-        """What it holds."""
+        """The kind of its rows."""
         return _parsed(self.name)["kind"]
 
     @property
     def made_at(self) -> datetime:
-        """When it was named, in UTC."""
+        """The time at which it was named, in UTC."""
         return datetime.strptime(_parsed(self.name)["at"], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
 
 
 def new_name(kind: Kind, *, at: datetime) -> str:
-    """Return a name that no other table has: `consent_retl_20261124t021300_snapshot_<16 hex digits>`."""
+    """Return a unique name: `consent_retl_20261124t021300_snapshot_<16 hex digits>`."""
     return f"consent_retl_{at.astimezone(UTC):%Y%m%dt%H%M%S}_{kind}_{uuid.uuid4().hex[:16]}"
 
 
 def is_staging_name(name: str) -> bool:
-    """Tell whether a table of this name can only be one that `new_name` named."""
+    """Return whether only `new_name` can have made a table's name."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -86,17 +86,17 @@ def _parsed(name: str) -> Mapping[str, str]:
 
 
 class Warehouse(Fenced):
-    """The staging schema of one connection, in one session. A context manager: it connects when it is entered.
+    """The staging schema of one connection, in one session. A context manager: it connects on entry.
 
-    Every method raises the package's errors and lets no message of a driver pass that could quote a row: a missing
-    right or schema is a `ConfigurationError`, a staging table that is gone a `RefusedError`, what another try may
-    mend a `SourceUnavailableError`, a query that cannot run a `ModelError`.
+    Every method raises the package's errors, and shows no message of a driver that could quote a row: a
+    `ConfigurationError` for a missing right or schema, a `RefusedError` for a missing staging table, a
+    `SourceUnavailableError` if another try may help, a `ModelError` for a query that cannot run.
 
     Args:
         hook: of the connection.
-        schema: the staging schema; nothing outside of it is ever written.
+        schema: the staging schema; nothing outside it is ever written.
         conn_id: of the connection, for messages.
-        labels: names and values that are put on jobs, where the warehouse has such a thing.
+        labels: names and values for the labels or tags of jobs, if the warehouse has them.
     """
 
     # Ibis' and sqlglot's name for the SQL.
@@ -107,19 +107,19 @@ class Warehouse(Fenced):
         self.schema = schema
         self.conn_id = conn_id
         self.labels = dict(labels or {})
-        # Octets of row data that were read from the warehouse, as Arrow holds them.
+        # Bytes of row data read from the warehouse, in Arrow's format.
         self.bytes_read = 0
 
     @abstractmethod
     def __enter__(self) -> Self:
-        """Connect, and check that the staging schema is there."""
+        """Connect, and check that the staging schema exists."""
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None:
-        """Cancel what still runs, and disconnect."""
+        """Cancel a statement that still runs, and disconnect."""
 
     def table(self, kind: Kind, *, at: datetime) -> StagingTable:
-        """Name a new table of the staging schema. Nothing is made yet."""
+        """Return the name of a new table of the staging schema. The table is not made yet."""
         return StagingTable(self.schema, new_name(kind, at=at))
 
     @abstractmethod
@@ -132,52 +132,52 @@ class Warehouse(Fenced):
 
     @abstractmethod
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
-        """Make a table of a query's rows, in one statement, and return how many there are.
+        """Make a table of a query's rows, in one statement, and return the number of rows.
 
         Args:
             table: new.
-            query: a SELECT, possibly the model's own, with comments at its end.
-            expires: whether the warehouse may delete it by itself after some days; never so for `delivered`.
+            query: a SELECT; the model's own may end in comments.
+            expires: whether the warehouse may delete the table after some days; never for `delivered`.
         """
 
     @abstractmethod
     def creation(self, table: StagingTable, query: str, *, expires: bool = True) -> str:
-        """Return the statement that `create_as` runs, for whoever has it run without waiting."""
+        """Return the statement that `create_as` runs, for callers that submit it."""
 
     @abstractmethod
     def count(self, table: StagingTable) -> int:
-        """Return how many rows a table holds."""
+        """Return the number of rows of a table."""
 
     @abstractmethod
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
     ) -> int:
-        """Make a table of Arrow batches, by the warehouse's bulk way, and return how many rows it holds.
+        """Make a table of Arrow batches with the warehouse's bulk load, and return the number of its rows.
 
         Args:
             table: new.
-            schema: of every batch. Types that are used: bool, int8 to int64, string, binary, date32, timestamp with a
+            schema: of every batch. Types in use: bool, int8 to int64, string, binary, date32, timestamp with a
                 zone or without one, decimal128, float64.
-            batches: are streamed: memory is bounded.
+            batches: are streamed, so that memory is bounded.
             expires: as for `create_as`.
         """
 
     @contextmanager
     @abstractmethod
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
-        """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
+        """Run a SELECT and stream its rows, with the types that an extraction of the same columns would have."""
         raise NotImplementedError
 
     @abstractmethod
     def drop(self, table: StagingTable) -> None:
-        """Delete a table; one that is not there is no error."""
+        """Delete a table; a missing table is not an error."""
 
     @abstractmethod
     def native_types(self, table: StagingTable) -> dict[str, str]:
-        """Return the type of each column as the warehouse names it, in the columns' order."""
+        """Return the warehouse's name of each column's type, in the columns' order."""
 
     def cancel(self) -> None:
-        """Have the running statement stopped, from another thread or a signal handler."""
+        """Cancel the running statement, from another thread or a signal handler."""
 
     @abstractmethod
     def tables(self) -> list[StagingTable]:

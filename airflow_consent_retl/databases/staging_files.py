@@ -1,4 +1,4 @@
-"""Temporary Parquet files for a warehouse's bulk load, cut by size and deleted one by one."""
+"""Temporary Parquet files for a warehouse's bulk load, split by size and deleted one by one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Snowflake loads 100 to 250 MB compressed best, and BigQuery takes any size:
-# https://docs.snowflake.com/en/user-guide/data-load-considerations-prepare (read 2026-11-24). Half of it, since the
-# file waits on the worker's disk.
+# Snowflake loads files of 100 to 250 MB, compressed, best; BigQuery takes any size:
+# https://docs.snowflake.com/en/user-guide/data-load-considerations-prepare (read 2026-11-24). This is about half,
+# because the file is on the worker's disk.
 _FILE_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
 class StagingFile:
-    """A Parquet file and the number of its rows. It is there until the next one is asked for."""
+    """A Parquet file and the number of its rows. It exists until the next file is requested."""
 
     path: Path
     rows: int
@@ -30,12 +30,12 @@ class StagingFile:
 def staging_files(
     schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, names: Sequence[str] | None = None
 ) -> Iterator[Iterator[StagingFile]]:
-    """Write batches to files, one at a time; none is left at the end.
+    """Write batches to files, one at a time. No file is left at the end.
 
     Args:
         schema: of every batch.
-        batches: are streamed. Where they have no row, there is no file.
-        names: of the columns in the files; the schema's by default.
+        batches: are streamed. Without rows there is no file.
+        names: of the columns in the files; those of the schema by default.
     """
     if names is not None:
         schema = pa.schema(field.with_name(name) for field, name in zip(schema, names, strict=True))

@@ -1,7 +1,7 @@
-"""Queries that run on a server without anybody waiting: submitted, asked about, cancelled, by the id that it gave them.
+"""The interface for queries that run on a server without a waiting worker: submit, poll, cancel by the server's id.
 
-One file beside this one for each kind of connection that can do that. None of them reads a row: once a query is done,
-its source attaches to the result (`ModelQuery.query_id`).
+A database that can do this implements it in its folder. No implementation reads a row: when a query has finished, its
+source reads the result (`ModelQuery.query_id`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class SubmittedQueries(Fenced):
-    """Queries of one connection, in one session. A context manager: it connects when it is entered.
+    """Queries of one connection, in one session. A context manager: it connects on entry.
 
-    Every method raises the package's errors, as a source does: `SourceUnavailableError` where another try may help.
+    Every method raises the package's errors, like a source: `SourceUnavailableError` if another try may help.
 
     Args:
         hook: of the connection.
@@ -37,36 +37,36 @@ class SubmittedQueries(Fenced):
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None:
-        """Disconnect; what was submitted goes on."""
+        """Disconnect; submitted queries continue."""
 
     @abstractmethod
     def submit(self, statement: str) -> str:
-        """Start one statement, and return its id at once: it means the same to every later session."""
+        """Start one statement, and return its id at once. The id is valid in every later session."""
 
     @abstractmethod
     def is_running(self, query_id: str) -> bool:
-        """Tell whether it still runs.
+        """Return whether a query still runs.
 
         Raises:
-            ModelError, ConfigurationError: it failed, or somebody cancelled it.
-            SourceUnavailableError: it failed and may succeed at another try, or the server does not answer.
+            ModelError, ConfigurationError: it failed or was cancelled.
+            SourceUnavailableError: it failed but may succeed at another try, or the server does not answer.
         """
 
     @abstractmethod
     def cancel(self, query_id: str) -> None:
-        """Stop it; one that is over is no error."""
+        """Cancel a query; a finished one is not an error."""
 
 
 def can_submit(hook: DbApiHook) -> bool:
-    """Return whether this kind of connection runs queries while no worker waits."""
+    """Return whether this kind of connection runs queries without a waiting worker."""
     return bool(database_of(hook.conn_type).submitted)
 
 
 def submitted_queries(hook: DbApiHook, *, conn_id: str) -> SubmittedQueries:
-    """Return the queries of a connection, not yet entered.
+    """Return the submitted queries of a connection, not yet entered.
 
     Raises:
-        ConfigurationError: this kind of connection has none.
+        ConfigurationError: this kind of connection cannot submit queries.
     """
     database = database_of(hook.conn_type)
     if not database.submitted:

@@ -1,4 +1,4 @@
-"""BigQuery: source, queries that run without a worker, staging dataset and table writer."""
+"""BigQuery: source, queries that run without a waiting worker, staging dataset and table writer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ DATABASE = Database(
     staging=".staging:BigQueryWarehouse",
     dialect=".dialect:BigQueryDialect",
     table=".table:BigQueryWriter",
-    # A MERGE scans the whole table, however few rows it takes over.
+    # A MERGE scans the whole table, even for few rows.
     table_batch_rows=100_000,
 )

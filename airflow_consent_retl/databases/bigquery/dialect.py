@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BigQueryDialect(Dialect):
-    """BigQuery. A JSON column holds each key once."""
+    """The SQL of BigQuery. A JSON column holds each key once."""
 
     json_types = frozenset({"json"})
 
@@ -24,12 +24,12 @@ class BigQueryDialect(Dialect):
         return self.json_text(value)
 
     def exact(self, text: ir.Value) -> ir.StringValue:
-        """Return text under no collation: a column's own may take different texts for equal."""
+        """Return text without a collation: a column's own collation may treat different texts as equal."""
         exact: ir.StringValue = function("COLLATE", 2)(text, "")
         return exact
 
     def is_array(self, native: str) -> bool:
-        """Tell whether a native type holds arrays."""
+        """Return whether a native type holds arrays."""
         return native.lower().startswith("array<")
 
     def array_text(self, value: ir.Value) -> ir.StringValue:
@@ -37,8 +37,8 @@ class BigQueryDialect(Dialect):
         return self.json_column(value)
 
     def json_column(self, value: ir.Value) -> ir.StringValue:
-        """Return the column as JSON text: JSON can neither be compared nor collated."""
-        # TO_JSON_STRING makes text of NULL as well.
+        """Return the column as JSON text: values of type JSON can neither be compared nor collated."""
+        # TO_JSON_STRING converts NULL to text as well.
         text: ir.StringValue = ibis.cases((value.isnull(), ibis.null("string")), else_=self.json_text(value))
         return text
 
@@ -58,7 +58,7 @@ class BigQueryDialect(Dialect):
         return kind
 
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
-        """Return what an object has under a key.
+        """Return the value of an object's key.
 
         Raises:
             ConfigurationError: the key cannot be written in a JSONPath.

@@ -1,7 +1,7 @@
-"""What BigQuery's clients say went wrong, as this package's errors: is another try worth it, who has to do what.
+"""Errors of BigQuery's clients as this package's: whether another try may help, and what a person has to do.
 
-A message of the server is told only where the statement was never run, or where its reason shows that it is about names
-and limits: others may quote a value of a row.
+A message of the server is shown only if the statement never ran, or if its reason shows that it is about names and
+limits: other messages may quote a value of a row.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ _TOO_MUCH = {
     "responseTooLarge": "the result is larger than BigQuery returns: keep the rows in the warehouse "
     "(`workspace='warehouse:<dataset>'`), or select fewer",
 }
-# Their messages name tables, rights and limits, and nothing else.
-_TELLING = frozenset({*_TO_CONFIGURE, "notFound", "quotaExceeded", "bytesBilledLimitExceeded"})
+# Reasons whose messages name tables, rights and limits only.
+_WITH_SAFE_MESSAGE = frozenset({*_TO_CONFIGURE, "notFound", "quotaExceeded", "bytesBilledLimitExceeded"})
 # https://docs.cloud.google.com/bigquery/docs/troubleshoot-quotas (read 2026-11-24): ten minutes or longer.
 _QUOTA_RETRY_S = 600.0
 _DIGITS = re.compile(r"\d+")
-# gRPC has no reasons. A session of the Storage API is gone after 6 hours, its streams with it.
+# gRPC has no reasons. A session of the Storage API expires after 6 hours, with its streams.
 # https://docs.cloud.google.com/bigquery/docs/reference/storage (not read again)
 _RESULT_GONE = frozenset({"NotFound", "FailedPrecondition", "OutOfRange"})
 _EXPIRED = "the query's result is gone: BigQuery keeps it for 24 hours, and a session that reads it for 6"
 
 
 def reason_of(error: BaseException) -> str:
-    """Return BigQuery's own word for what went wrong, or nothing."""
-    for told in getattr(error, "errors", None) or ():
-        if isinstance(told, dict) and told.get("reason"):
-            return str(told["reason"])
+    """Return BigQuery's reason for an error; empty if it gives none."""
+    for part in getattr(error, "errors", None) or ():
+        if isinstance(part, dict) and part.get("reason"):
+            return str(part["reason"])
     return ""
 
 
 def message_of(error: BaseException) -> str:
-    """Return BigQuery's message, on one line, without the request that it answers."""
-    for told in getattr(error, "errors", None) or ():
-        if isinstance(told, dict) and told.get("message"):
-            return " ".join(str(told["message"]).split())
+    """Return BigQuery's message on one line, without the request that it answers."""
+    for part in getattr(error, "errors", None) or ():
+        if isinstance(part, dict) and part.get("message"):
+            return " ".join(str(part["message"]).split())
     return " ".join(str(getattr(error, "message", "")).split())
 
 
@@ -70,8 +70,8 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
     """Return this package's error for a client's, without a value of a row.
 
     Args:
-        error: as the client raised it.
-        stage: what was being done.
+        error: from the client.
+        stage: in which it was raised.
         conn_id: of the Airflow connection.
     """
     from google.api_core.exceptions import RetryError
@@ -80,40 +80,40 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
     if isinstance(error, RetryError) and isinstance(error.cause, Exception):
         error = error.cause
     reason = reason_of(error)
-    told = type(error).__name__ + (f" ({reason})" if reason else "")
+    cause = type(error).__name__ + (f" ({reason})" if reason else "")
     where = f"connection `{conn_id}`"
     if isinstance(error, GoogleAuthError):
-        return _signing_in(error, told, where)
-    if problem := _of_limits(error, reason, told, where):
+        return _signing_in(error, cause, where)
+    if problem := _of_limits(error, reason, cause, where):
         return problem
     if again := _transient_reason(error, reason, stage):
-        return SourceUnavailableError(f"{where}: {again}: {told}")
+        return SourceUnavailableError(f"{where}: {again}: {cause}")
     if stage == "connect" and not reason:
-        return ConfigurationError(f"{where} cannot be opened: {told}")
+        return ConfigurationError(f"{where} cannot be opened: {cause}")
     if reason in _TO_CONFIGURE or _is_refused(error):
         what = _TO_CONFIGURE.get(reason, "the account lacks a right, or the project is wrong")
-        return ConfigurationError(f"{where}: {what}: {told}: {message_of(error)}")
+        return ConfigurationError(f"{where}: {what}: {cause}: {message_of(error)}")
     what = "the query failed while its rows were read" if stage == "read" else "the query failed"
-    # In a check, a dry run, the statement has seen no row.
-    message = f": {message_of(error)}" if stage == "check" or reason in _TELLING else ""
-    return ModelError(f"{what} on {where}: {told}{message}")
+    # A check is a dry run: the statement has read no row.
+    message = f": {message_of(error)}" if stage == "check" or reason in _WITH_SAFE_MESSAGE else ""
+    return ModelError(f"{what} on {where}: {cause}{message}")
 
 
-def _of_limits(error: Exception, reason: str, told: str, where: str) -> ConsentRetlError | None:
+def _of_limits(error: Exception, reason: str, cause: str, where: str) -> ConsentRetlError | None:
     if reason == "bytesBilledLimitExceeded":
         return _limit_passed(error, where)
     if reason == "quotaExceeded":
         message = f"{where}: a quota is used up: {message_of(error)}"
         return SourceUnavailableError(message, retry_after_s=_QUOTA_RETRY_S)
-    return ModelError(f"{where}: {_TOO_MUCH[reason]}: {told}") if reason in _TOO_MUCH else None
+    return ModelError(f"{where}: {_TOO_MUCH[reason]}: {cause}") if reason in _TOO_MUCH else None
 
 
-def _signing_in(error: Any, told: str, where: str) -> ConsentRetlError:
+def _signing_in(error: Any, cause: str, where: str) -> ConsentRetlError:
     from google.auth.exceptions import TransportError
 
     if isinstance(error, TransportError) or getattr(error, "retryable", False):
-        return SourceUnavailableError(f"{where}: Google does not give a token for the time being: {told}")
-    return ConfigurationError(f"{where}: Google does not accept the connection's credentials: {told}")
+        return SourceUnavailableError(f"{where}: Google does not give a token for the time being: {cause}")
+    return ConfigurationError(f"{where}: Google does not accept the connection's credentials: {cause}")
 
 
 def _limit_passed(error: Exception, where: str) -> ConsentRetlError:
@@ -121,7 +121,7 @@ def _limit_passed(error: Exception, where: str) -> ConsentRetlError:
     numbers = [int(digits) for digits in _DIGITS.findall(message_of(error))]
     figures = ""
     if len(numbers) >= 2:
-        figures = f" the limit is {numbers[0]:,} octets, the query needs {numbers[1]:,}:"
+        figures = f" the limit is {numbers[0]:,} bytes, the query needs {numbers[1]:,}:"
     return ConfigurationError(
         f"{where}: the query would be billed more than maximum_bytes_billed allows:{figures} raise it in the "
         "connection's extra, or read less; nothing was billed"
@@ -129,7 +129,7 @@ def _limit_passed(error: Exception, where: str) -> ConsentRetlError:
 
 
 def _transient_reason(error: Exception, reason: str, stage: Stage) -> str:
-    """Return why another try may succeed, or nothing."""
+    """Return the reason why another try may succeed; empty if there is none."""
     from google.api_core import exceptions
 
     if stage == "read" and (reason == "notFound" or (not reason and type(error).__name__ in _RESULT_GONE)):
@@ -139,7 +139,7 @@ def _transient_reason(error: Exception, reason: str, stage: Stage) -> str:
     if isinstance(error, exceptions.TooManyRequests):
         return _AGAIN["rateLimitExceeded"]
     is_server = isinstance(error, exceptions.ServerError) and not isinstance(error, exceptions.MethodNotImplemented)
-    # Other reasons that the client does not know come as an internal error, too.
+    # The client also raises an internal error for reasons that it does not know.
     if (is_server and not reason) or isinstance(error, exceptions.Aborted | exceptions.Cancelled):
         return "BigQuery does not answer"
     return "BigQuery does not answer" if _is_network(error) else ""

@@ -1,4 +1,4 @@
-"""A BigQuery hook for a general Google Cloud connection, whose own hook speaks no SQL."""
+"""A BigQuery hook for a general Google Cloud connection, whose own hook runs no SQL."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def bigquery_hook(conn_id: str, parameters: Mapping[str, Any]) -> DbApiHook:
-    """Return the hook; both connection types have the same settings.
+    """Return the hook. Both connection types have the same settings.
 
     Args:
         conn_id: of the connection.
-        parameters: arguments of the hook's own.
+        parameters: further arguments of the hook.
     """
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 

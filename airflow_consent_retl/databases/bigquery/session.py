@@ -1,6 +1,6 @@
-"""A session on BigQuery: jobs with labels, a place and a limit, run through Airflow's hook, cancelled when left.
+"""A session on BigQuery: jobs with labels, a location and a cost limit, run through Airflow's hook.
 
-It runs statements and knows nothing of their rows.
+It runs statements and does not read their rows. Closing it cancels a job that still runs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import LoadJob, QueryJob
 
 _log = logging.getLogger(__name__)
-# Also what the client takes for one, instead of Google's address.
+# The client also reads this variable, and connects to the emulator instead of Google.
 _EMULATOR = "BIGQUERY_EMULATOR_HOST"
-# Airflow tells a task's process where it stands.
+# Airflow sets these variables in a task's process.
 _CONTEXT = {"dag_id": "AIRFLOW_CTX_DAG_ID", "task_id": "AIRFLOW_CTX_TASK_ID"}
-# https://docs.cloud.google.com/bigquery/docs/labels-intro (not read again): 63 characters; the pages allow
-# international ones, but these are what every tool takes.
+# https://docs.cloud.google.com/bigquery/docs/labels-intro (not read again): 63 characters. International characters are
+# allowed, but not every tool accepts them.
 _LABEL_CHARACTERS = 63
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9_-]")
 _RETRY_TIMEOUT_S = 120.0
 _CANCEL_TIMEOUT_S = 10.0
-# A result that fits is read with the answer itself.
+# A result that fits into the first page comes with the answer itself.
 _FIRST_PAGE_ROWS = 1_000
 _MIB = 1 << 20
 _DONE = "DONE"
@@ -40,7 +40,7 @@ _DONE = "DONE"
 
 @dataclass(frozen=True, slots=True)
 class JobReference:
-    """What names a job to every session: `project:location.job`, as BigQuery itself writes it."""
+    """The name of a job in every session: `project:location.job`, as BigQuery itself writes it."""
 
     project: str
     location: str
@@ -51,12 +51,12 @@ class JobReference:
 
     @classmethod
     def parse(cls, text: str) -> JobReference:
-        """Return the reference that a text is.
+        """Return the reference that a text contains.
 
         Raises:
-            ConfigurationError: it is none.
+            ConfigurationError: the text is not a reference.
         """
-        # A project of a domain has a colon itself.
+        # The name of a project in a domain contains a colon.
         project, _, rest = text.rpartition(":")
         location, _, number = rest.partition(".")
         if not (project and location and number):
@@ -69,7 +69,7 @@ class BigQuerySession:
 
     Args:
         hook: of the connection.
-        client: the hook's, a `google.cloud.bigquery.Client`.
+        client: of the hook, a `google.cloud.bigquery.Client`.
         labels: of every job.
         settings: of the connection.
     """
@@ -87,28 +87,28 @@ class BigQuerySession:
         self._running: str | None = None
 
     def check(self, statement: str) -> QueryJob:
-        """Have a statement read but not run, which costs nothing, and return what BigQuery says of it.
+        """Do a dry run of a statement, which costs nothing, and return its job.
 
         Raises:
-            google.api_core.exceptions.GoogleAPICallError: as the client does. It has seen no row.
+            google.api_core.exceptions.GoogleAPICallError: from the client. The statement has read no row.
         """
         job = self._query(statement, f"{self._number()}_check", is_dry_run=True)
-        # A job can be cancelled, before the server has told of it, only where its place is known.
+        # Before the server has answered, a job can be cancelled only if its location is known.
         self.location = self.location or job.location
         return job
 
     def submit(self, statement: str) -> QueryJob:
-        """Start a statement, and return its job at once. Raises as `check`."""
+        """Start a statement, and return its job at once. Raises the errors of `check`."""
         return self._query(statement, self._number())
 
     def run(self, statement: str) -> QueryJob:
-        """Run a statement to its end. Raises as `check`; the message may quote a row."""
+        """Run a statement to its end. Raises the errors of `check`; the message may quote a row."""
         self._running = self._number()
         job = self._query(statement, self._running)
         return self.finish(job)
 
     def finish(self, job: QueryJob) -> QueryJob:
-        """Wait for a job, and log what it cost. Raises as `run`."""
+        """Wait for a job, and log its cost. Raises the errors of `run`."""
         self._wait(job, lambda: job.result(page_size=_FIRST_PAGE_ROWS, retry=self.retry, job_retry=None))
         _log.info(
             "job %s read %s MiB, is billed %s MiB%s, %s slot seconds",
@@ -121,31 +121,31 @@ class BigQuerySession:
         return job
 
     def load(self, job: LoadJob) -> LoadJob:
-        """Wait for a load job. Raises as `run`."""
+        """Wait for a load job. Raises the errors of `run`."""
         self._wait(job, lambda: job.result(retry=self.retry))
         return job
 
     def job(self, reference: JobReference) -> QueryJob:
-        """Return a job that was started before. Raises as `check`."""
+        """Return a job that was started before. Raises the errors of `check`."""
         job: Any = self.client.get_job(
             reference.number, project=reference.project, location=reference.location, retry=self.retry
         )
         return cast("QueryJob", job)
 
     def reference(self, job: QueryJob) -> JobReference:
-        """Return what names the job to every session."""
+        """Return the name of the job in every session."""
         return JobReference(job.project, job.location or self.location or "US", str(job.job_id))
 
     def storage(self) -> Any:
-        """Return a `BigQueryReadClient`, or None where there is no Storage API."""
+        """Return a `BigQueryReadClient`; None if there is no Storage API."""
         if self._storage is None:
             self._storage = _storage_client(self._hook, self.settings.storage_endpoint)
         return self._storage
 
     def abort(self, reference: JobReference) -> None:
-        """Stop a job; one that is over is no error. Raises as `check`."""
+        """Cancel a job; a finished one is not an error. Raises the errors of `check`."""
         retry = self.retry.with_timeout(min(_CANCEL_TIMEOUT_S, self.settings.retry_timeout_s))
-        # A client of its own: the other one may be in the middle of a request, on this very thread.
+        # A separate client: the other one may be in the middle of a request, even on this thread.
         with _client(self._hook, self.settings.location) as client:
             client.cancel_job(
                 reference.number,
@@ -156,14 +156,14 @@ class BigQuerySession:
             )
 
     def cancel(self) -> None:
-        """Stop what runs, also from another thread or a signal handler. Raises as `check`."""
+        """Cancel the running job, also from another thread or a signal handler. Raises the errors of `check`."""
         number = self._running
         if number is not None:
-            # Without a place the client finds the jobs of the multi-regions only.
+            # Without a location the client finds only jobs in the multi-regions.
             self.abort(JobReference(self.client.project, self.location or "", number))
 
     def close(self) -> None:
-        """Cancel what still runs, and disconnect. What fails here has failed before."""
+        """Cancel a job that still runs, and disconnect. Errors are ignored: an earlier error has been raised."""
         from google.api_core.exceptions import GoogleAPIError
 
         try:
@@ -182,12 +182,12 @@ class BigQuerySession:
         try:
             end()
         finally:
-            # After a request that failed, or a task's end, it may go on.
+            # After a failed request, or the end of the task, the job may still run.
             if job.state == _DONE:
                 self._running = None
 
     def _number(self) -> str:
-        # Named here, so that it can be cancelled before the server has answered.
+        # The name is made here, so that the job can be cancelled before the server has answered.
         return f"consent_retl_{uuid.uuid4().hex}"
 
     def _query(self, statement: str, number: str, *, is_dry_run: bool = False) -> QueryJob:
@@ -208,22 +208,22 @@ class BigQuerySession:
                 statement, job_config=config, job_id=number, location=location, retry=self.retry, job_retry=None
             )
         except Conflict:
-            # An answer got lost, and the request was made again.
+            # The first answer was lost, and the request was sent again.
             job = self.client.get_job(number, location=location, retry=self.retry)
         return cast("QueryJob", job)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a connection says of its jobs.
+    """A connection's settings for jobs.
 
     Args:
-        location: where jobs run; None: where the model's tables are.
-        maximum_bytes_billed: octets beyond which a query is refused, before it costs anything.
+        location: where jobs run; None for the location of the model's tables.
+        maximum_bytes_billed: BigQuery refuses a query that would be billed more bytes, before it costs anything.
         priority: `INTERACTIVE` or `BATCH`.
-        storage_endpoint: `host:port` of the Storage API, where it is not Google's public one.
-        retry_timeout_s: seconds for which a request that failed is made again.
-        job_config: other settings, as BigQuery's REST API names them.
+        storage_endpoint: `host:port` of the Storage API, if it is not Google's public one.
+        retry_timeout_s: seconds for which a failed request is retried.
+        job_config: other settings, with the names of BigQuery's REST API.
     """
 
     location: str | None
@@ -235,11 +235,11 @@ class Settings:
 
 
 def open_session(hook: DbApiHook, *, labels: Mapping[str, str] | None = None) -> BigQuerySession:
-    """Return a session of the hook's. Nothing is sent yet.
+    """Return a session through the hook. Sends no request yet.
 
     Args:
         hook: a `BigQueryHook`.
-        labels: names and values for every job, beside those of the connection and of the task.
+        labels: names and values for every job, in addition to those of the connection and of the task.
 
     Raises:
         ConfigurationError: the connection's extra is wrong.
@@ -250,8 +250,10 @@ def open_session(hook: DbApiHook, *, labels: Mapping[str, str] | None = None) ->
     client = _client(any_hook, settings.location)
     context = {name: os.environ[variable] for name, variable in _CONTEXT.items() if variable in os.environ}
     connection_labels = _mapping(any_hook.labels, "labels")
-    told = {"app": "airflow-consent-retl", **connection_labels, **context, **(labels or {})}
-    return BigQuerySession(any_hook, client, {_label(name): _label(value) for name, value in told.items()}, settings)
+    all_labels = {"app": "airflow-consent-retl", **connection_labels, **context, **(labels or {})}
+    return BigQuerySession(
+        any_hook, client, {_label(name): _label(value) for name, value in all_labels.items()}, settings
+    )
 
 
 def _settings(hook: Any) -> Settings:
@@ -269,12 +271,12 @@ def _settings(hook: Any) -> Settings:
         )
     except (TypeError, ValueError):
         raise ConfigurationError(
-            "the connection's extra: maximum_bytes_billed is a number of octets, retry_timeout_s one of seconds"
+            "the connection's extra: maximum_bytes_billed is a number of bytes, retry_timeout_s one of seconds"
         ) from None
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
-    """Return a field of the connection that may be JSON text, or JSON."""
+    """Return a field of the connection that is a JSON object, or the text of one."""
     problem = f"the connection's extra: {name} is a JSON object"
     try:
         mapping = json.loads(value) if isinstance(value, str) and value else value or {}
@@ -303,7 +305,7 @@ def _storage_client(hook: Any, endpoint: str | None) -> Any:
             return None
         import grpc
 
-        # An emulator speaks without TLS, in both of its APIs.
+        # An emulator uses no TLS, in both of its APIs.
         options = [("grpc.max_receive_message_length", -1)]
         return make(transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(endpoint, options)))
     options = hook.get_client_options()
@@ -312,5 +314,5 @@ def _storage_client(hook: Any, endpoint: str | None) -> Any:
     return make(credentials=hook.get_credentials(), client_options=options)
 
 
-def _mebibytes(octets: int | None) -> str:
-    return "?" if octets is None else f"{octets / _MIB:,.1f}"
+def _mebibytes(size: int | None) -> str:
+    return "?" if size is None else f"{size / _MIB:,.1f}"

@@ -1,4 +1,4 @@
-"""BigQuery as a source: a query's result as Arrow, by the Storage API where there is one, and by REST where not."""
+"""BigQuery as a source: a query's result as Arrow, through the Storage API if there is one, otherwise through REST."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob, TableReference
 
 _log = logging.getLogger(__name__)
-# No session of the Storage API is worth while for fewer.
+# For fewer rows a session of the Storage API takes longer than REST.
 _SMALL_ROWS = 1_000
-# Of REST: BigQuery ends a page after 10 MB by itself.
+# For REST. BigQuery also ends a page after 10 MB.
 _PAGE_ROWS = 20_000
 _SELECT = "SELECT"
 _MIB = 1 << 20
 
 
 class BigQuerySource(ArrowSource):
-    """BigQuery, through Airflow's `BigQueryHook`: one SELECT in GoogleSQL, as one job.
+    """One query through Airflow's `BigQueryHook`: one SELECT in GoogleSQL, as one job.
 
-    The job carries labels: `app`, `dag_id`, `task_id`, and those of the connection. What it read and is billed goes to
-    the log. Leaving the context cancels it.
+    The job has labels: `app`, `dag_id`, `task_id`, and those of the connection. The log shows the bytes that it read
+    and is billed. Leaving the context cancels it.
 
-    Of the connection's extra are used, beside what signs in: `project`, `location`, `labels`, `priority`,
-    `api_resource_configs`, and `maximum_bytes_billed` (octets), `storage_endpoint` (`host:port` of the Storage API,
-    where it is a private one), `retry_timeout_s` (seconds for which a failed request is made again; 120).
+    The source reads these fields of the connection's extra, in addition to the credentials: `project`, `location`,
+    `labels`, `priority`, `api_resource_configs`, `maximum_bytes_billed` (bytes), `storage_endpoint` (`host:port` of a
+    private Storage API) and `retry_timeout_s` (seconds for which a failed request is retried; 120).
     """
 
     @property
@@ -49,7 +49,7 @@ class BigQuerySource(ArrowSource):
         if self._query.columns is None:
             return query
         names = ", ".join(map(quoted, self._query.columns))
-        # On lines of its own, so that a comment at its end comments nothing else out.
+        # On separate lines, so that a comment at the end of the query comments out nothing else.
         return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL
 
     def open(self, resources: ExitStack) -> ModelRows:
@@ -67,12 +67,12 @@ class BigQuerySource(ArrowSource):
         )
         self._check_schema(result.schema)
         batches = result.batches()
-        # Ends the downloads that are under way before the session.
+        # Running downloads end before the session does.
         resources.callback(batches.close)
         return ModelRows(result.schema, batches)
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
-        """Tell BigQuery's message where it cannot be about a row."""
+        """Return an error with BigQuery's message, if that cannot be about a row."""
         return translated(error, stage, conn_id=self._query.conn_id)
 
     def _run(self, session: BigQuerySession) -> QueryJob:
@@ -81,20 +81,20 @@ class BigQuerySource(ArrowSource):
         return self._guarded("prepare", lambda: session.run(self.statement))
 
     def _attached(self, session: BigQuerySession, query_id: str) -> QueryJob:
-        """Wait for a query that was submitted before, as long as it takes."""
+        """Wait for a submitted query, without a limit."""
         job = self._guarded("read", lambda: session.job(JobReference.parse(query_id)))
         return self._guarded("prepare", lambda: session.finish(job))
 
 
 class BigQueryResult:
-    """The result of one query that is over.
+    """The result of one finished query.
 
     Args:
-        session: that the query ran in, or another one.
-        job: the query's.
-        guarded: what turns the clients' errors into this package's.
+        session: of the query, or another one.
+        job: of the query.
+        guarded: turns the clients' errors into this package's.
         declared: types that win over BigQuery's, by column.
-        batch_rows: rows in a batch at the most.
+        batch_rows: the largest number of rows in a batch.
 
     Raises:
         ModelError: a column has no exact counterpart.
@@ -114,7 +114,7 @@ class BigQueryResult:
         self._guarded = guarded
         self._declared = declared or {}
         self._batch_rows = batch_rows
-        # Kept by the job: no request is made.
+        # The job keeps its result: this sends no request.
         self._result = guarded("read", lambda: job.result(retry=session.retry, job_retry=None))
         self._columns = [BigQueryColumn.of(field) for field in self._result.schema]
         self.schema = pa.schema(
@@ -122,11 +122,11 @@ class BigQueryResult:
         )
 
     def batches(self) -> Generator[pa.RecordBatch, None, None]:
-        """Read the rows, once, in no order.
+        """Read the rows, once, in any order.
 
         Raises:
             ModelError: a value has no counterpart in the column's type.
-            SourceUnavailableError: BigQuery does not answer, the result is gone, or not all of it came.
+            SourceUnavailableError: BigQuery does not answer, the result is gone, or rows are missing.
         """
         promised, rows = int(self._result.total_rows or 0), 0
         if not promised:
@@ -144,7 +144,7 @@ class BigQueryResult:
             raise SourceUnavailableError(f"the result came incomplete: {rows:,} of {promised:,} rows")
 
     def _by_storage(self) -> Generator[pa.RecordBatch, None, None]:
-        """Yield messages of the Storage API; where there is none, or no right to use it, pages of REST."""
+        """Yield messages of the Storage API; without it, or without the right to use it, pages of REST."""
         from google.api_core.exceptions import Forbidden, MethodNotImplemented
 
         client = self._guarded("connect", self._session.storage)
@@ -187,7 +187,7 @@ class BigQueryResult:
 
     @property
     def _destination(self) -> TableReference:
-        """The table that the result is in, which has no name that anybody knows."""
+        """The anonymous table that holds the result."""
         if self._job.destination is None:
             raise ModelError("the SQL is not a query: it returns no rows")
         destination: TableReference = self._job.destination
@@ -202,10 +202,10 @@ class BigQueryResult:
 
 
 def checked_statement(session: BigQuerySession, statement: str, *, conn_id: str) -> QueryJob:
-    """Have BigQuery read a statement without running it, and return what it says of it.
+    """Do a dry run of a statement, and return its job.
 
     Raises:
-        ModelError: it cannot be run, or is not one SELECT; with BigQuery's message, which has seen no row.
+        ModelError: it cannot run, or is not one SELECT; with BigQuery's message, which quotes no row.
         ConfigurationError, SourceUnavailableError: as for a query.
     """
     checked = fenced(lambda: session.check(statement), lambda error: translated(error, "check", conn_id=conn_id))
@@ -213,7 +213,7 @@ def checked_statement(session: BigQuerySession, statement: str, *, conn_id: str)
         raise ModelError(
             f"the SQL for connection `{conn_id}` is not one query: {checked.statement_type or 'no statement'}"
         )
-    _log.info("the query is going to read %s MiB at the most", f"{(checked.total_bytes_processed or 0) / _MIB:,.1f}")
+    _log.info("the query will read at most %s MiB", f"{(checked.total_bytes_processed or 0) / _MIB:,.1f}")
     return checked
 
 

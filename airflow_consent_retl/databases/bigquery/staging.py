@@ -1,4 +1,4 @@
-"""BigQuery as a workspace: tables of a staging dataset that expire by themselves, loaded from Parquet by load jobs."""
+"""BigQuery as a workspace: tables in a staging dataset that expire automatically, loaded from Parquet by load jobs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Dataset, QueryJob, SchemaField, Table, TableReference
 
 _STAGING_NAME = re.compile(r"consent_retl_\d{8}t\d{6}_[a-z]+_[0-9a-f]{16}")
-# Longer than any run, its retries and a look at what it did.
+# Longer than any run with its retries, and long enough to inspect its tables afterwards.
 _KEPT = timedelta(days=7)
 _LISTED = 1_000
 # https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (not read again): digits
@@ -46,8 +46,8 @@ _NUMERIC, _BIGNUMERIC = (29, 9), (38, 38)
 class BigQueryWarehouse(Warehouse):
     """Tables of one staging dataset on BigQuery, through Airflow's `BigQueryHook`.
 
-    A dataset is in the connection's project unless it is written `project.dataset`. Jobs run where the dataset is. It
-    may have no default expiration: who was delivered has to last.
+    A dataset is in the connection's project unless it is written `project.dataset`. Jobs run in its location. It must
+    have no default expiration: the record of the people who were delivered must last.
     """
 
     dialect: ClassVar[str] = "bigquery"
@@ -58,7 +58,7 @@ class BigQueryWarehouse(Warehouse):
         self._dataset = ""
 
     def __enter__(self) -> Self:
-        """Look the staging dataset up.
+        """Connect, and check that the staging dataset exists.
 
         Raises:
             ConfigurationError: the connection is wrong, or there is no such dataset that the account may see, or its
@@ -74,7 +74,7 @@ class BigQueryWarehouse(Warehouse):
             if dataset.default_table_expiration_ms:
                 raise ConfigurationError(
                     f"tables of the staging dataset `{self.schema}` on connection `{self.conn_id}` expire by default, "
-                    "and with them who was delivered: use a dataset without a default table expiration"
+                    "and with them the delivered state: use a dataset without a default table expiration"
                 )
             session.location = dataset.location or session.location
             is_ready = True
@@ -84,7 +84,7 @@ class BigQueryWarehouse(Warehouse):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Cancel what still runs, and disconnect."""
+        """Cancel a job that still runs, and disconnect."""
         session, self._entered = self._entered, None
         if session is not None:
             session.close()
@@ -98,7 +98,7 @@ class BigQueryWarehouse(Warehouse):
         return quoted(column)
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
-        """Make a table of a query's rows, in one statement, and return how many there are."""
+        """Make a table of a query's rows, in one statement, and return the number of rows."""
         self._run(self.creation(table, query, expires=expires))
         return self.count(table)
 
@@ -112,17 +112,17 @@ class BigQueryWarehouse(Warehouse):
         return f"CREATE TABLE {self.name_of(table)} OPTIONS ({', '.join(options)}) AS\n{query}"
 
     def count(self, table: StagingTable) -> int:
-        """Return how many rows a table holds. BigQuery knows it without reading any."""
+        """Return the number of rows of a table. BigQuery knows it without reading any."""
         return int(self._described(table).num_rows or 0)
 
     def load(
         self, table: StagingTable, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, expires: bool = True
     ) -> int:
-        """Make a table of Arrow batches: Parquet files, each of which one load job appends.
+        """Make a table of Arrow batches. One load job appends each Parquet file.
 
         Raises:
             ModelError: a type cannot be staged.
-            SourceUnavailableError: a file could not be loaded, or not every row arrived.
+            SourceUnavailableError: a file could not be loaded, or rows are missing.
         """
         from google.cloud.bigquery import Table
 
@@ -145,7 +145,7 @@ class BigQueryWarehouse(Warehouse):
 
     @contextmanager
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
-        """Run a SELECT and stream its rows, with the types that an extraction of the same columns has."""
+        """Run a SELECT and stream its rows, with the types that an extraction of the same columns would have."""
         job = self._run(plain_query(query, dialect="bigquery"))
         result = BigQueryResult(self._session, job, guarded=self._guarded, batch_rows=batch_rows)
         batches = self._counted(result.batches())
@@ -155,7 +155,7 @@ class BigQueryWarehouse(Warehouse):
             batches.close()
 
     def drop(self, table: StagingTable) -> None:
-        """Delete a table; one that is not there is no error."""
+        """Delete a table; a missing table is not an error."""
         reference = self._reference(table)
         client, retry = self._session.client, self._session.retry
         self._guarded("prepare", lambda: client.delete_table(reference, not_found_ok=True, retry=retry))
@@ -165,7 +165,7 @@ class BigQueryWarehouse(Warehouse):
         return {field.name: sql_type(field) for field in self._described(table).schema}
 
     def cancel(self) -> None:
-        """Have the running statement stopped, from another thread or a signal handler."""
+        """Cancel the running statement, from another thread or a signal handler."""
         session = self._entered
         if session is not None:
             self._guarded("read", session.cancel)
@@ -232,10 +232,10 @@ class BigQueryWarehouse(Warehouse):
             write_disposition=WriteDisposition.WRITE_APPEND,
             labels=self._session.labels,
         )
-        # Without a size it is sent in pieces, each of which is sent again where it got lost.
-        with file.open("rb") as octets:
+        # Without a size the client sends the file in pieces, and sends a lost piece again.
+        with file.open("rb") as content:
             job = self._session.client.load_table_from_file(
-                octets,
+                content,
                 table.reference,
                 job_id=f"consent_retl_{uuid.uuid4().hex}",
                 location=self._session.location,
@@ -258,13 +258,13 @@ class BigQueryWarehouse(Warehouse):
         problem = self.translate(error, "prepare")
         if not isinstance(problem, ModelError):
             return problem
-        # What is wrong with the statement itself, BigQuery says of one that it does not run, too: that can be shown.
+        # A dry run finds errors in the statement itself, and its message can be shown.
         return (
             refusal_of(lambda: self._session.check(statement), lambda other: self.translate(other, "check")) or problem
         )
 
     def translate(self, error: Exception, stage: Stage) -> Exception:
-        """Return this package's error for a client's; one that names a staging table says that it is gone."""
+        """Return this package's error for a client's; for a missing staging table, that it is gone."""
         gone = _STAGING_NAME.search(message_of(error))
         if gone and reason_of(error) == "notFound":
             return RefusedError(f"staging table {gone[0]} on connection `{self.conn_id}` is gone")
@@ -272,7 +272,7 @@ class BigQueryWarehouse(Warehouse):
 
 
 def _expiry(table: StagingTable) -> datetime:
-    """Return when a table may go. One that is named long before it is made lasts from then on."""
+    """Return the time at which a table expires. It counts from the creation, if that is later than the name's time."""
     return max(table.made_at, datetime.now(UTC).replace(microsecond=0)) + _KEPT
 
 

@@ -1,6 +1,6 @@
-"""Downloads by BigQuery's Storage API: a few streams at once, each a thread, with few messages waiting.
+"""Downloads through BigQuery's Storage API: a few streams at once, each in a thread, with a short queue of messages.
 
-The client's own bulk reads do the same, by way of methods that it has deprecated.
+The client's own bulk reads do the same, but with methods that the client has deprecated.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.bigquery import TableReference
 
-# Each holds a message and decodes another one: a third one made nothing faster, and took 30 MiB.
+# Each stream holds a message and decodes another one. A third stream was not faster, and took 30 MiB.
 _STREAMS = 2
-# In which a thread that nobody reads from any more notices it.
+# The longest time after which a thread notices that its reader has stopped.
 _NOTICE_S = 0.2
 
 
 def open_streams(
     client: Any, table: TableReference, *, project: str, retry: Retry
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Begin to read a table, and return its batches, in no order. Closing the generator ends the downloads.
+    """Start to read a table, and return its batches, in any order. Closing the generator ends the downloads.
 
     Args:
         client: a `BigQueryReadClient`.
-        table: all of whose rows are read, as they are now.
+        table: all of its present rows are read.
         project: that pays.
-        retry: for the request that begins; what breaks later is taken up again where it was.
+        retry: for the first request; a stream that breaks later resumes at the same row.
 
     Raises:
-        google.api_core.exceptions.GoogleAPICallError: as the client does, also from the generator.
+        google.api_core.exceptions.GoogleAPICallError: from the client, also while batches are read.
     """
     from google.cloud.bigquery_storage_v1 import types
 
@@ -56,12 +56,12 @@ def open_streams(
 
 
 class _Downloads:
-    """Threads that read, each a stream, into one short queue."""
+    """Threads that each read one stream into one short queue."""
 
     def __init__(self, streams: Sequence[Any], schema: pa.Schema) -> None:
         self._streams = streams
         self._schema = schema
-        # A batch; what a stream failed with; None from each at its end.
+        # A batch; the error of a stream; None from each stream at its end.
         self._waiting: queue.Queue[pa.RecordBatch | Exception | None] = queue.Queue(maxsize=_STREAMS)
         self._is_left = threading.Event()
 
@@ -90,8 +90,8 @@ class _Downloads:
     def _read(self, stream: Any) -> None:
         try:
             for message in stream:
-                octets = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
-                if not self._put(pa.ipc.read_record_batch(octets, self._schema)):
+                buffer = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+                if not self._put(pa.ipc.read_record_batch(buffer, self._schema)):
                     return
         except Exception as error:  # noqa: BLE001 - it is raised again where the batches are read
             self._put(error)

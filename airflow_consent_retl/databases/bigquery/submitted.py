@@ -1,4 +1,4 @@
-"""BigQuery's jobs that nobody waits for: inserted, asked about and cancelled by `project:location.job`."""
+"""BigQuery's jobs that run without a waiting worker: every later session finds them by `project:location.job`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SubmittedBigQuery(SubmittedQueries):
-    """Jobs of one BigQuery connection. A job belongs to no session: it goes on until it is over or cancelled."""
+    """Jobs of one BigQuery connection. A job belongs to no session: it runs until it finishes or is cancelled."""
 
     def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
         super().__init__(hook, conn_id=conn_id)
@@ -28,7 +28,7 @@ class SubmittedBigQuery(SubmittedQueries):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Disconnect; what was submitted goes on."""
+        """Disconnect; submitted jobs continue."""
         session, self._entered = self._entered, None
         if session is not None:
             session.close()
@@ -37,17 +37,17 @@ class SubmittedBigQuery(SubmittedQueries):
         """Start one statement, and return `project:location.job` at once.
 
         Raises:
-            ModelError, ConfigurationError: it cannot be run; with BigQuery's message, which has seen no row.
+            ModelError, ConfigurationError: it cannot run; with BigQuery's message, which quotes no row.
             SourceUnavailableError: BigQuery does not answer.
         """
         self._guarded("check", lambda: self._session.check(statement))
         return self._guarded("prepare", lambda: str(self._session.reference(self._session.submit(statement))))
 
     def is_running(self, query_id: str) -> bool:
-        """Tell whether it still runs, or waits for slots.
+        """Return whether a job still runs, or waits for slots.
 
         Raises:
-            ModelError, ConfigurationError, SourceUnavailableError: it failed, or somebody cancelled it.
+            ModelError, ConfigurationError, SourceUnavailableError: it failed or was cancelled.
         """
         reference = JobReference.parse(query_id)
 
@@ -60,7 +60,7 @@ class SubmittedBigQuery(SubmittedQueries):
         return self._guarded("prepare", ask)
 
     def cancel(self, query_id: str) -> None:
-        """Stop it; one that is over is no error."""
+        """Cancel a job; a finished one is not an error."""
         self._guarded("read", lambda: self._session.abort(JobReference.parse(query_id)))
 
     @property

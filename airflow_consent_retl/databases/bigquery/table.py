@@ -1,4 +1,4 @@
-"""Upserts and removals in BigQuery: Parquet by a load job into a table that expires, and one MERGE."""
+"""The table writer for BigQuery: a load job puts Parquet into a table that expires, then one MERGE upserts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _MADE: dict[Family | None, str] = {
 }
 _WRITABLE = "TABLE"
 _VIEWS = frozenset({"VIEW", "MATERIALIZED_VIEW"})
-# A statement that was accepted, and then failed: it is about values, or about others at work on the table.
+# For a statement that was accepted and then failed: the cause is a value, or another statement on the same table.
 # https://docs.cloud.google.com/bigquery/docs/error-messages (not read again)
 _ABOUT_VALUES = frozenset({"invalidQuery", "invalid"})
 _BUSY = (
@@ -90,9 +90,9 @@ _CODES = (
 class BigQueryWriter(MergeWriter["BigQueryTarget"]):
     """Writes through the jobs of a BigQuery hook's client. A table is named `dataset.table`.
 
-    The account needs `roles/bigquery.dataEditor` on the dataset, where a table waits for each batch, and
-    `roles/bigquery.jobUser`. A batch's table is deleted with the batch; where nobody is left to do it, BigQuery does
-    it within a week.
+    The account needs `roles/bigquery.dataEditor` on the dataset, which holds a temporary table for each batch, and
+    `roles/bigquery.jobUser`. The writer deletes a batch's table after the batch; if it is killed before, BigQuery
+    deletes the table within a week.
     """
 
     case_sensitive: ClassVar[bool] = False
@@ -119,8 +119,8 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
             collation = field.to_api_repr().get("collation") or table.to_api_repr().get("defaultCollation")
             if field.name == self._key and collation and field.field_type == "STRING":
                 raise ConfigurationError(
-                    f"column `{self._key}` of table `{self._table}` ({shown} COLLATE {collation}) holds different keys "
-                    "for the same one: use a column without a collation"
+                    f"column `{self._key}` of table `{self._table}` ({shown} COLLATE {collation}) treats different "
+                    "keys as the same: use a column without a collation"
                 )
             columns[field.name] = TargetColumn(
                 shown=shown,
@@ -159,23 +159,23 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
         name = shown.partition("(")[0]
         if name == "JSON":
             return f"PARSE_JSON({staged})"
-        # Of numbers, only this one is not taken without a word.
+        # Of all numbers, only this one needs a cast.
         is_wide = name == "NUMERIC" and family(kind) == "decimal" and _made(kind) == "BIGNUMERIC"
         if is_wide or family(kind) in {"null", "time"}:
             return f"CAST({staged} AS {name})"
         return staged
 
-    def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
+    def _mark_time(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
         text = f"{now:%Y-%m-%d %H:%M:%S.%f}"
         return f"TIMESTAMP '{text}+00:00'" if kind == "timestamptz" else f"DATETIME '{text}'"
 
 
 class BigQueryTarget(BigQueryWarehouse):
-    """The dataset of one table, where batches wait in tables that expire. Raises as a `TableWriter` does.
+    """The dataset of one table, which holds batches in tables that expire. Raises the errors of a `TableWriter`.
 
     Args:
         hook: of the connection.
-        table: whose dataset it is; a dataset of another project is written `"project.dataset".table`.
+        table: in the dataset; a dataset of another project is written `"project.dataset".table`.
         conn_id: of the connection, for messages.
     """
 
@@ -186,7 +186,7 @@ class BigQueryTarget(BigQueryWarehouse):
         self._table = table
 
     def __enter__(self) -> Self:
-        """Look the dataset up."""
+        """Connect, and check that the dataset exists."""
         from google.api_core.exceptions import NotFound
 
         session = self._guarded("connect", lambda: open_session(self.hook, labels=self.labels))
@@ -219,7 +219,7 @@ class BigQueryTarget(BigQueryWarehouse):
         return quoted(self._path)
 
     def found(self) -> Table | None:
-        """Return the table, or None."""
+        """Return the table; None if it does not exist."""
         from google.api_core.exceptions import NotFound
 
         def find() -> Any:
@@ -240,7 +240,7 @@ class BigQueryTarget(BigQueryWarehouse):
         )
 
     def make(self, columns: list[SchemaField]) -> None:
-        """Make the table; one that is there is no error."""
+        """Make the table; an existing one is not an error."""
         from google.cloud.bigquery import Table
 
         client, retry = self._session.client, self._session.retry
@@ -273,10 +273,10 @@ class BigQueryTarget(BigQueryWarehouse):
             return BusyError(busy)
         failure = self.translate(error, "prepare")
         if isinstance(failure, ConnectionLostError) and job is not None and job.state == "DONE":
-            # It has failed, and nothing of it was done.
+            # The job has failed, and applied nothing.
             return BusyError(reason_of(error) or "failed")
         if isinstance(failure, DestinationError) and reason_of(error) in _ABOUT_VALUES:
-            # What is wrong with the statement itself, BigQuery says of one that it does not run, too.
+            # A dry run finds errors in the statement itself.
             return self._refusal_of(statement) or RowRefusedError(
                 next((code for pattern, code in _CODES if pattern.search(message)), "data_error")
             )

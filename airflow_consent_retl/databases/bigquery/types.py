@@ -1,6 +1,6 @@
-"""BigQuery's types as Arrow's: what a column of a result is declared as, and arrays and structs as JSON text.
+"""Conversions from BigQuery's types to Arrow's: the type of a result's column, and arrays and structs as JSON text.
 
-The Storage API sends every column in the type that is named here already; nothing is ever narrowed or rounded.
+The Storage API already sends every column in the type that is named here; no value is narrowed or rounded.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from airflow_consent_retl.errors import ModelError
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
-# https://docs.cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details (not read again), under the names
-# of REST and of SQL.
+# https://docs.cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details (not read again). The keys are the
+# names of REST and of SQL.
 _TYPES = {
     "INTEGER": pa.int64(),
     "INT64": pa.int64(),
@@ -53,7 +53,7 @@ class BigQueryColumn:
 
     @classmethod
     def of(cls, field: SchemaField) -> BigQueryColumn:
-        """Return the column that a field of a schema tells of.
+        """Return the column for a field of a schema.
 
         Raises:
             ModelError: the type has no exact counterpart.
@@ -75,7 +75,7 @@ class BigQueryColumn:
         """Return values of a batch in the column's type.
 
         Raises:
-            ModelError: they are of another kind, or JSON has no such value.
+            ModelError: they have another type, or JSON cannot represent a value.
         """
         if self.is_nested:
             return self._json(sent)
@@ -107,7 +107,7 @@ def sql_type(field: SchemaField) -> str:
 
 
 def as_plain_text(field: SchemaField) -> SchemaField:
-    """Return the field as REST has to be read: the client would parse JSON, and lose digits."""
+    """Return the field to read through REST, with JSON as text: the client would parse it and lose digits."""
     from google.cloud.bigquery import SchemaField
 
     kind = "STRING" if field.field_type == "JSON" else field.field_type
@@ -128,7 +128,7 @@ def _check(field: SchemaField, *, column: str) -> None:
 
 
 def _writer(field: SchemaField) -> Callable[[Any], str]:
-    """Return what writes a value of the field as JSON: octets in base64, as BigQuery does, JSON as it is."""
+    """Return a function that writes a value of the field as JSON: bytes in base64, as BigQuery does; JSON unchanged."""
     one = _value_writer(field)
     if field.mode != "REPEATED":
         return one

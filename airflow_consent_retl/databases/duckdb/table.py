@@ -75,7 +75,7 @@ class DuckDbWriter(TableWriter):
 
     @property
     def not_null(self) -> frozenset[str]:
-        """The columns that take no NULL."""
+        """The columns that cannot be NULL."""
         return self._target.not_null
 
     def open(self, load: Load, *, key: str) -> None:

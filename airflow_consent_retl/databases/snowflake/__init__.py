@@ -1,4 +1,4 @@
-"""Snowflake: source, queries that run without a worker, staging schema and table writer."""
+"""Snowflake: source, queries that run without a waiting worker, staging schema and table writer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ DATABASE = Database(
     staging=".staging:SnowflakeWarehouse",
     dialect=".dialect:SnowflakeDialect",
     table=".table:SnowflakeWriter",
-    # A MERGE scans the whole table, however few rows it takes over.
+    # A MERGE scans the whole table, even for few rows.
     table_batch_rows=100_000,
 )

@@ -80,8 +80,8 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
 def _failed(error: Exception, stage: Stage, errno: int, cause: str, *, conn_id: str) -> str:
     if isinstance(error, OverflowError):
         return (
-            f"the query on connection `{conn_id}` returns timestamps with nanoseconds outside of the years 1678 to 2261, "
-            f"which no type holds: cast the column in the SQL, for example to TIMESTAMP_NTZ(6)"
+            f"the query on connection `{conn_id}` returns timestamps with nanoseconds outside of the years 1678 to "
+            f"2261, which no type holds: cast the column in the SQL, for example to TIMESTAMP_NTZ(6)"
         )
     if type(error).__name__ == "NotSupportedError":
         return f"connection `{conn_id}`: the SQL gives no Arrow result: it must be one SELECT"

@@ -158,7 +158,7 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
             return f"CAST({staged} AS {shown})"
         return staged
 
-    def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
+    def _mark_time(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
         zone = "+00:00" if kind == "timestamptz" else ""
         return f"CAST('{now:%Y-%m-%d %H:%M:%S.%f}{zone}' AS {shown})"
 

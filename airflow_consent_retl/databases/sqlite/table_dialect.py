@@ -9,11 +9,38 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from airflow_consent_retl.databases.tables.dialects import TableDialect
+from airflow_consent_retl.databases.tables.failures import refusal
 from airflow_consent_retl.databases.tables.shape import shown
-from airflow_consent_retl.databases.tables.target import ALL_FAMILIES
+from airflow_consent_retl.databases.tables.target import ALL_FAMILIES, BusyError, RowRefusedError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.target import Family
+
+# https://www.sqlite.org/rescode.html, read 2026-11-23
+_ROW_CODES = {
+    "SQLITE_CONSTRAINT_NOTNULL": "not_null",
+    "SQLITE_CONSTRAINT_UNIQUE": "unique",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "unique",
+    "SQLITE_CONSTRAINT_CHECK": "check",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "foreign_key",
+    "SQLITE_CONSTRAINT_TRIGGER": "trigger",
+    "SQLITE_CONSTRAINT_DATATYPE": "datatype",
+    "SQLITE_MISMATCH": "datatype",
+    "SQLITE_TOOBIG": "too_long",
+}
+_BUSY_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PROTOCOL")
+
+
+def _failure(error: BaseException) -> Exception | None:
+    name = getattr(error, "sqlite_errorname", None)
+    if not isinstance(name, str):
+        return None
+    if name in _ROW_CODES or name.startswith("SQLITE_CONSTRAINT"):
+        return RowRefusedError(_ROW_CODES.get(name, "constraint"))
+    if name.startswith(_BUSY_CODES):
+        return BusyError(name.lower())
+    meanings = {"SQLITE_READONLY": "the database is read-only", "SQLITE_CANTOPEN": "the file cannot be opened"}
+    return refusal(next((text for code, text in meanings.items() if name.startswith(code)), None), name)
 
 
 def _accepted_by(kind: sa.types.TypeEngine[Any]) -> frozenset[Family]:
@@ -42,4 +69,5 @@ DIALECT = TableDialect(
     floats="all_but_nan",
     # It has neither decimals nor timestamps; text is how its own functions write them.
     as_text=frozenset({"decimal", "date", "time", "timestamp", "timestamptz"}),
+    failure=_failure,
 )

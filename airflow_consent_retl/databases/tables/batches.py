@@ -1,6 +1,6 @@
-"""How a batch reaches a table: in one transaction, again where that may help, in halves where a row is refused.
+"""The delivery of a batch to a table: one transaction, retries after transient errors, halves after a refused row.
 
-Knows no SQL: the writer it is handed does.
+Contains no SQL; the table writer does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Batches:
 
     Args:
         table: for messages.
-        before_transaction: called before each; what it raises ends the batch at once.
+        before_transaction: called before each transaction; its errors end the batch at once.
     """
 
     def __init__(self, table: TableName, *, before_transaction: Callable[[], None]) -> None:
@@ -37,16 +37,16 @@ class Batches:
     def apply(
         self, work: Callable[[Sequence[int]], None], positions: list[int], refused: dict[int, str]
     ) -> dict[int, str]:
-        """Apply the rows, add the refused ones to `refused`, and return the ones whose fate is unknown.
+        """Apply the rows, add refused rows to `refused`, and return the rows whose outcome is unknown.
 
         Args:
-            work: applies the rows at these positions in one transaction; may be repeated.
+            work: applies the rows at some positions in one transaction; may be repeated.
             positions: of the rows in their batch.
-            refused: position -> code.
+            refused: code by position.
 
         Raises:
             DestinationUnavailableError: nothing of the batch was applied.
-            LeaseLostError: from `before_transaction`; a part of the batch may be applied.
+            LeaseLostError: from `before_transaction`; a part of the batch may have been applied.
         """
         pieces = [positions] if positions else []
         touched, unavailable = False, ""
@@ -75,12 +75,12 @@ class Batches:
         return {row: unavailable for piece in pieces for row in piece}
 
     def holds(self, writer: TableWriter, position: int) -> bool:
-        """Return whether somebody whose removal was refused is there; True where that cannot be found out."""
+        """Return whether a person whose removal was refused is in the table; True if that is unknown."""
         self._before_transaction()
         try:
             return writer.holds(position)
         except RowRefusedError:
-            # The column has no such value, so that not even the question can be asked.
+            # The column cannot hold the key, so no row has it.
             return False
         except (BusyError, ConnectionLostError):
             return True

@@ -1,7 +1,7 @@
-"""Arrow columns as warehouses load them in bulk, and codes for the values that the target's column cannot hold.
+"""Arrow columns in the form of a bulk load, and codes for values that the target's column cannot hold.
 
-What is found here costs no statement: a value that the warehouse refuses costs one for each half of the batch. Speaks
-to no warehouse.
+A value that is found here costs no statement. A value that the warehouse refuses costs one statement for each half of
+the batch. This module runs no SQL.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _MICROSECONDS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What a column holds at the most.
+    """The limits of a column.
 
     Args:
-        length: characters of text, or octets; None for any number.
-        whole_digits: of a number, before the point; None for as many as there are.
-        is_int64: integers have 64 bits, with a sign.
-        second_digits: of a moment or time of day, after the second.
+        length: characters of text, or bytes; None for any number.
+        whole_digits: digits of a number before the point; None for any number.
+        is_int64: whether integers have 64 bits, with a sign.
+        second_digits: digits after the second, of a timestamp or a time of day.
     """
 
     length: int | None = None
@@ -47,18 +47,18 @@ _Staged = tuple[pa.Array, Refused]
 
 
 def is_stageable(kind: pa.DataType) -> bool:
-    """Tell whether `staged` takes values of this type: all that a column can hold, but decimals of over 38 digits."""
+    """Return whether `staged` takes values of a type: all that a column can hold, except decimals of over 38 digits."""
     if pt.is_dictionary(kind):
         return is_stageable(kind.value_type)
     return not pt.is_decimal(kind) or _plain_decimal(kind) is not None
 
 
 def staged(values: pa.Array, capacity: Capacity) -> _Staged:
-    """Return the values as they are loaded, and codes for those that the column cannot hold exactly.
+    """Return the values in the form of the bulk load, and codes for those that the column cannot hold exactly.
 
     They are bool, int8 to int64, decimal128, float64, string, binary, date32, or timestamps in microseconds or
-    nanoseconds, in UTC or without a zone. Times of day, nested values and NULLs of no type are text: `12:30:00.5`, and
-    JSON. What stands in the place of a refused value is not to be written.
+    nanoseconds, in UTC or without a zone. Times of day (`12:30:00.5`), nested values (JSON) and NULLs without a type
+    are text. The caller must not write the value in place of a refused one.
     """
     if pt.is_dictionary(values.type):
         return staged(values.dictionary_decode(), capacity)
@@ -66,7 +66,7 @@ def staged(values: pa.Array, capacity: Capacity) -> _Staged:
     if group == "nested" or isinstance(values.type, pa.BaseExtensionType):
         texts, refused = bound_values(values, dialect=STANDARD)
         return pa.array(texts, pa.string()), refused
-    return _WAYS[group](values, capacity)
+    return _CONVERSIONS[group](values, capacity)
 
 
 def _as_is(values: pa.Array, _: Capacity) -> _Staged:
@@ -90,7 +90,7 @@ def _text(values: pa.Array, capacity: Capacity) -> _Staged:
     return values, refused
 
 
-def _octets(values: pa.Array, capacity: Capacity) -> _Staged:
+def _bytes(values: pa.Array, capacity: Capacity) -> _Staged:
     values = values.cast(pa.binary())
     if capacity.length is None:
         return values, {}
@@ -101,7 +101,7 @@ def _integers(values: pa.Array, capacity: Capacity) -> _Staged:
     if not pt.is_uint64(values.type):
         wide = values.cast(pa.int64())
         digits = capacity.whole_digits
-        # A number of more digits than 64 bits have fits any such column.
+        # A column of more digits than 64 bits have holds every such number.
         if digits is None or digits > _LARGEST_INT64_DIGITS:
             return wide, {}
         return wide, _where(_beyond(wide, pa.scalar(10**digits, pa.int64())), OUT_OF_RANGE)
@@ -138,7 +138,7 @@ def _times(values: pa.Array, capacity: Capacity) -> _Staged:
     return values.cast(kind, safe=False).cast(pa.string()), refused
 
 
-def _moments(values: pa.Array, capacity: Capacity) -> _Staged:
+def _timestamps(values: pa.Array, capacity: Capacity) -> _Staged:
     zone = None if values.type.tz is None else "UTC"
     unit = values.type.unit
     values, refused = _in_calendar(values.cast(pa.timestamp(unit)))
@@ -178,7 +178,7 @@ def _where(mask: pa.Array, code: str) -> Refused:
     return dict.fromkeys(pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist(), code)
 
 
-_WAYS: dict[Family | None, Callable[[pa.Array, Capacity], _Staged]] = {
+_CONVERSIONS: dict[Family | None, Callable[[pa.Array, Capacity], _Staged]] = {
     "null": _nulls,
     "boolean": _as_is,
     "integer": _integers,
@@ -186,9 +186,9 @@ _WAYS: dict[Family | None, Callable[[pa.Array, Capacity], _Staged]] = {
     "float32": _floats,
     "float": _floats,
     "text": _text,
-    "binary": _octets,
+    "binary": _bytes,
     "date": _dates,
     "time": _times,
-    "timestamp": _moments,
-    "timestamptz": _moments,
+    "timestamp": _timestamps,
+    "timestamptz": _timestamps,
 }

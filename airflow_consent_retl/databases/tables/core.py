@@ -90,7 +90,7 @@ class CoreWriter(TableWriter):
 
     @property
     def not_null(self) -> frozenset[str]:
-        """The columns that take no NULL."""
+        """The columns that cannot be NULL."""
         return self._target.not_null
 
     def open(self, load: Load, *, key: str) -> None:
@@ -161,7 +161,7 @@ class CoreWriter(TableWriter):
                 connection.commit()
 
         def failed(error: Exception) -> Exception:
-            failure = failure_of(error, in_commit=in_commit)
+            failure = failure_of(error, dialect=self._dialect, in_commit=in_commit)
             if isinstance(failure, DestinationError):
                 return DestinationError(f"table `{self._table}`: {failure}")
             return failure
@@ -185,7 +185,7 @@ class CoreWriter(TableWriter):
         conn_id = self._hook.get_conn_id()
         if not isinstance(error, sa.exc.StatementError):
             return ConfigurationError(f"connection `{conn_id}`: SQLAlchemy has no driver for it")
-        failure = failure_of(error, in_commit=False)
+        failure = failure_of(error, dialect=self._dialect, in_commit=False)
         if isinstance(failure, DestinationError):
             return DestinationError(f"connection `{conn_id}`: {failure}")
         # PostgreSQL's client library gives no SQLSTATE for a refused login, only text.

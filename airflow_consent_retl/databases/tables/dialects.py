@@ -33,10 +33,11 @@ class TableDialect:
         key_text: type of a new text column that is the key, where it differs from that of other text.
         accepts: returns the families of values that a column of a type holds exactly; None for a type that is as in
             the standard.
-        fills_integer_key: whether the database fills a primary key of one INTEGER column by itself.
+        fills_integer_key: whether the database fills a primary key of one INTEGER column.
         floats: the floats that a column can hold.
         as_text: families of values that are bound as text.
         has_zones: whether a timestamp can keep its zone.
+        failure: returns the error to raise for an exception of the driver; None if its SQLSTATE or class decides.
     """
 
     case_sensitive: bool = True
@@ -49,6 +50,7 @@ class TableDialect:
     floats: Literal["all", "all_but_nan", "finite"] = "finite"
     as_text: frozenset[Family] = frozenset()
     has_zones: bool = True
+    failure: Callable[[BaseException], Exception | None] = lambda _: None
 
 
 STANDARD = TableDialect()

@@ -1,7 +1,6 @@
-"""Upserts and removals in a warehouse: a batch is loaded in bulk into a table of its own, and one MERGE takes it over.
+"""The base class of table writers for warehouses: a bulk load into a temporary table, then one MERGE.
 
-Holds the flow and the statements that warehouses share. What they call types, and how their sessions are opened, is in
-the folders of the databases.
+It has the flow and the statements that warehouses share. Names of types and sessions are in the databases' folders.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = Sequence[Sequence[object]]
 
-# What a person has to look up: the table that a batch waits in, by the names that the workspaces' own tables have.
+# The table of a batch is named like a workspace's tables, so that a person finds all of them in one way.
 _KIND: Kind = "batch"
 _POSITION = "P"
 _KEY = "C0"
@@ -59,9 +58,9 @@ W = TypeVar("W", bound=Warehouse)
 class MergeWriter(TableWriter, Generic[W]):
     """Writes one table through a warehouse's bulk load.
 
-    A batch is loaded once, when its first rows are written, with the position of each: halves of it are ranges of
-    positions. A value that a column cannot hold is found before. Neither warehouse enforces that keys are unique, so
-    every column may be the key; a table that holds a key twice has all of its rows updated, marked and deleted.
+    A batch is loaded once, when its first rows are written, with the position of each row: halves of it are ranges of
+    positions. A value that a column cannot hold is refused before. These warehouses do not enforce unique keys, so any
+    column may be the key; if a table has a key twice, all rows with it are updated, marked and deleted.
 
     Args:
         hook: of the connection.
@@ -88,13 +87,13 @@ class MergeWriter(TableWriter, Generic[W]):
         self._schema = pa.schema([])
         self._rows = pa.table({})
         self._names: list[str] = []
-        # The table that holds a part of the staged batch, and which part.
+        # The table that contains a part of the staged batch, and the positions of that part.
         self._loaded: StagingTable | None = None
         self._loaded_positions: list[int] = []
 
     @property
     def not_null(self) -> frozenset[str]:
-        """The columns that take no NULL."""
+        """The columns that cannot be NULL."""
         return self._target.not_null
 
     def open(self, load: Load, *, key: str) -> None:
@@ -116,32 +115,33 @@ class MergeWriter(TableWriter, Generic[W]):
             raise DestinationUnavailableError(f"connection `{self._conn_id}`: the warehouse does not answer ({code})")
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Keep the batch, as it will be loaded."""
+        """Keep the batch in the form of the bulk load."""
         names = [self._key, *(name for name in rows.schema.names if name != self._key)]
         return self._staged({name: rows.column(name) for name in names})
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert with one MERGE."""
-        self._changed(self._upsert(self._source(positions)))
+        self._run(self._upsert(self._source(positions)))
 
     def stage_removal(self, keys: pa.Array) -> Refused:
-        """Keep the keys, as they will be loaded."""
+        """Keep the keys in the form of the bulk load."""
         return self._staged({self._key: keys})
 
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark with one statement."""
-        self._changed(self._removal(self._source(positions)))
+        self._run(self._removal(self._source(positions)))
 
     def holds(self, position: int) -> bool:
         """Look for the key."""
-        among = self._among(self._source([position]))
-        return bool(self._changed(f"SELECT 1 FROM {self._full_name(self._opened)} WHERE {among} LIMIT 1"))  # noqa: S608
+        condition = self._has_key_of(self._source([position]))
+        statement = f"SELECT 1 FROM {self._full_name(self._opened)} WHERE {condition} LIMIT 1"  # noqa: S608 - quoted
+        return bool(self._run(statement))
 
     def close(self) -> None:
-        """Drop what the last batch was loaded into, and disconnect."""
+        """Drop the table of the last batch, and disconnect."""
         self._rows = pa.table({})
         self._drop()
-        self._let_go()
+        self._disconnect()
 
     @property
     def _opened(self) -> W:
@@ -151,7 +151,7 @@ class MergeWriter(TableWriter, Generic[W]):
 
     @abstractmethod
     def _connected(self) -> W:
-        """Return the warehouse, entered. What it raises are the errors of a `TableWriter`, `in_commit` throughout."""
+        """Return the entered warehouse. It raises the errors of a `TableWriter`, always with `in_commit`."""
 
     @abstractmethod
     def _execute(self, warehouse: W, statement: str) -> Rows:
@@ -159,7 +159,7 @@ class MergeWriter(TableWriter, Generic[W]):
 
     @abstractmethod
     def _existing(self, warehouse: W) -> Target | None:
-        """Return what the table is like; None where there is none.
+        """Return the columns of the table; None if it does not exist.
 
         Raises:
             ConfigurationError: it is a view.
@@ -167,11 +167,11 @@ class MergeWriter(TableWriter, Generic[W]):
 
     @abstractmethod
     def _table_names(self, warehouse: W) -> list[str]:
-        """Return the tables beside it."""
+        """Return the names of all tables in the table's schema."""
 
     @abstractmethod
     def _create(self, warehouse: W, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
-        """Make the table; one that is there by now is no error."""
+        """Make the table; an existing one is not an error."""
 
     @abstractmethod
     def _full_name(self, warehouse: W) -> str:
@@ -179,15 +179,15 @@ class MergeWriter(TableWriter, Generic[W]):
 
     @abstractmethod
     def _capacity(self, shown: str) -> Capacity:
-        """Return what a column of this type holds at the most."""
+        """Return the limits of a column of a type."""
 
     @abstractmethod
     def _value(self, staged: str, kind: pa.DataType, shown: str) -> str:
-        """Return the expression for a loaded value of a field as a column of this type takes it."""
+        """Return the expression that converts a field's loaded value for a column of a type."""
 
     @abstractmethod
-    def _moment(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
-        """Return the expression for a mark's moment."""
+    def _mark_time(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
+        """Return the expression for the time of a mark."""
 
     def _made_or_checked(self, load: Load, *, key: str) -> Target:
         warehouse = self._opened
@@ -217,7 +217,7 @@ class MergeWriter(TableWriter, Generic[W]):
         return refused
 
     def _source(self, positions: Sequence[int]) -> str:
-        """Return the table, loaded where it is not yet, and the condition of these rows."""
+        """Return the batch's table and the condition for these rows. Loads the rows if they are not loaded yet."""
         wanted, loaded = list(positions), self._loaded
         start = bisect_left(self._loaded_positions, wanted[0])
         if loaded is None or self._loaded_positions[start : start + len(wanted)] != wanted:
@@ -232,7 +232,7 @@ class MergeWriter(TableWriter, Generic[W]):
         warehouse = self._opened
         rows = _last_of_each_key(self._rows.take(pa.array(positions, pa.int64()))).combine_chunks()
         table = warehouse.table(_KIND, at=datetime.now(UTC))
-        # Named before it is there, so that what is half loaded is dropped too.
+        # Set before the table exists, so that a table that is half loaded is dropped too.
         self._loaded, self._loaded_positions = table, []
         failure: Exception
         try:
@@ -240,7 +240,7 @@ class MergeWriter(TableWriter, Generic[W]):
             self._loaded_positions = positions
             return table
         except ConnectionLostError:
-            self._let_go()
+            self._disconnect()
             failure = ConnectionLostError(in_commit=False)
         except SourceUnavailableError:
             failure = BusyError("load_incomplete")
@@ -248,22 +248,22 @@ class MergeWriter(TableWriter, Generic[W]):
             failure = DestinationError(f"table `{self._table}`: {error}")
         raise failure
 
-    def _changed(self, statement: str) -> Rows:
+    def _run(self, statement: str) -> Rows:
         try:
             return self._execute(self._opened, statement)
         except ConnectionLostError:
-            # The next try logs in again.
-            self._let_go()
+            # The next try connects again.
+            self._disconnect()
             raise
 
     def _drop(self) -> None:
         table, self._loaded, self._loaded_positions = self._loaded, None, []
         if table is not None and self._entered is not None:
-            # It goes by itself, only later.
+            # Otherwise the warehouse drops it later.
             with suppress(ConsentRetlError, RowRefusedError, BusyError, ConnectionLostError):
                 self._entered.drop(table)
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         warehouse, self._entered = self._entered, None
         self._loaded_positions = []
         if warehouse is not None:
@@ -284,7 +284,7 @@ class MergeWriter(TableWriter, Generic[W]):
             if name != self._key
         }
         if self._mark is not None:
-            # Somebody who is sent is there again, whatever was said of them.
+            # A person who is sent again is no longer removed, so the mark is cleared.
             loaded[self._mark.column] = changes[self._mark.column] = "FALSE" if self._mark_kind == "flag" else "NULL"
         changed = ", ".join(f"{self._quote(name)} = {new}" for name, new in changes.items())
         update = f"WHEN MATCHED THEN UPDATE SET {changed} " if changed else ""
@@ -297,20 +297,20 @@ class MergeWriter(TableWriter, Generic[W]):
         )
 
     def _removal(self, source: str) -> str:
-        table, among = self._full_name(self._opened), self._among(source)
+        table, condition = self._full_name(self._opened), self._has_key_of(source)
         if self._mark is None:
-            return f"DELETE FROM {table} WHERE {among}"  # noqa: S608 - names are quoted
+            return f"DELETE FROM {table} WHERE {condition}"  # noqa: S608 - names are quoted
         mark, kind = self._quote(self._mark.column), self._mark_kind
         changes = [f"{mark} = TRUE"]
         if kind != "flag":
-            moment = self._moment(kind, self._target.columns[self._mark.column].shown, datetime.now(UTC))
-            changes = [f"{mark} = COALESCE({mark}, {moment})"]
+            time = self._mark_time(kind, self._target.columns[self._mark.column].shown, datetime.now(UTC))
+            changes = [f"{mark} = COALESCE({mark}, {time})"]
         if self._mark.nulls:
             emptied = [name for name in self._schema.names if name != self._key and name in self._target.columns]
             changes += [f"{self._quote(name)} = NULL" for name in emptied]
-        return f"UPDATE {table} SET {', '.join(changes)} WHERE {among}"  # noqa: S608 - names are quoted
+        return f"UPDATE {table} SET {', '.join(changes)} WHERE {condition}"  # noqa: S608 - names are quoted
 
-    def _among(self, source: str) -> str:
+    def _has_key_of(self, source: str) -> str:
         column, kind = self._quote(_KEY), self._schema.field(self._key).type
         value = self._value(column, kind, self._target.columns[self._key].shown)
         return f"{self._quote(self._key)} IN (SELECT {value} FROM {source})"  # noqa: S608 - names are quoted
@@ -325,7 +325,7 @@ def _loaded_name(index: int) -> str:
 
 
 def _last_of_each_key(rows: pa.Table) -> pa.Table:
-    """Return the rows as if they were written one after the other: a MERGE would make two of one new key."""
+    """Return the last row of each key, as if rows were written one by one: a MERGE would insert a new key twice."""
     if pc.count_distinct(rows[_KEY], mode="all").as_py() == rows.num_rows:
         return rows
     last = rows.select([_KEY, _POSITION]).group_by(_KEY).aggregate([(_POSITION, "max")])

@@ -8,12 +8,37 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from airflow_consent_retl.databases.tables.dialects import TableDialect
+from airflow_consent_retl.databases.tables.target import BusyError, RowRefusedError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.target import Family
 
-# All three index no text without a length.
+# MySQL, SQL Server and Oracle index no text without a length.
 _KEY_CHARACTERS = 255
+# https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html, read 2026-11-23
+_MYSQL_ROW_ERRORS = {
+    1048: "not_null",
+    1062: "unique",
+    1264: "value_out_of_range",
+    1292: "datatype",
+    1366: "datatype",
+    1406: "too_long",
+    1452: "foreign_key",
+    1644: "trigger",
+    3140: "datatype",
+    3819: "check",
+    4025: "check",
+}
+_MYSQL_BUSY_ERRORS = {1040, 1203, 1205, 1213}
+
+
+def _failure_of_mysql(error: BaseException) -> Exception | None:
+    number = error.args[0] if error.args else None
+    if not isinstance(number, int):
+        return None
+    if number in _MYSQL_ROW_ERRORS:
+        return RowRefusedError(_MYSQL_ROW_ERRORS[number])
+    return BusyError(f"error_{number}") if number in _MYSQL_BUSY_ERRORS else None
 
 
 def _accepted_by_mysql(kind: sa.types.TypeEngine[Any]) -> frozenset[Family] | None:
@@ -41,6 +66,7 @@ MYSQL = TableDialect(
     key_text=sa.String(_KEY_CHARACTERS, collation="utf8mb4_bin"),
     accepts=_accepted_by_mysql,
     has_zones=False,
+    failure=_failure_of_mysql,
 )
 SQL_SERVER = TableDialect(
     case_sensitive=False, key_text=sa.String(_KEY_CHARACTERS, collation="Latin1_General_100_BIN2")

@@ -69,7 +69,7 @@ def mark_problems(mark: Mark, target: Target, *, mapped: Iterable[str], key: str
     if kind is None or column.generated:
         problems.append(f"mark_column `{mark.column}` ({column.shown}) is no boolean or timestamp that can be written")
     elif kind != "flag" and not column.nullable:
-        problems.append(f"mark_column `{mark.column}` takes no NULL, which says that nobody was removed")
+        problems.append(f"mark_column `{mark.column}` takes no NULL, which marks a person who is not removed")
     if mark.nulls:
         fixed = sorted((target.not_null & fields) - {key})
         problems.extend(f"mark_nulls: column `{name}` takes no NULL" for name in fixed)

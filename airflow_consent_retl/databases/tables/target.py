@@ -1,6 +1,6 @@
-"""What a table must be to take a load's rows, and how a writer for one kind of database looks.
+"""The interface of a table writer, its errors, and the checks that a table can take a load's rows.
 
-Holds the checks that all databases share; speaks to none.
+The checks are the same for all databases. This module runs no SQL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Family = Literal[
     "timestamptz",
     "nested",
 ]
-# Position in a batch of each row that the database cannot hold, with its code.
+# The position in a batch of each row that the database cannot hold, and the reason code.
 Refused = dict[int, str]
 
 ALL_FAMILIES: frozenset[Family] = frozenset(
@@ -59,7 +59,7 @@ _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
 class RowRefusedError(Exception):
-    """The database refused one of the rows; nothing of the transaction was applied."""
+    """The database refused one of the rows. The transaction applied nothing."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -67,7 +67,7 @@ class RowRefusedError(Exception):
 
 
 class BusyError(Exception):
-    """A lock, a deadlock, a full disk: nothing was applied, and another try may succeed."""
+    """A lock, a deadlock or a full disk. The transaction applied nothing, and another try may succeed."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -75,7 +75,7 @@ class BusyError(Exception):
 
 
 class ConnectionLostError(Exception):
-    """The connection broke; `in_commit` says that nobody knows whether the rows were applied."""
+    """The connection broke. With `in_commit`, it is unknown whether the rows were applied."""
 
     def __init__(self, *, in_commit: bool) -> None:
         super().__init__("lost in commit" if in_commit else "lost")
@@ -84,17 +84,17 @@ class ConnectionLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TableName:
-    """A table, in the connection's default schema unless `schema` says otherwise; always quoted, so case counts."""
+    """A table, in the connection's default schema unless `schema` is set. It is always quoted, so case counts."""
 
     name: str
     schema: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `people`, `crm.people`, or `"a.b"."c"` where a name holds a dot.
+        """Parse `people`, `crm.people`, or `"a.b"."c"` for names that contain a dot.
 
         Raises:
-            ConfigurationError: anything else, also names with NUL.
+            ConfigurationError: the text has another form, or contains NUL.
         """
         parts, rest = [], text
         while match := _NAME.match(rest):
@@ -119,12 +119,12 @@ class TargetColumn:
     """A column of an existing table.
 
     Args:
-        shown: its type as the database spells it.
+        shown: its type as the database writes it.
         accepts: families of values that it holds exactly.
-        scale: digits after the point that a decimal keeps, or None for all.
-        nullable: whether it takes NULL.
-        filled: whether the database fills it when it is left out.
-        generated: whether nobody may write to it.
+        scale: digits after the point that a decimal keeps; None for all.
+        nullable: whether it can be NULL.
+        filled: whether the database fills it when an INSERT omits it.
+        generated: whether the database computes it, so that no statement may write to it.
     """
 
     shown: str
@@ -137,21 +137,22 @@ class TargetColumn:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An existing table; `unique` holds the columns of each primary key and unique constraint."""
+    """An existing table; `unique` has the columns of each primary key and unique constraint."""
 
     columns: Mapping[str, TargetColumn]
     unique: frozenset[frozenset[str]] = field(default_factory=frozenset)
 
     @property
     def not_null(self) -> frozenset[str]:
-        """Return the columns that take no NULL."""
+        """The columns that cannot be NULL."""
         return frozenset(name for name, column in self.columns.items() if not column.nullable)
 
 
 class TableWriter(ABC):
-    """Upserts rows into one table of one kind of database, and removes people. Not for several threads at once.
+    """A writer that upserts rows into one table, and removes people from it. Not safe for several threads.
 
-    A batch is staged as rows or as people; `write`, and `remove` and `holds`, speak of the staged ones by position.
+    A batch is staged as rows or as people. `write` takes positions of staged rows; `remove` and `holds` take positions
+    of staged people.
     """
 
     @abstractmethod
@@ -159,19 +160,19 @@ class TableWriter(ABC):
         """Connect, and make or check the table.
 
         Raises:
-            ConfigurationError: the fields do not suit the table.
-            DestinationError: the database refuses.
-            DestinationUnavailableError: it does not answer.
+            ConfigurationError: the fields do not fit the table.
+            DestinationError: the database refuses the connection or the table.
+            DestinationUnavailableError: the database does not answer.
         """
 
     @property
     @abstractmethod
     def not_null(self) -> frozenset[str]:
-        """The columns that take no NULL."""
+        """The columns that cannot be NULL."""
 
     @abstractmethod
     def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Take a batch, and return the rows of it that the database has no exact value for."""
+        """Take a batch, and return its rows with a value that the database cannot hold exactly."""
 
     @abstractmethod
     def write(self, positions: Sequence[int]) -> None:
@@ -179,18 +180,18 @@ class TableWriter(ABC):
 
         Raises:
             RowRefusedError: the database refused one of them.
-            BusyError: nothing was applied.
+            BusyError: the transaction applied nothing.
             ConnectionLostError: the connection broke.
             DestinationError: no row can be written.
         """
 
     @abstractmethod
     def stage_removal(self, keys: pa.Array) -> Refused:
-        """Take the keys of people, and return those that the database has no exact value for: nobody has them."""
+        """Take people's keys, and return those that the database cannot hold exactly: no row has them."""
 
     @abstractmethod
     def remove(self, positions: Sequence[int]) -> None:
-        """Delete or mark these staged people, where they are there, in one transaction. Raises as `write`."""
+        """Delete or mark those of these staged people who are in the table, in one transaction. Raises as `write`."""
 
     @abstractmethod
     def holds(self, position: int) -> bool:
@@ -198,11 +199,11 @@ class TableWriter(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the connection; may be called at any time, also twice."""
+        """Close the connection; may be called at any time, also twice."""
 
 
 def family(kind: pa.DataType) -> Family | None:
-    """Return what kind of values an Arrow type holds, or None where no database has a place for them."""
+    """Return the family of an Arrow type's values; None if no database can hold them."""
     if isinstance(kind, pa.BaseExtensionType):
         return {"arrow.uuid": "text", "arrow.json": "nested"}.get(kind.extension_name)  # type: ignore[return-value]
     if pa.types.is_dictionary(kind):
@@ -213,7 +214,7 @@ def family(kind: pa.DataType) -> Family | None:
 
 
 def check_fields(load: Load, *, case_sensitive: bool) -> None:
-    """Raise `ConfigurationError` for fields that no table of the database could hold; names all of them."""
+    """Raise a `ConfigurationError` that names all fields that no table of the database could hold."""
     unfit = [f"`{field.name}` ({field.type})" for field in load.schema if family(field.type) is None]
     if unfit:
         raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
@@ -227,9 +228,9 @@ def check_fields(load: Load, *, case_sensitive: bool) -> None:
 
 
 def check_target(load: Load, *, key: str, table: TableName, target: Target, mark: Mark | None) -> None:
-    """Raise `ConfigurationError` with everything that keeps the table from taking the rows, and the people back.
+    """Raise a `ConfigurationError` with all reasons why the table cannot take the rows or the removals.
 
-    A load without rows needs only what removals need: a column that is gone since must not keep people in.
+    For a load without rows only removals are checked: a column that was dropped since must not stop removals.
     """
     from airflow_consent_retl.databases.tables.removal import mark_problems
 
@@ -266,7 +267,7 @@ def _unfit_for_upserts(target: Target, *, key: str, written: set[str]) -> list[s
 
 
 def missing_table(table: TableName, others: Sequence[str]) -> ConfigurationError:
-    """Return the error for a table that is not there and must not be made."""
+    """Return the error for a missing table that must not be made."""
     return ConfigurationError(
         f"table `{table}` does not exist{suggestion(table.name, others)}; create_table=True makes it"
     )
@@ -287,7 +288,7 @@ def _unfit(rows_field: pa.Field, column: TargetColumn) -> list[str]:
 
 
 def _any_of(*names: str) -> Callable[[pa.DataType], bool]:
-    # Older releases of pyarrow lack some types, and so their predicates.
+    # Older releases of pyarrow lack some types and their predicates.
     fits = [predicate for name in names if (predicate := getattr(pa.types, f"is_{name}", None)) is not None]
     return lambda kind: any(predicate(kind) for predicate in fits)
 
