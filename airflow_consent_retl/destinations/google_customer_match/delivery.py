@@ -21,7 +21,7 @@ from airflow_consent_retl.destinations.google_customer_match.faults import (
     RefusedMembersError,
     RefusedRequestError,
 )
-from airflow_consent_retl.destinations.http.attempt import AttemptError, Doubt
+from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
@@ -74,7 +74,7 @@ class CustomerMatchDelivery:
         batch = _Members(members, pieces=[list(members)] if members else [])
         while batch.pieces:
             piece = batch.pieces.pop()
-            doubt = Doubt()
+            doubt = RequestDoubt()
             try:
                 accepted = self._send(action, [members[row] for row in piece], before_request, doubt)
             except AttemptError as failure:
@@ -107,7 +107,7 @@ class CustomerMatchDelivery:
             DestinationError: it refuses to.
         """
         try:
-            status: RequestStatus = self._retries.run(lambda: self._api.status(request_id), doubt=Doubt())
+            status: RequestStatus = self._retries.run(lambda: self._api.status(request_id), doubt=RequestDoubt())
         except AttemptError as failure:
             self._unavailable(failure)
         except RefusedRequestError as failure:
@@ -163,7 +163,7 @@ class CustomerMatchDelivery:
             batch.pieces += [rest[middle:], rest[:middle]]
 
     def _send(
-        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: Doubt
+        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: RequestDoubt
     ) -> AcceptedRequest:
         return self._retries.run(
             lambda: self._api.change(action, self._audience, members), doubt=doubt, before_request=before_request

@@ -22,7 +22,7 @@ class AttemptError(Exception):
 
 
 @dataclass(slots=True)
-class Doubt:
+class RequestDoubt:
     """Why an earlier try of a request may have been applied, or an empty string."""
 
     code: str = ""

@@ -19,7 +19,7 @@ from airflow_consent_retl.destinations.http.answers import (
     accepted_else_uncertain,
     removed_or_not_there,
 )
-from airflow_consent_retl.destinations.http.attempt import AttemptError, Doubt
+from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
@@ -130,7 +130,7 @@ class HttpDelivery:
         body = piece.purpose.encoder.body(records)
         if len(body) > self._max_body_bytes:
             return self._deliver_halves(piece)
-        doubt = Doubt()
+        doubt = RequestDoubt()
         try:
             answer = self._retries.run(
                 lambda: self._attempt(piece, body), doubt=doubt, before_request=self._before_request
@@ -184,7 +184,7 @@ class HttpDelivery:
             f"http_{answer.status}", maybe_applied=answer.status != 429, retry_after_s=answer.retry_after_s
         )
 
-    def _outcomes(self, answer: Answer, records: list[Record], purpose: Purpose, doubt: Doubt) -> Outcomes:
+    def _outcomes(self, answer: Answer, records: list[Record], purpose: Purpose, doubt: RequestDoubt) -> Outcomes:
         status, rows = answer.status, len(records)
         code = f"http_{status}"
         success = 200 <= status < 300

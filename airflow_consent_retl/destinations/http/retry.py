@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from airflow_consent_retl.destinations.http.attempt import AttemptError, Doubt
+from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.pace import Pace
@@ -42,7 +42,9 @@ class Retries:
         """End all waits; nothing is tried again."""
         self._given_up.set()
 
-    def run(self, attempt: Callable[[], T], *, doubt: Doubt, before_request: Callable[[], None] | None = None) -> T:
+    def run(
+        self, attempt: Callable[[], T], *, doubt: RequestDoubt, before_request: Callable[[], None] | None = None
+    ) -> T:
         """Return the result of the first try that has a final answer.
 
         Args:
