@@ -1,7 +1,7 @@
-"""A set of changes: whom to send and whom to remove at one destination, published before the first request.
+"""A set of changes: the people to send and to remove at one destination, published before the first request.
 
-Rows have positions: the first row of all upserts is at 0, and so is the first of all removals. They never change, so
-batches can be named by them.
+Rows have positions: the first of all upserts is at 0, and so is the first of all removals. Positions never change, so
+they can name batches.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Upserts:
     """People to send. All members have the same length.
 
     Args:
-        start: the position of the first.
+        start: the position of the first row.
         ids: by the model's primary key.
         rows: with the schema of the `Load`.
         was_delivered: whether the delivered state has an entry of this id.
@@ -65,8 +65,8 @@ class Removals:
     """Entries of the delivered state to remove. All members have the same length.
 
     Args:
-        start: the position of the first.
-        ids: by the model's primary key; somebody with several entries occurs several times.
+        start: the position of the first row.
+        ids: by the model's primary key; a person with several entries occurs several times.
         causes: values of `RemovalCause`, as text.
         rows: with the destination's `removal_schema`.
         entries: their numbers in the delivered state.
@@ -96,7 +96,7 @@ class Changes:
 
     @property
     def counts(self) -> ChangesCounts:
-        """What was found."""
+        """The counts that the comparison found."""
         return self.manifest.counts
 
     @property
@@ -106,7 +106,7 @@ class Changes:
         return self.folder.schema(parts).field("id").type if parts else None
 
     def verify(self) -> None:
-        """Hold every part's bytes against the manifest.
+        """Compare every part's bytes with the manifest.
 
         Raises:
             RefusedError: a file is gone or changed.
@@ -115,7 +115,7 @@ class Changes:
             self.folder.verify(part)
 
     def upserts(self, batch_rows: int, *, start: int = 0) -> Iterator[Upserts]:
-        """Yield whom to send, from a position on, in batches that are full but for the last one.
+        """Yield the people to send, from a position on, in batches that are all full except the last.
 
         The same call always yields the same batches. Call `verify` once before.
         """
@@ -131,13 +131,13 @@ class Changes:
             )
 
     def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield of the upserts what the destination gets, with the position of the first, in batches as `upserts`."""
+        """Yield the rows that the destination gets, with the position of the first, in the batches of `upserts`."""
         read = read_from(self.folder, self.manifest.upserts, 0, columns=["row"], batch_rows=_decoded_rows(batch_rows))
         unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for _, rows in read)
         return _with_positions(full_batches(unfolded, batch_rows), 0)
 
     def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
-        """Yield whom to remove, withdrawals first; otherwise as `upserts`."""
+        """Yield the entries to remove, withdrawals first; otherwise as `upserts`."""
         for position, rows in self._read(self._removal_parts, start, batch_rows):
             values = rows.column("removal") if "removal" in rows.schema.names else None
             yield Removals(
@@ -150,7 +150,7 @@ class Changes:
             )
 
     def kept_of_upserts(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield of the upserts what the next delivered state needs, with the position of the first, in any batches."""
+        """Yield the columns of the upserts that the next delivered state needs, with positions, in any batches."""
         columns = ["bucket", "id", "hash", *(["removal"] if self.shape.removal_schema.names else [])]
         return read_from(self.folder, self.manifest.upserts, 0, columns=columns, batch_rows=batch_rows)
 
@@ -194,7 +194,7 @@ class ChangesWriter:
 
     Args:
         folder: a new one.
-        id_type: in which ids were compared.
+        id_type: the type in which ids were compared.
         shape: of the rows.
     """
 
@@ -233,7 +233,7 @@ class ChangesWriter:
         removal: pa.Array | None,
         rows: pa.RecordBatch,
     ) -> None:
-        """Append people to send. `removal` is left out where the shape's removal schema has no fields."""
+        """Append people to send. Pass no `removal` where the shape's removal schema has no fields."""
         row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
         values = [removal] if self._shape.removal_schema.names else []
         columns = [buckets, ids, hashes, was_delivered, *values, row]
@@ -300,7 +300,7 @@ class ChangesWriter:
         return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
 
     def abort(self) -> None:
-        """Stop writing. The folder is the caller's to remove."""
+        """Stop writing. The caller removes the folder."""
         for writer in [self._upserts, *self._removals.values()]:
             writer.abort()
 
@@ -322,7 +322,7 @@ def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int) -> Changes
 
 
 def _decoded_rows(batch_rows: int) -> int:
-    """Return how many rows are decoded at once: whole batches, since few rows take as long as some thousands."""
+    """Return how many rows to decode at once: whole batches, because few rows take as long as a few thousand."""
     return batch_rows * max(1, _DECODED_ROWS // batch_rows)
 
 

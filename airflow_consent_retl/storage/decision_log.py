@@ -1,7 +1,7 @@
-"""The decision log: proof, for each row that some destination may not receive, of what was decided and why.
+"""The decision log: proof of what was decided, and why, for each row that some destination may not receive.
 
-A subject stands in it as a keyed digest, so that whoever holds the key and an id can look the decision up, and nobody
-else can tell whose entry it is. Reasons stand in a table of signatures beside it, once each.
+A subject is logged as a keyed digest: with the key and an id the decision can be looked up, and without the key no one
+can find out whose entry it is. A separate table of signatures holds each combination of reasons once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int
 
 
 class SubjectKey:
-    """The secret under which subjects are pseudonymised, with BLAKE2s in its keyed mode (RFC 7693).
+    """The secret that pseudonymises subjects, with BLAKE2s in its keyed mode (RFC 7693).
 
     Raises:
         ConfigurationError: the secret is shorter than 32 characters.
@@ -48,13 +48,13 @@ class SubjectKey:
             )
         key = hashlib.sha256(secret.encode()).digest()
         self._keyed = hashlib.blake2s(key=key, digest_size=DIGEST_BYTES)
-        # With a byte behind it, the key's block is hashed once, here, and not again for each id.
+        # With a byte after it, the key's block is hashed once, here, and not again for each id.
         self._keyed.update(b"subject:")
-        # Names the key without telling it, so that a look-up under another key is noticed.
+        # Identifies the key without revealing it, so that a look-up under another key is noticed.
         self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
 
     def salt(self, run: str) -> str:
-        """Return, in hex, what digests of one filter run are made under where the key itself may not go."""
+        """Return, in hex, the salt for the digests of one filter run where the key itself may not be used."""
         keyed = self._keyed.copy()
         keyed.update(f"salt of a run:{run}".encode())
         return keyed.hexdigest()
@@ -89,7 +89,7 @@ def _contents(ids: pa.Array) -> list[bytes | None]:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRow:
-    """One line of the table of signatures: what its rows said, who receives them, and who does not and why."""
+    """One line of the table of signatures: the values of its rows, who receives them, who does not, and why."""
 
     subject: str
     statuses: Mapping[str, str]
@@ -149,7 +149,7 @@ class DecisionLogWriter:
         )
 
     def abort(self) -> None:
-        """Let go of an unfinished part."""
+        """Close an unfinished part."""
         if self._writer is not None:
             self._writer.abort()
 
@@ -184,9 +184,9 @@ def find_decisions(
     Args:
         folder: of the permitted set.
         manifest: its manifest.
-        key: that the log was written under.
+        key: the key of the log.
         subject: an id.
-        warehouse: entered, where the log is in a table.
+        warehouse: an entered one, where the log is in a table.
 
     Raises:
         ConfigurationError: the log was written under another key, or is in a warehouse that was not given.
@@ -240,11 +240,11 @@ def _staged(
     text = str(subject)
     types = {column.name: column.type for column in manifest.columns}
     if types[manifest.primary_key].startswith("decimal") and "." in text:
-        # As warehouses are asked to write them: `warehouse.dialects.Dialect.person`.
+        # The form in which warehouses write digests: `Dialect.person`.
         text = text.rstrip("0").rstrip(".")
     digest = hashlib.sha256(f"{salt}:{text}".encode()).hexdigest()
     table = warehouse.name_of(staged.decisions.staging_table)
-    # A digest is made of hex digits only.
+    # Safe to insert: a digest consists of hex digits only.
     sql = f"SELECT signature FROM {table} WHERE subject = '{digest}'"  # noqa: S608
     with warehouse.read(sql) as rows:
         return {int(number) for batch in rows.batches for number in batch.column(0).to_pylist()}

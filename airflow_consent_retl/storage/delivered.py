@@ -1,7 +1,7 @@
 """The delivered state: who is, or may be, at the destination of a sync, in immutable versions.
 
-One entry stands for one set of values by which somebody can be removed; a person may have several. Which version is
-the present one, the ledger says.
+One entry stands for one set of values by which a person can be removed; a person may have several. The ledger records
+which version is current.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ROW_GROUP_ROWS = 131_072
 def entry_schema(id_type: pa.DataType, removal_type: pa.DataType) -> pa.Schema:
     """Return the schema of the entries.
 
-    `bucket`: by which they are in ascending order. `hash`: of the payload that was last surely accepted, NULL where
-    the last answer was none. `unsettled_until`: until then an earlier request with this person, never answered, may
-    still take effect. `removal`: what the destination needs to remove them.
+    `bucket`: entries are in ascending order of it. `hash`: of the payload that was last certainly accepted, NULL where
+    the last request got no clear answer. `unsettled_until`: until this time an earlier, unanswered request with this
+    person may still take effect. `removal`: the values that the destination needs to remove the person.
     """
     fields = [
         pa.field("bucket", pa.uint16(), nullable=False),
@@ -63,11 +63,11 @@ class DeliveredState:
         self.folder = folder
         self.sha256 = sha256
         self.manifest = delivered_manifest(folder, sha256=sha256)
-        # INVARIANT: whoever is delivered is never taken for nobody.
+        # INVARIANT: a delivered state in a warehouse is never read as an empty one.
         table = self.manifest.warehouse_table
         if table is not None:
             raise RefusedError(
-                f"who was delivered to `{self.manifest.destination}` is in the warehouse, in table "
+                f"the delivered state of `{self.manifest.destination}` is in the warehouse, in table "
                 f"{table.namespace}.{table.name}, and cannot be compared with files: give "
                 "extraction and filter the workspace that they had"
             )
@@ -75,16 +75,16 @@ class DeliveredState:
 
     @property
     def rows(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self.manifest.rows
 
     @property
     def id_type(self) -> pa.DataType | None:
-        """The ids' type, None where nobody is delivered."""
+        """The ids' type, None where no one is delivered."""
         return self.folder.schema(self.manifest.parts).field("id").type if self.manifest.parts else None
 
     def verify(self) -> None:
-        """Hold every part's bytes against the manifest.
+        """Compare every part's bytes with the manifest.
 
         Raises:
             RefusedError: a file is gone or changed.
@@ -95,7 +95,7 @@ class DeliveredState:
     def ids(self, batch_rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Array]:
         """Verify the parts, then yield the id of every entry, in the order of the entries' numbers, which begin at 0.
 
-        Somebody with several entries occurs several times.
+        A person with several entries occurs several times.
 
         Raises:
             RefusedError: a part is gone or changed.
@@ -137,5 +137,5 @@ class DeliveredWriter:
         return DeliveredState(self._folder, sha256=self._folder.publish(manifest.to_json()))
 
     def abort(self) -> None:
-        """Stop writing. The folder is the caller's to remove."""
+        """Stop writing. The caller removes the folder."""
         self._parts.abort()

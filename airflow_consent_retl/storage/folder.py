@@ -1,7 +1,7 @@
 """One folder of the workspace: immutable files on any fsspec storage, published by the manifest written last.
 
-It never overwrites a file, and on a local disk nobody but the owner can read what it writes (folders 0700, files
-0600). It knows bytes and Parquet parts; what they mean is the manifest's business.
+It never overwrites a file, and on a local disk only the owner can read what it writes (folders 0700, files 0600). It
+knows bytes and Parquet parts; the manifest knows what they mean.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BUFFER_BYTES = 256 << 10
 
 
 class _DigestingSink(io.RawIOBase):
-    """Passes bytes on and digests them, so that a file is never read again only to be named."""
+    """Passes bytes on and digests them, so that no file is read again only for its digest."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -84,19 +84,19 @@ class Folder:
         return isinstance(self.fs, LocalFileSystem)
 
     def file_path(self, name: str) -> str:
-        """Return the path of a file here, as the storage spells it; refuses names that lead elsewhere."""
+        """Return the path of a file here, as the storage spells it, and refuse a name that leads elsewhere."""
         if not name or "/" in name or name in {".", ".."}:
             raise RefusedError(f"a manifest names a file outside its folder: {self.uri}")
         return f"{self.path}/{name}"
 
     def make(self) -> None:
-        """Make the folder, where the storage has any, for its owner only."""
+        """Make the folder, readable for its owner only, where the storage has real folders."""
         if self.is_local:
             _make_private(Path(self.path))
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a new file for writing; an existing one is an error, never overwritten."""
+        """Open a new file for writing; raise for an existing one, which is never overwritten."""
         path = self.file_path(name)
         self.make()
         if self.is_local:
@@ -104,7 +104,7 @@ class Folder:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                # A part that a power failure loses is missed by its digest; a manifest must not be lost.
+                # A digest reveals a part that a power failure lost; a manifest must not be lost.
                 if name == MANIFEST_NAME:
                     os.fsync(descriptor)
         else:
@@ -115,7 +115,7 @@ class Folder:
 
     @contextmanager
     def publishing(self) -> Iterator[Folder]:
-        """Yield this folder for writing, and remove it with all that was written if the block fails."""
+        """Yield this folder for writing, and remove it with its content if the block fails."""
         with ExitStack() as undo:
             undo.callback(self.remove)
             yield self
@@ -142,10 +142,10 @@ class Folder:
         return content
 
     def read_manifest(self, *, sha256: str) -> bytes:
-        """Return the manifest that a reference means.
+        """Return the manifest that a reference names.
 
         Raises:
-            RefusedError: it is gone, or its bytes are not the ones referred to.
+            RefusedError: the manifest is gone, or its bytes have another digest.
         """
         manifest = self.read(MANIFEST_NAME)
         if sha256_hex(manifest) != sha256:
@@ -153,7 +153,7 @@ class Folder:
         return manifest
 
     def verify(self, part: Part) -> None:
-        """Read a part's bytes and hold them against the manifest.
+        """Read a part's bytes and compare them with the manifest.
 
         Raises:
             RefusedError: the file is gone, shorter, longer, or differs in one bit.
@@ -177,11 +177,11 @@ class Folder:
         """Open a part for reading.
 
         Raises:
-            RefusedError: it is gone, or holds another number of rows than its manifest says.
+            RefusedError: the part is gone, or its number of rows differs from the manifest's.
         """
         path = self.file_path(part.name)
         try:
-            # pre_buffer reads whole row groups ahead: several times the memory, for nothing on a local disk.
+            # pre_buffer reads whole row groups ahead: several times the memory, and no gain on a local disk.
             file = pq.ParquetFile(path if self.is_local else self.fs.open(path, "rb"), pre_buffer=not self.is_local)
         except FileNotFoundError:
             raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
@@ -200,22 +200,22 @@ class Folder:
                 yield from file.iter_batches(
                     batch_size=batch_rows,
                     columns=None if columns is None else list(columns),
-                    # Whoever is in a hurry reads ahead in a thread; several for one batch only hold more memory.
+                    # A caller in a hurry reads ahead in a thread; several threads for one batch only take more memory.
                     use_threads=False,
                 )
 
     def schema(self, parts: Sequence[Part]) -> pa.Schema:
-        """Return the Arrow schema of the parts, which is one."""
+        """Return the Arrow schema, which all the parts have in common."""
         with self.open_parquet(parts[0]) as file:
             return file.schema_arrow
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
         return bool(self.fs.exists(self.file_path(name)))
 
     def names(self) -> list[str]:
         """Return the names of the files and folders in it; none where it does not exist."""
-        # Some storages remember listings, and would not see what others wrote.
+        # Some storages cache listings and would not show what other processes wrote.
         self.fs.invalidate_cache()
         try:
             paths = self.fs.ls(self.path, detail=False)
@@ -224,21 +224,21 @@ class Folder:
         return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
 
     def remove(self) -> None:
-        """Remove the folder and all it holds; one that is not there is no error."""
+        """Remove the folder with its content; a missing folder is no error."""
         if self.fs.exists(self.path):
             self.fs.rm(self.path, recursive=True)
 
 
 class PartWriter:
-    """Writes one Parquet part; `close` returns what the manifest says of it. As a context manager it lets go of it.
+    """Writes one Parquet part; `close` returns its description for the manifest. As a context manager it aborts.
 
     Args:
         folder: where the part goes.
         name: the file's name in the folder.
         schema: of every table written.
-        row_group_rows: rows in a row group at the most.
-        dictionary_columns: columns that repeat themselves enough for a dictionary to pay; on others it costs half the
-            time of writing. None: all.
+        row_group_rows: the most rows in a row group.
+        dictionary_columns: columns whose values repeat enough for a dictionary to pay; on other columns it costs half
+            of the writing time. None: all.
     """
 
     def __init__(
@@ -255,13 +255,13 @@ class PartWriter:
         self._rows = 0
         self._files = ExitStack()
         self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
-        # Every call into Python waits for its lock: a few large ones instead of one for each page.
+        # Every call into Python waits for the interpreter lock: make a few large ones instead of one for each page.
         self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _BUFFER_BYTES)
         self._writer = pq.ParquetWriter(
             self._stream,
             schema,
             use_dictionary=True if dictionary_columns is None else dictionary_columns,
-            # Nothing here is ever looked up by value.
+            # No reader looks values up by them.
             write_statistics=False,
         )
 
@@ -283,7 +283,7 @@ class PartWriter:
         return Part(name=self._name, sha256=self._sink.hexdigest(), rows=self._rows, size_bytes=self._sink.size_bytes)
 
     def abort(self) -> None:
-        """Let go of an unfinished file, which its folder's owner removes."""
+        """Close an unfinished file. The owner of its folder removes it."""
         self._files.close()
 
     def __enter__(self) -> Self:
@@ -315,7 +315,7 @@ def repeating_columns(rows: pa.RecordBatch) -> list[str]:
         if not pa.types.is_nested(field.type)
         and not pa.types.is_null(field.type)
         and not pa.types.is_boolean(field.type)
-        # A column of nothing but NULL: Arrow does not count these.
+        # A column of type null: Arrow cannot count its values.
         and not pa.types.is_null(field.type)
         and pc.count_distinct(column).as_py() * 4 < rows.num_rows
     ]

@@ -1,6 +1,6 @@
-"""Which folder of the workspace belongs to a task's try, and how a reference to it is followed.
+"""Locations in the workspace: the folders of a task's try, of a task and of a sync, and the workspace's digest key.
 
-The only module of the workspace that knows Airflow: the rest works on fsspec.
+The only module of this package that knows Airflow: the rest works on fsspec.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def workspace_root(workspace: str | None) -> str:
     if configured:
         return str(configured).rstrip("/")
     home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    # Not `as_uri`: ObjectStoragePath takes the path as it stands, and would keep the escapes.
+    # Not `as_uri`: ObjectStoragePath takes the path literally and would keep the escapes.
     return f"file://{(home / 'consent_retl').absolute()}"
 
 
@@ -65,9 +65,9 @@ def manifest_folder(manifest_uri: str) -> Folder:
 
 
 def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapshots", "permitted"]) -> Folder:
-    """Return a folder for this try of a task, not yet made.
+    """Return a new folder for this try of a task, without making it.
 
-    The name carries the run, so that people can find it, and a random part, so that no two tries ever meet.
+    The name contains the run, so that people can find it, and a random part, so that no two tries share a folder.
     """
     ti = context.get("ti")
     names = [kind, "adhoc"] if ti is None else [kind, ti.dag_id, ti.run_id, ti.task_id]
@@ -78,7 +78,7 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
 
 
 def policy_folder(workspace: str | None, context: Context) -> Folder | None:
-    """Return where a task keeps the policies that it decided under; None outside of a DAG run."""
+    """Return the folder where a task keeps the policies of its decisions; None outside of a DAG run."""
     ti = context.get("ti")
     if ti is None:
         return None
@@ -89,14 +89,14 @@ def policy_folder(workspace: str | None, context: Context) -> Folder | None:
 
 
 def sync_folder(workspace: str | None, sync: str) -> SyncFolder:
-    """Return where a sync keeps its changes and its delivered state."""
+    """Return the folder where a sync keeps its changes and its delivered state."""
     return SyncFolder(open_folder(workspace_root(workspace)), sync)
 
 
 def subject_key(workspace: str | None) -> SubjectKey:
-    """Return the key under which the decision log pseudonymises subjects.
+    """Return the key that pseudonymises subjects in the decision log.
 
-    It is `[consent_retl] digest_key`, or for a workspace in a local folder a key file made there on first use.
+    It is `[consent_retl] digest_key`; without that option, a workspace in a local folder gets a key file on first use.
 
     Raises:
         ConfigurationError: there is none, or it is too short.
@@ -109,10 +109,10 @@ def subject_key(workspace: str | None) -> SubjectKey:
     root = open_folder(workspace_root(workspace))
     if not root.is_local:
         raise ConfigurationError(
-            "set `[consent_retl] digest_key`: beside the decision log, in object storage, its key would be no secret"
+            "set `[consent_retl] digest_key`: in object storage, next to the decision log, a key would be no secret"
         )
     if not root.exists(_KEY_NAME):
-        # Linked into place whole: another worker sees no key or a complete one, and the first one stays.
+        # A hard link appears at once: another worker sees no key or a complete one, and the first key stays.
         draft = f"{_KEY_NAME}.{uuid.uuid4().hex}"
         with root.create(draft) as file:
             file.write(secrets.token_hex(32).encode())

@@ -1,7 +1,7 @@
-"""Manifests: what a folder of the workspace holds, written last, read first.
+"""Manifests: documents that describe a folder of the workspace, written last and read first.
 
-A manifest names every file with its SHA-256, so that whoever holds the manifest's own digest holds proof of every
-byte. References to manifests are what travels between tasks. Neither holds a value of a row.
+A manifest names every file with its SHA-256, so the manifest's own digest proves every byte. Tasks hand references to
+manifests to each other. Neither a manifest nor a reference contains a value of a row.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Column(_Document):
 
 
 class Part(_Document):
-    """One Parquet file beside its manifest."""
+    """One Parquet file in the folder of its manifest."""
 
     name: str
     sha256: str
@@ -65,18 +65,18 @@ class WarehouseTable(_Document):
 
     @property
     def staging_table(self) -> StagingTable:
-        """The table, as a warehouse knows it."""
+        """The table, as the interface to warehouses names it."""
         return StagingTable(self.namespace, self.name)
 
 
 class ModelSource(_Document):
-    """Where a model's rows come from, so that their consent can be asked for again."""
+    """The source of a model's rows, kept so that their consent can be read again."""
 
     conn_id: str
     sql: str
-    # What the DAG declared, by column, in Arrow's own notation.
+    # The types that the DAG declared, by column, in Arrow's own notation.
     column_types: dict[str, str] = {}
-    # Where else consent is kept, as `consent.source_document` writes it.
+    # The other sources of consent, as `consent.source_document` writes them.
     consent_sources: tuple[dict[str, Any], ...] = ()
 
 
@@ -87,7 +87,7 @@ class SnapshotManifest(_Document):
     version: Literal[2] = 2
     model: str
     primary_key: str
-    # True: every id was seen to be present and to occur once, on the bytes that `parts` names.
+    # True: on the bytes that `parts` names, every id was found present and unique.
     primary_key_checked: bool
     source: ModelSource
     sql_sha256: str
@@ -118,26 +118,26 @@ class SnapshotManifest(_Document):
 
 
 class DestinationCounts(_Document):
-    """What was decided for one destination. `read = permitted + denied`; a row with two reasons is in both."""
+    """The decisions for one destination. `read = permitted + denied`; a row with two reasons counts under both."""
 
     required: tuple[str, ...]
     match: Literal["all", "any"]
-    # Of these, the categories that permit somebody who did not consent: opt-out, or exempt, in some region.
+    # Of these, the categories that permit a person who did not consent: opt-out, or exempt, in some region.
     without_consent: tuple[str, ...] = ()
     ground: Literal["consent", "not_required", "unmapped"]
     read: int
     permitted: int
     denied: int
     denied_by_reason: dict[str, int]
-    # Rows that go without a guarded field, by the field.
+    # The number of rows sent without a guarded field, by the field.
     withheld_fields: dict[str, int] = {}
 
 
 class RecipientsGroup(_Document):
-    """The rows that may go to exactly these destinations, and to some of them without some fields."""
+    """The rows that may be sent to exactly these destinations, to some of them without some fields."""
 
     recipients: tuple[str, ...]
-    # By destination, the guarded fields that do not go with the row: names of its fields, or of the model's columns.
+    # By destination, the guarded fields left out of the row: names of its fields, or of the model's columns.
     withheld: dict[str, tuple[str, ...]] = {}
     parts: tuple[Part, ...]
     rows: int
@@ -148,8 +148,8 @@ class RecipientsGroup(_Document):
 class WarehouseDecision(_Document):
     """The tables of a filter run whose rows stayed in the warehouse.
 
-    A row of `permitted` is in the group whose place among the manifest's groups `consent_retl_group` is. A row of
-    `snapshot` has the signature that `decided` names for the combination, in `signatures`, of its raw values.
+    `consent_retl_group` of a row of `permitted` is the index of its group in the manifest's groups. `signatures` has
+    the combination of raw values of a row of `snapshot`; `decided` has the signature of the combination.
     """
 
     snapshot: WarehouseTable
@@ -160,7 +160,7 @@ class WarehouseDecision(_Document):
 
 
 class DecisionLog(_Document):
-    """One entry for each row that some asked destination may not receive, and the table of signatures it refers to."""
+    """One entry for each row denied to a requested destination, and the table of signatures that entries refer to."""
 
     key_id: str
     parts: tuple[Part, ...]
@@ -169,14 +169,14 @@ class DecisionLog(_Document):
 
 
 class PermittedManifest(_Document):
-    """Who may be sent where: the outcome of one filter run, for all destinations asked for."""
+    """The permitted rows of each requested destination: the result of one filter run."""
 
     kind: Literal["permitted"] = "permitted"
     version: Literal[2] = 2
     model: str
     primary_key: str
     source: ModelSource
-    # Root of the workspace that this set is in, where a load keeps what it delivered.
+    # The root of this set's workspace, where a load keeps its delivered state.
     workspace: str
     # The consent mapping, as `consent.mapping_document` writes it.
     consent: dict[str, object]
@@ -192,7 +192,7 @@ class PermittedManifest(_Document):
     decision_log: DecisionLog
     rows_read: int
     rows_for_nobody: int
-    # By category, the rows in which two records of it disagree.
+    # By category, the number of rows in which two records of it disagree.
     conflicts: dict[str, int] = {}
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
@@ -213,19 +213,19 @@ class PermittedManifest(_Document):
 
 
 class ShapeOfRows(_Document):
-    """What the rows of a sync look like: how fields are mapped, and the schemas they are kept in."""
+    """The shape of a sync's rows: the mapping of fields, and the schemas in which rows are stored."""
 
     # The destination's field names, each with the model's column, in the mapping's order.
     fields: tuple[tuple[str, str], ...]
     # Arrow schemas, serialized, in base64.
     load_schema: str
     removal_schema: str
-    # Which function made the hashes.
+    # The function that made the hashes.
     hash_tag: str
 
 
 class DeliveredManifest(_Document):
-    """Who is, or may be, at a destination: one version of the delivered state of one sync."""
+    """The people who are, or may be, at a destination: one version of the delivered state of one sync."""
 
     kind: Literal["delivered"] = "delivered"
     version: Literal[1] = 1
@@ -234,13 +234,13 @@ class DeliveredManifest(_Document):
     destination: str
     primary_key: str
     shape: ShapeOfRows
-    # By which function of the id the entries are in order.
+    # The function of the id that orders the entries.
     order_tag: str
     # Of the newest decision that was applied.
     decided_at: AwareDatetime
     parts: tuple[Part, ...]
     rows: int
-    # Where the entries are, if they stay in the warehouse; then there are no parts, and the ids' Arrow type is told.
+    # Where the entries are, if they stay in the warehouse; then there are no parts, and `id_type` is the Arrow type.
     table: WarehouseTable | None = None
     id_type: str | None = None
 
@@ -251,11 +251,14 @@ class DeliveredManifest(_Document):
 
 
 class ChangesCounts(_Document):
-    """What was found. `permitted = added + updated + unchanged + skipped`, in people; removals in entries."""
+    """The counts of a comparison.
+
+    `permitted = added + updated + unchanged + skipped` counts people; removals count entries.
+    """
 
     permitted: int
     added: int
-    # With the unconfirmed ones: delivered once, but the last answer was none.
+    # Including the unconfirmed: delivered once, but the last request got no clear answer.
     updated: int
     unconfirmed: int
     unchanged: int
@@ -266,7 +269,7 @@ class ChangesCounts(_Document):
     kept_left_model: int
     # People in the delivered state before.
     delivered: int
-    # The mapping is another one than when they were delivered: everybody counts as updated.
+    # The mapping differs from that of the delivered state: everyone counts as updated.
     fields_changed: bool
 
 
@@ -279,7 +282,7 @@ class RemovalGroup(_Document):
 
 
 class ChangesManifest(_Document):
-    """What has to be done at a destination: people to send and entries to remove, against one delivered state."""
+    """The work to do at a destination: people to send and entries to remove, compared with one delivered state."""
 
     kind: Literal["changes"] = "changes"
     version: Literal[1] = 1
@@ -297,13 +300,13 @@ class ChangesManifest(_Document):
     counts: ChangesCounts
     upserts: tuple[Part, ...]
     upsert_rows: int
-    # In the order in which they are to be removed.
+    # In the order of removal.
     removals: tuple[RemovalGroup, ...]
     removal_rows: int
 
 
 class ManifestRef(_Document):
-    """What one task hands to the next: where a manifest is, and the digest that proves it is the same one."""
+    """The reference that one task hands to the next: the place of a manifest, and the digest that proves its bytes."""
 
     kind: Literal["snapshot", "permitted"]
     manifest: str
@@ -315,7 +318,7 @@ class ManifestRef(_Document):
     permitted: dict[str, int] = {}
 
     def to_xcom(self) -> dict[str, object]:
-        """Return plain JSON values: all that Airflow stores of a snapshot or a permitted set."""
+        """Return plain JSON values: the only part of a snapshot or a permitted set that Airflow stores."""
         return self.model_dump(mode="json")
 
     @classmethod
@@ -343,5 +346,5 @@ def sql_sha256(source: ModelSource) -> str:
 
 
 def sha256_hex(content: bytes) -> str:
-    """Return the digest in the form all manifests use."""
+    """Return the digest in the form that all manifests use."""
     return hashlib.sha256(content).hexdigest()

@@ -1,6 +1,6 @@
 """Parquet parts that belong together: written one after the other up to a size, read from any row on.
 
-It knows rows and batches; what they mean is its caller's business.
+This module knows rows and batches; its caller knows what they mean.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PartsWriter:
         return tuple(self._parts)
 
     def abort(self) -> None:
-        """Let go of an unfinished part. The folder is the caller's to remove."""
+        """Close an unfinished part. The caller removes the folder."""
         if self._writer is not None:
             self._writer.abort()
 
@@ -117,11 +117,11 @@ def read_from(
     skip: Callable[[int, int], bool] = lambda start, end: False,
     use_threads: bool = False,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield rows of some parts with the position of the first of them, without decoding what lies before `start`.
+    """Yield rows of some parts with the position of the first of them, without decoding the row groups before `start`.
 
     Args:
-        skip: asked with the positions at which a row group begins and ends; True leaves its rows out.
-        use_threads: decode columns side by side, for whoever has nothing else to do meanwhile.
+        skip: called with the positions at which a row group begins and ends; True leaves its rows out.
+        use_threads: decode columns in parallel, for a caller that does nothing else meanwhile.
     """
     position = 0
     for part in parts:
@@ -147,7 +147,7 @@ def read_from(
 
 
 def full_batches(batches: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches that are full but for the last one."""
+    """Yield the same rows in batches that are all full except the last."""
     pending: list[pa.RecordBatch] = []
     pending_rows = 0
     for batch in batches:

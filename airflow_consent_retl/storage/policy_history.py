@@ -1,7 +1,7 @@
-"""Which policies a task decided under, the newest last: what a changed policy is held against.
+"""The policies that a task has decided under, the newest last: the base for comparing a changed policy.
 
-A policy is written once, when it is first decided under; nothing is ever changed. It names categories and
-destinations, and nobody.
+A policy is written once, at its first decision, and never changed. It names categories and destinations, but no
+person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class PolicyHistory:
     """The policies of one task.
 
     Args:
-        folder: where they are kept.
+        folder: the folder of their files.
     """
 
     folder: Folder
@@ -32,7 +32,7 @@ class PolicyHistory:
         """Return the policy of the last run that published; None before the first.
 
         Raises:
-            RefusedError: what is kept cannot be read as the policy that it names.
+            RefusedError: the file cannot be read, or its policy has another digest than it names.
         """
         names = sorted(name for name in self.folder.names() if name.endswith(".json"))
         if not names:
@@ -47,7 +47,7 @@ class PolicyHistory:
         return policy
 
     def add(self, policy: ConsentPolicy, *, at: datetime) -> None:
-        """Keep a policy that a run decided under and that is another one than the latest."""
+        """Write a policy that a run decided under and that differs from the latest."""
         document = {"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}
         self.folder.make()
         with self.folder.create(f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}.json") as file:

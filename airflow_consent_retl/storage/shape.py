@@ -1,4 +1,4 @@
-"""What the rows of a sync look like, as manifests keep it and as code uses it."""
+"""The shape of a sync's rows, as code uses it and as manifests store it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_consent_retl.storage.manifest import ShapeOfRows
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How fields are mapped, and the schemas that rows are kept in.
+    """The mapping of fields, and the schemas in which rows are stored.
 
     Args:
         fields: the destination's field names, each with the model's column.
         load_schema: of the rows as they are sent.
-        removal_schema: of what a removal needs to know; without fields where the destination cannot remove.
+        removal_schema: of the values that a removal needs; without fields where the destination cannot remove.
         hash_tag: names the function that made the payload hashes.
     """
 
@@ -50,7 +50,7 @@ class Shape:
         )
 
     def to_manifest(self) -> ShapeOfRows:
-        """Return the form that a manifest keeps."""
+        """Return the form that a manifest stores."""
         return ShapeOfRows(
             fields=tuple(self.fields.items()),
             load_schema=schema_text(self.load_schema),
@@ -60,7 +60,7 @@ class Shape:
 
 
 def schema_text(schema: pa.Schema) -> str:
-    """Return a schema as a manifest keeps it."""
+    """Return a schema as a manifest stores it."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 

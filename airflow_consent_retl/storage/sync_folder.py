@@ -1,8 +1,8 @@
-"""Where one sync keeps its changes and its delivered state, and what of it may go.
+"""The folders of one sync, for its changes and its delivered state, and the removal of those no longer in use.
 
     <workspace>/syncs/<sync>/changes-<random>/, delivered-<random>/
 
-The ledger says which of them are in use: whatever else is there was left by a worker that died, or is of the past.
+The ledger says which of them are in use: the others were left by a worker that died, or belong to the past.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ class SyncFolder:
     """
 
     def __init__(self, workspace: Folder, sync: str) -> None:
-        # Two names that differ in a character that no path may hold are still two folders.
+        # Two names that differ only in a character not allowed in paths still get two folders.
         digest = hashlib.sha256(sync.encode()).hexdigest()[:8]
         self.root = workspace / "syncs" / f"{_UNSAFE.sub('_', sync)[:100]}-{digest}"
 
     def new(self, kind: Literal["changes", "delivered"]) -> Folder:
-        """Return a folder that nobody else will ever use, not yet made."""
+        """Return a new folder that no one else will ever use, without making it."""
         return self.root / f"{kind}-{uuid.uuid4().hex}"
 
     def open(self, uri: str) -> Folder:
-        """Return the folder at a URI that the ledger holds, wherever in the workspace it was made."""
+        """Return the folder at a URI of the ledger, wherever in the workspace it was made."""
         return self.root / uri.rstrip("/").rpartition("/")[2]
 
     def names(self) -> list[str]:
-        """Return the names of the folders that are there now."""
+        """Return the names of the folders that exist now."""
         return [name for name in self.root.names() if _OWN.fullmatch(name)]
 
     def sweep(self, there: Collection[str], in_use: Collection[str]) -> int:
-        """Remove the folders that were there and are not at a URI in use, and return how many there were.
+        """Remove the listed folders that are not at a URI in use, and return their number.
 
-        To be called by who holds the sync's lease.
+        The caller must hold the sync's lease.
 
         Args:
-            there: from `names`, before the ledger was asked what is in use.
+            there: from `names`, called before the ledger was read for `in_use`.
             in_use: URIs.
         """
         kept = {uri.rstrip("/").rpartition("/")[2] for uri in in_use}

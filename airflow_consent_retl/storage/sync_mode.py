@@ -1,4 +1,4 @@
-"""How far a sync follows its model: what it sends, and whom it takes back."""
+"""Sync modes: which differences between the model and the destination a sync sends and removes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from enum import StrEnum
 
 
 class SyncMode(StrEnum):
-    """What a load does about the difference. Whoever loses permission is removed in every mode."""
+    """How a load treats differences. Every mode removes the people who lose permission."""
 
-    # Sends who is new or changed, removes who left the model.
+    # Sends people who are new or changed, removes people who left the model.
     MIRROR = "mirror"
-    # As mirror, but who left the model stays.
+    # As mirror, but people who left the model stay.
     UPSERT = "upsert"
-    # Sends who is new only; who changed is skipped, and who left the model stays.
+    # Sends new people only; changed people are skipped, and people who left the model stay.
     INSERT = "insert"
-    # Sends everybody, changed or not; removes as mirror.
+    # Sends everyone, changed or not; removes as mirror.
     FULL = "full"
 
     @property
     def removes_left_model(self) -> bool:
-        """Whether people are removed only because the model has no row of them any more."""
+        """Whether people are removed only because the model no longer has a row for them."""
         return self in {SyncMode.MIRROR, SyncMode.FULL}

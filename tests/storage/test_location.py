@@ -172,5 +172,5 @@ def test_a_workspace_in_object_storage_needs_a_configured_key() -> None:
 
     assert ended.stdout.splitlines() == [
         "False True",
-        "set `[consent_retl] digest_key`: beside the decision log, in object storage, its key would be no secret",
+        "set `[consent_retl] digest_key`: in object storage, next to the decision log, a key would be no secret",
     ]
