@@ -1,4 +1,4 @@
-"""The causes for which delivered people are not permitted any more, as the filter's decision log has them."""
+"""The causes why delivered people are no longer permitted, read from the filter's decision log."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Causes:
     """The causes in one decision log. Each call of `of` reads the whole log once.
 
     Args:
-        permitted: the permitted set whose log is asked.
-        key: under which the log was written.
+        permitted: the permitted set whose log is read.
+        key: the key of the log's digests.
     """
 
     def __init__(self, permitted: FilePermittedRows, key: SubjectKey) -> None:
@@ -38,13 +38,13 @@ class Causes:
         self._by_signature: NDArray[np.int8] | None = None
 
     def of(self, ids: pa.Array) -> NDArray[np.int8]:
-        """Return the `CauseRank` of each id, none of which was permitted.
+        """Return the `CauseRank` of each id; none of the ids may be permitted.
 
         A person with several rows has the strongest cause of any of them.
 
         Raises:
             ConfigurationError: the log was written under another key.
-            RefusedError: the log was changed, or permits a person who is not among the permitted rows.
+            RefusedError: the log was changed, or permits a person whom the permitted rows lack.
         """
         manifest = self._permitted.manifest
         found = np.full(len(ids), CauseRank.LEFT_MODEL, dtype=np.int8)
@@ -57,7 +57,7 @@ class Causes:
         digests = words_of(self._key.digests(typed.take(pa.array(known))))
         order = np.argsort(digests[:, 0], kind="stable")
         digests, known = digests[order], known[order]
-        # Most of the log is about other people: a look into a table is faster than a search.
+        # Most of the log is about other people: a look-up in a table is faster than a search.
         sieve = np.zeros(1 << _SIEVE_BITS, dtype=np.bool_)
         sieve[digests[:, 0] >> np.uint64(64 - _SIEVE_BITS)] = True
         log = manifest.decision_log
@@ -79,7 +79,7 @@ class Causes:
         return found
 
     def _signatures(self) -> NDArray[np.int8]:
-        """Return the rank of the cause that each signature is for this destination."""
+        """Return, by signature, the rank of its cause for this destination."""
         if self._by_signature is None:
             log, folder = self._permitted.manifest.decision_log, self._permitted.folder
             if log.key_id != self._key.key_id:
@@ -98,19 +98,19 @@ class Causes:
         return self._by_signature
 
 
-def _find(sought: NDArray[np.uint64], among: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find(sought: NDArray[np.uint64], logged: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the places of equal digests; `sought` is sorted by the first word."""
-    begins = np.searchsorted(sought[:, 0], among[:, 0], side="left")
-    ends = np.searchsorted(sought[:, 0], among[:, 0], side="right")
+    begins = np.searchsorted(sought[:, 0], logged[:, 0], side="left")
+    ends = np.searchsorted(sought[:, 0], logged[:, 0], side="right")
     times = ends - begins
-    hits = np.repeat(np.arange(len(among)), times)
+    hits = np.repeat(np.arange(len(logged)), times)
     places = np.repeat(begins - (np.cumsum(times) - times), times) + np.arange(len(hits))
-    same = sought[places, 1] == among[hits, 1]
+    same = sought[places, 1] == logged[hits, 1]
     return places[same], hits[same]
 
 
 def _as_far_as_exact(ids: pa.Array, type_: pa.DataType) -> pa.Array:
-    """Return ids in the model's present type, NULL where one does not fit: the model cannot hold it."""
+    """Return ids in the model's present type, NULL where one does not fit: the model cannot contain such an id."""
     try:
         return cast(ids, type_, column="id")
     except ModelError:

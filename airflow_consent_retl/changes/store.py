@@ -1,7 +1,7 @@
-"""Where one sync compares and keeps who is delivered: in the files of its folder, as here, or in a warehouse.
+"""The store of one sync's delivered state and changes: its interface, and the store in the files of its folder.
 
-A store finds changes, folds outcomes into the next version and deletes what is not in use. What is sent, and when, is
-not its question.
+A store finds changes, folds outcomes into the next version and deletes versions that are not in use. It does not
+decide what is sent, or when.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ Rows = TypeVar("Rows", bound="PermittedRows")
 
 @dataclass(frozen=True, slots=True)
 class WithdrawnRemovals:
-    """Who was delivered and lost permission.
+    """The people who were delivered and lost permission.
 
     Args:
-        changes: their removal; None: nobody did.
-        moments: when they withdrew, where the source has that.
+        changes: their removal; None: no one lost permission.
+        moments: the times of their withdrawals, where the source has them.
     """
 
     changes: Changes | None = None
@@ -108,7 +108,7 @@ class SyncStore(ABC, Generic[State, Rows]):
     def asking_about(
         self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType
     ) -> AbstractContextManager[Question]:
-        """Return, as a context, the question about these people only; here it is asked about everybody.
+        """Return, as a context, the question about these people only; without a warehouse it reads everyone's consent.
 
         Args:
             question: asks the model's source.
@@ -122,18 +122,18 @@ class SyncStore(ABC, Generic[State, Rows]):
         return changes.only(causes, self.folder.new("changes"))
 
     def sweep(self, there: Collection[str], in_use: Collection[str]) -> None:
-        """Delete what was there and is not in use: see `SyncFolder.sweep`."""
+        """Delete the listed folders that are not in use: see `SyncFolder.sweep`."""
         self.folder.sweep(there, in_use)
 
 
 class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
-    """Everything in the files of the sync's folder."""
+    """The store in the files of the sync's folder."""
 
     def open(self, uri: str, *, sha256: str) -> DeliveredState:
         """Return the version that the ledger points at.
 
         Raises:
-            RefusedError: it is gone, changed, or in a warehouse.
+            RefusedError: the version is gone, changed, or in a warehouse.
         """
         return DeliveredState(self.folder.open(uri), sha256=sha256)
 
@@ -161,7 +161,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         )
 
     def lost(self, state: DeliveredState, ask: Ask) -> WithdrawnRemovals:
-        """Ask the source about everybody who is delivered."""
+        """Ask the source about everyone who is delivered."""
         found, moments = not_permitted(state, ask)
         if not found:
             return WithdrawnRemovals(moments=moments)
@@ -184,7 +184,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
 
 
 def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:
-    """Return the entries whose people the source does not permit any more, by cause, and when they withdrew."""
+    """Return the entries whose people the source no longer permits, by cause, and the times of withdrawal."""
     if state.id_type is None:
         return {}, []
     with SubjectIndex(state.ids(), state.id_type) as people:

@@ -1,7 +1,7 @@
-"""Whom a warehouse surely finds unchanged, as expressions: everybody else is for the worker to compare.
+"""The expressions with which a warehouse finds people who are certainly unchanged; the worker compares the others.
 
-A row's own hash only tells who need not be looked at. It is the warehouse's, of the text of the mapped columns; where
-it is another than before, nothing follows but that the row is read.
+The warehouse hashes the text of a row's mapped columns. An equal hash only excludes the row from the worker's
+comparison; a different hash only means that the worker reads the row.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 ROW_HASH, IS_CANDIDATE = "consent_retl_row_hash", "consent_retl_is_candidate"
-# Names the function; another one makes everybody a candidate, once.
+# Names the hash function; another function makes everyone a candidate, once.
 _HASH_TAG = "w1"
-# 64 bits: it is compared with one other of the same person, and leaves the warehouse with each candidate.
+# 64 bits suffice: a hash is compared with one other of the same person, and leaves the warehouse with each candidate.
 _HASH_DIGITS = 16
 
 
@@ -37,7 +37,7 @@ class WarehouseComparison:
         fields: the destination's field names, each with the model's column.
         groups: the numbers of the groups that the destination gets.
         without: by column, the groups whose rows go without it.
-        entries: the columns of the delivered state; none where nobody was delivered.
+        entries: the columns of the delivered state; none where no one was delivered.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class WarehouseComparison:
         self._fields = dict(fields)
         self._wanted = list(dict.fromkeys([*self._fields.values(), primary_key]))
         permitted = placeholder("permitted", {**dict.fromkeys(columns, "string"), GROUP: "int32"})
-        # Without a group there is none whose number is -1.
+        # No group has the number -1: without groups the destination gets no row.
         chosen = permitted.filter(permitted[GROUP].isin(list(groups) or [-1]))
         self._permitted = chosen.mutate(
             **{name: ibis.cases((chosen[GROUP].notin(list(some)), chosen[name])) for name, some in without.items()}
@@ -67,7 +67,7 @@ class WarehouseComparison:
         self._compared = placeholder("compared", {PERSON: "string", ROW_HASH: "string", IS_CANDIDATE: "int32"})
 
     def compared(self, *, everybody: bool) -> ir.Table:
-        """Each permitted person, with the hash of the row, and whether they have to be looked at."""
+        """Each permitted person, with the hash of the row, and whether the worker has to compare them."""
         rows = self._permitted.select(
             **{PERSON: self._dialect.person(self._permitted[self._primary_key]), ROW_HASH: self._row_hash()}
         )
@@ -85,33 +85,33 @@ class WarehouseComparison:
         return joined.select(PERSON, ROW_HASH, **{IS_CANDIDATE: 1 - is_same})
 
     def counts(self) -> ir.Table:
-        """How many permitted people there are (`permitted`), and how many have to be looked at (`candidates`)."""
+        """The numbers of permitted people (`permitted`) and of people for the worker to compare (`candidates`)."""
         compared = self._compared
         return compared.aggregate(permitted=compared.count(), candidates=compared[IS_CANDIDATE].sum())
 
     def candidates(self) -> ir.Table:
-        """The mapped columns and ids of those who have to be looked at, with the hash of the row."""
+        """The mapped columns and ids of the candidates, with the hash of the row."""
         chosen = self._compared.filter(self._compared[IS_CANDIDATE] == 1).select(PERSON, ROW_HASH)
         rows = self._permitted.select(*self._wanted, person=self._dialect.person(self._permitted[self._primary_key]))
         joined = rows.join(chosen, rows["person"] == chosen[PERSON])
         return joined.select(*self._wanted, ROW_HASH)
 
     def touched(self) -> ir.Table:
-        """The entries of those who have to be looked at, and of those whom nobody permits any more."""
+        """The entries of the candidates, and of the people who are no longer permitted."""
         state, compared = self._state(), self._compared.select(PERSON, IS_CANDIDATE)
         joined = state.left_join(compared, state[PERSON] == compared[PERSON])
         kept = joined.filter(joined[IS_CANDIDATE].isnull() | (joined[IS_CANDIDATE] == 1))
-        # Not the warehouse's own hash: it goes in again with the next version.
+        # Not the warehouse's own hash: the next version gets it again.
         return kept.select(*(name for name in self._entries if name != "row_hash"))
 
     def gone(self, salt: str) -> ir.Table:
-        """The ids of those whom nobody permits any more and of whom the decision log tells, with the signature."""
+        """The ids of people who are no longer permitted and are in the decision log, with the signature."""
         state = self._state()
         gone = state.anti_join(self._compared, state[PERSON] == self._compared[PERSON])
         return self._logged(gone.select("id", PERSON), salt)
 
     def logged(self, salt: str) -> ir.Table:
-        """The ids of all delivered of whom the decision log tells, with the signature."""
+        """The ids of all delivered people who are in the decision log, with the signature."""
         return self._logged(self._state(), salt)
 
     def _logged(self, people: ir.Table, salt: str) -> ir.Table:
@@ -156,8 +156,8 @@ def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, p
     """Return the model's rows of some people.
 
     Args:
-        columns: that are wanted of the model, which is the placeholder `model`.
-        primary_key: one of them.
+        columns: the columns to return of the model, which is the placeholder `model`.
+        primary_key: one of these columns.
         people: with the text of their ids.
     """
     model = placeholder("model", dict.fromkeys(columns, "string"))
@@ -166,7 +166,7 @@ def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, p
 
 
 def next_delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
-    """Return the next version: the present one without those who were touched, and what they came to."""
+    """Return the next version: the present one without the touched entries, plus the new entries of those people."""
     state = delivered(dialect, entries)
     touched = people_of(dialect, "touched", "id", ["id"])
     kept = state.anti_join(touched, state[PERSON] == touched[PERSON]).select(*entries)

@@ -1,8 +1,8 @@
 """The delivered state as a table of the staging schema, in immutable versions that manifests in the sync's folder name.
 
-Columns: `id`; `hash`, of the payload that was last surely accepted; `unsettled_until`; `row_hash`, the warehouse's own
-of the same payload; `removal_0` and so on, what the destination needs to remove somebody. As in files, somebody may
-have several entries.
+Columns: `id`; `hash`, of the payload that was last certainly accepted; `unsettled_until`; `row_hash`, the warehouse's
+own hash of the same payload; `removal_0` and so on, the values that the destination needs to remove a person. As in
+files, a person may have several entries.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _TABLE_NAME = "table.json"
 _ROWS = 65_536
-# In no order that a state of files may be in.
+# No order that a state in files may have.
 _ANY_ORDER = "any"
 
 
@@ -53,8 +53,8 @@ class WarehouseState:
         self.manifest = delivered_manifest(folder, sha256=sha256)
         if self.manifest.table is None or self.manifest.id_type is None:
             raise RefusedError(
-                f"who was delivered to `{self.manifest.destination}` is in files, and cannot be compared with tables: "
-                "give extraction and filter the workspace that they had"
+                f"the delivered state of `{self.manifest.destination}` is in files, and cannot be compared with "
+                "tables: give extraction and filter the workspace that they had"
             )
         self.table = self.manifest.table.staging_table
         self.shape = Shape.from_manifest(self.manifest.shape)
@@ -62,7 +62,7 @@ class WarehouseState:
 
     @property
     def rows(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self.manifest.rows
 
     @property
@@ -81,15 +81,15 @@ def _removal_columns(shape: Shape) -> list[str]:
 
 
 def as_files(state: WarehouseState, batches: Iterable[pa.RecordBatch], folder: Folder) -> DeliveredState:
-    """Write some entries of a staged state as a small state in files, for whom the worker has to look at.
+    """Write some entries of a state in a warehouse as a small state in files, for the worker to compare.
 
     Args:
-        state: the version that they are of.
+        state: the version of the entries.
         batches: rows of its table.
         folder: a new one.
 
     Raises:
-        RefusedError: the table holds something else than entries.
+        RefusedError: the table holds a row that is no entry.
     """
     shape = state.shape
     writer = DeliveredWriter(folder, state.id_type, shape)
@@ -143,21 +143,21 @@ class WarehouseVersions:
         entries: Iterable[tuple[pa.RecordBatch, pa.Array]],
         folder: Folder,
     ) -> WarehouseState:
-        """Make the next version: everybody who was not touched as before, the others as they are now.
+        """Make the next version: untouched entries as before, the others in their new state.
 
         Args:
             before: the present version; None where all of it was touched, or there is none.
-            touched: its entries that the worker looked at.
-            after: what they came to.
-            entries: those of `after`, each batch with the warehouse's hashes of the rows.
-            folder: a new one; the caller removes it where this raises, `drop_table_of` before.
+            touched: the entries of `before` that the worker compared.
+            after: the new entries of the people in `touched`.
+            entries: the entries of `after`, each batch with the warehouse's hashes of the rows.
+            folder: a new one; if this raises, the caller calls `drop_table_of` and then removes the folder.
 
         Raises:
             RefusedError: the numbers of entries do not add up.
         """
         at = datetime.now(UTC)
         table = self._warehouse.table("delivered", at=at)
-        # Named first: a worker that dies leaves no table of which nobody knows whose it is.
+        # Named first, so that a worker that dies leaves no table without a known owner.
         with folder.create(_TABLE_NAME) as file:
             file.write(json.dumps({"namespace": table.schema, "name": table.name}).encode())
         id_type = after.id_type or (before.id_type if before else pa.null())
@@ -235,7 +235,7 @@ def _ids(state: DeliveredState, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def _entries_schema(id_type: pa.DataType, shape: Shape) -> pa.Schema:
-    # A type that no value has yet: text takes NULL, and nothing else comes.
+    # No value has shown its type yet: text accepts NULL, and no other value comes.
     def known(type_: pa.DataType) -> pa.DataType:
         return pa.string() if pa.types.is_null(type_) else type_
 

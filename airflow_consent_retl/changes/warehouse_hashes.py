@@ -1,7 +1,7 @@
-"""The warehouse's own hashes of the rows that were delivered, for the next comparison to know them by.
+"""The warehouse's own hashes of delivered rows, by which the next comparison recognises them.
 
-An entry gets the hash of a row only where the payload that was surely accepted is that row's; everybody else is looked
-at again.
+An entry gets the hash of a row only where the payload that was certainly accepted is that row's. The worker compares
+all the others again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def row_hashes(
     """Yield the entries of a state, each batch with its hashes, NULL where there is none.
 
     Args:
-        after: in files.
-        changes: that led to it.
-        rows: the folder with the candidates; changes without any have none.
+        after: the state, in files.
+        changes: the changes that led to it.
+        rows: the folder with the candidates; changes without candidates have none.
         resources: closes what was opened.
     """
     if not rows.exists(MANIFEST_NAME) or after.id_type is None:

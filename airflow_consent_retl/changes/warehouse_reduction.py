@@ -1,6 +1,7 @@
-"""Brings out of a warehouse who may have changed, as a small permitted set and a small delivered state in files.
+"""The reduction of a comparison: people who may have changed leave the warehouse, as two small sets of files.
 
-What it leaves behind surely did not change. What it brings out, the worker compares as it compares files.
+One is a permitted set, the other a delivered state; the worker compares them like any other files. The people left in
+the warehouse certainly did not change.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ State = DeliveredState | WarehouseState
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """What left the warehouse.
+    """The rows that left the warehouse.
 
     Args:
-        permitted: who may have changed.
-        touched: the entries that may have to change; None where nobody was delivered.
-        is_everybody: whether those are all entries that there are.
+        permitted: the people who may have changed.
+        touched: the entries that may have to change; None where no one was delivered.
+        is_everybody: whether `touched` has all entries.
     """
 
     permitted: FilePermittedRows
@@ -53,12 +54,12 @@ class Reduced:
 
 
 class Reduction:
-    """One comparison's way out of the warehouse.
+    """One comparison that is reduced in the warehouse.
 
     Args:
         warehouse: entered.
         permitted: the verified rows, in a table.
-        state: who was delivered; a state in files is looked at as a whole, once.
+        state: the delivered state; one in files is compared as a whole, once.
         folder: of the changes.
         subject_key: of the filter's decision log.
     """
@@ -81,11 +82,11 @@ class Reduction:
         self._dialect = dialect_of(warehouse.dialect, types[self._manifest.primary_key])
 
     def run(self, mode: SyncMode) -> Reduced:
-        """Compare in the warehouse, and bring out who may have changed.
+        """Compare in the warehouse, and read the people who may have changed.
 
         Raises:
             RefusedError: the numbers do not add up, or ids are of another kind than before.
-            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
+            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot run the queries.
         """
         state = self._state
         table = self._permitted.staged.permitted.staging_table
@@ -103,7 +104,7 @@ class Reduction:
         names = {"permitted": self._warehouse.name_of(table)}
         if isinstance(state, WarehouseState):
             names["delivered"] = self._warehouse.name_of(state.table)
-        # A state in files, or of other fields, is looked at as a whole, once.
+        # A state in files is compared as a whole, once.
         is_whole = isinstance(state, DeliveredState)
         compared = self._warehouse.table("compared", at=datetime.now(UTC))
         names["compared"] = self._warehouse.name_of(compared)
@@ -156,7 +157,7 @@ class Reduction:
         return manifest
 
     def _schema(self, schema: pa.Schema) -> pa.Schema:
-        """Return the candidates' schema with ids of a type that those who are delivered fit into as well."""
+        """Return the candidates' schema with a type of ids that the delivered ids fit as well."""
         name = self._manifest.primary_key
         place = schema.get_field_index(name)
         before = self._state.id_type if self._state is not None else None
@@ -165,7 +166,7 @@ class Reduction:
         return schema if pa.types.is_null(type_) else schema.set(place, pa.field(name, type_))
 
     def _copied(self, state: DeliveredState) -> DeliveredState:
-        """Return a state in files as one of the changes' own folder."""
+        """Copy a state in files into the changes' own folder, and return the copy."""
         state.verify()
         folder = self._folder / "touched"
         for part in state.manifest.parts:
@@ -174,7 +175,7 @@ class Reduction:
         return DeliveredState(folder, sha256=folder.publish(state.manifest.to_json()))
 
     def _gone_of(self, state: DeliveredState) -> list[tuple[pa.Array, pa.Array]]:
-        """Return the signatures of those of a state in files whom the decision log tells of."""
+        """Return ids and signatures of the people of a state in files who are in the decision log."""
         if state.id_type is None:
             return []
         people = self._warehouse.table("asked", at=datetime.now(UTC))
@@ -216,7 +217,7 @@ class Reduction:
         counts = self._manifest.destinations[destination]
         group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
         columns = {column.name: column for column in self._manifest.columns}
-        # A column of nothing but NULL has no type of its own.
+        # A column whose values are all NULL has no type of its own.
         columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}
         manifest = self._manifest.model_copy(
             update={

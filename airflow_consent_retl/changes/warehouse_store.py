@@ -1,8 +1,8 @@
 """The delivered state and the changes of a sync whose rows stay in a warehouse.
 
-The warehouse leaves out who surely did not change. Everybody else leaves it, as a small permitted set and a small
-delivered state in the changes' own folder, on which the worker does what it does with files: there is one rule for what
-a change is, and one for what becomes of it.
+The warehouse excludes the people who certainly did not change. The others leave it as a small permitted set and a small
+delivered state in the changes' own folder, which the worker treats like any other files: there is one rule for what a
+change is, and one for what becomes of it.
 
     changes-<random>/of.json, rows/, log/, touched/, after-<random>/
 """
@@ -65,13 +65,13 @@ State = DeliveredState | WarehouseState
 
 
 class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
-    """What a sync has in a warehouse, and its folder, which names it.
+    """The store of a sync in a warehouse, with a folder whose manifests name the tables.
 
     Args:
         folder: of the sync.
         sync: its name.
         reach: returns the warehouse, not yet entered.
-        question: asks the model's source; None: nobody's consent is needed.
+        question: asks the model's source; None: no consent is needed.
         log: the task's.
     """
 
@@ -84,7 +84,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         self._log = log
 
     def open(self, uri: str, *, sha256: str) -> State:
-        """Return the version that the ledger points at; one in files is brought over by the next load."""
+        """Return the version that the ledger points at; the next load moves one in files into the warehouse."""
         folder = self.folder.open(uri)
         if delivered_manifest(folder, sha256=sha256).warehouse_table is None:
             return DeliveredState(folder, sha256=sha256)
@@ -100,11 +100,11 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         subject_key: SubjectKey,
         progress: Progress,
     ) -> Changes:
-        """Bring out of the warehouse who may have changed, and compare as in files: see `compute_changes`.
+        """Read the people who may have changed from the warehouse, and compare as in files: see `compute_changes`.
 
         Raises:
-            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot be asked.
-            and what `compute_changes` raises.
+            SourceUnavailableError, ConfigurationError, ModelError: the warehouse cannot run the queries.
+            The errors of `compute_changes`.
         """
         with self.folder.new("changes").publishing() as folder:
             with self._reach() as warehouse:
@@ -129,10 +129,10 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             )
 
     def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
-        """Have the warehouse find who may have lost permission, and ask the source about those only."""
+        """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
             raise RefusedError(
-                f"who was delivered to `{state.manifest.destination}` is in files: the next load brings them into the "
+                f"the delivered state of `{state.manifest.destination}` is in files: the next load moves it into the "
                 "warehouse"
             )
         with ExitStack() as unused:
@@ -161,7 +161,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
 
     @contextmanager
     def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
-        """Yield who asks about these people only: their ids go into the warehouse, and only their rows come out."""
+        """Yield the question about these people only: load their ids into the warehouse and read only their rows."""
         schema = pa.schema([("id", id_type)])
         with self._reach() as warehouse:
             table = warehouse.table("asked", at=datetime.now(UTC))
@@ -169,13 +169,13 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
                 warehouse.load(table, schema, batches)
                 people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
-                with _among(warehouse, question, people, table, id_type) as sql:
+                with _query_of_people(warehouse, question, people, table, id_type) as sql:
                     yield question.among(sql)
             finally:
                 warehouse.drop(table)
 
     def folding(self, state: State | None, changes: Changes) -> Folding:
-        """Begin to fold what the worker looked at.
+        """Begin to fold the entries that the worker compared.
 
         Raises:
             RefusedError: the changes were found against another version.
@@ -193,11 +193,11 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         sends: Iterable[BatchResult],
         removes: Iterable[BatchResult],
     ) -> WarehouseState:
-        """Publish the next version: a table of those who were not touched, and of what the others came to."""
+        """Publish the next version: a table of the untouched entries and of the new entries of everyone else."""
         after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}")
         before = None if _read(changes.folder, _OF_NAME)["everybody"] else state
         if isinstance(before, DeliveredState):
-            raise RefusedError("who was delivered is in files, and not all of them were looked at")
+            raise RefusedError("the delivered state is in files, and not all of its entries were compared")
         with self._reach() as warehouse, ExitStack() as resources:
             entries = row_hashes(after, changes, changes.folder / "rows", resources)
             return WarehouseVersions(warehouse).publish(
@@ -205,7 +205,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             )
 
     def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
-        """Publish some removals alone, with what is needed to fold them."""
+        """Publish some removals alone, with the files that folding needs."""
         some = super().only(changes, causes)
         of = _read(changes.folder, _OF_NAME)
         touched = _touched_of(changes)
@@ -218,7 +218,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         return some
 
     def sweep(self, there: Collection[str], in_use: Collection[str]) -> None:
-        """Delete what was there and is not in use, tables before the folders that name them."""
+        """Delete the listed versions that are not in use, tables before the folders that name them."""
         kept = {uri.rstrip("/").rpartition("/")[2] for uri in in_use}
         left = [self.folder.root / name for name in there if name not in kept and name.startswith("delivered-")]
         if left:
@@ -231,11 +231,11 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
     def _suspects(
         self, warehouse: Warehouse, state: WarehouseState, question: Question
     ) -> Iterator[tuple[StagingTable, Question]]:
-        """Yield a table with the ids, as text, of those delivered who are denied now, and who asks about them."""
+        """Yield a table with the ids, as text, of delivered people who are denied now, and the question about them."""
         at = datetime.now(UTC)
-        held = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
+        delivered_people = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
-            _among(warehouse, question, held, state.table, state.id_type) as sql,
+            _query_of_people(warehouse, question, delivered_people, state.table, state.id_type) as sql,
             warehouse_snapshot(
                 warehouse,
                 model=state.manifest.model,
@@ -250,7 +250,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 with WarehouseFilter(warehouse, snapshot, question.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
-                    with _among(warehouse, question, people, suspects, state.id_type) as about:
+                    with _query_of_people(warehouse, question, people, suspects, state.id_type) as about:
                         yield suspects, question.among(about)
             finally:
                 warehouse.drop(table)
@@ -265,18 +265,20 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
 
 
 @contextmanager
-def _among(
+def _query_of_people(
     warehouse: Warehouse, question: Question, people: Any, table: StagingTable, id_type: pa.DataType
 ) -> Iterator[str]:
-    """Yield the model's query, of the rows of some people only, with what is said of them elsewhere.
+    """Yield the model's query for the rows of some people only, joined with their consent from other sources.
 
     Args:
+        warehouse: entered.
+        question: asks the model's source.
         people: an expression over the placeholder `people`, or over the table itself.
-        table: that holds them.
+        table: the table of the people.
         id_type: of the ids.
     """
     dialect = dialect_of(warehouse.dialect, id_type)
-    # On lines of its own, so that a comment at its end comments nothing else out.
+    # On lines of its own, so that a comment at its end does not comment out the rest.
     model = f"(\n{plain_query(question.source.sql, dialect=warehouse.dialect)}\n)"
     sources = sources_of(question.source)
     brought = {name for source in sources for name in source.brought}

@@ -28,7 +28,7 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
 
     Args:
         conn_id: the connection.
-        hook_params: arguments of the hook's own, which win over the connection's extra.
+        hook_params: arguments of the hook itself, which take precedence over the connection's extra.
 
     Raises:
         ConfigurationError: there is no such connection, no installed provider serves it, or it is no SQL connection.
@@ -43,9 +43,9 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
         hook = _hook(connection, dict(hook_params or {}))
     except (AirflowException, ImportError):
         extra = database_of(connection.conn_type).extra
-        remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install the provider that brings it"
+        remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install its provider"
         raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{connection.conn_type}`, which has no hook here: {remedy}"
+            f"connection `{conn_id}` is of type `{connection.conn_type}`, whose hook is not installed: {remedy}"
         ) from None
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
@@ -64,7 +64,7 @@ def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
 
 
 def hooks_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> HookOf:
-    """Return a function that finds the hooks of a model: its own for None and its own connection, or another one.
+    """Return a function that finds the hooks of a model: the model's own for None and its own connection, or another.
 
     Args:
         conn_id: of the model.

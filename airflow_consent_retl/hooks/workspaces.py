@@ -1,4 +1,4 @@
-"""Workspaces, opened for what an operator's `workspace` or a manifest names. The only maker of a `Workspace`."""
+"""Workspaces, opened from an operator's `workspace` or a manifest. The only maker of a `Workspace`."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def open_workspace(
     """Return the workspace of an operator, or of the rows that a manifest describes. Nothing is contacted yet.
 
     Args:
-        place: an operator's `workspace`, or the manifest of rows that lie somewhere already; None: files, in the
-            deployment's default.
+        place: an operator's `workspace`, or the manifest of rows that exist already; None: files, in the deployment's
+            default.
         conn_id: of the model's connection.
         model: the model's name, a label of jobs.
         log: the task's.
-        configured: the operator's `workspace`, where `place` is a manifest: it has to be the same place.
+        configured: the operator's `workspace`, where `place` is a manifest; both have to name the same place.
         context: the task's, for labels of jobs.
         hook_params: arguments of the model's hook.
 

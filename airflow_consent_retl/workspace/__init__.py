@@ -1,1 +1,1 @@
-"""Workspaces: where the rows of a model lie, in files or in tables of the warehouse that they come from."""
+"""Workspaces: the places of a model's rows, in files or in tables of the warehouse that they come from."""

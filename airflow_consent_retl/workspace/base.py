@@ -1,4 +1,4 @@
-"""The interface of a workspace: everything that depends on where a model's rows lie.
+"""The interface of a workspace: everything that depends on where a model's rows are.
 
 Operators, reports and syncs use this interface and never ask which kind of workspace they have.
 """
@@ -42,9 +42,9 @@ class Extraction:
 
     Args:
         model: the model's name.
-        query: what is read; with a `query_id`, the result of a query that was submitted before.
-        source: the same for the manifest, so that consent can be asked for again.
-        sources: where else consent is kept.
+        query: the query to read; with a `query_id`, the result of a query that was submitted before.
+        source: the query as the manifest stores it, so that consent can be read again.
+        sources: the other sources of consent.
         check_primary_key: whether ids that are NULL or occur twice are an error.
         part_bytes: size in bytes after which a Parquet part is closed.
         read_at: a time before the query started.
@@ -71,7 +71,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a filter run wrote, for the manifest of its permitted set."""
+    """The files or tables that a filter run wrote, for the manifest of its permitted set."""
 
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
@@ -79,16 +79,16 @@ class Written:
 
 
 class FilterRun(ABC):
-    """One filter run over one snapshot. A context manager: what it made is removed at the end unless it was kept."""
+    """One filter run over one snapshot. A context manager, which removes its output unless `keep` was called."""
 
     @property
     @abstractmethod
     def plan(self) -> ConsentPlan:
-        """The plan that the rows are decided by. Complete once `decide` has returned."""
+        """The plan that decides the rows. Complete after `decide` has returned."""
 
     @abstractmethod
     def repeated_ids(self) -> tuple[int, int]:
-        """Return how many rows have no id, and how many ids occur more than once.
+        """Return the number of rows without an id, and the number of ids that occur more than once.
 
         Raises:
             RefusedError: the snapshot was changed.
@@ -118,15 +118,15 @@ class FilterRun(ABC):
         """
 
     def keep(self) -> None:  # noqa: B027 - files are kept by publishing their folder
-        """Leave what was made where it is: a manifest names it now."""
+        """Keep the output: a manifest names it now."""
 
     @abstractmethod
     def __enter__(self) -> FilterRun:
-        """Open what the run needs."""
+        """Open the resources of the run."""
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None:
-        """Close it, and remove what was not kept."""
+        """Close the resources, and remove output that was not kept."""
 
 
 class Workspace(ABC):
@@ -164,7 +164,7 @@ class Workspace(ABC):
         """
 
     def cancel(self) -> None:
-        """Have the running query stopped, from another thread or a signal handler.
+        """Stop the running query; may be called from another thread or a signal handler.
 
         Raises:
             SourceUnavailableError: the source does not answer.
@@ -173,7 +173,7 @@ class Workspace(ABC):
 
     @property
     def is_running(self) -> bool:
-        """Whether a query runs that `cancel` would stop."""
+        """Whether a query is running that `cancel` would stop."""
         return self._query.is_running
 
     @abstractmethod
@@ -199,12 +199,12 @@ class Workspace(ABC):
 
     @abstractmethod
     def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> SyncStore[Any, Any]:
-        """Return where a sync keeps its changes and its delivered state.
+        """Return the store of a sync's changes and delivered state.
 
         Args:
             folder: of the sync.
             sync: its name.
-            question: asks the model's source for consent; None: nobody's consent is needed.
+            question: asks the model's source for consent; None: no consent is needed.
         """
 
     @abstractmethod
@@ -218,14 +218,14 @@ class Workspace(ABC):
 
 
 class Cancellable:
-    """The query that runs now, for `Workspace.cancel`."""
+    """The query that is running now, for `Workspace.cancel`."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] | None = None
 
     @contextmanager
     def running(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Name what `cancel` calls, for as long as the block lasts."""
+        """Have `cancel` call a function while the block runs."""
         self._stop = stop
         try:
             yield
@@ -234,11 +234,11 @@ class Cancellable:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is anything to stop."""
+        """Whether a query is running."""
         return self._stop is not None
 
     def cancel(self) -> None:
-        """Stop what runs, if anything does."""
+        """Stop the running query, if there is one."""
         stop = self._stop
         if stop is not None:
             stop()

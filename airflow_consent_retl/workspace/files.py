@@ -54,11 +54,11 @@ class FileFilterRun(FilterRun):
 
     @property
     def plan(self) -> ConsentPlan:
-        """The plan that the rows are decided by."""
+        """The plan that decides the rows."""
         return self._plan
 
     def repeated_ids(self) -> tuple[int, int]:
-        """Return how many rows have no id, and how many ids occur more than once."""
+        """Return the number of rows without an id, and the number of ids that occur more than once."""
         duplicates, missing = self._found_ids()
         return missing, 0 if duplicates is None else len(duplicates)
 
@@ -97,7 +97,7 @@ class FileFilterRun(FilterRun):
 
 
 class FileWorkspace(Workspace):
-    """Everything in files.
+    """The workspace in files.
 
     Args:
         uri: of the workspace; None: the deployment's default.
@@ -125,7 +125,7 @@ class FileWorkspace(Workspace):
         try:
             return self._extract(extraction, extraction.query, folder)
         except MoreMemoryNeededError:
-            self.log.info("the rows are too wide for the memory of a plain scan: reading again, with more")
+            self.log.info("the rows are too wide for the memory of a plain scan: reading again with more memory")
             folder.remove()
             return self._extract(extraction, replace(extraction.query, more_memory=True), folder)
 
@@ -168,7 +168,7 @@ class FileWorkspace(Workspace):
         return verified_files(permitted, destination=destination, fields=fields)
 
     def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> FileStore:
-        """Return the sync's folder."""
+        """Return the store in the sync's folder."""
         return FileStore(folder, sync)
 
     def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:

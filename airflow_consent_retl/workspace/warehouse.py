@@ -51,7 +51,7 @@ class WarehouseFilterRun(FilterRun):
 
     @property
     def plan(self) -> ConsentPlan:
-        """The plan that the rows are decided by."""
+        """The plan that decides the rows."""
         return self._filter.plan
 
     def repeated_ids(self) -> tuple[int, int]:
@@ -69,7 +69,7 @@ class WarehouseFilterRun(FilterRun):
         return Written(written.groups, written.decision_log, written.tables)
 
     def keep(self) -> None:
-        """Leave the tables where they are."""
+        """Keep the tables."""
         self._filter.keep()
         self._log.info("moved %s bytes out of the warehouse", f"{self._warehouse.bytes_read:,}")
 
@@ -106,7 +106,7 @@ class WarehouseWorkspace(Workspace):
 
     @property
     def documents(self) -> str | None:
-        """The deployment's default: documents are files, whatever holds the rows."""
+        """The deployment's default: documents are files, wherever the rows are."""
         return None
 
     def submission(self, query: ModelQuery, *, at: datetime) -> Submission:
@@ -146,7 +146,7 @@ class WarehouseWorkspace(Workspace):
         )
 
     def _check_submitted(self, query: ModelQuery) -> None:
-        """Raise the error of a submitted query that failed: its table could only show that it is missing."""
+        """Raise the error of a submitted query that failed: the missing table would not show the cause."""
         if query.query_id is not None:
             with submitted_queries(self.hook_of(None), conn_id=self.conn_id) as queries:
                 queries.is_running(query.query_id)
