@@ -2,7 +2,7 @@
 
     from airflow_consent_retl.contract import Batch, Destination, Limits, Load, Outcomes
 
-It holds the interface and its limits, the outcome of each row, the parameters that a destination is built from, and
+It contains the interface and its limits, the outcome of each row, the parameters that a destination is built from, and
 the errors that it raises. Importing it loads no engine. `airflow_consent_retl.testing` checks that a destination keeps
 the contract; `airflow_consent_retl.destinations.http` is a kit for destinations over HTTP.
 """

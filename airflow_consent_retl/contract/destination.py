@@ -1,7 +1,7 @@
 """The interface of destinations: their limits, and one outcome for each row that is sent or removed.
 
 A destination sees permitted rows only, with its own field names, and nothing else of the model. It knows nothing of
-consent, policies or Airflow's tasks: `delivery.protocol` stands between.
+consent, policies or Airflow's tasks: `delivery.protocol` connects the two sides.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a destination takes at once.
+    """The most that a destination takes at once.
 
     Args:
         batch_rows: maximum number of rows in one `send`.
         concurrency: maximum number of calls of `send` or `remove` at the same time, each from a thread of its own.
         removal_rows: maximum number of rows in one `remove`; None: as many as in one `send`.
         requests_per_s: maximum number of requests a second on average, over all threads; None: any number. The
-            destination keeps it itself: only it knows how many requests a batch takes.
-        burst_requests: requests that may follow each other at once; None: those of one second.
+            destination itself keeps this limit: only it knows how many requests a batch takes.
+        burst_requests: requests that may follow each other without a pause; None: those of one second.
     """
 
     batch_rows: int
@@ -62,10 +62,10 @@ class Load:
         model: the model's name.
         schema: the rows as the destination sees them: its field names, in the mapping's order.
         key_field: the destination's name for the primary key, or None where it is not mapped.
-        rows: how many rows will be sent.
-        decided_at: when consent was decided.
-        before_request: called by the destination just before each request that carries rows, also before each repeated
-            one. It raises when the load may not send any more; the destination lets that error pass.
+        rows: the number of rows that will be sent.
+        decided_at: the time when consent was decided.
+        before_request: the destination calls it just before each request that carries rows, also before each repeated
+            one. It raises when the load may no longer send; the destination does not catch that error.
     """
 
     key: str
@@ -83,9 +83,9 @@ class Batch:
     """Rows that are sent together, or people who are removed together.
 
     Args:
-        key: hex digest, the idempotency key: the same rows in the same load always carry the same one.
-        rows: to send: at most `Limits.batch_rows`, with the schema of the `Load`. To remove: at most
-            `Limits.removal_rows`, with the destination's `removal_schema`.
+        key: hex digest, the idempotency key: the same rows in the same load always have the same key.
+        rows: rows to send: at most `Limits.batch_rows`, with the schema of the `Load`. People to remove: at most
+            `Limits.removal_rows` rows, with the destination's `removal_schema`.
     """
 
     key: str
@@ -93,17 +93,17 @@ class Batch:
 
 
 class Destination(ABC):
-    """A place that permitted rows can be sent to, and taken back from.
+    """A place that permitted rows can be sent to and removed from.
 
     The protocol calls `open` once; `remove` for each batch of people to remove, then `send` for each batch of
     rows, both from up to `limits.concurrency` threads; then `commit`, or `abort` when the load did not end well. It
     may publish in `send` and `remove` or only in `commit`. After `pending`, `confirm` asks for the result.
 
     Attributes:
-        can_remove: whether `remove` takes single people out. One that cannot has to be accepted in the DAG.
-        replaces: whether each load makes the destination hold its rows and no others. It receives all permitted rows
-            every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` and
-            never `send` takes single people out of what is there.
+        can_remove: whether `remove` removes single people. If not, the DAG has to accept the destination explicitly.
+        replaces: whether a load's rows replace all rows at the destination. Such a destination receives all permitted
+            rows every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` and
+            never `send` removes single people from the present rows.
     """
 
     can_remove: ClassVar[bool] = False
@@ -112,13 +112,13 @@ class Destination(ABC):
     @property
     @abstractmethod
     def limits(self) -> Limits:
-        """What it takes at once."""
+        """The most that it takes at once."""
 
     @property
     def target(self) -> str:
         """The place where rows end up, for people and for the ledger: `table people of connection crm`. No secrets.
 
-        A sync whose target changed is refused, since those delivered to the old one would be forgotten there.
+        A sync whose target changed is refused, since people delivered to the old target would be forgotten there.
         """
         return ""
 
@@ -140,14 +140,14 @@ class Destination(ABC):
 
         Raises:
             DestinationError: no batch can succeed: the load stops.
-            DestinationUnavailableError: this batch was surely not applied, and later tries may succeed.
-            LeaseLostError: from `Load.before_request`; what was sent before may be applied.
+            DestinationUnavailableError: this batch was certainly not applied, and later tries may succeed.
+            LeaseLostError: from `Load.before_request`; earlier requests of the batch may be applied.
         """
 
     def removal_schema(self, load: Load) -> pa.Schema:
         """Return the fields that are needed to remove a person, by the destination's names.
 
-        By default the primary key. They are kept from the delivery on, since the person may leave the model later.
+        By default the primary key. They are stored at the delivery, since the person may leave the model later.
 
         Raises:
             ConfigurationError: a field that removal needs is not mapped.
@@ -165,22 +165,22 @@ class Destination(ABC):
         return rows.select(self.removal_schema(load).names)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remove people and return exactly one outcome for each row: `accepted` where they are surely not there now.
+        """Remove people and return exactly one outcome for each row: `accepted` where they are certainly not there now.
 
         A person whom the destination never knew counts as removed. Raises as `send`.
         """
         raise DestinationError("this destination cannot remove people")
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
-        """Return what became of the rows that `send` or `remove` left `pending` under this id; None: still processed.
+        """Return the outcomes of the rows that `send` or `remove` left `pending` under this id; None: still processed.
 
         Raises:
-            DestinationUnavailableError: it did not answer now.
+            DestinationUnavailableError: the destination does not answer now.
         """
         raise DestinationError("this destination answers at once")
 
     def commit(self) -> None:  # noqa: B027 - a destination that publishes in `send` has nothing to do here
-        """Publish what was sent, after the last batch."""
+        """Publish the sent rows, after the last batch."""
 
     def abort(self) -> None:  # noqa: B027
-        """Give up what `commit` has not published, and release every resource."""
+        """Discard everything that `commit` has not published, and release every resource."""

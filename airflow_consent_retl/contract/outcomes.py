@@ -1,4 +1,4 @@
-"""The outcome of each row of a batch: a status and a code, and never the row's values."""
+"""The outcome of each row of a batch: a status and a code, never the row's values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# A vendor's code is a short word such as `invalid_email` or `http_422`. Anything longer or freer may quote the row.
+# A vendor's code is a short word such as `invalid_email` or `http_422`. Longer or free text may quote the row.
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,47}|[0-9]{1,5}")
 UNNAMED_CODE = "unnamed"
 
@@ -16,10 +16,10 @@ UNNAMED_CODE = "unnamed"
 class RowStatus(StrEnum):
     """The status of one row.
 
-    `accepted` and `rejected`: the destination said so. `uncertain`: the row may or may not have been applied.
+    `accepted` and `rejected`: the destination's own answer. `uncertain`: the row may or may not have been applied.
     `pending`: the destination took the row and processes it later; the outcome's code is the request id to ask with.
     Only the protocol uses the last two: `withheld` was not sent because the person's permission ended, `unsent` was
-    not sent or surely not applied, and the next try sends it.
+    not sent or certainly not applied, and the next try sends it.
     """
 
     ACCEPTED = "accepted"
@@ -45,7 +45,7 @@ _ACCEPTED = Outcome(RowStatus.ACCEPTED)
 class Outcomes:
     """One outcome per row of a batch, in the batch's order.
 
-    Most batches end the same way for every row, so it holds the common outcome and the exceptions.
+    Most batches end the same way for every row, so the class stores the common outcome and the exceptions.
     """
 
     rows: int
@@ -58,22 +58,22 @@ class Outcomes:
 
     @classmethod
     def accepted(cls, rows: int) -> Outcomes:
-        """Every row was applied, and the destination said so."""
+        """Return outcomes for an answer that every row was applied."""
         return cls(rows)
 
     @classmethod
     def rejected(cls, rows: int, code: str) -> Outcomes:
-        """No row was applied, and the destination said so."""
+        """Return outcomes for an answer that no row was applied."""
         return cls(rows, Outcome(RowStatus.REJECTED, code))
 
     @classmethod
     def uncertain(cls, rows: int, code: str) -> Outcomes:
-        """It is not known: a timeout, a reset, an answer that cannot be read."""
+        """Return unknown outcomes: after a timeout, a reset, an answer that cannot be read."""
         return cls(rows, Outcome(RowStatus.UNCERTAIN, code))
 
     @classmethod
     def pending(cls, rows: int, request_id: str) -> Outcomes:
-        """The destination took every row and reports the outcomes later, under this id."""
+        """Return outcomes for rows that the destination took and reports on later, under this id."""
         return cls(rows, Outcome(RowStatus.PENDING, request_id))
 
     @classmethod
@@ -97,7 +97,7 @@ class Outcomes:
         return self.exceptions.get(row, self.common)
 
     def counts(self) -> Counter[Outcome]:
-        """Return how many rows ended in each way."""
+        """Return the number of rows with each outcome."""
         counts = Counter(self.exceptions.values())
         counts[self.common] += self.rows - len(self.exceptions)
         return +counts
@@ -107,8 +107,8 @@ def vendor_code(text: object, *, row_values: Iterable[object] = ()) -> str:
     """Return a vendor's error code if it is safe to log, else `unnamed`.
 
     Args:
-        text: what the vendor called a code.
-        row_values: the row's own values: a code that repeats one of them is no code.
+        text: the vendor's code.
+        row_values: the row's own values: a code that repeats one of them is not safe.
     """
     if isinstance(text, bool) or not isinstance(text, str | int):
         return UNNAMED_CODE

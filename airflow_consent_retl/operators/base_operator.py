@@ -27,7 +27,7 @@ class ConsentRetlOperator(BaseOperator):
         try:
             return self.run(context)
         except TransientError as error:
-            # A chained exception could bring a driver's message, and with it a row, to the log.
+            # A chained exception could put a driver's message, and with it a row, into the log.
             error.__cause__ = error.__context__ = None
             raise
         except PermanentError as error:
@@ -37,7 +37,7 @@ class ConsentRetlOperator(BaseOperator):
 
     @abstractmethod
     def run(self, context: Context) -> Any:
-        """Do the operator's work and return what goes into XCom: references, digests and counts."""
+        """Do the operator's work and return the value for XCom: references, digests and counts."""
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
         """Render objects that know their own templates, such as a source of consent, like other parameters."""
@@ -48,6 +48,6 @@ class ConsentRetlOperator(BaseOperator):
 
 
 def holder_of(context: Any) -> str:
-    """Return who runs, for people who look into the ledger: DAG, run, task and try."""
+    """Return the name of the running task, for people who read the ledger: DAG, run, task and try."""
     ti = context.get("ti")
     return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"

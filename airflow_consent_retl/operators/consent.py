@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ConsentFilterOperator(ConsentRetlOperator):
-    """Decide who may be sent where, and write each permitted row once, grouped by its recipients.
+    """Decide which rows each destination may receive, and write each permitted row once, grouped by its recipients.
 
     Reads: the policy, the snapshot. Writes: into a new folder of the workspace, the permitted rows, the decision log,
     and, last, the manifest; a failed try removes it. Contacts: nothing else.
@@ -44,10 +44,10 @@ class ConsentFilterOperator(ConsentRetlOperator):
         on_duplicate_id: what to do with ids that occur more than once: `fail` the task, or `deny` all their rows.
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
             number for all or one by destination. None: no limit.
-        max_invalid_ratio: the share of rows, 0 to 1, that may hold a consent value nobody declared. None: no limit.
+        max_invalid_ratio: the share of rows, 0 to 1, that may have an undeclared consent value. None: no limit.
         max_released_ratio: the share of rows, 0 to 1, that a changed policy may newly permit to one destination before
-            the task fails. None: no limit. Who gains and who loses is logged whenever the policy is another one than at
-            the task's last run.
+            the task fails. None: no limit. Whenever the policy differs from that of the task's last run, the numbers of
+            rows that gain and lose permission are logged.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
             snapshot that stayed in a warehouse is filtered there. Templated.
 
@@ -56,7 +56,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
     Raises:
         AirflowFailException: not retried: the policy, the consent mapping, the destinations or the snapshot are
-            wrong, ids occur twice, a limit is passed. Nothing is published.
+            wrong, ids occur more than once, a limit is exceeded. Nothing is published.
     """
 
     template_fields: Sequence[str] = ("snapshot", "policy", "destinations", "workspace")
@@ -117,7 +117,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
         change = self._policy_change(context, loaded, workspace)
         plan_for = change.both(plan_of(loaded.policy), plan_of(change.before))
-        # Before anything is read: a broken configuration fails first, with every problem.
+        # Before any row is read: a broken configuration fails first, with every problem.
         for warning in plan_for(column_kinds(manifest.columns)).warnings:
             self.log.warning(warning)
         with workspace.filter(snapshot, plan_for, at=at) as run:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    """A query that ran while nobody waited: its id, when it was submitted (ISO 8601), the table that it makes."""
+    """A query that ran without a waiting worker: its id, the time of submission (ISO 8601), the table that it makes."""
 
     query_id: str
     read_at: str
@@ -38,7 +38,7 @@ class ExtractModelOperator(ConsentRetlOperator):
     """Read a model's rows through an Airflow SQL connection and write them as a snapshot.
 
     Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
-    and give Arrow natively, as do Snowflake and BigQuery; PostgreSQL copies its rows out in a read-only transaction;
+    and return Arrow natively, as do Snowflake and BigQuery; PostgreSQL copies its rows out in a read-only transaction;
     every other connection whose hook is a `DbApiHook` is read through its cursor.
     Writes: Parquet parts and, last, their manifest, into a new folder of the workspace; a failed try removes it.
 
@@ -52,23 +52,23 @@ class ExtractModelOperator(ConsentRetlOperator):
         sql: the query, or a path of a `.sql` file. Templated. With DuckDB, settings may come before it:
             `SET memory_limit = '4GB'; SELECT …` for a query that joins or sorts (otherwise 1 GiB, then disk).
         primary_key: name of the column that identifies a row. Templated.
-        column_types: Arrow type by column, where the source says too little: `{"ads_ok": "bool"}` reads SQLite's 0
+        column_types: Arrow type by column, where the source declares too little: `{"ads_ok": "bool"}` reads SQLite's 0
             and 1. Names are Arrow's (`int64`, `string`, `decimal128(18, 2)`, `timestamp[us, tz=UTC]`), and `json`.
         check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
-        batch_rows: rows that are read at once, which bounds the memory.
+        batch_rows: the number of rows to read at once, which bounds the memory.
         part_bytes: size in bytes after which a Parquet part is closed.
-        deferrable: wait for the query without holding a worker, where the connection can (Snowflake, BigQuery); others
-            run it in the worker. When the task is cancelled, so is the query.
-        poll_interval_s: seconds between two questions whether it is over.
-        query_timeout_s: seconds after which a query that nobody waits for is cancelled, and the task tried again.
-        hook_params: arguments of the connection's hook, for this model only, which win over the connection's extra:
+        deferrable: wait for the query without occupying a worker, where the connection supports it (Snowflake,
+            BigQuery); others run it in the worker. Cancelling the task cancels the query.
+        poll_interval_s: seconds between two questions whether the query has ended.
+        query_timeout_s: seconds after which a query without a waiting worker is cancelled and the task retried.
+        hook_params: arguments of the connection's hook, for this model only; they override the connection's extra:
             `{"warehouse": "LARGE"}` for Snowflake, `{"labels": {"team": "crm"}, "api_resource_configs": {"query":
             {"maximumBytesBilled": "1000000000"}}}` for BigQuery. Templated.
-        consent_sources: where else consent is kept: each `ConsentSource` or `SuppressionList` brings columns that are
-            joined to the rows, for the consent mapping to name. Consent that is asked for again is asked for there too.
+        consent_sources: the other sources of consent: each `ConsentSource` or `SuppressionList` adds columns to the
+            rows by a join, for the consent mapping to name. Later checks of consent read these sources again too.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
-            `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema, and so does all
-            that is decided and compared after that. Templated.
+            `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema; later decisions
+            and comparisons run there too. Templated.
 
     Returns:
         A reference to the snapshot's manifest, with its digest, model, rows and time: `ManifestRef.to_xcom()`.
@@ -155,7 +155,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         return reference.to_xcom()
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Go on after a deferral, with the result of the query.
+        """Resume after a deferral, with the result of the query.
 
         Raises:
             SourceUnavailableError: the time is up, and the query was cancelled.
@@ -169,7 +169,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         return self.execute(context)
 
     def on_kill(self) -> None:
-        """Have the query stopped: no one will read its result."""
+        """Cancel the query: no one will read its result."""
         workspace = self._workspace
         if workspace is None or not workspace.is_running:
             return
@@ -216,7 +216,7 @@ class ExtractModelOperator(ConsentRetlOperator):
         )
 
     def _submit(self, workspace: Workspace) -> None:
-        """Have the query run, and wait outside of a worker."""
+        """Submit the query, and wait outside of a worker."""
         from airflow_consent_retl.databases.submitted import submitted_queries
         from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 

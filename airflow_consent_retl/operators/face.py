@@ -1,6 +1,6 @@
-"""The names that this package offers to DAG authors, each with the module that holds it: the one list.
+"""The one list of the names that this package offers to DAG authors, each with the module that defines it.
 
-`operators.__all__`, its stub and the provider info follow from it. Names of modules only, so it imports nothing.
+`operators.__all__`, its stub and the provider info follow from it. It has only names of modules, so it imports nothing.
 """
 
 from __future__ import annotations

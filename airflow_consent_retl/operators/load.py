@@ -1,4 +1,4 @@
-"""The base of all loads: it brings a destination up to the rows that a filter permitted, and no further."""
+"""The base of all loads: it updates a destination to exactly the rows that a filter permitted."""
 
 from __future__ import annotations
 
@@ -46,59 +46,59 @@ _ALWAYS_SHOWN = frozenset(
 
 
 class LoadOperator(ConsentRetlOperator):
-    """Bring one destination up to the rows that a filter permitted: send what changed, remove who may not be there.
+    """Update one destination to the rows that a filter permitted: send changed rows, remove people without permission.
 
-    Before the first request it reads the policy again, verifies what it was handed (destination, digests and row
-    counts of all files), compares it with what was delivered before, and asks the model's source for consent again.
-    Withdrawals go first, then additions, in batches that the ledger knows before they are sent; the next try resumes
-    one that failed, under the same idempotency keys. The numbers always add up, or the task fails.
+    Before the first request it reads the policy again, verifies its input (destination, digests and row counts of all
+    files), compares it with the delivered state, and asks the model's source for consent again. Withdrawals go first,
+    then additions, in batches that the ledger records before they are sent; the next try resumes a failed one under
+    the same idempotency keys. The numbers always add up, or the task fails.
 
-    Who withdraws while a load runs is withheld from the next answer of the source on: never later than
-    `recheck_interval_s` and the batches in flight, and never sooner than that either.
+    A person who withdraws while a load runs is withheld after the source's next answer: no later than
+    `recheck_interval_s` plus the batches in flight, and no sooner than that answer.
 
     Args:
         permitted: the output of a `ConsentFilterOperator`. Templated.
         destination: the policy's name of the destination. Templated; a name written out has an asset, whose events
             carry the counts of each load.
-        fields: what to send: the destination's field names, each with the model's column. Only these columns are
+        fields: the fields to send: the destination's field names, each with the model's column. Only these columns are
             read, and only they make a row count as changed. Templated.
-        policy: where the policy is read again; by default where the filter read it. Templated.
-        mode: `mirror` sends new and changed rows and removes who is not permitted or left the model; `upsert` leaves
-            those who left the model; `insert` sends new people only; `full` sends every permitted row. Who loses
-            permission is removed in every mode.
+        policy: the source from which to read the policy again; by default the filter's. Templated.
+        mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
+            keeps people who left the model; `insert` sends new people only; `full` sends every permitted row. Every
+            mode removes people who lose permission.
         accept_no_removal: use a destination that cannot remove people; each run reports how many it should remove.
-        max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered before, beyond
-            which nothing is sent and the task fails; explicit withdrawals are carried out all the same. None: no limit.
-        max_added_ratio: new people, as a share of the people delivered before, likewise. None: no limit.
-        max_rejected_ratio: rows that the destination may reject before the task fails, as a share, 0 to 1, of the
-            permitted ones, since rejected people are tried again in each run.
-        recheck_interval_s: seconds after which the source is asked for consent again while a load runs; None: it is
-            never asked, and `max_age_s` counts.
-        max_age_s: seconds since the filter decided, after which its permission is too old, where the source is not
-            asked again; then a policy that changed since is refused too.
+        max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered before.
+            Beyond it the task sends nothing and fails, but still carries out explicit withdrawals. None: no limit.
+        max_added_ratio: the most new people, as a share of the people delivered before, likewise. None: no limit.
+        max_rejected_ratio: the most rows that the destination may reject before the task fails, as a share, 0 to 1, of
+            the permitted rows, since each run tries rejected people again.
+        recheck_interval_s: seconds after which a running load asks the source for consent again; None: it never asks,
+            and `max_age_s` applies.
+        max_age_s: seconds after which the filter's decision is too old, where the source is not asked again; in that
+            case a policy that has changed since is refused too.
         settle_s: seconds for which a request that was never answered may still take effect: a removal confirmed
             earlier is repeated.
-        deferrable: wait for a destination that processes later without holding a worker.
+        deferrable: wait for a destination that processes later without occupying a worker.
         confirm_interval_s: seconds between two questions to such a destination.
         confirm_timeout_s: seconds after which a try stops waiting for it.
-        lease_ttl_s: seconds after which a worker that does not answer is taken for dead.
+        lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for another task that loads the same sync.
         ledger_conn_id: a PostgreSQL connection, otherwise `[consent_retl] ledger_conn_id`, otherwise a SQLite file in
             a workspace on a local disk. Templated.
-        workspace: URI of the workspace that keeps what was delivered; by default the filter's. Templated.
+        workspace: URI of the workspace that keeps the delivered state; by default the filter's. Templated.
 
     Returns:
         The counts of the load.
 
     Raises:
-        AirflowFailException: not retried: what was handed over is refused, the configuration is wrong, a limit is
-            passed, the destination refuses the load, or did not remove a person.
-        DestinationUnavailableError: retried: the destination did not answer, or did not say what became of some rows.
+        AirflowFailException: not retried: the input is refused, the configuration is wrong, a limit is exceeded, the
+            destination refuses the load, or did not remove a person.
+        DestinationUnavailableError: retried: the destination did not answer, or left the outcome of some rows unclear.
         SourceUnavailableError, LedgerUnavailableError, SyncBusyError, LeaseLostError: retried.
     """
 
     spec_class: ClassVar[type[DestinationSpec] | None] = None
-    """The destination's parameters, where they alone build it: then withdrawals need no task to remove people."""
+    """The destination's parameters, if they alone build it: then withdrawals need no task of the load."""
 
     template_fields: Sequence[str] = ("permitted", "destination", "fields", "policy", "ledger_conn_id", "workspace")
     ui_color = "#fce5cd"
@@ -147,7 +147,7 @@ class LoadOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
-        # A templated name is not known yet, and an asset has to be.
+        # An asset's name has to be known now, and a templated one is not.
         self._asset = None if "{{" in destination else destination_asset(destination)
         if self._asset is not None:
             self.outlets.append(self._asset)
@@ -164,11 +164,11 @@ class LoadOperator(ConsentRetlOperator):
         """
 
     def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
-        """Return what waits, outside of a worker, until the destination processed these requests; None: a worker."""
+        """Return the trigger that waits until the destination has processed these requests; None: a worker waits."""
         return None
 
     def run(self, context: Context) -> dict[str, object]:
-        """Verify, compare, remove, send, account; return the counts."""
+        """Verify, compare, remove and send; return the counts."""
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.report import LoadReport
@@ -216,23 +216,23 @@ class LoadOperator(ConsentRetlOperator):
         return counts
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Go on after a deferral: what became of each row is asked of the destination, `event` tells only of the time.
+        """Resume after a deferral: the destination reports the outcome of each row, `event` only whether time is up.
 
         Raises:
-            DestinationUnavailableError: the time is up, and not everything is processed.
+            DestinationUnavailableError: the time is up, and some requests are not processed.
         """
         if event.get("processed") is False:
             raise DestinationUnavailableError(
-                f"`{self.destination}` did not process everything within {self.confirm_timeout_s:,.0f} s: the next try "
-                "asks again"
+                f"`{self.destination}` did not process all requests within {self.confirm_timeout_s:,.0f} s: the next "
+                "try asks again"
             )
         return self.execute(context)
 
     def sync_settings(self) -> SyncSettings:
-        """Return what this operator's parameters mean for the delivery.
+        """Return the delivery's settings, from this operator's parameters.
 
         Raises:
-            ConfigurationError: a value out of its range.
+            ConfigurationError: a value is out of its range.
         """
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings
         from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -281,8 +281,8 @@ class LoadOperator(ConsentRetlOperator):
         present = read_policy(source).policy.digest
         if present != manifest.policy_digest:
             self.log.warning(
-                "the policy changed since the filter decided (now %s): whom it denies now is not sent to; whom it "
-                "permits newly comes with the next filter",
+                "the policy changed since the filter decided (now %s): people whom it now denies are not sent; people "
+                "whom it newly permits are sent after the next filter",
                 present,
             )
         asker = ModelAsker(
@@ -371,7 +371,7 @@ def inline_policy_of(permitted: Any) -> Mapping[str, Any] | None:
 
 
 def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the positions of those about to be sent with a value in a guarded field."""
+    """Return the positions of the rows to send that have a value in a guarded field."""
     import numpy as np
 
     from airflow_consent_retl.filtering.guarded_fields import guarded_columns

@@ -39,20 +39,20 @@ def verified_rows(
     log: TaskLog,
     asks_again: bool = False,
 ) -> tuple[PermittedRows, Workspace]:
-    """Read the policy again, and verify everything before the first row is read; return the rows and their workspace.
+    """Read the policy again, verify everything before the first row is read, and return the rows and their workspace.
 
     Args:
         permitted: the output of a `ConsentFilterOperator`.
-        destination: that the rows are for.
+        destination: the recipient of the rows.
         fields: the destination's field names, each with the model's column; None for all columns as they are.
-        policy: where the policy is read again; None for where the filter read it.
+        policy: the source from which to read the policy again; None for the filter's.
         max_age_s: seconds since the decision.
         log: the task's.
-        asks_again: the caller asks the source for consent again, under the present policy. Then an older decision,
-            under another policy, is accepted as the most that may be sent.
+        asks_again: the caller asks the source for consent again, under the present policy. In that case an older
+            decision, under another policy, is accepted as the upper limit of what may be sent.
 
     Raises:
-        RefusedError: the permitted set is not what a filter permitted for this destination, under this policy.
+        RefusedError: the permitted set differs from what a filter permitted for this destination under this policy.
         ConfigurationError: the filter's policy was written in its DAG, and `policy` does not repeat it; or a field is
             mapped to a column that the model does not have.
         PolicyError: the policy, as it is now, is broken.
@@ -78,7 +78,7 @@ def verified_rows(
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:
-    """Return where the policy is read again.
+    """Return the source from which to read the policy again.
 
     Raises:
         ConfigurationError: it was written in the filter's DAG, and `policy` does not repeat it.
@@ -103,7 +103,7 @@ def permitted_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the permitted rows of one destination as Arrow batches, at most `batch_rows` rows each.
 
-    Everything a load checks is checked when this is called, before the first batch. See `verified_rows` for the
+    The call makes all checks of a load before it yields the first batch. See `verified_rows` for the
     parameters and the errors.
     """
     rows, _ = verified_rows(
@@ -124,7 +124,7 @@ def permitted_dataframes(
 ) -> Iterator[pd.DataFrame]:
     """Yield the permitted rows of one destination as pandas frames, at most `batch_rows` rows each.
 
-    Types stay exact: an integer or boolean column with NULLs keeps its type, and large ids every digit. `pyarrow`
+    Types stay exact: an integer or boolean column with NULLs keeps its type, and large ids keep every digit. `pyarrow`
     keeps all of Arrow's types; `numpy_nullable` gives `Int64`, `boolean` and `string`. Otherwise as
     `permitted_batches`.
     """

@@ -1,4 +1,4 @@
-"""The part of a load that removing people needs: its destination, built without an Airflow task."""
+"""Removing loads: the part of a load that removes people, its destination built without an Airflow task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovingLoad:
-    """What removing people needs of a load.
+    """The part of a load that removing people needs.
 
     Args:
         build_destination: returns the destination, not yet opened.
@@ -42,8 +42,8 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
         render: renders the templates of one parameter.
 
     Returns:
-        None where the parameters alone do not say how the destination is built: the load is a function, or an
-        operator that builds its destination itself.
+        None where the parameters alone do not determine the destination: the load is a function, or an operator that
+        builds its destination itself.
 
     Raises:
         ConfigurationError: a parameter is unknown or missing.
@@ -53,7 +53,7 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
     operator: object = load.func
     if not isinstance(operator, type) or not issubclass(operator, LoadOperator):
         return None
-    # A subclass may build its destination in another way than the class whose parameters these are.
+    # A subclass may build its destination differently from the class whose parameters these are.
     spec_class = vars(operator).get("spec_class")
     if spec_class is None or "default_args" in load.keywords:
         return None
@@ -70,7 +70,7 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
         built: DestinationSpec = spec_class(**own)
         return built
 
-    # Made only when it is needed, and once: destinations of one spec share its quota.
+    # Made only on demand, and once: destinations of one spec share its quota.
     return RemovingLoad(
         build_destination=lambda: spec().build(),
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
@@ -82,7 +82,7 @@ def rendered(value: Any, operator: BaseOperator, context: Context) -> Any:
 
     Args:
         value: text, or lists and objects of texts.
-        operator: the one that runs; its DAG's macros and filters count.
+        operator: the running operator; its DAG's macros and filters apply.
         context: of the run; without one, templates stay as they are.
     """
     if not context:

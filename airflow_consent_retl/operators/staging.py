@@ -1,4 +1,4 @@
-"""The staging schema of a warehouse: how operators reach it, and the operator that cleans it up."""
+"""The operator that cleans up the staging schema of a warehouse."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.databases.staging import StagingTable
 
-# Kept by the sync whose state it is, for as long as the ledger points at it.
+# The sync of a state keeps it while the ledger points at it.
 _KEPT = "delivered"
 
 
 class DropStagingTablesOperator(ConsentRetlOperator):
-    """Drop what a run left in the staging schema, and what runs that died left long ago.
+    """Drop the tables that a run left in the staging schema, and old tables of runs that died.
 
-    Contacts: the warehouse. Writes: drops tables of the staging schema that this package named, and no others; who is
-    delivered (`delivered` tables) is never dropped here.
+    Contacts: the warehouse. Writes: drops tables of the staging schema that this package named, and no others; it
+    never drops a delivered state (`delivered` tables).
 
     Meant as a teardown of the extraction: `drop.as_teardown(setups=snapshot)`. A load that is cleared afterwards needs
     a new extraction.
@@ -30,9 +30,9 @@ class DropStagingTablesOperator(ConsentRetlOperator):
     Args:
         conn_id: the warehouse's connection. Templated.
         schema: the staging schema, as in `workspace="warehouse:<schema>"`. Templated.
-        snapshot: the output of the extraction whose tables go now. Templated.
-        permitted: the output of the filter whose tables go now. Templated.
-        older_than_s: seconds after which any other run's tables go too; None: they stay.
+        snapshot: the output of the extraction whose tables are dropped now. Templated.
+        permitted: the output of the filter whose tables are dropped now. Templated.
+        older_than_s: seconds after which any other run's tables are dropped too; None: they stay.
 
     Returns:
         `{"dropped": tables of this run, "swept": older ones}`.
@@ -63,7 +63,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         self.older_than_s = older_than_s
 
     def run(self, context: Context) -> dict[str, int]:
-        """Drop, and count."""
+        """Drop the tables, and return their numbers."""
         from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
         if self.older_than_s is not None and self.older_than_s < 0:

@@ -29,9 +29,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
 
     Run it every few minutes, next to the loads. For each destination it takes the sync's lease, resolves what an
-    earlier task left, reads the model's ids and consent columns and nothing else, decides them under the policy as it
-    is now, and makes the destination remove everyone who lost permission. Loads remove people who merely left the
-    model. A sync that a load holds right now is tried again by Airflow: that load asks for consent itself.
+    earlier task left, reads only the model's ids and consent columns, decides them under the present policy, and makes
+    the destination remove everyone who lost permission. Loads remove people who only left the model. While a load has
+    the lease of a sync, Airflow retries this task: that load asks for consent itself.
 
     Reads: the policy, the model's ids and consent columns, the delivered state. Writes: the delivered state, the
     ledger. Contacts: the model's connection, and the destinations from which a person has to be removed.
@@ -42,20 +42,20 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         sql: the model's query; one over ids and consent columns alone may be cheaper. Templated.
         primary_key: name of the column that identifies a row. Templated.
         policy: where the policy is read. Templated.
-        consent: which column holds each category's consent, as for the filter.
+        consent: the consent mapping, as for the filter.
         loads: by destination, the load with its own parameters, as for `consent_sync`:
             `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
-        withdrawn_at: a column of the model with the time at which consent last changed, with a zone, from which the
-            lag is counted. None: no lag is reported.
+        withdrawn_at: a column of the model with the time, with a zone, of the last change of consent: the start of the
+            lag. None: no lag is reported.
         column_types: Arrow type by column, as for the extraction.
-        consent_sources: where else consent is kept, as for the extraction.
-        max_removed_ratio: removals without an explicit withdrawal, as a share of the people delivered, beyond which
-            only the explicit ones are carried out and the task fails. None: no limit.
+        consent_sources: the other sources of consent, as for the extraction.
+        max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered. Beyond
+            it the task carries out only the explicit withdrawals and fails. None: no limit.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes later.
         confirm_timeout_s: seconds after which a try stops waiting for it.
-        lease_ttl_s: seconds after which a worker that does not answer is taken for dead.
-        lease_wait_s: seconds to wait for a load that is under way.
+        lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
+        lease_wait_s: seconds to wait for a running load.
         ledger_conn_id: as for the loads. Templated.
         workspace: as for the loads. Templated.
 
@@ -64,8 +64,8 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
 
     Raises:
-        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is passed, a person could
-            not be removed. The other destinations are served all the same.
+        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is exceeded, a person could
+            not be removed. The other destinations are still served.
         SyncBusyError, DestinationUnavailableError, SourceUnavailableError, LedgerUnavailableError: retried.
     """
 
@@ -127,7 +127,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         self.workspace = workspace
 
     def run(self, context: Context) -> dict[str, object]:
-        """Serve every destination, whatever becomes of the others; then report, and fail if one failed."""
+        """Serve every destination, even if others fail; then report, and fail if one failed."""
         from airflow_consent_retl.hooks.ledgers import open_ledger
 
         if not self.loads:
@@ -143,7 +143,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
                     failures.append(failure)
         self._log_summary(served)
         if failures:
-            # What another try can mend is worth it, whatever else failed.
+            # A retry is worth it if one failure is transient, even if the others are permanent.
             raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
         return dict(served)
 
@@ -159,7 +159,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
 
         name = sync_name(self.model, destination)
         if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
-            self.log.info("`%s`: nobody was delivered yet", destination)
+            self.log.info("`%s`: no one was delivered yet", destination)
             return _counts(0, LoadReport(permitted=0))
         removing = self._removing(destination, load, context)
         settings = SyncSettings(
@@ -190,7 +190,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         removing = from_parameters(load, render=lambda value: rendered(value, self, context))
         if removing is not None:
             return removing
-        # A function, or an operator of its own kind: only the operator knows how its destination is built.
+        # A function, or an operator of another kind: only the operator itself can build its destination.
         operator = load(
             task_id=f"{self.task_id}_{destination.replace(':', '__')}",
             permitted=None,
@@ -202,7 +202,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         return RemovingLoad(build_destination=operator.build_destination, accept_no_removal=operator.accept_no_removal)
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
-        """Return the store of the sync: the present version of its delivered state shows where it lies."""
+        """Return the store of the sync: the present version of its delivered state names the place."""
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage.delivered import delivered_manifest
 

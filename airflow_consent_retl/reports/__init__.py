@@ -1,6 +1,6 @@
-"""What people ask before and after a run: who gains by a policy, why somebody was not sent, what Segment would do.
+"""Reports for before and after a run: the effects of a policy, the reasons of a decision, a comparison with Segment.
 
-Reads snapshots, sends nothing, and prints no value of a row.
+They read snapshots, send nothing, and print no value of a row.
 """
 
 from __future__ import annotations

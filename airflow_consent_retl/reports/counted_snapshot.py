@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike) -> ConsentMapping:
-    """Return a consent mapping with what the snapshot's sources of consent add."""
+    """Return a consent mapping with the additions of the snapshot's sources of consent."""
     sources = map(parse_source_document, snapshot.manifest.source.consent_sources)
     return parse_consent_mapping(consent).with_sources(sources)
 
@@ -39,12 +39,12 @@ def counted(snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> Ite
 
     Args:
         snapshot: to count.
-        plan_for: makes the plan that is decided by.
+        plan_for: makes the plan that decides the signatures.
         at: the time of the decision.
 
     Raises:
         PolicyError: the plan does not fit the columns.
-        RefusedError: the snapshot changed.
+        RefusedError: the snapshot was changed.
     """
     with workspace_of(snapshot).filter(snapshot, plan_for, at=at) as run:
         yield run.decide()

@@ -1,4 +1,4 @@
-"""Why one person's row goes where it goes, without a value of it: for a privacy officer who has the id."""
+"""The explanation of the decisions about one person's row, without a value of it: for a privacy officer with the id."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _NEEDS = {
     ConsentStatus.DENIED: "a yes in place of the no",
     ConsentStatus.UNKNOWN: "a yes where nothing is known",
-    ConsentStatus.INVALID: "a value that can be read, and says yes",
+    ConsentStatus.INVALID: "a readable value that means yes",
     ConsentStatus.EXPIRED: "a newer yes, to the present notice",
     ConsentStatus.CONFLICT: "one answer in place of two that contradict each other",
 }
@@ -44,19 +44,19 @@ _OTHER = {
     "missing_id": "an id",
     "duplicate_id": "one row of this id in place of several",
     "unmapped_destination": "a category in the policy that is mapped to the destination",
-    "misspelt_destination": "the destination's name in the policy as it is asked for",
+    "misspelt_destination": "the destination's name spelled the same in the policy and in the request",
     "gpc:denied": "no Global Privacy Control",
-    "gpc:invalid": "a Global Privacy Control that can be read",
+    "gpc:invalid": "a readable Global Privacy Control",
     "suppression:denied": "not being on the suppression list",
     "suppression:unknown": "a key that can be looked up in the suppression list",
     "row_switch:denied": "the row's own switch turned on",
-    "row_switch:invalid": "switches in the row that can be read",
+    "row_switch:invalid": "readable switches in the row",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SignalExplanation:
-    """One value that was looked at: its column, the format, and the class of the value, never the value."""
+    """One value that was read: its column, the format, and the class of the value, never the value."""
 
     column: str
     format: str
@@ -65,11 +65,11 @@ class SignalExplanation:
 
 @dataclass(frozen=True, slots=True)
 class DestinationExplanation:
-    """What was decided for one destination.
+    """The decision for one destination.
 
-    `rule` is what the policy asks, in words; `reasons` are empty where the row may go. `would_change` says what would
-    have to be otherwise for the answer to be: for a denial all of it, for a permission any of it. `withheld` are the
-    fields that do not go with the row.
+    `rule` is the policy's requirement, in words; `reasons` are empty where the row is permitted. `would_change` lists
+    the changes that would reverse the decision: all of them together for a denial, any of them for a permission.
+    `withheld` lists the fields left out of the row.
     """
 
     destination: str
@@ -83,7 +83,7 @@ class DestinationExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that decided about one person. `rows` says how many rows have the id: one, or there is a doubt."""
+    """Everything that decided about one person. `rows` is the number of rows with the id; more than one is a doubt."""
 
     rows: int
     subject: str
@@ -95,7 +95,7 @@ class Explanation:
     destinations: Mapping[str, DestinationExplanation]
 
     def to_markdown(self) -> str:
-        """Return it for people."""
+        """Return the explanation as Markdown, for people."""
         lines = [
             f"{self.rows} row(s), {self.subject}, decided at {self.at:%F %T %Z} under {self.policy_digest}",
             "",
@@ -126,7 +126,7 @@ def explain(
     destinations: Sequence[str],
     at: datetime | None = None,
 ) -> Explanation:
-    """Explain what is decided about one id of a snapshot, under a policy as it is now.
+    """Explain the decisions about one id of a snapshot, under the present policy.
 
     Args:
         subject: an id, as the snapshot has it.
@@ -162,7 +162,7 @@ def explain(
         subject=str(status),
         policy_digest=loaded.digest,
         at=moment,
-        statuses={str(name): str(said) for name, said in zip(plan.categories, decided.statuses, strict=True)},
+        statuses={str(name): str(status) for name, status in zip(plan.categories, decided.statuses, strict=True)},
         regimes={str(name): _regimes(loaded, name) for name in plan.categories},
         signals=tuple(
             SignalExplanation(signal.column, type(signal).__name__, _class_of(signal, token))
@@ -224,12 +224,11 @@ def _regimes(policy: ConsentPolicy, category_id: str) -> str:
 
 
 def _class_of(signal: Signal, token: int) -> str:
-    """Return what a value is, in words that hold nothing of it."""
+    """Return the class of a value, in words that contain nothing of it."""
     if token == NULL_TOKEN:
-        return "NULL, or nothing said"
+        return "NULL, or no answer"
     if signal.holds_consent:
-        said = signal.status(token)
         return {ConsentStatus.GRANTED: "a declared yes", ConsentStatus.DENIED: "a declared no"}.get(
-            said, "a value that nobody declared"
+            signal.status(token), "an undeclared value"
         )
     return "a value that cannot be read" if token == signal.unlisted_token else f"class {token}"

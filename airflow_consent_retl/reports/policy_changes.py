@@ -1,4 +1,4 @@
-"""Who would gain and who would lose by another policy, before it is live."""
+"""The effects of a new policy before it is live: how many people would gain and lose permission."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def diff_policies(
     destinations: Sequence[str],
     at: datetime | None = None,
 ) -> PolicyDiff:
-    """Return who gains and who loses, per destination and category, with one pass over the snapshot's consent columns.
+    """Return the gains and losses per destination and category, with one pass over the snapshot's consent columns.
 
     Args:
-        old: `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document: as it is now.
-        new: as it would be.
+        old: the present policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document.
+        new: the other policy, likewise.
         snapshot: the output of an `ExtractModelOperator`: nothing of it is sent, and nothing is published.
-        consent: the consent mapping, as for the filter; it has to hold what either policy needs.
+        consent: the consent mapping, as for the filter; it has to cover the needs of both policies.
         destinations: to compare for.
         at: the time of the decision, with a zone; None: now.
 

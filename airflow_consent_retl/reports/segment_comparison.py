@@ -1,4 +1,4 @@
-"""What Segment's rules would have sent of a snapshot, beside what is sent here, with the reason for each difference."""
+"""The comparison of a snapshot's recipients under Segment's rules and here, with the reason for each difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class DestinationComparison:
     """Rows of one destination. `both + only_segment + only_here + neither` are all rows.
 
-    `differences` holds, by what Segment's rule says and what is said here, the rows for which the two differ.
+    `differences` has the number of rows by Segment's rule and the reasons here, where the two decide differently.
     """
 
     both: int
@@ -45,9 +45,9 @@ class SegmentComparison:
     destinations: Mapping[str, DestinationComparison]
 
     def to_markdown(self) -> str:
-        """Return it for people."""
+        """Return the comparison as Markdown, for people."""
         lines = [
-            f"{self.rows:,} rows, under {self.policy_digest}, beside {_RULES[self.rules]}",
+            f"{self.rows:,} rows, under {self.policy_digest}, compared with {_RULES[self.rules]}",
             "",
             "| destination | both send | Segment alone | here alone | neither |",
             "|---|---:|---:|---:|---:|",
@@ -78,8 +78,8 @@ def compare_with_segment(
 ) -> SegmentComparison:
     """Compare, with one pass over the snapshot's consent columns; nothing is sent or published.
 
-    Segment sees of each category one column or key, which grants where its value is declared to; it knows no regimes,
-    ages, notices or lists. Of Segment's two sets of rules it has to be said which the rows were under, since they
+    Segment reads one column or key for each category, and declared values of it grant; it knows no regimes, ages,
+    notices or lists. `rules` names the one of Segment's two sets of rules that the rows were under, since the two
     differ where a row has no consent at all.
 
     Args:
@@ -87,14 +87,14 @@ def compare_with_segment(
         policy: as for the filter.
         consent: as for the filter.
         destinations: to compare for.
-        rules: `reverse_etl`: a column of each category, where what is missing is a no. `connections`: the consent
-            object of events, which are sent everywhere where it is absent, and the integrations object; `consent` is a
-            `ConsentObject` then, alone or in `RowConsent` with the `IntegrationsObject`.
-        unenforced: those of the destinations for which Segment enforces nothing: AWS S3 and Engage.
+        rules: `reverse_etl`: a column for each category, where a missing value is a no. `connections`: the consent
+            object of events and the integrations object; an event without consent object is sent everywhere. For it,
+            `consent` is a `ConsentObject`, alone or in `RowConsent` with the `IntegrationsObject`.
+        unenforced: the destinations for which Segment enforces nothing: AWS S3 and Engage.
         at: the time of the decision, with a zone; None: now.
 
     Raises:
-        PolicyError: the policy does not fit the mapping or the columns, or the rules the mapping.
+        PolicyError: the policy does not fit the mapping or the columns, or the rules do not fit the mapping.
     """
     moment = at or datetime.now(UTC)
     opened = open_snapshot(snapshot)
@@ -147,5 +147,5 @@ _RULES = {
 
 
 def _cell(text: str) -> str:
-    # The id of a category may hold what ends a cell.
+    # The id of a category may contain the character that ends a cell.
     return text.replace("|", "\\|")

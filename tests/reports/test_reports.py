@@ -124,11 +124,11 @@ def test_an_explanation_says_what_would_change_it_and_contains_no_value(snapshot
     found = explained(snapshot, 3)
 
     assert found.statuses == {"C0002": "unknown", "C0004": "invalid", "C0005": "granted"}
-    assert found.destinations["webhook"].would_change == ("`C0004`: a value that can be read, and says yes",)
+    assert found.destinations["webhook"].would_change == ("`C0004`: a readable value that means yes",)
     assert found.destinations["crm_table"].rule == "C0002"
     assert explained(snapshot, 2).destinations["crm_table"].withheld == ("phone",)
     report = found.to_markdown()
-    assert "| `ads` | Literals | a value that nobody declared |" in report
+    assert "| `ads` | Literals | an undeclared value |" in report
     assert "maybe" not in report
     assert CANARY not in report
 

@@ -100,7 +100,7 @@ def test_under_reverse_etl_a_missing_answer_is_a_no(snapshot: Any) -> None:
 
     ads = found.destinations["google_ads"]
     assert (ads.both, ads.only_segment, ads.only_here, ads.neither) == (5, 0, 0, ROWS - 5)
-    assert "beside Segment's rules for Reverse ETL" in found.to_markdown()
+    assert "compared with Segment's rules for Reverse ETL" in found.to_markdown()
     assert "| destination | Segment | here | rows |" not in found.to_markdown()
 
 
