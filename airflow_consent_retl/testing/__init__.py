@@ -6,7 +6,7 @@ the destination, and able to fail. Then subclass the contract:
     from airflow_consent_retl.testing import DestinationContract, StandIn
 
     class AcmeStandIn(StandIn):
-        impossible = {"unreadable_answer": "the client library reads every answer, or says that it lost it"}
+        impossible = {"unreadable_answer": "the client library reads every answer, or reports that it was lost"}
         ...
 
     class TestAcme(DestinationContract):
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import pytest
 
-# Before the checks are imported, so that a failed one shows what was compared.
+# Before the checks are imported, so that a failed check shows the compared values.
 pytest.register_assert_rewrite(
     "airflow_consent_retl.testing.driving",
     *(f"airflow_consent_retl.testing.{name}_checks" for name in ("failure", "lease", "removal", "sending", "shape")),

@@ -1,4 +1,4 @@
-"""Every Arrow type, with values that differ only a little: what arrives the same was not kept apart on the way."""
+"""Values of every Arrow type that differ only a little: values that arrive equal were confused on the way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOMENTS = [datetime(1969, 12, 31, 23, 59, 59), datetime(2026, 3, 29, 1, 30), da
 
 
 def arrow_values() -> dict[str, pa.Array]:
-    """Return values of every type, all of one array different from each other, by the type's name."""
+    """Return, by the type's name, values of every type; the values of one array all differ."""
     arrays = [*_numbers(), *_texts(), *_times(), *_nested()]
     return {str(array.type): array for array in arrays}
 

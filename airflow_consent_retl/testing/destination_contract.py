@@ -1,4 +1,4 @@
-"""The contract of destinations, put together from its checks."""
+"""The contract of destinations: all checks in one class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_consent_retl.testing.stand_in import StandIn
 
 
 class DestinationContract(SendingChecks, RemovalChecks, FailureChecks, LeaseChecks, ShapeChecks):
-    """Subclass it as `Test…`, name the class, and bring the fixture `stand_in`; pytest finds the rest.
+    """Subclass it as `Test…`, name the class, and write the fixture `stand_in`; pytest finds the rest.
 
     Attributes:
         destination_class: the destination that keeps the contract.
@@ -27,4 +27,4 @@ class DestinationContract(SendingChecks, RemovalChecks, FailureChecks, LeaseChec
     @pytest.fixture
     def stand_in(self) -> StandIn:
         """Return a fresh stand-in for each check; override it."""
-        raise NotImplementedError(f"{type(self).__name__} brings no fixture `stand_in`")
+        raise NotImplementedError(f"{type(self).__name__} has no fixture `stand_in`")

@@ -1,4 +1,4 @@
-"""Drives a destination through its interface as the delivery protocol does, and checks what it answers each time."""
+"""Loads for the checks: they use a destination as the delivery protocol does, and check the form of each answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_DESTINATIONS = {RowStatus.ACCEPTED, RowStatus.REJECTED, RowStatus.UNCERTAIN}
 
 
 class CountingLease:
-    """Counts the requests it is asked about, and is lost after some of them.
+    """Counts its checks, and is lost after some of them.
 
     Args:
         lost_after: requests that may still be sent; None: any number.
@@ -38,15 +38,15 @@ class CountingLease:
         """Count, or raise as the lease of a load does.
 
         Raises:
-            LeaseLostError: it is lost.
+            LeaseLostError: the lease is lost.
         """
         if self._lost_after is not None and self.asked >= self._lost_after:
-            raise LeaseLostError("another task goes on")
+            raise LeaseLostError("another task has taken over")
         self.asked += 1
 
 
 class OpenLoad:
-    """A load under way; made by `opened`.
+    """A running load; made by `opened`.
 
     Attributes:
         destination: opened.
@@ -59,12 +59,12 @@ class OpenLoad:
         self._stand_in = stand_in
 
     def send(self, rows: pa.Table, *, batch_rows: int | None = None) -> Outcomes:
-        """Send rows in batches, one after the other, and return what became of each in the end."""
+        """Send rows in batches, one after the other, and return the final outcome of each."""
         at_once = batch_rows or self.destination.limits.batch_rows
         return Outcomes.concatenated([self.send_batch(batch) for batch in self.batches("send", rows, at_once)])
 
     def remove(self, people: Sequence[Person], *, batch_rows: int | None = None) -> Outcomes:
-        """Remove people by what was to be kept of them, and return what became of each in the end."""
+        """Remove people by the values stored for removal, and return the final outcome of each."""
         limits = self.destination.limits
         at_once = batch_rows or limits.removal_rows or limits.batch_rows
         return Outcomes.concatenated(
@@ -80,7 +80,7 @@ class OpenLoad:
         return self._settled(self._checked(self.destination.remove(batch), batch))
 
     def kept(self, people: Sequence[Person]) -> pa.Table:
-        """Return what has to be known of people to remove them later."""
+        """Return the values that have to be stored to remove people later."""
         schema = self.destination.removal_schema(self.load)
         rows = self._stand_in.rows(people).combine_chunks()
         return pa.Table.from_batches(
@@ -88,7 +88,7 @@ class OpenLoad:
         )
 
     def batches(self, kind: str, rows: pa.Table, batch_rows: int) -> Iterator[Batch]:
-        """Cut rows into batches, each under the key that every try gives it."""
+        """Cut rows into batches; a batch has the same key at every try."""
         for number, batch in enumerate(rows.combine_chunks().to_batches(max_chunksize=batch_rows)):
             key = hashlib.sha256(f"{self.load.key}:{kind}:{number}".encode()).hexdigest()
             yield Batch(key=key, rows=batch)
@@ -96,7 +96,7 @@ class OpenLoad:
     def _checked(self, outcomes: Outcomes, batch: Batch) -> Outcomes:
         assert len(outcomes) == batch.rows.num_rows, "a batch has exactly one outcome for each of its rows"
         statuses = {outcome.status for outcome in outcomes.counts()}
-        assert statuses <= _OF_DESTINATIONS | {RowStatus.PENDING}, "withheld and unsent are the protocol's words"
+        assert statuses <= _OF_DESTINATIONS | {RowStatus.PENDING}, "only the protocol uses withheld and unsent"
         return outcomes
 
     def _settled(self, outcomes: Outcomes) -> Outcomes:
@@ -106,13 +106,13 @@ class OpenLoad:
         return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
 
     def _confirmed(self, request_id: str, rows: int) -> Outcomes:
-        assert request_id, "pending rows are asked for by the id of their request"
+        assert request_id, "pending rows need the id of their request"
         deadline = time.monotonic() + _CONFIRM_TIMEOUT_S
         while (answer := self.destination.confirm(request_id, rows)) is None:
-            assert time.monotonic() < deadline, f"nothing became of pending rows for {_CONFIRM_TIMEOUT_S:g} s"
+            assert time.monotonic() < deadline, f"rows were still pending after {_CONFIRM_TIMEOUT_S:g} s"
             self._stand_in.process()
             time.sleep(0.01)
-        assert len(answer) == rows, "a request that is confirmed has exactly one outcome for each of its rows"
+        assert len(answer) == rows, "a confirmed request has exactly one outcome for each of its rows"
         assert {outcome.status for outcome in answer.counts()} <= _OF_DESTINATIONS
         return answer
 
@@ -129,10 +129,10 @@ def load_of(
 
     Args:
         stand_in: the other side.
-        rows: what will be sent; of people who are only removed, what was sent of them.
+        rows: the rows to send; for people who are only removed, the rows that were sent for them.
         decided: the number of the decision; a later one is higher.
-        lease: asked before each request.
-        rows_sent: how many rows will be sent; 0 for a load that only removes.
+        lease: checked before each request.
+        rows_sent: the number of rows to send; 0 for a load that only removes.
     """
     content = f"{decided} {rows_sent} {rows.schema}".encode() + b"".join(
         buffer.to_pybytes()
@@ -154,7 +154,7 @@ def load_of(
 
 
 def begun(stand_in: StandIn, load: Load) -> OpenLoad:
-    """Open a new destination; how the load ends is the caller's."""
+    """Open a new destination; the caller ends the load."""
     destination = stand_in.destination()
     destination.open(load)
     return OpenLoad(stand_in, destination, load)
@@ -181,14 +181,14 @@ def deliver(
     lease: CountingLease | None = None,
     rows: pa.Table | None = None,
 ) -> Outcomes:
-    """Load people as one decision, and return what became of each.
+    """Load people as one decision, and return the outcome of each.
 
     Args:
         stand_in: the other side.
         people: the people to send.
         decided: the number of the decision.
-        lease: asked before each request.
-        rows: the people's rows, where they are not what `StandIn.rows` makes of them.
+        lease: checked before each request.
+        rows: the people's rows; None: those of `StandIn.rows`.
     """
     sent = stand_in.rows(people) if rows is None else rows
     with opened(stand_in, load_of(stand_in, sent, decided=decided, lease=lease)) as load:
@@ -203,7 +203,7 @@ def take_back(
     lease: CountingLease | None = None,
     batch_rows: int | None = None,
 ) -> Outcomes:
-    """Remove people in a load that does nothing else, and return what became of each."""
+    """Remove people in a load that does nothing else, and return the outcome of each."""
     load = load_of(stand_in, stand_in.rows(people), decided=decided, lease=lease, rows_sent=0)
     with opened(stand_in, load) as removal:
         return removal.remove(people, batch_rows=batch_rows)
@@ -213,7 +213,7 @@ Action = Callable[..., Outcomes]
 
 
 def action_of(stand_in: StandIn, name: str, people: Sequence[Person]) -> Action:
-    """Return what loads people (`send`) or removes them (`remove`); those to be removed are there already."""
+    """Return the action that loads people (`send`) or removes them (`remove`); people to remove are delivered first."""
     if name == "send":
         return partial(deliver, stand_in, people)
     assert_accepted(deliver(stand_in, people))
@@ -226,10 +226,10 @@ def assert_accepted(outcomes: Outcomes) -> None:
 
 
 def accepted(people: Sequence[Person], outcomes: Outcomes) -> list[Person]:
-    """Return those of the people who were accepted."""
+    """Return the people who were accepted."""
     return [who for who, outcome in zip(people, outcomes, strict=True) if outcome.status is RowStatus.ACCEPTED]
 
 
 def assert_stored(stand_in: StandIn, people: Sequence[Person]) -> None:
-    """Assert that these people are there, once each and with these values, and no one else is."""
+    """Assert that exactly these people are stored, once each and with these values."""
     assert Counter(stand_in.stored()) == Counter(people)

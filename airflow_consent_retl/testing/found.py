@@ -1,4 +1,4 @@
-"""Finds destinations by themselves, so that none is forgotten by its contract."""
+"""The search for destinations, so that none is left without its contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def destinations(package: str = "airflow_consent_retl.destinations") -> list[typ
     """Return every concrete destination of a package, by name.
 
     Args:
-        package: its public modules are imported; those whose names begin with `_` only where they import them.
+        package: its public modules are imported; a module whose name begins with `_` only if a public one imports it.
     """
     found = importlib.import_module(package)
     for module in pkgutil.walk_packages(getattr(found, "__path__", []), f"{package}."):
@@ -21,7 +21,7 @@ def destinations(package: str = "airflow_consent_retl.destinations") -> list[typ
             importlib.import_module(module.name)
     kinds = Destination.__subclasses__()
     for kind in kinds:
-        # The list grows by each one's own subclasses.
+        # The list grows while it is read: each class adds its own subclasses.
         kinds += kind.__subclasses__()
     concrete = {
         kind for kind in kinds if not inspect.isabstract(kind) and f"{kind.__module__}.".startswith(f"{package}.")

@@ -1,4 +1,4 @@
-"""Whether a destination asks before each request: once the lease is lost, nothing more arrives."""
+"""Checks that a destination checks its lease before each request: after the lease is lost, no request arrives."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SENDING_AND_REMOVING = pytest.mark.parametrize("action", ["send", "remove"])
 
 
 class LeaseChecks:
-    """Checks of `Load.before_request`; a subclass of the contract brings the fixture `stand_in`."""
+    """Checks of `Load.before_request`; a subclass of the contract has the fixture `stand_in`."""
 
     @_SENDING_AND_REMOVING
     def test_asks_before_each_request(self, stand_in: StandIn, action: str) -> None:
-        """One question for each request that carries rows, no fewer."""
+        """The lease is checked at least once for each request that carries rows."""
         if action == "remove" and not stand_in.destination().can_remove:
             return
         act = action_of(stand_in, action, people(3))
@@ -40,7 +40,7 @@ class LeaseChecks:
             assert lease.asked == stand_in.requests() - before
 
     def test_asks_again_before_each_batch(self, stand_in: StandIn) -> None:
-        """What was allowed for one batch says nothing about the next."""
+        """Permission for one batch says nothing about the next."""
         lease, rows = CountingLease(), stand_in.rows(people(6))
         asked = []
 
@@ -51,17 +51,17 @@ class LeaseChecks:
 
         assert lease.asked >= 1
         if not stand_in.destination().replaces:
-            # One that replaces may keep what it is sent until it publishes.
+            # A destination that replaces may keep rows until it publishes.
             assert asked == sorted(set(asked))
             assert asked[0] >= 1
 
     @_SENDING_AND_REMOVING
     def test_nothing_arrives_once_the_lease_is_lost(self, stand_in: StandIn, action: str) -> None:
-        """The error passes through, and everything is as it was."""
+        """The destination does not catch the error, and everything is as it was."""
         if action == "remove" and not stand_in.destination().can_remove:
             return
-        somebody = people(3)
-        act = action_of(stand_in, action, somebody)
+        everyone = people(3)
+        act = action_of(stand_in, action, everyone)
         before = sorted(stand_in.stored())
 
         with pytest.raises(LeaseLostError):
@@ -69,10 +69,10 @@ class LeaseChecks:
 
         assert sorted(stand_in.stored()) == before
         assert_accepted(act(decided=1))
-        assert_stored(stand_in, somebody if action == "send" else [])
+        assert_stored(stand_in, everyone if action == "send" else [])
 
     def test_a_lease_that_is_lost_between_two_requests_stops_the_second(self, stand_in: StandIn) -> None:
-        """Wherever it is lost, also while publishing."""
+        """This applies wherever the lease is lost, also while publishing."""
         probe = CountingLease()
         deliver(stand_in, people(3), lease=probe)
 
@@ -95,7 +95,7 @@ class LeaseChecks:
             return
         everybody = people(4)
         deliver(stand_in, everybody)
-        # One that replaces may ask once, just before it publishes.
+        # A destination that replaces may check once, just before it publishes.
         lease = CountingLease(lost_after=0 if stand_in.destination().replaces else 1)
         with pytest.raises(LeaseLostError):
             take_back(stand_in, everybody[:3], decided=1, lease=lease, batch_rows=1)

@@ -1,11 +1,11 @@
-"""The made-up people that the checks send: every value of them can be found again. And text that deceives."""
+"""The made-up people that the checks send, with values that can be found again, and misleading texts and keys."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 CANARY = "canary7f3a"
-"""In every value of every person: it may reach the destination, and no error, log or outcome."""
+"""Part of every value of every person: it may reach the destination, but no error, log or outcome."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -17,7 +17,7 @@ class Person:
 
 
 def people(count: int, *, start: int = 0, text: str = "text") -> list[Person]:
-    """Return so many people; the same numbers are the same people, and another `text` another value of each."""
+    """Return `count` people; the same numbers are the same people, and another `text` gives each another value."""
     return [Person(f"{CANARY}-{number}", f"{CANARY} {text} {number}") for number in range(start, start + count)]
 
 
@@ -64,7 +64,7 @@ ODD_TEXTS = (
     "[1]",
     '{"id": 1}',
 )
-"""Text that careless code takes for something else."""
+"""Texts that careless code misreads."""
 
 ODD_IDS = (
     "a",
@@ -95,4 +95,4 @@ ODD_IDS = (
     "true",
     "🦊",
 )
-"""Primary keys that are different people, though a database or a reader may compare some of them as equal."""
+"""Primary keys of different people, though a database or a reader may compare some of them as equal."""

@@ -1,4 +1,4 @@
-"""What becomes of people who are taken back: those and no others are gone, whatever is known of them by then."""
+"""Checks of removals: exactly the named people are gone, whatever the model has of them by then."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from airflow_consent_retl.testing.stand_in import Circumstance, StandIn
 
 
 class RemovalChecks:
-    """Checks of `remove`; a destination that cannot has to say so, and passes them by that."""
+    """Checks of `remove`; a destination that cannot remove passes them if it says so."""
 
     def test_removes_those_who_are_named_and_nobody_else(self, stand_in: StandIn) -> None:
-        """The others keep what is there of them."""
+        """The rows of the others stay."""
         everybody = people(6)
         deliver(stand_in, everybody)
         if not _can_remove(stand_in):
@@ -40,7 +40,7 @@ class RemovalChecks:
         assert_stored(stand_in, [everybody[number] for number in (1, 2, 4, 5)])
 
     def test_keys_that_look_alike_are_different_people(self, stand_in: StandIn) -> None:
-        """Removing one never takes another along, and no one stays because of an odd key."""
+        """Removing one never removes another, and no one stays because of an odd key."""
         everybody = [Person(odd, f"{CANARY} {number}") for number, odd in enumerate(ODD_IDS)]
         there = accepted(everybody, deliver(stand_in, everybody))
         assert_stored(stand_in, there)
@@ -76,7 +76,7 @@ class RemovalChecks:
         assert_stored(stand_in, people(1, start=2))
 
     def test_somebody_who_was_removed_can_be_added_again(self, stand_in: StandIn) -> None:
-        """Consent that is given anew counts anew."""
+        """Consent that is granted again counts again."""
         deliver(stand_in, people(2))
         if not _can_remove(stand_in):
             return
@@ -103,18 +103,18 @@ class RemovalChecks:
         assert_stored(stand_in, people(2, start=3) if replaced else people(4, start=1))
 
     def test_people_who_have_to_stay_are_rejected_and_the_others_go(self, stand_in: StandIn) -> None:
-        """A removal is accepted only where the person is surely not there."""
+        """A removal is accepted only where the person is certainly not there."""
         deliver(stand_in, people(5))
         if not _can_remove(stand_in) or Circumstance.PARTIAL_REMOVAL in stand_in.impossible:
             return
-        held = {people(5)[1].id, people(5)[4].id}
-        stand_in.partial_removal(held)
+        refused = {people(5)[1].id, people(5)[4].id}
+        stand_in.partial_removal(refused)
 
         outcomes = take_back(stand_in, people(5), decided=1)
 
-        expected = [RowStatus.REJECTED if who.id in held else RowStatus.ACCEPTED for who in people(5)]
+        expected = [RowStatus.REJECTED if who.id in refused else RowStatus.ACCEPTED for who in people(5)]
         assert [outcome.status for outcome in outcomes] == expected
-        assert_stored(stand_in, [who for who in people(5) if who.id in held])
+        assert_stored(stand_in, [who for who in people(5) if who.id in refused])
 
     def test_removing_nobody_asks_for_nothing(self, stand_in: StandIn) -> None:
         """An empty batch has no outcome."""
@@ -169,7 +169,7 @@ class RemovalChecks:
         assert_stored(stand_in, everybody[-1:])
 
     def test_what_is_kept_for_a_removal_follows_from_the_row_alone(self, stand_in: StandIn) -> None:
-        """Same rows, same result, whatever they are sent with: it is kept for years and compared."""
+        """The same rows give the same result, whatever else is in the batch: it is stored for years and compared."""
         if not _can_remove(stand_in):
             return
         everybody = people(5)
@@ -189,11 +189,11 @@ class RemovalChecks:
 
 
 def _can_remove(stand_in: StandIn) -> bool:
-    """Return whether the destination removes people; one that does not has to refuse to, rather than say it did."""
+    """Return whether the destination removes people; one that does not has to refuse instead of reporting success."""
     destination = stand_in.destination()
     if destination.can_remove:
         return True
-    nobody = stand_in.rows(people(1, start=99)).combine_chunks().to_batches()[0]
+    stranger = stand_in.rows(people(1, start=99)).combine_chunks().to_batches()[0]
     with pytest.raises(DestinationError):
-        destination.remove(Batch(key="0" * 64, rows=nobody))
+        destination.remove(Batch(key="0" * 64, rows=stranger))
     return False

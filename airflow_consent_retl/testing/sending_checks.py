@@ -1,4 +1,4 @@
-"""What becomes of rows that are sent: each has its outcome, and what was accepted is there, whole and once."""
+"""Checks of sent rows: each has its outcome, and every accepted row is stored, whole and once."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _VALUES = arrow_values()
 
 
 class SendingChecks:
-    """Checks of `send`; a subclass of the contract brings the fixture `stand_in`."""
+    """Checks of `send`; a subclass of the contract has the fixture `stand_in`."""
 
     def test_accepts_every_row_and_stores_it(self, stand_in: StandIn) -> None:
-        """Rows in several batches arrive all, with their values."""
+        """Rows in several batches all arrive, with their values."""
         sent = people(7)
 
         with opened(stand_in, load_of(stand_in, stand_in.rows(sent))) as load:
@@ -41,7 +41,7 @@ class SendingChecks:
         assert_stored(stand_in, sent)
 
     def test_rejects_exactly_the_rows_that_the_other_side_refuses(self, stand_in: StandIn) -> None:
-        """An outcome belongs to its row: those that were refused are rejected with a code, and not there."""
+        """An outcome belongs to its row: refused rows are rejected with a code, and not stored."""
         if Circumstance.PARTIAL_FAILURE in stand_in.impossible:
             return
         sent = people(9)
@@ -56,7 +56,7 @@ class SendingChecks:
         assert_stored(stand_in, [who for who in sent if who.id not in refused])
 
     def test_a_second_load_adds_to_the_first_or_replaces_it(self, stand_in: StandIn) -> None:
-        """Others stay as they are, or go where the destination holds the rows of its last load only."""
+        """Other rows stay as they are, or go where the destination stores the rows of its last load only."""
         first, second = people(3), people(3, start=3)
         deliver(stand_in, first)
 
@@ -66,7 +66,7 @@ class SendingChecks:
         assert_stored(stand_in, second if stand_in.destination().replaces else first + second)
 
     def test_somebody_who_is_sent_again_has_the_new_value_only(self, stand_in: StandIn) -> None:
-        """A change overwrites what was there."""
+        """A change overwrites the earlier value."""
         if Circumstance.OVERWRITING in stand_in.impossible:
             return
         deliver(stand_in, people(3))
@@ -77,7 +77,7 @@ class SendingChecks:
         assert_stored(stand_in, people(3, text="another"))
 
     def test_the_same_rows_under_the_same_key_are_there_once(self, stand_in: StandIn) -> None:
-        """Another try sends the same bytes under the same key, as often as it takes."""
+        """Each further try sends the same bytes under the same key."""
         sent = stand_in.rows(people(3))
 
         for _ in range(2):
@@ -88,7 +88,7 @@ class SendingChecks:
         assert_stored(stand_in, people(3))
 
     def test_somebody_who_occurs_twice_in_a_batch_is_there_once(self, stand_in: StandIn) -> None:
-        """The filter lets no such rows through; a destination still makes no two people of one."""
+        """The filter lets no such rows through; a destination still never stores one person as two."""
         if Circumstance.REPEATED_ID in stand_in.impossible:
             return
         (twice,) = people(1)
@@ -115,7 +115,7 @@ class SendingChecks:
         assert_stored(stand_in, [])
 
     def test_a_load_without_rows_adds_nobody(self, stand_in: StandIn) -> None:
-        """It leaves the people who are there, or no one where each load replaces the one before."""
+        """It leaves the stored people, or no one where each load replaces the one before."""
         deliver(stand_in, people(2))
 
         with opened(stand_in, load_of(stand_in, stand_in.rows([]), decided=1)):
@@ -149,7 +149,7 @@ class SendingChecks:
         assert there == {who.id for who in accepted(sent, outcomes)}
 
     def test_a_huge_row_arrives_whole_or_is_rejected_and_harms_no_other(self, stand_in: StandIn) -> None:
-        """What is larger than a request, a page or a buffer is never cut."""
+        """A row larger than a request, a page or a buffer is never cut."""
         before, huge, after = people(3)
         sent = [before, Person(huge.id, "x" * _HUGE), after]
 
@@ -184,7 +184,7 @@ class SendingChecks:
 
     @pytest.mark.parametrize("kind", list(_VALUES))
     def test_values_of_every_type_stay_apart_or_the_type_is_refused(self, stand_in: StandIn, kind: str) -> None:
-        """Nothing is rounded or guessed: `open` refuses the field, the row is rejected, or its value is there."""
+        """Nothing is rounded or guessed: `open` refuses the field, the row is rejected, or its value is stored."""
         values = _VALUES[kind]
         sent = people(len(values))
         rows = stand_in.rows(sent).append_column("value", values)
@@ -203,4 +203,4 @@ class SendingChecks:
         assert kept
         assert found.keys() == kept
         wrote = {repr(value) for who, value in zip(sent, values.to_pylist(), strict=True) if who.id in kept}
-        assert len(set(found.values())) == len(wrote), "values that differ are the same at the other side"
+        assert len(set(found.values())) == len(wrote), "different values are equal at the other side"

@@ -1,4 +1,4 @@
-"""What a destination says of itself, and how it ends: its limits, its target, `open`, `commit` and `abort`."""
+"""Checks of a destination's description and life cycle: its limits, its target, `open`, `commit` and `abort`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from airflow_consent_retl.testing.stand_in import Circumstance, StandIn
 
 
 class ShapeChecks:
-    """Checks of everything around the batches; a subclass of the contract brings the fixture `stand_in`."""
+    """Checks of everything around the batches; a subclass of the contract has the fixture `stand_in`."""
 
     destination_class: ClassVar[type[Destination]]
 
     def test_every_circumstance_is_brought_about_or_impossible_for_a_reason(self, stand_in: StandIn) -> None:
-        """No check passes because something was forgotten."""
+        """No check passes because a circumstance was forgotten."""
         assert type(stand_in).undeclared() == []
 
     def test_the_stand_in_makes_new_destinations_of_the_class(self, stand_in: StandIn) -> None:
-        """The contract is kept by the class it names, and no destination is used twice."""
+        """The checks use the class that the contract names, and no destination twice."""
         first, second = stand_in.destination(), stand_in.destination()
 
         assert type(first) is self.destination_class
@@ -39,20 +39,20 @@ class ShapeChecks:
         assert not inspect.isabstract(self.destination_class)
 
     def test_limits_are_known_before_it_is_opened(self, stand_in: StandIn) -> None:
-        """Batches are planned, and written down, before anybody is contacted."""
+        """Batches are planned and recorded before the other side is contacted."""
         assert stand_in.destination().limits == stand_in.destination().limits
 
     def test_the_target_is_told_without_secrets_and_stays_the_same(self, stand_in: StandIn) -> None:
-        """The ledger keeps it: those delivered to another target would be forgotten there."""
+        """The ledger stores it: people delivered to another target would be forgotten there."""
         secrets = [] if Circumstance.SECRETS in stand_in.impossible else [*stand_in.secrets()]
         destination = stand_in.destination()
-        told = destination.target
+        target = destination.target
 
         deliver(stand_in, people(1))
 
-        assert told
-        assert destination.target == stand_in.destination().target == told
-        assert [secret for secret in secrets if secret in f"{told} {destination!r}"] == []
+        assert target
+        assert destination.target == stand_in.destination().target == target
+        assert [secret for secret in secrets if secret in f"{target} {destination!r}"] == []
 
     def test_open_refuses_fields_that_do_not_suit_before_any_request(self, stand_in: StandIn) -> None:
         """A mistake in the mapping is found before the first row, and `abort` then releases everything."""
@@ -68,7 +68,7 @@ class ShapeChecks:
         assert_accepted(deliver(stand_in, people(2)))
 
     def test_a_load_that_is_given_up_publishes_nothing_it_should_not(self, stand_in: StandIn) -> None:
-        """One that replaces leaves the version before; every other adds no one who was not sent."""
+        """A destination that replaces leaves the version before; any other adds no one who was not sent."""
         deliver(stand_in, people(2))
         rows = stand_in.rows(people(2, start=2))
         load = begun(stand_in, load_of(stand_in, rows, decided=1))
@@ -94,7 +94,7 @@ class ShapeChecks:
         assert_stored(stand_in, people(3))
 
     def test_a_removal_that_is_given_up_takes_nobody_out_of_a_version(self, stand_in: StandIn) -> None:
-        """What replaces publishes in `commit` alone."""
+        """A destination that replaces publishes in `commit` alone."""
         destination = stand_in.destination()
         if not (destination.replaces and destination.can_remove):
             return

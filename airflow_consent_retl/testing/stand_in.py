@@ -1,4 +1,4 @@
-"""The stand-in for the other side of a destination: it reports what is stored, and fails on request."""
+"""The stand-in for the other side of a destination: it reports the stored rows, and fails on request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airflow_consent_retl.testing.people import Person
 
 
 class Circumstance(StrEnum):
-    """What a check needs that not every destination can be put into.
+    """A situation that a check needs, and that not every destination can be in.
 
-    The first ones are brought about by the `StandIn`'s method of the same name; the last two need nothing but a
-    destination that works this way.
+    The `StandIn`'s method of the same name causes each of the first ones; the last two only need a destination that
+    works this way.
     """
 
     APPLIED_THEN_TIMEOUT = "applied_then_timeout"
@@ -40,13 +40,13 @@ _WITHOUT_METHOD = {Circumstance.OVERWRITING, Circumstance.REPEATED_ID}
 class StandIn(ABC):
     """The other side of a destination, fresh for each check: a local server, a database, a folder.
 
-    It has to be real enough that the destination itself runs unchanged. A fault lasts until `recover`; it may come
+    It has to be real enough that the destination itself runs unchanged. A fault lasts until `recover`; it may start
     before a destination is opened. A method that is not overridden has to be declared in `impossible`.
 
     Attributes:
         impossible: circumstances that this destination cannot be in, each with the reason.
-        key_field: the destination's name for the primary key; None where it takes none.
-        text_field: the field of `rows` that a person's text is sent in.
+        key_field: the destination's name for the primary key; None where it accepts none.
+        text_field: the field of `rows` with a person's text.
     """
 
     impossible: ClassVar[Mapping[str, str]] = {}
@@ -55,14 +55,14 @@ class StandIn(ABC):
 
     @abstractmethod
     def destination(self) -> Destination:
-        """Return a new destination, not opened; all of them lead to the same other side."""
+        """Return a new destination, not opened; all of them use the same other side."""
 
     @abstractmethod
     def stored(self) -> Sequence[Person]:
-        """Return who is there now, seen past the destination: one entry for each copy, in any order."""
+        """Return the stored people, read without the destination: one entry for each copy, in any order."""
 
     def rows(self, people: Sequence[Person]) -> pa.Table:
-        """Return people as the destination is sent them: one row each, in order."""
+        """Return people as rows for the destination: one row each, in order."""
         return pa.table(
             {
                 "id": pa.array([person.id for person in people], pa.string()),
@@ -71,11 +71,11 @@ class StandIn(ABC):
         )
 
     def takes(self, kind: pa.DataType) -> bool:
-        """Return whether a field `value` of this type can be sent; where not, `open` has to refuse it."""
+        """Return whether a field `value` of this type can be sent; if not, `open` has to refuse it."""
         return True
 
     def stored_values(self) -> Mapping[str, object]:
-        """Return what is there of the field `value`, by id, in any form that tells different values apart."""
+        """Return the stored values of the field `value`, by id, in any form that distinguishes different values."""
         self._not_here("stored_values")
 
     def unfit(self) -> pa.Schema:
@@ -84,11 +84,11 @@ class StandIn(ABC):
         return self.rows([]).schema.append(interval)
 
     def secrets(self) -> Sequence[str]:
-        """Return the passwords and tokens that the destination was given: they may show up nowhere."""
+        """Return the passwords and tokens of the destination: they may appear nowhere."""
         self._not_here("secrets")
 
     def requests(self) -> int:
-        """Return how many requests with rows have arrived so far, those that failed included."""
+        """Return the number of requests with rows that have arrived so far, including failed ones."""
         self._not_here("requests")
 
     def applied_then_timeout(self) -> None:
@@ -96,43 +96,43 @@ class StandIn(ABC):
         self._not_here("applied_then_timeout")
 
     def unreadable_answer(self) -> None:
-        """Answer every request from now on with something that says nothing, whether it is applied or not."""
+        """Answer every request from now on without a meaning, whether it is applied or not."""
         self._not_here("unreadable_answer")
 
     def unavailable(self) -> None:
-        """Apply nothing from now on, in a way that the destination can be sure of and that may pass."""
+        """Apply nothing from now on, in a way that is certain to the destination and may pass."""
         self._not_here("unavailable")
 
     def refused(self) -> None:
-        """Apply nothing from now on, in a way that will not pass: a password that is wrong."""
+        """Apply nothing from now on, in a way that will not pass, such as a wrong password."""
         self._not_here("refused")
 
     def partial_failure(self, people: Sequence[Person], refused: Collection[str]) -> pa.Table:
-        """See to it that these ids are refused and no others, and return the people's rows; called before all else."""
+        """Have exactly these ids refused, and return the people's rows; called before everything else."""
         self._not_here("partial_failure")
 
     def partial_removal(self, held: Collection[str]) -> None:
-        """Refuse to remove the people with these ids, and say so to the destination; they are there already."""
+        """Refuse to remove the people with these ids, and tell the destination; they are stored already."""
         self._not_here("partial_removal")
 
     def recover(self) -> None:  # noqa: B027 - one without faults has nothing to end
         """End every fault; only called where there was one."""
 
     def process(self) -> None:  # noqa: B027
-        """Go on with what was taken for later; called between two questions for what became of it."""
+        """Process the requests taken for later; called between two questions for their outcomes."""
 
     @classmethod
     def undeclared(cls) -> list[str]:
-        """Return what is wrong with `impossible`: left out, brought about as well, unknown, not explained."""
+        """Return the errors in `impossible`: names left out, caused as well, unknown or not explained."""
         known = {str(circumstance) for circumstance in Circumstance}
-        wrong = [f"`{name}` is no circumstance" for name in sorted(cls.impossible.keys() - known)]
+        wrong = [f"`{name}` is not a circumstance" for name in sorted(cls.impossible.keys() - known)]
         for name in sorted(known):
             reason = cls.impossible.get(name)
             met = name in _WITHOUT_METHOD or getattr(cls, name) is not getattr(StandIn, name)
             if reason is None and not met:
-                wrong.append(f"`{name}` is neither brought about nor declared impossible")
+                wrong.append(f"`{name}` has no method and is not declared impossible")
             elif reason is not None and met and name not in _WITHOUT_METHOD:
-                wrong.append(f"`{name}` is brought about, though it is declared impossible")
+                wrong.append(f"`{name}` has a method, but is declared impossible")
             elif reason is not None and len(reason.split()) < 4:
                 wrong.append(f"`{name}` is declared impossible without a reason that explains it")
         return wrong

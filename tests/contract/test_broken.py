@@ -101,7 +101,7 @@ def test_every_check_has_somebody_whom_it_catches() -> None:
 
 def test_what_is_wrong_with_a_stand_in_is_told_by_name() -> None:
     assert broken.Idle.undeclared() == [
-        "`rainy_day` is no circumstance",
+        "`rainy_day` is not a circumstance",
         "`repeated_id` is declared impossible without a reason that explains it",
-        f"`{Circumstance.REQUESTS}` is neither brought about nor declared impossible",
+        f"`{Circumstance.REQUESTS}` has no method and is not declared impossible",
     ]
