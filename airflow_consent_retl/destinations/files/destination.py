@@ -1,7 +1,7 @@
 """The files destination: permitted rows as Parquet, CSV or JSON Lines in any object storage, one version at a time.
 
-`formats` says what a file looks like, `versions` how a version becomes the current one, `removal` how single people are
-taken out of it.
+`formats` defines the form of a file, `versions` makes a version the current one, `removal` removes single people from
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FilesDestination(Destination):
-    """A folder that holds one complete version of a destination's permitted rows, and a pointer to it.
+    """A folder with one complete version of a destination's permitted rows, and a pointer to it.
 
     Each load is a version of its own, `<path>/<version>/part-00000.<ext>` with `_manifest.json` written last. Its
     name follows from the load's key and the time of the decision, so another try makes the same version. Readers
@@ -33,17 +33,17 @@ class FilesDestination(Destination):
     version before. A version decided earlier than the current one is refused.
 
     On a local disk a version is built in `<path>/.staging-<version>` and renamed, under a lock on the folder. Object
-    stores rename nothing and have no locks: parts lie in the version's folder before its manifest does, so read the
-    files that the manifest names, and let one task at a time load into a folder. Files are as readable as the
-    process' umask says: exports are for others.
+    stores cannot rename and have no locks: parts are in the version's folder before its manifest is, so read the
+    files that the manifest names, and let one task at a time load into a folder. The process's umask decides who can
+    read the files: exports are for others.
 
     A person without a row in a load is gone from the version that it publishes. A load that only removes publishes
-    the current version once more, in the form it has, without the people who are named; the primary key has to be one
+    the current version once more, in the form it has, without the named people; the primary key has to be one
     of its fields. From then on, loads decided before the removal are refused. Older versions still contain those
-    people where `keep_versions` keeps any. Where CSV escapes formulas, keys that differ by the `'` in front alone are
-    the same in the file: both are taken out.
+    people if `keep_versions` keeps any. Where CSV escapes formulas, keys that differ only by the `'` in front are
+    equal in the file: both are removed.
 
-    `accepted` means that the row is in a file that `commit` will publish, or the person in none.
+    `accepted` means that the row is in a file that `commit` will publish, or that the person is in none.
 
     Args:
         options: see `FilesOptions`.
@@ -64,7 +64,7 @@ class FilesDestination(Destination):
         self._versions: Versions | None = None
         self._part: OpenPart | None = None
         self._files: list[ExportedFile] = []
-        # The keys of those to be taken out, until a row is sent.
+        # The keys of the people to remove, until a row is sent.
         self._leaving: list[pa.Array] = []
         self._sends = False
 
@@ -79,7 +79,7 @@ class FilesDestination(Destination):
         return self._uri
 
     def open(self, load: Load) -> None:
-        """Check the fields, take the folder, and clear away what a killed try left."""
+        """Check the fields, lock the folder, and remove files that a killed try left."""
         from airflow_consent_retl.destinations.files.storage import ExportFolder
         from airflow_consent_retl.destinations.files.versions import Versions
 
@@ -92,7 +92,7 @@ class FilesDestination(Destination):
         """Append the rows to the version; JSON rejects what it cannot express, such as NaN (`not_a_number`)."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
-        # The version contains the rows that are sent and no others: nothing is left to take out.
+        # The version contains only the rows that are sent: no one is left to remove.
         self._sends, self._leaving = True, []
         rejected: dict[int, Outcome] = {}
         start, rows = 0, batch.rows.num_rows
@@ -109,13 +109,13 @@ class FilesDestination(Destination):
         return Outcomes(rows, exceptions=rejected)
 
     def removal_schema(self, load: Load) -> pa.Schema:
-        """Return the primary key; nothing where it is not mapped, since loads that send need nothing to remove by."""
+        """Return the primary key; no field where it is not mapped, since loads that send need no key for removals."""
         import pyarrow as pa
 
         return pa.schema([]) if load.key_field is None else super().removal_schema(load)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remember who is to be taken out by `commit`, unless rows are sent.
+        """Remember the people whom `commit` has to remove, unless rows are sent.
 
         Raises:
             ConfigurationError: the primary key is not mapped.
@@ -128,7 +128,7 @@ class FilesDestination(Destination):
         return Outcomes.accepted(batch.rows.num_rows)
 
     def commit(self) -> None:
-        """Publish the version; one without a row has one empty file, which tells its fields."""
+        """Publish the version; one without rows has one empty file, which shows its fields."""
         if self._leaving:
             self._take_out()
         else:
@@ -139,7 +139,7 @@ class FilesDestination(Destination):
         self._opened.end()
 
     def abort(self) -> None:
-        """Remove what was not published."""
+        """Remove everything that was not published."""
         if self._part is not None:
             self._part.give_up()
             self._part = None
@@ -165,8 +165,8 @@ class FilesDestination(Destination):
         load = self._opened.load
         if load.key_field is None:
             raise ConfigurationError(
-                f"the primary key of model `{load.model}` is not mapped: single people are taken out by it, without it "
-                "they are gone only by the next load"
+                f"the primary key of model `{load.model}` is not mapped: removing single people needs it, without it "
+                "they are gone only with the next load"
             )
         return load.key_field
 
@@ -211,11 +211,11 @@ def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     local = parts.scheme in {"", "file", "local"}
     folder = f"{host}{parts.path}".strip("/")
     if local and (host or not parts.path.startswith("/")):
-        raise ConfigurationError(f"path `{shown}` is not absolute: a local folder is written file:///exports/lake")
+        raise ConfigurationError(f"path `{shown}` is not absolute: write a local folder as file:///exports/lake")
     if not folder or (not local and not parts.path.strip("/")):
         raise ConfigurationError(f"path `{shown}` is a storage's root: name a folder below it")
     if ".." in folder.split("/"):
-        raise ConfigurationError(f"path `{shown}` holds `..`")
+        raise ConfigurationError(f"path `{shown}` contains `..`")
     try:
         storage = ObjectStoragePath(path)
         return storage.fs, storage.path.rstrip("/"), shown

@@ -16,25 +16,25 @@ from airflow_consent_retl.destinations.files.options import Compression  # noqa:
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import Nulls, RowEncoder, _expressible, _values
 
-# What a spreadsheet takes for a formula, also after normalising full-width forms.
+# Text that a spreadsheet reads as a formula, also after normalising full-width forms.
 # https://owasp.org/www-community/attacks/CSV_Injection, read 2026-11-23
 _FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _TEXT = pa.large_string()
 _QUOTE = pa.scalar('"', _TEXT)
 _NOTHING = pa.scalar("", _TEXT)
-# Position in the rows of each one that the format cannot hold, with its code.
+# The position of each row that the format cannot express, with its code.
 Refused = dict[int, str]
 
 
 class PartEncoder(ABC):
-    """Writes one file; rows that the format cannot hold are left out and named."""
+    """Writes one file; it leaves out rows that the format cannot express, and names them."""
 
     @abstractmethod
     def write(self, rows: pa.RecordBatch) -> Refused:
         """Append the rows, and return the positions and codes of those left out."""
 
     def close(self) -> None:  # noqa: B027 - text has no footer
-        """Write what comes last; the sink stays open."""
+        """Write the end of the file; the sink stays open."""
 
 
 class FileFormat(ABC):
@@ -44,14 +44,14 @@ class FileFormat(ABC):
 
     @abstractmethod
     def check(self, schema: pa.Schema) -> None:
-        """Raise `ConfigurationError` for fields whose type the format cannot hold."""
+        """Raise `ConfigurationError` for fields whose type the format cannot express."""
 
     @abstractmethod
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
 
     def options(self) -> dict[str, str | bool]:
-        """Return what decides the bytes in addition to the rows."""
+        """Return the options that decide the bytes in addition to the rows."""
         return {"format": self.extension, **asdict(self)}  # type: ignore[call-overload]
 
 
@@ -71,7 +71,7 @@ class Parquet(FileFormat):
             except pa.ArrowException:
                 unfit.append(f"`{field.name}` ({field.type})")
         if unfit:
-            raise ConfigurationError(f"Parquet cannot hold {', '.join(unfit)}: cast them in the model")
+            raise ConfigurationError(f"Parquet cannot store {', '.join(unfit)}: cast them in the model")
 
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file without the source's own metadata."""
@@ -126,8 +126,8 @@ class _JsonLinesEncoder(PartEncoder):
 class Csv(FileFormat):
     """RFC 4180 in UTF-8: text always in quotes, NULL never, so that empty text and NULL differ.
 
-    Python's and Arrow's writers give NULL no text of its own that differs from the same text in a cell; joining
-    columns in Arrow does, at Arrow's speed.
+    Python's and Arrow's writers cannot distinguish NULL from a cell with the same text; joining columns in Arrow can,
+    at Arrow's speed.
     """
 
     extension: ClassVar[str] = "csv"
@@ -152,8 +152,8 @@ class CsvEncoder(PartEncoder):
     """Writes cells; the same value is always the same bytes, so a person can be found again.
 
     Args:
-        sink: where lines go.
-        options: how cells look.
+        sink: the target of the lines.
+        options: the form of cells.
     """
 
     def __init__(self, sink: io.RawIOBase | io.BytesIO, options: Csv) -> None:
@@ -202,7 +202,7 @@ def _quoted(text: pa.Array) -> pa.Array:
 
 
 def _json_text(array: pa.Array) -> tuple[pa.Array, Refused]:
-    """Return each value as JSON has it, without quotes around text, and codes for those it has no form for."""
+    """Return each value as JSON writes it, without quotes around text, and codes for values without a form in JSON."""
     values, refused = _values(array, integers="number")
     texts = [
         value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode() for value in values

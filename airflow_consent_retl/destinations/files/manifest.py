@@ -1,6 +1,6 @@
 """The two documents next to exported files: the manifest of a version, and the pointer to the current one.
 
-They hold names, counts and digests, and no value of a row.
+They contain names, counts and digests, and no value of a row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ExportedField(_Document):
 
 
 class ExportManifest(_Document):
-    """What a version holds; a folder without one is not complete."""
+    """The content of a version; a folder without this manifest is not complete."""
 
     kind: Literal["consent-retl-export"] = "consent-retl-export"
     version: Literal[1] = 1
@@ -49,10 +49,10 @@ class ExportManifest(_Document):
 
 
 class CurrentVersion(_Document):
-    """The pointer: which version readers are to take.
+    """The pointer: the version that readers have to take.
 
     `decided_at` is the time of the last decision that the folder follows. It is later than the version's own where a
-    removal found no one to take out.
+    removal found no one to remove.
     """
 
     kind: Literal["consent-retl-export-pointer"] = "consent-retl-export-pointer"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class LoadToFilesOperator(LoadOperator):
-    """Write one destination's permitted rows as a version of files in any object storage, and take people out of it.
+    """Write one destination's permitted rows as a version of files in any object storage, and remove people from it.
 
-    Reads the permitted set's files, writes below `path`, contacts nothing but the two storages. See
-    `FilesDestination` for how a version is published, and `FilesOptions` for the other parameters.
+    Reads the permitted set's files, writes below `path`, contacts only the two storages. See `FilesDestination` for
+    the publishing of a version, and `FilesOptions` for the other parameters.
 
     Args:
         path: the folder (templated), `file:///exports/lake` or `s3://conn@bucket/folder`.
@@ -26,7 +26,7 @@ class LoadToFilesOperator(LoadOperator):
     Raises:
         ConfigurationError: the path, an option or a field's type does not suit; not retried.
         DestinationError: no permission, another destination's folder, a newer version is there; not retried.
-        DestinationUnavailableError: the storage did not answer, is full, or another load is under way; retried.
+        DestinationUnavailableError: the storage did not answer, is full, or another load is running; retried.
     """
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *FilesOptions.templated)
@@ -47,7 +47,7 @@ class LoadToFilesOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Templated, so Airflow wants it as an attribute.
+        # Airflow requires a templated parameter as an attribute.
         self.path = path
         self._spec = partial(
             FilesOptions,

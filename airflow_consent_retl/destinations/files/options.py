@@ -1,4 +1,4 @@
-"""The options of the files destination, checked: where versions of files are written, and what the files look like."""
+"""The options of the files destination, checked: the folder, the versions and the form of files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _FORMULA_STARTS = ("=", "+", "-", "@")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesOptions(DestinationSpec):
-    """Where versions of files are written, and what the files look like.
+    """The folder, the versions and the form of exported files.
 
     Args:
         path: the folder, as an `ObjectStoragePath`, with a connection id where the storage needs one
             (`s3://conn@bucket/folder`). It must be absolute and below the storage's root.
         format: `"parquet"`, `"csv"` or `"jsonl"`.
         keep_versions: complete versions kept after publishing, the new one included; None keeps all. Older versions
-            hold people who may have withdrawn since.
+            contain people who may have withdrawn since.
         part_rows: maximum number of rows in one file.
         batch_rows: maximum number of rows in one `send`; it bounds the memory.
         compression: of Parquet.
         nulls: of JSON Lines: `"null"` writes JSON null, `"omit"` leaves the field out.
-        null_text: what CSV writes for NULL, never in quotes; text is always in quotes.
+        null_text: the text that CSV writes for NULL, never in quotes; text is always in quotes.
         escape_formulas: CSV puts `'` before text that a spreadsheet would read as a formula (`=`, `+`, `-`, `@`,
             tab, carriage return, line feed, and the full-width forms), in cells and names. Phone numbers with a
             `+` are such text: set it to False where no spreadsheet ever opens the file.
@@ -58,17 +58,17 @@ class FilesOptions(DestinationSpec):
 
     def __post_init__(self) -> None:
         if self.format not in _FORMATS:
-            raise ConfigurationError(f"format is one of {', '.join(_FORMATS)}, not `{self.format}`")
+            raise ConfigurationError(f"format must be one of {', '.join(_FORMATS)}, not `{self.format}`")
         if self.nulls not in _NULLS or self.compression not in _COMPRESSIONS:
             raise ConfigurationError(
                 f"nulls is one of {', '.join(_NULLS)}, compression one of {', '.join(_COMPRESSIONS)}, not "
                 f"`{self.nulls}` and `{self.compression}`"
             )
         if self.part_rows < 1 or self.batch_rows < 1 or (self.keep_versions is not None and self.keep_versions < 1):
-            raise ConfigurationError("part_rows, batch_rows and keep_versions are at least 1")
+            raise ConfigurationError("part_rows, batch_rows and keep_versions must be at least 1")
         formula = self.escape_formulas and self.null_text.startswith(_FORMULA_STARTS)
         if formula or any(mark in self.null_text for mark in ',"\r\n'):
-            raise ConfigurationError("null_text holds no comma, quote or line break, and does not begin a formula")
+            raise ConfigurationError("null_text must not contain a comma, quote or line break, or begin a formula")
 
     def build(self) -> FilesDestination:
         """Return the destination, not yet opened.

@@ -1,4 +1,4 @@
-"""One file of a version while it is written: encoded, digested and counted on the way."""
+"""One file of a version during writing: encoded, digested and counted in one pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PartFile(io.RawIOBase):
-    """A file being written, digested on the way."""
+    """A file that is digested while it is written."""
 
     def __init__(self, raw: IO[bytes] | None, *, fsync: bool) -> None:
         self._raw = raw
@@ -58,12 +58,12 @@ class PartFile(io.RawIOBase):
 
 
 class OpenPart:
-    """A part of a version: rows go in, `close` says what the manifest says of it.
+    """An open part of a version: takes rows, and `close` returns its description for the manifest.
 
     Args:
         name: the file's name in its version.
-        file: where the bytes go.
-        file_format: how rows become bytes.
+        file: the target of the bytes.
+        file_format: turns rows into bytes.
         schema: of all rows written.
     """
 
@@ -74,7 +74,7 @@ class OpenPart:
         self.rows = 0
 
     def write(self, rows: pa.RecordBatch) -> Refused:
-        """Append the rows, and return the positions and codes of those that the format cannot hold."""
+        """Append the rows, and return the positions and codes of those that the format cannot express."""
         refused = self._encoder.write(rows)
         self.rows += rows.num_rows - len(refused)
         return refused
@@ -87,7 +87,7 @@ class OpenPart:
 
     def give_up(self) -> None:
         """Drop the file."""
-        # Arrow's writer would otherwise write its footer whenever it is collected, into a closed file.
+        # Otherwise Arrow's writer would write its footer into a closed file when it is garbage-collected.
         with suppress(OSError):
             self._encoder.close()
         self._file.give_up()

@@ -1,4 +1,4 @@
-"""The current version of exported files without some people: every part is read, and written again without them.
+"""The removal of people from the current version of exported files: every part is read and written without them.
 
 A part keeps its form, its order and, in text, the bytes of each line. Memory is bounded by a block of rows and by the
 keys of the people.
@@ -38,16 +38,16 @@ _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 
 
 def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str, keep: int | None) -> None:
-    """Publish the current version without these people; where it holds none of them, it stays.
+    """Publish the current version without these people; a version that contains none of them stays.
 
     Args:
         versions: begun, with nothing staged.
         people: their keys, none of them NULL.
-        key_field: the field that holds keys.
+        key_field: the field of the keys.
         keep: versions to keep, the new one included; None: all.
 
     Raises:
-        DestinationError: the current version does not tell who is in it, or is not what was published.
+        DestinationError: the current version has no usable keys, or its bytes differ from those published.
         DestinationUnavailableError: the storage did not answer.
         LeaseLostError: from the load's `before_request`; nothing was published.
     """
@@ -55,7 +55,7 @@ def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str, kee
     with folder.storage("read from"):
         base = versions.current()
     if base is None:
-        log.info("%s holds no version: nobody is to be taken out", folder.uri)
+        log.info("%s contains no version: no one has to be removed", folder.uri)
         return
     copier = _copier(base, people, key_field=key_field, place=f"{folder.uri}/{base.name}")
     versions.stage_from(base, _sha256(people))
@@ -64,7 +64,7 @@ def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str, kee
         return
     files = tuple(_copied(versions, base, file, copier) for file in base.files)
     removed = base.rows - sum(file.rows for file in files)
-    log.info("%s/%s: %s rows were to be taken out", folder.uri, base.name, f"{removed:,}")
+    log.info("%s/%s: removing %s rows", folder.uri, base.name, f"{removed:,}")
     if removed:
         versions.publish(files, keep=keep)
     else:
@@ -87,7 +87,7 @@ def _copied(versions: Versions, base: ExportManifest, file: ExportedFile, copier
 class _Copier(ABC):
     @abstractmethod
     def copy(self, source: IO[bytes], sink: PartFile, *, before_write: Callable[[], None]) -> int:
-        """Copy a part without the people, and return how many rows it has now."""
+        """Copy a part without the people, and return its number of rows after that."""
 
 
 class _ParquetCopier(_Copier):
@@ -115,7 +115,7 @@ class _ParquetCopier(_Copier):
 
 
 class _TextCopier(_Copier):
-    """Copies records of text; `goes` tells from a record's bytes whether it is one of the people's."""
+    """Copies records of text; `goes` returns, for a record's bytes, whether it belongs to one of the people."""
 
     def __init__(self, goes: Callable[[bytes], bool], *, has_header: bool, has_quotes: bool) -> None:
         self._goes = goes
@@ -123,7 +123,7 @@ class _TextCopier(_Copier):
         self._has_quotes = has_quotes
 
     def copy(self, source: IO[bytes], sink: PartFile, *, before_write: Callable[[], None]) -> int:
-        """Copy by blocks of records, each with the very bytes it had."""
+        """Copy by blocks of records, each with the same bytes as before."""
         lines = _lines(source)
         records = _whole_records(lines) if self._has_quotes else lines
         if self._has_header:
@@ -146,7 +146,7 @@ class _TextCopier(_Copier):
 
 
 def _lines(source: IO[bytes]) -> Iterator[bytes]:
-    # Not a reader of Python's own around it: what storages open differs in how it is closed.
+    # Not wrapped in a reader of Python's own: the files of different storages close differently.
     rest: list[bytes] = []
     while block := source.read(_BLOCK_BYTES):
         *lines, last = block.split(b"\n")
@@ -159,7 +159,7 @@ def _lines(source: IO[bytes]) -> Iterator[bytes]:
 
 
 def _whole_records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    # Text is always in quotes, with quotes doubled, and nothing else has any: a record ends where they are even.
+    # Only text has quotes around it, and quotes inside are doubled: a record ends at an even number of quotes.
     pending: list[bytes] = []
     quotes = 0
     for line in lines:
@@ -174,7 +174,7 @@ def _copier(base: ExportManifest, people: pa.ChunkedArray, *, key_field: str, pl
     types = {field.name: field.type for field in base.fields}
     if key_field not in types:
         raise DestinationError(
-            f"{place} has no field `{key_field}`: it does not tell who is in it, a load of all rows replaces it"
+            f"{place} has no field `{key_field}`, so people in it cannot be found: a load of all rows replaces it"
         )
     if _family(types[key_field]) != _family(str(people.type)):
         raise DestinationError(
@@ -189,7 +189,7 @@ def _copier(base: ExportManifest, people: pa.ChunkedArray, *, key_field: str, pl
             return _TextCopier(cells, has_header=True, has_quotes=True)
         case "jsonl":
             return _TextCopier(_by_field(people, key_field), has_header=False, has_quotes=False)
-    raise DestinationError(f"{place} is in a format that is not known here")
+    raise DestinationError(f"{place} is in a format that this version does not know")
 
 
 def _by_cell(people: pa.ChunkedArray, options: Csv, position: int) -> Callable[[bytes], bool]:
@@ -221,7 +221,7 @@ def _by_field(people: pa.ChunkedArray, key_field: str) -> Callable[[bytes], bool
 def _comparable(keys: pa.ChunkedArray, people: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
     keys, people = _plain(keys), _plain(people)
     if keys.type != people.type:
-        # Integers of other widths, or text of another type: the digits and the letters are the same.
+        # Integers of other widths, or text of another type: the digits or letters are the same.
         keys, people = keys.cast(pa.large_string()), people.cast(pa.large_string())
     return keys, people.combine_chunks()
 
@@ -233,7 +233,7 @@ def _plain(array: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _family(kind: str) -> str:
-    """Return what two types have to have in common for their values to be compared."""
+    """Return the family of a type; values of two types can be compared if their families are equal."""
     dictionary = _DICTIONARY.fullmatch(kind)
     if dictionary is not None:
         return _family(dictionary[1])

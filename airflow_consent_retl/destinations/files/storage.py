@@ -1,6 +1,6 @@
 """A folder in any storage, as versions of files need it: read, written, listed, locked and cleared.
 
-It never removes a file that is not named the way versions name their own.
+It never removes a file whose name differs from the names that versions give.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ExportFolder:
 
     @contextmanager
     def storage(self, verb: str) -> Iterator[None]:
-        """Turn the storage's errors into ours, which name the folder and the kind of error only."""
+        """Turn the storage's errors into this package's, which name only the folder and the kind of error."""
         try:
             yield
         except PermissionError:
@@ -70,7 +70,7 @@ class ExportFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise DestinationUnavailableError(f"another load into {self.uri} is under way") from None
+            raise DestinationUnavailableError(f"another load into {self.uri} is running") from None
         except OSError:
             # Some network file systems have no locks; deterministic names still keep two loads apart.
             os.close(descriptor)
@@ -78,13 +78,13 @@ class ExportFolder:
         self._lock = descriptor
 
     def release(self) -> None:
-        """Let other loads in; may be called twice."""
+        """Allow other loads again; may be called twice."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def names(self, folder: str = "") -> list[str]:
-        """Return what is in the folder or in one below it."""
+        """Return the names of the entries of the folder, or of one below it."""
         self._fs.invalidate_cache()
         try:
             paths = self._fs.ls(self._at(folder), detail=False)
@@ -133,14 +133,14 @@ class ExportFolder:
         return file
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file that is not there yet, for good."""
+        """Write a small new file, durably."""
         if self.local:
             _write_synced(self._at(name), content)
         else:
             self._fs.pipe_file(self._at(name), content)
 
     def replace(self, name: str, content: bytes, *, temporary: str) -> None:
-        """Write a small file over the one that is there, at once."""
+        """Replace a small file atomically."""
         if not self.local:
             self._fs.pipe_file(self._at(name), content)
             return
@@ -149,17 +149,17 @@ class ExportFolder:
         _sync_folder(self._path)
 
     def rename(self, folder: str, new: str) -> None:
-        """Rename a folder on a local disk, for good."""
+        """Rename a folder on a local disk, durably."""
         _sync_folder(self._at(folder))
         Path(self._at(folder)).rename(self._at(new))
         _sync_folder(self._path)
 
     def remove_file(self, name: str) -> None:
-        """Remove a file of a local disk, if it is there."""
+        """Remove a file of a local disk, if it exists."""
         Path(self._at(name)).unlink(missing_ok=True)
 
     def remove(self, folder: str) -> None:
-        """Remove our own files from a folder, the manifest first, and the folder when nothing else is in it."""
+        """Remove the files of versions from a folder, the manifest first, and the folder if nothing else is in it."""
         path = self._at(folder)
         if self.local and Path(path).is_symlink():
             return
@@ -168,7 +168,7 @@ class ExportFolder:
         for name in sorted(set(names).difference(foreign)):
             self._fs.rm_file(f"{path}/{name}")
         if foreign:
-            log.warning("%s holds %d files that no load wrote; they were left", path, len(foreign))
+            log.warning("%s contains %d files that no load wrote; they were left", path, len(foreign))
         elif self.local and Path(path).is_dir():
             Path(path).rmdir()
 

@@ -4,7 +4,7 @@
     <path>/_current.json (replaced at once)
     <path>/.staging-<version>/ (local disks only, while a load runs)
 
-It never removes a file that is not named the way it names its own, and never lets an older decision replace a newer.
+It never removes a file whose name differs from its own names, and never lets an older decision replace a newer one.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ Options = dict[str, str | int | bool]
 
 
 class Versions:
-    """The versions below one folder, seen by one load.
+    """The versions below one folder, as one load uses them.
 
-    `begin` comes first; then either `stage` for a version of the load's own rows, or `stage_from` for the current one
+    Call `begin` first; then either `stage` for a version of the load's own rows, or `stage_from` for the current one
     without some people; then `create` for each part, and `publish`, or `keep_current`; `end` last.
 
     Args:
-        folder: where they lie.
-        load: whose rows are published.
-        options: what decides the bytes in addition to the rows.
+        folder: the folder of the versions.
+        load: the load whose rows are published.
+        options: the options that decide the bytes in addition to the rows.
     """
 
     def __init__(self, folder: ExportFolder, load: Load, options: Options) -> None:
         self.folder = folder
         self.load = load
         self.name = ""
-        # This very version, where an earlier try completed it: then bytes that are written go nowhere.
+        # The same version, completed by an earlier try: then written bytes are only digested, not stored.
         self.kept: ExportManifest | None = None
         self._options = options
         self._fields = tuple(ExportedField(name=field.name, type=str(field.type)) for field in load.schema)
@@ -66,7 +66,7 @@ class Versions:
         self._removes = False
 
     def begin(self) -> None:
-        """Take the folder, refuse one that is not ours or newer, and clear away what killed tries left."""
+        """Lock the folder, refuse a foreign or newer one, and remove files that killed tries left."""
         with self.folder.storage("open"):
             self.folder.take()
             self._check_pointer()
@@ -77,7 +77,7 @@ class Versions:
         self._begin_version(self.load.key)
 
     def stage_from(self, base: ExportManifest, people_sha256: str) -> None:
-        """Begin a version of an earlier one's rows without some people, in that one's form."""
+        """Begin a version with an earlier version's rows and form, without some people."""
         self._removes = True
         self._options = base.options
         self._fields = base.fields
@@ -94,7 +94,7 @@ class Versions:
         """Return the version that readers follow, or None before the first.
 
         Raises:
-            DestinationError: a byte of it is not what was published.
+            DestinationError: a byte of it differs from what was published.
         """
         pointer = self._pointer()
         if pointer is None:
@@ -107,8 +107,8 @@ class Versions:
             or not self._intact(manifest)
         ):
             raise DestinationError(
-                f"{self.folder.uri}/{pointer.current} is not what was published: nobody can be taken out of it, a "
-                "load of all rows replaces it"
+                f"{self.folder.uri}/{pointer.current} was changed since it was published: no one can be removed from "
+                "it, a load of all rows replaces it"
             )
         return manifest
 
@@ -133,7 +133,7 @@ class Versions:
     def keep_current(self, manifest: ExportManifest, *, keep: int | None) -> None:
         """Leave the current version, which contains none of the people to remove, and note the decision next to it.
 
-        A load that was decided earlier, and may hold one of them, is refused from now on.
+        A load that was decided earlier, and may contain one of them, is refused from now on.
         """
         with self.folder.storage("publish in"):
             self._check_pointer()
@@ -143,7 +143,7 @@ class Versions:
         self._remove_older(keep)
 
     def end(self) -> None:
-        """Remove what was not published and release the folder."""
+        """Remove everything that was not published, and release the folder."""
         with suppress(OSError):
             self._remove_staged()
         self.folder.release()
@@ -177,12 +177,12 @@ class Versions:
             return
         if (pointer.destination, pointer.model) != (load.destination, load.model):
             raise DestinationError(
-                f"{self.folder.uri} holds model `{pointer.model}` for destination `{pointer.destination}`, not "
+                f"{self.folder.uri} contains model `{pointer.model}` for destination `{pointer.destination}`, not "
                 f"`{load.model}` for `{load.destination}`: choose another folder"
             )
         if pointer.decided_at > load.decided_at:
             raise DestinationError(
-                f"{self.folder.uri} holds rows decided at {_iso(pointer.decided_at)}, later than these "
+                f"{self.folder.uri} contains rows decided at {_iso(pointer.decided_at)}, later than these "
                 f"({_iso(load.decided_at)}): an older decision never replaces a newer one"
             )
 
@@ -214,7 +214,9 @@ class Versions:
     def _publish_version(self, manifest: bytes, files: tuple[ExportedFile, ...]) -> None:
         for file in files:
             if self.folder.size_bytes(f"{self._staging}/{file.name}") != file.size_bytes:
-                raise DestinationUnavailableError(f"{self.folder.uri}/{self.name}/{file.name} is not what was written")
+                raise DestinationUnavailableError(
+                    f"{self.folder.uri}/{self.name}/{file.name} differs from what was written"
+                )
         self.folder.write(f"{self._staging}/{MANIFEST_NAME}", manifest)
         if self.folder.local:
             self.folder.rename(self._staging, self.name)
@@ -237,7 +239,7 @@ class Versions:
         with self.folder.storage("remove older versions in"):
             pointer = self._pointer()
             current = self.name if pointer is None else pointer.current
-            # Those decided at the same time as well: their names tell no order, and only one can be current.
+            # Versions decided at the same time as well: their names have no order, and only one can be current.
             others = [name for name in self._own_versions() if name != current and name.split("-")[0] <= self._stamp]
             kept = len(others) if keep is None else keep - 1
             older = sorted(others, reverse=True)
@@ -246,7 +248,7 @@ class Versions:
                 log.info("%s/%s was removed: an older version", self.folder.uri, name)
         if self._removes and older[:kept]:
             log.warning(
-                "%s keeps %d older versions, which may hold people who were taken out of the current one",
+                "%s keeps %d older versions, which may contain people who were removed from the current one",
                 self.folder.uri,
                 len(older[:kept]),
             )

@@ -1,6 +1,6 @@
-"""The address that an Airflow connection and an endpoint name: where requests go, checked by its shape only.
+"""The address that an Airflow connection and an endpoint name: the target of requests, checked by its form only.
 
-The connection alone names the host; no parameter of an operator can lead to another one. Nothing is resolved here.
+Only the connection names the host; no parameter of an operator can lead to another host. This module resolves no name.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class HttpAddress:
     """One endpoint of one host.
 
     Args:
-        conn_id: the connection it was built from, for messages.
+        conn_id: the connection of the address, for messages.
         scheme: `https` or `http`.
         host: a name or a literal address, without brackets.
         port: 1 to 65535.
         path: with a leading slash; messages name it.
-        query: what follows `?`, or an empty string; messages leave it out.
+        query: the part after `?`, or an empty string; messages leave it out.
         headers: sent with every request; never shown.
         allow_private: addresses inside the own network may be contacted.
         allow_plain_http: rows may cross the public internet unencrypted.
@@ -58,14 +58,14 @@ class HttpAddress:
         """Return the address of an endpoint below this one's path, on the same host, with the same headers.
 
         Raises:
-            ConfigurationError: it is no such path.
+            ConfigurationError: the endpoint is no such path.
         """
         path, query = _target(self.path, endpoint)
         return replace(self, path=path, query=query)
 
     @property
     def target(self) -> str:
-        """What the request line names."""
+        """The target of the request line."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
@@ -118,7 +118,7 @@ def _base(connection: Connection) -> SplitResult:
     if len(authority) > 1 or base.query or base.fragment or not _HOST.fullmatch(name):
         raise ConfigurationError(
             f"the host of connection `{conn_id}` must be a name or an address, at most with a scheme, a port and a "
-            "path; credentials belong into login and password, names with other letters into punycode"
+            "path; put credentials into login and password, and write names with other letters in punycode"
         )
     return base
 

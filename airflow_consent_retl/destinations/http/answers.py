@@ -35,7 +35,7 @@ def json_object(body: bytes | None) -> dict[str, Any]:
         body: None where the answer was longer than `MAX_ANSWER_BYTES`.
 
     Raises:
-        UnreadableAnswerError: it is no JSON object, a field occurs twice, or a number is NaN or infinite.
+        UnreadableAnswerError: the body is no JSON object, a field occurs twice, or a number is NaN or infinite.
     """
     if body is None:
         raise UnreadableAnswerError
@@ -75,4 +75,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")
+    raise ValueError("NaN and Infinity are not JSON")

@@ -9,9 +9,9 @@ class AttemptError(Exception):
     """A request without a final answer; another try may succeed.
 
     Args:
-        code: the cause, for outcomes and messages; never the other side's own words.
-        maybe_applied: the other side may have carried out the request.
-        retry_after_s: seconds after which the other side asked to be tried again.
+        code: the cause, for outcomes and messages; never the other side's own text.
+        maybe_applied: whether the other side may have applied the request.
+        retry_after_s: seconds after which the other side asks for another try.
     """
 
     def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None) -> None:
@@ -23,6 +23,6 @@ class AttemptError(Exception):
 
 @dataclass(slots=True)
 class RequestDoubt:
-    """Why an earlier try of a request may have been applied, or an empty string."""
+    """The doubt about earlier tries: `code` is the reason why one may have been applied; empty without a doubt."""
 
     code: str = ""

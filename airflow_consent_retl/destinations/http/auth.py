@@ -1,4 +1,4 @@
-"""The authentication of an HTTP connection, and the headers that every request carries."""
+"""The authentication of an HTTP connection, and the headers of every request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-# Set by this package, by HTTP itself, or read by proxies on the way.
+# Set by this package or by HTTP itself, or read by proxies on the way.
 _RESERVED_HEADERS = {
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "forwarded",
     "host", "idempotency-key", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",

@@ -1,6 +1,6 @@
-"""A guarded HTTP client: it connects to checked addresses only, follows nothing, and reads answers up to a limit.
+"""A guarded HTTP client: it connects to checked addresses only, follows no redirect, and limits the size of answers.
 
-It knows nothing of rows. Imports `httpcore`, so it is imported where a load begins, never by a DAG file.
+It knows nothing of rows. It imports `httpcore`, so import it where a load begins, never in a DAG file.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class GuardedClient:
 
     Args:
         address: the host, and the headers of every request.
-        connections: how many at the same time.
-        timeout_s: to connect, and again from the end of a request to the end of its answer.
-        max_answer_bytes: bodies are read up to here.
+        connections: the most connections at the same time.
+        timeout_s: seconds to connect, and again from the end of a request to the end of its answer.
+        max_answer_bytes: the most bytes of a body.
     """
 
     def __init__(self, address: HttpAddress, *, connections: int, timeout_s: float, max_answer_bytes: int) -> None:
@@ -81,7 +81,7 @@ class GuardedClient:
             headers: in addition to the connection's own.
 
         Raises:
-            AttemptError: no answer.
+            AttemptError: no answer came.
             DestinationError: the address may not be contacted, or its certificate is not trusted.
         """
         host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
@@ -110,7 +110,7 @@ class GuardedClient:
             raise AttemptError("connection_lost", maybe_applied=True) from None
 
     def close(self) -> None:
-        """Close every connection; requests under way fail at once."""
+        """Close every connection; running requests fail at once."""
         self._pool.close()
 
     def _read(self, response: httpcore.Response) -> bytes | None:
@@ -133,7 +133,7 @@ def _trust() -> ssl.SSLContext:
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Opens sockets to checked literal addresses, so that a name cannot answer differently after the check."""
+    """Opens sockets to checked literal addresses, so that a name cannot resolve differently after the check."""
 
     def __init__(self, address: HttpAddress, *, timeout_s: float) -> None:
         self._address = address
@@ -141,7 +141,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         self._sockets = httpcore.SyncBackend()
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """Return every address of a host, having checked all."""
+        """Check every address of a host, and return all."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -177,7 +177,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection whose whole answer has to arrive in time: a byte now and then does not keep it open."""
+    """A connection whose whole answer has to arrive in time: a slow trickle of bytes does not keep it open."""
 
     def __init__(self, stream: httpcore.NetworkStream, address: HttpAddress, *, answer_s: float) -> None:
         self._stream = stream
@@ -196,10 +196,10 @@ class _TimedStream(httpcore.NetworkStream):
         self._answer_by = time.monotonic() + self._answer_s
 
     def close(self) -> None:
-        # The other side may have been first.
+        # The other side may have closed it first.
         with contextlib.suppress(OSError):
-            # Closing alone would leave a thread that reads from the socket waiting for its timeout. Not the method of
-            # a TLS socket: that one drops its encryption first, and a thread that is writing would go on in clear.
+            # After a plain close, a thread that reads from the socket would wait for its timeout. Not the method of a
+            # TLS socket: it drops its encryption first, and a thread that is writing would continue in clear text.
             socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
         self._stream.close()
 

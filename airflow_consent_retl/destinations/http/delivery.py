@@ -1,6 +1,7 @@
-"""The requests of one load over HTTP: encoded, sent, tried again, cut in halves, and their answers read.
+"""The requests of one load over HTTP: their encoding, sending, retries and halving, and the reading of answers.
 
-A request whose answer was lost is uncertain, and stays so when a later try is refused. It knows no settings of Airflow.
+A request whose answer was lost is uncertain, and stays so when a later try is refused. This module knows no settings
+of Airflow.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ _FATAL = frozenset({401, 403, 404, 405, 407, 410})
 _MISSING = frozenset({404, 410})
 
 ReadAnswer = Callable[[Answer, SentRows], Outcomes | None]
-"""Returns what an answer (2xx or from 400) says of each row; None where it says nothing of rows.
+"""Returns the outcome of each row from an answer (2xx or from 400); None where the answer does not mention rows.
 
-A success that says nothing of rows is uncertain. Of a refusal that says nothing of rows, the status counts.
+A success that does not mention rows is uncertain. For a refusal that does not mention rows, the status counts.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """What requests are for: rows to be stored, or people to be removed.
+    """The purpose of requests: to store rows, or to remove people.
 
     Args:
         method: such as `POST`.
-        address: where they go.
+        address: the target of the requests.
         encoder: makes their bodies.
         read: reads their answers.
-        removes: a row that is rejected with the code `not_found` or `gone` is removed.
+        removes: whether a row rejected with the code `not_found` or `gone` counts as removed.
     """
 
     method: str
@@ -73,15 +74,15 @@ class HttpDelivery:
     """The requests of one load; any number of threads may call.
 
     Args:
-        name: what messages call the other side, such as `webhook`.
+        name: the other side's name in messages, such as `webhook`.
         address: names the host; every request goes there.
         options: see `HttpOptions`.
-        load: asked before each request.
+        load: its `before_request` is called before each request.
         pace: of all requests.
 
     Raises:
         DestinationError: the host resolves to an address that may not be contacted.
-        DestinationUnavailableError: it does not resolve.
+        DestinationUnavailableError: the host does not resolve.
     """
 
     def __init__(self, name: str, address: HttpAddress, options: HttpOptions, load: Load, *, pace: Pace) -> None:
@@ -108,7 +109,7 @@ class HttpDelivery:
             ) from None
 
     def deliver(self, batch: Batch, purpose: Purpose) -> Outcomes:
-        """Send a batch, again where that may help, in pieces where it is too large.
+        """Send a batch, retry where that may help, and cut it into pieces where it is too large.
 
         A row that has no form in JSON is rejected; a person whose key has none was never sent, and counts as removed.
         """
@@ -120,7 +121,7 @@ class HttpDelivery:
         return _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
 
     def close(self, *, give_up: bool) -> None:
-        """Close the connections; with `give_up`, waits and requests under way end as well."""
+        """Close the connections; with `give_up`, end waits and running requests as well."""
         if give_up:
             self._retries.give_up()
         self._client.close()
@@ -139,7 +140,7 @@ class HttpDelivery:
             if doubt.code:
                 return Outcomes.uncertain(len(records), doubt.code)
             raise DestinationUnavailableError(
-                f"the {self._name} at {piece.purpose.place} took no request: {failure.code}",
+                f"the {self._name} at {piece.purpose.place} accepted no request: {failure.code}",
                 retry_after_s=failure.retry_after_s,
             ) from None
         except DestinationError:
@@ -158,7 +159,7 @@ class HttpDelivery:
         try:
             return Outcomes.concatenated([outcomes, self._deliver(second)])
         except (DestinationError, DestinationUnavailableError):
-            # INVARIANT: `send` raises only for a batch of which surely nothing was applied.
+            # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
             if all(outcome.status is RowStatus.REJECTED for outcome in outcomes.counts()):
                 raise
             return Outcomes.concatenated([outcomes, Outcomes.uncertain(second.stop - second.start, NOT_SENT)])
@@ -195,12 +196,12 @@ class HttpDelivery:
             return Outcomes.uncertain(rows, UNREADABLE) if named is None else named
         if doubt.code:
             # A refusal may mean that an earlier try, whose answer was lost, was applied: a conflict with itself. Only
-            # that a person is not there stays true, since that is what the earlier try was to bring about.
+            # the answer that a person is not there stays certain: it was the purpose of the earlier try.
             return accepted_else_uncertain(named, code) if named and purpose.removes else Outcomes.uncertain(rows, code)
         if status < 400:
             raise DestinationError(
-                f"the {self._name} at {purpose.place} answers {status}: redirects are not followed, the connection has "
-                "to hold the final address"
+                f"the {self._name} at {purpose.place} answers {status}: redirects are not followed, the connection "
+                "must have the final address"
             )
         if status in _FATAL and not (status in _MISSING and named is not None and purpose.removes):
             raise DestinationError(f"the {self._name} at {purpose.place} refuses every request with {status}")
@@ -219,7 +220,7 @@ class _Piece:
 
     @property
     def request_key(self) -> str:
-        """The batch's key, or one derived from it and the piece's place, so that a later try derives the same."""
+        """The batch's key, or a key derived from it and the piece's place, so that a later try derives the same."""
         if (self.start, self.stop) == (0, len(self.records)):
             return self.key
         return sha256(f"{self.key}:{self.start}:{self.stop}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The base of HTTP destinations: a subclass says what its requests look like and how its answers are read."""
+"""The base of HTTP destinations: a subclass defines its requests and reads its answers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class HttpDestination(Destination):
     """A destination whose requests are JSON over HTTP, to one host.
 
-    It encodes rows, sends each batch under its idempotency key, keeps the pace, tries again where that may help, cuts
-    what is too large, and reports a request whose answer was lost as uncertain.
+    It encodes rows, sends each batch under its idempotency key, keeps the pace, retries where that may help, cuts
+    batches that are too large, and reports a request whose answer was lost as uncertain.
 
     Attributes:
-        name: what messages call the other side, such as `webhook`.
+        name: the other side's name in messages, such as `webhook`.
         requests_per_s: the vendor's limit, over all threads of a load; None: there is none.
         burst_requests: see `Limits`.
 
@@ -47,7 +47,7 @@ class HttpDestination(Destination):
 
     @abstractmethod
     def sending(self, load: Load) -> Purpose:
-        """Return what requests that store rows look like.
+        """Return the form of requests that store rows.
 
         Raises:
             ConfigurationError: the fields do not suit the destination.
@@ -55,7 +55,7 @@ class HttpDestination(Destination):
 
     @abstractmethod
     def removing(self, load: Load) -> Purpose | None:
-        """Return what requests that remove people look like; None where this load cannot remove.
+        """Return the form of requests that remove people; None where this load cannot remove.
 
         Raises:
             ConfigurationError: the fields do not suit the destination.
@@ -63,7 +63,7 @@ class HttpDestination(Destination):
 
     @property
     def limits(self) -> Limits:
-        """Rows in a request, people in a removal, requests at the same time and in a second."""
+        """The limits on rows in a request, people in a removal, requests at the same time and requests in a second."""
         return Limits(
             batch_rows=self._http_options.batch_rows,
             concurrency=self._http_options.concurrency,
@@ -74,7 +74,7 @@ class HttpDestination(Destination):
 
     @property
     def target(self) -> str:
-        """The endpoint's path and the connection, without a query, which may hold a secret."""
+        """The endpoint's path and the connection, without a query, which may contain a secret."""
         return f"`{self._address.path}` of connection `{self._address.conn_id}`"
 
     def open(self, load: Load) -> None:
@@ -86,13 +86,13 @@ class HttpDestination(Destination):
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=pace)
 
     def send(self, batch: Batch) -> Outcomes:
-        """Send a batch, again where that may help, in pieces where it is too large."""
+        """Send a batch, retry where that may help, and cut it into pieces where it is too large."""
         if self._sending is None or self._delivery is None:
             raise DestinationError(f"the {self.name} was not opened")
         return self._delivery.deliver(batch, self._sending)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Ask for people to be removed, as often and in as many pieces as `send` would."""
+        """Send a removal, with retries and pieces as in `send`."""
         if self._delivery is None:
             raise DestinationError(f"the {self.name} was not opened")
         if self._removing is None:
@@ -105,6 +105,6 @@ class HttpDestination(Destination):
             self._delivery.close(give_up=False)
 
     def abort(self) -> None:
-        """End waits and requests under way, and close the connections."""
+        """End waits and running requests, and close the connections."""
         if self._delivery is not None:
             self._delivery.close(give_up=True)

@@ -1,4 +1,4 @@
-"""The guard of network addresses: which ones may be contacted. Pure: it resolves and connects nothing."""
+"""The guard of network addresses: it decides which ones may be contacted. Pure: it resolves and connects nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Addresses where clouds give credentials to every caller; none of them is ever a destination. Link-local
-# addresses are refused as a whole. Read in November 2026 in the vendors' pages on instance metadata.
+# Addresses where clouds give credentials to every caller; none of them is ever a destination. All link-local
+# addresses are refused. Read in November 2026 in the vendors' pages on instance metadata.
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -26,12 +26,12 @@ _METADATA = frozenset(
 
 
 def refusal(address: IPAddress, *, allow_private: bool, plain: bool) -> str | None:
-    """Return why an address may not be contacted, or None.
+    """Return the reason why an address may not be contacted, or None.
 
     Args:
-        address: one that the host resolved to.
-        allow_private: addresses inside the own network are fine.
-        plain: the request would not be encrypted, which only suits the own network.
+        address: an address of the host.
+        allow_private: whether addresses inside the own network are allowed.
+        plain: whether the request would not be encrypted, which is allowed only inside the own network.
     """
     parts = _parts(address)
     if any(_never(part) for part in parts):
@@ -45,7 +45,7 @@ def refusal(address: IPAddress, *, allow_private: bool, plain: bool) -> str | No
 
 
 def _parts(address: IPAddress) -> tuple[IPAddress, ...]:
-    """Return the addresses that packets to this one may end at: IPv6 has five ways to hold an IPv4 address."""
+    """Return the addresses where packets to this one may end: IPv6 has five ways to embed an IPv4 address."""
     if not isinstance(address, ipaddress.IPv6Address):
         return (address,)
     low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -67,7 +67,7 @@ def _never(address: IPAddress) -> bool:
 def _public(address: IPAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and (
         address not in _GLOBAL_UNICAST
-        # Relays of retired protocols (RFC 7526), of which Python's versions say different things.
+        # Relays of retired protocols (RFC 7526), which Python's versions classify differently.
         or address.sixtofour is not None
         or address.teredo is not None
     ):

@@ -9,7 +9,7 @@ from airflow_consent_retl.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
-    """How requests are cut, sent and tried again.
+    """The limits on requests, and their retries.
 
     Args:
         batch_rows: maximum number of rows in a request.
@@ -17,13 +17,13 @@ class HttpOptions:
         concurrency: requests at the same time, and connections kept.
         timeout_s: seconds to connect, and again for each answer.
         max_attempts: maximum number of requests for a batch.
-        max_retry_s: seconds after which a batch is not tried again; a later `Retry-After` ends it at once.
-        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; a random part of it
-            is waited.
+        max_retry_s: seconds after which a batch is not retried; a later `Retry-After` ends the retries at once.
+        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; the actual wait is a
+            random part of it.
         max_body_bytes: a larger request is sent in halves, each under a key of its own.
 
     Raises:
-        ConfigurationError: values out of their ranges; all of them are named.
+        ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
     batch_rows: int = 1000
@@ -40,7 +40,7 @@ class HttpOptions:
             raise ConfigurationError("; ".join(wrong))
 
     def wrong(self) -> list[str]:
-        """Return what is wrong with the values."""
+        """Return the errors in the values."""
         counts = ("batch_rows", "concurrency", "max_attempts", "max_body_bytes")
         wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
         if self.removal_batch_rows is not None and self.removal_batch_rows < 1:

@@ -1,4 +1,4 @@
-"""The pace of requests: at most so many in a period, over all threads. It sends nothing itself."""
+"""The pace of requests: a maximum number in a period, over all threads. It sends nothing itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NEVER = threading.Event()
 
 
 class Pace:
-    """At most so many requests in any period, over all threads, and none before a time that the other side named.
+    """A maximum number of requests in any period, over all threads, and none before a time that the other side named.
 
     Args:
         requests: maximum number in any period; None: any number.
         period_s: seconds.
-        code: of the error when the wait is too long.
+        code: the error's code when the wait is too long.
     """
 
     def __init__(self, *, requests: int | None = None, period_s: float = 60, code: str = "paused") -> None:
@@ -31,11 +31,11 @@ class Pace:
 
     @classmethod
     def per_second(cls, requests_per_s: float | None, *, burst: int | None = None) -> Pace:
-        """Return a pace of so many requests a second on average.
+        """Return a pace of a number of requests a second on average.
 
         Args:
-            requests_per_s: None: any number.
-            burst: requests that may follow each other at once; by default those of one second.
+            requests_per_s: the number; None: any.
+            burst: requests that may follow each other without a pause; by default those of one second.
         """
         if requests_per_s is None:
             return cls()
@@ -43,12 +43,12 @@ class Pace:
         return cls(requests=at_once, period_s=at_once / requests_per_s)
 
     def hold(self, seconds: float) -> None:
-        """Allow no request for so long."""
+        """Allow no request for this time."""
         with self._lock:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER) -> None:
-        """Return when the next request may be made; it counts from then on.
+        """Wait until the next request may be made, and count it.
 
         Raises:
             AttemptError: the other side named a time that is later than `at_most_s` seconds from now, or `stop` was

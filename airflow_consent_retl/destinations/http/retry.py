@@ -1,4 +1,4 @@
-"""Retries of requests: with growing waits, never before `Retry-After`, and with the doubt that lost answers leave."""
+"""Retries of requests: with growing waits, never before `Retry-After`, and with the doubt after lost answers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Retries:
     Args:
         pace: all tries wait for it.
         max_attempts: maximum number of tries of a request.
-        max_retry_s: seconds after which a request is not tried again.
-        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; a random part of it
-            is waited.
+        max_retry_s: seconds after which a request is not retried.
+        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; the actual wait is a
+            random part of it.
     """
 
     def __init__(self, pace: Pace, *, max_attempts: int, max_retry_s: float, backoff_s: float) -> None:
@@ -39,7 +39,7 @@ class Retries:
         self._given_up = threading.Event()
 
     def give_up(self) -> None:
-        """End all waits; nothing is tried again."""
+        """End all waits and all retries."""
         self._given_up.set()
 
     def run(
@@ -49,8 +49,8 @@ class Retries:
 
         Args:
             attempt: makes one try.
-            doubt: filled in when a try may have been applied though its answer was lost.
-            before_request: called just before each try; its errors pass.
+            doubt: filled in when a try may have been applied although its answer was lost.
+            before_request: called just before each try; its errors are not caught.
 
         Raises:
             AttemptError: of the last try.
@@ -58,7 +58,7 @@ class Retries:
 
         def once() -> T:
             self.pace.wait(at_most_s=self._max_retry_s, stop=self._given_up)
-            # INVARIANT: all waits of our own are over, so the lease is as fresh as it can be.
+            # INVARIANT: all waits are over, so the check of the lease is as recent as possible.
             if before_request is not None:
                 before_request()
             try:
@@ -87,12 +87,12 @@ class Retries:
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         failure = state.outcome.exception() if state.outcome is not None else None
         asked_s = failure.retry_after_s if isinstance(failure, AttemptError) else None
-        # Never before the time that was named, and a little after it, so that threads do not come all at once.
+        # Never before the named time, and a random time after it, so that threads do not all come at once.
         return self._backoff(state) if asked_s is None else asked_s + min(self._backoff(state), 1.0)
 
 
 def retry_after_s(value: bytes | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, or None where it is not readable."""
+    """Return the seconds that a `Retry-After` header asks for, or None for an unreadable one."""
     text = (value or b"").decode("latin-1").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9]) if len(text) <= 9 else 1e9

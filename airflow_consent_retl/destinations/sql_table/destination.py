@@ -1,7 +1,7 @@
 """The SQL table destination: permitted rows upserted into a table of any database with an Airflow SQL connection.
 
-`databases.tables` cuts a batch until only the refused rows are left and says what a table must be; `databases.registry`
-names the writer of each database.
+`databases.tables` halves a batch until only the refused rows are left, and defines the table's requirements;
+`databases.registry` names the writer of each database.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 class SqlTableDestination(Destination):
     """A table with one row per subject, upserted by the primary key.
 
-    `open` makes the table or checks it: every mapped column must be there and hold its field's values exactly, the
-    key must be unique, and what is not mapped must take NULL or have a default. Each batch is one transaction. Where
-    the database refuses it for a row, the batch is cut in halves, each a transaction of its own, until the refused
-    rows stand alone: those are `rejected`, with a code such as `not_null`, `check`, `too_long`, `value_out_of_range`
-    or `sqlstate_22P02`; all others are applied. Deadlocks, locks and broken connections are tried again, which an
-    upsert allows; rows are `uncertain` when the last answer to a commit stayed away, or when the database went away
-    with a part of the batch written.
+    `open` makes the table or checks it: every mapped column must exist and store its field's values exactly, the
+    key must be unique, and other columns must accept NULL or have a default. Each batch is one transaction. If the
+    database refuses the batch because of a row, the batch is halved, each half a transaction of its own, until the
+    refused rows are alone: those are `rejected`, with a code such as `not_null`, `check`, `too_long`,
+    `value_out_of_range` or `sqlstate_22P02`; all others are applied. Deadlocks, locks and broken connections are
+    retried, which an upsert allows; rows are `uncertain` when the last commit got no answer, or when the connection
+    was lost with a part of the batch written.
 
-    PostgreSQL, SQLite, MySQL and DuckDB upsert in one statement; others read the keys that are there, update those
-    and insert the rest, in one transaction. Timestamps with a zone are stored as such; SQLite has none and gets text
-    in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
+    PostgreSQL, SQLite, MySQL and DuckDB upsert in one statement; others read the existing keys, update those rows
+    and insert the rest, in one transaction. Timestamps with a zone are stored as such; SQLite has no such type and
+    gets text in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
 
     Snowflake and BigQuery load a batch in bulk into a table of its own next to the target, and apply it with one
-    MERGE. Neither enforces that a key is unique: any column may be the key, and where the table already holds a key
+    MERGE. Neither enforces that a key is unique: any column may be the key, and if the table already has a key
     twice, all of its rows are updated, marked or deleted. On BigQuery the table is named `dataset.table`.
 
-    People are removed by the primary key, a batch in one transaction, cut like the others: their rows are deleted, or
-    marked in a column that says since when, or that, they are removed; sending a person again unmarks them. A mark
-    deletes nothing: readers have to check it, and all personal columns stay, save with `mark_nulls` the mapped ones.
-    A person who is not there counts as removed; a row that must stay, since another table refers to it for instance, is
+    People are removed by the primary key, a batch in one transaction, halved like the others: their rows are deleted,
+    or marked in a column that records their removal or its time; sending a person again clears the mark. A mark
+    deletes nothing: readers have to check it, and all personal columns stay, except the mapped ones with `mark_nulls`.
+    A person without a row counts as removed; a row that must stay, for instance because another table refers to it, is
     `rejected`.
 
     Args:
@@ -85,7 +85,7 @@ class SqlTableDestination(Destination):
         return f"table `{self._table}` of connection `{self._conn_id}`"
 
     def open(self, load: Load) -> None:
-        """Connect, and make or check the table; of a load without rows, only what removals need is checked."""
+        """Connect, and make or check the table; for a load without rows, check only the needs of removals."""
         from airflow_consent_retl.databases.tables.batches import Batches
 
         if load.key_field is None:
@@ -114,7 +114,7 @@ class SqlTableDestination(Destination):
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
         keys = batch.rows.column(self._key)
-        # No row holds what `send` refuses by the same rules, nor a key that is NULL.
+        # No row has a key that `send` refuses by the same rules, or a key that is NULL.
         absent = {*self._writer.stage_removal(keys), *self._nulls(batch.rows)}
         refused: dict[int, str] = {}
         positions = [row for row in range(batch.rows.num_rows) if row not in absent]
@@ -141,7 +141,7 @@ class SqlTableDestination(Destination):
         self._writer.close()
 
     def _nulls(self, rows: pa.RecordBatch) -> dict[int, str]:
-        # SQLite takes NULL for most primary keys; and what no database takes needs no search by halves.
+        # SQLite accepts NULL for most primary keys; and a value that no database accepts needs no search by halves.
         refused: dict[int, str] = {}
         for name in (self._writer.not_null | {self._key}) & set(rows.schema.names):
             column = rows.column(name)

@@ -17,7 +17,7 @@ class LoadToSqlTableOperator(LoadOperator):
     """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
 
     Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
-    `SqlTableDestination` for transactions, refusals and types.
+    `SqlTableDestination` for transactions, rejections and types.
 
     Args:
         conn_id: the Airflow connection (templated); any whose hook is a `DbApiHook`.
@@ -26,14 +26,14 @@ class LoadToSqlTableOperator(LoadOperator):
         create_table: create the table, with the key as its primary key, when it is missing.
         batch_rows: maximum number of rows in one transaction; by default 5,000, and 100,000 on Snowflake and BigQuery.
         on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
-        mark_column: with `"mark"`, the boolean or timestamp column that says so; an upsert of the person clears it.
+        mark_column: with `"mark"`, the boolean or timestamp column of the mark; an upsert of the person clears it.
         mark_nulls: with `"mark"`, set the mapped columns except the key to NULL; otherwise personal values stay.
         **kwargs: of `LoadOperator`.
 
     Raises:
         ConfigurationError: the connection, the table or the fields do not suit; not retried.
         DestinationError: the database refuses the login or the statement; not retried.
-        DestinationUnavailableError: it does not answer, or stays locked; retried.
+        DestinationUnavailableError: the database does not answer, or stays locked; retried.
     """
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *SqlTableSpec.templated)
@@ -53,7 +53,7 @@ class LoadToSqlTableOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Templated, so Airflow wants them as attributes.
+        # Airflow requires templated parameters as attributes.
         self.conn_id = conn_id
         self.table = table
         self._spec = partial(

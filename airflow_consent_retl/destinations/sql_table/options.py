@@ -1,4 +1,4 @@
-"""The options of the SQL table destination, checked: which table is kept, and how rows are written and removed."""
+"""The options of the SQL table destination, checked: the table, and the writing and removing of rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlTableOptions:
-    """Which table is kept, and how rows are written and removed.
+    """The table, and the writing and removing of its rows.
 
     Args:
-        table: `people`, `crm.people`, or `"a.b"` where a name holds a dot.
+        table: `people`, `crm.people`, or `"a.b"` where a name contains a dot.
         nulls: `"overwrite"` writes NULL over the stored value, `"keep"` leaves it.
         create_table: create the table when it is missing.
         batch_rows: maximum number of rows in one `send` or `remove`, and in one transaction; by default 5,000, and
             100,000 on Snowflake and BigQuery.
         on_remove: `"delete"`, or `"mark"`.
         mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
-            is created here gets a timestamp. No field may be mapped to it.
+            the destination creates gets a timestamp. No field may be mapped to it.
         mark_nulls: a marked row's mapped columns, except the key, are set to NULL.
 
     Raises:
@@ -41,9 +41,9 @@ class SqlTableOptions:
 
     def __post_init__(self) -> None:
         if self.nulls not in {"overwrite", "keep"}:
-            raise ConfigurationError(f"nulls is `overwrite` or `keep`, not `{self.nulls}`")
+            raise ConfigurationError(f"nulls must be `overwrite` or `keep`, not `{self.nulls}`")
         if self.batch_rows is not None and self.batch_rows < 1:
-            raise ConfigurationError("batch_rows is at least 1")
+            raise ConfigurationError("batch_rows must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

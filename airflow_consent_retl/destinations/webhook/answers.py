@@ -1,4 +1,4 @@
-"""The contract of a webhook's answers: one outcome for each row. An answer that is not fully clear says nothing.
+"""The contract of a webhook's answers: one outcome for each row. An answer that is not fully clear has no meaning.
 
 The contract, a JSON object with at least one of these fields and no others:
 
@@ -8,8 +8,8 @@ The contract, a JSON object with at least one of these fields and no others:
 
 `index` is the row's position in the request, `id` its primary key as it was sent; an entry may give both. A row is
 named at most once. With `results`, a row that is not named is `uncertain`; with `errors` alone, it is accepted. Counts
-must agree with the lists, or with the number of rows where there is no list. In an answer to a removal, a row that is
-rejected with the code `not_found` or `gone` is removed: there is no such person.
+must agree with the lists, or with the number of rows where there is no list. In an answer to a removal, a row rejected
+with the code `not_found` or `gone` counts as removed: there is no such person.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FIELDS = {"results", "errors", "accepted", "rejected"}
 
 
 def outcomes_of_success(body: bytes | None, records: SentRows, *, key_field: str | None) -> Outcomes:
-    """Return what a 2xx answer says of each row.
+    """Return the outcome of each row from a 2xx answer.
 
     Args:
         body: the answer, or None where it was longer than `MAX_ANSWER_BYTES`. An empty one accepts all rows.
@@ -63,7 +63,7 @@ def outcomes_of_success(body: bytes | None, records: SentRows, *, key_field: str
 
 
 def outcomes_of_refusal(body: bytes | None, records: SentRows, *, key_field: str | None, code: str) -> Outcomes | None:
-    """Return what a 4xx answer says of each row, or None where it says nothing of rows.
+    """Return the outcome of each row from a 4xx answer, or None where the answer does not mention rows.
 
     Rows that it does not name are rejected with `code`, the status.
     """

@@ -4,7 +4,7 @@ A request:
 
     POST /v1/people
     Content-Type: application/json
-    Idempotency-Key: 5f1c…            the same rows under the same key, at every try
+    Idempotency-Key: 5f1c…            the same rows have the same key, at every try
 
     {"rows": [{"id": 9007199254740993, "email": "…", "score": "12.50", "seen_at": "2026-11-23T17:50:57.000000+00:00"}]}
 
@@ -15,12 +15,12 @@ and structs arrays and objects, JSON columns text. A row with NaN or infinity is
 outside 1 to 9999 as `year_out_of_range`, text that is not UTF-8 as `not_utf8`. The contract of
 answers is in `answers`.
 
-A removal holds the primary keys only, under the same headers, with the same answers and repeats:
+A removal contains only the primary keys, with the same headers, answers and retries:
 
     DELETE /v1/people
     {"rows": [{"id": 9007199254740993}]}
 
-or, for receivers and proxies that want no body in a DELETE, a POST that says what it is about:
+or, for receivers and proxies that allow no body in a DELETE, a POST with an event:
 
     POST /v1/people
     {"event": "removed", "rows": [{"id": 9007199254740993}]}
@@ -51,17 +51,17 @@ if TYPE_CHECKING:
 
 
 class WebhookDestination(HttpDestination):
-    """POSTs batches to one endpoint, and asks it or another one of the same host to remove people.
+    """POSTs batches to one endpoint, and asks this or another endpoint of the same host to remove people.
 
-    A removal is `accepted` where the receiver says so, or says of the row that there is no such person: it names it
-    with the code `not_found` or `gone`, which an answer with status 404 or 410 may do too. A bare 404 or 410 speaks of
+    A removal is `accepted` if the receiver accepts it, or if it names the row with the code `not_found` or `gone`,
+    because there is no such person; an answer with status 404 or 410 may name rows too. A bare 404 or 410 refers to
     the endpoint, since a removal's address names no one: it stops the load. A person whose key has no form in JSON was
     never sent, and counts as removed.
 
     Args:
         address: from `http_address`.
         options: see there.
-        removal_address: where people are removed, on the same host; None: where rows go.
+        removal_address: the address of removals, on the same host; None: `address`.
 
     Raises:
         ConfigurationError: a removal would look like any other request, or go to another host.
@@ -76,7 +76,7 @@ class WebhookDestination(HttpDestination):
         self._options = options
         self._removal_address = removal_address or address
         if self._removal_address.origin != address.origin:
-            raise ConfigurationError("people are removed at the host that rows are sent to")
+            raise ConfigurationError("removals must go to the host that rows are sent to")
         same_place = self._removal_address.target == address.target
         if options.removal_method == "POST" and same_place and not options.removal_event:
             raise ConfigurationError(

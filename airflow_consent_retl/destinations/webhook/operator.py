@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 class LoadToWebhookOperator(LoadOperator):
     """POST the permitted rows of one destination to an HTTP endpoint, as JSON batches, and remove people from it.
 
-    Reads the permitted set's files and an Airflow connection; contacts the connection's host and nothing else. The
-    host may not resolve to an address inside the own network unless the connection's extra says
-    `{"allow_private": true}`, never to a cloud's metadata service, and plain http reaches only such private addresses
-    unless the extra says `{"allow_plain_http": true}`. Redirects and proxies are not used.
+    Reads the permitted set's files and an Airflow connection; contacts only the connection's host. The host may not
+    resolve to an address inside the own network unless the connection's extra has `{"allow_private": true}`, and never
+    to a cloud's metadata service; plain http reaches only such private addresses unless the extra has
+    `{"allow_plain_http": true}`. Redirects and proxies are not used.
 
     Args:
         conn_id: an HTTP connection (templated): host with or without scheme and base path, schema `https`, port,
             login and password for basic authentication; in the extra `token` (sent as a bearer token), `headers`,
             `allow_private`, `allow_plain_http`.
         endpoint: path below the connection's host (templated), perhaps with a query.
-        batch_rows: see `WebhookOptions`, for this and the parameters below without a text of their own.
+        batch_rows: see `WebhookOptions`, for this parameter and those that are not listed here.
         removal_endpoint: path below the connection's host (templated) that removals go to; None: `endpoint`.
         removal_method: `"DELETE"`, or `"POST"`, which needs a `removal_event` or a `removal_endpoint`.
         removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
-        removal_batch_rows: people a removal at the most; None: `batch_rows`.
+        removal_batch_rows: the most people in a removal; None: `batch_rows`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 
     Raises:
         ConfigurationError: parameters, connection or field types; not retried.
         DestinationError: 3xx, 401, 403, 404, 405, 407, 410, a refused address, an untrusted certificate; not retried.
-        DestinationUnavailableError: it did not take a batch in the time given; retried by Airflow.
+        DestinationUnavailableError: the endpoint did not accept a batch in time; retried by Airflow.
     """
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *WebhookSpec.templated)
@@ -64,7 +64,7 @@ class LoadToWebhookOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Templated, so Airflow wants them as attributes.
+        # Airflow requires templated parameters as attributes.
         self.conn_id = conn_id
         self.endpoint = endpoint
         self.removal_endpoint = removal_endpoint

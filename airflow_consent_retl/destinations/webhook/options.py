@@ -1,4 +1,4 @@
-"""The options of the webhook, checked: how requests are made, people are removed and answers are read."""
+"""The options of the webhook, checked: the form of requests, removals and answers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ RemovalMethod = Literal["DELETE", "POST"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookOptions(HttpOptions):
-    """How rows are sent, people are removed and answers are read; the rest is in `HttpOptions`.
+    """The form of requests, removals and answers; the other options are in `HttpOptions`.
 
     Args:
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out.
         integers: `"number"`, or `"string"` for receivers that round beyond 2^53.
-        answer: `"rows"` reads answers by the contract and reads an empty 2xx as acceptance of all rows, `"status"`
-            reads any 2xx as that.
-        envelope: the field of the body's object that holds the rows; None sends a bare array.
+        answer: `"rows"` reads answers by the contract, and an empty 2xx as acceptance of all rows; `"status"` reads
+            any 2xx as acceptance of all rows.
+        envelope: the field of the body's object that contains the rows; None sends a bare array.
         removal_method: of the requests that remove people. `"DELETE"` fails loudly where the receiver does not know
-            it; a receiver that does not know what a `"POST"` is about would store the rows and say that all went well.
+            it; a receiver that ignores the event of a `"POST"` would store the rows and report success.
         removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
 
     Raises:
-        ConfigurationError: a value out of its range; all of them are named.
+        ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
     nulls: Literal["null", "omit"] = "null"
@@ -41,8 +41,8 @@ class WebhookOptions(HttpOptions):
     removal_event: Mapping[str, str] | None = None
 
     def wrong(self) -> list[str]:
-        """Return what is wrong with the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was written.
+        """Return the errors in the values."""
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         wrong = HttpOptions.wrong(self)
         choices = {
             "nulls": ("null", "omit"),
@@ -68,12 +68,12 @@ class WebhookOptions(HttpOptions):
             return ['removal_event must be fields with text, such as {"event": "removed"}']
         if self.envelope is None:
             return ["removal_event needs an envelope: a bare array has no place for it"]
-        return ["removal_event names the field of the rows"] if self.envelope in self.removal_event else []
+        return ["removal_event must not name the field of the rows"] if self.envelope in self.removal_event else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSpec(WebhookOptions, DestinationSpec):
-    """The options, and where requests go.
+    """The options, and the target of requests.
 
     Args:
         conn_id: an HTTP connection; see `http_address`.

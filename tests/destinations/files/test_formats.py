@@ -259,5 +259,5 @@ def test_text_formats_refuse_types_without_an_exact_text(file_format: str) -> No
 def test_parquet_refuses_types_that_it_cannot_hold() -> None:
     rows = pa.table({"id": [1], "x": pa.array([None], pa.run_end_encoded(pa.int32(), pa.int64()))})
 
-    with pytest.raises(ConfigurationError, match=r"Parquet cannot hold `x`"):
+    with pytest.raises(ConfigurationError, match=r"Parquet cannot store `x`"):
         FilesDestination(FilesOptions(path="file:///exports/lake")).open(load_of(rows))

@@ -267,7 +267,7 @@ def test_a_second_load_into_a_local_folder_waits_for_another_try(tmp_path: Path)
     running.open(load_of(PEOPLE))
     running.send(next(batches_of(PEOPLE, batch_rows=10)))
 
-    with pytest.raises(DestinationUnavailableError, match=r"another load .* is under way"):
+    with pytest.raises(DestinationUnavailableError, match=r"another load .* is running"):
         deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
     running.commit()
@@ -333,7 +333,7 @@ def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path
         ("exports/lake", "is not absolute"),
         ("file://exports/lake", "is not absolute"),
         ("file:///", "storage's root"),
-        ("file:///exports/../..", "holds `..`"),
+        ("file:///exports/../..", "contains `..`"),
         ("memory://bucket", "storage's root"),
         ("s3://key:hunter2@bucket/", "storage's root"),
         ("nosuch://key:hunter2@bucket/lake", "no installed provider serves `nosuch://`"),
@@ -349,7 +349,7 @@ def test_refuses_a_path_that_is_no_folder_of_its_own(path: str, message: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "xlsx"}, "format is one of parquet, csv, jsonl"),
+        ({"format": "xlsx"}, "format must be one of parquet, csv, jsonl"),
         ({"part_rows": 0}, "at least 1"),
         ({"batch_rows": 0}, "at least 1"),
         ({"keep_versions": 0}, "at least 1"),

@@ -448,7 +448,7 @@ def test_refuses_a_version_that_was_changed_since_it_was_published(uri: str, bro
     deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     storage(uri).pipe_file(f"{folder(uri)}/{pointer(uri)['current']}/{broken}", CANARY.encode())
 
-    with pytest.raises(DestinationError, match="is not what was published") as raised:
+    with pytest.raises(DestinationError, match="was changed since it was published") as raised:
         take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
     assert CANARY not in str(raised.value)
@@ -461,7 +461,7 @@ def test_warns_of_older_versions_that_are_kept(uri: str, caplog: pytest.LogCaptu
         take_back(FilesDestination(FilesOptions(path=uri, keep_versions=2)), ids(1), removal_of())
 
     assert len(versions(uri)) == 2
-    assert "keeps 1 older versions, which may hold people who were taken out" in caplog.text
+    assert "keeps 1 older versions, which may contain people who were removed" in caplog.text
 
 
 def test_a_removal_that_is_given_up_leaves_everything_as_it_was(uri: str) -> None:

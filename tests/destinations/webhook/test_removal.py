@@ -302,7 +302,7 @@ def test_sends_nothing_more_once_the_lease_is_lost(server: Receiver, webhook: Op
         ({"removal_method": "PATCH"}, "removal_method must be `DELETE` or `POST`"),
         ({"removal_batch_rows": 0}, "removal_batch_rows must be at least 1"),
         ({"removal_event": {}}, "removal_event must be fields with text"),
-        ({"removal_event": {"rows": "x"}}, "removal_event names the field of the rows"),
+        ({"removal_event": {"rows": "x"}}, "removal_event must not name the field of the rows"),
         ({"removal_event": {"event": "x"}, "envelope": None}, "removal_event needs an envelope"),
     ],
 )
