@@ -1,7 +1,7 @@
-"""What the Data Manager API's answers mean: request states, refusals of members, and faults that may pass.
+"""The meaning of the Data Manager API's answers: request states, refusals of members, and faults that may pass.
 
-Pure: it reads answers and asks for nothing. Of what the vendor says it keeps codes, counts and positions, and never a
-message or a description, since those quote values.
+Pure: it reads answers and sends nothing. From an answer it keeps codes, counts and positions, and never a message or a
+description, since those quote values.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REASON = re.compile(r"[A-Z][A-Z0-9_]*")
 _MEMBER = re.compile(r"audience_?members(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
 _OF_MEMBERS = re.compile(r"audience_?members?\b", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z][A-Za-z_.\[\]0-9]{0,119}")
-# Reasons that one member can give for the refusal of a whole request, and those that say nothing.
+# Reasons for which one member can cause the refusal of a whole request, and reasons without a meaning.
 _ABOUT_MEMBERS = frozenset(
     {
         "ERROR_REASON_UNSPECIFIED",
@@ -59,7 +59,7 @@ _ABOUT_MEMBERS = frozenset(
         "TOO_MANY_USER_IDENTIFIERS",
     }
 )
-# After these it is not known whether the request was applied.
+# After these codes it is unknown whether the request was applied.
 _MAYBE_APPLIED = frozenset(
     {
         grpc.StatusCode.ABORTED,
@@ -71,7 +71,7 @@ _MAYBE_APPLIED = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-# How gRPC says that a call never left this machine, in 1.85.
+# The texts of gRPC 1.85 for a call that never left this machine.
 _NEVER_SENT = {
     "metadata from plugin failed": CREDENTIALS,
     "failed to connect to all addresses": NO_CONNECTION,
@@ -80,7 +80,7 @@ _NEVER_SENT = {
 
 
 def failure_of(error: exceptions.GoogleAPICallError) -> Exception:
-    """Return what a failed call means: an `AttemptError` or a refusal, without the vendor's own words."""
+    """Return the meaning of a failed call: an `AttemptError` or a refusal, without the vendor's own text."""
     status = error.grpc_status_code or grpc.StatusCode.UNKNOWN
     name = status.name.lower()
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -134,7 +134,7 @@ def _retry_after_s(details: Iterable[object]) -> float | None:
 
 
 class RequestState(StrEnum):
-    """How far a request is that the API accepted."""
+    """The progress of a request that the API accepted."""
 
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
@@ -157,10 +157,10 @@ class RequestStatus:
 
     Args:
         state: see there.
-        members: how many the request had; 0 where the vendor did not say.
+        members: the number of members in the request; 0 if the vendor does not report it.
         errors: code to number of members that failed with it.
         warnings: code to number of members that were processed with it.
-        code: why the state is what it is, where no count says so.
+        code: the reason of the state, where no count shows it.
     """
 
     state: RequestState
@@ -170,9 +170,9 @@ class RequestStatus:
     code: str = ""
 
     def outcomes(self, rows: int) -> Outcomes | None:
-        """Return what became of the request's members; None while it is processed.
+        """Return the outcomes of the request's members; None while it is processed.
 
-        Of a partial success only counts are known, so that each of its members is uncertain.
+        A partial success reports only counts, so each of its members is uncertain.
         """
         match self.state:
             case RequestState.PROCESSING:
@@ -190,7 +190,7 @@ class RequestStatus:
 
 def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
     """Read the answer to a question for a request's status; requests here have one destination."""
-    # Raw, since the client's own classes warn of each number that is newer than they are.
+    # Raw, since the client's own classes warn of each number that is newer than their version.
     entries = types.RetrieveRequestStatusResponse.pb(response).request_status_per_destination
     if not entries:
         return RequestStatus(RequestState.PROCESSING)
@@ -210,9 +210,9 @@ def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
 
 
 def status_of_failure(failure: RefusedMembersError | RefusedRequestError) -> RequestStatus | None:
-    """Return the status that a refused question tells, or None where it tells nothing of the request."""
+    """Return the status that follows from a refused question, or None where the refusal is not about the request."""
     if failure.code == "not_found":
-        # Not written down yet; a request that stays unknown ends when the waiting time is over.
+        # Not recorded yet; a request that stays unknown ends when the waiting time is over.
         return RequestStatus(RequestState.PROCESSING)
     if isinstance(failure, RefusedMembersError) or failure.code in {"invalid_request_id", "request_too_old"}:
         return RequestStatus(RequestState.UNKNOWN, code=failure.code)

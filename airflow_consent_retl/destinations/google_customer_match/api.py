@@ -1,4 +1,4 @@
-"""Single calls of the Data Manager API through the official client, at the pace of its quota. Repeats nothing."""
+"""Single calls of the Data Manager API through the official client, at the pace of its quota, without retries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REQUEST_ID_CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """A request that the API took, to be processed: its id, and the reasons of its warnings."""
+    """A request that the API accepted for processing: its id, and the reasons of its warnings."""
 
     request_id: str
     warnings: Counter[str]
@@ -68,8 +68,8 @@ class DataManagerApi:
 
         Raises:
             AttemptError: another try may help.
-            RefusedMembersError: it would not: members are malformed.
-            RefusedRequestError: it would not: no request can succeed.
+            RefusedMembersError: another try would not help: members are malformed.
+            RefusedRequestError: another try would not help: no request can succeed.
         """
         destination = _destination(audience)
         if action == "ingest":
@@ -92,11 +92,11 @@ class DataManagerApi:
         return AcceptedRequest(request_id, warnings_of(answer))
 
     def status(self, request_id: str) -> RequestStatus:
-        """Return how far a request is.
+        """Return the status of a request.
 
         Raises:
             AttemptError: another try may help.
-            RefusedRequestError: it would not.
+            RefusedRequestError: another try would not help.
         """
         try:
             request = types.RetrieveRequestStatusRequest(request_id=request_id)
@@ -108,19 +108,19 @@ class DataManagerApi:
             return status
 
     def close(self) -> None:
-        """Close the connection; calls under way end with a passing fault."""
+        """Close the connection; running calls end with a transient fault."""
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
     def _call(self, method: Callable[..., Any], request: object) -> Any:
         try:
-            # The client's own repeating would send rows without asking whether they may still be sent.
+            # The client's own retries would send rows without checking that they may still be sent.
             return method(request=request, retry=None, timeout=self._timeout_s)
         except GoogleAPICallError as error:
             failure = failure_of(error)
         except GoogleAuthError:
             failure = AttemptError(CREDENTIALS, maybe_applied=False)
         except ValueError:
-            # How the client says that it was closed.
+            # The client's error after it was closed.
             failure = AttemptError("given_up", maybe_applied=False)
         if isinstance(failure, AttemptError) and failure.retry_after_s is not None:
             self.pace.hold(failure.retry_after_s)
@@ -132,7 +132,7 @@ def members_of(encoded: EncodedRows, *, with_consent: bool) -> dict[int, Any]:
 
     Args:
         encoded: the rows.
-        with_consent: whether each message says that its person granted `ad_user_data` and `ad_personalization`.
+        with_consent: whether each message states that its person granted `ad_user_data` and `ad_personalization`.
     """
     member_type = types.AudienceMember.pb(types.AudienceMember()).__class__
     granted = int(types.ConsentStatus.CONSENT_GRANTED)

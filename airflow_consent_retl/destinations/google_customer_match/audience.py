@@ -16,7 +16,7 @@ MAX_MEMBERS = 10_000
 """Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
 
 OVER_QUOTA = "resource_exhausted"
-"""The API's own code, also where the pace keeps a call back."""
+"""The API's own code, also where the pace delays a call too long."""
 
 SIGNALS = ("ad_user_data", "ad_personalization")
 
@@ -28,7 +28,7 @@ Account = str | Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class GoogleAccount:
-    """An account of a Google product: `account_id` in digits, `account_type` as the API calls it."""
+    """An account of a Google product: `account_id` in digits, `account_type` as the API names it."""
 
     account_id: str
     account_type: str = "GOOGLE_ADS"
@@ -36,7 +36,7 @@ class GoogleAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerMatchAudience:
-    """An audience, and the accounts through which it is reached. Made by `customer_match_audience`."""
+    """An audience, and the accounts for access to it. Made by `customer_match_audience`."""
 
     audience_id: str
     operating_account: GoogleAccount
@@ -61,7 +61,7 @@ def customer_match_audience(
         linked_account: see the API's `Destination`; only for data partners.
 
     Raises:
-        ConfigurationError: one of them is malformed; all that is wrong is named.
+        ConfigurationError: parameters are malformed; the message names all errors.
     """
     wrong: list[str] = []
     if not re.fullmatch(r"[0-9]+", audience_id):
@@ -90,20 +90,21 @@ class CustomerMatchOptions:
     """How rows are encoded and sent.
 
     Args:
-        hashed: e-mails, phone numbers and names are SHA-256 in hex already, of values normalised as Google says.
+        hashed: e-mails, phone numbers and names are SHA-256 in hex already, of values normalised by Google's rules.
         on_invalid: `"reject"`: a row with an invalid value is rejected as `invalid_email`, `invalid_phone` …;
-            `"omit"`: it is sent without that value where another identifier is left, and the log counts what was left
-            out. A NULL or blank value is no invalid one, and an address with one part missing is no address.
+            `"omit"`: it is sent without that value where another identifier is left, and the log counts the omitted
+            values. A NULL or blank value is not invalid, and an address with one part missing is no address.
         batch_rows: maximum number of members in a request.
         concurrency: requests at the same time.
         requests_per_minute: over all threads of the load; lower it where other tasks use the project's quota.
         timeout_s: seconds for each answer.
         max_attempts: maximum number of tries of a request.
-        max_retry_s: seconds after which a request is not tried again.
-        backoff_s: longest wait before the second try; doubles with each, up to a minute; a random part of it is waited.
+        max_retry_s: seconds after which a request is not retried.
+        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; the actual wait is a
+            random part of it.
 
     Raises:
-        ConfigurationError: a value out of its range; all of them are named.
+        ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
     hashed: bool = False
@@ -122,7 +123,7 @@ class CustomerMatchOptions:
         seconds = ("timeout_s", "max_retry_s", "backoff_s")
         wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
         if self.batch_rows > MAX_MEMBERS:
-            wrong.append(f"batch_rows must be at most {MAX_MEMBERS:,}: the API takes no more members a request")
+            wrong.append(f"batch_rows must be at most {MAX_MEMBERS:,}: the API accepts no more members in a request")
         if self.on_invalid not in {"reject", "omit"}:
             wrong.append("on_invalid must be `reject` or `omit`")
         if wrong:
@@ -130,22 +131,22 @@ class CustomerMatchOptions:
 
 
 def check_signals(signals: Mapping[str, str], counts: DestinationCounts, *, destination: str) -> None:
-    """Check that a permitted set holds only people who granted the categories that stand for Google's signals.
+    """Check that a permitted set contains only people who granted the categories of Google's signals.
 
     Raises:
         ConfigurationError: a signal has no category, or the policy does not require it of the destination.
     """
     wrong = [f"consent_signals names no category for `{name}`" for name in SIGNALS if not signals.get(name)]
-    wrong += [f"`{name}` is no signal of Google's" for name in signals if name not in SIGNALS]
+    wrong += [f"`{name}` is not a Google consent signal" for name in signals if name not in SIGNALS]
     # With match `any`, each of several categories may be the one that was not granted.
     granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
-    # Nor did everyone grant what permits without a yes.
+    # Nor did everyone grant a category that permits without a yes.
     granted = tuple(category for category in granted if category not in counts.without_consent)
     for name in SIGNALS:
         category = signals.get(name)
         if category and (counts.ground != "consent" or category not in granted):
             wrong.append(
-                f"`{name}` stands for category `{category}`, which the policy does not require of everybody who is "
+                f"`{name}` stands for category `{category}`, which the policy does not require of everyone who is "
                 f"sent to `{destination}`"
             )
     if wrong:

@@ -1,8 +1,8 @@
-"""Batches of members of Customer Match: sent, tried again, cut where the API refuses some, and confirmed.
+"""Batches of members of Customer Match: their sending, retries, halving after refusals, and confirmation.
 
-A request is refused as a whole when one member is malformed. Where the API names the members, they are rejected and
-the others sent; where it does not, the request is sent in halves until those it refuses stand alone. Nothing of a
-refused request was applied: https://developers.google.com/data-manager/api/devguides/concepts/understand-errors, read
+The API refuses a whole request when one member is malformed. Where it names such members, they are rejected and the
+others sent; where it does not, the request is sent in halves until the refused members are alone. Nothing of a refused
+request was applied: https://developers.google.com/data-manager/api/devguides/concepts/understand-errors, read
 2026-11-23.
 """
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 NOT_SENT = "not_sent"
 
-# Enough to find four malformed members among 10,000 that are not named; after so many the request itself is wrong.
+# Enough to find four unnamed malformed members in 10,000; after so many refusals the request itself is wrong.
 _REFUSALS_PER_BATCH = 64
 
 
@@ -45,7 +45,7 @@ class CustomerMatchDelivery:
 
     Args:
         api: closed with this.
-        audience: where to.
+        audience: the audience to change.
         options: see `CustomerMatchOptions`.
     """
 
@@ -81,7 +81,7 @@ class CustomerMatchDelivery:
                 if not doubt.code and not batch.touched:
                     self._unavailable(failure)
                 batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code or NOT_SENT))
-                # Waiting as long for each of the others would not find another answer.
+                # Waiting as long for each of the other members would not change the answer.
                 batch.end_all(Outcome(RowStatus.UNCERTAIN, NOT_SENT))
             except RefusedRequestError as failure:
                 if not doubt.code and not batch.touched:
@@ -90,7 +90,7 @@ class CustomerMatchDelivery:
                 batch.end_all(Outcome(RowStatus.UNCERTAIN, NOT_SENT))
             except RefusedMembersError as failure:
                 if doubt.code:
-                    # An earlier try, whose answer got lost, may have been taken.
+                    # The API may have accepted an earlier try whose answer was lost.
                     batch.end(piece, Outcome(RowStatus.UNCERTAIN, doubt.code))
                 else:
                     self._cut(batch, piece, failure)
@@ -100,11 +100,11 @@ class CustomerMatchDelivery:
         return batch.outcomes
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
-        """Return what became of a request's members; None while it is processed.
+        """Return the outcomes of a request's members; None while it is processed.
 
         Raises:
             DestinationUnavailableError: the API did not answer.
-            DestinationError: it refuses to.
+            DestinationError: the API refuses to answer.
         """
         try:
             status: RequestStatus = self._retries.run(lambda: self._api.status(request_id), doubt=RequestDoubt())
@@ -114,7 +114,7 @@ class CustomerMatchDelivery:
             self._refused(failure)
         if status.state is RequestState.PARTIAL:
             log.warning(
-                "request %s: %s of %s members failed (%s), and nobody says which: all are uncertain",
+                "request %s: %s of %s members failed (%s), and the API does not name them: all are uncertain",
                 request_id,
                 f"{status.errors.total():,}",
                 f"{status.members or rows:,}",
@@ -129,7 +129,7 @@ class CustomerMatchDelivery:
         return status.outcomes(rows)
 
     def close(self, *, give_up: bool) -> None:
-        """Close the connection; with `give_up`, waits and calls under way end as well."""
+        """Close the connection; with `give_up`, end waits and running calls as well."""
         if give_up:
             self._retries.give_up()
         self._api.close()
@@ -151,15 +151,15 @@ class CustomerMatchDelivery:
         elif batch.refusals >= _REFUSALS_PER_BATCH:
             if not batch.touched and not any(row in named for row in piece):
                 raise DestinationError(
-                    f"{self._place} refused {batch.refusals} requests in a row with {failure.code}, whatever their "
-                    "members: something else of the request is wrong"
+                    f"{self._place} refused {batch.refusals} requests in a row with {failure.code}, with different "
+                    "members: another part of the request is wrong"
                 )
             batch.end(rest, Outcome(RowStatus.REJECTED, failure.code))
         elif named:
             batch.pieces.append(rest)
         else:
             middle = len(rest) // 2
-            # The last one is sent first.
+            # The last piece is sent first.
             batch.pieces += [rest[middle:], rest[:middle]]
 
     def _send(
@@ -189,7 +189,7 @@ class CustomerMatchDelivery:
 
 @dataclass(slots=True)
 class _Members:
-    """The members of a batch by row, what is still to be sent, and what became of the others."""
+    """The members of a batch by row, the pieces still to send, and the outcomes of the other members."""
 
     members: Mapping[int, Any]
     pieces: list[list[int]]

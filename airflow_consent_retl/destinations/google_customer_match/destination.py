@@ -5,9 +5,9 @@ Limits, on https://developers.google.com/data-manager/api/devguides/limits, read
 - 10,000 members a request, to add as to remove; 10 identifiers a member;
 - 300 requests a minute and 100,000 a day for each Google Cloud project, polls of request states included.
 
-The API takes or refuses a request as a whole and processes it later: each row is `pending` under the request's id until
-`confirm` says what became of it. The API tells counts, never which rows: of a partial success every row is uncertain.
-It knows people by their identifiers alone. Adding a person again changes nothing; removing one of two people who share
+The API accepts or refuses a request as a whole and processes it later: each row is `pending` under the request's id
+until `confirm` returns its outcome. The API reports counts, never rows: after a partial success every row is uncertain.
+It knows people only by their identifiers. Adding a person again changes nothing; removing one of two people who share
 an e-mail removes that e-mail for both, until the other is sent again.
 """
 
@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 
 
 class GoogleCustomerMatchDestination(Destination):
-    """Adds people to one audience, and removes them by the identifiers they were added with.
+    """Adds people to one audience, and removes them by the identifiers with which they were added.
 
     Args:
-        connect: returns the official client; closed by `commit` and `abort`.
+        connect: returns the official client; `commit` and `abort` close it.
         audience: from `customer_match_audience`.
         options: see there.
-        consent_granted: whether everyone who is sent granted `ad_user_data` and `ad_personalization`. Without it
-            no one is sent; removing and asking for outcomes need no consent.
+        consent_granted: whether everyone who is sent granted `ad_user_data` and `ad_personalization`. If not,
+            no one is sent; removing people and asking for outcomes need no consent.
         pace: for loads that share a quota; by default one of its own.
     """
 
@@ -77,7 +77,7 @@ class GoogleCustomerMatchDestination(Destination):
 
     @property
     def limits(self) -> Limits:
-        """Members a request, and requests at the same time."""
+        """The limits on members in a request, and on requests at the same time."""
         return Limits(batch_rows=self._options.batch_rows, concurrency=self._options.concurrency)
 
     @property
@@ -92,12 +92,12 @@ class GoogleCustomerMatchDestination(Destination):
         self._delivery()
 
     def send(self, batch: Batch) -> Outcomes:
-        """Add a batch's rows; each that the API took is pending under its request's id."""
+        """Add a batch's rows; each accepted row is pending under its request's id."""
         if self._encoder is None or self._load is None:
             raise DestinationError("the audience was not opened")
         if not self._consent_granted:
             raise ConfigurationError(
-                f"nobody checked that those sent to `{self._load.destination}` granted {' and '.join(SIGNALS)}"
+                f"it was not checked that the people sent to `{self._load.destination}` granted {' and '.join(SIGNALS)}"
             )
         encoded = self._encoder.encode(batch.rows)
         if encoded.omitted:
@@ -106,7 +106,7 @@ class GoogleCustomerMatchDestination(Destination):
         return self._change("ingest", encoded, batch.rows.num_rows, self._load)
 
     def removal_schema(self, load: Load) -> pa.Schema:
-        """Return each mapped field, as it is sent: hashed, but for region and postal code."""
+        """Return each mapped field, as it is sent: hashed, except region and postal code."""
         return self._encoder_of(load).removal_schema
 
     def removal_rows(self, rows: pa.RecordBatch, load: Load) -> pa.RecordBatch:
@@ -114,7 +114,7 @@ class GoogleCustomerMatchDestination(Destination):
         return self._encoder_of(load).removal_rows(rows)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remove people by the identifiers they were added with; a person without any was never there."""
+        """Remove people by the identifiers with which they were added; a person without any was never there."""
         if self._load is None:
             raise DestinationError("the audience was not opened")
         columns = {name: batch.rows.column(name).to_pylist() for name in batch.rows.schema.names}
@@ -122,15 +122,15 @@ class GoogleCustomerMatchDestination(Destination):
         return self._change("remove", encoded, batch.rows.num_rows, self._load)
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
-        """Ask what became of a request."""
+        """Ask for the outcomes of a request."""
         return self._delivery().confirm(request_id, rows)
 
     def commit(self) -> None:
-        """Close the connection: each request was final when it was taken."""
+        """Close the connection: each request was final when the API accepted it."""
         self._close(give_up=False)
 
     def abort(self) -> None:
-        """End waits and calls under way, and close the connection."""
+        """End waits and running calls, and close the connection."""
         self._close(give_up=True)
 
     def _change(self, action: Action, encoded: EncodedRows, rows: int, load: Load) -> Outcomes:
@@ -152,7 +152,7 @@ class GoogleCustomerMatchDestination(Destination):
         with self._lock:
             if self._connected is None:
                 client = self._connect()
-                # After the client, whose hook says what is missing where it is not installed.
+                # Imported after the client: without the extra, the client's hook raises an error that names it.
                 from airflow_consent_retl.destinations.google_customer_match.api import DataManagerApi
                 from airflow_consent_retl.destinations.google_customer_match.delivery import CustomerMatchDelivery
 

@@ -1,4 +1,4 @@
-"""The refusals of the Data Manager API. They hold codes and positions, and never the vendor's own words.
+"""The refusals of the Data Manager API. They contain codes and positions, and never the vendor's own text.
 
 A call without a final answer is an `AttemptError`, as for every destination.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class RefusedMembersError(Exception):
-    """A request was refused because of some of its members; `members`: those that were named, each with its code."""
+    """A request was refused because of some of its members; `members`: the named ones, each with its code."""
 
     def __init__(self, code: str, members: Mapping[int, str]) -> None:
         super().__init__(code)

@@ -27,12 +27,12 @@ _PAYLOAD_LOGGERS = tuple(
 
 
 class GoogleDataManagerHook(BaseHook):
-    """Makes the official client, with credentials for the Data Manager API and nothing else.
+    """Makes the official client, with credentials for the Data Manager API only.
 
     Args:
         gcp_conn_id: a Google Cloud connection. Its extra may name another `data_manager_endpoint`, `host` or
             `host:port`, for a proxy or a test. Credentials and rows go there encrypted, unless it is on this machine
-            (a loopback address) and the connection `is_anonymous`: then without both.
+            (a loopback address) and the connection `is_anonymous`: then without credentials and encryption.
         impersonation_chain: service account to impersonate, or a chain of them; by default the connection's.
     """
 
@@ -49,10 +49,10 @@ class GoogleDataManagerHook(BaseHook):
         self.impersonation_chain = impersonation_chain
 
     def get_conn(self) -> IngestionServiceClient:
-        """Return a client; contacts nothing but, for some kinds of credentials, Google's token service.
+        """Return a client; contacts at most, for some kinds of credentials, Google's token service.
 
         Raises:
-            ConfigurationError: the connection holds no usable credentials or a wrong endpoint, or the extra `google`
+            ConfigurationError: the connection has no usable credentials or a wrong endpoint, or the extra `google`
                 is not installed.
         """
         try:
@@ -72,8 +72,8 @@ class GoogleDataManagerHook(BaseHook):
         if extra.get("is_anonymous"):
             if endpoint is None or not _is_loopback(endpoint):
                 raise ConfigurationError(
-                    f"connection `{self.gcp_conn_id}` is anonymous: the Data Manager API takes nothing without "
-                    "credentials, and only a `data_manager_endpoint` on this machine may do so"
+                    f"connection `{self.gcp_conn_id}` is anonymous: the Data Manager API accepts nothing without "
+                    "credentials, and only a `data_manager_endpoint` on this machine may"
                 )
             return _plaintext_client(endpoint)
         return IngestionServiceClient(
@@ -92,11 +92,11 @@ class GoogleDataManagerHook(BaseHook):
         try:
             credentials = hook.get_credentials()
         except (AirflowException, GoogleAuthError, OSError, ValueError):
-            # The message may hold a part of the key.
+            # The message may contain a part of the key.
             raise ConfigurationError(
-                f"connection `{self.gcp_conn_id}` holds no usable Google Cloud credentials"
+                f"connection `{self.gcp_conn_id}` has no usable Google Cloud credentials"
             ) from None
-        # Whatever scopes the connection asks for, this client needs exactly one.
+        # This client needs exactly one scope, whatever scopes the connection names.
         if not isinstance(credentials, Scoped):
             return credentials
         scoped: Credentials = credentials.with_scopes((SCOPE,))  # type: ignore[no-untyped-call]

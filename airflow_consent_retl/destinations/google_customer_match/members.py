@@ -1,4 +1,4 @@
-"""Rows as Customer Match members: normalised as Google says, hashed, or refused with a code. Pure: it contacts nothing.
+"""Rows as Customer Match members: normalised by Google's rules, hashed, or refused with a code. Pure: no contact.
 
 Normalisation, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23:
 
@@ -49,12 +49,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Invalid = Literal["reject", "omit"]
 Column = list[str | None]
 _Encode = Callable[[str], str | None]
-# Row to the codes of what is invalid in it, in the order of the fields.
+# Row to the codes of its invalid values, in the order of the fields.
 _Faults = dict[int, list[str]]
 
 
 def normalised_email(text: str) -> str | None:
-    """Return an address as Google hashes it, or None where it is none."""
+    """Return an e-mail address as Google hashes it, or None for text that is no address."""
     address = text.strip().lower()
     local, _, domain = address.partition("@")
     labels = domain.split(".")
@@ -68,7 +68,7 @@ def normalised_email(text: str) -> str | None:
 
 
 def normalised_phone(text: str) -> str | None:
-    """Return a number in E.164, or None where its country code is not sure."""
+    """Return a number in E.164, or None where its country code is not certain."""
     number = _SEPARATORS.sub("", _BRACKETS.sub(r"\1", text.strip()))
     return number if _E164.fullmatch(number) else None
 
@@ -115,13 +115,13 @@ _HASHED: dict[str, _Encode] = {
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows, encoded: what is sent of each, and what is kept of each for its removal.
+    """Encoded rows: the values to send, and the values to store for removals.
 
     Args:
-        columns: for each mapped field its values, as the API takes them; None: the row has none. A refused row has
-            none at all, and the parts of an address are there together or not at all.
+        columns: for each mapped field its values, in the API's form; None: the row has none. A refused row has
+            no value at all, and the parts of an address are present together or not at all.
         refused: row to code, for the rows that are not sent.
-        omitted: code to number of values that were left out of rows that are sent.
+        omitted: code to number of values that were left out of sent rows.
     """
 
     columns: Mapping[str, Column]
@@ -134,14 +134,14 @@ class MemberEncoder:
 
     Args:
         schema: the load's fields: `email`, `email_2` … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`,
-            `family_name`, `region_code`, `postal_code`, of which all are needed if one is there. All text.
-        hashed: the columns of e-mails, phone numbers and names hold SHA-256 in hex already, of values normalised as
-            Google says.
+            `family_name`, `region_code`, `postal_code`, of which all are needed if one is mapped. All text.
+        hashed: the columns of e-mails, phone numbers and names contain SHA-256 in hex already, of values normalised by
+            Google's rules.
         on_invalid: `"reject"`: a row with an invalid value is refused; `"omit"`: it is sent without that value, if
             another identifier is left.
 
     Raises:
-        ConfigurationError: the fields make no member; all that is wrong is named.
+        ConfigurationError: the fields make no member; the message names all errors.
     """
 
     def __init__(self, schema: pa.Schema, *, hashed: bool, on_invalid: Invalid) -> None:
@@ -153,13 +153,13 @@ class MemberEncoder:
 
     @property
     def removal_schema(self) -> pa.Schema:
-        """What is kept of a person: each mapped field as it is sent."""
+        """The stored values of a person: each mapped field as it is sent."""
         import pyarrow as pa
 
         return pa.schema([pa.field(name, pa.string()) for name in self._fields])
 
     def removal_rows(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return what is kept of each row; all NULL for a row that is refused."""
+        """Return the stored values of each row; all NULL for a refused row."""
         import pyarrow as pa
 
         columns = self.encode(rows).columns
@@ -223,7 +223,7 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        # Invalid in every field, as it is not printable.
+        # Not printable, so invalid in every field.
         return "\0"
 
 
@@ -235,7 +235,7 @@ def _complete_addresses(columns: dict[str, Column], faults: _Faults) -> None:
             faults.setdefault(row, []).append("invalid_postal_code")
             postal[row] = None
         if not all(part[row] for part in parts):
-            # An address is matched as a whole: without one of its parts it is none.
+            # Google matches an address as a whole: without one of its parts it is none.
             for part in parts:
                 part[row] = None
 
@@ -263,7 +263,7 @@ def _wrong_names(names: list[str]) -> list[str]:
         wrong.append(f"an address needs the fields {', '.join(f'`{name}`' for name in missing)} too")
     identifiers = sum(_NUMBERED.fullmatch(name) is not None for name in names) + bool(address)
     if identifiers == 0:
-        wrong.append("no field identifies anybody: map `email`, `phone` or an address")
+        wrong.append("no field identifies a person: map `email`, `phone` or an address")
     if identifiers > MAX_IDENTIFIERS:
         wrong.append(f"a member has at most {MAX_IDENTIFIERS} identifiers, the fields make {identifiers}")
     return wrong
@@ -283,4 +283,4 @@ def _wrong_types(schema: pa.Schema) -> list[str]:
         )
 
     # A number column has lost the plus of a phone number and the leading zeros of a postal code.
-    return [f"field `{field.name}` is {field.type}, has to be text" for field in schema if not is_text(field.type)]
+    return [f"field `{field.name}` is {field.type}, but has to be text" for field in schema if not is_text(field.type)]

@@ -1,4 +1,4 @@
-"""The operator that keeps a Google Customer Match audience at the permitted rows."""
+"""The operator that keeps a Google Customer Match audience equal to the permitted rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _OF_THE_TIMEOUT = 0.95
 
 
 class LoadToGoogleCustomerMatchOperator(LoadOperator):
-    """Keep a Google Customer Match audience at the permitted rows of one destination.
+    """Keep a Google Customer Match audience equal to the permitted rows of one destination.
 
-    Reads the permitted set's files and a Google Cloud connection; contacts the Data Manager API. What it sends of a
-    person is SHA-256 of e-mail addresses, phone numbers and names, normalised as Google says, and region and postal
-    code as they are; the same is kept in the delivered state, to remove the person later. The API's limits are in the
+    Reads the permitted set's files and a Google Cloud connection; contacts the Data Manager API. For each person it
+    sends SHA-256 of e-mail addresses, phone numbers and names, normalised by Google's rules, and region and postal code
+    as they are; the delivered state stores the same values, to remove the person later. The API's limits are in the
     docstring of the module `destination`. Needs the extra `google`.
 
     Args:
@@ -34,23 +34,23 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         operating_account: the account that owns the audience: a Google Ads id, or `{"account_id": …, "account_type":
             "DISPLAY_VIDEO_ADVERTISER"}`. Templated.
         consent_signals: `{"ad_user_data": "C0004", "ad_personalization": "C0004"}`: the consent category that stands
-            for each of Google's signals. Both have to be required of the destination by the policy, so that everyone
+            for each of Google's signals. The policy has to require both for the destination, so that everyone
             who is sent granted both; otherwise nothing is sent. Templated.
-        terms_of_service_accepted: has to be True: that the account's owner accepted the Customer Match terms,
+        terms_of_service_accepted: has to be True: it states that the account's owner accepted the Customer Match terms,
             https://support.google.com/adspolicy/answer/6299717.
         login_account: the account that the credentials belong to, such as a manager account. Templated.
         linked_account: for data partners. Templated.
         impersonation_chain: service account to impersonate, or a chain of them. Templated.
-        hashed: see `CustomerMatchOptions`, for this and the parameters down to `backoff_s`.
+        hashed: see `CustomerMatchOptions`, for this parameter and those down to `backoff_s`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `email_2`
             … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`, `family_name`, `region_code`,
-            `postal_code`, of which all four are needed if one is there.
+            `postal_code`, of which all four are needed if one is mapped.
 
     Raises:
         ConfigurationError: parameters, connection, fields, or a signal whose category the policy does not require;
             not retried.
         DestinationError: the API refuses the credentials, the account or the audience; not retried.
-        DestinationUnavailableError: it does not answer, or the quota is used up; retried by Airflow.
+        DestinationUnavailableError: the API does not answer, or the quota is used up; retried by Airflow.
     """
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerMatchSpec.templated)
@@ -79,7 +79,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Templated, so Airflow wants them as attributes.
+        # Airflow requires templated parameters as attributes.
         self.audience_id = audience_id
         self.operating_account = operating_account
         self.consent_signals = consent_signals
@@ -109,14 +109,14 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         """Check that everyone in the permitted set granted both of Google's signals.
 
         Raises:
-            ConfigurationError: the policy does not say so; the category and the signal are named.
+            ConfigurationError: the policy does not require it; the message names the category and the signal.
         """
         check_signals(self.consent_signals, counts, destination=self.destination)
         self._consent_granted = True
 
     def build_destination(self) -> GoogleCustomerMatchDestination:
         """Return the destination; contacts nothing. It sends no one before `check_permitted` was called."""
-        # One for all destinations that a task builds, one after the other: they share the quota.
+        # One spec for all destinations that a task builds, one after the other: they share the quota.
         self._built = self._built or self._spec(
             audience_id=self.audience_id,
             operating_account=self.operating_account,
@@ -129,7 +129,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         return self._built.build(consent_granted=self._consent_granted)
 
     def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
-        """Return what waits until Google processed these requests, or None where there are none.
+        """Return the trigger that waits until Google has processed these requests, or None where there are none.
 
         It stops waiting a little before `confirm_timeout_s`, so that its event comes before Airflow's own timeout.
         """

@@ -1,4 +1,4 @@
-"""The parameters of a Customer Match destination, and how it is built from them."""
+"""The parameters of a Customer Match destination, which build it."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
     _pace: Pace = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was written.
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         CustomerMatchOptions.__post_init__(self)
         object.__setattr__(self, "_pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
 
     def build(self, *, consent_granted: bool = False) -> GoogleCustomerMatchDestination:
-        """Return the destination, not yet opened; contacts nothing. All that one spec builds share its pace.
+        """Return the destination, not yet opened; contacts nothing. All destinations of one spec share its pace.
 
         Args:
-            consent_granted: the permitted set was checked for Google's signals. Without it the destination removes
-                people and sends no one.
+            consent_granted: whether the permitted set was checked for Google's signals. If not, the destination
+                removes people and sends no one.
 
         Raises:
             ConfigurationError: the terms are not accepted, or the audience is malformed.
@@ -67,7 +67,7 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
 
         if not self.terms_of_service_accepted:
             raise ConfigurationError(
-                f"terms_of_service_accepted has to be True: Google takes no members before its terms, {_TERMS}, are "
+                f"terms_of_service_accepted has to be True: Google accepts no members before its terms, {_TERMS}, are "
                 "accepted in the operating account"
             )
         audience = customer_match_audience(

@@ -1,6 +1,6 @@
-"""Waits for Google to process requests, without holding a worker. It decides nothing: `confirm` asks again.
+"""The trigger that waits for Google to process requests, without a worker. It decides nothing: `confirm` asks again.
 
-What is stored of it is a connection id, settings and request ids, and its event holds request ids and states.
+Airflow stores its connection id, settings and request ids; its event contains request ids and states.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ _LONGEST_INTERVAL_S = 600.0
 
 
 class DataManagerRequestsTrigger(BaseTrigger):
-    """Fires when every request is processed, at the deadline, or when the API refuses to be asked.
+    """Fires when every request is processed, at the deadline, or when the API refuses questions.
 
     Its event: `{"states": {request_id: "processing" | "succeeded" | "failed" | "partial_success" | "unknown"},
     "processed": bool}`.
 
     Args:
-        request_ids: as the API gave them.
+        request_ids: the API's ids of the requests.
         gcp_conn_id: a Google Cloud connection.
         impersonation_chain: service account to impersonate, or a chain of them.
         deadline: ISO 8601 with offset; it survives a restart of the triggerer.
-        poll_interval_s: seconds before the first question; they grow by half with each round, up to ten minutes.
-        requests_per_minute: questions at the most.
+        poll_interval_s: seconds before the first question; the interval grows by half with each round, up to ten
+            minutes.
+        requests_per_minute: maximum number of questions.
         timeout_s: seconds for each answer.
     """
 
@@ -88,8 +89,8 @@ class DataManagerRequestsTrigger(BaseTrigger):
         try:
             api = await sync_to_async(self._connected)()
         except ConfigurationError as error:
-            # The task asks by itself, and fails with this.
-            log.warning("requests are not waited for: %s", error)
+            # The task itself asks next, and fails with this error.
+            log.warning("cannot wait for the requests: %s", error)
             yield self._event(states)
             return
         try:
@@ -113,16 +114,16 @@ class DataManagerRequestsTrigger(BaseTrigger):
                     # Threads of its own: a slow answer must not hold up the other triggers.
                     states[request_id] = await sync_to_async(self._state, thread_sensitive=False)(api, request_id)
                 except AttemptError as fault:
-                    log.info("the Data Manager API does not answer (%s), it is asked again", fault.code)
+                    log.info("the Data Manager API does not answer (%s): asking again", fault.code)
                     break
                 except RefusedRequestError as refusal:
-                    log.warning("the Data Manager API refuses to be asked: %s", refusal.code)
+                    log.warning("the Data Manager API refuses the question: %s", refusal.code)
                     return
 
     def _connected(self) -> DataManagerApi:
         hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         client = hook.get_conn()
-        # After the hook, which says what is missing where it is not installed.
+        # Imported after the hook: without the extra, the hook raises an error that names it.
         from airflow_consent_retl.destinations.google_customer_match.api import DataManagerApi
 
         return DataManagerApi(

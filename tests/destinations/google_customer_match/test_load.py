@@ -194,8 +194,8 @@ def test_a_partial_success_is_a_warning_with_its_counts(google: DataManager, cap
 
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        "request req-0001: 3 of 9 members failed (no_consent 2, denied_consent 1), and nobody says which: all are "
-        "uncertain"
+        "request req-0001: 3 of 9 members failed (no_consent 2, denied_consent 1), and the API does not name them: all "
+        "are uncertain"
     ]
 
 

@@ -243,8 +243,8 @@ def test_bytes_that_are_no_text_refuse_their_row_alone() -> None:
         ({"e_mail": pa.string(), "email": pa.string()}, "no field `e_mail`, did you mean `email`?"),
         ({"email_1": pa.string(), "email": pa.string()}, "no field `email_1`"),
         ({"given_name": pa.string(), "email": pa.string()}, "an address needs the fields `family_name`, `region_code`"),
-        ({"region_code": pa.string()}, "no field identifies anybody|an address needs"),
-        ({"phone": pa.int64()}, "field `phone` is int64, has to be text"),
+        ({"region_code": pa.string()}, "no field identifies a person|an address needs"),
+        ({"phone": pa.int64()}, "field `phone` is int64, but has to be text"),
         ({f"email_{n}": pa.string() for n in range(2, 11)} | {"phone": pa.string(), "phone_2": pa.string()}, "make 11"),
     ],
 )
