@@ -1,4 +1,4 @@
-"""Runs a DAG through real Airflow, and sees what it left behind."""
+"""Runs of DAGs through real Airflow, and everything that Airflow keeps of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAGS = Path(__file__).parents[1] / "e2e" / "dags"
 
 @dataclass(frozen=True)
 class DagRunResult:
-    """One finished run: its state, each task's, and all that was printed and logged on the way."""
+    """One finished run: its state, each task's state, and all printed and logged text."""
 
     dag_id: str
     run_id: str
@@ -41,11 +41,11 @@ class Airflow:
     capture: pytest.CaptureFixture[str]
 
     def dag(self, dag_id: str, *, module: str = "pipelines") -> Any:
-        """Load a DAG file of `e2e/dags` anew, as a worker does for each task, and return one of its DAGs."""
+        """Load a DAG file of `e2e/dags` again, as a worker does for each task, and return one of its DAGs."""
         return getattr(_load(module), f"{dag_id}_dag")
 
     def run(self, dag_id: str, *, module: str = "pipelines") -> DagRunResult:
-        """Run a DAG as it is under the present environment."""
+        """Run a DAG in its form under the present environment."""
         dag = self.dag(dag_id, module=module)
         log = io.StringIO()
         handler = logging.StreamHandler(log)
@@ -77,7 +77,7 @@ class Airflow:
         return {name: json.loads(extra) for name, extra in self.query(sql, run.run_id)}
 
     def everything_kept(self) -> Iterator[tuple[str, bytes]]:
-        """Yield all that Airflow keeps: its metadata database as SQL, and every file under its home."""
+        """Yield everything that Airflow keeps: its metadata database as SQL, and every file under its home."""
         with closing(sqlite3.connect(self.database)) as connection:
             yield "metadata database", "\n".join(connection.iterdump()).encode()
         for path in self.home.rglob("*"):

@@ -35,11 +35,11 @@ class BigQueryServer:
 
     @property
     def url(self) -> str:
-        """What `BIGQUERY_EMULATOR_HOST` has to be."""
+        """The value for `BIGQUERY_EMULATOR_HOST`."""
         return f"http://127.0.0.1:{self.port}"
 
     def control(self, **asked: object) -> dict[str, Any]:
-        """Tell the server what to do, and return what it has seen."""
+        """Send the server instructions, and return its record of requests."""
         request = Request(
             f"{self.url}/stand-in/control",
             data=json.dumps(asked).encode(),
@@ -70,7 +70,7 @@ class BigQuery:
         return json.dumps({"conn_type": conn_type, "extra": present})
 
     def run(self, *statements: str) -> list[dict[str, Any]]:
-        """Run statements past the code under test, and return the rows of the last one."""
+        """Run statements without the code under test, and return the rows of the last one."""
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
         client: Any = BigQueryHook(gcp_conn_id="bq").get_client(project_id=self.project)
@@ -92,24 +92,24 @@ class BigQuery:
         urlopen(request).close()
 
     def fail(self, pattern: str, *, reason: str, message: str, status: int | None = None, times: int = 1) -> None:
-        """Have the next job, or request, in which the pattern is found fail as BigQuery would.
+        """Have the next job or request that contains the pattern fail as BigQuery would.
 
         Args:
             pattern: a regular expression of the method, the path and the statement.
             reason: BigQuery's.
             message: BigQuery's.
-            status: of HTTP; None: the request is answered, and it is the job that fails.
-            times: how often.
+            status: of HTTP; None: the request succeeds and the job fails.
+            times: the number of failures.
         """
-        told = {"job_reason": reason} if status is None else {"status": status, "reason": reason}
-        self.server.control(pattern=pattern, answer={**told, "message": message}, times=times)
+        failure = {"job_reason": reason} if status is None else {"status": status, "reason": reason}
+        self.server.control(pattern=pattern, answer={**failure, "message": message}, times=times)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return the jobs that came, each with its id, text and configuration."""
+        """Return the received jobs, each with its id, text and configuration."""
         return list(self.server.control()["jobs"])
 
     def seen(self, part: str) -> list[dict[str, Any]]:
-        """Return those in whose text a part is."""
+        """Return the jobs whose text contains a part."""
         return [job for job in self.jobs() if part in job["text"]]
 
 
@@ -120,7 +120,7 @@ def running_bigquery() -> Iterator[BigQueryServer]:
     if not python.exists():
         raise FileNotFoundError(f"no stand-in for BigQuery at {python}: run `make test`, which makes it")
     folder = Path(tempfile.mkdtemp(prefix="consent-retl-bigquery-"))
-    # Nothing of this process's Python may reach the other one. DuckDB keeps its extensions at home.
+    # No variable of this process's Python may reach the other one. DuckDB keeps its extensions in the home folder.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIRFLOW"))}
     process = subprocess.Popen(
         [python, "-W", "ignore", _SCRIPT],
@@ -133,7 +133,7 @@ def running_bigquery() -> Iterator[BigQueryServer]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        # Before that come words of the emulator's own.
+        # The emulator prints text of its own before that.
         _, port, storage_port = next(line for line in process.stdout if line.startswith("ports ")).split()
         yield BigQueryServer(int(port), int(storage_port))
     finally:

@@ -38,7 +38,7 @@ FIELDS = {"mail": "email", "phone": "phone", "name": "name"}
 
 
 class KnowsBy(Destination):
-    """A destination that removes people by some of the fields that it is sent."""
+    """A destination that removes people by some of its fields."""
 
     can_remove = True
 
@@ -126,7 +126,7 @@ class Sync:
             return self.with_(state=folding.finish(sends, removes, new_folder(self.path)))
 
     def delivered(self, rows: pa.Table) -> Sync:
-        """Deliver the changes, and have all of them accepted."""
+        """Deliver the changes with the result that all are accepted."""
         changes = self.changes(rows)
         return self.folded(changes, [accepted(changes.manifest.upsert_rows)], [accepted(changes.manifest.removal_rows)])
 
@@ -188,7 +188,7 @@ def sent(changes: Changes, batch_rows: int = 1_000) -> dict[Any, dict[str, Any]]
 
 
 def removed(changes: Changes, batch_rows: int = 1_000) -> list[tuple[Any, str, dict[str, Any]]]:
-    """Return id, cause and values of the entries to remove, in the order in which they are."""
+    """Return id, cause and values of the entries to remove, in their order."""
     return [
         entry
         for some in changes.removals(batch_rows)

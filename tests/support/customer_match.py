@@ -27,7 +27,7 @@ CONN_ID = "local_google"
 
 
 def connection_to(google: DataManager) -> str:
-    """Make the connection that leads to a local server, and return its id."""
+    """Make the connection to a local server, and return its id."""
     extra = {"data_manager_endpoint": google.endpoint, "is_anonymous": True}
     connection = {"conn_type": "google_cloud_platform", "extra": extra}
     os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"] = json.dumps(connection)
@@ -41,7 +41,7 @@ def client_of(google: DataManager) -> IngestionServiceClient:
 def destination_of(
     google: DataManager, *, consent_granted: bool = True, pace: Pace | None = None, **options: Any
 ) -> GoogleCustomerMatchDestination:
-    """Return a destination that is patient enough for a test and no more."""
+    """Return a destination whose retries are short enough for a test."""
     settings: dict[str, Any] = {"timeout_s": 30, "max_attempts": 3, "max_retry_s": 5, "backoff_s": 0.01, **options}
     return GoogleCustomerMatchDestination(
         lambda: client_of(google),

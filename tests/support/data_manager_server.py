@@ -1,8 +1,8 @@
-"""A local server that speaks the Data Manager API over gRPC, refuses what Google would, and fails where it is asked to.
+"""A local server of the Data Manager API over gRPC: it refuses requests that Google would refuse, and fails on request.
 
-Requests arrive from the official client. Every request is checked before it is taken; what was wrong with it is kept
-in `violations`, so that a test can say that nothing was. A request that was taken is processed after some polls, and
-only then is the audience another.
+Requests arrive from the official client. The server checks every request before it accepts it, and keeps errors in
+`violations`, so that a test can assert that there were none. It processes an accepted request after some polls, and
+changes the audience only then.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Violation = tuple[str, str]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done with a request instead of taking it.
+    """The server's reaction to a request instead of accepting it.
 
     Args:
         code: of `google.rpc.Code`.
         reason: of `ErrorInfo`.
-        message: vendors quote what they did not like.
-        apply: whether it is taken all the same, and only the answer is lost.
-        delay_s: waited before the answer.
+        message: of the error; vendors quote values they refuse.
+        apply: whether the request is still accepted, and only the answer is lost.
+        delay_s: seconds before the answer.
         retry_after_s: in a `RetryInfo`.
         violations: field and reason, in a `BadRequest`.
     """
@@ -60,7 +60,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a taken request ends once it is processed."""
+    """The result of processing an accepted request."""
 
     state: int = int(_State.SUCCESS)
     errors: dict[int, int] = field(default_factory=dict)
@@ -92,13 +92,13 @@ class _Processing:
 
 @dataclass
 class DataManager:
-    """The server's state. `script` and `endings` are used up in the order of the requests; None takes one.
+    """The server's state. Requests use up `script` and `endings` in order; None in `script` accepts a request.
 
     Args:
-        polls: questions for a request's status that are answered with PROCESSING.
-        quota: calls in any `quota_s` seconds.
-        malformed: members that are refused for a reason the client cannot see, such as a list of banned hashes.
-        names_members: whether a refusal says which members it is about.
+        polls: the number of questions for a request's status that are answered with PROCESSING.
+        quota: the most calls in any `quota_s` seconds.
+        malformed: selects members to refuse for a reason that the client cannot see, such as a list of banned hashes.
+        names_members: whether a refusal names the refused members.
     """
 
     port: int = 0
@@ -130,7 +130,7 @@ class DataManager:
             return [received for received in self.received if received.taken]
 
     def finish(self) -> None:
-        """Process everything that was taken."""
+        """Process every accepted request."""
         with self._lock:
             for processing in self._requests.values():
                 self._process(processing)
@@ -218,7 +218,7 @@ class DataManager:
 
 
 def identifiers_of(member: types.AudienceMember) -> Iterator[Identifier]:
-    """Yield what Google would know a member by."""
+    """Yield the identifiers by which Google would recognise a member."""
     for identifier in member.user_data.user_identifiers:
         if identifier.email_address:
             yield ("email", identifier.email_address)

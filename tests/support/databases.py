@@ -1,4 +1,4 @@
-"""Real databases for the tests, each behind an Airflow connection; tests also read them without that connection.
+"""Real databases for the tests, each with an Airflow connection; tests also read them without that connection.
 
 The root conftest loads this module as a plugin.
 """

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of extraction: sources behind real Airflow connections, and a workspace to extract into."""
+"""Fixtures for the tests of extraction: sources with real Airflow connections, and a workspace to extract into."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def run_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
 @pytest.fixture
 def run_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that runs a statement on the file of connection `lite`, for each row that it is given."""
+    """Return a function that runs a statement on the file of connection `lite`, once for each given row."""
     path = tmp_path / "source.sqlite"
     monkeypatch.setenv("AIRFLOW_CONN_LITE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
 

@@ -1,4 +1,4 @@
-"""Writes the IAB's consent strings, bit by bit, knowing nothing of how they are read."""
+"""A writer of the IAB's consent strings, bit by bit, independent of the code that reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VENDOR = 755
 
 
 def characters(bits: str, *, multiple: int = 6) -> str:
-    """Return bits as characters, filled up with zeros to a multiple of so many bits."""
+    """Return bits as characters, padded with zeros to a multiple of `multiple` bits."""
     filled = bits + "0" * (-len(bits) % multiple)
     return "".join(_ALPHABET[int(filled[place : place + 6], 2)] for place in range(0, len(filled), 6))
 
@@ -66,12 +66,12 @@ def core(
     restrictions: Sequence[tuple[int, int, Collection[int]]] = (),
 ) -> str:
     """Return the bits of a core segment; a restriction is a purpose, a kind and vendors."""
-    moment = number(17_800_000_000, 36)
+    written_at = number(17_800_000_000, 36)
     return "".join(
         [
             number(version, 6),
-            moment,
-            moment,
+            written_at,
+            written_at,
             number(31, 12) + number(2, 12) + number(1, 6),
             letters(language),
             number(120, 12),
@@ -85,7 +85,7 @@ def core(
             vendors_of(vendors, as_ranges=as_ranges),
             vendors_of(interested, as_ranges=as_ranges),
             number(len(restrictions), 12),
-            *(number(purpose, 6) + number(kind, 2) + ranges(whom) for purpose, kind, whom in restrictions),
+            *(number(purpose, 6) + number(kind, 2) + ranges(limited) for purpose, kind, limited in restrictions),
         ]
     )
 
@@ -115,7 +115,7 @@ def fibonacci(value: int) -> str:
 
 
 def gpp(sections: Mapping[int, str], *, version: int = 1, kind: int = 3) -> str:
-    """Return a string with these sections, each listed by itself."""
+    """Return a string with these sections, each listed separately."""
     header, last = number(kind, 6) + number(version, 6) + number(len(sections), 12), 0
     for id_ in sorted(sections):
         header += "0" + fibonacci(id_ - last)

@@ -1,4 +1,4 @@
-"""A worker in its own process: it reads steps as lines of JSON, and answers each with a line."""
+"""A worker in its own process: it reads steps as lines of JSON, and answers each step with a line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """The steps that a worker can do, on the ledger at one URL."""
+    """The steps of a worker, on the ledger at one URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -74,7 +74,7 @@ def numbers(attempts: Sequence[Attempt], *, with_end: bool) -> list[int]:
 
 
 class Worker:
-    """A process that loads step by step; each step answers with a value or with the name of an error."""
+    """A process that loads step by step; each step returns a value or the name of an error."""
 
     def __init__(self, url: str) -> None:
         tests = Path(__file__).resolve().parents[1]

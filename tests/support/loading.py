@@ -1,4 +1,4 @@
-"""Drives a destination through its interface, as the protocol of a load does, without the protocol."""
+"""Loads through the interface of a destination, as the protocol of a load makes them, but without the protocol."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def rejected(outcomes: Outcomes) -> dict[int, str]:
 
 
 def take_back(destination: Destination, people: pa.Table, load: Load) -> Outcomes:
-    """Open, remove everybody, commit, and return the outcome of each; abort when something raises."""
+    """Open, remove everyone, commit, and return the outcome of each; abort when something raises."""
     try:
         destination.open(load)
         at_once = destination.limits.removal_rows or destination.limits.batch_rows
@@ -83,7 +83,7 @@ def take_back(destination: Destination, people: pa.Table, load: Load) -> Outcome
 
 
 class Lease:
-    """Counts the requests that were asked for, and is lost when told."""
+    """Counts its checks, and is lost after a given number of them."""
 
     def __init__(self, *, lost_after: int | None = None) -> None:
         self.asked = 0
@@ -92,5 +92,5 @@ class Lease:
     def check(self) -> None:
         """Count, or raise as a ledger's lease does."""
         if self._lost_after is not None and self.asked >= self._lost_after:
-            raise LeaseLostError("another task goes on")
+            raise LeaseLostError("another task has taken over")
         self.asked += 1

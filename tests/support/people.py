@@ -35,7 +35,7 @@ class Person:
 
     @property
     def recipients(self) -> set[str]:
-        """The law, written a second time, by hand, for this one policy."""
+        """The decision, written a second time, by hand, for this one policy."""
         analytics, advertising = self.analytics_ok is True, self.ads == "yes"
         email = self.preferences == '{"categoryPreferences": {"C0007": true}}'
         allowed = {"lake": analytics, "webhook": analytics and advertising, "crm_table": email}

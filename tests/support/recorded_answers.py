@@ -20,8 +20,8 @@ class RecordedAnswers:
     """All cases, with one subject each.
 
     Args:
-        at: now, which is day 5 of the case file.
-        values: what `yes` and `no` are written as.
+        at: the present time, which is day 5 of the case file.
+        values: the values that stand for `yes` and `no`.
     """
 
     at: datetime

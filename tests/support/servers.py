@@ -1,4 +1,4 @@
-"""Real HTTP servers for the tests. They check what they are sent, and misbehave where a test asks them to."""
+"""Real HTTP servers for the tests. They check every request, and fail where a test asks for it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Received:
 
 @dataclass
 class Receiver:
-    """A webhook's receiver: applies each batch once, by its key, and removes people where it is told to.
+    """A webhook's receiver: applies each batch once, by its key, and removes people on request.
 
-    `answers` are used up in the order of the requests; after them, every batch is applied and answered 204.
+    Requests use up `answers` in order; after them, every batch is applied and answered with 204.
     """
 
     port: int
@@ -93,11 +93,11 @@ class _Server(ThreadingHTTPServer):
     receiver: Receiver
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay quiet: clients that go away are what these tests are about."""
+        """Log nothing: these tests are about clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Speaks HTTP/1.1 with kept connections."""
+    """A handler of HTTP/1.1 with kept connections."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -178,7 +178,7 @@ def hang(seconds: float) -> Answer:
 
 
 def drip(seconds: float) -> Answer:
-    """Answer a byte at a time, each soon after the last."""
+    """Answer one byte at a time, with a short pause between bytes."""
 
     def answer(handler: Handler, _: Received) -> None:
         until = time.monotonic() + seconds
@@ -191,7 +191,7 @@ def drip(seconds: float) -> Answer:
 
 
 def raw(answer_bytes: bytes) -> Answer:
-    """Answer with these bytes, whatever they are, and close."""
+    """Answer with exactly these bytes, and close."""
 
     def answer(handler: Handler, _: Received) -> None:
         handler.wfile.write(answer_bytes)
@@ -201,7 +201,7 @@ def raw(answer_bytes: bytes) -> Answer:
 
 
 def then_close(first: Answer) -> Answer:
-    """Answer as usual, then close the kept connection without having said so."""
+    """Answer as usual, then close the kept connection without notice."""
 
     def answer(handler: Handler, request: Received) -> None:
         first(handler, request)
@@ -212,7 +212,7 @@ def then_close(first: Answer) -> Answer:
 
 @contextmanager
 def receiver(*, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """Serve until the block ends, then assert that every request was in order."""
+    """Serve until the block ends, then assert that every request was correct."""
     server = _Server(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)

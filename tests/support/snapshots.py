@@ -10,7 +10,7 @@ from airflow_consent_retl.storage import OpenedSnapshot, open_snapshot
 
 
 def rows_of(snapshot: OpenedSnapshot) -> pa.Table:
-    """Read the rows; a snapshot of no part is a table without columns."""
+    """Read the rows; a snapshot without parts is a table without columns."""
     parts = snapshot.manifest.parts
     for part in parts:
         snapshot.folder.verify(part)
@@ -19,6 +19,6 @@ def rows_of(snapshot: OpenedSnapshot) -> pa.Table:
 
 
 def extracted(output: Any) -> tuple[OpenedSnapshot, pa.Table]:
-    """Open what an extraction returned, and read its rows."""
+    """Open the output of an extraction, and read its rows."""
     opened = open_snapshot(output)
     return opened, rows_of(opened)

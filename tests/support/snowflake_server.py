@@ -38,13 +38,13 @@ WAREHOUSE, SCHEMA = "COMPUTE_WH", "PUBLIC"
 
 @dataclass(frozen=True, slots=True)
 class SnowflakeServer:
-    """A running server, and where a client finds the certificate to trust."""
+    """A running server, and the path of the certificate that clients have to trust."""
 
     port: int
     certificate: Path
 
     def control(self, **asked: object) -> dict[str, Any]:
-        """Tell the server what to do, and return what it has seen."""
+        """Send the server instructions, and return its record of statements."""
         request = Request(
             f"https://localhost:{self.port}/stand-in/control",
             data=json.dumps(asked).encode(),
@@ -83,7 +83,7 @@ class Snowflake:
         )
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements past the code under test, and return the rows of the last one."""
+        """Run statements without the code under test, and return the rows of the last one."""
         from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
 
         rows: list[Any] = []
@@ -94,7 +94,7 @@ class Snowflake:
         return rows
 
     def fail(self, pattern: str, *, errno: int, sqlstate: str, message: str) -> None:
-        """Have the next statement in which the pattern is found fail as Snowflake would."""
+        """Have the next statement that contains the pattern fail as Snowflake would."""
         self.server.control(pattern=pattern, answer={"errno": errno, "sqlstate": sqlstate, "message": message})
 
     def answer(
@@ -105,13 +105,13 @@ class Snowflake:
         timezone: str = "UTC",
         total: int | None = None,
     ) -> None:
-        """Answer the next statement in which the pattern is found with these columns, as Snowflake would encode them.
+        """Answer the next statement that contains the pattern with these columns, as Snowflake would encode them.
 
         Args:
             pattern: a regular expression.
-            columns: of each its description, its array as it is sent, and the array's metadata.
+            columns: for each its description, its array as it is sent, and the array's metadata.
             timezone: of the session.
-            total: rows that are promised, if not those that are sent.
+            total: the announced number of rows; None: the number that is sent.
         """
         fields = [
             pa.field(str(described["name"]), array.type, metadata={"logicalType": str(described["type"]), **metadata})
@@ -130,12 +130,12 @@ class Snowflake:
         self.server.control(pattern=pattern, answer=answer)
 
     def statements(self) -> list[dict[str, Any]]:
-        """Return the statements that came, each with its session's number and parameters."""
+        """Return the received statements, each with its session's number and parameters."""
         return list(self.server.control()["statements"])
 
     def seen(self, beginning: str) -> list[dict[str, Any]]:
-        """Return those that begin so."""
-        return [told for told in self.statements() if told["text"].lstrip().startswith(beginning)]
+        """Return the statements that begin with a text."""
+        return [found for found in self.statements() if found["text"].lstrip().startswith(beginning)]
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def running_snowflake() -> Iterator[SnowflakeServer]:
         raise FileNotFoundError(f"no stand-in for Snowflake at {python}: run `make test`, which makes it")
     folder = Path(tempfile.mkdtemp(prefix="consent-retl-snowflake-"))
     certificate, key = _certificate(folder)
-    # Nothing of this process's Python may reach the other one.
+    # No variable of this process's Python may reach the other one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIRFLOW"))}
     process = subprocess.Popen(
         [python, "-W", "ignore", _SCRIPT, certificate, key],
@@ -172,7 +172,7 @@ def running_snowflake() -> Iterator[SnowflakeServer]:
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for this machine that signs itself."""
+    """Make a self-signed certificate for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""A stop in the middle of a task, as Airflow stops one, at a point that the test waits for."""
+"""Stops in the middle of a task, as Airflow makes them, at a point that the test waits for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 from airflow_consent_retl.databases.source import Source
 
-# Far beyond what any of this takes, on a busy machine too.
+# Far longer than any of this takes, even on a busy machine.
 PATIENCE_S = 60
 _POLL_INTERVAL_S = 0.1
-# The client waits for its answer by then.
+# Long enough for the client to begin waiting for its answer.
 _GRACE_S = 0.5
 
 
@@ -23,7 +23,7 @@ class TaskStoppedError(BaseException):
 
 @contextmanager
 def stopped_when(has_begun: Callable[[], object]) -> Iterator[None]:
-    """Raise in this thread, as Airflow does when a task is stopped or takes too long, once something has begun."""
+    """Raise in this thread after something has begun, as Airflow does when a task is stopped or takes too long."""
     is_over = threading.Event()
     thread = threading.get_ident()
 
@@ -49,7 +49,7 @@ def stopped_when(has_begun: Callable[[], object]) -> Iterator[None]:
 
 
 def cancel_until_over(source: Source, is_under_way: Callable[[], object]) -> None:
-    """Cancel a query, once it is under way, until it is over."""
+    """Cancel a running query repeatedly until it has ended."""
     _wait_until(is_under_way)
     deadline = time.monotonic() + PATIENCE_S
     while source.is_running and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""A source and a policy that change, for a small world: real ones, and an account of what they mean.
+"""A real source and a real policy that change, for a small world, with an independent account of their meaning.
 
-The laws are written here a second time, by hand, and never ask the package.
+The laws are written here a second time, by hand, and never use the package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME_OF_THEN = "a name of then"
 
 @dataclass(frozen=True)
 class Person:
-    """What the source says of somebody."""
+    """The source's values of one person."""
 
     email: str
     name: str
@@ -34,12 +34,12 @@ class Person:
 
 @dataclass(frozen=True)
 class Law:
-    """A policy, and what it means for the destination.
+    """A policy, and its meaning for the destination.
 
     Args:
         document: the policy.
-        needs: which consents count, `analytics` or `ads`.
-        permits: whether these, in that order, permit.
+        needs: the consents that count: `analytics`, `ads` or both.
+        permits: returns whether these consents, in that order, permit.
     """
 
     document: dict[str, Any]
@@ -50,7 +50,7 @@ class Law:
         return self.permits([getattr(person, name) for name in self.needs])
 
     def was_withdrawn(self, person: Person) -> bool:
-        """Tell whether somebody who is not permitted said no, rather than nothing."""
+        """Return whether a person without permission has answered no, instead of nothing."""
         return not self.allows(person) and any(getattr(person, name) is False for name in self.needs)
 
 
@@ -83,7 +83,7 @@ LAWS = {
 
 @dataclass(frozen=True)
 class Put:
-    """Somebody is added, or changes."""
+    """A person is added, or changes."""
 
     number: int
     email: int
@@ -94,7 +94,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Say:
-    """Somebody who is there changes what they say."""
+    """A person who is there changes their answers."""
 
     number: int
     analytics: bool | None
@@ -103,14 +103,14 @@ class Say:
 
 @dataclass(frozen=True)
 class Withdraw:
-    """Somebody says no to everything."""
+    """A person answers no to everything."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Delete:
-    """Somebody leaves the model."""
+    """A person leaves the model."""
 
     number: int
 
@@ -126,7 +126,7 @@ Change = Put | Say | Withdraw | Delete | EditPolicy
 
 
 class Source:
-    """A SQLite database with people, behind an Airflow connection, and a policy in a file.
+    """A SQLite database of people with an Airflow connection, and a policy in a file.
 
     Args:
         path: a folder for both.
@@ -149,7 +149,7 @@ class Source:
         self._connection.close()
 
     def rows(self, sql: str) -> dict[int, Person]:
-        """Return what one of the queries `NOW` and `THEN` gives."""
+        """Return the result of one of the queries `NOW` and `THEN`."""
         if sql == NOW:
             return dict(self.people)
         return {number: replace(person, name=_NAME_OF_THEN) for number, person in self.people.items()}
@@ -173,7 +173,7 @@ class Source:
                     self._policy_file.write_text(json.dumps(self.law.document))
 
     def allowed(self) -> frozenset[int]:
-        """Return who is permitted now."""
+        """Return the people who are permitted now."""
         return frozenset(number for number, person in self.people.items() if self.law.allows(person))
 
     def _consent(self, number: int, *, analytics: bool | None, ads: bool | None) -> None:

@@ -1,7 +1,6 @@
-"""A vendor in memory that outlives its clients, honours idempotency keys, and misbehaves as it is told.
+"""A vendor in memory that outlives its clients, honours idempotency keys, and fails on request.
 
-It knows people by their e-mail. What it was handed is noted as it arrives; who may be handed over is its client's
-question, not its own.
+It knows people by their e-mail. It records every request on arrival; its client decides who may be sent.
 """
 
 from __future__ import annotations
@@ -21,29 +20,29 @@ from airflow_consent_retl.errors import DestinationError, DestinationUnavailable
 
 
 class Fault(StrEnum):
-    """What goes wrong with one request."""
+    """The failure of one request."""
 
     NONE = "none"
     # Applied, and the answer is lost.
     ANSWER_LOST = "answer_lost"
-    # Never arrived, which the client cannot know.
+    # Lost on the way, which the client cannot know.
     REQUEST_LOST = "request_lost"
     # Not answered, and applied later.
     LATE = "late"
     # Applied, and answered for fewer rows than were sent.
     SHORT_ANSWER = "short_answer"
-    # Taken, and processed later.
+    # Accepted, and processed later.
     PENDING = "pending"
     # Its first row is rejected, the others are applied.
     ONE_REJECTED = "one_rejected"
-    # Surely not applied; another try may help.
+    # Certainly not applied; another try may help.
     UNAVAILABLE = "unavailable"
-    # Surely not applied; no other try helps.
+    # Certainly not applied; no other try helps.
     REFUSED = "refused"
 
 
 class Payload(NamedTuple):
-    """What the vendor holds of one e-mail."""
+    """The vendor's values for one e-mail."""
 
     id: int
     name: str
@@ -63,12 +62,12 @@ class Vendor:
     """The vendor's side.
 
     Args:
-        people: whom it holds, by e-mail.
-        faults: what happens to the next requests; those after them go well.
-        requests: all that ever arrived, in their order.
-        unanswered: arrived, not answered, and to be applied later.
-        pending: taken, and not processed yet, by request id.
-        broken_keys: keys under which other rows came than before.
+        people: the stored people, by e-mail.
+        faults: the faults of the next requests; later requests succeed.
+        requests: all requests that ever arrived, in their order.
+        unanswered: requests that arrived, got no answer, and will be applied later.
+        pending: accepted requests that are not processed yet, by request id.
+        broken_keys: keys that were used again with other rows.
     """
 
     people: dict[str, Payload] = field(default_factory=dict)
@@ -108,17 +107,17 @@ class Vendor:
         return Outcomes.accepted(rows + 1 if fault is Fault.SHORT_ANSWER else rows)
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
-        """Tell whether a pending request was processed."""
+        """Return the outcomes of a pending request, or None while it is not processed."""
         return Outcomes.accepted(rows) if request_id in self._applied else None
 
     def process(self) -> None:
-        """Apply what was taken for later."""
+        """Apply the pending requests."""
         for request in self.pending.values():
             self._apply(request)
         self.pending.clear()
 
     def catch_up(self) -> None:
-        """Apply what was taken or left unanswered, in the order of its arrival."""
+        """Apply the pending and unanswered requests, in the order of their arrival."""
         left = [*self.unanswered, *self.pending.values()]
         self.unanswered.clear()
         self.pending.clear()
@@ -126,7 +125,7 @@ class Vendor:
             self._apply(request)
 
     def still_coming(self) -> set[str]:
-        """Return the e-mails that a request under way may add yet."""
+        """Return the e-mails that an unfinished request may still add."""
         left = [*self.unanswered, *self.pending.values()]
         return {email for request in left if request.kind is BatchKind.SEND for email, _ in request.rows}
 
@@ -147,7 +146,7 @@ class VendorClient(Destination):
     Args:
         vendor: the other side.
         arriving: called with each request before it arrives; may raise, since workers die there too.
-        alive: raises where the worker is dead: a dead one does nothing more.
+        alive: raises if the worker is dead: a dead worker does nothing more.
     """
 
     can_remove = True

@@ -1,6 +1,6 @@
-"""A small world for the whole protocol: a source, a policy, a vendor, and workers that are disturbed at work.
+"""A small world for the whole protocol: a source, a policy, a vendor, and workers with disturbances.
 
-It keeps its own account of the people who may be sent, and never asks the package.
+It keeps its own account of the people who may be sent, and never uses the package's.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Death(BaseException):
 
 
 class Act(StrEnum):
-    """What happens while a worker is at work."""
+    """The kind of a disturbance."""
 
     KILL = "kill"
     WITHDRAW = "withdraw"
     DELETE = "delete"
-    # It is paused for longer than its lease, and another worker does something meanwhile.
+    # The worker is paused for longer than its lease, and another worker acts meanwhile.
     OVERTAKE_BY_LOAD = "overtake_by_load"
     OVERTAKE_BY_WITHDRAWALS = "overtake_by_withdrawals"
 
@@ -77,10 +77,10 @@ STEPS = (*(str(step) for step in Step), ARRIVING)
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to a worker, and at which occurrence of which step.
+    """A disturbance of a worker, at one occurrence of one step.
 
     Args:
-        act: what happens.
+        act: its kind.
         step: one of `STEPS`.
         occurrence: from 1.
         person: the person concerned.
@@ -107,10 +107,10 @@ class Worker:
 
     Args:
         permitted: the most that it may send: people with their payloads.
-        law: as it was when it began.
-        disturbance: what will happen to it.
+        law: the law when the try began.
+        disturbance: the disturbance that it will meet.
         asked: the people who were permitted when the source was last asked.
-        is_dead: whether it does nothing more.
+        is_dead: whether its process has ended.
     """
 
     permitted: dict[int, tuple[str, Payload]]
@@ -127,7 +127,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a try ended: with counts, or with an error."""
+    """The end of a try: counts, or an error."""
 
     counts: dict[str, Any] | None = None
     error: BaseException | None = None
@@ -177,7 +177,7 @@ class SyncWorld:
     # Tasks
 
     def extract(self, *, sql: str = NOW) -> None:
-        """Run the extraction: of now, or of an older logical date, with the names of then and the consent of now."""
+        """Run the extraction: of now, or of an older logical date, with the names of that date and today's consent."""
         operator = ExtractModelOperator(
             task_id="extract",
             model=MODEL,
@@ -215,7 +215,7 @@ class SyncWorld:
         disturbance: Disturbance | None = None,
         guard: float | None = None,
     ) -> Ended:
-        """Load the newest permitted set, or an older one, and add and remove no larger a share than the guard's."""
+        """Load the newest permitted set, or an older one, with limits on the shares of added and removed people."""
         run = self.filtered[-1 - back % len(self.filtered)]
         with self._worker(run.permitted, disturbance) as worker:
             operator = LoadToVendor(
@@ -372,7 +372,7 @@ class SyncWorld:
             case Act.OVERTAKE_BY_WITHDRAWALS:
                 self.withdraw()
 
-    # What the ledger and the delivered state say
+    # Ledger and delivered state
 
     def delivered(self) -> list[Entry]:
         """Return the entries of the delivered state."""

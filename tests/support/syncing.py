@@ -1,4 +1,4 @@
-"""Syncs for the tests: a real ledger, real files, and a destination in memory with the answers that a test gives it."""
+"""Syncs for the tests: a real ledger, real files, and a destination in memory that gives the answers of the test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def first_id(batch: Batch) -> int:
 
 
 class Recorder(Destination):
-    """A destination in memory: it gives the answers of the test and records what was asked of it."""
+    """A destination in memory: it gives the answers of the test and records its calls."""
 
     can_remove = True
 
@@ -147,7 +147,7 @@ class SyncBench:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("tests.syncing"))
 
     def filtered(self, rows: pa.Table) -> Filtered:
-        """Run the filter, a minute later than the last time."""
+        """Run the filter, with a time one minute after the last run."""
         self.runs += 1
         folder = self.path / f"run-{self.runs}"
         return filtered_customers(folder, rows, at=AT + timedelta(minutes=self.runs))

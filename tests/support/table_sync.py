@@ -12,7 +12,7 @@ _POLICY = {"categories": [{"id": "C4", "name": "Targeting", "destinations": ["cr
 
 
 def sync_table(conn_id: str, *, sql: str, table: str, id_: str, email: str, document: str) -> dict[str, Any]:
-    """Load who agreed to C4 in a document into a table, and return the load's counts.
+    """Load the people who consented to C4 in a document into a table, and return the load's counts.
 
     Args:
         conn_id: of the model and of the table.

@@ -1,4 +1,4 @@
-"""One model, kept up at a table of SQLite by way of files and by way of a warehouse."""
+"""Syncs of one model to a table of SQLite, through files and through a warehouse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORKSPACES = ("lake", "warehouse")
 
 
 class Sync:
-    """The same model, kept up at one table of SQLite by way of files, or of a warehouse."""
+    """A sync of the model to one table of SQLite, through files or through a warehouse."""
 
     def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kind = kind
@@ -67,7 +67,7 @@ class Sync:
             policy=policy,
             **settings,
         ).execute({})
-        # The moment is of the filter's run.
+        # The time of the filter's run differs between the two.
         return {name: value for name, value in counts.items() if name != "decided_at"}
 
     def run(self, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
