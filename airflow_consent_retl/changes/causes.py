@@ -44,7 +44,7 @@ class Causes:
 
         Raises:
             ConfigurationError: the log was written under another key.
-            RefusedError: the log was changed, or permits a person whom the permitted rows lack.
+            RefusedError: the log was changed, or permits a person who is missing from the permitted rows.
         """
         manifest = self._permitted.manifest
         found = np.full(len(ids), CauseRank.LEFT_MODEL, dtype=np.int8)

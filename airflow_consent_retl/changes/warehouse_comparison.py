@@ -66,12 +66,12 @@ class WarehouseComparison:
         self._entries = entries
         self._compared = placeholder("compared", {PERSON: "string", ROW_HASH: "string", IS_CANDIDATE: "int32"})
 
-    def compared(self, *, everybody: bool) -> ir.Table:
+    def compared(self, *, all_candidates: bool) -> ir.Table:
         """Each permitted person, with the hash of the row, and whether the worker has to compare them."""
         rows = self._permitted.select(
             **{PERSON: self._dialect.person(self._permitted[self._primary_key]), ROW_HASH: self._row_hash()}
         )
-        if everybody or not self._entries:
+        if all_candidates or not self._entries:
             return rows.mutate(**{IS_CANDIDATE: ibis.literal(1, "int32")})
         state = self._state()
         is_sure = state["hash"].notnull() & state["unsettled_until"].isnull()

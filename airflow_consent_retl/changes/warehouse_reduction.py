@@ -45,12 +45,12 @@ class Reduced:
     Args:
         permitted: the people who may have changed.
         touched: the entries that may have to change; None where no one was delivered.
-        is_everybody: whether `touched` has all entries.
+        is_complete: whether `touched` has all entries.
     """
 
     permitted: FilePermittedRows
     touched: DeliveredState | None
-    is_everybody: bool
+    is_complete: bool
 
 
 class Reduction:
@@ -109,8 +109,10 @@ class Reduction:
         compared = self._warehouse.table("compared", at=datetime.now(UTC))
         names["compared"] = self._warehouse.name_of(compared)
         try:
-            everybody = is_whole or mode is SyncMode.FULL
-            self._warehouse.create_as(compared, self._dialect.compile(comparison.compared(everybody=everybody), names))
+            all_candidates = is_whole or mode is SyncMode.FULL
+            self._warehouse.create_as(
+                compared, self._dialect.compile(comparison.compared(all_candidates=all_candidates), names)
+            )
             self._check_count(self._dialect.compile(comparison.counts(), names))
             rows = self._candidates(self._dialect.compile(comparison.candidates(), names))
             touched: DeliveredState | None = None
@@ -131,7 +133,7 @@ class Reduction:
                 gone = self._gone_of(state)
         finally:
             self._warehouse.drop(compared)
-        return Reduced(self._as_permitted(rows, gone), touched, is_everybody=state is None or is_whole)
+        return Reduced(self._as_permitted(rows, gone), touched, is_complete=state is None or is_whole)
 
     def _check_count(self, sql: str) -> None:
         with self._warehouse.read(sql) as found:

@@ -113,7 +113,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             _write(
                 folder,
                 _OF_NAME,
-                {"delivered_sha256": None if state is None else state.sha256, "everybody": found.is_everybody},
+                {"delivered_sha256": None if state is None else state.sha256, "everybody": found.is_complete},
             )
             return compute_changes(
                 found.permitted,

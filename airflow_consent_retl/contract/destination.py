@@ -136,7 +136,7 @@ class Destination(ABC):
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch and return exactly one outcome for each of its rows.
 
-        A row is `accepted` only where the destination said so. Retries of single requests happen inside.
+        A row is `accepted` only if the destination confirmed it. Retries of single requests happen inside.
 
         Raises:
             DestinationError: no batch can succeed: the load stops.
@@ -167,7 +167,7 @@ class Destination(ABC):
     def remove(self, batch: Batch) -> Outcomes:
         """Remove people and return exactly one outcome for each row: `accepted` where they are certainly not there now.
 
-        A person whom the destination never knew counts as removed. Raises as `send`.
+        A person unknown to the destination counts as removed. Raises as `send`.
         """
         raise DestinationError("this destination cannot remove people")
 

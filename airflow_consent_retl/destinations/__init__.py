@@ -1,1 +1,1 @@
-"""Where permitted rows go: one file for each destination; `base` says what one is."""
+"""The destinations: a folder for each place that permitted rows can be sent to."""

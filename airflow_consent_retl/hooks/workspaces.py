@@ -30,8 +30,8 @@ def staging_warehouse(
     from airflow_consent_retl.hooks.sql import sql_hook
 
     ti = None if context is None else context.get("ti")
-    told = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
-    return warehouse(sql_hook(conn_id, hook_params), schema, conn_id=conn_id, labels={**told, **labels})
+    task_labels = {} if ti is None else {"dag_id": ti.dag_id, "task_id": ti.task_id}
+    return warehouse(sql_hook(conn_id, hook_params), schema, conn_id=conn_id, labels={**task_labels, **labels})
 
 
 def open_workspace(

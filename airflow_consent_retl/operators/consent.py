@@ -38,7 +38,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
     Args:
         snapshot: the output of an `ExtractModelOperator`. Templated.
         policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself. Templated.
-        consent: which column of the model holds each category's consent: category id to the name of a boolean column
+        consent: the column of the model with each category's consent: category id to the name of a boolean column
             or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all.
         destinations: the policy's names of the destinations that this DAG serves. Templated.
         on_duplicate_id: what to do with ids that occur more than once: `fail` the task, or `deny` all their rows.
@@ -214,7 +214,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def _log_decisions(self, plan: ConsentPlan, counts: DecisionCounts) -> None:
         permitted = counts.read - counts.for_nobody
         self.log.info(
-            "read %s = permitted somewhere %s + for nobody %s; policy %s",
+            "read %s = permitted somewhere %s + for no one %s; policy %s",
             f"{counts.read:,}",
             f"{permitted:,}",
             f"{counts.for_nobody:,}",

@@ -44,7 +44,7 @@ class ExtractModelOperator(ConsentRetlOperator):
 
     Types: those that the driver declares, otherwise those that all values of a column have in common. Text stays text
     (`007` is not 7), integers and decimals stay exact, nested values become JSON text, timestamps with a zone become
-    UTC. A column that holds only NULL has the type `null`.
+    UTC. A column of only NULL has the type `null`.
 
     Args:
         model: the model's name, for people and for later tasks. Templated.

@@ -281,8 +281,8 @@ class LoadOperator(ConsentRetlOperator):
         present = read_policy(source).policy.digest
         if present != manifest.policy_digest:
             self.log.warning(
-                "the policy changed since the filter decided (now %s): people whom it now denies are not sent; people "
-                "whom it newly permits are sent after the next filter",
+                "the policy changed since the filter decided (now %s): people that it now denies are not sent; people "
+                "that it newly permits are sent after the next filter",
                 present,
             )
         asker = ModelAsker(

@@ -141,7 +141,7 @@ def explain(
         PolicyError: the policy does not fit the mapping or the columns.
         ConfigurationError: the id is of another kind than the snapshot's.
     """
-    moment = at or datetime.now(UTC)
+    decided_at = at or datetime.now(UTC)
     opened = open_snapshot(snapshot)
     loaded = read_policy(policy).policy
     plan = plan_consent(
@@ -149,19 +149,19 @@ def explain(
         destinations=destinations,
         mapping=mapping_of(opened, consent),
         columns=column_kinds(opened.manifest.columns),
-        at=moment,
+        at=decided_at,
     )
     rows = workspace_of(opened).rows_of(opened, subject, plan.consent_columns)
     if not rows:
         raise ModelError("the snapshot has no row of this id")
     status = SubjectStatus.IDENTIFIED if len(rows) == 1 else SubjectStatus.DUPLICATE_ID
     tokens = tuple(NULL_TOKEN if signal is None else signal.token(rows[0][signal.column]) for signal in plan.signals)
-    decided = plan.decide_signature(tokens, status, at=moment)
+    decided = plan.decide_signature(tokens, status, at=decided_at)
     return Explanation(
         rows=len(rows),
         subject=str(status),
         policy_digest=loaded.digest,
-        at=moment,
+        at=decided_at,
         statuses={str(name): str(status) for name, status in zip(plan.categories, decided.statuses, strict=True)},
         regimes={str(name): _regimes(loaded, name) for name in plan.categories},
         signals=tuple(

@@ -39,7 +39,7 @@ def diff_policies(
         PolicyError: a policy does not fit the mapping or the columns.
         ConfigurationError, RefusedError: a policy or the snapshot cannot be read.
     """
-    moment = at or datetime.now(UTC)
+    decided_at = at or datetime.now(UTC)
     opened = open_snapshot(snapshot)
     mapping = mapping_of(opened, consent)
     policies = [read_policy(source).policy for source in (old, new)]
@@ -47,11 +47,11 @@ def diff_policies(
 
     def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
         before, after = (
-            plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=moment)
+            plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=decided_at)
             for policy in policies
         )
         pairs.append(pair_plans(before, after))
         return pairs[-1].plan
 
-    with counted(opened, plan_for, at=moment) as decided:
-        return pairs[-1].diff(decided.signatures(), at=moment)
+    with counted(opened, plan_for, at=decided_at) as decided:
+        return pairs[-1].diff(decided.signatures(), at=decided_at)

@@ -96,24 +96,24 @@ def compare_with_segment(
     Raises:
         PolicyError: the policy does not fit the mapping or the columns, or the rules do not fit the mapping.
     """
-    moment = at or datetime.now(UTC)
+    decided_at = at or datetime.now(UTC)
     opened = open_snapshot(snapshot)
     mapping, loaded = mapping_of(opened, consent), read_policy(policy).policy
     views: list[SegmentView] = []
 
     def plan_for(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-        plan = plan_consent(loaded, destinations=destinations, mapping=mapping, columns=kinds, at=moment)
+        plan = plan_consent(loaded, destinations=destinations, mapping=mapping, columns=kinds, at=decided_at)
         views.append(SegmentView.of(plan, mapping, rules=rules))
         return views[-1].plan
 
-    with counted(opened, plan_for, at=moment) as decided:
+    with counted(opened, plan_for, at=decided_at) as decided:
         view = views[-1]
         plan = view.plan
         counts: dict[str, Counter[str]] = {str(name): Counter() for name in plan.destinations}
         differences: dict[str, Counter[tuple[str, str]]] = {str(name): Counter() for name in plan.destinations}
         for subject, tokens, rows in decided.signatures():
             preferences, integrations = view.preferences(tokens), view.integrations(tokens)
-            for name, answer in plan.decide_signature(tokens, subject, at=moment).decisions.items():
+            for name, answer in plan.decide_signature(tokens, subject, at=decided_at).decisions.items():
                 theirs = segment_would_send(loaded, name, preferences, integrations=integrations, unenforced=unenforced)
                 sends = not isinstance(answer, Denied)
                 counts[name][_KINDS[theirs.sends, sends]] += rows

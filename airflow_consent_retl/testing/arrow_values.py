@@ -10,7 +10,7 @@ from uuid import UUID
 import pyarrow as pa
 
 _DAYS = [date(1, 1, 1), date(1969, 12, 31), date(9999, 12, 31), None]
-_MOMENTS = [datetime(1969, 12, 31, 23, 59, 59), datetime(2026, 3, 29, 1, 30), datetime(2026, 10, 25, 0, 30), None]  # noqa: DTZ001
+_TIMESTAMPS = [datetime(1969, 12, 31, 23, 59, 59), datetime(2026, 3, 29, 1, 30), datetime(2026, 10, 25, 0, 30), None]  # noqa: DTZ001
 
 
 def arrow_values() -> dict[str, pa.Array]:
@@ -60,7 +60,9 @@ def _texts() -> list[pa.Array]:
 
 def _times() -> list[pa.Array]:
     zones: Sequence[str | None] = (None, "UTC", "Europe/Amsterdam")
-    moments = [pa.array(_MOMENTS, pa.timestamp(unit, tz=zone)) for unit in ("s", "ms", "us", "ns") for zone in zones]
+    timestamps = [
+        pa.array(_TIMESTAMPS, pa.timestamp(unit, tz=zone)) for unit in ("s", "ms", "us", "ns") for zone in zones
+    ]
     return [
         pa.array(_DAYS, pa.date32()),
         pa.array(_DAYS, pa.date64()),
@@ -68,7 +70,7 @@ def _times() -> list[pa.Array]:
         pa.array([time(0), time(0, 0, 0, 1000), None], pa.time32("ms")),
         pa.array([time(0), time(0, 0, 0, 1), None], pa.time64("us")),
         pa.array([0, 1000, None], pa.time64("ns")),
-        *moments,
+        *timestamps,
         pa.array([timedelta(0), timedelta(microseconds=1), None], pa.duration("us")),
         pa.array([(1, 0, 0), (0, 30, 0), None], pa.month_day_nano_interval()),
     ]

@@ -85,22 +85,22 @@ class LeaseChecks:
                     lease=CountingLease(lost_after=requests),
                 )
 
-        everybody = people(3)
-        assert_accepted(deliver(stand_in, everybody, decided=probe.asked + 1))
-        assert set(everybody) <= set(stand_in.stored())
+        everyone = people(3)
+        assert_accepted(deliver(stand_in, everyone, decided=probe.asked + 1))
+        assert set(everyone) <= set(stand_in.stored())
 
     def test_a_removal_whose_lease_is_lost_is_finished_by_the_next_try(self, stand_in: StandIn) -> None:
         """A try that stopped half-way leaves no one behind."""
         if not stand_in.destination().can_remove:
             return
-        everybody = people(4)
-        deliver(stand_in, everybody)
+        everyone = people(4)
+        deliver(stand_in, everyone)
         # A destination that replaces may check once, just before it publishes.
         lease = CountingLease(lost_after=0 if stand_in.destination().replaces else 1)
         with pytest.raises(LeaseLostError):
-            take_back(stand_in, everybody[:3], decided=1, lease=lease, batch_rows=1)
+            take_back(stand_in, everyone[:3], decided=1, lease=lease, batch_rows=1)
 
-        outcomes = take_back(stand_in, everybody[:3], decided=1, batch_rows=1)
+        outcomes = take_back(stand_in, everyone[:3], decided=1, batch_rows=1)
 
         assert_accepted(outcomes)
-        assert_stored(stand_in, everybody[3:])
+        assert_stored(stand_in, everyone[3:])

@@ -29,20 +29,20 @@ class RemovalChecks:
 
     def test_removes_those_who_are_named_and_nobody_else(self, stand_in: StandIn) -> None:
         """The rows of the others stay."""
-        everybody = people(6)
-        deliver(stand_in, everybody)
+        everyone = people(6)
+        deliver(stand_in, everyone)
         if not _can_remove(stand_in):
             return
 
-        outcomes = take_back(stand_in, [everybody[0], everybody[3]], decided=1)
+        outcomes = take_back(stand_in, [everyone[0], everyone[3]], decided=1)
 
         assert_accepted(outcomes)
-        assert_stored(stand_in, [everybody[number] for number in (1, 2, 4, 5)])
+        assert_stored(stand_in, [everyone[number] for number in (1, 2, 4, 5)])
 
     def test_keys_that_look_alike_are_different_people(self, stand_in: StandIn) -> None:
         """Removing one never removes another, and no one stays because of an odd key."""
-        everybody = [Person(odd, f"{CANARY} {number}") for number, odd in enumerate(ODD_IDS)]
-        there = accepted(everybody, deliver(stand_in, everybody))
+        everyone = [Person(odd, f"{CANARY} {number}") for number, odd in enumerate(ODD_IDS)]
+        there = accepted(everyone, deliver(stand_in, everyone))
         assert_stored(stand_in, there)
         if not _can_remove(stand_in):
             return
@@ -152,11 +152,11 @@ class RemovalChecks:
     def test_removes_as_many_batches_at_the_same_time_as_it_says(self, stand_in: StandIn) -> None:
         """`remove` is called from as many threads as `send`."""
         concurrency = stand_in.destination().limits.concurrency
-        everybody = people(8 * concurrency)
-        deliver(stand_in, everybody)
+        everyone = people(8 * concurrency)
+        deliver(stand_in, everyone)
         if not _can_remove(stand_in):
             return
-        leaving = everybody[:-1]
+        leaving = everyone[:-1]
 
         with (
             opened(stand_in, load_of(stand_in, stand_in.rows(leaving), decided=1, rows_sent=0)) as load,
@@ -166,14 +166,14 @@ class RemovalChecks:
             outcomes = Outcomes.concatenated(threads.map(load.remove_batch, batches))
 
         assert_accepted(outcomes)
-        assert_stored(stand_in, everybody[-1:])
+        assert_stored(stand_in, everyone[-1:])
 
     def test_what_is_kept_for_a_removal_follows_from_the_row_alone(self, stand_in: StandIn) -> None:
         """The same rows give the same result, whatever else is in the batch: it is stored for years and compared."""
         if not _can_remove(stand_in):
             return
-        everybody = people(5)
-        rows = stand_in.rows(everybody).combine_chunks()
+        everyone = people(5)
+        rows = stand_in.rows(everyone).combine_chunks()
         (batch,) = rows.to_batches()
         load, later = load_of(stand_in, rows), load_of(stand_in, rows, decided=9)
         destination, other = stand_in.destination(), stand_in.destination()
@@ -185,7 +185,7 @@ class RemovalChecks:
         assert kept.schema == destination.removal_schema(load) == other.removal_schema(later)
         assert kept.equals(destination.removal_rows(batch, load))
         assert pa.Table.from_batches(alone).to_pylist() == kept.to_pylist()
-        assert batch.equals(stand_in.rows(everybody).combine_chunks().to_batches()[0])
+        assert batch.equals(stand_in.rows(everyone).combine_chunks().to_batches()[0])
 
 
 def _can_remove(stand_in: StandIn) -> bool:

@@ -29,6 +29,6 @@ def staging_schema(workspace: str | None) -> str | None:
 
 
 def schema_of(manifest: SnapshotManifest | PermittedManifest | DeliveredManifest) -> str | None:
-    """Return the staging schema that holds a manifest's rows; None where they are in files."""
+    """Return the staging schema of a manifest's rows; None where they are in files."""
     table = manifest.warehouse_table
     return None if table is None else table.namespace

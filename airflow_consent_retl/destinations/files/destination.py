@@ -115,7 +115,7 @@ class FilesDestination(Destination):
         return pa.schema([]) if load.key_field is None else super().removal_schema(load)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remember the people whom `commit` has to remove, unless rows are sent.
+        """Remember the people for `commit` to remove, unless rows are sent.
 
         Raises:
             ConfigurationError: the primary key is not mapped.

@@ -87,7 +87,7 @@ def customer_match_audience(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerMatchOptions:
-    """How rows are encoded and sent.
+    """The encoding and sending of rows.
 
     Args:
         hashed: e-mails, phone numbers and names are SHA-256 in hex already, of values normalised by Google's rules.

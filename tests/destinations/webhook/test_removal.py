@@ -317,7 +317,7 @@ def test_refuses_removals_that_would_look_like_rows_to_be_stored(server: Receive
 
 
 def test_refuses_to_remove_at_another_host(server: Receiver) -> None:
-    with receiver() as other, pytest.raises(ConfigurationError, match="at the host"):
+    with receiver() as other, pytest.raises(ConfigurationError, match="to the host"):
         WebhookDestination(address(server), WebhookOptions(), removal_address=address(other))
 
 
