@@ -229,7 +229,7 @@ def test_a_policy_that_got_looser_needs_another_filter(tmp_path: Path, capfd: py
     load.execute({})
 
     assert [row["id"] for row in load.kept.sent] == [1, 3]
-    assert "whom it permits newly comes with the next filter" in " ".join(capfd.readouterr().out.split())
+    assert "that it newly permits are sent after the next filter" in " ".join(capfd.readouterr().out.split())
 
 
 # Consent asked again
