@@ -121,7 +121,11 @@ def test_people_are_sent_when_both_signals_stand_for_required_categories(google:
         (counts(ground="unmapped"), SIGNALS, "`C0004`.*`C0005`"),
         (counts("C0004", "C0005", ground="not_required"), SIGNALS, "`C0004`.*`C0005`"),
         (counts("C0004"), {"ad_user_data": "C0004"}, "names no category for `ad_personalization`"),
-        (counts("C0004"), {**dict.fromkeys(SIGNALS, "C0004"), "ad_storage": "C0004"}, "`ad_storage` is no signal"),
+        (
+            counts("C0004"),
+            {**dict.fromkeys(SIGNALS, "C0004"), "ad_storage": "C0004"},
+            "`ad_storage` is not a Google consent signal",
+        ),
         (counts("c0004"), dict.fromkeys(SIGNALS, "C0004"), "`C0004`"),
     ],
 )
