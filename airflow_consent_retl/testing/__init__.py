@@ -20,8 +20,8 @@ the destination, and able to fail. Then subclass the contract:
 Nothing is skipped: a stand-in declares what it cannot cause as impossible, with the reason, and one of the checks
 verifies that nothing is left out.
 
-`DatabaseContract` is the same for databases: subclass it, and write a fixture `database` that returns a
-`DatabaseStandIn` with its connection, its SQL and its `DatabaseAbilities`. What is not declared has to be refused.
+`DatabaseContract` is the same for databases: subclass it, declare its `abilities`, and write a fixture `database` that
+returns a `DatabaseStandIn` with its connection and its SQL. What is not declared has to be refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ import pytest
 pytest.register_assert_rewrite(
     "airflow_consent_retl.testing.driving",
     *(f"airflow_consent_retl.testing.{name}_checks" for name in ("failure", "lease", "removal", "sending", "shape")),
-    *(f"airflow_consent_retl.testing.database_{name}_checks" for name in ("reading", "staging", "submitting")),
+    *(
+        f"airflow_consent_retl.testing.database_{name}_checks"
+        for name in ("reading", "staging", "submitting", "table", "type")
+    ),
 )
 
 from airflow_consent_retl.testing.database_contract import DatabaseContract  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -12,10 +13,14 @@ class DatabaseAbilities:
     Args:
         submits: it runs queries while no worker waits, for `deferrable=True`.
         stages: it holds a warehouse workspace.
+        types_nulls: a column that holds only NULL keeps its type; otherwise its type is `null`.
+        lacks: the kinds of values, by their names in `database_type_checks.KINDS`, for which it has no type.
     """
 
     submits: bool
     stages: bool
+    types_nulls: bool = True
+    lacks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +29,22 @@ class DatabaseStandIn:
 
     Args:
         conn_id: the connection.
-        abilities: what it can do.
         ids: a query with the column `key`, of the integers 1, 2 and 3.
-        key: the name of that column, as the database gives it.
-        values: a query of one row: `key`, a text column with CANARY, and an integer column that is NULL.
+        key: the name that the database gives the column `id` where a query does not quote it.
+        types: the SQL type of each common kind of values, except of those that the database lacks.
         endless: a query with the column `key` that runs for minutes, unless it is cancelled.
         quoting: a query with the column `key` that fails on a row, in words of the database that may quote CANARY.
-        schema: a schema for staging tables; it exists where the database declares `stages`.
+        run: runs one statement without the code under test.
+        schema: a schema for staging tables, without any table; it exists where the database declares `stages`.
+        table: the name of a table that does not exist, as the SQL table destination takes it.
     """
 
     conn_id: str
-    abilities: DatabaseAbilities
     ids: str
     key: str
-    values: str
+    types: Mapping[str, str]
     endless: str
     quoting: str
+    run: Callable[[str], object]
     schema: str = "staging"
+    table: str = "people"

@@ -1,72 +1,137 @@
-"""Checks of queries that run while no worker waits; where a database declares none, checks that they are refused."""
+"""Checks of extractions that wait for their query without a worker, and of the refusal where a database has none."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_consent_retl.databases.source import ModelQuery, source_of
-from airflow_consent_retl.databases.submitted import SubmittedQueries, can_submit, submitted_queries
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]
+
+from airflow_consent_retl.databases.submitted import can_submit, submitted_queries
 from airflow_consent_retl.errors import ConfigurationError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.operators import ExtractModelOperator
 from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
+from airflow_consent_retl.testing.people import CANARY
+from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
 _POLL_INTERVAL_S = 0.05
-_SOON_S = 60
 
 
 class SubmittingChecks:
-    """Checks of submitted queries."""
+    """Checks of a database that runs queries while no worker waits, with a workspace of files."""
 
-    def test_a_submitted_query_is_read_by_another_session(self, database: DatabaseStandIn) -> None:
-        """The id means the same to each session."""
-        if _is_refused(database):
-            return
-        query = ModelQuery(conn_id=database.conn_id, sql=database.ids, primary_key=database.key)
-        with _queries(database) as queries:
-            query_id = queries.submit(source_of(sql_hook(database.conn_id), query).statement)
-        with _queries(database) as queries:
-            _wait(queries, query_id)
+    def test_a_deferred_extraction_reads_the_result_of_its_query(
+        self, database: DatabaseStandIn, tmp_path: Path
+    ) -> None:
+        """Task, trigger and resumed task each have a session of their own: the query's id means the same to each."""
+        _check_result(database, workspace=tmp_path.as_uri())
 
-        later = ModelQuery(conn_id=database.conn_id, sql="SELECT never", primary_key=database.key, query_id=query_id)
-        with source_of(sql_hook(database.conn_id), later).reading() as rows:
-            ids = [row for batch in rows.batches for row in batch.column(database.key).to_pylist()]
+    def test_a_query_that_takes_too_long_is_cancelled(self, database: DatabaseStandIn, tmp_path: Path) -> None:
+        """The task may be retried. Cancelling the query again is no error."""
+        operator = _extraction(database, database.endless, workspace=tmp_path.as_uri(), query_timeout_s=0)
+        trigger = _trigger_of(operator)
+        with submitted_queries(sql_hook(database.conn_id), conn_id=database.conn_id) as queries:
+            assert queries.is_running(trigger.query_id)
 
-        assert sorted(ids) == [1, 2, 3]
-
-    def test_a_submitted_query_runs_until_it_is_cancelled(self, database: DatabaseStandIn) -> None:
-        """Cancelling it again is no error."""
-        if _is_refused(database):
-            return
-        with _queries(database) as queries:
-            query_id = queries.submit(database.endless)
-            assert queries.is_running(query_id)
-
-            queries.cancel(query_id)
+            event = _event_of(trigger)
 
             with pytest.raises(SourceUnavailableError, match="cancelled from outside"):
-                _wait(queries, query_id)
-            queries.cancel(query_id)
+                queries.is_running(trigger.query_id)
+            queries.cancel(trigger.query_id)
+        assert event["over"] is False
+        with pytest.raises(SourceUnavailableError, match="did not end within 0 s"):
+            operator.resume({}, event)
+
+    def test_a_query_that_fails_without_a_worker_fails_the_task(
+        self, database: DatabaseStandIn, tmp_path: Path
+    ) -> None:
+        """With an error that contains no value of a row."""
+        _check_failure(database, workspace=tmp_path.as_uri())
 
 
-def _is_refused(database: DatabaseStandIn) -> bool:
-    """Check the declaration; where it says that there are none, check the refusal."""
-    hook = sql_hook(database.conn_id)
-    assert can_submit(hook) == database.abilities.submits
-    if database.abilities.submits:
-        return False
-    with pytest.raises(ConfigurationError, match="support deferrable=True; remove it"):
-        submitted_queries(hook, conn_id=database.conn_id)
-    return True
+class SubmittingStagingChecks:
+    """The same checks with a warehouse workspace, where the query makes a table."""
+
+    def test_a_deferred_extraction_into_the_warehouse_finds_its_table(self, database: DatabaseStandIn) -> None:
+        """The documents of the workspace lie in files."""
+        _check_result(database, workspace=f"warehouse:{database.schema}")
+
+    def test_a_query_that_fails_without_a_worker_fails_the_task_of_a_warehouse(self, database: DatabaseStandIn) -> None:
+        """With an error that contains no value of a row."""
+        _check_failure(database, workspace=f"warehouse:{database.schema}")
 
 
-def _queries(database: DatabaseStandIn) -> SubmittedQueries:
-    return submitted_queries(sql_hook(database.conn_id), conn_id=database.conn_id)
+class SubmittingRefusalChecks:
+    """Checks of a database that runs no query without a worker."""
+
+    def test_a_query_without_a_worker_is_refused(self, database: DatabaseStandIn) -> None:
+        """The error names the parameter."""
+        hook = sql_hook(database.conn_id)
+
+        assert not can_submit(hook)
+        with pytest.raises(ConfigurationError, match="support deferrable=True; remove it"):
+            submitted_queries(hook, conn_id=database.conn_id)
+
+    def test_a_deferrable_extraction_runs_in_the_worker(self, database: DatabaseStandIn, tmp_path: Path) -> None:
+        """A default of the whole Airflow may say `deferrable`."""
+        extracted = _extraction(database, database.ids, workspace=tmp_path.as_uri()).execute({})
+
+        assert extracted["rows"] == 3
 
 
-def _wait(queries: SubmittedQueries, query_id: str) -> None:
-    deadline = time.monotonic() + _SOON_S
-    while queries.is_running(query_id):
-        assert time.monotonic() < deadline
-        time.sleep(_POLL_INTERVAL_S)
+def _check_result(database: DatabaseStandIn, *, workspace: str) -> None:
+    event = _event_of(_trigger_of(_extraction(database, f"{database.ids} -- all", workspace=workspace)))
+
+    resumed = _extraction(database, f"{database.ids} -- all", workspace=workspace).resume({}, event)
+
+    assert event["over"] is True
+    assert resumed["rows"] == 3
+
+
+def _check_failure(database: DatabaseStandIn, *, workspace: str) -> None:
+    operator = _extraction(database, database.quoting, workspace=workspace)
+
+    with pytest.raises(Exception, match="the query failed") as failure:
+        operator.resume({}, _event_of(_trigger_of(operator)))
+
+    assert CANARY not in repr(failure.value)
+
+
+def _extraction(database: DatabaseStandIn, sql: str, *, workspace: str, **options: Any) -> ExtractModelOperator:
+    return ExtractModelOperator(
+        task_id="extract",
+        model="numbers",
+        conn_id=database.conn_id,
+        sql=sql,
+        primary_key=database.key,
+        workspace=workspace,
+        deferrable=True,
+        poll_interval_s=_POLL_INTERVAL_S,
+        **options,
+    )
+
+
+def _trigger_of(operator: ExtractModelOperator) -> SubmittedQueryTrigger:
+    """Return the trigger as a triggerer makes it: from what is stored of it."""
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute({})
+    assert deferral.value.method_name == "resume"
+    _, stored = deferral.value.trigger.serialize()
+    return SubmittedQueryTrigger(**stored)
+
+
+def _event_of(trigger: SubmittedQueryTrigger) -> dict[str, Any]:
+    async def first() -> dict[str, Any]:
+        async for event in trigger.run():
+            payload: dict[str, Any] = event.payload
+            return payload
+        raise AssertionError("the trigger ended without an event")
+
+    return asyncio.run(first())

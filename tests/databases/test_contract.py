@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 from support.bigquery_server import BigQuery
 from support.postgres import Postgres, postgres
@@ -13,48 +16,77 @@ from support.snowflake_server import Snowflake
 from airflow_consent_retl.testing import CANARY, DatabaseAbilities, DatabaseContract, DatabaseStandIn
 
 __all__ = ["postgres"]
-READS = DatabaseAbilities(submits=False, stages=False)
+TYPES = {
+    "integer": "BIGINT",
+    "decimal": "DECIMAL(38, 2)",
+    "float": "DOUBLE PRECISION",
+    "text": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "time": "TIME",
+    "timestamp": "TIMESTAMP",
+    "timestamp with zone": "TIMESTAMP WITH TIME ZONE",
+}
 
 
 class TestDuckDb(DatabaseContract):
+    abilities = DatabaseAbilities(submits=False, stages=False)
+
     @pytest.fixture
     def database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatabaseStandIn:
-        import duckdb
-
         path = tmp_path / "source.duckdb"
-        duckdb.connect(str(path)).close()
+
+        def run(statement: str) -> None:
+            with duckdb.connect(str(path)) as connection:
+                connection.execute(statement)
+
+        run("SELECT 'that makes the file'")
         monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps({"conn_type": "duckdb", "host": str(path)}))
         numbers = "range(10000000)"
         return DatabaseStandIn(
             conn_id="duck",
-            abilities=READS,
             ids="SELECT range + 1 AS id FROM range(3)",
             key="id",
-            values=f"SELECT 1 AS id, '{CANARY}' AS name, NULL::INT AS n",
+            types=TYPES,
             endless=f"SELECT a.range + b.range AS id FROM {numbers} a, {numbers} b WHERE a.range + b.range < 0",
             quoting=f"SELECT CAST('{CANARY}' || range AS INT) AS id FROM range(3)",
+            run=run,
         )
 
 
 class TestSqlite(DatabaseContract):
+    abilities = DatabaseAbilities(
+        submits=False,
+        stages=False,
+        types_nulls=False,
+        lacks=frozenset({"decimal", "boolean", "date", "time", "timestamp", "timestamp with zone"}),
+    )
+
     @pytest.fixture
     def database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatabaseStandIn:
         path = tmp_path / "source.sqlite"
-        path.touch()
+
+        def run(statement: str) -> None:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute(statement)
+
+        run("VACUUM")
         monkeypatch.setenv("AIRFLOW_CONN_LITE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
         return DatabaseStandIn(
             conn_id="lite",
-            abilities=READS,
             ids="SELECT column1 AS id FROM (VALUES (1), (2), (3))",
             key="id",
-            values=f"SELECT 1 AS id, '{CANARY}' AS name, NULL AS n",
+            types={"integer": "BIGINT", "float": "DOUBLE PRECISION", "text": "VARCHAR"},
             endless="WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n WHERE id < 0",
             # Text that is no UTF-8 is quoted by the driver.
             quoting=f"SELECT 1 AS id, CAST(CAST('{CANARY}' AS BLOB) || x'ff' AS TEXT) AS name",
+            run=run,
         )
 
 
 class TestPostgres(DatabaseContract):
+    abilities = DatabaseAbilities(submits=False, stages=True)
+
     @pytest.fixture(params=["psycopg", "psycopg2"])
     def database(
         self, request: pytest.FixtureRequest, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
@@ -64,46 +96,68 @@ class TestPostgres(DatabaseContract):
         monkeypatch.setenv("AIRFLOW_CONN_PG", postgres.airflow_connection())
         # The hook takes psycopg2 where psycopg is not installed; here both are.
         monkeypatch.setattr(hook, "USE_PSYCOPG3", request.param == "psycopg")
-        with postgres.connect() as connection:
-            connection.execute("DROP SCHEMA IF EXISTS staging CASCADE; CREATE SCHEMA staging")
+
+        def run(statement: str) -> None:
+            with postgres.connect() as connection:
+                connection.execute(statement)
+
+        run("DROP SCHEMA IF EXISTS staging CASCADE; CREATE SCHEMA staging")
         return DatabaseStandIn(
             conn_id="pg",
-            abilities=DatabaseAbilities(submits=False, stages=True),
             ids="SELECT n AS id FROM generate_series(1, 3) n",
             key="id",
-            values=f"SELECT 1 AS id, '{CANARY}'::text AS name, NULL::int AS n",
+            types=TYPES,
             endless="SELECT pg_sleep(600)::text AS id",
             quoting=f"SELECT ('{CANARY}' || n)::int AS id FROM generate_series(1, 3) n",
+            run=run,
+            table="staging.people",
         )
 
 
 class TestSnowflake(DatabaseContract):
+    abilities = DatabaseAbilities(submits=True, stages=True)
+
     @pytest.fixture
     def database(self, snowflake: Snowflake) -> DatabaseStandIn:
         snowflake.run("CREATE SCHEMA staging")
         numbers = "(SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 10000000)))"
         return DatabaseStandIn(
             conn_id="snow",
-            abilities=DatabaseAbilities(submits=True, stages=True),
             ids="SELECT COLUMN1 AS id FROM VALUES (1), (2), (3)",
             key="ID",
-            values=f"SELECT 1 AS id, '{CANARY}' AS name, NULL::INT AS n",
+            types={**TYPES, "timestamp": "TIMESTAMP_NTZ", "timestamp with zone": "TIMESTAMP_TZ"},
             endless=f"SELECT a.n AS id FROM {numbers} a, {numbers} b WHERE a.n + b.n < 0",
             quoting=f"SELECT CAST('{CANARY}' || COLUMN1 AS INT) AS id FROM VALUES (1), (2)",
+            run=snowflake.run,
+            table="STAGING.people",
         )
 
 
 class TestBigQuery(DatabaseContract):
+    abilities = DatabaseAbilities(submits=True, stages=True)
+
     @pytest.fixture
     def database(self, bigquery: BigQuery) -> DatabaseStandIn:
         bigquery.run("CREATE SCHEMA staging")
         numbers = "UNNEST(GENERATE_ARRAY(1, 1000000))"
         return DatabaseStandIn(
             conn_id="bq",
-            abilities=DatabaseAbilities(submits=True, stages=True),
             ids="SELECT n AS id FROM UNNEST([1, 2, 3]) AS n",
             key="id",
-            values=f"SELECT 1 AS id, '{CANARY}' AS name, CAST(NULL AS INT64) AS n",
+            types={
+                "integer": "INT64",
+                # Without digits, the stand-in makes a type of 18.
+                "decimal": "NUMERIC(31, 2)",
+                "float": "FLOAT64",
+                "text": "STRING",
+                "boolean": "BOOL",
+                "date": "DATE",
+                "time": "TIME",
+                "timestamp": "DATETIME",
+                "timestamp with zone": "TIMESTAMP",
+            },
             endless=f"SELECT a AS id FROM {numbers} a, {numbers} b WHERE a + b < 0",
             quoting=f"SELECT CAST(x AS INT64) AS id FROM UNNEST(['{CANARY}']) x",
+            run=bigquery.run,
+            table="staging.people",
         )

@@ -1,0 +1,160 @@
+"""Checks that the table writer of a database upserts, refuses bad rows alone, and removes people."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from airflow_consent_retl.contract.destination import Batch, Load
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.databases.registry import database_of
+from airflow_consent_retl.databases.tables.target import TableName
+from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
+from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
+from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.testing.database_reading_checks import read_rows
+from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
+from airflow_consent_retl.testing.people import CANARY
+
+if TYPE_CHECKING:
+    import pytest
+
+_DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)
+_PEOPLE = pa.table({"id": [1, 2, 3], "text": [f"{CANARY} 1", None, f"{CANARY} 3"], "size": [10, 20, None]})
+# No column that is made for 64 bits with a sign holds it.
+_TOO_LARGE = 2**64 - 1
+_MARK: dict[str, Any] = {"on_remove": "mark", "mark_column": "removed_at"}
+
+
+class TableChecks:
+    """Checks of the table writer, through the SQL table destination."""
+
+    def test_rows_are_upserted_and_a_bad_row_is_refused_alone(
+        self, database: DatabaseStandIn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The table is made, and NULL overwrites. No outcome and no log line quotes a value."""
+        changes = pa.table(
+            {
+                "id": [1, 4, 5, None],
+                "text": [None, f"{CANARY} 4", f"{CANARY} 5", CANARY],
+                "size": pa.array([11, _TOO_LARGE, None, 60], pa.uint64()),
+            }
+        )
+
+        made = _sent(database, _PEOPLE)
+        stored = _stored(database)
+        changed = _sent(database, changes)
+
+        assert _refused(made) == {}
+        assert stored == [tuple(row.values()) for row in _PEOPLE.to_pylist()]
+        codes = _refused(changed)
+        assert codes.keys() == {1, 3}
+        assert codes[3] == "not_null"
+        assert re.fullmatch(r"[A-Za-z_]\w*", codes[1])
+        assert CANARY not in caplog.text
+        assert str(_TOO_LARGE) not in caplog.text + codes[1]
+        assert _stored(database) == [(1, None, 11), *stored[1:], (5, f"{CANARY} 5", None)]
+
+    def test_people_are_deleted_by_key(self, database: DatabaseStandIn) -> None:
+        """Those who are not there, or without a key, count as removed; so do those of a retry."""
+        _sent(database, _PEOPLE)
+
+        removals = [_removed(database, [1, 99, None, 3]) for _ in range(2)]
+
+        assert list(map(_refused, removals)) == [{}, {}]
+        assert _stored(database) == [(2, None, 20)]
+
+    def test_people_are_marked_and_unmarked(self, database: DatabaseStandIn) -> None:
+        """The time of the first removal counts. Where NULL keeps the values that are there, it keeps no mark."""
+        changes = pa.table({"id": [1, 3, 4], "text": pa.array([None, CANARY, None]), "size": [11, None, None]})
+        _sent(database, _PEOPLE, **_MARK)
+
+        removals = [_removed(database, [2, 3, 99], **_MARK)]
+        first = _marks(database)
+        removals.append(_removed(database, [2], **_MARK))
+        changed = _sent(database, changes, nulls="keep", **_MARK)
+
+        assert [_refused(outcomes) for outcomes in (*removals, changed)] == [{}, {}, {}]
+        assert first[1] is None
+        assert abs(_time_of(first[2]) - datetime.now(UTC)) < timedelta(minutes=1)
+        assert _marks(database) == {1: None, 2: first[2], 3: None, 4: None}
+        assert _stored(database) == [(1, f"{CANARY} 1", 11), (2, None, 20), (3, CANARY, None), (4, None, None)]
+
+
+def _sent(database: DatabaseStandIn, rows: pa.Table, **options: Any) -> Outcomes:
+    with _Opened(database, _load(rows.schema, rows=rows.num_rows), options) as destination:
+        return destination.send(_batch(rows))
+
+
+def _removed(database: DatabaseStandIn, ids: list[int | None], **options: Any) -> Outcomes:
+    with _Opened(database, _load(_PEOPLE.schema, rows=0), options) as destination:
+        return destination.remove(_batch(pa.table({"id": pa.array(ids, pa.int64())})))
+
+
+class _Opened:
+    """A destination in a load, committed at the end."""
+
+    def __init__(self, database: DatabaseStandIn, load: Load, options: dict[str, Any]) -> None:
+        self._destination = SqlTableDestination(
+            sql_hook(database.conn_id), SqlTableOptions(table=database.table, **options)
+        )
+        self._load = load
+
+    def __enter__(self) -> SqlTableDestination:
+        self._destination.open(self._load)
+        return self._destination
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._destination.commit()
+        else:
+            self._destination.abort()
+
+
+def _load(schema: pa.Schema, *, rows: int) -> Load:
+    return Load(
+        key=hashlib.sha256(b"load").hexdigest(),
+        destination="table",
+        model="people",
+        schema=schema,
+        key_field="id",
+        rows=rows,
+        decided_at=_DECIDED_AT,
+        before_request=lambda: None,
+    )
+
+
+def _batch(rows: pa.Table) -> Batch:
+    (batch,) = rows.combine_chunks().to_batches()
+    return Batch(key=hashlib.sha256(b"batch").hexdigest(), rows=batch)
+
+
+def _refused(outcomes: Outcomes) -> dict[int, str]:
+    return {row: outcomes[row].code for row in range(len(outcomes)) if outcomes[row].status != "accepted"}
+
+
+def _stored(database: DatabaseStandIn) -> list[tuple[Any, ...]]:
+    return [(row["id"], row["text"], row["size"]) for row in _table(database)]
+
+
+def _marks(database: DatabaseStandIn) -> dict[int, Any]:
+    return {row["id"]: row["removed_at"] for row in _table(database)}
+
+
+def _table(database: DatabaseStandIn) -> list[dict[str, Any]]:
+    name = TableName.parse(database.table)
+    dialect = database_of(sql_hook(database.conn_id).conn_type).quotes_as
+    table = exp.table_(name.name, db=name.schema, quoted=True).sql(dialect=dialect)
+    rows: list[dict[str, Any]] = read_rows(database, f"SELECT * FROM {table}", key="id").to_pylist()  # noqa: S608
+    return sorted(rows, key=lambda row: int(row["id"]))
+
+
+def _time_of(mark: Any) -> datetime:
+    # Text where the database has no type for it.
+    found = mark if isinstance(mark, datetime) else datetime.fromisoformat(mark)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
