@@ -52,7 +52,7 @@ class SubmittingChecks:
     def test_a_query_that_fails_without_a_worker_fails_the_task(
         self, database: DatabaseStandIn, tmp_path: Path
     ) -> None:
-        """With an error that contains no value of a row."""
+        """With an error that names the reason and contains no value of a row."""
         _check_failure(database, workspace=tmp_path.as_uri())
 
 
@@ -64,7 +64,7 @@ class SubmittingStagingChecks:
         _check_result(database, workspace=f"warehouse:{database.schema}")
 
     def test_a_query_that_fails_without_a_worker_fails_the_task_of_a_warehouse(self, database: DatabaseStandIn) -> None:
-        """With an error that contains no value of a row."""
+        """With an error that names the reason and contains no value of a row."""
         _check_failure(database, workspace=f"warehouse:{database.schema}")
 
 
@@ -96,10 +96,14 @@ def _check_result(database: DatabaseStandIn, *, workspace: str) -> None:
 
 
 def _check_failure(database: DatabaseStandIn, *, workspace: str) -> None:
-    operator = _extraction(database, database.quoting, workspace=workspace)
+    on_a_row = _extraction(database, database.quoting, workspace=workspace)
+    before_rows = _extraction(database, "SELECT * FROM no_such_table", workspace=workspace)
 
     with pytest.raises(Exception, match="the query failed") as failure:
-        operator.resume({}, _event_of(_trigger_of(operator)))
+        on_a_row.resume({}, _event_of(_trigger_of(on_a_row)))
+    # Some servers refuse it at once, others when it runs.
+    with pytest.raises(Exception, match=r"(?i)no_such_table"):
+        before_rows.resume({}, _event_of(_trigger_of(before_rows)))
 
     assert CANARY not in repr(failure.value)
 
