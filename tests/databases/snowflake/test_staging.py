@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import random
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -19,33 +18,9 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUn
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NOW = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)
-SCHEMA = pa.schema(
-    {
-        "ok": pa.bool_(),
-        "small": pa.int8(),
-        "combo": pa.int64(),
-        'ti"tle': pa.string(),
-        "Digest": pa.binary(),
-        "day": pa.date32(),
-        "until": pa.timestamp("us", "UTC"),
-        "at": pa.timestamp("us"),
-        "amount": pa.decimal128(38, 3),
-        "ratio": pa.float64(),
-    }
-)
-ROW = {
-    "ok": True,
-    "small": -128,
-    "combo": 2**63 - 1,
-    'ti"tle': " 'ü' \\ \n 😀",
-    "Digest": b"\x00\xff",
-    "day": dt.date(9999, 12, 31),
-    "until": dt.datetime(9999, 12, 31, 23, 59, 59, 999999, dt.UTC),
-    "at": dt.datetime(1, 1, 1, 0, 0, 0, 1),  # noqa: DTZ001
-    "amount": Decimal("-99999999999999999999999999999999999.125"),
-    "ratio": 0.1,
-}
-EMPTY: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+# Names with quotes, and digits as none of the other databases has them.
+SCHEMA = pa.schema({'ti"tle': pa.string(), "amount": pa.decimal128(38, 3)})
+ROW = {'ti"tle': "x", "amount": Decimal("-99999999999999999999999999999999999.125")}
 
 
 @pytest.fixture
@@ -79,31 +54,14 @@ def test_what_has_to_last_is_in_a_permanent_table(staging: Warehouse, snowflake:
     assert not snowflake.seen("CREATE TRANSIENT")
 
 
-def test_what_is_loaded_is_read_again(staging: Warehouse) -> None:
+def test_a_name_with_a_quote_and_the_most_digits_are_loaded(staging: Warehouse) -> None:
     table = staging.table("decided", at=NOW)
-    batches = [pa.RecordBatch.from_pylist([row], schema=SCHEMA) for row in (ROW, EMPTY)]
 
-    loaded = staging.load(table, SCHEMA, batches)
+    staging.load(table, SCHEMA, [pa.RecordBatch.from_pylist([ROW], schema=SCHEMA)])
 
-    assert loaded == 2
     read = rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")
-    assert read.to_pylist() == [ROW, EMPTY]
-    assert read.schema == SCHEMA.set(1, pa.field("small", pa.int64()))
-
-
-def test_nan_is_loaded(staging: Warehouse) -> None:
-    table = staging.table("decided", at=NOW)
-
-    staging.load(table, pa.schema({"x": pa.float64()}), [pa.record_batch([[math.nan]], ["x"])])
-
-    assert math.isnan(rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")["x"].to_pylist()[0])
-
-
-def test_an_empty_table_is_loaded(staging: Warehouse) -> None:
-    table = staging.table("asked", at=NOW)
-
-    assert staging.load(table, SCHEMA, []) == 0
-    assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)}").num_rows == 0
+    assert read.to_pylist() == [ROW]
+    assert read.schema == SCHEMA
 
 
 def test_much_is_loaded_in_several_files_of_which_none_stays(
@@ -128,11 +86,6 @@ def test_much_is_loaded_in_several_files_of_which_none_stays(
     assert len(snowflake.seen("PUT 'file:///")) > 1
     assert max(sent) < 100 << 20
     assert not list(tmp_path.rglob("*"))
-
-
-def test_a_type_that_cannot_be_staged_is_named(staging: Warehouse) -> None:
-    with pytest.raises(ModelError, match="column `tags` is list"):
-        staging.load(staging.table("asked", at=NOW), pa.schema({"tags": pa.list_(pa.int64())}), [])
 
 
 def test_rows_that_do_not_arrive_fail_the_load(staging: Warehouse, snowflake: Snowflake) -> None:
@@ -170,20 +123,6 @@ def test_types_are_those_of_an_extraction(
 
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)}").equals(extracted(model))
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)} LIMIT 0").schema == extracted(model).schema
-
-
-def test_a_table_is_dropped_and_dropping_it_again_is_no_error(staging: Warehouse, snowflake: Snowflake) -> None:
-    snowflake.run("CREATE TABLE staging.not_ours (id INT)", 'CREATE TABLE staging."CONSENT_RETL_NEITHER" (id INT)')
-    first, second = (staging.table("permitted", at=NOW) for _ in range(2))
-    for table in (first, second):
-        staging.create_as(table, "SELECT 1 AS id")
-    assert set(staging.tables()) == {first, second}
-
-    staging.drop(first)
-    staging.drop(first)
-
-    assert staging.tables() == [second]
-    assert staging.tables()[0].made_at == NOW
 
 
 def test_types_are_told_as_snowflake_names_them(staging: Warehouse) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from airflow_consent_retl.hooks.sql import sql_hook
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 CANARY = "canary-5f1c@example.org"
 PEOPLE = pa.table({"id": [1, 2, 3], "email": ["a@example.org", None, CANARY], "age": [40, 41, None]})
-MARK: dict[str, Any] = {"on_remove": "mark", "mark_column": "removed_at"}
 FLAG: dict[str, Any] = {"on_remove": "mark", "mark_column": "gone"}
 
 
@@ -40,30 +39,6 @@ def ids(*values: int | None) -> pa.Table:
 
 def removal_of(rows: pa.Table = PEOPLE) -> Any:
     return load_of(rows, rows_sent=0)
-
-
-def test_makes_the_table_and_inserts_every_row(snowflake: Snowflake) -> None:
-    outcomes = deliver(destination(), PEOPLE)
-
-    assert rejected(outcomes) == {}
-    assert rows_of(snowflake) == [(1, "a@example.org", 40), (2, None, 41), (3, CANARY, None)]
-
-
-def test_a_row_that_is_there_is_overwritten_also_with_null(snowflake: Snowflake) -> None:
-    deliver(destination(), PEOPLE)
-
-    deliver(destination(), pa.table({"id": [1, 4], "email": [None, "d@example.org"], "age": [50, 1]}))
-
-    assert rows_of(snowflake) == [(1, None, 50), (2, None, 41), (3, CANARY, None), (4, "d@example.org", 1)]
-
-
-def test_null_keeps_what_is_there_when_told_to(snowflake: Snowflake) -> None:
-    deliver(destination(), PEOPLE)
-    changes = pa.table({"id": [1, 3, 4], "email": pa.array([None, "c@example.org", None]), "age": [50, None, None]})
-
-    deliver(destination(nulls="keep"), changes)
-
-    assert rows_of(snowflake) == [(1, "a@example.org", 50), (2, None, 41), (3, "c@example.org", None), (4, None, None)]
 
 
 def test_columns_that_are_not_mapped_stay_as_they_are(snowflake: Snowflake) -> None:
@@ -260,15 +235,6 @@ def test_statements_commit_by_themselves_whatever_the_account_says(snowflake: Sn
     assert merged["ERROR_ON_NONDETERMINISTIC_MERGE"] == "TRUE"
 
 
-def test_deletes_those_who_are_named_and_nobody_else(snowflake: Snowflake) -> None:
-    deliver(destination(), PEOPLE)
-
-    for _ in range(2):
-        assert rejected(take_back(destination(), ids(1, 99, None, 3), removal_of())) == {}
-
-    assert rows_of(snowflake) == [(2, None, 41)]
-
-
 def test_a_key_that_no_row_can_have_is_not_there(snowflake: Snowflake) -> None:
     people = pa.table({"id": pa.array([b"a", b"\xff", b"too long"]).view(pa.string())})
     snowflake.run('CREATE TABLE "people" ("id" VARCHAR(3))')
@@ -288,20 +254,6 @@ def test_a_column_that_is_gone_since_keeps_nobody_in(snowflake: Snowflake) -> No
 
     assert rejected(outcomes) == {}
     assert rows_of(snowflake, '"id"') == [(3,)]
-
-
-def test_marks_the_time_of_the_first_removal_until_somebody_is_sent_again(snowflake: Snowflake) -> None:
-    deliver(destination(**MARK), PEOPLE)
-    take_back(destination(**MARK), ids(2, 3, 99), removal_of())
-    first = dict(rows_of(snowflake, '"id", "removed_at"'))
-
-    take_back(destination(**MARK), ids(2), removal_of())
-    deliver(destination(nulls="keep", **MARK), PEOPLE.slice(2))
-
-    assert abs(first[2] - datetime.now(UTC)) < timedelta(minutes=1)
-    assert first[1] is None
-    assert dict(rows_of(snowflake, '"id", "removed_at"')) == {1: None, 2: first[2], 3: None}
-    assert rows_of(snowflake, '"id", "email", "age"') == [(1, "a@example.org", 40), (2, None, 41), (3, CANARY, None)]
 
 
 def test_marks_with_a_boolean_and_empties_the_mapped_columns_where_told_to(snowflake: Snowflake) -> None:
