@@ -147,14 +147,6 @@ def test_names_what_is_wrong_with_the_query(
         extracted(sql)
 
 
-def test_a_value_that_cannot_be_cast_is_not_quoted(bigquery: BigQuery, extracted: Callable[..., pa.Table]) -> None:
-    with pytest.raises(ModelError, match="the query failed") as failure:
-        extracted("SELECT CAST(CONCAT('canary-', n) AS INT64) AS id FROM UNNEST([1, 2]) AS n")
-
-    assert "canary" not in repr(failure.value)
-    assert failure.value.__context__ is None
-
-
 @pytest.mark.parametrize("rows", [10, 5000])
 def test_a_result_that_has_expired_is_asked_for_again(rows: int, bigquery: BigQuery) -> None:
     sql = f"SELECT n AS id FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import random
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +18,7 @@ from airflow_consent_retl.hooks.sql import sql_hook
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 CANARY = "canary-7f3a@example.com"
-SCHEMA = pa.schema(
-    {
-        "ok": pa.bool_(),
-        "small": pa.int8(),
-        "combo": pa.int64(),
-        "title": pa.string(),
-        "Digest": pa.binary(),
-        "day": pa.date32(),
-        "until": pa.timestamp("us", "UTC"),
-        "at": pa.timestamp("us"),
-        "amount": pa.decimal128(38, 9),
-        "ratio": pa.float64(),
-    }
-)
-ROW = {
-    "ok": True,
-    "small": -128,
-    "combo": 2**63 - 1,
-    "title": " 'ü' \\ \n 😀",
-    "Digest": b"\x00\xff",
-    "day": dt.date(9999, 12, 31),
-    "until": dt.datetime(9999, 12, 31, 23, 59, 59, 999999, dt.UTC),
-    "at": dt.datetime(1, 1, 1, 0, 0, 0, 1),  # noqa: DTZ001
-    "amount": Decimal("-99999999999999999999999999999.125"),
-    "ratio": 0.1,
-}
-EMPTY: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+SCHEMA = pa.schema({"id": pa.int64()})
 
 
 @pytest.fixture
@@ -88,33 +60,6 @@ def test_what_is_loaded_expires(staging: Warehouse, bigquery: BigQuery) -> None:
     assert 6.9 < (int(expires) / 1000 - NOW.timestamp()) / 86_400 < 7.1
 
 
-def test_what_is_loaded_is_read_again(staging: Warehouse) -> None:
-    table = staging.table("decided", at=NOW)
-    batches = [pa.RecordBatch.from_pylist([row], schema=SCHEMA) for row in (ROW, EMPTY)]
-
-    loaded = staging.load(table, SCHEMA, batches)
-
-    assert loaded == 2
-    read = rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")
-    assert read.to_pylist() == [ROW, EMPTY]
-    assert read.schema == SCHEMA.set(1, pa.field("small", pa.int64()))
-
-
-def test_nan_is_loaded(staging: Warehouse) -> None:
-    table = staging.table("decided", at=NOW)
-
-    staging.load(table, pa.schema({"x": pa.float64()}), [pa.record_batch([[math.nan]], ["x"])])
-
-    assert math.isnan(rows_of(staging, f"SELECT * FROM {staging.name_of(table)}")["x"].to_pylist()[0])
-
-
-def test_an_empty_table_is_loaded(staging: Warehouse) -> None:
-    table = staging.table("asked", at=NOW)
-
-    assert staging.load(table, SCHEMA, []) == 0
-    assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)}").num_rows == 0
-
-
 def test_much_is_loaded_in_several_files_of_which_none_stays(
     staging: Warehouse, bigquery: BigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +86,7 @@ def test_much_is_loaded_in_several_files_of_which_none_stays(
     assert not list(tmp_path.rglob("*"))
 
 
-@pytest.mark.parametrize("type_", [pa.list_(pa.int64()), pa.decimal256(76, 38), pa.timestamp("ns")])
+@pytest.mark.parametrize("type_", [pa.decimal256(76, 38), pa.timestamp("ns")])
 def test_a_type_that_cannot_be_staged_is_named(type_: pa.DataType, staging: Warehouse, bigquery: BigQuery) -> None:
     with pytest.raises(ModelError, match="column `tags` is "):
         staging.load(staging.table("asked", at=NOW), pa.schema({"tags": type_}), [])
@@ -153,7 +98,7 @@ def test_rows_that_do_not_arrive_fail_the_load(staging: Warehouse, bigquery: Big
     bigquery.server.control(fewer_rows=True)
 
     with pytest.raises(SourceUnavailableError, match="0 of 1 rows were loaded"):
-        staging.load(staging.table("asked", at=NOW), SCHEMA, [pa.RecordBatch.from_pylist([ROW], schema=SCHEMA)])
+        staging.load(staging.table("asked", at=NOW), SCHEMA, [pa.record_batch([[1]], ["id"])])
 
 
 def test_reading_counts_the_octets_that_left(staging: Warehouse) -> None:
@@ -177,20 +122,6 @@ def test_types_are_those_of_an_extraction(staging: Warehouse, extracted: Callabl
 
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)}").equals(extracted(model))
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)} LIMIT 0").schema == extracted(model).schema
-
-
-def test_a_table_is_dropped_and_dropping_it_again_is_no_error(staging: Warehouse, bigquery: BigQuery) -> None:
-    bigquery.run("CREATE TABLE staging.not_ours (id INT64)", "CREATE TABLE staging.consent_retl_neither (id INT64)")
-    first, second = (staging.table("permitted", at=NOW) for _ in range(2))
-    for table in (first, second):
-        staging.create_as(table, "SELECT 1 AS id")
-    assert set(staging.tables()) == {first, second}
-
-    staging.drop(first)
-    staging.drop(first)
-
-    assert staging.tables() == [second]
-    assert staging.tables()[0].made_at == NOW
 
 
 def test_types_are_told_as_sql_names_them(staging: Warehouse) -> None:

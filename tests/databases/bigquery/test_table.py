@@ -57,30 +57,6 @@ def removal_of(rows: pa.Table = PEOPLE) -> Any:
     return load_of(rows, rows_sent=0)
 
 
-def test_makes_the_table_and_inserts_every_row(bigquery: BigQuery) -> None:
-    outcomes = deliver(destination(), PEOPLE)
-
-    assert rejected(outcomes) == {}
-    assert rows_of(bigquery) == [(1, "a@example.org", 40), (2, None, 41), (3, CANARY, None)]
-
-
-def test_a_row_that_is_there_is_overwritten_also_with_null(bigquery: BigQuery) -> None:
-    deliver(destination(), PEOPLE)
-
-    deliver(destination(), pa.table({"id": [1, 4], "email": [None, "d@example.org"], "age": [50, 1]}))
-
-    assert rows_of(bigquery) == [(1, None, 50), (2, None, 41), (3, CANARY, None), (4, "d@example.org", 1)]
-
-
-def test_null_keeps_what_is_there_when_told_to(bigquery: BigQuery) -> None:
-    deliver(destination(), PEOPLE)
-    changes = pa.table({"id": [1, 3, 4], "email": pa.array([None, "c@example.org", None]), "age": [50, None, None]})
-
-    deliver(destination(nulls="keep"), changes)
-
-    assert rows_of(bigquery) == [(1, "a@example.org", 50), (2, None, 41), (3, "c@example.org", None), (4, None, None)]
-
-
 def test_columns_that_are_not_mapped_stay_as_they_are(bigquery: BigQuery) -> None:
     bigquery.run("CREATE TABLE crm.people (id INT64, note STRING, email STRING)")
     bigquery.run("INSERT INTO crm.people VALUES (1, 'mine', 'old')")
@@ -282,15 +258,6 @@ def test_a_job_that_failed_for_the_time_being_is_tried_again(bigquery: BigQuery)
         deliver(destination(), PEOPLE)
 
 
-def test_deletes_those_who_are_named_and_nobody_else(bigquery: BigQuery) -> None:
-    deliver(destination(), PEOPLE)
-
-    for _ in range(2):
-        assert rejected(take_back(destination(), ids(1, 99, None, 3), removal_of())) == {}
-
-    assert rows_of(bigquery) == [(2, None, 41)]
-
-
 def test_a_column_that_is_gone_since_keeps_nobody_in(bigquery: BigQuery) -> None:
     bigquery.run("CREATE TABLE crm.people AS SELECT 1 AS id UNION ALL SELECT 2")
 
@@ -298,20 +265,6 @@ def test_a_column_that_is_gone_since_keeps_nobody_in(bigquery: BigQuery) -> None
 
     assert rejected(outcomes) == {}
     assert rows_of(bigquery) == [(2,)]
-
-
-def test_marks_the_time_of_the_first_removal_until_somebody_is_sent_again(bigquery: BigQuery) -> None:
-    deliver(destination(**MARK), PEOPLE)
-    take_back(destination(**MARK), ids(2, 3, 99), removal_of())
-    first = dict(rows_of(bigquery, "id, removed_at"))
-
-    take_back(destination(**MARK), ids(2), removal_of())
-    deliver(destination(nulls="keep", **MARK), PEOPLE.slice(2))
-
-    assert abs(first[2] - datetime.now(UTC)) < timedelta(minutes=1)
-    assert first[1] is None
-    assert dict(rows_of(bigquery, "id, removed_at")) == {1: None, 2: first[2], 3: None}
-    assert rows_of(bigquery, "id, email, age") == [(1, "a@example.org", 40), (2, None, 41), (3, CANARY, None)]
 
 
 def test_marks_with_a_local_time_where_the_column_has_no_zone(bigquery: BigQuery) -> None:

@@ -24,53 +24,71 @@ NEW_YEAR_EVE = dt.datetime(2025, 12, 31, 22, 30, tzinfo=dt.UTC)
 CANARY = "canary-7f3a@example.com"
 
 
-@pytest.fixture(params=WAYS)
-def value(
-    request: pytest.FixtureRequest, bigquery: BigQuery, extracted: Callable[..., pa.Table]
-) -> Callable[[str], tuple[pa.DataType, Any]]:
-    """Read one expression, and return its type and value."""
+PLAIN: dict[str, tuple[pa.DataType, Any]] = {
+    "CAST('9223372036854775807' AS INT64)": (pa.int64(), 2**63 - 1),
+    "CAST(NULL AS INT64)": (pa.int64(), None),
+    "0.1": (pa.float64(), 0.1),
+    "TRUE": (pa.bool_(), True),
+    "CAST(NULL AS BOOL)": (pa.bool_(), None),
+    "' ü 😀 '": (pa.string(), " ü 😀 "),
+    "FROM_BASE64('AP8=')": (pa.binary(), b"\x00\xff"),
+    "NUMERIC '99999999999999999999999999999.999999999'": (pa.decimal128(38, 9), Decimal("9" * 29 + "." + "9" * 9)),
+    "NUMERIC '-1.5'": (pa.decimal128(38, 9), Decimal("-1.5")),
+    # Of 76 digits the stand-in holds 38.
+    "BIGNUMERIC '0.12345678901234567890123456789012345678'": (
+        pa.decimal256(76, 38),
+        Decimal("0.12345678901234567890123456789012345678"),
+    ),
+    "DATE '0001-01-01'": (pa.date32(), dt.date(1, 1, 1)),
+    "TIME '23:59:59.999999'": (pa.time64("us"), dt.time(23, 59, 59, 999999)),
+    "DATETIME '9999-12-31 23:59:59.999999'": (pa.timestamp("us"), FAR),
+    "TIMESTAMP '9999-12-31 23:59:59.999999+00'": (pa.timestamp("us", "UTC"), FAR.replace(tzinfo=dt.UTC)),
+    "TIMESTAMP '2026-01-01 00:30:00+02'": (pa.timestamp("us", "UTC"), NEW_YEAR_EVE),
+}
+NESTED: dict[str, str | None] = {
+    'JSON \'{"a": true, "b": "true", "n": 9007199254740993}\'': '{"a":true,"b":"true","n":9007199254740993}',
+    "JSON 'null'": "null",
+    "CAST(NULL AS JSON)": None,
+    "[1, 2]": "[1,2]",
+    "CAST([] AS ARRAY<INT64>)": "[]",
+    "STRUCT(TRUE AS ads, 'ü\"' AS `Wort`)": '{"ads":true,"Wort":"ü\\""}',
+    "STRUCT(CAST(NULL AS BOOL) AS ads)": '{"ads":null}',
+    "[STRUCT(9007199254740993 AS n)]": '[{"n":9007199254740993}]',
+    "STRUCT(FROM_BASE64('/w==') AS o, DATE '2026-01-01' AS d)": '{"o":"/w==","d":"2026-01-01"}',
+    "STRUCT(TIMESTAMP '2026-01-01 00:00:00+00' AS t)": '{"t":"2026-01-01 00:00:00+00:00"}',
+    "STRUCT(NUMERIC '12345678901234567890.123456789' AS n)": '{"n":12345678901234567890.123456789}',
+}
 
-    def read(expression: str) -> tuple[pa.DataType, Any]:
+
+@pytest.fixture(params=WAYS)
+def values(
+    request: pytest.FixtureRequest, bigquery: BigQuery, extracted: Callable[..., pa.Table]
+) -> Callable[..., list[tuple[pa.DataType, Any]]]:
+    """Read expressions by one query, and return the type and value of each."""
+
+    def read(*expressions: str) -> list[tuple[pa.DataType, Any]]:
         rows = WAYS[request.param]
-        table = extracted(f"SELECT n AS id, {expression} AS v FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n")
+        columns = ", ".join(f"{expression} AS v{place}" for place, expression in enumerate(expressions))
+        table = extracted(f"SELECT n AS id, {columns} FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n")
         assert table.num_rows == rows
         assert bool(bigquery.server.control()["sessions"]) == (request.param == "storage")
-        return table.schema.field("v").type, table["v"][0].as_py()
+        found = table.drop_columns("id")
+        return list(zip(found.schema.types, found.slice(0, 1).to_pylist()[0].values(), strict=True))
 
     return read
 
 
-@pytest.mark.parametrize(
-    ("expression", "type_", "expected"),
-    [
-        ("CAST('9223372036854775807' AS INT64)", pa.int64(), 2**63 - 1),
-        ("CAST(NULL AS INT64)", pa.int64(), None),
-        ("0.1", pa.float64(), 0.1),
-        ("TRUE", pa.bool_(), True),
-        ("CAST(NULL AS BOOL)", pa.bool_(), None),
-        ("' ü 😀 '", pa.string(), " ü 😀 "),
-        ("FROM_BASE64('AP8=')", pa.binary(), b"\x00\xff"),
-        ("NUMERIC '99999999999999999999999999999.999999999'", pa.decimal128(38, 9), Decimal("9" * 29 + "." + "9" * 9)),
-        ("NUMERIC '-1.5'", pa.decimal128(38, 9), Decimal("-1.5")),
-        ("DATE '0001-01-01'", pa.date32(), dt.date(1, 1, 1)),
-        ("TIME '23:59:59.999999'", pa.time64("us"), dt.time(23, 59, 59, 999999)),
-        ("DATETIME '9999-12-31 23:59:59.999999'", pa.timestamp("us"), FAR),
-        ("TIMESTAMP '9999-12-31 23:59:59.999999+00'", pa.timestamp("us", "UTC"), FAR.replace(tzinfo=dt.UTC)),
-        ("TIMESTAMP '2026-01-01 00:30:00+02'", pa.timestamp("us", "UTC"), NEW_YEAR_EVE),
-    ],
-)  # fmt: skip
-def test_a_plain_value_is_exact(
-    expression: str, type_: pa.DataType, expected: object, value: Callable[[str], tuple[pa.DataType, Any]]
-) -> None:
-    assert value(expression) == (type_, expected)
+def test_plain_values_are_exact(values: Callable[..., list[tuple[pa.DataType, Any]]]) -> None:
+    assert dict(zip(PLAIN, values(*PLAIN), strict=True)) == PLAIN
 
 
-def test_a_big_number_is_exact(value: Callable[[str], tuple[pa.DataType, Any]]) -> None:
-    # Of 76 digits the stand-in holds 38.
-    type_, number = value("BIGNUMERIC '0.12345678901234567890123456789012345678'")
+def test_nested_values_are_json_text(values: Callable[..., list[tuple[pa.DataType, Any]]]) -> None:
+    found = dict(zip(NESTED, values(*NESTED), strict=True))
 
-    assert type_ == pa.decimal256(76, 38)
-    assert number == Decimal("0.12345678901234567890123456789012345678")
+    assert {type_ for type_, _ in found.values()} == {pa.string()}
+    assert {key: _spaceless(text) for key, (_, text) in found.items()} == {
+        key: _spaceless(text) for key, text in NESTED.items()
+    }
 
 
 def test_geography_is_text() -> None:
@@ -80,35 +98,11 @@ def test_geography_is_text() -> None:
     assert column.array(pa.array(["POINT(1 2)"])).to_pylist() == ["POINT(1 2)"]
 
 
-def test_nan_is_no_number_but_a_float(value: Callable[[str], tuple[pa.DataType, Any]]) -> None:
-    type_, number = value("CAST('nan' AS FLOAT64)")
+def test_nan_is_no_number_but_a_float(values: Callable[..., list[tuple[pa.DataType, Any]]]) -> None:
+    ((type_, number),) = values("CAST('nan' AS FLOAT64)")
 
     assert type_ == pa.float64()
     assert math.isnan(number)
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        ('JSON \'{"a": true, "b": "true", "n": 9007199254740993}\'', '{"a":true,"b":"true","n":9007199254740993}'),
-        ("JSON 'null'", "null"),
-        ("CAST(NULL AS JSON)", None),
-        ("[1, 2]", "[1,2]"),
-        ("CAST([] AS ARRAY<INT64>)", "[]"),
-        ("STRUCT(TRUE AS ads, 'ü\"' AS `Wort`)", '{"ads":true,"Wort":"ü\\""}'),
-        ("STRUCT(CAST(NULL AS BOOL) AS ads)", '{"ads":null}'),
-        ("[STRUCT(9007199254740993 AS n)]", '[{"n":9007199254740993}]'),
-        ("STRUCT(FROM_BASE64('/w==') AS o, DATE '2026-01-01' AS d)", '{"o":"/w==","d":"2026-01-01"}'),
-        ("STRUCT(TIMESTAMP '2026-01-01 00:00:00+00' AS t)", '{"t":"2026-01-01 00:00:00+00:00"}'),
-    ],
-)  # fmt: skip
-def test_a_nested_value_is_json_text(
-    expression: str, expected: str | None, value: Callable[[str], tuple[pa.DataType, Any]]
-) -> None:
-    type_, text = value(expression)
-
-    assert type_ == pa.string()
-    assert text is None if expected is None else _spaceless(text) == _spaceless(expected)
 
 
 def test_json_in_a_struct_is_json_and_not_text() -> None:
@@ -122,15 +116,11 @@ def test_json_in_a_struct_is_json_and_not_text() -> None:
     assert texts == ['{"doc":{"C4":true},"docs":[1,"true"],"no":null}', None]
 
 
-def test_a_number_in_a_struct_keeps_its_digits(value: Callable[[str], tuple[pa.DataType, Any]]) -> None:
-    _, text = value("STRUCT(NUMERIC '12345678901234567890.123456789' AS n)")
-
-    assert text == '{"n":12345678901234567890.123456789}'
-
-
-def test_what_json_has_no_form_for_is_refused_unquoted(value: Callable[[str], tuple[pa.DataType, Any]]) -> None:
-    with pytest.raises(ModelError, match=r"column `v` is STRUCT<x FLOAT64, who STRING> and holds") as failure:
-        value(f"STRUCT(CAST('inf' AS FLOAT64) AS x, '{CANARY}' AS who)")
+def test_what_json_has_no_form_for_is_refused_unquoted(
+    values: Callable[..., list[tuple[pa.DataType, Any]]],
+) -> None:
+    with pytest.raises(ModelError, match=r"column `v0` is STRUCT<x FLOAT64, who STRING> and holds") as failure:
+        values(f"STRUCT(CAST('inf' AS FLOAT64) AS x, '{CANARY}' AS who)")
 
     assert "canary" not in repr(failure.value)
     assert failure.value.__context__ is None
@@ -159,5 +149,5 @@ def test_a_column_that_comes_as_another_type_is_refused() -> None:
         column.array(pa.array([1.0]))
 
 
-def _spaceless(text: str) -> str:
-    return text.replace(" ", "")
+def _spaceless(text: str | None) -> str | None:
+    return text and text.replace(" ", "")
