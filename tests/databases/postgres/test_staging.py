@@ -5,32 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.databases.staging import StagingTable, Warehouse, new_name, warehouse
+from airflow_consent_retl.databases.staging import Warehouse, warehouse
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]
 AT = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)
-ROWS = pa.table(
-    {
-        "id": pa.array([1, 2**62, None], pa.int64()),
-        "name": pa.array(["", 'a "quoted", \\N text\nof two lines', None]),
-        "ok": pa.array([True, False, None]),
-        "small": pa.array([1, -2, None], pa.int8()),
-        "hash": pa.array([b"\x00\xff", b"", None], pa.binary()),
-        "spent": pa.array([Decimal("1.10"), Decimal(-10) ** 15 + Decimal("0.01"), None], pa.decimal128(18, 2)),
-        "day": pa.array([dt.date(1, 1, 1), dt.date(9999, 12, 31), None]),
-        "at": pa.array([AT, AT + dt.timedelta(microseconds=1), None], pa.timestamp("us", "UTC")),
-        "local": pa.array([1, None, None], pa.timestamp("us")),
-        "share": pa.array([0.1, float("nan"), None]),
-    }
-)
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])
@@ -51,19 +36,6 @@ def table_of(warehouse: Warehouse, query: str) -> pa.Table:
     return pa.Table.from_batches(batches, rows.schema if not batches else None)
 
 
-def test_every_value_survives_a_load_and_a_read(staging: Warehouse) -> None:
-    table = staging.table("touched", at=AT)
-
-    loaded = staging.load(table, ROWS.schema, ROWS.to_batches(max_chunksize=2))
-
-    found = table_of(staging, f"SELECT * FROM {staging.name_of(table)} ORDER BY id NULLS LAST")
-    assert loaded == 3
-    for name in ROWS.schema.names:
-        assert str(found[name].to_pylist()) == str(ROWS[name].to_pylist())
-    assert found.schema.field("spent").type == pa.decimal128(18, 2)
-    assert staging.bytes_read > 0
-
-
 def test_a_table_is_made_of_a_query_with_a_comment_at_its_end(staging: Warehouse) -> None:
     table = staging.table("snapshot", at=AT)
 
@@ -72,20 +44,6 @@ def test_a_table_is_made_of_a_query_with_a_comment_at_its_end(staging: Warehouse
     assert rows == 5
     assert staging.tables() == [table]
     assert table_of(staging, f"SELECT odd FROM {staging.name_of(table)}")["odd"].to_pylist() == ["100 %s"] * 5
-
-
-def test_only_tables_that_this_package_named_are_listed_and_dropping_twice_is_no_error(
-    staging: Warehouse, postgres: Postgres
-) -> None:
-    with postgres.connect() as connection:
-        connection.execute("CREATE TABLE staging.consent_retl_mine (id int)")
-    table = StagingTable("staging", new_name("decided", at=AT))
-    staging.load(table, pa.schema({"combo": pa.int64()}), [])
-
-    assert staging.tables() == [table]
-    staging.drop(table)
-    staging.drop(table)
-    assert staging.tables() == []
 
 
 def test_staged_tables_are_unlogged_and_delivered_ones_are_not(staging: Warehouse, postgres: Postgres) -> None:
