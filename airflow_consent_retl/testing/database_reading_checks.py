@@ -15,7 +15,7 @@ from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
 from airflow_consent_retl.testing.people import CANARY
 
-_BEGINNING_S = 1.0
+_BEGINNING_S = 0.3
 _CANCEL_INTERVAL_S = 0.2
 _SOON_S = 60
 
@@ -50,12 +50,12 @@ class ReadingChecks:
         assert failure.value.__cause__ is None
 
     def test_a_missing_table_is_named(self, database: DatabaseStandIn) -> None:
-        """A message that was made before any row was read is shown."""
+        """The server's message is shown if it was made before any row was read."""
         with pytest.raises((ModelError, ConfigurationError), match=r"(?i)no_such_table"):
             _read(_source(database, "SELECT * FROM no_such_table"))
 
     def test_cancelling_ends_a_query_that_would_run_for_long(self, database: DatabaseStandIn) -> None:
-        """From another thread, with an error for the reader."""
+        """Another thread cancels it; the reader gets an error."""
         source, is_over = _source(database, database.endless), threading.Event()
         began: list[float] = []
         stopping = threading.Thread(target=_cancel_until_over, args=[source, is_over, began])
@@ -96,13 +96,13 @@ def _read(source: Source) -> pa.Table:
 
 
 def _cancel_until_over(source: Source, is_over: threading.Event, began: list[float]) -> None:
-    # What is stopped before it began is not stopped.
+    # A cancellation before the query has begun has no effect.
     while not source.is_running and not is_over.wait(_CANCEL_INTERVAL_S):
         pass
     is_over.wait(_BEGINNING_S)
     began.append(time.monotonic())
     while not is_over.is_set():
-        # The query may end between two questions.
+        # The query may end between two cancellations.
         with suppress(ConsentRetlError):
             source.cancel()
         is_over.wait(_CANCEL_INTERVAL_S)

@@ -60,6 +60,15 @@ class TableChecks:
         assert str(_TOO_LARGE) not in caplog.text + codes[1]
         assert _stored(database) == [(1, None, 11), *stored[1:], (5, f"{CANARY} 5", None)]
 
+    def test_a_load_of_keys_alone_inserts_the_new_ones(self, database: DatabaseStandIn) -> None:
+        """There is nothing to update, with either handling of NULL."""
+        made = _sent(database, _PEOPLE.select(["id"]).slice(0, 2))
+        kept = _sent(database, _PEOPLE.select(["id"]).slice(1, 2), nulls="keep")
+        overwritten = _sent(database, pa.table({"id": [1, 4]}))
+
+        assert [_refused(outcomes) for outcomes in (made, kept, overwritten)] == [{}, {}, {}]
+        assert _table(database) == [{"id": number} for number in (1, 2, 3, 4)]
+
     def test_people_are_deleted_by_key(self, database: DatabaseStandIn) -> None:
         """Those who are not there, or without a key, count as removed; so do those of a retry."""
         _sent(database, _PEOPLE)

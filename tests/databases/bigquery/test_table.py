@@ -1,4 +1,4 @@
-"""Upserts and removals in a table of the local BigQuery, by the unmodified client."""
+"""The table writer of BigQuery: what is its own, with the unmodified client and the local BigQuery."""
 
 from __future__ import annotations
 
@@ -64,16 +64,6 @@ def test_columns_that_are_not_mapped_stay_as_they_are(bigquery: BigQuery) -> Non
     deliver(destination(), PEOPLE.select(["id", "email"]))
 
     assert rows_of(bigquery) == [(1, "mine", "a@example.org"), (2, None, None), (3, None, CANARY)]
-
-
-@pytest.mark.parametrize("nulls", ["overwrite", "keep"])
-def test_a_load_of_keys_alone_inserts_the_new_ones(bigquery: BigQuery, nulls: Any) -> None:
-    deliver(destination(), ids(1, 2))
-
-    outcomes = deliver(destination(nulls=nulls), ids(2, 3))
-
-    assert rejected(outcomes) == {}
-    assert rows_of(bigquery) == [(1,), (2,), (3,)]
 
 
 def test_a_batch_is_one_load_job_and_one_merge_and_nothing_stays(bigquery: BigQuery) -> None:
@@ -192,7 +182,7 @@ def test_values_that_a_column_cannot_hold_are_rejected_before_any_statement(bigq
 
 def test_a_batch_that_is_refused_is_cut_without_another_load(bigquery: BigQuery) -> None:
     deliver(destination(), PEOPLE)
-    # The whole, its second half, and the last row, by jobs that were accepted first.
+    # The whole batch, then the second half of it, then the last row. The server accepts each job before it fails.
     for pattern in ("BETWEEN 0 AND 2", "BETWEEN 1 AND 2", "BETWEEN 2 AND 2"):
         bigquery.fail(f"MERGE.*{pattern}", reason="invalidQuery", message=f"numeric overflow: {CANARY}")
 
@@ -204,7 +194,7 @@ def test_a_batch_that_is_refused_is_cut_without_another_load(bigquery: BigQuery)
 
 def test_a_refused_statement_ends_the_load_without_a_value_in_the_message(bigquery: BigQuery) -> None:
     deliver(destination(), PEOPLE)
-    bigquery.fail("MERGE", reason="resourcesExceeded", message=f"nobody knows why: {CANARY}")
+    bigquery.fail("MERGE", reason="resourcesExceeded", message=f"no one knows why: {CANARY}")
 
     with pytest.raises(DestinationError, match="resourcesExceeded") as caught:
         deliver(destination(), PEOPLE)
@@ -216,7 +206,7 @@ def test_a_refused_statement_ends_the_load_without_a_value_in_the_message(bigque
 
 def test_a_statement_that_is_wrong_in_itself_rejects_no_row(bigquery: BigQuery) -> None:
     deliver(destination(), PEOPLE)
-    # Once as the job fails, once as it is explained.
+    # Once for the job, and once for the dry run that explains it.
     bigquery.fail("MERGE", reason="invalidQuery", message="Cannot query over table without a filter", times=2)
 
     with pytest.raises(DestinationError, match="Cannot query over table without a filter"):
@@ -258,7 +248,7 @@ def test_a_job_that_failed_for_the_time_being_is_tried_again(bigquery: BigQuery)
         deliver(destination(), PEOPLE)
 
 
-def test_a_column_that_is_gone_since_keeps_nobody_in(bigquery: BigQuery) -> None:
+def test_a_column_that_is_gone_since_keeps_no_one_in(bigquery: BigQuery) -> None:
     bigquery.run("CREATE TABLE crm.people AS SELECT 1 AS id UNION ALL SELECT 2")
 
     outcomes = take_back(destination(), ids(1), removal_of())
@@ -278,7 +268,7 @@ def test_marks_with_a_local_time_where_the_column_has_no_zone(bigquery: BigQuery
     assert found[2] is None
 
 
-def test_marks_with_a_boolean_and_empties_the_mapped_columns_where_told_to(bigquery: BigQuery) -> None:
+def test_marks_with_a_boolean_and_empties_the_mapped_columns_where_asked_to(bigquery: BigQuery) -> None:
     bigquery.run("CREATE TABLE crm.people (id INT64, email STRING, age INT64, note STRING, gone BOOL NOT NULL)")
     deliver(destination(**FLAG), PEOPLE)
     bigquery.run("UPDATE crm.people SET note = 'mine' WHERE TRUE")

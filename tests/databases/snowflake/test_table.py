@@ -1,4 +1,4 @@
-"""Upserts and removals in a table of the local Snowflake, by the unmodified connector."""
+"""The table writer of Snowflake: what is its own, with the unmodified connector and the local Snowflake."""
 
 from __future__ import annotations
 
@@ -50,16 +50,6 @@ def test_columns_that_are_not_mapped_stay_as_they_are(snowflake: Snowflake) -> N
     assert rows_of(snowflake) == [(1, "mine", "a@example.org"), (2, "new", None), (3, "new", CANARY)]
 
 
-@pytest.mark.parametrize("nulls", ["overwrite", "keep"])
-def test_a_load_of_keys_alone_inserts_the_new_ones(snowflake: Snowflake, nulls: Any) -> None:
-    deliver(destination(), ids(1, 2))
-
-    outcomes = deliver(destination(nulls=nulls), ids(2, 3))
-
-    assert rejected(outcomes) == {}
-    assert rows_of(snowflake) == [(1,), (2,), (3,)]
-
-
 def test_a_batch_is_one_bulk_load_and_one_merge_and_nothing_stays(snowflake: Snowflake) -> None:
     people = pa.table({"id": range(12_000)})
 
@@ -70,7 +60,7 @@ def test_a_batch_is_one_bulk_load_and_one_merge_and_nothing_stays(snowflake: Sno
     assert [row[1] for row in snowflake.run("SHOW TERSE TABLES")] == ["people"]
 
 
-def test_batches_have_as_many_rows_as_they_are_told(snowflake: Snowflake) -> None:
+def test_batches_have_as_many_rows_as_configured(snowflake: Snowflake) -> None:
     outcomes = deliver(destination(batch_rows=2), PEOPLE)
 
     assert rejected(outcomes) == {}
@@ -174,7 +164,7 @@ def test_values_that_a_column_cannot_hold_are_rejected_before_any_statement(snow
 
 def test_a_batch_that_is_refused_is_cut_without_another_load(snowflake: Snowflake) -> None:
     deliver(destination(), PEOPLE)
-    # The whole, its first half, and the first row of the second.
+    # The whole batch, then the second half of it, then the last row.
     for pattern in ("BETWEEN 0 AND 2", "BETWEEN 1 AND 2", "BETWEEN 2 AND 2"):
         snowflake.fail(f"MERGE.*{pattern}", errno=100069, sqlstate="22P02", message=f"Error parsing JSON: {CANARY}")
 
@@ -186,7 +176,7 @@ def test_a_batch_that_is_refused_is_cut_without_another_load(snowflake: Snowflak
 
 def test_a_refused_statement_ends_the_load_without_a_value_in_the_message(snowflake: Snowflake) -> None:
     deliver(destination(), PEOPLE)
-    snowflake.fail("MERGE INTO", errno=2000, sqlstate="42601", message=f"nobody knows why: {CANARY}")
+    snowflake.fail("MERGE INTO", errno=2000, sqlstate="42601", message=f"no one knows why: {CANARY}")
 
     with pytest.raises(DestinationError, match="002000") as caught:
         deliver(destination(), PEOPLE)
@@ -246,7 +236,7 @@ def test_a_key_that_no_row_can_have_is_not_there(snowflake: Snowflake) -> None:
     assert rows_of(snowflake) == []
 
 
-def test_a_column_that_is_gone_since_keeps_nobody_in(snowflake: Snowflake) -> None:
+def test_a_column_that_is_gone_since_keeps_no_one_in(snowflake: Snowflake) -> None:
     deliver(destination(), PEOPLE)
     snowflake.run('ALTER TABLE "people" DROP COLUMN "age"')
 
@@ -256,7 +246,7 @@ def test_a_column_that_is_gone_since_keeps_nobody_in(snowflake: Snowflake) -> No
     assert rows_of(snowflake, '"id"') == [(3,)]
 
 
-def test_marks_with_a_boolean_and_empties_the_mapped_columns_where_told_to(snowflake: Snowflake) -> None:
+def test_marks_with_a_boolean_and_empties_the_mapped_columns_where_asked_to(snowflake: Snowflake) -> None:
     snowflake.run(
         'CREATE TABLE "people" ("id" NUMBER, "email" VARCHAR, "age" NUMBER, "note" VARCHAR, "gone" BOOLEAN NOT NULL)'
     )
