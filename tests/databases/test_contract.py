@@ -78,7 +78,7 @@ class TestSqlite(DatabaseContract):
             key="id",
             types={"integer": "BIGINT", "float": "DOUBLE PRECISION", "text": "VARCHAR"},
             endless="WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n WHERE id < 0",
-            # Text that is no UTF-8 is quoted by the driver.
+            # The driver quotes text that is not UTF-8.
             quoting=f"SELECT 1 AS id, CAST(CAST('{CANARY}' AS BLOB) || x'ff' AS TEXT) AS name",
             run=run,
         )
@@ -146,7 +146,7 @@ class TestBigQuery(DatabaseContract):
             key="id",
             types={
                 "integer": "INT64",
-                # Without digits, the stand-in makes a type of 18.
+                # The stand-in reads NUMERIC without digits as one of 18 digits.
                 "decimal": "NUMERIC(31, 2)",
                 "float": "FLOAT64",
                 "text": "STRING",

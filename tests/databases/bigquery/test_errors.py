@@ -1,4 +1,4 @@
-"""What goes wrong on BigQuery is named, is retried only where that helps, and quotes no row."""
+"""Errors of BigQuery: each names its reason, is retried only where that helps, and contains no value of a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA = "GET .*/data"
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "error", "told"),
+    ("reason", "message", "error", "wording"),
     [
         ("accessDenied", DENIED, ConfigurationError, "lacks a right.*permission to query table p:d.people"),
         ("billingNotEnabled", "Billing is not enabled", ConfigurationError, "no billing"),
@@ -55,7 +55,7 @@ def test_a_job_that_fails_says_why_and_whether_to_try_again(
     reason: str,
     message: str,
     error: type[ConsentRetlError],
-    told: str,
+    wording: str,
     bigquery: BigQuery,
     extracted: Callable[..., pa.Table],
     caplog: pytest.LogCaptureFixture,
@@ -64,7 +64,7 @@ def test_a_job_that_fails_says_why_and_whether_to_try_again(
     bigquery.server.control(pattern="SELECT 7", answer={"pass": True})
     bigquery.fail("SELECT 7", reason=reason, message=message)
 
-    with pytest.raises(error, match=f"(?s)(?=.*`bq`).*{told}") as failure:
+    with pytest.raises(error, match=f"(?s)(?=.*`bq`).*{wording}") as failure:
         extracted("SELECT 7 AS id")
 
     assert type(failure.value) is error
@@ -128,7 +128,7 @@ def test_a_job_whose_insertion_was_answered_into_the_void_is_found_again(
 
 
 @pytest.mark.parametrize(
-    ("sql", "told"),
+    ("sql", "wording"),
     [
         ("SELECT nope", "nope"),
         ("SELECT id FROM staging.no_such_table", "no_such_table"),
@@ -139,11 +139,11 @@ def test_a_job_whose_insertion_was_answered_into_the_void_is_found_again(
     ],
 )
 def test_names_what_is_wrong_with_the_query(
-    sql: str, told: str, bigquery: BigQuery, extracted: Callable[..., pa.Table]
+    sql: str, wording: str, bigquery: BigQuery, extracted: Callable[..., pa.Table]
 ) -> None:
     bigquery.dataset("staging")
 
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=wording):
         extracted(sql)
 
 
@@ -200,10 +200,10 @@ def test_a_download_that_does_not_begin_says_whether_to_try_again(
 def test_what_breaks_on_the_way_says_whether_to_try_again(
     failure: Exception, stage: str, error: type[ConsentRetlError]
 ) -> None:
-    told = translated(failure, stage, conn_id="bq")  # type: ignore[arg-type]
+    wording = translated(failure, stage, conn_id="bq")  # type: ignore[arg-type]
 
-    assert type(told) is error
-    assert "canary" not in str(told)
+    assert type(wording) is error
+    assert "canary" not in str(wording)
 
 
 def test_a_server_that_is_not_there_is_tried_again(

@@ -1,4 +1,4 @@
-"""BigQuery as a workspace: tables of the staging dataset, and nothing else."""
+"""BigQuery as a workspace: what is BigQuery's own about the tables of the staging dataset."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_rows_that_do_not_arrive_fail_the_load(staging: Warehouse, bigquery: Big
         staging.load(staging.table("asked", at=NOW), SCHEMA, [pa.record_batch([[1]], ["id"])])
 
 
-def test_reading_counts_the_octets_that_left(staging: Warehouse) -> None:
+def test_reading_counts_the_bytes_that_left(staging: Warehouse) -> None:
     rows_of(staging, "SELECT 1 AS id")
     before = staging.bytes_read
 
@@ -124,7 +124,7 @@ def test_types_are_those_of_an_extraction(staging: Warehouse, extracted: Callabl
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)} LIMIT 0").schema == extracted(model).schema
 
 
-def test_types_are_told_as_sql_names_them(staging: Warehouse) -> None:
+def test_types_are_named_as_sql_names_them(staging: Warehouse) -> None:
     table = staging.table("snapshot", at=NOW)
     staging.create_as(table, "SELECT 1 AS i, 1.5 AS f, TRUE AS b, 'x' AS s, [1] AS a, STRUCT(1 AS x, ['y'] AS y) AS r")
 
@@ -148,7 +148,7 @@ def test_a_right_that_is_missing_is_named(staging: Warehouse, bigquery: BigQuery
         staging.create_as(staging.table("snapshot", at=NOW), "SELECT 1 AS id")
 
 
-def test_what_is_wrong_with_a_statement_is_told(staging: Warehouse) -> None:
+def test_what_is_wrong_with_a_statement_is_reported(staging: Warehouse) -> None:
     with pytest.raises(ModelError, match=r"(?i)no_such_function"):
         staging.create_as(staging.table("snapshot", at=NOW), "SELECT NO_SUCH_FUNCTION(1) AS id")
 

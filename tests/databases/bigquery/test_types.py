@@ -1,4 +1,4 @@
-"""Every type of BigQuery comes out exactly, by the Storage API and by REST alike, or not at all."""
+"""Types of BigQuery: values are read exactly, by the Storage API and by REST, or they are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.bigquery_server import BigQuery
 from airflow_consent_retl.databases.bigquery.types import BigQueryColumn
 from airflow_consent_retl.errors import ModelError
 
-# By the Storage API come results of more than 1,000 rows.
+# The source reads results of more than 1,000 rows by the Storage API.
 WAYS = {"rest": 1, "storage": 1_001}
 FAR = dt.datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001
 NEW_YEAR_EVE = dt.datetime(2025, 12, 31, 22, 30, tzinfo=dt.UTC)
@@ -34,7 +34,7 @@ PLAIN: dict[str, tuple[pa.DataType, Any]] = {
     "FROM_BASE64('AP8=')": (pa.binary(), b"\x00\xff"),
     "NUMERIC '99999999999999999999999999999.999999999'": (pa.decimal128(38, 9), Decimal("9" * 29 + "." + "9" * 9)),
     "NUMERIC '-1.5'": (pa.decimal128(38, 9), Decimal("-1.5")),
-    # Of 76 digits the stand-in holds 38.
+    # The stand-in supports 38 of the 76 digits.
     "BIGNUMERIC '0.12345678901234567890123456789012345678'": (
         pa.decimal256(76, 38),
         Decimal("0.12345678901234567890123456789012345678"),
@@ -106,7 +106,7 @@ def test_nan_is_no_number_but_a_float(values: Callable[..., list[tuple[pa.DataTy
 
 
 def test_json_in_a_struct_is_json_and_not_text() -> None:
-    # The stand-in takes it for text.
+    # The stand-in reads it as text.
     inner = [SchemaField("doc", "JSON"), SchemaField("docs", "JSON", mode="REPEATED"), SchemaField("no", "JSON")]
     column = BigQueryColumn.of(SchemaField("v", "RECORD", fields=inner))
     sent = pa.array([{"doc": '{"C4":true}', "docs": ["1", '"true"'], "no": None}, None])

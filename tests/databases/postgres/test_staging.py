@@ -1,4 +1,4 @@
-"""PostgreSQL as a workspace, through both drivers of Airflow's hook."""
+"""PostgreSQL as a workspace: what is PostgreSQL's own, through both drivers of Airflow's hook."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_staged_tables_are_unlogged_and_delivered_ones_are_not(staging: Warehous
     assert {(staged.name, "u"), (kept.name, "p")} <= set(found)
 
 
-def test_a_schema_that_is_not_there_and_one_without_rights_are_told_apart(
+def test_a_schema_that_is_not_there_and_one_without_rights_are_distinguished(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with postgres.connect() as connection:
@@ -72,7 +72,7 @@ def test_a_schema_that_is_not_there_and_one_without_rights_are_told_apart(
         warehouse(sql_hook("guest"), "closed", conn_id="guest").__enter__()
 
 
-def test_types_are_told_as_the_server_has_them(staging: Warehouse) -> None:
+def test_types_are_named_as_the_server_has_them(staging: Warehouse) -> None:
     table = staging.table("snapshot", at=AT)
     staging.create_as(table, "SELECT 1::bigint AS id, 'a'::char(3) AS flag, '{}'::jsonb AS doc")
 

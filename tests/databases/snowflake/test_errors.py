@@ -1,4 +1,4 @@
-"""What goes wrong on Snowflake is named, is retried only where that helps, and quotes no row."""
+"""Errors of Snowflake: each names its reason, is retried only where that helps, and contains no value of a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DENIED = "SQL access control error:\nInsufficient privileges"
 
 
 @pytest.mark.parametrize(
-    ("errno", "message", "error", "told"),
+    ("errno", "message", "error", "wording"),
     [
         (3001, f"{DENIED} to operate on table 'PEOPLE'", ConfigurationError, "lacks a right.*on table 'PEOPLE'"),
         (606, "No active warehouse selected in the current session.", ConfigurationError, "is suspended and does not"),
@@ -39,14 +39,14 @@ def test_says_what_is_wrong_and_whether_to_try_again(
     errno: int,
     message: str,
     error: type[ConsentRetlError],
-    told: str,
+    wording: str,
     snowflake: Snowflake,
     extracted: Callable[..., pa.Table],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     snowflake.fail("FROM people", errno=errno, sqlstate="00000", message=message)
 
-    with pytest.raises(error, match=f"(?s)`snow`.*{told}") as failure:
+    with pytest.raises(error, match=f"(?s)`snow`.*{wording}") as failure:
         extracted("SELECT * FROM people")
 
     assert type(failure.value) is error
@@ -56,7 +56,7 @@ def test_says_what_is_wrong_and_whether_to_try_again(
 
 
 @pytest.mark.parametrize(
-    ("sql", "told"),
+    ("sql", "wording"),
     [
         ("SELECT nope", "NOPE"),
         ("SELECT 1 AS id FROM", "001003"),
@@ -64,23 +64,23 @@ def test_says_what_is_wrong_and_whether_to_try_again(
         ("SELECT 1.5::FLOAT AS id", "an id that passes through a float"),
     ],
 )  # fmt: skip
-def test_names_what_is_wrong_with_the_query(sql: str, told: str, extracted: Callable[..., pa.Table]) -> None:
-    with pytest.raises(ModelError, match=told):
+def test_names_what_is_wrong_with_the_query(sql: str, wording: str, extracted: Callable[..., pa.Table]) -> None:
+    with pytest.raises(ModelError, match=wording):
         extracted(sql)
 
 
 @pytest.mark.parametrize(
-    ("twin", "told"),
+    ("twin", "wording"),
     [("X", "returns column `X` 2 times"), ("x", "columns `X` and `x`, which differ by case only")],
 )
 def test_columns_that_could_be_confused_are_refused(
-    twin: str, told: str, snowflake: Snowflake, extracted: Callable[..., pa.Table]
+    twin: str, wording: str, snowflake: Snowflake, extracted: Callable[..., pa.Table]
 ) -> None:
     described = {"type": "fixed", "scale": 0, "precision": 38, "length": None}
     sent = pa.array([1], pa.int8()), {"scale": "0", "precision": "38"}
     snowflake.answer("^SELECT", [({**described, "name": name}, *sent) for name in ("ID", "X", twin)])
 
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=wording):
         extracted("SELECT * FROM people")
 
 
@@ -94,7 +94,7 @@ def test_columns_that_could_be_confused_are_refused(
         (390114, "Authentication token has expired.", SourceUnavailableError),
     ],
 )
-def test_a_refused_login_is_told(
+def test_a_refused_login_is_reported(
     errno: int,
     message: str,
     error: type[ConsentRetlError],
@@ -131,11 +131,11 @@ def test_a_connection_without_an_account_is_a_matter_of_configuration(
     ids=lambda error: f"{type(error).__name__}-{getattr(error, 'errno', '')}",
 )
 def test_a_download_that_breaks_is_tried_again(error: Exception) -> None:
-    # The connector tries each ten times, for a minute.
-    told = translated(error, "read", conn_id="snow")
+    # The connector makes ten attempts at each, which takes a minute.
+    wording = translated(error, "read", conn_id="snow")
 
-    assert type(told) is SourceUnavailableError
-    assert "canary" not in str(told)
+    assert type(wording) is SourceUnavailableError
+    assert "canary" not in str(wording)
 
 
 def test_a_chunk_that_fails_once_is_downloaded_again(snowflake: Snowflake, extracted: Callable[..., pa.Table]) -> None:

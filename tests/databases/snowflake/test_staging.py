@@ -1,4 +1,4 @@
-"""Snowflake as a workspace: tables of the staging schema, and nothing else."""
+"""Snowflake as a workspace: what is Snowflake's own about the tables of the staging schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUn
 from airflow_consent_retl.hooks.sql import sql_hook
 
 NOW = dt.datetime(2026, 11, 24, 2, 13, tzinfo=dt.UTC)
-# Names with quotes, and digits as none of the other databases has them.
+# No other database takes a quote in a name, and 35 digits before the point with 3 after it.
 SCHEMA = pa.schema({'ti"tle': pa.string(), "amount": pa.decimal128(38, 3)})
 ROW = {'ti"tle': "x", "amount": Decimal("-99999999999999999999999999999999999.125")}
 
@@ -101,7 +101,7 @@ def test_rows_that_do_not_arrive_fail_the_load(staging: Warehouse, snowflake: Sn
         staging.load(staging.table("asked", at=NOW), SCHEMA, [pa.RecordBatch.from_pylist([ROW], schema=SCHEMA)])
 
 
-def test_reading_counts_the_octets_that_left(staging: Warehouse) -> None:
+def test_reading_counts_the_bytes_that_left(staging: Warehouse) -> None:
     rows_of(staging, "SELECT 1 AS id")
     before = staging.bytes_read
 
@@ -125,7 +125,7 @@ def test_types_are_those_of_an_extraction(
     assert rows_of(staging, f"SELECT * FROM {staging.name_of(table)} LIMIT 0").schema == extracted(model).schema
 
 
-def test_types_are_told_as_snowflake_names_them(staging: Warehouse) -> None:
+def test_types_are_named_as_in_snowflake(staging: Warehouse) -> None:
     table = staging.table("snapshot", at=NOW)
     staging.create_as(table, "SELECT 1.5::NUMBER(10, 2) AS n, PARSE_JSON('1') AS v, 'x' AS \"s\", TRUE AS b")
 
