@@ -161,3 +161,17 @@ class TestBigQuery(DatabaseContract):
             run=bigquery.run,
             table="staging.people",
         )
+
+
+def test_each_database_has_the_checks_of_what_it_declares_and_of_the_refusal_of_the_rest() -> None:
+    def checks(contract: type[DatabaseContract], word: str) -> set[str]:
+        return {name for name in dir(contract) if name.startswith("test_") and word in name and getattr(contract, name)}
+
+    refusals = {"test_a_warehouse_workspace_is_refused"}
+    assert checks(TestBigQuery, "warehouse") == checks(TestSnowflake, "warehouse")
+    assert len(checks(TestBigQuery, "warehouse")) == 2
+    assert checks(TestPostgres, "warehouse") == set()
+    assert checks(TestDuckDb, "warehouse") == checks(TestSqlite, "warehouse") == refusals
+    assert checks(TestPostgres, "staging") == checks(TestBigQuery, "staging") != checks(TestDuckDb, "staging") == set()
+    assert "test_a_deferrable_extraction_runs_in_the_worker" in checks(TestPostgres, "worker")
+    assert "test_a_deferrable_extraction_runs_in_the_worker" not in checks(TestBigQuery, "worker")
