@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,13 +14,18 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]
 
+from airflow_consent_retl.databases.staging import warehouse
 from airflow_consent_retl.databases.submitted import can_submit, submitted_queries
 from airflow_consent_retl.errors import ConfigurationError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.operators import ExtractModelOperator
+from airflow_consent_retl.storage import open_snapshot
 from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
 from airflow_consent_retl.testing.people import CANARY
 from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _POLL_INTERVAL_S = 0.05
 
@@ -31,7 +37,10 @@ class SubmittingChecks:
         self, database: DatabaseStandIn, tmp_path: Path
     ) -> None:
         """Task, trigger and resumed task each have a session of their own: the query's id means the same to each."""
-        _check_result(database, workspace=tmp_path.as_uri())
+        snapshot = open_snapshot(_resumed(database, workspace=tmp_path.as_uri()))
+
+        rows = snapshot.folder.read_rows(snapshot.manifest.parts, batch_rows=100)
+        assert _ids_of(rows, database) == [1, 2, 3]
 
     def test_a_query_that_takes_too_long_is_cancelled(self, database: DatabaseStandIn, tmp_path: Path) -> None:
         """The task may be retried. Cancelling the query again is no error."""
@@ -59,13 +68,28 @@ class SubmittingChecks:
 class SubmittingStagingChecks:
     """The same checks with a warehouse workspace, where the query makes a table."""
 
-    def test_a_deferred_extraction_into_the_warehouse_finds_its_table(self, database: DatabaseStandIn) -> None:
-        """The documents of the workspace lie in files."""
-        _check_result(database, workspace=f"warehouse:{database.schema}")
+    @pytest.fixture
+    def warehouse_uri(self, database: DatabaseStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Return a warehouse workspace whose documents lie in a temporary folder."""
+        monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", tmp_path.as_uri())
+        return f"warehouse:{database.schema}"
 
-    def test_a_query_that_fails_without_a_worker_fails_the_task_of_a_warehouse(self, database: DatabaseStandIn) -> None:
+    def test_a_deferred_extraction_into_the_warehouse_finds_its_table(
+        self, database: DatabaseStandIn, warehouse_uri: str
+    ) -> None:
+        """The resumed task reads no row."""
+        (table,) = open_snapshot(_resumed(database, workspace=warehouse_uri)).manifest.staging_tables
+
+        with warehouse(sql_hook(database.conn_id), database.schema, conn_id=database.conn_id) as staging:
+            sql = f"SELECT * FROM {staging.name_of(table)}"  # noqa: S608 - the name is quoted
+            with staging.read(sql) as rows:
+                assert _ids_of(rows.batches, database) == [1, 2, 3]
+
+    def test_a_query_that_fails_without_a_worker_fails_the_task_of_a_warehouse(
+        self, database: DatabaseStandIn, warehouse_uri: str
+    ) -> None:
         """With an error that names the reason and contains no value of a row."""
-        _check_failure(database, workspace=f"warehouse:{database.schema}")
+        _check_failure(database, workspace=warehouse_uri)
 
 
 class SubmittingRefusalChecks:
@@ -86,13 +110,18 @@ class SubmittingRefusalChecks:
         assert extracted["rows"] == 3
 
 
-def _check_result(database: DatabaseStandIn, *, workspace: str) -> None:
+def _resumed(database: DatabaseStandIn, *, workspace: str) -> object:
     event = _event_of(_trigger_of(_extraction(database, f"{database.ids} -- all", workspace=workspace)))
+    assert event["over"] is True
 
     resumed = _extraction(database, f"{database.ids} -- all", workspace=workspace).resume({}, event)
 
-    assert event["over"] is True
     assert resumed["rows"] == 3
+    return resumed
+
+
+def _ids_of(rows: Iterable[pa.RecordBatch], database: DatabaseStandIn) -> list[int]:
+    return sorted(row for batch in rows for row in batch.column(database.key).to_pylist())
 
 
 def _check_failure(database: DatabaseStandIn, *, workspace: str) -> None:
