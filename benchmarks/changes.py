@@ -37,8 +37,8 @@ from airflow_consent_retl.storage.delivered import DeliveredState
 from airflow_consent_retl.storage.folder import Folder, PartWriter
 from airflow_consent_retl.storage.manifest import (
     Column,
-    DestinationCounts,
     ModelSource,
+    PermittedCounts,
     PermittedManifest,
     RecipientsGroup,
 )
@@ -112,7 +112,7 @@ def write_permitted(folder: Folder, rows: int, ids: str, *, now: bool) -> None:
             subject="identified", statuses={"C0004": "denied"}, recipients=[], denied=reasons, rows=0
         )
         decisions = log.close([signature])
-    counts = DestinationCounts(
+    counts = PermittedCounts(
         required=("C0004",),
         match="all",
         ground="consent",

@@ -44,7 +44,7 @@ def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
     Text and bytes are JSON (bytes in UTF-8). Raises `PolicyError` with every problem, each with its JSON path and,
     where a name is nearly right, the name that was probably meant.
     """
-    reader = _Reader()
+    reader = _PolicyReader()
     policy = reader.policy(_loaded(document))
     if reader.problems:
         raise PolicyError(reader.problems)
@@ -81,7 +81,7 @@ def _loaded(document: object) -> Mapping[str, object]:
     return document
 
 
-class _Reader(DocumentReader):
+class _PolicyReader(DocumentReader):
     """Walks one policy. What it returns is only of use when there was no problem."""
 
     def __init__(self) -> None:

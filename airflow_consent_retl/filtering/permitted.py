@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import DestinationCounts, PermittedManifest
+    from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
     from airflow_consent_retl.storage.opening import OpenedPermitted
 
 # How far the clocks of two workers may be apart.
@@ -47,7 +47,7 @@ class PermittedRows(ABC):
     fields: Mapping[str, str]
 
     @property
-    def counts(self) -> DestinationCounts:
+    def counts(self) -> PermittedCounts:
         """The decisions for this destination, counted."""
         return self.manifest.destinations[self.destination]
 

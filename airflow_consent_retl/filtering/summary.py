@@ -10,7 +10,7 @@ from airflow_consent_retl.progress import table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPlan, DecisionCounts
-    from airflow_consent_retl.storage.manifest import DestinationCounts, PermittedManifest
+    from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
 
 
 def check_limits(
@@ -41,16 +41,16 @@ def check_limits(
         raise GuardError("nothing was published: " + "; ".join(passed))
 
 
-def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, DestinationCounts]:
+def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, PermittedCounts]:
     """Return what the manifest says of each destination."""
     from airflow_consent_retl.consent import Regime
-    from airflow_consent_retl.storage.manifest import DestinationCounts
+    from airflow_consent_retl.storage.manifest import PermittedCounts
 
-    described: dict[str, DestinationCounts] = {}
+    described: dict[str, PermittedCounts] = {}
     for name, destination in counts.destinations.items():
         rule = plan.policy.rule_for(name)
         required = plan.policy.required_for(name)
-        described[str(name)] = DestinationCounts(
+        described[str(name)] = PermittedCounts(
             required=tuple(map(str, required)),
             match=rule.match,
             without_consent=tuple(
@@ -78,7 +78,7 @@ def summary(manifest: PermittedManifest) -> str:
     return table(headers, rows)
 
 
-def requirement(counts: DestinationCounts) -> str:
+def requirement(counts: PermittedCounts) -> str:
     """Return in words what a destination needs: `C0002 and C0004`, or why it needs nothing."""
     if counts.required:
         return (" and " if counts.match == "all" else " or ").join(counts.required)
@@ -87,7 +87,7 @@ def requirement(counts: DestinationCounts) -> str:
     ]
 
 
-def reasons(counts: DestinationCounts) -> str:
+def reasons(counts: PermittedCounts) -> str:
     """Return the reasons of the denials with their rows, most frequent first."""
     ordered = sorted(counts.denied_by_reason.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.storage.change_set import Changes
-    from airflow_consent_retl.storage.manifest import DestinationCounts
+    from airflow_consent_retl.storage.manifest import PermittedCounts
     from airflow_consent_retl.workspace.base import Workspace
 
 _SCAN_ROWS = 65_536
@@ -156,7 +156,7 @@ class LoadOperator(ConsentRetlOperator):
     def build_destination(self) -> Destination:
         """Return the destination, built from the operator's parameters and its connection, not yet opened."""
 
-    def check_permitted(self, counts: DestinationCounts) -> None:
+    def check_permitted(self, counts: PermittedCounts) -> None:
         """Refuse a permitted set that was decided on other grounds than this destination needs.
 
         Raises:

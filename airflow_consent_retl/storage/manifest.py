@@ -117,7 +117,7 @@ class SnapshotManifest(_Document):
         return f"table {self.table.namespace}.{self.table.name}"
 
 
-class DestinationCounts(_Document):
+class PermittedCounts(_Document):
     """The decisions for one destination. `read = permitted + denied`; a row with two reasons counts under both."""
 
     required: tuple[str, ...]
@@ -187,7 +187,7 @@ class PermittedManifest(_Document):
     policy_digest: str
     decided_at: AwareDatetime
     columns: tuple[Column, ...]
-    destinations: dict[str, DestinationCounts]
+    destinations: dict[str, PermittedCounts]
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
     rows_read: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.storage.manifest import DestinationCounts
+    from airflow_consent_retl.storage.manifest import PermittedCounts
 
 MAX_MEMBERS = 10_000
 """Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
@@ -130,7 +130,7 @@ class CustomerMatchOptions:
             raise ConfigurationError("; ".join(wrong))
 
 
-def check_signals(signals: Mapping[str, str], counts: DestinationCounts, *, destination: str) -> None:
+def check_signals(signals: Mapping[str, str], counts: PermittedCounts, *, destination: str) -> None:
     """Check that a permitted set contains only people who granted the categories of Google's signals.
 
     Raises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
-    from airflow_consent_retl.storage.manifest import DestinationCounts
+    from airflow_consent_retl.storage.manifest import PermittedCounts
 
 _OF_THE_TIMEOUT = 0.95
 
@@ -105,7 +105,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         self._consent_granted = False
         self._built: CustomerMatchSpec | None = None
 
-    def check_permitted(self, counts: DestinationCounts) -> None:
+    def check_permitted(self, counts: PermittedCounts) -> None:
         """Check that everyone in the permitted set granted both of Google's signals.
 
         Raises:

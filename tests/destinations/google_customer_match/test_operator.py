@@ -23,7 +23,7 @@ from airflow_consent_retl.destinations.google_customer_match.hook import SCOPE, 
 from airflow_consent_retl.destinations.google_customer_match.operator import LoadToGoogleCustomerMatchOperator
 from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.storage.manifest import DestinationCounts
+from airflow_consent_retl.storage.manifest import PermittedCounts
 
 State = types.RequestStatusPerDestination.RequestStatus
 SIGNALS = {"ad_user_data": "C0004", "ad_personalization": "C0005"}
@@ -53,8 +53,8 @@ def operator(**parameters: Any) -> LoadToGoogleCustomerMatchOperator:
 
 def counts(
     *required: str, match: str = "all", ground: str = "consent", without_consent: tuple[str, ...] = ()
-) -> DestinationCounts:
-    return DestinationCounts.model_validate(
+) -> PermittedCounts:
+    return PermittedCounts.model_validate(
         {
             "required": required,
             "match": match,
@@ -130,7 +130,7 @@ def test_people_are_sent_when_both_signals_stand_for_required_categories(google:
     ],
 )
 def test_a_signal_whose_category_not_everybody_granted_refuses_the_load(
-    google: DataManager, decided: DestinationCounts, signals: dict[str, str], message: str
+    google: DataManager, decided: PermittedCounts, signals: dict[str, str], message: str
 ) -> None:
     load = operator(consent_signals=signals)
 
