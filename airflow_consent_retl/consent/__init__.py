@@ -1,6 +1,6 @@
-"""The law: the meaning of a consent policy and of raw values, and the decision whether a row may go.
+"""The rules of consent: the meaning of a policy and of raw values, and the decision whether a row may go.
 
-Pure: no Airflow, no engine, no I/O, no clock. `decide` is the one implementation of the rule.
+Pure: no Airflow, no engine, no I/O, no clock. `decide` is the only implementation of the decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of a category's consent where more than one value says it: when it was given, and by whom recorded.
+"""Recorded answers about one category: the time and the notice of each record, and the combination of several records.
 
 Combines statuses, strictly. Never reads a raw value.
 """
@@ -30,15 +30,15 @@ _STRICTEST = (
     ConsentStatus.UNKNOWN,
     ConsentStatus.GRANTED,
 )
-# What holds an explicit no.
+# Statuses that contain an explicit no.
 _REFUSALS = frozenset({ConsentStatus.DENIED, ConsentStatus.CONFLICT})
-# What leaves the decision to the next record.
+# Statuses that leave the decision to the next record.
 _SILENT = frozenset({ConsentStatus.UNKNOWN, ConsentStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Recorded:
-    """One recorded answer, with the columns that tell when it was given and to which version of the notice.
+    """One recorded answer, with the columns of its time and of the version of the notice that it refers to.
 
         Recorded("ads_ok", time="ads_changed_at", notice_version="ads_notice")
 
@@ -48,7 +48,7 @@ class Recorded:
         notice_version: a column of integers, or of text such as `2.10`.
 
     Raises:
-        PolicyError: with every problem.
+        PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     signal: CategorySignal
@@ -85,11 +85,11 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, init=False)
 class FirstOf(Answers):
-    """The first record that says anything decides, also where it says no or cannot be read.
+    """Several records of which the first with an answer decides, even if the answer is no or cannot be read.
 
-    `FirstOf("crm_ads", "web_ads")`: the customer service's record, and the web site's for people it does not know. A
-    yes that is too old, has no time or was given to an older notice says nothing: the next record decides. Where
-    `opt_out` applies, a no in any record denies.
+    `FirstOf("crm_ads", "web_ads")`: the record of customer service, and the web site's record for people that
+    customer service does not know. A yes that is too old, has no time or refers to an older notice is not an answer:
+    the next record decides. Where `opt_out` applies, a no in any record denies.
     """
 
     parts: tuple[Recorded, ...]
@@ -99,13 +99,13 @@ class FirstOf(Answers):
 
     @property
     def combining(self) -> Combining:  # type: ignore[override]  # constant, where a field would be part of the document
-        """The first that says something."""
+        """The first record with an answer."""
         return "first"
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class MostRestrictive(Answers):
-    """Every record has to grant: `MostRestrictive("ads_web", "ads_app")`."""
+    """Several records that must all grant: `MostRestrictive("ads_web", "ads_app")`."""
 
     parts: tuple[Recorded, ...]
 
@@ -114,39 +114,39 @@ class MostRestrictive(Answers):
 
     @property
     def combining(self) -> Combining:  # type: ignore[override]  # as above
-        """The one that permits least."""
+        """The record that permits least."""
         return "most_restrictive"
 
 
 def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_denies: bool) -> ConsentStatus:
-    """Return what several records say together; no record at all is `unknown`.
+    """Return the combined status of several records; without any record, `unknown`.
 
-    INVARIANT: nothing but a yes that is explicit, present and fresh outvotes a no. With `first`, a record that is
-    `unknown` or `expired` says nothing, so that a later no is heard. With `any_no_denies`, which is for silence that
-    permits, not even an earlier yes outvotes a no; a `conflict` holds a no as well.
+    INVARIANT: only a yes that is explicit, present and fresh outvotes a no. With `first`, a record that is `unknown` or
+    `expired` is no answer, so that a later no counts. `any_no_denies` is for regimes in which silence permits: with it,
+    not even an earlier yes outvotes a no, and a `conflict` contains a no as well.
     """
     if combining == "most_restrictive":
         return strictest_status(statuses)
     refusals = [status for status in statuses if status in _REFUSALS]
     if any_no_denies and refusals:
         return strictest_status(refusals)
-    # Where no record decides, an old yes is the better reason than none.
+    # If no record decides, an old yes is a better reason than none.
     return next((status for status in statuses if status not in _SILENT), strictest_status(statuses))
 
 
 def strictest_status(statuses: Sequence[ConsentStatus]) -> ConsentStatus:
-    """Return the status that permits least; none at all is `unknown`."""
+    """Return the status that permits least; without any status, `unknown`."""
     return min(statuses, key=_STRICTEST.index, default=ConsentStatus.UNKNOWN)
 
 
 def disagree(statuses: Sequence[ConsentStatus]) -> bool:
-    """Tell whether the records of one category contradict each other: a yes and a no, or a conflict in one of them."""
-    said = set(statuses)
-    return ConsentStatus.CONFLICT in said or {ConsentStatus.GRANTED, ConsentStatus.DENIED} <= said
+    """Return whether the records of one category disagree: a yes and a no, or a conflict in one of them."""
+    found = set(statuses)
+    return ConsentStatus.CONFLICT in found or {ConsentStatus.GRANTED, ConsentStatus.DENIED} <= found
 
 
 def aged(status: ConsentStatus, *conditions: ConsentStatus) -> ConsentStatus:
-    """Return a status under the conditions that time and notice put on it: they can only take a grant away."""
+    """Return a status under the conditions of its time and its notice, which can only take a grant away."""
     if status is not ConsentStatus.GRANTED:
         return status
     return strictest_status([status, *conditions])

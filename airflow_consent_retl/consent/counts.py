@@ -1,6 +1,6 @@
-"""Counts by destination and reason, from the histogram of signatures.
+"""Counts of decisions by destination and reason, from the histogram of signatures.
 
-Holds numbers that add up: `read = permitted + denied` for each destination. Never sees a row.
+The numbers add up: `read = permitted + denied` for each destination. Never sees a row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DestinationCounts:
     denied: int
     denied_by_reason: Mapping[str, int]
     denied_by_reasons: Mapping[tuple[str, ...], int]
-    # Rows that go without a field, by the field.
+    # Rows that are sent without a field, by field.
     withheld_fields: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -40,8 +40,8 @@ class DecisionCounts:
     """Rows of one run, by destination and in total.
 
     `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` the rows that no
-    destination receives, `by_subject` all rows by what their ids say, `conflicts`, by category, the rows in which two
-    of its records disagree.
+    destination receives, `by_subject` all rows by the status of their ids, and `conflicts`, by category, the rows in
+    which two records of the category disagree.
     """
 
     read: int

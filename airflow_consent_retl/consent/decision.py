@@ -1,4 +1,4 @@
-"""The decision: `decide` says if one subject's row may go to one destination, with every reason if not.
+"""The decision whether one subject's row may go to one destination, with every reason for a denial: `decide`.
 
 Pure: the time is passed in, and every faster path is proved equal to `decide`.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SubjectStatus(StrEnum):
-    """What a row's id says about its subject. Only `identified` can be permitted anything."""
+    """The status of a row's id. Only an `identified` subject can be permitted anything."""
 
     IDENTIFIED = "identified"
     MISSING_ID = "missing_id"
@@ -28,7 +28,7 @@ class SubjectStatus(StrEnum):
 
 
 class SubjectCode(IntEnum):
-    """A subject's status as Python and SQL compute with it."""
+    """A subject's status as a number, for computations in Python and SQL."""
 
     IDENTIFIED = 0
     MISSING_ID = 1
@@ -44,7 +44,7 @@ class Ground(StrEnum):
     """The ground on which a row is permitted."""
 
     CONSENTED = "consented"
-    # A person who did not say no, where that is enough.
+    # A person who did not object, under a regime in which that is enough.
     NOT_OPTED_OUT = "not_opted_out"
     EXEMPT = "exempt"
     UNMAPPED = "unmapped"
@@ -53,14 +53,15 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a row says besides its consent to categories.
+    """Everything in a row that a decision rests on, other than its consent to categories.
 
     Args:
-        region: of the person; None: unknown.
-        gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; otherwise nothing.
-        suppression: `granted`: on no suppression list, or there is none; anything else denies.
-        switches: the row's own, by destination: anything but `granted` denies. A destination without a switch is not
-            denied.
+        region: the person's region; None: unknown.
+        gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; any other status has no
+            effect.
+        suppression: `granted`: the person is on no suppression list, or there is none; any other status denies.
+        switches: the row's own switches by destination: any status but `granted` denies. A destination without a
+            switch is not denied.
     """
 
     region: str | None = None
@@ -70,7 +71,7 @@ class Circumstances:
 
     @property
     def objects(self) -> bool:
-        """Whether Global Privacy Control overrules what is not exempt."""
+        """Whether Global Privacy Control denies every category that is not exempt."""
         return self.gpc in (ConsentStatus.DENIED, ConsentStatus.INVALID)
 
 
@@ -79,10 +80,10 @@ NO_CIRCUMSTANCES = Circumstances()
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """One reason for a denial, which never holds a value of a row.
+    """One reason for a denial. It never contains a value of a row.
 
-    `C0004:denied`, a category's id and status; `gpc:…`, `suppression:…`, `row_switch:…` with what they say;
-    `missing_id`, `duplicate_id`, `unmapped_destination`, `misspelt_destination`.
+    The codes are `C0004:denied` (a category's id and status); `gpc:…`, `suppression:…` and `row_switch:…` with their
+    status; `missing_id`, `duplicate_id`, `unmapped_destination` and `misspelt_destination`.
     """
 
     code: str
@@ -93,7 +94,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """The row may go. `categories` are those the destination requires, sorted; none unless by consent."""
+    """The row may go. `categories` are the categories that the destination requires, sorted; empty if it needs none."""
 
     ground: Ground
     categories: tuple[CategoryId, ...] = ()
@@ -124,9 +125,9 @@ def decide(
 ) -> Decision:
     """Decide whether a subject's row may go to a destination.
 
-    `consent` holds the subject's status by category id; a category that is not there is `unknown`. `at` is the
-    time of the decision, with a zone; raises `ValueError` without one. A destination that the policy does not
-    name but that resembles one that it names is denied, whatever the setting for unmapped destinations.
+    `consent` is the subject's status by category id; a category that is not in it is `unknown`. `at` is the time of the
+    decision, with a zone; raises `ValueError` without a zone. A destination that the policy does not name is denied if
+    it resembles a destination of the policy, whatever the setting for unmapped destinations.
     """
     if at.utcoffset() is None:
         raise ValueError("`at` needs a time zone")
@@ -158,9 +159,9 @@ def withheld_fields(
     *,
     circumstances: Circumstances = NO_CIRCUMSTANCES,
 ) -> tuple[str, ...]:
-    """Return the fields that do not go to a destination which may have the row, sorted.
+    """Return the fields that are withheld from a destination that may receive the row, sorted.
 
-    They are the fields that categories guard, unless each of these categories permits them.
+    A guarded field is withheld unless every category that guards it permits it.
     """
     withheld: set[str] = set()
     for category, fields in requirement_of(policy, destination).guarded_fields:
@@ -172,7 +173,7 @@ def withheld_fields(
 
 
 def _overruled(destination: str, required: tuple[Category, ...], circumstances: Circumstances) -> list[str]:
-    """Return the reasons that deny, whatever the person consented to."""
+    """Return the reasons that deny regardless of the person's consent."""
     codes = []
     if any(_objected(category, circumstances) for category in required):
         codes.append(f"gpc:{circumstances.gpc}")
@@ -189,7 +190,7 @@ def _objected(category: Category, circumstances: Circumstances) -> bool:
 
 
 def _ground(required: tuple[Category, ...], consent: Mapping[CategoryId, ConsentStatus], region: str | None) -> Ground:
-    """Return the weakest ground that a permission by categories rests on."""
+    """Return the weakest ground of a permission by categories."""
     grounds = {
         Ground.EXEMPT
         if category.regime_in(region) is Regime.EXEMPT

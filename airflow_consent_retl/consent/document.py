@@ -1,6 +1,6 @@
-"""Reading the policy document: every check, and all problems at once.
+"""The reader of the policy document: every check, with all problems reported at once.
 
-Holds `parse_policy`. Never looks at a DAG or a model.
+Contains `parse_policy`. Never looks at a DAG or a model.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _RULE_KEYS = ("match", "consent", "reason")
 
 
 def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
-    """Read and check a policy document. The only maker of `ConsentPolicy`.
+    """Read and check a policy document. This is the only maker of `ConsentPolicy`.
 
-    Text and bytes are JSON (bytes in UTF-8). Raises `PolicyError` with every problem, each with its JSON path and,
-    where a name is nearly right, the name that was probably meant.
+    Text and bytes are JSON (bytes in UTF-8). Raises `PolicyError` with every problem, each with its JSON path. For a
+    name that is nearly right, the message suggests the name that was probably meant.
     """
     reader = _PolicyReader()
     policy = reader.policy(_loaded(document))
@@ -52,15 +52,15 @@ def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
 
 
 def parse_destination(destination: object) -> DestinationName:
-    """Check how a destination is spelt (`google_ads` or `google_ads:emea`). Raises `ValueError` with what is wrong."""
+    """Check the form of a destination (`google_ads` or `google_ads:emea`). Raises `ValueError` with the problem."""
     if not isinstance(destination, str):
         raise ValueError(f"expected a destination, found {type_name(destination)}")
     if len(destination) > DESTINATION_CHARACTERS:
         raise ValueError(f"a destination has at most {DESTINATION_CHARACTERS} characters, found {len(destination)}")
     if not _DESTINATION.fullmatch(destination):
         raise ValueError(
-            f"{destination!r} is no destination: letters, digits, `_`, `.` and `-`, not starting with `.` or `-`, "
-            "then optionally `:` and the name of an instance"
+            f"{destination!r} is not a destination: expected letters, digits, `_`, `.` and `-`, not starting with `.` "
+            "or `-`, then optionally `:` and the name of an instance"
         )
     return DestinationName(destination)
 
@@ -82,11 +82,11 @@ def _loaded(document: object) -> Mapping[str, object]:
 
 
 class _PolicyReader(DocumentReader):
-    """Walks one policy. What it returns is only of use when there was no problem."""
+    """A reader of one policy. Its results are valid only if it noted no problem."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Where each destination, category id and name was seen first.
+        # The path where each destination, category id and name occurred first.
         self.mapped_at: dict[DestinationName, str] = {}
         self.guarded_at: dict[DestinationName, str] = {}
         self.id_at: dict[str, str] = {}
@@ -120,7 +120,7 @@ class _PolicyReader(DocumentReader):
         document = self.an_object(raw, path)
         if document is None:
             return None
-        # A category may guard fields, and no destination as a whole.
+        # A category may guard only fields, and no destination as a whole.
         needed = ("id", "name") if "fields" in document else ("id", "name", "destinations")
         self.known_keys(document, path, _CATEGORY_KEYS, required=needed)
         category_id = self.label(document, path, "id", ID_CHARACTERS, self.id_at)
@@ -153,7 +153,7 @@ class _PolicyReader(DocumentReader):
             return ()
         self.note_repeated(section, f"{path}.fields")
         if not section:
-            self.note(f"{path}.fields", "expected at least one destination with the fields that are guarded")
+            self.note(f"{path}.fields", "expected at least one destination with its guarded fields")
         guarded: dict[DestinationName, tuple[str, ...]] = {}
         for key in section:
             at = child(f"{path}.fields", str(key))
@@ -200,7 +200,7 @@ class _PolicyReader(DocumentReader):
         if consent_required and "reason" in document:
             self.note(f"{path}.reason", 'a reason belongs to `"consent": "not_required"` only')
         elif not consent_required and reason is None:
-            self.note(f"{path}.reason", "consent is not required for a reason: say which, as text")
+            self.note(f"{path}.reason", "a destination without required consent needs a reason, as text")
         if not consent_required and "match" in document:
             self.note(f"{path}.match", "where consent is not required there is nothing to match")
         return DestinationRule(match, consent_required, reason)
@@ -219,11 +219,11 @@ class _PolicyReader(DocumentReader):
         for destination, path in self.mapped_at.items():
             base = base_of(destination)
             if destination != base and destination not in rules and rules.get(base, DestinationRule()).match == "any":
-                # INVARIANT: a mapping to an instance never enlarges its recipients without the document saying so.
+                # INVARIANT: a mapping to an instance never enlarges its recipients unless the document states it.
                 self.note(
                     path,
-                    f"`{base}` takes any of its categories; say in the `destinations` section what `{destination}`, "
-                    "which has a category of its own, takes",
+                    f"`{base}` takes any of its categories, and `{destination}` has a category of its own: name "
+                    f"`{destination}` with its `match` in the `destinations` section",
                 )
 
     def check_near_matches(self, rules: Mapping[DestinationName, DestinationRule]) -> None:

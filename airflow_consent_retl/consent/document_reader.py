@@ -1,6 +1,6 @@
-"""Walking a document that people wrote: what every check of it needs, and all problems at once.
+"""The base class of readers of documents that people wrote: common checks, with all problems reported at once.
 
-Knows nothing of policies.
+Knows nothing about policies.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Choice = TypeVar("Choice", bound=str)
 
 
 class DocumentReader:
-    """Walks one document and notes every problem. What it returns is only of use when there was none."""
+    """A reader of one document that notes every problem. Its results are valid only if it noted none."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
     def an_object(self, raw: object, path: str) -> Mapping[str, object] | None:
-        """Return an object as it is; note anything else, and return None."""
+        """Return an object unchanged. Note anything else and return None."""
         if isinstance(raw, Mapping):
             return raw
         self.note(path, f"expected an object, found {type_name(raw)}")
@@ -32,11 +32,11 @@ class DocumentReader:
     def known_keys(
         self, document: Mapping[str, object], path: str, known: Sequence[str], *, required: Sequence[str]
     ) -> None:
-        """Note every key that is unknown, with what was probably meant, that occurs twice, or that is missing."""
+        """Note every key that is unknown (with the key that was probably meant), occurs twice or is missing."""
         self.note_repeated(document, path)
         for key in document:
             if not isinstance(key, str):
-                self.note(path, f"a key is text, found {type_name(key)}")
+                self.note(path, f"expected a key of text, found {type_name(key)}")
             elif key not in known:
                 self.note(child(path, key), f"unknown key `{key}`{suggestion(key, known)}")
         for key in required:
@@ -44,7 +44,7 @@ class DocumentReader:
                 self.note(path, f"key `{key}` is missing")
 
     def note_repeated(self, document: Mapping[str, object], path: str) -> None:
-        """Note every key that the document's text had more than once."""
+        """Note every key that occurs more than once in the document's text."""
         if isinstance(document, JsonObject):
             for key in document.repeated:
                 self.note(child(path, key), f"key `{key}` occurs more than once")
@@ -52,7 +52,7 @@ class DocumentReader:
     def choice(
         self, document: Mapping[str, object], path: str, key: str, choices: Sequence[Choice], default: Choice
     ) -> Choice:
-        """Return the one of the choices that a key has; the default where it is missing, or wrong and noted."""
+        """Return the choice that a key has. Return the default if it is missing, or if it is wrong, which is noted."""
         chosen = document.get(key, default)
         for choice in choices:
             if choice == chosen:
@@ -63,7 +63,7 @@ class DocumentReader:
         return default
 
     def filled_list(self, document: Mapping[str, object], path: str, key: str) -> Sequence[object]:
-        """Return a list with at least one entry; an empty one where it is missing, or wrong and noted."""
+        """Return a list with at least one entry. Return an empty list if it is missing, or wrong, which is noted."""
         if key not in document:
             return ()
         listed = document[key]
@@ -77,7 +77,7 @@ class DocumentReader:
     def label(
         self, document: Mapping[str, object], path: str, key: str, limit: int, first_at: dict[str, str]
     ) -> str | None:
-        """Return the id or the name of a category: short, printable, and used by no other."""
+        """Return the id or the name of a category: short, printable and unique."""
         if key not in document:
             return None
         text, at = document[key], f"{path}.{key}"
@@ -89,10 +89,10 @@ class DocumentReader:
         if text != text.strip() or not text.isprintable():
             self.note(at, f"a category's {key} has no space at its ends and only printable characters")
         if text in first_at:
-            self.note(at, f"a category's {key} is unique, and `{text}` is used at {first_at[text]} already")
+            self.note(at, f"a category's {key} is unique, and `{text}` is already used at {first_at[text]}")
         first_at.setdefault(text, at)
         return text
 
     def note(self, path: str, message: str) -> None:
-        """Remember a problem."""
+        """Note a problem."""
         self.problems.append(Problem(path, message))

@@ -1,9 +1,9 @@
-"""One declared consent format as a JSON document, and what a format of your own needs to have one.
+"""One declared consent format as a JSON document, and the checks that a format of your own can be one.
 
     {"format": "BooleanColumn", "column": "analytics_ok"}
     {"format": "our_formats:LoyaltyCard", "column": "card", "level": 2}
 
-Names columns and declared values, and no value of a row.
+The document contains names of columns and declared values, and no value of a row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FormatDocument = dict[str, Any]
 def format_document(declared: Format) -> FormatDocument:
     """Return the document of a declared format.
 
-    Fields are in the order of the class, so that one format has one document.
+    Fields are in the order of the class, so that a format always has the same document.
     """
     parameters = fields(declared) if is_dataclass(declared) else ()
     return {"format": name_of_format(type(declared))} | {
@@ -37,9 +37,9 @@ def format_document(declared: Format) -> FormatDocument:
 
 
 def parse_signal(document: object) -> CategorySignal:
-    """Read back the document of one category's format. Raises `PolicyError`, as the functions below do.
+    """Return the format of one category from its document. Raises `PolicyError`, as the functions below do.
 
-    The reason: the format is not known or cannot be imported, does not take what is written for it, or is of another
+    The error means that the format is unknown or cannot be imported, does not accept its parameters, or is of another
     kind.
     """
     declared = _parse(document)
@@ -49,7 +49,7 @@ def parse_signal(document: object) -> CategorySignal:
 
 
 def parse_whole(document: object) -> WholeConsent:
-    """Read back the document of a format that holds all categories."""
+    """Return a format that contains all categories from its document."""
     declared = _parse(document)
     if not isinstance(declared, WholeConsent):
         raise _other_kind(declared, "all categories")
@@ -57,7 +57,7 @@ def parse_whole(document: object) -> WholeConsent:
 
 
 def parse_switches(document: object) -> RowSwitches:
-    """Read back the document of a row's switches."""
+    """Return the switches of a row from their document."""
     declared = _parse(document)
     if not isinstance(declared, RowSwitches):
         raise _other_kind(declared, "a row's switches")
@@ -65,11 +65,11 @@ def parse_switches(document: object) -> RowSwitches:
 
 
 def format_problems(declared: Format, path: str) -> list[Problem]:
-    """Return what would keep loads and reports from reading a format of your own back, before any row is read.
+    """Return the problems that would prevent loads and reports from reading a format of your own, before a row is read.
 
     Args:
         declared: a format.
-        path: where it was declared.
+        path: the path where it was declared.
     """
     if is_built_in(type(declared)):
         return []
@@ -79,7 +79,7 @@ def format_problems(declared: Format, path: str) -> list[Problem]:
 def _class_problems(declared: Format) -> list[str]:
     name = name_of_format(type(declared))
     if not is_dataclass(declared) or "column" not in (field.name for field in fields(declared)):
-        return [f"consent format `{name}` has to be a dataclass with a field `column`"]
+        return [f"consent format `{name}` must be a dataclass with a field `column`"]
     if "<locals>" in name:
         return [f"consent format `{name}` is defined in a function: move it to the top of a module"]
     return []
@@ -102,7 +102,7 @@ def _parameter_problems(declared: Format) -> list[str]:
         return [problem.message for problem in error.problems]
     if type(found) is type(declared) and found == declared:
         return []
-    return [f"consent format `{name}` is not equal to what its module makes of its parameters"]
+    return [f"consent format `{name}` differs from the object that its module makes of its parameters"]
 
 
 def _parse(document: object) -> Format:
@@ -112,7 +112,7 @@ def _parse(document: object) -> Format:
     try:
         return format_(**parameters)
     except TypeError:
-        raise PolicyError([Problem("consent", f"{format_.__name__} does not take what is written for it")]) from None
+        raise PolicyError([Problem("consent", f"{format_.__name__} does not accept its parameters")]) from None
 
 
 def _other_kind(declared: Format, what: str) -> PolicyError:
@@ -122,7 +122,7 @@ def _other_kind(declared: Format, what: str) -> PolicyError:
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_plain, value))
-    # The exact types: a subclass, such as an enumeration's, is not what JSON gives back.
+    # The exact types: JSON does not return a subclass, such as an enumeration's.
     return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 

@@ -1,6 +1,6 @@
-"""The freshness of consent: how old it may be, and to which version of the notice it has to be given.
+"""The freshness of consent: its maximum age, and the oldest accepted version of the notice.
 
-Times are put into bands between declared timestamps, by comparison alone. Never looks at a clock.
+Times are put into bands between declared timestamps, only by comparison. Never looks at a clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_consent_retl.errors import Problem
 
 AgeUnit = Literal["days", "months", "years"]
 
-# How far the clocks that record consent and the clock that decides may be apart.
+# The largest difference between the clocks that record consent and the clock that decides.
 CLOCK_SKEW = timedelta(minutes=5)
 _AGE = re.compile(r"([1-9][0-9]{0,2}) (day|month|year)s?")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}")
@@ -32,18 +32,18 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class MaxAge:
-    """How old a consent may be, in days, or in months or years of the calendar."""
+    """The maximum age of a consent, in days, or in calendar months or years."""
 
     count: int
     unit: AgeUnit
 
     def before(self, at: datetime) -> datetime:
-        """Return the oldest timestamp that is fresh at a time. In a shorter month, the day is its last."""
-        # Slow to import, and only this needs it.
+        """Return the oldest timestamp that is fresh at a time. A shorter month ends at its last day."""
+        # Slow to import, and only this function needs it.
         import pendulum
 
         decided = pendulum.instance(at.astimezone(UTC))
-        # A plain datetime again: a difference of two of pendulum's is no `timedelta`.
+        # A plain datetime again: the difference of two pendulum datetimes is not a `timedelta`.
         return datetime.fromisoformat(decided.subtract(**{self.unit: self.count}).isoformat())
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class MaxAge:
 
 
 def parse_max_age(text: object) -> MaxAge:
-    """Read `13 months`, `90 days` or `1 year`, at most 999 of them. Raises `ValueError`."""
+    """Read text such as `13 months`, `90 days` or `1 year`; the number is at most 999. Raises `ValueError`."""
     found = _AGE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("expected a number of days, months or years, such as `13 months`")
@@ -63,9 +63,9 @@ NoticeNumber = tuple[int, ...]
 
 
 def parse_notice_number(version: object) -> NoticeNumber:
-    """Read the number of a notice: an integer, or text such as `2.10`, which is newer than `2.9`.
+    """Read the version number of a notice: an integer, or text such as `2.10`, which is newer than `2.9`.
 
-    Raises `ValueError`: a number with a fraction has lost whether it was `2.1` or `2.10`.
+    Raises `ValueError` for anything else. A number with a fraction is refused: it may have been `2.1` or `2.10`.
     """
     if type(version) is int and version >= 0:
         return _shortest((version,))
@@ -82,13 +82,13 @@ def _shortest(number: NoticeNumber) -> NoticeNumber:
 
 @dataclass(frozen=True, slots=True)
 class ConsentTime(Signal):
-    """When a consent was given, as a band between times: token i + 1 is at or after `bounds[i - 1]`, before the next.
+    """The time of a consent, as a band between bounds: token i + 1 is at or after `bounds[i - 1]` and before the next.
 
-    A column of timestamps with a zone, or text in ISO 8601 with an offset or `Z`. Text without an offset, and text
-    that is no time, has the highest token.
+    The column contains timestamps with a zone, or text in ISO 8601 with an offset or `Z`. Text without an offset, and
+    text that is not a time, has the highest token.
 
     Args:
-        column: of the model.
+        column: the model's column.
         bounds: timestamps with a zone, ascending.
     """
 
@@ -104,12 +104,12 @@ class ConsentTime(Signal):
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
-        """A timestamp, or text that holds one."""
+        """A timestamp, or text that contains one."""
         return frozenset({ColumnKind.MOMENT, ColumnKind.TEXT})
 
     @property
     def unlisted_token(self) -> int:
-        """The token of a value that is no time."""
+        """The token of a value that is not a time."""
         return len(self.bounds) + 2
 
     @property
@@ -118,7 +118,7 @@ class ConsentTime(Signal):
         return self.bounds
 
     def token(self, raw: object) -> int:
-        """Return the band of a timestamp or of a text that holds one."""
+        """Return the band of a timestamp, or of a text that contains one."""
         if raw is None:
             return NULL_TOKEN
         time = _time(raw) if isinstance(raw, str) else raw
@@ -135,17 +135,17 @@ def _time(text: str) -> datetime | None:
 
 
 def consent_time(column: str, max_age: MaxAge, *, at: datetime) -> ConsentTime:
-    """Return the time of a consent that has to be younger than `max_age` at a given time: see `time_status`."""
+    """Return the signal of a consent's time, which must not be older than `max_age` at a given time."""
     return ConsentTime(column, (max_age.before(at), at + CLOCK_SKEW + _MICROSECOND))
 
 
 def time_status(token: int) -> ConsentStatus:
-    """Return what a token of `consent_time` says of a consent that was granted."""
+    """Return the status of a granted consent with a token of `consent_time`."""
     statuses = (
         ConsentStatus.UNKNOWN,
         ConsentStatus.EXPIRED,
         ConsentStatus.GRANTED,
-        # In the future, or no time at all.
+        # In the future, or not a time.
         ConsentStatus.INVALID,
         ConsentStatus.INVALID,
     )
@@ -154,9 +154,10 @@ def time_status(token: int) -> ConsentStatus:
 
 @dataclass(frozen=True, slots=True)
 class NoticeVersion(Signal):
-    """The version of the notice to which a consent was given: 1 new enough, 2 too old, 3 no version, 0 missing.
+    """The version of the notice that a consent refers to.
 
-    An integer column, or text as in `parse_notice_number`.
+    Token 1: new enough, 2: too old, 3: not a version, 0: missing. The column contains integers, or text as in
+    `parse_notice_number`.
     """
 
     column: str
@@ -172,11 +173,11 @@ class NoticeVersion(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of a value that is no version."""
+        """The token of a value that is not a version."""
         return 3
 
     def token(self, raw: object) -> int:
-        """Return how the version compares."""
+        """Return the token of a version."""
         if raw is None:
             return NULL_TOKEN
         try:
@@ -187,5 +188,5 @@ class NoticeVersion(Signal):
 
 
 def notice_status(token: int) -> ConsentStatus:
-    """Return what a token of `NoticeVersion` says of a consent that was granted."""
+    """Return the status of a granted consent with a token of `NoticeVersion`."""
     return (ConsentStatus.UNKNOWN, ConsentStatus.GRANTED, ConsentStatus.EXPIRED, ConsentStatus.INVALID)[token]

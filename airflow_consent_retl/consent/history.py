@@ -1,6 +1,6 @@
-"""The history of a person's recorded answers: which of them counts, and when it is in doubt.
+"""The history of a person's recorded answers, and the rule for the answer that counts and for doubts about it.
 
-The one implementation of the rule, in plain Python. The SQL of `extraction.consent_expressions` is its fast path, and
+The only implementation of the rule, in plain Python. The SQL of `extraction.consent_expressions` is its fast path, and
 is proved equal to it. Never runs a query.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Doubt(IntEnum):
-    """The doubt about the answer that counts, as Python and SQL write it into a snapshot's column of doubts."""
+    """The doubt about the answer that counts. Python and SQL write its number into a snapshot's column of doubts."""
 
     NONE = 0
     # Two answers that no rule puts in an order.
@@ -31,7 +31,7 @@ class Doubt(IntEnum):
     FUTURE = 2
 
 
-# Of the tokens of `doubt_signal`: NULL, the members of `Doubt`, and any other value. None: no doubt.
+# The status of each token of `doubt_signal`: NULL, the members of `Doubt`, any other value. None: no doubt.
 _DOUBT_STATUSES = (None, None, ConsentStatus.CONFLICT, ConsentStatus.INVALID, ConsentStatus.INVALID)
 
 
@@ -41,17 +41,17 @@ def doubt_signal(column: str) -> Literals:
 
 
 def doubt_status(token: int) -> ConsentStatus | None:
-    """Return the status that a token of `doubt_signal` puts in place of the answer; None: the answer stands."""
+    """Return the status that replaces the answer, by the token of `doubt_signal`; None: the answer stays."""
     return _DOUBT_STATUSES[token]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """One answer as a source recorded it.
+    """One answer as the source recorded it.
 
     Args:
-        values: of the source's consent columns.
-        time: when it was recorded, with a zone; None: not known.
+        values: the values of the source's consent columns.
+        time: the time of the recording, with a zone; None: not known.
         profile: the profile under which it was recorded; None: the subject itself.
     """
 
@@ -65,9 +65,9 @@ class CountedAnswer:
     """The answer that counts.
 
     Args:
-        values: of the source's consent columns; None where a doubt stands in their place.
-        doubt: about the answer.
-        time: of the latest answer; None: no answer has one.
+        values: the values of the source's consent columns; None if the answer is in doubt.
+        doubt: the doubt about the answer.
+        time: the time of the latest answer; None: no answer has a time.
     """
 
     values: tuple[object, ...] | None
@@ -76,20 +76,20 @@ class CountedAnswer:
 
 
 def counted_answer(answers: Sequence[RecordedAnswer], *, until: datetime | None) -> CountedAnswer | None:
-    """Return which of one subject's recorded answers counts, and whether it is in doubt.
+    """Return the recorded answer of one subject that counts, with the doubt about it.
 
-    - The latest answer of a profile counts. It is in conflict where another answer of the same time, or one without a
-      time, says otherwise. Without any time, all answers have to agree.
+    - The latest answer of a profile counts. It is in conflict if another answer of the same time, or an answer without
+      a time, differs from it. Without any time, all answers must agree.
     - The answers of several profiles count if they agree. Otherwise the subject's own answer counts, if it is later
-      than all answers of other profiles and no answer without a time says otherwise. Everything else is a conflict.
-    - An answer that is later than `until` is in the future, unless it is in conflict already.
+      than all answers of other profiles and no answer without a time differs from it. Everything else is a conflict.
+    - An answer that is later than `until` is in the future, unless it is already in conflict.
 
     Args:
-        answers: of one subject, or of one subject and category, in any order.
+        answers: the answers of one subject, or of one subject and category, in any order.
         until: the latest time at which an answer can have been recorded; None: any.
 
     Returns:
-        None where there is no answer: the source says nothing about the subject.
+        None if there is no answer: the source contains nothing about the subject.
     """
     profiles: dict[object, list[RecordedAnswer]] = {}
     for answer in answers:
@@ -110,13 +110,13 @@ def counted_answer(answers: Sequence[RecordedAnswer], *, until: datetime | None)
 def counted_answers(
     source: ConsentSource, rows: Iterable[Mapping[str, Any]], *, at: datetime
 ) -> dict[tuple[str, ...], CountedAnswer]:
-    """Return what a source says about each subject, or about each subject and category, which are compared as text.
+    """Return a source's answer about each subject, or about each subject and category, which are compared as text.
 
     Args:
-        source: whose columns the rows have. A row without a subject, and a row of a category that the source does not
-            name, say nothing.
-        rows: by column.
-        at: when they are read, with a zone; clocks may be apart by `CLOCK_SKEW`.
+        source: the source whose columns the rows have. A row without a subject, and a row of a category that the source
+            does not name, are ignored.
+        rows: the source's rows, by column.
+        at: the time of the read, with a zone. Clocks may differ by `CLOCK_SKEW`.
     """
     columns = [column for column, _ in source.columns] if source.value is None else [source.value]
     categories = dict(source.columns)
@@ -160,7 +160,7 @@ def _unless_contradicted(own: CountedAnswer, undated: Sequence[RecordedAnswer]) 
 
 
 def _agreed(latest: Sequence[CountedAnswer]) -> CountedAnswer:
-    """Return what the latest answers of several profiles say together."""
+    """Return the combined answer of several profiles' latest answers."""
     newest = max((answer.time for answer in latest if answer.time is not None), default=None)
     certain = [answer.values for answer in latest if answer.values is not None]
     if len(certain) < len(latest):
@@ -169,8 +169,8 @@ def _agreed(latest: Sequence[CountedAnswer]) -> CountedAnswer:
 
 
 def _one_of(answers: Sequence[tuple[object, ...]], time: datetime | None) -> CountedAnswer:
-    """Return the answer if it is the same everywhere."""
-    # The type is compared too: `True == 1`.
+    """Return the answer if all answers are the same, otherwise a conflict."""
+    # The type is compared too, because `True == 1`.
     different = {tuple((type(value), value) for value in values) for values in answers}
     if len(different) > 1:
         return CountedAnswer(None, Doubt.CONFLICT, time)
@@ -178,5 +178,5 @@ def _one_of(answers: Sequence[tuple[object, ...]], time: datetime | None) -> Cou
 
 
 def _text(value: object) -> str:
-    """Return a value as engines compare it: as its exact text."""
+    """Return the exact text of a value, which engines compare."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -15,10 +15,10 @@ def child(path: str, key: str) -> str:
 
 
 def type_name(value: object) -> str:
-    """Return what JSON calls the value's type, for a message: the value itself stays out of it."""
+    """Return JSON's name for the type of a value, for messages that must not contain the value."""
     if value is None:
         return "null"
-    # Booleans come before numbers: for Python they are integers.
+    # Booleans come before numbers, because Python's booleans are integers.
     for kind, name in _TYPE_NAMES:
         if isinstance(value, kind):
             return name

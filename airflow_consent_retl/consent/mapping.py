@@ -1,4 +1,4 @@
-"""The consent mapping: the columns that hold each category's consent, and what else a decision rests on.
+"""The consent mapping: the columns that contain each category's consent and the other inputs of a decision.
 
 Checks the mapping by itself. Never looks at a policy or at a model's columns.
 """
@@ -27,22 +27,22 @@ CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRe
 
 @dataclass(frozen=True, slots=True, init=False)
 class RowConsent:
-    """A consent mapping, with what else a decision rests on.
+    """A consent mapping with the other inputs of a decision.
 
         RowConsent({"C0002": "analytics_ok", "C0004": "ads_ok"}, time="consent_at", region="country", gpc="gpc")
 
     Args:
         categories: category id to the name of a boolean column, another consent format, `Recorded`, `FirstOf` or
-            `MostRestrictive`; or one column for all, such as `ConsentObject`.
-        time: when consent was given: of every category that names no column of its own with `Recorded`.
-        notice_version: likewise, the version of the notice.
+            `MostRestrictive`; or one column for all categories, such as `ConsentObject`.
+        time: the column with the time of consent, for every category that names no column of its own with `Recorded`.
+        notice_version: likewise, the column with the version of the notice.
         region: a text column, compared exactly with the regions of the policy's categories.
-        gpc: Global Privacy Control, which denies every category that is not exempt: a boolean column, TRUE where the
-            person sends the signal, or `Literals` whose `granted` values say so.
+        gpc: Global Privacy Control, which denies every category that is not exempt: a boolean column, TRUE if the
+            person sends the signal, or `Literals` whose `granted` values mean that the person sends it.
         switches: the row's own switches by destination: `IntegrationsObject` or `ExcludedDestinations`.
 
     Raises:
-        PolicyError: with every problem.
+        PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     categories: CategoriesLike
@@ -77,7 +77,7 @@ class RowConsent:
                 )
             )
         if isinstance(categories, RowConsent | ConsentMapping):
-            problems.append(Problem("consent.categories", f"{type_name(categories)} cannot hold another"))
+            problems.append(Problem("consent.categories", f"{type_name(categories)} cannot contain another"))
         if not problems and switches is not None:
             problems += format_problems(switches, "consent.switches")
         require(problems)
@@ -94,10 +94,10 @@ ConsentMappingLike = CategoriesLike | RowConsent
 
 @dataclass(frozen=True, slots=True)
 class ConsentMapping:
-    """A checked consent mapping: records of each category, or one column for all, and what else a row says.
+    """A checked consent mapping: each category's records or one column for all, and the other inputs of a decision.
 
-    `doubts` and `suppressions` come from consent sources: for a consent column, the column that says whether its answer
-    is in doubt; and the columns that say whether the row's person is on a suppression list.
+    `doubts` and `suppressions` come from consent sources. `doubts` names, for a consent column, the column with the
+    doubt about its answer. `suppressions` are the columns with the entries of suppression lists.
     """
 
     entries: tuple[tuple[CategoryId, Answers | Recorded], ...] = ()
@@ -112,7 +112,7 @@ class ConsentMapping:
 
     @property
     def category_ids(self) -> tuple[CategoryId, ...]:
-        """The categories mapped one by one, in the order of the declaration."""
+        """The categories that are mapped one by one, in the order of the declaration."""
         return tuple(category_id for category_id, _ in self.entries)
 
     @property
@@ -128,7 +128,7 @@ class ConsentMapping:
         return tuple(dict.fromkeys(column for column in columns if column is not None))
 
     def records_for(self, category: Category) -> tuple[Recorded, ...]:
-        """Return the category's records, with their times and notices; none if the mapping leaves the category out."""
+        """Return the category's records, with their times and notices; empty if the mapping omits the category."""
         if self.whole is not None:
             found: tuple[Recorded, ...] = (Recorded(self.whole.for_category(category.id, category.name)),)
         else:
@@ -144,7 +144,7 @@ class ConsentMapping:
         )
 
     def combining(self, category: Category) -> Combining:
-        """Return how the category's records are combined."""
+        """Return the way in which the category's records are combined."""
         entry = dict(self.entries).get(category.id)
         return entry.combining if isinstance(entry, Answers) else "first"
 
@@ -161,7 +161,7 @@ class ConsentMapping:
         )
 
     def path_of(self, category_id: str) -> str:
-        """Return where the mapping of a category was, or had to be, declared."""
+        """Return the path where the mapping of a category is declared, or should be."""
         return "consent" if self.whole is not None else child("consent", category_id)
 
 
@@ -171,8 +171,8 @@ def records_of(entry: Answers | Recorded) -> tuple[Recorded, ...]:
 
 
 def parse_consent_mapping(mapping: ConsentMappingLike | ConsentMapping) -> ConsentMapping:
-    """Check what a DAG gives as `consent`: `{"C0002": "analytics_ok", "C0004": Literals(...)}`, a `ConsentObject` or
-    another format that holds all categories, or `RowConsent`, which holds one of these and more.
+    """Check the `consent` argument of a DAG: `{"C0002": "analytics_ok", "C0004": Literals(...)}`, a `ConsentObject` or
+    another format that contains all categories, or `RowConsent`, which contains one of these and more.
 
     A plain column name means a boolean column. Raises `PolicyError` with every problem.
     """
@@ -211,11 +211,13 @@ def _entries(mapping: object) -> tuple[tuple[CategoryId, Answers | Recorded], ..
         path = child("consent", str(category_id))
         entry: Any = BooleanColumn(declared) if isinstance(declared, str) and declared else declared
         if not isinstance(category_id, str) or not category_id:
-            problems.append(Problem("consent", "a category id is text that is not empty"))
+            problems.append(Problem("consent", "expected category ids as text that is not empty"))
         elif declared == "":
             problems.append(Problem(path, "expected the name of a column"))
         elif isinstance(entry, WholeConsent):
-            problems.append(Problem(path, f"{type_name(declared)} holds all categories: pass it alone, as `consent`"))
+            problems.append(
+                Problem(path, f"{type_name(declared)} contains all categories: pass it alone, as `consent`")
+            )
         elif isinstance(entry, CategorySignal):
             entries.append((CategoryId(category_id), Recorded(entry)))
         elif isinstance(entry, Answers | Recorded):

@@ -1,10 +1,10 @@
-"""A consent mapping as a JSON document, so that loads and reports read consent as the filter did.
+"""A consent mapping as a JSON document, with which loads and reports read consent in the same way as the filter.
 
     {"C0002": {"format": "BooleanColumn", "column": "analytics_ok"}}
     {"format": "ConsentObject", "column": "consent", "path": ["categoryPreferences"], "key_by": "id"}
     {"format": "RowConsent", "categories": {...}, "region": "country"}
 
-Names columns and declared literals, and no value of a row.
+The document contains names of columns and declared literals, and no value of a row.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def mapping_document(mapping: ConsentMapping) -> MappingDocument:
 
 
 def parse_mapping_document(document: Mapping[str, Any]) -> ConsentMapping:
-    """Read back what `mapping_document` wrote.
+    """Return the mapping of a document that `mapping_document` wrote.
 
     Raises:
-        PolicyError: a format that this version does not know, or a part that it does not take.
+        PolicyError: this version does not know a format, or one of its parameters.
     """
     if document.get("format") == _ROW:
         return _row(document)
-    # A category may be called `format` too: it has an entry, not text.
+    # A category may have the id `format` too: its value is an entry, not text.
     if isinstance(document.get("format"), str):
         return parse_consent_mapping(parse_whole(document))
     return parse_consent_mapping({category_id: _entry(entry) for category_id, entry in document.items()})
@@ -77,7 +77,7 @@ def _entry_document(entry: Answers | Recorded) -> MappingDocument:
 def _row(document: Mapping[str, Any]) -> ConsentMapping:
     known = {"format", "categories", *_ROW_COLUMNS, "gpc", "switches", "doubts", "suppressions"}
     if not isinstance(document.get("categories"), Mapping) or not known.issuperset(document):
-        raise PolicyError([Problem("consent", f"{_ROW} does not take what is written for it")])
+        raise PolicyError([Problem("consent", f"{_ROW} does not accept its parameters")])
     switches = document.get("switches")
     mapping = RowConsent(
         {"-": "-"},

@@ -1,4 +1,4 @@
-"""The consent plan: a policy checked against what a DAG asks and against the model's columns.
+"""The consent plan: a policy, checked against a DAG's request and against the model's columns.
 
 Holding a `ConsentPlan` is the proof that the run can be decided; `plan_consent` is its only maker. Never sees a row.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Signature = tuple[int, ...]
 
-# A yes to a column that objects (Global Privacy Control, a suppression list) is a no to what it objects to.
+# A yes in a column of objections (Global Privacy Control, a suppression list) is a no to the sending.
 _OBJECTION = {ConsentStatus.GRANTED: ConsentStatus.DENIED, ConsentStatus.DENIED: ConsentStatus.GRANTED}
 
 
@@ -45,7 +45,7 @@ class RecordReading:
 
 @dataclass(frozen=True, slots=True)
 class CategoryReading:
-    """How a category's status comes from the records that are read. Without any it is unknown."""
+    """The records that a category's status is read from. Without any record, the status is `unknown`."""
 
     records: tuple[RecordReading, ...] = ()
     combining: Combining = "first"
@@ -53,7 +53,7 @@ class CategoryReading:
 
 @dataclass(frozen=True, slots=True)
 class CircumstancesReading:
-    """The places of everything else that a row says, in a plan's signals.
+    """The places, in a plan's signals, of everything in a row that is not consent to a category.
 
     `regions` are the alphabet of the region's signal.
     """
@@ -67,10 +67,11 @@ class CircumstancesReading:
 
 @dataclass(frozen=True, slots=True)
 class SignatureDecision:
-    """What one signature may receive. `recipients` and the keys of `decisions` are sorted.
+    """The decisions about one signature. `recipients` and the keys of `decisions` are sorted.
 
-    `statuses` are those of the plan's categories. `withheld` names, by recipient, the fields that do not go with the
-    row; who is not there receives all. `conflicts` are the categories of which two records disagree.
+    `statuses` are the statuses of the plan's categories. `withheld` names, by recipient, the fields that are not sent
+    with the row; a recipient that is not in it receives all fields. `conflicts` are the categories whose records
+    disagree.
     """
 
     recipients: tuple[DestinationName, ...]
@@ -82,12 +83,12 @@ class SignatureDecision:
 
 @dataclass(frozen=True, slots=True)
 class ConsentPlan:
-    """All that is needed to decide the rows of one run.
+    """Everything that is needed to decide the rows of one run.
 
-    `categories` are those that some asked destination requires, or that guard fields of it, sorted; `readings` are
-    aligned with them. `signals` are what is read of a row, one token each: first that of each category's first record,
-    with None for a category that no column holds and that counts as unknown for every row. `warnings` are sentences
-    for the run's log.
+    `categories` are the categories that a requested destination requires, or that guard its fields, sorted; `readings`
+    are aligned with them. `signals` are what is read from a row, one token each. They start with the signal of each
+    category's first record, or None for a category without a column, which counts as unknown for every row. `warnings`
+    are sentences for the run's log.
     """
 
     policy: ConsentPolicy
@@ -105,11 +106,11 @@ class ConsentPlan:
 
     @property
     def needs_rows(self) -> bool:
-        """Whether anything of a row is asked for; otherwise the policy alone decides, for everybody alike."""
+        """Whether the decision reads rows; otherwise the policy alone decides, in the same way for every person."""
         return bool(self.consent_columns)
 
     def statuses(self, tokens: Signature) -> tuple[ConsentStatus, ...]:
-        """Return the status of each category for a signature. Raises `ValueError` if it is none of this plan."""
+        """Return the status of each category for a signature. Raises `ValueError` if it does not fit this plan."""
         self._check(tokens)
         region = self._region(tokens)
         return tuple(
@@ -148,7 +149,7 @@ class ConsentPlan:
             highest = 0 if signal is None else signal.unlisted_token
             if type(token) is not int or not 0 <= token <= highest:
                 where = "a category without a column" if signal is None else f"column `{signal.column}`"
-                raise ValueError(f"no token of {where}, which has 0 to {highest}")
+                raise ValueError(f"not a token of {where}, which has 0 to {highest}")
 
     def _status(
         self, category_id: CategoryId, reading: CategoryReading, tokens: Signature, region: str | None
@@ -159,8 +160,8 @@ class ConsentPlan:
             reading.combining,
             any_no_denies=category is not None and category.any_no_denies(region),
         )
-        # INVARIANT: a record without a column may hold a no, so that no other record can grant. What the others say
-        # against a permission stays the reason.
+        # INVARIANT: a record without a column may contain a no, so no other record can grant. If the others already
+        # deny, their status stays the reason.
         missing = [ConsentStatus.UNKNOWN for record in reading.records if record.answer is None]
         return aged(status, *missing)
 
@@ -173,7 +174,7 @@ class ConsentPlan:
         doubt = None if record.doubt is None else doubt_status(tokens[record.doubt])
         if doubt is not None:
             return doubt
-        status = self._said(record.answer, tokens)
+        status = self._signal_status(record.answer, tokens)
         conditions = []
         if record.time is not None:
             conditions.append(time_status(tokens[record.time]))
@@ -196,14 +197,14 @@ class ConsentPlan:
         region = None if reading.region is None else tokens[reading.region] - 1
         return None if region is None or not 0 <= region < len(reading.regions) else reading.regions[region]
 
-    def _said(self, place: int, tokens: Signature) -> ConsentStatus:
+    def _signal_status(self, place: int, tokens: Signature) -> ConsentStatus:
         signal = self.signals[place]
         return ConsentStatus.UNKNOWN if signal is None else signal.status(tokens[place])
 
     def _objection(self, place: int, tokens: Signature) -> ConsentStatus:
-        status = self._said(place, tokens)
+        status = self._signal_status(place, tokens)
         return _OBJECTION.get(status, status)
 
 
-# Makes the plan for a model, from the kinds of its columns.
+# Makes the plan of a model from the kinds of its columns.
 PlanFor = Callable[[Mapping[str, ColumnKind]], ConsentPlan]

@@ -1,6 +1,6 @@
-"""Making a consent plan: every check of what a DAG asks against the policy and the model's columns.
+"""The maker of a consent plan: every check of a DAG's request against the policy and the model's columns.
 
-Holds `plan_consent`. Never sees a row.
+Contains `plan_consent`. Never sees a row.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def plan_consent(
     known_columns: Collection[str] = (),
     at: datetime | None = None,
 ) -> ConsentPlan:
-    """Check what a DAG asks (`destinations`, `mapping`) against the policy and the model's columns.
+    """Check a DAG's request (`destinations`, `mapping`) against the policy and the model's columns.
 
-    With `columns=None` only what needs no model is checked, so that a broken configuration fails before anything is
-    read. Where `columns` holds only some of the model's columns, `known_columns` names the model's other columns: a
-    mapped column counts as misspelt only if it is in neither. `at` is the time of the run, with a zone, from which the
-    age of consent counts. Raises `PolicyError` with every problem, and `ValueError` where a category has a `max_age`
-    and no `at` is given.
+    With `columns=None`, only the checks that need no model run, so that a broken configuration fails before anything
+    is read. If `columns` contains only some of the model's columns, `known_columns` names the others: a mapped column
+    counts as misspelt only if it is in neither. `at` is the time of the run, with a zone; the age of consent is
+    measured from it. Raises `PolicyError` with every problem, and `ValueError` if a category has a `max_age` and `at`
+    is None.
     """
     planner = _Planner(policy, columns, known_columns, at)
     asked = planner.asked_destinations(destinations)
@@ -75,8 +75,8 @@ class _Planner:
     ) -> None:
         self.policy = policy
         self.columns = columns
-        # INVARIANT: spelling is checked against every column of the model, never against those alone that this plan
-        # reads: `c0002`, which another destination needs, is no slip for `c0004`.
+        # INVARIANT: spelling is checked against every column of the model, never only against the columns that this
+        # plan reads: `c0002`, which another destination needs, is not a misspelling of `c0004`.
         self.names = frozenset({*(columns or ()), *known_columns})
         self.at = at
         self.problems: list[Problem] = []
@@ -84,7 +84,7 @@ class _Planner:
         self.signals: list[Signal | None] = []
 
     def asked_destinations(self, destinations: Sequence[str]) -> tuple[DestinationName, ...]:
-        # Text is a sequence too, of letters.
+        # A string is a sequence too.
         if isinstance(destinations, str) or not isinstance(destinations, Sequence) or not destinations:
             self.note("destinations", "expected a list with at least one destination")
             return ()
@@ -106,7 +106,7 @@ class _Planner:
         return tuple(sorted(asked))
 
     def destination_refusal(self, destination: DestinationName) -> str | None:
-        """Return why the policy does not let the destination be asked for, or None; warn where it is let through."""
+        """Return why the policy refuses the destination, or None. Warn if consent does not restrict an accepted one."""
         misspelt = self.policy.misspelt(destination)
         if misspelt is not None:
             return (
@@ -141,8 +141,8 @@ class _Planner:
                     for column in (record.signal.column, record.time, record.notice_version):
                         self.check_spelling(column, path)
                 continue
-            # Ids of one platform are often an edit apart (`C0003`, `C0004`): one is a slip for another only where that
-            # other one is left out of the mapping.
+            # Ids of one platform often differ by one character (`C0003`, `C0004`). One counts as a misspelling of
+            # another only if the mapping omits the other one.
             suspects = [k for k in known if k not in consent.category_ids or differs_in_form_only(category_id, k)]
             near = nearest(category_id, suspects)
             if near is not None:
@@ -152,8 +152,8 @@ class _Planner:
         row = {"time": consent.time, "notice_version": consent.notice_version, "region": consent.region}
         for name, column in row.items():
             self.check_spelling(column, f"consent.{name}")
-        held = {"consent.gpc": consent.gpc, "consent.switches": consent.switches, "consent": consent.whole}
-        for path, signal in held.items():
+        signals = {"consent.gpc": consent.gpc, "consent.switches": consent.switches, "consent": consent.whole}
+        for path, signal in signals.items():
             self.check_spelling(None if signal is None else signal.column, path)
         return consent
 
@@ -168,10 +168,10 @@ class _Planner:
     def readings(
         self, consent: ConsentMapping, categories: Sequence[Category], asked: tuple[DestinationName, ...]
     ) -> tuple[CategoryReading, ...]:
-        """Return how each category is read; fills `signals`, those of the categories' first records first."""
+        """Return how each category is read. Fill `signals`, starting with the categories' first records."""
         records = {category.id: self.records(consent, category, asked) for category in categories}
         self.signals = [
-            held[0].signal if (held := [record for record in records[category.id] if record is not None]) else None
+            found[0].signal if (found := [record for record in records[category.id] if record is not None]) else None
             for category in categories
         ]
         readings = []
@@ -189,16 +189,16 @@ class _Planner:
     def records(
         self, consent: ConsentMapping, category: Category, asked: tuple[DestinationName, ...]
     ) -> list[Recorded | None]:
-        """Return the category's records, None for one that the model has no column for."""
+        """Return the category's records, with None in place of a record that has no column in the model."""
         if category.regimes == {Regime.EXEMPT}:
             return []
         declared = consent.records_for(category)
         if not declared:
             self.missing(consent, category, asked, "has no entry in the consent mapping")
             return [None]
-        return [self.held(consent, category, record, asked) for record in declared]
+        return [self.present_record(consent, category, record, asked) for record in declared]
 
-    def held(
+    def present_record(
         self, consent: ConsentMapping, category: Category, record: Recorded, asked: tuple[DestinationName, ...]
     ) -> Recorded | None:
         signal = record.signal
@@ -213,8 +213,9 @@ class _Planner:
         elif kind is ColumnKind.EMPTY and Regime.OPT_OUT in category.regimes:
             self.note(
                 consent.path_of(category.id),
-                f"column `{signal.column}` holds nothing but NULL and has no type, and category `{category.id}` is "
-                "opt_out: everybody would be permitted. If nobody objected yet, declare its type in `column_types`",
+                f"column `{signal.column}` contains only NULL and has no type, and category `{category.id}` is "
+                "opt_out: every person would be permitted. If no one has objected yet, declare its type in "
+                "`column_types`",
             )
         return record
 
@@ -228,13 +229,15 @@ class _Planner:
         use = f"required by {requiring}" if requiring else f"which guards fields of {guarding}"
         message = f"category `{category.id}`, {use}, {how}"
         if Regime.OPT_OUT in category.regimes:
-            self.note(consent.path_of(category.id), f"{message}, and is opt_out: everybody would be permitted")
+            self.note(consent.path_of(category.id), f"{message}, and is opt_out: every person would be permitted")
         elif self.policy.missing_consent_column == "error":
             self.note(consent.path_of(category.id), message)
         else:
             several = len(consent.records_for(category)) > 1
             effect = (
-                "no row is granted, whatever its other records say" if several else "it counts as unknown for every row"
+                "no row is granted, whatever its other records contain"
+                if several
+                else "it counts as unknown for every row"
             )
             self.warnings.append(f"{message}: {effect}")
 
@@ -244,19 +247,19 @@ class _Planner:
         time = notice = None
         if category.max_age is not None:
             if self.at is None:
-                raise ValueError("a category has a `max_age`: `at` has to say when it is decided")
+                raise ValueError("a category has a `max_age`: `at`, the time of the decision, is missing")
             if record.time is None:
-                self.note(path, f"category `{category.id}` has a max_age: name the column `time` of its consent")
+                self.note(path, f"category `{category.id}` has a max_age: name the `time` column of its consent")
             else:
-                time = self.beside(consent_time(record.time, category.max_age, at=self.at), path)
+                time = self.extra_place(consent_time(record.time, category.max_age, at=self.at), path)
         if category.min_notice_version is not None:
             if record.notice_version is None:
-                self.note(path, f"category `{category.id}` has a min_notice_version: name the column `notice_version`")
+                self.note(path, f"category `{category.id}` has a min_notice_version: name the `notice_version` column")
             else:
-                notice = self.beside(NoticeVersion(record.notice_version, category.min_notice_version), path)
+                notice = self.extra_place(NoticeVersion(record.notice_version, category.min_notice_version), path)
         return RecordReading(
             answer,
-            doubt=None if doubt is None else self.beside(doubt_signal(doubt), path),
+            doubt=None if doubt is None else self.extra_place(doubt_signal(doubt), path),
             time=time,
             notice=notice,
         )
@@ -269,25 +272,25 @@ class _Planner:
         region = None
         if regional and consent.region is None:
             named = ", ".join(f"`{category.id}`" for category in regional)
-            self.note("consent.region", f"the regime of {named} depends on the region: name the column `region`")
+            self.note("consent.region", f"the regime of {named} depends on the region: name the `region` column")
         elif regional and consent.region is not None:
-            region = self.beside(Literals(consent.region, granted=regions), "consent.region")
+            region = self.extra_place(Literals(consent.region, granted=regions), "consent.region")
         return CircumstancesReading(
             region=region,
             regions=regions,
-            gpc=None if consent.gpc is None or not categories else self.beside(consent.gpc, "consent.gpc"),
+            gpc=None if consent.gpc is None or not categories else self.extra_place(consent.gpc, "consent.gpc"),
             suppressions=tuple(
-                self.beside(BooleanColumn(name), "consent.suppressions") for name in consent.suppressions
+                self.extra_place(BooleanColumn(name), "consent.suppressions") for name in consent.suppressions
             ),
             switches=()
             if consent.switches is None
             else tuple(
-                (name, self.beside(consent.switches.for_destination(name), "consent.switches")) for name in asked
+                (name, self.extra_place(consent.switches.for_destination(name), "consent.switches")) for name in asked
             ),
         )
 
-    def beside(self, signal: Signal, path: str) -> int:
-        """Return the place of a signal that no category's answer is, once its column is seen to fit it."""
+    def extra_place(self, signal: Signal, path: str) -> int:
+        """Return the place of a signal that is not a category's answer. Note a column that does not fit it."""
         if self.columns is not None and self.near_column(signal.column) is None:
             kind = self.columns.get(signal.column)
             if kind is None:
@@ -297,14 +300,14 @@ class _Planner:
         return self.place(signal)
 
     def place(self, signal: Signal) -> int:
-        # What several categories need is read once.
+        # A signal that several categories need is read once.
         if signal not in self.signals:
             self.signals.append(signal)
         return self.signals.index(signal)
 
     def note(self, path: str, message: str) -> None:
         problem = Problem(path, message)
-        # One object holds several categories: what is wrong with its column is said once.
+        # One object contains several categories: a problem with its column is noted once.
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -313,9 +316,9 @@ def _kind_message(signal: Signal, kind: ColumnKind) -> str:
     expected = " or ".join(sorted(signal.kinds))
     message = f"column `{signal.column}` is {kind}, expected {expected}"
     if isinstance(signal, BooleanColumn) and kind in (ColumnKind.TEXT, ColumnKind.INTEGER):
-        message += f": declare which values grant, Literals({signal.column!r}, granted=(...), denied=(...))"
+        message += f": declare the values that grant, Literals({signal.column!r}, granted=(...), denied=(...))"
     if isinstance(signal, BooleanColumn) and kind is ColumnKind.JSON:
-        message += f": declare where consent is in it, ConsentObject({signal.column!r}, path=...)"
+        message += f": declare the path to consent in it, ConsentObject({signal.column!r}, path=...)"
     if ColumnKind.MOMENT in signal.kinds:
         message += ": a moment is a timestamp with a zone, or text in ISO 8601 with an offset"
     return message

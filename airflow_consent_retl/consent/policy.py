@@ -1,6 +1,6 @@
-"""The consent policy: which categories a destination needs, and its digest.
+"""The consent policy: the categories that each destination requires, and the policy's digest.
 
-Holds values that `parse_policy` has checked. Never reads a document and never decides about a row.
+Contains values that `parse_policy` has checked. Never reads a document and never decides about a row.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _DIGEST_VERSION = "consent-policy/1"
 class Category:
     """One consent category and the destinations mapped to it. A disabled one is not enforced.
 
-    `regions` name the regime where it is another than `regime`. `fields` are those that it guards, by destination.
-    `max_age` and `min_notice_version` are what a grant has to fulfil. Who is exempt, has `reason` and `owner`.
+    `regions` name the regions whose regime differs from `regime`. `fields` are the fields that the category guards, by
+    destination. `max_age` and `min_notice_version` are conditions of a grant. An exempt category has `reason` and
+    `owner`.
     """
 
     id: CategoryId
@@ -53,17 +54,17 @@ class Category:
         return frozenset({self.regime, *dict(self.regions).values()})
 
     def regime_in(self, region: str | None) -> Regime:
-        """Return the regime of a region; of one that the policy does not name, or of none, the strictest there is."""
+        """Return the regime of a region: the strictest one if the policy does not name the region, or it is None."""
         if not self.regions:
             return self.regime
         named = dict(self.regions)
         return named[region] if region in named else strictest(set(self.regimes))
 
     def any_no_denies(self, region: str | None) -> bool:
-        """Tell whether a no in any record denies: wherever `opt_out` may apply.
+        """Return whether a no in any record denies, which is so wherever `opt_out` may apply.
 
-        A region that the policy does not name may be under any of the category's regimes, and has to permit no more
-        than each of them does.
+        A region that the policy does not name may be under any of the category's regimes. It must not permit more than
+        any of them.
         """
         named = dict(self.regions)
         return Regime.OPT_OUT in ({named[region]} if region in named else self.regimes)
@@ -71,7 +72,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class DestinationRule:
-    """What belongs to one destination: how its categories combine, or why it needs no consent at all."""
+    """The rule of one destination: how its categories combine, or the reason why it requires no consent."""
 
     match: Match = "all"
     consent_required: bool = True
@@ -82,20 +83,20 @@ class DestinationRule:
 class ConsentPolicy:
     """A checked policy. `parse_policy` is its only maker, so holding one is the proof that it was checked.
 
-    Two policies that mean the same have one `digest` and are equal.
+    Two policies with the same meaning have the same `digest` and are equal.
 
     A mapping to a destination covers its instances (`google_ads` covers `google_ads:emea`); a mapping to an instance
     adds to it. With match `all`, each added mapping is one more requirement and can only shrink the recipients. With
-    match `any`, the mapped categories are alternatives, and a further one can enlarge them: that is what the
-    policy's author asks for by writing `any`, and the reason why an instance never inherits `any` for mappings of
-    its own (the document has to say it for the instance).
+    match `any`, the mapped categories are alternatives, and a further one can enlarge the recipients. The policy's
+    author asks for this by writing `any`. It is the reason why an instance never inherits `any` for its own mappings:
+    the document must state the instance's match.
     """
 
     categories: tuple[Category, ...] = field(compare=False)
     destination_rules: tuple[tuple[DestinationName, DestinationRule], ...] = field(compare=False, default=())
     unmapped_destinations: UnmappedDestinations = field(compare=False, default="permit")
     missing_consent_column: MissingConsentColumn = field(compare=False, default="error")
-    # The only field compared: it covers the others, and makes a policy a cheap key.
+    # The only compared field: it covers the others, and makes a policy a cheap dictionary key.
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class ConsentPolicy:
         return next((category for category in self.categories if category.id == category_id), None)
 
     def mapped_to(self, destination: str) -> tuple[Category, ...]:
-        """Return every category mapped to the destination or, for an instance, to what it is an instance of."""
+        """Return every category mapped to the destination or, for an instance, to its base destination."""
         covering = {destination, base_of(destination)}
         return tuple(category for category in self.categories if covering.intersection(category.destinations))
 
@@ -122,7 +123,7 @@ class ConsentPolicy:
         return tuple(category.id for category in self.mapped_to(destination) if category.enabled)
 
     def guarded_fields(self, destination: str) -> tuple[tuple[Category, tuple[str, ...]], ...]:
-        """Return the enabled categories that guard fields of the destination or of what it is an instance of."""
+        """Return the enabled categories that guard fields of the destination or of its base destination."""
         covering = {destination, base_of(destination)}
         found = []
         for category in self.categories:
@@ -132,10 +133,10 @@ class ConsentPolicy:
         return tuple(found)
 
     def rule_for(self, destination: str) -> DestinationRule:
-        """Return the destination's own rule, else for an instance its base's, else the default.
+        """Return the destination's own rule; otherwise, for an instance, the rule of its base; otherwise the default.
 
-        INVARIANT: `not_required` is inherited only by instances that no category is mapped to, so that a mapping to
-        an instance is never void.
+        INVARIANT: an instance inherits `not_required` only if no category is mapped to it, so that a mapping to an
+        instance always has an effect.
         """
         rules = dict(self.destination_rules)
         own = rules.get(DestinationName(destination))
@@ -147,10 +148,10 @@ class ConsentPolicy:
         return inherited
 
     def misspelt(self, destination: str) -> DestinationName | None:
-        """Return the destination of the policy that this one may be a slip for, or None.
+        """Return the destination of the policy that this one may be a misspelling of, or None.
 
-        None as well when the policy names the destination itself. A destination of which the policy names only
-        instances counts as a slip: its instance was left out.
+        None as well if the policy names the destination itself. If the policy names only instances of the destination,
+        it counts as misspelt: the instance is missing.
         """
         named = self.destinations
         if destination in named:
@@ -163,7 +164,7 @@ class ConsentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """All that the policy says of one destination. `required` are the categories that `categories` names."""
+    """Everything that the policy contains about one destination. `required` are the categories of `categories`."""
 
     categories: tuple[CategoryId, ...]
     required: tuple[Category, ...]
@@ -174,7 +175,7 @@ class Requirement:
 
 @lru_cache(maxsize=4096)
 def requirement_of(policy: ConsentPolicy, destination: str) -> Requirement:
-    """Return what the policy says of a destination, remembered, since it is asked once per signature."""
+    """Return everything that the policy contains about a destination. Cached, because every signature asks for it."""
     required = tuple(category for category in policy.mapped_to(destination) if category.enabled)
     return Requirement(
         categories=policy.required_for(destination),
@@ -191,7 +192,7 @@ def base_of(destination: str) -> DestinationName:
 
 
 def _digest(policy: ConsentPolicy) -> str:
-    """Return a SHA-256 over the meaning: defaults are filled in, and `parse_policy` has sorted what has no order."""
+    """Return a SHA-256 over the meaning: defaults are filled in; `parse_policy` has sorted parts without an order."""
     meaning = {
         "version": _DIGEST_VERSION,
         "unmapped_destinations": policy.unmapped_destinations,
@@ -217,6 +218,6 @@ def _meaning(category: Category) -> list[object]:
         "owner": category.owner,
     }
     default = Category(category.id, category.name, category.destinations)
-    said = {name: value for name, value in more.items() if getattr(category, name) != getattr(default, name)}
-    # A category that uses none of this has the digest that it had before there was any of it.
-    return [*plain, said] if said else plain
+    declared = {name: value for name, value in more.items() if getattr(category, name) != getattr(default, name)}
+    # A category without these terms keeps the digest that it had before they existed.
+    return [*plain, declared] if declared else plain

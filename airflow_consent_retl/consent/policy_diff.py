@@ -1,6 +1,6 @@
-"""The people who gain and lose by a change of policy: both policies, applied to the same signatures.
+"""The rows that a change of policy releases or withdraws: both policies, applied to the same signatures.
 
-Holds counts. Never sees a row.
+Contains counts. Never sees a row.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ Counted = Iterable[tuple[SubjectStatus, "Signature", int]]
 
 @dataclass(frozen=True, slots=True)
 class DestinationDiff:
-    """Rows of one destination, before and after.
+    """The rows of one destination under the old and the new policy.
 
-    `gained_by_reason` are the reasons for which the old policy denied those who gain, `lost_by_reason` those for which
-    the new one denies those who lose: `C0004:unknown`, a category's id and status. A row with several is in each.
+    `gained_by_reason` counts the gained rows by the reasons for which the old policy denied them, and `lost_by_reason`
+    the lost rows by the reasons for which the new policy denies them. A reason is a category's id and status, such as
+    `C0004:unknown`. A row with several reasons counts under each.
     """
 
     permitted_before: int
@@ -38,7 +39,7 @@ class DestinationDiff:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDiff:
-    """Who gains and who loses, by destination. `permitted_after = permitted_before + gained - lost`, for each."""
+    """The gained and lost rows by destination. For each, `permitted_after = permitted_before + gained - lost`."""
 
     old_digest: str
     new_digest: str
@@ -46,7 +47,7 @@ class PolicyDiff:
     destinations: Mapping[DestinationName, DestinationDiff]
 
     def to_markdown(self) -> str:
-        """Return a table for people."""
+        """Return a table for people to read."""
         lines = [
             f"Of {self.rows:,} rows, under {self.old_digest} before and {self.new_digest} after:",
             "",
@@ -66,9 +67,9 @@ class PlanPair:
     """Two plans that read the same rows.
 
     Args:
-        plan: the new policy's, which reads in addition what only the old one needs.
-        old: the old policy's.
-        places: where each signal of the old plan is among those of the new.
+        plan: the new policy's plan, which also reads the signals that only the old policy needs.
+        old: the old policy's plan.
+        places: the place of each signal of the old plan among the signals of the new plan.
     """
 
     plan: ConsentPlan
@@ -79,7 +80,7 @@ class PlanPair:
         """Decide every signature under both policies, and count the rows.
 
         Args:
-            counted: the subject's status, the signature under `plan`, and the number of rows.
+            counted: tuples of the subject's status, the signature under `plan`, and the number of rows.
             at: the time of the decision.
         """
         rows = 0
@@ -120,9 +121,9 @@ class PlanPair:
 
 
 def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
-    """Return two plans for one reading of the rows. Raises `ValueError` if they are for other destinations."""
+    """Return two plans for one reading of the rows. Raises `ValueError` if their destinations differ."""
     if old.destinations != new.destinations:
-        raise ValueError("both plans have to be for the same destinations")
+        raise ValueError("both plans must have the same destinations")
     signals = list(new.signals)
     places = []
     for signal in old.signals:

@@ -1,4 +1,4 @@
-"""A checked policy as the document that `parse_policy` reads: what is kept of a policy that a run decided under."""
+"""A checked policy as a document that `parse_policy` can read. A run stores the document of the policy that it used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PolicyDocument = dict[str, Any]
 
 
 def policy_document(policy: ConsentPolicy) -> PolicyDocument:
-    """Return a document that means the same: parsed, it has the same digest."""
+    """Return a document with the same meaning: parsed, it has the same digest."""
     document: PolicyDocument = {
         "unmapped_destinations": policy.unmapped_destinations,
         "missing_consent_column": policy.missing_consent_column,

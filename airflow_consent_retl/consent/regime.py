@@ -1,6 +1,6 @@
-"""Under which rule of law a category stands: whether silence permits.
+"""The legal regimes of a category: opt-in, opt-out (silence permits) and exempt.
 
-Holds the regimes and their order. Never reads a document or a row.
+Contains the regimes and their order. Never reads a document or a row.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from airflow_consent_retl.consent.signals import ConsentStatus
 
 
 class Regime(StrEnum):
-    """What a category needs of a person, the strictest first."""
+    """What a category requires of a person, the strictest regime first."""
 
     # Only an explicit yes permits.
     OPT_IN = "opt_in"
     # A no in any record denies; silence, and a yes that is too old, permit.
     OPT_OUT = "opt_out"
-    # Permits everybody, for a stated reason.
+    # Permits every person, for a stated reason.
     EXEMPT = "exempt"
 
     def permits(self, status: ConsentStatus) -> bool:
-        """Tell whether a status is enough. What cannot be read, and a conflict, are never enough but for `exempt`."""
+        """Return whether a status is enough. `invalid` and `conflict` are enough only under `exempt`."""
         return status in _ENOUGH[self]
 
 

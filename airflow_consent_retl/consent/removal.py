@@ -1,7 +1,7 @@
-"""The cause for which a delivered person has to be removed.
+"""The causes for which a delivered person must be removed.
 
-Pure. Tells an explicit withdrawal, which no guard delays, from consent that merely cannot be found, which may be the
-sign of a broken table.
+Pure. Separates an explicit withdrawal, which no guard delays, from consent that was not found, which may be the sign of
+a broken table.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
 
 class RemovalCause(StrEnum):
-    """Why a delivered person is removed. Only `left_model` depends on the sync's mode."""
+    """The cause of a removal. Only `left_model` depends on the sync's mode."""
 
-    # Some required category says no.
+    # A required category is denied.
     CONSENT_WITHDRAWN = "consent_withdrawn"
-    # No required category says no, but one that is needed does not say yes: unknown, invalid or expired.
+    # No required category is denied, but one is not granted: it is unknown, invalid or expired.
     CONSENT_MISSING = "consent_missing"
-    # The model has no row of this person any more.
+    # The model no longer has a row of this person.
     LEFT_MODEL = "left_model"
-    # The policy maps no category to the destination, and does not permit that.
+    # The policy maps no category to the destination, and does not permit unmapped destinations.
     DESTINATION_UNMAPPED = "destination_unmapped"
-    # Several rows say they are about this person.
+    # Several rows have this person's id.
     ID_AMBIGUOUS = "id_ambiguous"
     # Still permitted, but the destination's identifiers for the person changed: the old ones go first.
     IDENTIFIERS_CHANGED = "identifiers_changed"
 
     @property
     def code(self) -> CauseCode:
-        """The number that files hold."""
+        """The number that is written to files."""
         return CauseCode[self.name]
 
     @property
     def rank(self) -> CauseRank:
-        """The place among all causes."""
+        """The rank among all causes."""
         return CauseRank[self.name]
 
 
 class CauseCode(IntEnum):
-    """A removal cause as the files of a set of changes hold it. A number never changes its meaning."""
+    """A removal cause as a number in the files of a change set. A number never changes its meaning."""
 
     CONSENT_WITHDRAWN = 0
     CONSENT_MISSING = 1
@@ -62,12 +62,12 @@ class CauseCode(IntEnum):
 
 
 class CauseRank(IntEnum):
-    """The ranking of removal causes: of several causes of one person, the one with the highest number counts.
+    """The ranking of removal causes: if one person has several causes, the one with the highest number counts.
 
-    Python and SQL compare the numbers; no file holds them.
+    Python and SQL compare the numbers; no file contains them.
     """
 
-    # A denied person is not removed because of identifiers, and a person who is denied has not left the model.
+    # A denied person is removed because of the denial: not because of identifiers, nor for having left the model.
     IDENTIFIERS_CHANGED = 1
     LEFT_MODEL = 2
     CONSENT_MISSING = 3
@@ -81,7 +81,7 @@ class CauseRank(IntEnum):
         return RemovalCause[self.name]
 
 
-# INVARIANT: no guard delays a removal for one of these.
+# INVARIANT: no guard delays a removal for one of these causes.
 UNGUARDED = frozenset({RemovalCause.CONSENT_WITHDRAWN, RemovalCause.IDENTIFIERS_CHANGED})
 
 _OTHER_REASONS: dict[str, RemovalCause] = {
@@ -93,12 +93,12 @@ _OTHER_REASONS: dict[str, RemovalCause] = {
 
 
 def removal_cause(reasons: Collection[str]) -> RemovalCause:
-    """Return the strongest cause for the codes of a denial's reasons; an explicit no outweighs all others.
+    """Return the strongest cause for the reason codes of a denial. An explicit no outranks all other causes.
 
     With match `any`, a no counts as explicit too: none of the alternatives is granted, and one was refused.
 
     Raises:
-        ValueError: no reasons, which is no denial.
+        ValueError: there are no reasons, so there is no denial.
     """
     if not reasons:
         raise ValueError("a denial needs a reason")

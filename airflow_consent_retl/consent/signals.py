@@ -1,11 +1,12 @@
 """The meaning of raw values: the base classes of every consent format.
 
-A signal has a finite number of tokens. Token 0 is NULL or a missing value; the other tokens are what else a raw value
-can say. A format with declared values has an alphabet: tokens 1 to n are the alphabet in its order, and n + 1 is any
-other value. Nothing is ever cast, trimmed or folded: each such step has turned a no into a yes somewhere.
+A signal has a finite number of tokens. Token 0 is NULL or a missing value; each other token is another meaning of a raw
+value. A format with declared values has an alphabet: tokens 1 to n are the alphabet in its order, and n + 1 is any
+other value. No value is ever cast, trimmed or case-folded: each such step has turned a no into a yes somewhere.
 
-Engines ask a signal how they can find its tokens (`is_read`, `alphabet`, `document_path`, `time_bounds`); they never
-look at its class. A format of your own is a dataclass that derives from one of these classes.
+A signal's attributes describe how an engine can find its tokens (`is_read`, `alphabet`, `document_path`,
+`time_bounds`); an engine never looks at its class. A format of your own is a dataclass that derives from one of these
+classes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NULL_TOKEN = 0
 
 
 class ConsentStatus(StrEnum):
-    """What is known of one subject's consent to one category. Only `granted` lets a row through."""
+    """The status of one subject's consent to one category. Only `granted` lets a row through."""
 
     GRANTED = "granted"
     DENIED = "denied"
@@ -33,7 +34,7 @@ class ConsentStatus(StrEnum):
 
 
 class ColumnKind(StrEnum):
-    """The kinds of column that a signal tells apart. Arrow strings are `text`; JSON may arrive as text."""
+    """The kinds of column that signals distinguish. Arrow strings are `text`; JSON may arrive as text."""
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -41,19 +42,19 @@ class ColumnKind(StrEnum):
     JSON = "json"
     # A timestamp with a zone.
     MOMENT = "moment"
-    # Holds only NULL, so that its type is not known: it fits any format, and every row is `unknown`.
+    # Contains only NULL, so its type is not known: it fits any format, and every row is `unknown`.
     EMPTY = "empty"
     OTHER = "other"
 
 
 class Signal(ABC):
-    """One thing that a row says and that a decision may rest on: a column, and how its values are read.
+    """One input of a decision: a column, and the way in which its values are read.
 
     Attributes:
         column: the column's name. A dataclass declares it as a field.
         is_read: whether the law reads each distinct value with `token`. Otherwise an engine finds the token by exact
             comparison with `alphabet`.
-        holds_consent: whether a token says something about a category's consent.
+        holds_consent: whether a token is a status of a category's consent.
     """
 
     __slots__ = ()
@@ -64,26 +65,26 @@ class Signal(ABC):
 
     def __init_subclass__(cls, **parameters: Any) -> None:
         super().__init_subclass__(**parameters)
-        # INVARIANT: no engine's comparison stands in for a `token` that compares in another way.
+        # INVARIANT: no engine's comparison replaces a `token` that compares in another way.
         if "token" in cls.__dict__ and "is_read" not in cls.__dict__:
             cls.is_read = True
 
     @property
     @abstractmethod
     def kinds(self) -> frozenset[ColumnKind]:
-        """The kinds of column that can hold this format."""
+        """The kinds of column that can contain this format."""
 
     @property
     @abstractmethod
     def unlisted_token(self) -> int:
-        """The highest token: that of a value which the format does not have."""
+        """The highest token: the token of a value that is not valid in this format."""
 
     @abstractmethod
     def token(self, raw: object) -> int:
-        """Return the token of one raw value, by type and value, exactly. Never raises for a value."""
+        """Return the token of one raw value, by its exact type and value. Never raises for a value."""
 
     def status(self, token: int) -> ConsentStatus:
-        """Return what a token says about a category's consent: nothing, unless the signal holds consent."""
+        """Return the consent status of a token. It is `unknown` unless the signal contains consent."""
         return ConsentStatus.UNKNOWN
 
     @property
@@ -93,40 +94,40 @@ class Signal(ABC):
 
     @property
     def document_path(self) -> tuple[str, ...]:
-        """The keys that lead to the JSON boolean that is all that the format reads of a document.
+        """The keys that lead to the JSON boolean that is the only part of a document that the format reads.
 
-        Empty (default): the format reads the whole value. Otherwise an engine may leave out what lies outside of the
-        path, and may put a 0 in place of a value that is neither an object on the way, nor true, false or null at the
-        end: such values all have to be invalid.
+        Empty (default): the format reads the whole value. Otherwise an engine may omit everything outside of the path.
+        It may also put a 0 in place of a value that is neither an object on the path, nor true, false or null at its
+        end: all such values must be invalid.
         """
         return ()
 
     def below(self, keys: int) -> Signal | None:
-        """Return the signal that reads a document which begins that many keys of `document_path` further down.
+        """Return the signal that reads a document that starts that many keys of `document_path` further down.
 
-        None (default): the format reads documents from their top only, and no engine begins one further down.
+        None (default): the format reads documents only from their top, and no engine starts further down.
         """
         return None
 
     @property
     def time_bounds(self) -> tuple[datetime, ...]:
-        """The ascending timestamps that a timestamp is compared with. Empty (default): each value is read.
+        """The ascending bounds that a timestamp is compared with. Empty (default): each value is read.
 
-        Token 1 is before the first of them, and token i + 1 at or after the i-th. An engine compares a column of
-        timestamps as numbers, since nearly every value is different.
+        Token 1 means before the first bound, and token i + 1 at or after the i-th bound. An engine compares a column of
+        timestamps as numbers, because nearly every value is different.
         """
         return ()
 
     def accepts(self, kind: ColumnKind) -> bool:
-        """Tell whether a column of this kind can hold this format."""
+        """Return whether a column of this kind can contain this format."""
         return kind is ColumnKind.EMPTY or kind in self.kinds
 
 
 class CategorySignal(Signal):
-    """Where one category's consent is in a row, and in which format.
+    """The column and the format of one category's consent.
 
-    Implement `kinds`, `granting`, `denying` and `token`. Where `token` compares a value exactly, by type and value,
-    with `alphabet`, declare `is_read = False`: an engine then does it faster.
+    Implement `kinds`, `granting`, `denying` and `token`. If `token` compares the exact type and value with `alphabet`,
+    declare `is_read = False`: an engine then does this faster.
     """
 
     __slots__ = ()
@@ -141,7 +142,7 @@ class CategorySignal(Signal):
     @property
     @abstractmethod
     def denying(self) -> tuple[str | int | bool, ...]:
-        """The raw values that deny, in token order after those that grant."""
+        """The raw values that deny, in token order, after the values that grant."""
 
     @property
     def alphabet(self) -> tuple[str | int | bool, ...]:
@@ -154,9 +155,9 @@ class CategorySignal(Signal):
         return len(self.alphabet) + 1
 
     def status(self, token: int) -> ConsentStatus:
-        """Return what a token means. Raises `ValueError` for a number that is no token of this signal."""
+        """Return the status of a token. Raises `ValueError` for a number that is not a token of this signal."""
         if type(token) is not int or not NULL_TOKEN <= token <= self.unlisted_token:
-            raise ValueError(f"no token of column `{self.column}`, which has 0 to {self.unlisted_token}")
+            raise ValueError(f"not a token of column `{self.column}`, which has 0 to {self.unlisted_token}")
         if token == NULL_TOKEN:
             return ConsentStatus.UNKNOWN
         if token == self.unlisted_token:
@@ -165,9 +166,9 @@ class CategorySignal(Signal):
 
 
 class DocumentSignal(CategorySignal):
-    """A format whose texts are read, not compared: the law reads each distinct text once.
+    """A format whose texts are parsed, not compared: `consent` reads each distinct text once.
 
-    Implement `read`. The alphabet is what a text can say: yes (1) or no (2).
+    Implement `read`. The alphabet is the possible answers of a text: yes (1) or no (2).
     """
 
     __slots__ = ()
@@ -188,7 +189,7 @@ class DocumentSignal(CategorySignal):
         return frozenset({ColumnKind.TEXT})
 
     def token(self, raw: object) -> int:
-        """Return what the value says: 1 yes, 2 no, 0 nothing, 3 what cannot be read."""
+        """Return the token of a value: 1 for yes, 2 for no, 0 for no answer, 3 for a value that cannot be read."""
         if raw is None:
             return NULL_TOKEN
         status = self.read(raw) if type(raw) is str else ConsentStatus.INVALID
@@ -196,7 +197,7 @@ class DocumentSignal(CategorySignal):
 
     @abstractmethod
     def read(self, text: str) -> ConsentStatus:
-        """Return what a text says, strictly: granted, denied, unknown, or invalid. Never raises for a text."""
+        """Return the status that a text contains, strictly: granted, denied, unknown or invalid. Never raises."""
 
 
 _DOCUMENT_TOKENS = {
@@ -207,7 +208,7 @@ _DOCUMENT_TOKENS = {
 
 
 class WholeConsent(ABC):
-    """One column that holds the consent of every category."""
+    """One column that contains the consent of every category."""
 
     __slots__ = ()
 
@@ -219,7 +220,7 @@ class WholeConsent(ABC):
 
 
 def boolean_token(raw: object) -> int:
-    """Return the token of a value whose alphabet is TRUE, FALSE."""
+    """Return the token of a value in a format whose alphabet is TRUE, FALSE."""
     if raw is None:
         return NULL_TOKEN
     if raw is True:
@@ -234,7 +235,7 @@ def require(problems: list[Problem]) -> None:
 
 
 def column_problems(column: object, path: str) -> list[Problem]:
-    """Return what is wrong with the name of a column, which was passed to `path`."""
+    """Return the problems of a column's name that was passed to `path`."""
     if isinstance(column, str) and column:
         return []
     return [Problem(f"{path}.column", "expected the name of a column")]

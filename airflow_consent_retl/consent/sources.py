@@ -1,6 +1,6 @@
-"""Consent from other queries than the model's: where it is, and how its rows belong to people.
+"""Consent from queries other than the model's: the declarations of consent sources and suppression lists.
 
-Declares second queries, of states or of events, and lists of people who are never sent anything. Never runs one.
+Declares second queries, of states or of events, and lists of people who never receive anything. Never runs one.
 """
 
 from __future__ import annotations
@@ -20,43 +20,45 @@ Source = TypeVar("Source", bound="ExternalConsent")
 
 @dataclass(frozen=True, slots=True, init=False)
 class ConsentSource:
-    """A second query whose columns are joined to the model's rows, for a consent mapping to name.
+    """A second query whose columns are joined to the model's rows. A consent mapping then names these columns.
 
     A table of states has one row for each subject:
 
         ConsentSource("SELECT person_id, ads_ok FROM consents", subject="person_id", key="user_id", columns=["ads_ok"])
 
-    With `time` it is a history of events, of which the latest counts. With `category` and `value`, each row is about
-    one category, and `columns` says what each category's column is called:
+    With `time`, the query returns a history of events, of which the latest counts. With `category` and `value`, each
+    row is about one category, and `columns` names the column of each category:
 
         ConsentSource("SELECT * FROM consent_events", subject="user_id", time="changed_at", category="category_id",
                       value="given", columns={"C0002": "analytics_ok", "C0004": "ads_ok"})
 
-    Two answers are in doubt, and deny, where no rule puts them in an order: states that differ; events of the same time
-    that differ; an event without a time, where its answer is another one. A subject about which the source says nothing
-    has NULL in every column: unknown. `history` has the rule.
+    Two answers are in doubt, and deny, if no rule puts them in an order: states that differ; events of the same time
+    that differ; an event without a time that differs from the latest one. A subject without a row in the source has
+    NULL in every column: unknown. `history` contains the rule.
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
-        subject: its column with the id of the person: text or integers, compared exactly with the model's.
-        columns: its columns that hold consent, booleans, integers or text: names, or names with what the snapshot calls
-            them.
-        key: the model's column that `subject` equals; None: of the same name.
-        time: its column with when a row was recorded, a timestamp with a zone.
-        bring_time: whether the time of the row that counts is brought too, for `Recorded(…, time=…)`: as
-            `<column>_at`, after the first of `columns`, or after each where every category has rows of its own.
-        profile: its column with the profile (a device, an anonymous id) that a row was recorded under before profiles
-            were merged. Where the latest answers of two profiles differ, they are in doubt, unless one of the subject
-            itself (`profile` NULL, or equal to it) is later than all others.
-        category: its column with a category's id.
-        value: its column with a category's consent.
+        subject: the query's column with the person's id: text or integers, compared exactly with the model's key.
+        columns: the query's columns that contain consent (booleans, integers or text): their names, or their names,
+            each with its name in the snapshot.
+        key: the model's column that `subject` equals; None: the column of the same name.
+        time: the query's column with the time at which a row was recorded, a timestamp with a zone.
+        bring_time: whether the snapshot also gets the time of the row that counts, for `Recorded(…, time=…)`. Its
+            column is `<column>_at`, named after the first of `columns`, or after each column if every category has
+            rows of its own.
+        profile: the query's column with the profile (a device, an anonymous id) under which a row was recorded before
+            profiles were merged. If the latest answers of two profiles differ, they are in doubt, unless an answer of
+            the subject itself (`profile` is NULL or equals the subject) is later than all others.
+        category: the query's column with a category's id.
+        value: the query's column with a category's consent.
         conn_id: an Airflow connection; None: the model's. Templated.
-        column_types: Arrow type by column, where the source says too little, as `ExtractModelOperator` takes it.
-        require_match: fail where the model has rows and not one of them has a subject here, which is how a wrong key
-            looks.
+        column_types: Arrow type by column, for columns whose type the source does not declare, as in
+            `ExtractModelOperator`.
+        require_match: fail if the model has rows but none of them has a subject in the source, which is the sign of a
+            wrong key.
 
     Raises:
-        PolicyError: with every problem.
+        PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     sql: str
@@ -93,7 +95,7 @@ class ConsentSource:
         given |= {"category": category, "value": value, "conn_id": conn_id}
         problems = _texts("ConsentSource", given, required=("sql", "subject"))
         if not pairs:
-            problems.append(Problem("ConsentSource.columns", "expected at least one column that holds consent"))
+            problems.append(Problem("ConsentSource.columns", "expected at least one column that contains consent"))
         if len({name for _, name in pairs}) < len(pairs) or len({column for column, _ in pairs}) < len(pairs):
             problems.append(Problem("ConsentSource.columns", "a column is named twice"))
         if (category is None) != (value is None):
@@ -125,21 +127,21 @@ class ConsentSource:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """By consent column, the column with the doubt about its answer: a number of `history.Doubt`."""
+        """The column with the doubt about each consent column's answer (a number of `history.Doubt`)."""
         return self._named("{}_doubt")
 
     @property
     def times(self) -> dict[str, str]:
-        """By consent column, the one with the time of its answer; none unless `bring_time`."""
+        """The column with the time of each consent column's answer; empty unless `bring_time`."""
         return self._named("{}_at") if self.bring_time else {}
 
-    def _named(self, called: str) -> dict[str, str]:
+    def _named(self, pattern: str) -> dict[str, str]:
         names = [name for _, name in self.columns]
-        return {name: called.format(name if self.category is not None else names[0]) for name in names}
+        return {name: pattern.format(name if self.category is not None else names[0]) for name in names}
 
     @property
     def suppressions(self) -> tuple[str, ...]:
-        """No column that suppresses."""
+        """The columns that suppress: none."""
         return ()
 
     def rendered(self, render: Callable[[str], str]) -> ConsentSource:
@@ -149,7 +151,7 @@ class ConsentSource:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionList:
-    """A query for people who are never sent anything, whatever they consented to, with one row for each.
+    """A query for people who never receive anything, whatever they consented to. It returns one row for each person.
 
         SuppressionList("SELECT email_sha256 FROM do_not_contact", subject="email_sha256", conn_id="crm")
 
@@ -157,13 +159,13 @@ class SuppressionList:
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
-        subject: its column with the id of a person on the list.
-        key: the model's column that `subject` equals; None: of the same name.
+        subject: the query's column with the id of a person on the list.
+        key: the model's column that `subject` equals; None: the column of the same name.
         conn_id: an Airflow connection; None: the model's. Templated.
-        column: what the snapshot calls the column that says whether a row's person is on the list.
+        column: the snapshot's boolean column: whether the person of a row is on the list.
 
     Raises:
-        PolicyError: with every problem.
+        PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     sql: str
@@ -210,20 +212,20 @@ def segment_preference_events(
     bring_time: bool = False,
     conn_id: str | None = None,
 ) -> ConsentSource:
-    """Return Segment's events "Segment Consent Preference Updated" as its warehouses hold them.
+    """Return the source of Segment's events "Segment Consent Preference Updated", in the form of its warehouses.
 
         segment_preference_events("SELECT * FROM segment_consent_preference_updated", categories={"C0004": "ads_ok"})
 
-    Each row holds the preferences of its time, one boolean column for each category:
-    `context_consent_category_preferences_c0004`. A category that an event leaves out is unknown.
+    Each row contains the preferences at its time, in one boolean column for each category:
+    `context_consent_category_preferences_c0004`. A category that an event omits is unknown.
     Sources, read 2026-11-24: https://segment.com/docs/privacy/consent-management/consent-in-unify/ for the event,
     https://segment.com/docs/connections/storage/warehouses/schema/ for the columns.
 
     Args:
         sql: a SELECT over the event's table.
-        categories: by category id, what the snapshot calls its column.
-        subject, time, key, profile, bring_time, conn_id: as for `ConsentSource`; `profile="anonymous_id"` puts answers
-            of several devices that differ in doubt, where Segment takes the latest.
+        categories: category id to the name of its column in the snapshot.
+        subject, time, key, profile, bring_time, conn_id: as for `ConsentSource`. With `profile="anonymous_id"`, answers
+            of several devices that differ are in doubt; Segment takes the latest one.
     """
     return ConsentSource(
         sql,
@@ -242,7 +244,7 @@ def _snake(name: str) -> str:
 
 
 def source_document(source: ExternalConsent) -> SourceDocument:
-    """Return the document of a source, for a manifest: names and SQL, and no value of a row."""
+    """Return the document of a source for a manifest. It contains names and SQL, and no value of a row."""
     document = {field.name: getattr(source, field.name) for field in fields(source)}
     return {"format": type(source).__name__, **document} | (
         {name: [list(pair) for pair in getattr(source, name)] for name in _PAIRS}
@@ -252,27 +254,25 @@ def source_document(source: ExternalConsent) -> SourceDocument:
 
 
 def parse_source_document(document: Mapping[str, Any]) -> ExternalConsent:
-    """Read back what `source_document` wrote.
+    """Return the source of a document that `source_document` wrote.
 
     Raises:
-        PolicyError: a kind of source that this version does not know, or a part that it does not take.
+        PolicyError: this version does not know the kind of source, or one of its parameters.
     """
     formats: dict[object, type[ExternalConsent]] = {kind.__name__: kind for kind in (ConsentSource, SuppressionList)}
     kind = formats.get(document.get("format"))
     if kind is None:
-        raise PolicyError([Problem("consent_sources", "a kind of source that this version does not know")])
+        raise PolicyError([Problem("consent_sources", "this version does not know the kind of source")])
     parts = {name: part for name, part in document.items() if name != "format"}
     parts |= {name: _pairs(parts[name]) for name in _PAIRS if name in parts}
     try:
         return kind(**parts)
     except TypeError:
-        raise PolicyError(
-            [Problem("consent_sources", f"{kind.__name__} does not take what is written for it")]
-        ) from None
+        raise PolicyError([Problem("consent_sources", f"{kind.__name__} does not accept its parameters")]) from None
 
 
 def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
-    """Return sources, each of which brings columns of its own. Raises `PolicyError` with every problem."""
+    """Return the sources after checking that no two bring the same column. Raises `PolicyError` with every problem."""
     problems: list[Problem] = []
     brought: dict[str, int] = {}
     checked: list[ExternalConsent] = []
@@ -282,7 +282,7 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
             problems.append(Problem(path, "expected a ConsentSource or a SuppressionList"))
             continue
         problems += [
-            Problem(path, f"column `{name}` is brought by consent_sources[{brought[name.casefold()]}] already")
+            Problem(path, f"column `{name}` is already brought by consent_sources[{brought[name.casefold()]}]")
             for name in source.brought
             if name.casefold() in brought
         ]

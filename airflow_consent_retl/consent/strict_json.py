@@ -1,7 +1,7 @@
-"""JSON text, read strictly: text that two readers could read differently is refused or made visible.
+"""A strict reader of JSON text: text that two readers could read differently is refused or made visible.
 
-`json.loads` keeps the last of duplicate keys and accepts NaN; here a repeated key is remembered and NaN is no JSON.
-Numbers carry no meaning in this package's documents and come back as floats.
+`json.loads` keeps the last of duplicate keys and accepts NaN. This reader notes repeated keys and refuses NaN. Numbers
+have no meaning in this package's documents; they are returned as floats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from typing import NoReturn
 
-# More than engines take for surely shallow (`filtering.signatures`, `databases.dialect`), and less than Python reads.
+# More than the depth that engines treat as surely shallow (`filtering.signatures`, `databases.dialect`), and less than
+# the depth that Python can read.
 DEEPEST = 500
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -22,7 +23,7 @@ class MalformedJsonError(ValueError):
 
 
 class JsonObject(dict[str, object]):
-    """One JSON object. `repeated` holds the keys that occur more than once; their value here means nothing."""
+    """One JSON object. `repeated` are the keys that occur more than once; their values must not be used."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -31,11 +32,11 @@ class JsonObject(dict[str, object]):
 
 
 def read_json(text: str) -> object:
-    """Return what the text says, objects as `JsonObject`. Raises `MalformedJsonError`."""
+    """Return the value of a JSON text, with objects as `JsonObject`. Raises `MalformedJsonError`."""
     if _is_too_deep(text):
         raise MalformedJsonError("nested too deeply")
     try:
-        # A reader of integers that has no limit on digits, unlike `int`.
+        # Integers are read as floats: `int` limits the number of digits.
         return json.loads(text, object_pairs_hook=JsonObject, parse_constant=_refuse_constant, parse_int=float)
     except json.JSONDecodeError as error:
         raise MalformedJsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
@@ -44,8 +45,8 @@ def read_json(text: str) -> object:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Tell whether brackets open more than `DEEPEST` times within each other."""
-    # Python's own limit depends on the caller's depth, and objects that are finalised at the limit fail.
+    """Return whether brackets are nested deeper than `DEEPEST`."""
+    # Python's own limit depends on the depth of the caller, and objects that are finalised at the limit fail.
     if text.count("[") + text.count("{") <= DEEPEST:
         return False
     depth = 0

@@ -1,6 +1,6 @@
-"""The switches of a row by destination, which can only take away: Segment's integrations object, or exclusions.
+"""A row's switches by destination, which can only exclude: Segment's integrations object, or a list of exclusions.
 
-Reads one destination's switch, strictly. A switch that cannot be read takes the destination away.
+Reads one destination's switch, strictly. A switch that cannot be read excludes the row.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _ALL = "All"
 
 @dataclass(frozen=True, slots=True, init=False)
 class RowSwitches(ABC):
-    """One column that says to which destinations a row may not go.
+    """One column that names the destinations to which a row may not go.
 
     Args:
-        column: of text that holds JSON, or of JSON.
-        names: what the column calls each destination of the policy; the others by their own name. An instance is
-            called as what it is an instance of, unless it has a name of its own.
+        column: a column of JSON, or of text that contains JSON.
+        names: the column's name of each destination of the policy. A destination without an entry has the same name in
+            both. An instance has the name of its base destination, unless it has an entry of its own.
 
     Raises:
-        PolicyError: with every problem.
+        PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     column: str
@@ -53,13 +53,13 @@ class RowSwitches(ABC):
 
 
 class DestinationSwitch(Signal):
-    """One destination's switch: 0 takes nothing away, 1 takes the row away, 2 cannot be read."""
+    """One destination's switch. Token 0 excludes nothing, 1 excludes the row, 2 cannot be read."""
 
     __slots__ = ()
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
-        """Text that holds JSON, or JSON."""
+        """Text that contains JSON, or JSON."""
         return frozenset({ColumnKind.TEXT, ColumnKind.JSON})
 
     @property
@@ -68,7 +68,7 @@ class DestinationSwitch(Signal):
         return _UNREADABLE
 
     def token(self, raw: object) -> int:
-        """Return what the value says: a row without switches takes nothing away."""
+        """Return the token of a value. A row without switches excludes nothing."""
         if raw is None:
             return NULL_TOKEN
         is_on = self.is_on(raw) if type(raw) is str else None
@@ -78,11 +78,11 @@ class DestinationSwitch(Signal):
 
     @abstractmethod
     def is_on(self, text: str) -> bool | None:
-        """Return whether the row may go, as far as the switch says; None: it cannot be read."""
+        """Return whether the switch lets the row through; None: the switch cannot be read."""
 
 
 def switch_status(token: int) -> ConsentStatus:
-    """Return what a token of a switch says: only `granted` takes nothing away."""
+    """Return the status of a switch's token. Only `granted` excludes nothing."""
     return (ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.INVALID)[token]
 
 
@@ -90,9 +90,9 @@ def switch_status(token: int) -> ConsentStatus:
 class IntegrationSwitch(DestinationSwitch):
     """One destination in Segment's integrations object: `{"All": false, "Google Ads": true, "Braze": {"appId": "1"}}`.
 
-    `false` takes the row away, `true` and an object with settings do not. What is not listed goes by `All`, which is
-    `true` where it is missing. Anything else cannot be read: a key that occurs twice, another value, text that is no
-    JSON, a name that differs from the destination's by case or separators alone.
+    `false` excludes the row; `true` and an object with settings do not. `All` applies to destinations that are not
+    listed; if it is missing, it is `true`. Anything else cannot be read: a key that occurs twice, another value, text
+    that is not JSON, a name that differs from the destination's only by case or separators.
     Source: https://segment.com/docs/connections/spec/common/#integrations (read 2026-11-24).
     """
 
@@ -103,7 +103,7 @@ class IntegrationSwitch(DestinationSwitch):
         require(_problems(self.column, "IntegrationSwitch", key=self.key))
 
     def is_on(self, text: str) -> bool | None:
-        """Return the destination's own switch, else that of all."""
+        """Return the destination's own switch, otherwise the value of `All`."""
         try:
             found = read_json(text)
         except MalformedJsonError:
@@ -122,10 +122,10 @@ class IntegrationSwitch(DestinationSwitch):
 
 @dataclass(frozen=True, slots=True)
 class ExclusionSwitch(DestinationSwitch):
-    """One destination in a JSON array of those that the row may not go to: `["google_ads", "webhook"]`.
+    """One destination in a JSON array of the destinations to which the row may not go: `["google_ads", "webhook"]`.
 
-    An instance is excluded with what it is an instance of. What is no array of text cannot be read, nor can a name that
-    differs from the destination's by case or separators alone.
+    An array that excludes a base destination excludes its instances. A value that is not an array of text cannot be
+    read, and neither can a name that differs from the destination's only by case or separators.
     """
 
     column: str
@@ -138,7 +138,7 @@ class ExclusionSwitch(DestinationSwitch):
         require(problems)
 
     def is_on(self, text: str) -> bool | None:
-        """Return whether none of the destination's names is listed."""
+        """Return whether the array lists none of the destination's names."""
         try:
             found = read_json(text)
         except MalformedJsonError:

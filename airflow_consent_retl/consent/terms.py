@@ -1,4 +1,4 @@
-"""Reading a category's terms in the policy document: its regime, and what a grant has to fulfil.
+"""The reader of a category's terms in the policy document: its regime, and the conditions of a grant.
 
 {"regime": "opt_in", "regions": {"US-CA": "opt_out"}, "max_age": "13 months", "min_notice_version": "2.1"}
 """
@@ -19,7 +19,7 @@ TERMS = ("regime", "regions", "max_age", "min_notice_version", "fields", "reason
 
 
 def read_terms(reader: DocumentReader, document: Mapping[str, object], path: str) -> dict[str, Any]:
-    """Return the terms by the name of the category's attribute; what is wrong is noted."""
+    """Return the terms by the name of the category's attribute, and note every problem."""
     regime = Regime(reader.choice(document, path, "regime", tuple(map(str, Regime)), str(Regime.OPT_IN)))
     regions = _regions(reader, document, path)
     terms: dict[str, Any] = {"regime": regime, "regions": tuple(sorted(regions.items()))}
@@ -30,12 +30,12 @@ def read_terms(reader: DocumentReader, document: Mapping[str, object], path: str
             except ValueError as error:
                 reader.note(f"{path}.{name}", str(error))
     is_exempt = Regime.EXEMPT in {regime, *regions.values()}
-    for name, what in (("reason", "why"), ("owner", "who answers for it")):
+    for name in ("reason", "owner"):
         text = document.get(name)
         if not is_exempt and name in document:
-            reader.note(f"{path}.{name}", f"the {name} belongs to a category that is `exempt` somewhere")
+            reader.note(f"{path}.{name}", f"only a category that is `exempt` somewhere has `{name}`")
         elif is_exempt and not (isinstance(text, str) and text.strip()):
-            reader.note(f"{path}.{name}", f"an exempt category has a reason and an owner: say {what}, as text")
+            reader.note(f"{path}.{name}", f"an exempt category needs a reason and an owner: expected `{name}` as text")
         elif is_exempt:
             terms[name] = text
     return terms
@@ -54,7 +54,7 @@ def _regions(reader: DocumentReader, document: Mapping[str, object], path: str) 
     regions: dict[str, Regime] = {}
     for region in section:
         if not isinstance(region, str) or not region or region != region.strip():
-            reader.note(at, f"a region is text without space at its ends, found {type_name(region)}")
+            reader.note(at, f"expected a region as text without space at its ends, found {type_name(region)}")
             continue
         chosen = reader.choice(section, at, region, tuple(map(str, Regime)), str(Regime.OPT_IN))
         regions[region] = Regime(chosen)

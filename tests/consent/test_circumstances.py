@@ -131,7 +131,7 @@ def test_a_regime_by_region_needs_a_column_that_tells_it() -> None:
     policy = policy_of(regions={"US-CA": "opt_out"})
 
     assert problems_of(policy) == [
-        "the regime of `C0004` depends on the region: name the column `region` @ consent.region"
+        "the regime of `C0004` depends on the region: name the `region` column @ consent.region"
     ]
     assert problems_of(policy, RowConsent({"C0004": "ads"}, region="land")) == [
         "column `land` is not in the model @ consent.region"
@@ -145,10 +145,10 @@ def test_an_opt_out_category_without_a_column_is_refused_whatever_the_setting() 
     lenient = {"missing_consent_column": "deny", **policy_of(regime="opt_out")}
 
     assert problems_of(lenient, {"C0004": "missing"}) == [
-        "category `C0004`, required by `webhook`, has no column `missing` in the model, and is opt_out: everybody "
+        "category `C0004`, required by `webhook`, has no column `missing` in the model, and is opt_out: every person "
         "would be permitted @ consent.C0004"
     ]
-    with pytest.raises(PolicyError, match="holds nothing but NULL"):
+    with pytest.raises(PolicyError, match="contains only NULL"):
         plan_consent(
             parse_policy(lenient),
             destinations=["webhook"],
@@ -232,8 +232,8 @@ def test_what_a_category_demands_needs_its_columns() -> None:
     demanding = policy_of(max_age="90 days", min_notice_version=2)
 
     assert problems_of(demanding) == [
-        "category `C0004` has a max_age: name the column `time` of its consent @ consent.C0004",
-        "category `C0004` has a min_notice_version: name the column `notice_version` @ consent.C0004",
+        "category `C0004` has a max_age: name the `time` column of its consent @ consent.C0004",
+        "category `C0004` has a min_notice_version: name the `notice_version` column @ consent.C0004",
     ]
     assert problems_of(demanding, RowConsent({"C0004": "ads"}, time="ads_app", notice_version="at")) == [
         "column `ads_app` is boolean, expected moment or text: a moment is a timestamp with a zone, or text in ISO "
@@ -245,7 +245,7 @@ def test_what_a_category_demands_needs_its_columns() -> None:
 def test_a_category_with_an_age_cannot_be_planned_without_the_time_of_the_run() -> None:
     policy = parse_policy(policy_of(max_age="1 year"))
 
-    with pytest.raises(ValueError, match="`at` has to say"):
+    with pytest.raises(ValueError, match="`at`, the time of the decision, is missing"):
         plan_consent(policy, destinations=["webhook"], mapping=RowConsent({"C0004": "ads"}, time="at"), columns=None)
 
 
@@ -319,7 +319,7 @@ def test_a_record_without_a_column_denies_whatever_the_others_say(
     assert answer(plan, **row) == said
     assert plan.warnings == (
         "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model: no row is granted, "
-        "whatever its other records say",
+        "whatever its other records contain",
     )
 
 
@@ -328,7 +328,7 @@ def test_of_two_records_one_without_a_column_is_enough_to_deny(records: tuple[st
     plan = planned({"missing_consent_column": "deny", **policy_of()}, {"C0004": FirstOf(*records)})
 
     assert answer(plan, ads=True) == ["C0004:unknown"]
-    assert plan.warnings[0].endswith(": no row is granted, whatever its other records say")
+    assert plan.warnings[0].endswith(": no row is granted, whatever its other records contain")
 
 
 def test_an_old_yes_beside_a_record_without_a_column_is_still_told_as_expired() -> None:
@@ -351,7 +351,7 @@ def test_a_record_without_a_column_is_refused_where_silence_permits(
 
     assert problems_of(lenient, consent) == [
         "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model, and is opt_out: "
-        "everybody would be permitted @ consent.C0004"
+        "every person would be permitted @ consent.C0004"
     ]
 
 
@@ -725,18 +725,18 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
         (
             {"regime": "exempt"},
             [
-                "an exempt category has a reason and an owner: say why, as text @ {}.reason",
-                "an exempt category has a reason and an owner: say who answers for it, as text @ {}.owner",
+                "an exempt category needs a reason and an owner: expected `reason` as text @ {}.reason",
+                "an exempt category needs a reason and an owner: expected `owner` as text @ {}.owner",
             ],
         ),
-        ({"reason": "none"}, ["the reason belongs to a category that is `exempt` somewhere @ {}.reason"]),
+        ({"reason": "none"}, ["only a category that is `exempt` somewhere has `reason` @ {}.reason"]),
         ({"regions": {}}, ["expected at least one region with its regime @ {}.regions"]),
         (
             {"regions": {"US-CA": "opt_aut", " DE": "opt_in"}},
             [
                 "expected one of `opt_in`, `opt_out`, `exempt`, found `opt_aut`, did you mean `opt_out`? "
                 '@ {}.regions["US-CA"]',
-                "a region is text without space at its ends, found text @ {}.regions",
+                "expected a region as text without space at its ends, found text @ {}.regions",
             ],
         ),
         ({"max_age": "soon"}, ["expected a number of days, months or years, such as `13 months` @ {}.max_age"]),
@@ -744,7 +744,7 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
             {"min_notice_version": 2.1},
             ["expected an integer, or text of numbers with dots between them, such as `2.10` @ {}.min_notice_version"],
         ),
-        ({"fields": {}}, ["expected at least one destination with the fields that are guarded @ {}.fields"]),
+        ({"fields": {}}, ["expected at least one destination with its guarded fields @ {}.fields"]),
         ({"fields": {"webhook": []}}, ["expected a list with at least one entry @ {}.fields.webhook"]),
         ({"fields": {"webhook": ["a", "a"]}}, ["expected the names of fields, each once @ {}.fields.webhook"]),
         (
@@ -842,7 +842,7 @@ def test_refuses_declarations_that_are_wrong() -> None:
         RowConsent({"C0004": "ads"}, region="")
     with pytest.raises(PolicyError, match=r"consent\.gpc"):
         RowConsent({"C0004": "ads"}, gpc=7)  # type: ignore[arg-type]
-    with pytest.raises(PolicyError, match="cannot hold another"):
+    with pytest.raises(PolicyError, match="cannot contain another"):
         RowConsent(RowConsent({"C0004": "ads"}))  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match="expected the name of each destination"):
         IntegrationsObject("said", names={"webhook": 7})  # type: ignore[dict-item]

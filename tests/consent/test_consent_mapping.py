@@ -86,10 +86,10 @@ def test_refuses_every_entry_that_is_none() -> None:
         "expected the name of a column @ consent.C0001",
         "expected a column or a consent format, found null @ consent.C0002",
         "expected a column or a consent format, found a boolean @ consent.C0003",
-        "a ConsentObject holds all categories: pass it alone, as `consent` @ consent.C0004",
+        "a ConsentObject contains all categories: pass it alone, as `consent` @ consent.C0004",
         "expected a column or a consent format, found a list @ consent.C0006",
-        "a category id is text that is not empty @ consent",
-        "a category id is text that is not empty @ consent",
+        "expected category ids as text that is not empty @ consent",
+        "expected category ids as text that is not empty @ consent",
     ]
 
 

@@ -160,7 +160,7 @@ def test_refuses_a_token_for_a_category_without_a_column() -> None:
     case = {"settings": {"missing_consent_column": "deny"}, "mapping": {"C0002": "analytics_ok"}}
     plan = planned(PROBLEMS["defaults"] | case)
 
-    with pytest.raises(ValueError, match=r"^no token of a category without a column, which has 0 to 0$"):
+    with pytest.raises(ValueError, match=r"^not a token of a category without a column, which has 0 to 0$"):
         plan.decide_signature((1, 1), at=AT)
 
 

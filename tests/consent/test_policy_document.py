@@ -98,7 +98,7 @@ def test_unmapped_destinations_are_permitted_and_missing_columns_an_error_by_def
         (None, "expected an object, found null @ $"),
         (
             {1: 2, "categories": [{"id": "C", "name": "N", "destinations": ["lake"]}]},
-            "a key is text, found a number @ $",
+            "expected a key of text, found a number @ $",
         ),
         ({"categories": [{"id": "C", "name": "N", "destinations": {"lake"}}]}, None),
     ],

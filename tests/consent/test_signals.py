@@ -82,7 +82,7 @@ def test_an_alphabet_value_has_the_token_of_its_position(signal: CategorySignal)
 
 @pytest.mark.parametrize("token", [-1, 4, 5, True, 1.0, None])
 def test_a_number_that_is_no_token_has_no_meaning(token: Any) -> None:
-    with pytest.raises(ValueError, match=r"^no token of column `ok`, which has 0 to 3$"):
+    with pytest.raises(ValueError, match=r"^not a token of column `ok`, which has 0 to 3$"):
         BOOLEAN.status(token)
 
 
@@ -98,7 +98,7 @@ def test_a_format_accepts_only_columns_that_can_hold_it(signal: CategorySignal, 
 @pytest.mark.parametrize(
     ("granted", "denied", "problems"),
     [
-        ((), (), ["at least one literal has to grant @ Literals.granted"]),
+        ((), (), ["expected at least one literal that grants @ Literals.granted"]),
         ("yes", ("no",), ["expected a tuple of literals @ Literals.granted"]),
         (("yes",), "no", ["expected a tuple of literals @ Literals.denied"]),
         (
@@ -114,8 +114,12 @@ def test_a_format_accepts_only_columns_that_can_hold_it(signal: CategorySignal, 
         ((1,), (-(2**63) - 1,), ["a literal is neither text nor a 64-bit integer @ Literals.denied"]),
         (("\ud800",), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
         (("x\udfff",), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        (("yes", ""), (), ["blank text cannot grant: it is how missing values are written @ Literals.granted"]),
-        ((" ",), (), ["blank text cannot grant: it is how missing values are written @ Literals.granted"]),
+        (
+            ("yes", ""),
+            (),
+            ["blank text cannot grant: missing values are often written as blank text @ Literals.granted"],
+        ),
+        ((" ",), (), ["blank text cannot grant: missing values are often written as blank text @ Literals.granted"]),
         (("yes",), (0,), ["literals are either all text or all integers @ Literals"]),
         (("yes", 1), (), ["literals are either all text or all integers @ Literals"]),
         (("yes",), ("no", "yes"), ["a literal is declared twice @ Literals"]),

@@ -97,8 +97,8 @@ def test_refuses_sources_that_bring_the_same_column_and_what_is_no_source() -> N
         check_sources([STATES, ConsentSource("SELECT 4", subject="p", columns=["ADS"]), "SELECT 5"])
 
     assert [str(problem) for problem in caught.value.problems] == [
-        "column `ADS` is brought by consent_sources[0] already @ consent_sources[1]",
-        "column `ADS_doubt` is brought by consent_sources[0] already @ consent_sources[1]",
+        "column `ADS` is already brought by consent_sources[0] @ consent_sources[1]",
+        "column `ADS_doubt` is already brought by consent_sources[0] @ consent_sources[1]",
         "expected a ConsentSource or a SuppressionList @ consent_sources[2]",
     ]
 

@@ -1,4 +1,4 @@
-"""The consent formats: one file for each way to record consent, and the registry that names them in documents.
+"""The consent formats: one file for each way to record consent, and the registry of their names in documents.
 
 A format of this package is named by its class (`BitMask`). A format of your own is named by its module and class
 (`our_formats:LoyaltyCard`), so that loads and reports can import it.
@@ -46,8 +46,8 @@ _FORMATS: dict[str, type[Format]] = {
 
 
 def is_built_in(format_: type[Format]) -> bool:
-    """Tell whether a format is one of this package's."""
-    # INVARIANT: a class is known by itself, never by its name alone: another class may have the same name.
+    """Return whether a format belongs to this package."""
+    # INVARIANT: classes are compared, never only their names: another class may have the same name.
     return _FORMATS.get(format_.__name__) is format_
 
 
@@ -60,22 +60,24 @@ def format_named(name: object) -> type[Format]:
     """Return the format that a document names; a format of your own is imported.
 
     Raises:
-        PolicyError: there is no such format, its module cannot be imported, or the name is that of something else.
+        PolicyError: there is no such format, its module cannot be imported, or the named object is not a format.
     """
     found: object = _FORMATS.get(name) if isinstance(name, str) else None
     if found is None and isinstance(name, str) and ":" in name:
         found = _imported(name)
     if found is None:
-        raise PolicyError([Problem("consent", "a consent format that this version does not know")])
+        raise PolicyError([Problem("consent", "this version does not know the consent format")])
     if not isinstance(found, type) or not issubclass(found, CategorySignal | WholeConsent | RowSwitches):
-        raise PolicyError([Problem("consent", f"`{name}` is no consent format: it derives from no base class of one")])
+        raise PolicyError(
+            [Problem("consent", f"`{name}` is not a consent format: it derives from none of their base classes")]
+        )
     return found
 
 
 def _imported(name: str) -> object:
     module_name, _, path = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
-        raise PolicyError([Problem("consent", "a consent format is named `module:Class`, with names of Python")])
+        raise PolicyError([Problem("consent", "expected a consent format as `module:Class`, with Python names")])
     try:
         found: object = importlib.import_module(module_name)
     except ImportError as error:
@@ -95,8 +97,8 @@ def _imported(name: str) -> object:
                 [
                     Problem(
                         "consent",
-                        f"consent format `{name}`: module `{module_name}` has no `{path}`: keep the class there for as "
-                        "long as permitted sets name it, or run the filter again",
+                        f"consent format `{name}`: module `{module_name}` has no `{path}`: keep the class there "
+                        "as long as permitted sets name it, or run the filter again",
                     )
                 ]
             )

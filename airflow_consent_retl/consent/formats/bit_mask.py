@@ -19,14 +19,14 @@ _HIGHEST_BIT = 62
 
 @dataclass(frozen=True, slots=True)
 class BitMask(DocumentSignal):
-    """One bit of an integer, counted from 0, the lowest: set grants, not set denies. A negative number is invalid."""
+    """One bit of an integer, counted from 0 (the lowest). A set bit grants, an unset bit denies. Negative: invalid."""
 
     column: str
     bit: int
 
     def __post_init__(self) -> None:
         problems = column_problems(self.column, "BitMask")
-        # The exact type: `True` is an integer to isinstance.
+        # The exact type: `isinstance` takes `True` for an integer.
         if type(self.bit) is not int or not 0 <= self.bit <= _HIGHEST_BIT:
             problems.append(Problem("BitMask.bit", f"expected a number from 0 to {_HIGHEST_BIT}"))
         require(problems)
@@ -37,7 +37,7 @@ class BitMask(DocumentSignal):
         return frozenset({ColumnKind.INTEGER})
 
     def token(self, raw: object) -> int:
-        """Return 1 where the bit is set, 2 where it is not, 0 for NULL, 3 for anything else."""
+        """Return 1 if the bit is set, 2 if it is not, 0 for NULL, 3 for anything else."""
         if raw is None:
             return NULL_TOKEN
         if type(raw) is not int or raw < 0:
@@ -45,5 +45,5 @@ class BitMask(DocumentSignal):
         return 1 if raw >> self.bit & 1 else 2
 
     def read(self, text: str) -> ConsentStatus:
-        """Return that text is no number."""
+        """Return `invalid`: text is not a number."""
         return ConsentStatus.INVALID

@@ -1,7 +1,7 @@
-"""Bit fields in web-safe Base64, as the IAB's consent strings are written, read strictly.
+"""A strict reader of bit fields in web-safe Base64, the form of the IAB's consent strings.
 
-A string is read from its first bit to its last: a field that is not all there, a bit that is left over and set, a
-character of another alphabet are errors. Nothing is filled up with zeros, since a missing bit is no answer.
+A string is read from its first bit to its last. An incomplete field, a set bit after the last field and a character of
+another alphabet are errors. Missing bits are never filled with zeros, because a missing bit is not an answer.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from binascii import a2b_base64
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]+")
 _CHARACTER_BITS = 6
-# Zeros to whole octets, which are cut off again.
+# Zeros that fill up the last byte. They are cut off again.
 _FILLING = ("", "AAA", "AA", "A")
-# Encoders fill up to whole characters, or to whole octets and then characters.
+# Encoders pad to whole characters, or to whole bytes and then to whole characters.
 _MOST_FILLING_BITS = 23
-# Vendors in one list, as its numbers have 16 bits, and entries, as their number has 12.
+# The width of a vendor's number, and of the number of entries in a list.
 _VENDOR_BITS, _ENTRIES_BITS = 16, 12
 
 
 class MalformedBitsError(ValueError):
-    """The text is no such string, or not all of it. The message names no part of it."""
+    """The text is not such a string, or is incomplete. The message contains no part of it."""
 
 
 class Bits:
-    """What is left to read of one string.
+    """The unread bits of one string.
 
     Args:
         text: the characters, without a separator.
 
     Raises:
-        MalformedBitsError: the text is empty, or has other characters.
+        MalformedBitsError: the text is empty, or contains other characters.
     """
 
     __slots__ = ("_bits", "_place")
@@ -38,19 +38,19 @@ class Bits:
     def __init__(self, text: str) -> None:
         if _ALPHABET.fullmatch(text) is None:
             raise MalformedBitsError("other characters")
-        octets = a2b_base64(text.replace("-", "+").replace("_", "/") + _FILLING[len(text) % 4])
-        # In text, so that a field is a slice: shifting a long number would copy it for each field. The first bit keeps
-        # the zeros behind it.
-        self._bits = bin(int.from_bytes(b"\x01" + octets))[3 : 3 + _CHARACTER_BITS * len(text)]
+        content = a2b_base64(text.replace("-", "+").replace("_", "/") + _FILLING[len(text) % 4])
+        # Bits as text, so that a field is a slice: shifting a long number would copy it for each field. The added first
+        # byte keeps leading zeros.
+        self._bits = bin(int.from_bytes(b"\x01" + content))[3 : 3 + _CHARACTER_BITS * len(text)]
         self._place = 0
 
     @property
     def left(self) -> int:
-        """How many bits are left to read."""
+        """The number of unread bits."""
         return len(self._bits) - self._place
 
     def number(self, bits: int) -> int:
-        """Read an unsigned number of so many bits."""
+        """Read an unsigned number that has this number of bits."""
         return int(self.slice(bits), 2)
 
     def flag(self) -> bool:
@@ -58,10 +58,10 @@ class Bits:
         return self.slice(1) == "1"
 
     def slice(self, bits: int) -> str:
-        """Read so many bits, as text of `0` and `1`.
+        """Read this number of bits, as text of `0` and `1`.
 
         Raises:
-            MalformedBitsError: there are fewer.
+            MalformedBitsError: fewer bits are left.
         """
         end = self._place + bits
         if end > len(self._bits):
@@ -83,20 +83,20 @@ class Bits:
         return total
 
     def end(self) -> None:
-        """Check that nothing is left but what fills up.
+        """Check that only padding is left.
 
         Raises:
-            MalformedBitsError: there is.
+            MalformedBitsError: something else is left.
         """
         rest = self._bits[self._place :]
         if len(rest) > _MOST_FILLING_BITS or "1" in rest:
             raise MalformedBitsError("more than its fields")
 
     def vendors(self, vendor: int) -> bool:
-        """Read a list of vendors, a bit field or ranges, and return whether one is among them.
+        """Read a list of vendors, a bit field or ranges, and return whether it contains a vendor.
 
         Raises:
-            MalformedBitsError: it is cut off, or a range is none.
+            MalformedBitsError: the list is cut off, or a range is invalid.
         """
         head = self.slice(_VENDOR_BITS + 1)
         highest = int(head[:_VENDOR_BITS], 2)
@@ -106,11 +106,11 @@ class Bits:
         return vendor <= highest and listed[vendor - 1] == "1"
 
     def ranges(self, vendor: int, *, highest: int = (1 << _VENDOR_BITS) - 1) -> bool:
-        """Read ranges of vendors, and return whether one is within them. Raises as `vendors`."""
+        """Read ranges of vendors, and return whether they contain a vendor. Raises as `vendors`."""
         found = False
         entries = self.number(_ENTRIES_BITS)
         bits, place = self._bits, self._place
-        # Written out: there may be hundreds of them in a string.
+        # Written out for speed: a string may contain hundreds of ranges.
         for _ in range(entries):
             middle = place + 1 + _VENDOR_BITS
             end = middle + _VENDOR_BITS if bits[place : place + 1] == "1" else middle
@@ -119,7 +119,7 @@ class Bits:
             first = int(bits[place + 1 : middle], 2)
             last = int(bits[middle:end], 2) if end > middle else first
             if not 1 <= first <= last <= highest:
-                raise MalformedBitsError("a range that is none")
+                raise MalformedBitsError("an invalid range")
             found = found or first <= vendor <= last
             place = end
         self._place = place

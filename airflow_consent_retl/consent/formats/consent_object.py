@@ -1,6 +1,6 @@
 """Consent of all categories in one JSON column.
 
-Reads one category's answer out of the JSON text, strictly. Never chooses between two answers.
+Reads one category's answer from the JSON text, strictly. Never chooses between two answers.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Missing = Literal["unknown", "denied"]
 class ConsentObjectKey(DocumentSignal):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
-    `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the way and a missing key are unknown;
-    with `missing="denied"`, a key that is missing in an object that is there is a no, as Segment has it. Everything
-    else is invalid: another value, text that is not JSON, a non-object on the way, or a key of the path that occurs
-    twice in its object.
+    `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the path and a missing key are unknown.
+    With `missing="denied"`, a key that is missing in an existing object is a no, as in Segment. Everything else is
+    invalid: another value, text that is not JSON, a value on the path that is not an object, or a key of the path that
+    occurs twice in its object.
     """
 
     column: str
@@ -44,20 +44,20 @@ class ConsentObjectKey(DocumentSignal):
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
-        """JSON, or text that holds it."""
+        """JSON, or text that contains it."""
         return frozenset({ColumnKind.TEXT, ColumnKind.JSON})
 
     @property
     def document_path(self) -> tuple[str, ...]:
-        """The path: nothing else of the document says anything about the category."""
+        """The path: no other part of the document is about the category."""
         return self.path
 
     def below(self, keys: int) -> ConsentObjectKey:
-        """Return the same key, of a document that begins that many keys below."""
+        """Return the same key in a document that starts that many keys further down."""
         return replace(self, path=self.path[keys:])
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the JSON text has at the path."""
+        """Return the status at the path of the JSON text."""
         try:
             found = read_json(text)
         except MalformedJsonError:
@@ -75,12 +75,12 @@ class ConsentObjectKey(DocumentSignal):
 
 @dataclass(frozen=True, slots=True, init=False)
 class ConsentObject(WholeConsent):
-    """One JSON column that holds every category's consent, as Segment's `categoryPreferences` does.
+    """One JSON column that contains every category's consent, such as Segment's `categoryPreferences`.
 
     `path` leads to the object with the preferences: dotted (`"context.consent.categoryPreferences"`) or a tuple of
-    keys; empty when the whole value is that object. `key_by` says which of a category's fields is its key there.
-    `missing` is what a category counts as that the object does not have: `unknown`, or as in Segment `denied`.
-    Raises `PolicyError`.
+    keys; empty if the whole value is that object. `key_by` names the field of a category that is its key in the object.
+    `missing` is the status of a category that is missing in the object: `unknown`, or `denied` as in Segment. Raises
+    `PolicyError`.
     """
 
     column: str

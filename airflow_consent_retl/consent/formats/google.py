@@ -10,7 +10,7 @@ from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, 
 # Google Ads API, `ConsentStatus`: https://developers.google.com/google-ads/api/reference/rpc/latest/ConsentStatusEnum
 # Display & Video 360, `Consent`: https://developers.google.com/display-video/api/reference/rest/v4/Consent
 # Consent mode of tags, in lower case: https://developers.google.com/tag-platform/security/guides/consent
-# (none of them read again). Numbers of enumerations are refused: 2 grants in one product and denies in another.
+# (these pages were not read again). Enumeration numbers are refused: 2 grants in one product and denies in another.
 _STATES = {
     "CONSENT_GRANTED": ConsentStatus.GRANTED,
     "CONSENT_STATUS_GRANTED": ConsentStatus.GRANTED,
@@ -30,8 +30,8 @@ _STATES = {
 class GoogleConsent(DocumentSignal):
     """A text column with the state of one signal, `ad_user_data` or `ad_personalization`.
 
-    The spelling is exactly that of one of the products. Unspecified and unknown states are unknown. A destination that
-    needs both signals is mapped to two categories, one for each.
+    The spelling must be exactly that of one of the products. Unspecified and unknown states are unknown. Map a
+    destination that needs both signals to two categories, one for each signal.
     """
 
     column: str
@@ -40,5 +40,5 @@ class GoogleConsent(DocumentSignal):
         require(column_problems(self.column, "GoogleConsent"))
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the state says."""
+        """Return the status of a state."""
         return _STATES.get(text, ConsentStatus.INVALID)

@@ -1,7 +1,7 @@
-"""Strings of the IAB's Global Privacy Platform: the header, and the sections that say what a subject chose.
+"""Strings of the IAB's Global Privacy Platform: the header, and the sections with a subject's choices.
 
 https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Core/Consent String Specification.md` (read
-2026-11-24). Whatever does not decode exactly is invalid; a section that the string does not have is unknown.
+2026-11-24). A string that does not decode exactly is invalid; a section that is not in the string is unknown.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _US_PRIVACY = re.compile(r"1[YN-]{3}")
 _US_PRIVACY_ANSWERS = {"Y": ConsentStatus.DENIED, "N": ConsentStatus.GRANTED, "-": ConsentStatus.UNKNOWN}
 # Two bits for each question: not applicable, opted out or no consent, did not opt out or consent.
 _ANSWERS = {"00": ConsentStatus.UNKNOWN, "01": ConsentStatus.DENIED, "10": ConsentStatus.GRANTED}
-# Which answer counts, where several are asked for.
+# The order in which one of several answers counts.
 _STRICTEST = (ConsentStatus.INVALID, ConsentStatus.DENIED, ConsentStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class GppTcf(DocumentSignal):
-    """A column of GPP strings, of which section 2 is read, a TC string. Arguments are those of `TcfString`."""
+    """A column of GPP strings, whose section 2 is read: a TC string. The arguments are those of `TcfString`."""
 
     column: str
     purposes: tuple[int, ...]
@@ -60,7 +60,7 @@ class GppTcf(DocumentSignal):
             object.__setattr__(self, name, getattr(checked, name))
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the section says."""
+        """Return the status that the section contains."""
         section = _section(text, TCF_EU)
         if isinstance(section, ConsentStatus):
             return section
@@ -71,19 +71,20 @@ class GppTcf(DocumentSignal):
 class GppUs(DocumentSignal):
     """A column of GPP strings, of which one section of the United States is read.
 
-    Denied where one of the questions is answered with an opt-out or without consent, or where Global Privacy Control is
-    set in the section; granted where every one of them is answered with neither; unknown where one does not apply, or
-    the string has no such section.
+    The status is denied if one of the questions is answered with an opt-out or without consent, or if the section sets
+    Global Privacy Control. It is granted if every question is answered with neither. It is unknown if a question does
+    not apply, or if the string has no such section.
 
     Args:
-        column: that holds the strings.
-        section: `usnat`, `usca` and the other prefixes of the specification, or `uspv1`.
-        opt_outs: of `SaleOptOut`, `SharingOptOut`, `TargetedAdvertisingOptOut`, those that the category stands for.
-        sensitive: numbers of the kinds of sensitive data, from 1, as the section counts them.
-        gpc: `"denies"`, or `"ignored"`.
+        column: the column with the strings.
+        section: `usnat`, `usca` or another prefix of the specification, or `uspv1`.
+        opt_outs: the questions that the category stands for: `SaleOptOut`, `SharingOptOut`,
+            `TargetedAdvertisingOptOut`.
+        sensitive: the numbers of the kinds of sensitive data, counted from 1 as in the section.
+        gpc: `"denies"` or `"ignored"`.
 
     Raises:
-        PolicyError: the declaration is none.
+        PolicyError: a parameter is wrong.
     """
 
     column: str
@@ -115,7 +116,7 @@ class GppUs(DocumentSignal):
         object.__setattr__(self, "gpc", gpc)
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the section says."""
+        """Return the status that the section contains."""
         known = SECTIONS.get(self.section)
         section = _section(text, known.id if known else US_PRIVACY[0])
         if isinstance(section, ConsentStatus):
@@ -139,7 +140,7 @@ class GppUs(DocumentSignal):
 
 
 def _section(text: str, id_: int) -> str | ConsentStatus:
-    """Return a section's text, or what its absence means."""
+    """Return a section's text, or the status if it is missing or the header is invalid."""
     header, *sections = text.split("~")
     try:
         ids = _section_ids(Bits(header))
@@ -160,18 +161,18 @@ def _section_ids(header: Bits) -> list[int]:
         first = last + header.fibonacci()
         last = first + header.fibonacci() if is_group else first
         if last > _HIGHEST_SECTION:
-            raise MalformedBitsError("a section that is none")
+            raise MalformedBitsError("an invalid section")
         ids += range(first, last + 1)
     header.end()
     return ids
 
 
-# Beyond those that there are, as far as a string of sensible length could list them.
+# More than all existing sections, and few enough for a list of a sensible length.
 _HIGHEST_SECTION = 4_095
 
 
 def _fields(text: str, layouts: Sequence[Layout]) -> dict[str, str]:
-    """Return the bits of each field of a core segment, whichever of its layouts fits."""
+    """Return the bits of each field of a core segment, in the layout that fits."""
     for layout in layouts:
         core = Bits(text)
         if core.left < layout.bits:
@@ -185,7 +186,7 @@ def _fields(text: str, layouts: Sequence[Layout]) -> dict[str, str]:
 
 def _gpc(segments: list[str]) -> bool:
     if len(segments) > 1:
-        raise MalformedBitsError("more segments than there are")
+        raise MalformedBitsError("too many segments")
     for text in segments:
         segment = Bits(text)
         if segment.slice(2) != _GPC_SEGMENT:
@@ -205,7 +206,7 @@ def _question_problems(layouts: Sequence[Layout], opt_outs: object, sensitive: o
     if not isinstance(sensitive, tuple | list) or not all(type(n) is int and 1 <= n <= kinds for n in sensitive):
         problems.append(Problem("GppUs.sensitive", f"expected a tuple of numbers from 1 to {kinds}"))
     if not problems and not opt_outs and not sensitive:
-        problems.append(Problem("GppUs.opt_outs", "at least one question has to be asked"))
+        problems.append(Problem("GppUs.opt_outs", "expected at least one question"))
     if gpc not in ("denies", "ignored"):
         problems.append(Problem("GppUs.gpc", "expected `denies` or `ignored`"))
     return problems

@@ -1,8 +1,9 @@
-"""The sections of GPP strings for the United States, field by field, as their specifications have them.
+"""The sections of GPP strings for the United States, field by field, as in their specifications.
 
 https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Sections/US-National` and `Sections/US-States`
-(read 2026-11-24). The national section grew from 12 to 16 kinds of sensitive data and from 2 to 3 of children's. Left
-out are Maryland, Indiana, Kentucky and Rhode Island: the specification and the IAB's library write them differently.
+(read 2026-11-24). The national section grew from 12 to 16 kinds of sensitive data and from 2 to 3 kinds of children's
+data. Maryland, Indiana, Kentucky and Rhode Island are missing here: the specification and the IAB's library write them
+differently.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ Fields = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The fields of a core segment, in order, each with its bits.
+    """The fields of a core segment, in order, each with its width in bits.
 
     Args:
-        fields: name and width.
-        versions: of the section that are written so.
+        fields: the name and the width of each field.
+        versions: the versions of the section that have this layout.
     """
 
     fields: Fields
@@ -30,12 +31,12 @@ class Layout:
 
     @property
     def bits(self) -> int:
-        """Return the width of all fields."""
+        """The width of all fields."""
         return sum(bits for _, bits in self.fields)
 
     @property
     def sensitive(self) -> int:
-        """Return how many kinds of sensitive data there are."""
+        """The number of kinds of sensitive data."""
         return dict(self.fields).get("SensitiveDataProcessing", 0) // 2
 
 

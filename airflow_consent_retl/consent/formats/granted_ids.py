@@ -1,4 +1,4 @@
-"""Consent as the list of the category ids that were granted: a JSON array, or text with separators."""
+"""Consent as a list of the granted category ids: a JSON array, or text with separators."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from airflow_consent_retl.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class GrantedId(DocumentSignal):
-    """One id in the list of those granted: it is listed, or it was denied.
+    """One id in the list of granted ids: a listed id is granted, any other id is denied.
 
-    Without a `separator` the value is JSON, an array of text: `["C0002", "C0004"]`; `[]` denies. With one it is text,
-    `C0002,C0004`, with or without a separator at either end, as OneTrust's `,C0002,C0004,`; `,` denies, and blank text
-    is invalid, for it is how missing values are written. Ids are compared exactly. NULL is unknown. An empty id, space
-    around one, and anything in the array that is no text are invalid.
+    Without a `separator`, the value is JSON, an array of text: `["C0002", "C0004"]`; `[]` denies. With a separator, it
+    is text, `C0002,C0004`, with or without a separator at either end, such as OneTrust's `,C0002,C0004,`. `,` denies.
+    Blank text is invalid, because missing values are often written as blank text. Ids are compared exactly. NULL is
+    unknown. An empty id, an id with space around it, and an array entry that is not text are invalid.
     """
 
     column: str
@@ -41,7 +41,7 @@ class GrantedId(DocumentSignal):
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
-        """Text that holds a list, or JSON."""
+        """Text that contains a list, or JSON."""
         return frozenset({ColumnKind.TEXT} if self.separator else {ColumnKind.TEXT, ColumnKind.JSON})
 
     def read(self, text: str) -> ConsentStatus:
@@ -68,13 +68,13 @@ class GrantedIds(WholeConsent):
 
 
 _NO_ID = Problem("GrantedId.id", "expected an id that is not blank")
-_TORN_ID = Problem("GrantedId.id", "the id holds the separator")
+_TORN_ID = Problem("GrantedId.id", "the id contains the separator")
 
 
 def _problems(column: object, separator: object, path: str) -> list[Problem]:
     problems = column_problems(column, path)
     if separator is not None and not (isinstance(separator, str) and separator):
-        problems.append(Problem(f"{path}.separator", "expected text that is not empty, or nothing for JSON"))
+        problems.append(Problem(f"{path}.separator", "expected text that is not empty, or None for JSON"))
     return problems
 
 

@@ -77,9 +77,9 @@ def _literal_problems(granted: object, denied: object) -> list[Problem]:
         elif not all(_is_literal(literal) for literal in literals):
             problems.append(Problem(path, "a literal is neither text nor a 64-bit integer"))
         elif name == "granted" and not literals:
-            problems.append(Problem(path, "at least one literal has to grant"))
+            problems.append(Problem(path, "expected at least one literal that grants"))
         elif name == "granted" and not all(literal.strip() for literal in literals if isinstance(literal, str)):
-            problems.append(Problem(path, "blank text cannot grant: it is how missing values are written"))
+            problems.append(Problem(path, "blank text cannot grant: missing values are often written as blank text"))
     if problems:
         return problems
     alphabet = [*granted, *denied]  # type: ignore[misc]  # both are sequences, checked above
@@ -91,8 +91,8 @@ def _literal_problems(granted: object, denied: object) -> list[Problem]:
 
 
 def _is_literal(literal: object) -> bool:
-    # The exact type: `True` is an integer to isinstance.
+    # The exact type: `isinstance` takes `True` for an integer.
     if type(literal) is str:
-        # No engine can hold a lone surrogate.
+        # No engine can store a lone surrogate.
         return not any("\ud800" <= character <= "\udfff" for character in literal)
     return type(literal) is int and -_INT64_END <= literal < _INT64_END

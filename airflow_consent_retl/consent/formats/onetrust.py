@@ -1,8 +1,8 @@
-"""OneTrust's `OptanonConsent` cookie, as a web site's server or tag manager records it.
+"""OneTrust's `OptanonConsent` cookie, recorded by a web site's server or tag manager.
 
     isGpcEnabled=0&datestamp=Mon+Nov+23+2026&version=202407.1.0&groups=C0001%3A1%2CC0002%3A0%2CC0004%3A1
 
-The list of active groups that its script offers (`,C0001,C0002,`) is `GrantedIds(column, separator=",")`.
+For the list of active groups that OneTrust's script offers (`,C0001,C0002,`), use `GrantedIds(column, separator=",")`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_consent_retl.consent.signals import (
 )
 from airflow_consent_retl.errors import Problem
 
-# Strictly necessary: no consent is asked for it, and none can be taken back.
+# Strictly necessary: it needs no consent, so none can be withdrawn.
 _NECESSARY = "C0001"
 _GROUP_STATES = {"1": ConsentStatus.GRANTED, "0": ConsentStatus.DENIED}
 
@@ -28,9 +28,9 @@ _GROUP_STATES = {"1": ConsentStatus.GRANTED, "0": ConsentStatus.DENIED}
 class OptanonConsentGroup(DocumentSignal):
     """One group of the cookie: `1` grants, `0` denies, a group that is not listed is unknown.
 
-    With `gpc="denies"` (default) Global Privacy Control in the cookie (`isGpcEnabled=1`) denies every group but the
-    strictly necessary one, `C0001`; `gpc="ignored"` leaves it to the groups, which OneTrust may have set by it. A
-    cookie that is cut off, lists a group twice or holds another state is invalid.
+    With `gpc="denies"` (default), Global Privacy Control in the cookie (`isGpcEnabled=1`) denies every group but the
+    strictly necessary one, `C0001`. With `gpc="ignored"`, only the groups count, which OneTrust may have set according
+    to Global Privacy Control. A cookie that is cut off, lists a group twice or contains another state is invalid.
     """
 
     column: str
@@ -46,9 +46,9 @@ class OptanonConsentGroup(DocumentSignal):
         )
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the cookie says of the group."""
+        """Return the status of the group in the cookie."""
         try:
-            # Bytes that are no UTF-8 are an error, not a replacement character.
+            # Bytes that are not UTF-8 are an error, not a replacement character.
             fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
         except ValueError:
             return ConsentStatus.INVALID

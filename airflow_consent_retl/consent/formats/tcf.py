@@ -1,7 +1,7 @@
 """IAB Europe's Transparency and Consent strings, version 2, as of TCF 2.2 and 2.3.
 
 https://github.com/InteractiveAdvertisingBureau/GDPR-Transparency-and-Consent-Framework, `TCFv2/IAB Tech Lab - Consent
-string and vendor list formats v2.md` (read 2026-11-24). Whatever does not decode exactly is invalid.
+string and vendor list formats v2.md` (read 2026-11-24). A string that does not decode exactly is invalid.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_consent_retl.consent.formats.bits import Bits, MalformedBitsError
 from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, column_problems, require
 from airflow_consent_retl.errors import Problem
 
-# Places in the core segment: its fields up to the vendors have fixed widths.
+# Positions in the core segment: its fields before the vendors have fixed widths.
 _VERSION = format(2, "06b")
 _POLICY = slice(132, 138)
 _SERVICE_SPECIFIC = 138
@@ -21,14 +21,14 @@ _CONSENTED, _ESTABLISHED = slice(152, 176), slice(176, 200)
 # The language of the texts, and the publisher's country.
 _LETTERS = (108, 114, 201, 207)
 _HEADER_BITS = 213
-# Strings of earlier policies that were made after 30 September 2023 are invalid, and older ones are older than consent
-# may get.
+# Strings of earlier policies that were made after 30 September 2023 are invalid. Older strings exceed the maximum age
+# of consent.
 _OLDEST_POLICY = 4
 _PURPOSES = 24
 _HIGHEST_VENDOR, _HIGHEST_POLICY = (1 << 16) - 1, (1 << 6) - 1
-# Purposes that may never rest on legitimate interest: 1 by the policies, 3 to 6 since TCF 2.2.
+# Purposes that must never rest on legitimate interest: 1 by the policies, 3 to 6 since TCF 2.2.
 _CONSENT_ONLY = frozenset({1, 3, 4, 5, 6})
-# Letters are counted from 0 to 25.
+# Letters are numbered from 0 to 25.
 _NO_LETTER = format(26, "06b")
 _DISCLOSED, _ALLOWED, _PUBLISHER = 1, 2, 3
 _KINDS = {"001": _DISCLOSED, "010": _ALLOWED, "011": _PUBLISHER}
@@ -38,25 +38,25 @@ _REQUIRE_CONSENT, _REQUIRE_INTEREST = 1, 2
 
 @dataclass(frozen=True, slots=True, init=False)
 class TcfString(DocumentSignal):
-    """A column of TC strings: what they say of one vendor and of the purposes that a category stands for.
+    """A column of TC strings, read for one vendor and for the purposes that a category stands for.
 
-    Granted where every purpose in `purposes` has consent and so has the vendor, every purpose in
-    `legitimate_interest` is established and not objected to for both, and the publisher restricts none of them.
-    Denied where one of it is not so, or the vendor was not disclosed. Invalid is a string that does not decode exactly:
-    another version, a global scope, a policy before TCF 2.2, cut off, with bits left over, with a legal basis that its
-    purpose cannot have. NULL is unknown.
+    The status is granted if every purpose in `purposes` and the vendor have consent, every purpose in
+    `legitimate_interest` is established and not objected to for both, and the publisher restricts none of them. It is
+    denied if one of these conditions is not met, or if the vendor was not disclosed. It is invalid if the string does
+    not decode exactly: another version, a global scope, a policy before TCF 2.2, a string that is cut off or has bits
+    left over, or a legal basis that its purpose cannot have. NULL is unknown.
 
     Args:
-        column: that holds the strings.
-        purposes: 1 to 24, that need consent.
-        vendor: its number in the Global Vendor List; Google is 755.
-        legitimate_interest: purposes that rest on it, neither 1 nor 3 to 6.
+        column: the column with the strings.
+        purposes: the purposes, 1 to 24, that need consent.
+        vendor: the vendor's number in the Global Vendor List; Google is 755.
+        legitimate_interest: the purposes that rest on legitimate interest, neither 1 nor 3 to 6.
         disclosed: `"required"`, as in TCF 2.3: a string without the segment of disclosed vendors is invalid.
-            `"if_present"` takes strings of TCF 2.2.
-        oldest_policy: version of the policies that a string was made under, at least; 4 is TCF 2.2.
+            `"if_present"` also accepts strings of TCF 2.2.
+        oldest_policy: the oldest accepted version of the policies under which a string was made; 4 is TCF 2.2.
 
     Raises:
-        PolicyError: the declaration is none.
+        PolicyError: a parameter is wrong.
     """
 
     column: str
@@ -92,7 +92,7 @@ class TcfString(DocumentSignal):
         object.__setattr__(self, "oldest_policy", oldest_policy)
 
     def read(self, text: str) -> ConsentStatus:
-        """Return what the string says."""
+        """Return the status that the string contains."""
         try:
             is_granted = self._is_granted(text.split("."))
         except MalformedBitsError:
@@ -104,7 +104,7 @@ class TcfString(DocumentSignal):
         if is_disclosed is None and self.disclosed == "required":
             raise MalformedBitsError("no disclosed vendors")
         core = Bits(segments[0])
-        # One slice for what has a fixed place: strings are many, and seldom alike.
+        # One slice for all fields with a fixed position, for speed: there are many strings, and most of them differ.
         header = core.slice(_HEADER_BITS)
         if header[:6] != _VERSION:
             raise MalformedBitsError("another version")
@@ -113,10 +113,10 @@ class TcfString(DocumentSignal):
         if header[_SERVICE_SPECIFIC] != "1":
             raise MalformedBitsError("global scope")
         if any(header[letter : letter + 6] >= _NO_LETTER for letter in _LETTERS):
-            raise MalformedBitsError("no letter")
+            raise MalformedBitsError("not a letter")
         consented, established = header[_CONSENTED], header[_ESTABLISHED]
         if "1" in established[0] + established[2:6]:
-            raise MalformedBitsError("legitimate interest where there is none")
+            raise MalformedBitsError("legitimate interest for a purpose without it")
         has_consent, has_interest = core.vendors(self.vendor), core.vendors(self.vendor)
         restricted = _restrictions(core, self.vendor)
         core.end()
@@ -132,13 +132,13 @@ class TcfString(DocumentSignal):
 
 
 def _disclosed(segments: list[str], vendor: int) -> bool | None:
-    """Return whether the vendor was disclosed; None where no segment tells."""
+    """Return whether the vendor was disclosed; None if no segment contains this."""
     found: dict[int, bool] = {}
     for text in segments:
         segment = Bits(text)
         kind = _KINDS.get(segment.slice(3), 0)
         if kind in found:
-            raise MalformedBitsError("a segment that is there twice")
+            raise MalformedBitsError("a repeated segment")
         if kind in (_DISCLOSED, _ALLOWED):
             found[kind] = segment.vendors(vendor)
         elif kind == _PUBLISHER:
@@ -152,7 +152,7 @@ def _disclosed(segments: list[str], vendor: int) -> bool | None:
 
 
 def _restrictions(core: Bits, vendor: int) -> dict[int, set[int]]:
-    """Return the kinds of restriction that the publisher puts on the vendor, by purpose."""
+    """Return the publisher's restrictions of the vendor, by purpose."""
     found: dict[int, set[int]] = {}
     for _ in range(core.number(12)):
         purpose, kind = core.number(6), core.number(2)
@@ -167,7 +167,7 @@ def _purpose_problems(purposes: Any, legitimate_interest: Any) -> list[Problem]:
     problems = []
     for name, numbers in (("purposes", purposes), ("legitimate_interest", legitimate_interest)):
         path = f"TcfString.{name}"
-        # The exact type: `True` is an integer to isinstance.
+        # The exact type: `isinstance` takes `True` for an integer.
         if not isinstance(numbers, tuple | list) or not all(type(n) is int and 1 <= n <= _PURPOSES for n in numbers):
             problems.append(Problem(path, f"expected a tuple of purposes, 1 to {_PURPOSES}"))
         elif len(set(numbers)) < len(numbers):
@@ -175,9 +175,9 @@ def _purpose_problems(purposes: Any, legitimate_interest: Any) -> list[Problem]:
     if problems:
         return problems
     if not purposes and not legitimate_interest:
-        problems.append(Problem("TcfString.purposes", "at least one purpose has to be declared"))
+        problems.append(Problem("TcfString.purposes", "expected at least one purpose"))
     if set(purposes) & set(legitimate_interest):
-        problems.append(Problem("TcfString", "a purpose has one legal basis"))
+        problems.append(Problem("TcfString", "a purpose cannot have two legal bases"))
     if _CONSENT_ONLY.intersection(legitimate_interest):
         problems.append(Problem("TcfString.legitimate_interest", "purposes 1 and 3 to 6 need consent"))
     return problems
