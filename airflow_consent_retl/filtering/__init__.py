@@ -1,1 +1,1 @@
-"""Filtering: from a snapshot to the rows that each destination may receive."""
+"""The filter: from a snapshot to the rows that each destination may receive."""

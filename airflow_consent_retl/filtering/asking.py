@@ -1,7 +1,7 @@
-"""The question that asks a model's source for consent again: one query over ids and consent columns.
+"""The query that reads consent from a model's source again, before a load: one query over ids and consent columns.
 
-The rows are decided under the present policy. An answer can only take permission away: a person about whom the source
-says nothing, or two things, is not permitted.
+The rows are decided under the present policy. An answer can only take permission away: a person that the source does
+not contain, or contains more than once, is not permitted.
 """
 
 from __future__ import annotations
@@ -47,21 +47,22 @@ _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
 _TIME = pa.timestamp("us", tz="UTC")
 
-# A verdict is a number. This one permits; a `CauseRank` denies; a higher one permits the row without some fields.
+# A verdict is a number. This number permits, a `CauseRank` denies, and a higher number permits the row without some
+# fields.
 PERMITTED = 0
 _WITHOUT_FIELDS = max(CauseRank) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentAnswers:
-    """What the source says now, for some of its rows.
+    """The source's present answers about some of its rows.
 
     Args:
-        ids: none of which is NULL.
-        by_destination: a number for each row: `PERMITTED`, a `CauseRank`, or above these, in the order of `partial`,
-            that the row is permitted without some fields.
-        moments: when the row's consent last changed, in UTC; None where it was not asked for.
-        partial: the fields, for each number above.
+        ids: the rows' ids, none of which is NULL.
+        by_destination: a verdict for each row: `PERMITTED`, a `CauseRank`, or a higher number, which permits the row
+            without some fields.
+        moments: the time of the last change of each row's consent, in UTC; None if it was not read.
+        partial: the withheld fields of each higher number, in ascending order.
     """
 
     ids: pa.Array
@@ -70,26 +71,26 @@ class ConsentAnswers:
     partial: Sequence[tuple[str, ...]] = ()
 
 
-# Gets the type that the ids have to have.
+# Called with the type that the ids must have.
 Ask = Callable[[pa.DataType], Iterator[ConsentAnswers]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentQuestion:
-    """What is asked, of which source, under which policy.
+    """A question about consent to a model's source, under a policy.
 
     Args:
-        hook: of the model's connection.
-        query: the model's.
-        columns: the names of all columns that the model is known to have.
-        mapping: which of them hold consent.
-        id_type: of the primary key in the snapshot; an id that is not exactly of this type fails the question.
-        policy: as it is now.
-        destinations: to decide for.
+        hook: the hook of the model's connection.
+        query: the model's query.
+        columns: the names of all known columns of the model.
+        mapping: the columns that contain consent.
+        id_type: the type of the primary key in the snapshot. An id that is not exactly of this type is an error.
+        policy: the present policy.
+        destinations: the destinations to decide for.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
-        sources: of consent that is not in the model.
-        hook_of: returns the hook of their connections.
-        log: for what a person should know about them.
+        sources: the sources of consent that is not in the model.
+        hook_of: returns the hook of a source's connection.
+        log: gets messages about the sources.
     """
 
     hook: DbApiHook
@@ -106,7 +107,7 @@ class ConsentQuestion:
 
     @property
     def needs_asking(self) -> bool:
-        """Whether any category is needed now; otherwise the policy alone decides, and equally for all rows."""
+        """Whether any category is needed now; otherwise the policy alone decides, in the same way for all rows."""
         plan, at = self._plan(), datetime.now(UTC)
         nothing_read = (NULL_TOKEN,) * len(plan.signals)
         return plan.needs_rows or any(
@@ -115,7 +116,7 @@ class ConsentQuestion:
 
     @property
     def wanted_columns(self) -> tuple[str, ...]:
-        """The columns that are read: the primary key, those that hold consent that is needed now, and the time."""
+        """The columns that are read: the primary key, the columns with the needed consent, and the time."""
         needed = [column for column in self._plan().consent_columns if column in self.columns]
         time = [] if self.withdrawn_at is None else [self.withdrawn_at]
         return tuple(dict.fromkeys([self.query.primary_key, *needed, *time]))
@@ -132,14 +133,14 @@ class ConsentQuestion:
         """Run the query and decide its rows.
 
         Raises:
-            PolicyError: the policy does not fit the model's columns any more.
+            PolicyError: the policy no longer fits the model's columns.
             ModelError, ConfigurationError: the query fails.
             SourceUnavailableError: the source does not answer.
         """
         wanted = self.wanted_columns
         sources = [source for source in self.sources if set(source.brought).intersection(wanted)]
-        elsewhere = {name for source in sources for name in source.brought}
-        own = tuple(dict.fromkeys([name for name in wanted if name not in elsewhere] + [str(s.key) for s in sources]))
+        external = {name for source in sources for name in source.brought}
+        own = tuple(dict.fromkeys([name for name in wanted if name not in external] + [str(s.key) for s in sources]))
         query = ModelQuery(
             conn_id=self.query.conn_id,
             sql=self.query.sql,
@@ -163,7 +164,7 @@ class ConsentQuestion:
             deciders: dict[pa.Schema, _Decider] = {}
             partial: list[tuple[str, ...]] = []
             for batch in rows.batches:
-                # A source without types of its own may know the type of a column only after some rows.
+                # A source without declared types may know the type of a column only after some rows.
                 decider = deciders.get(batch.schema)
                 if decider is None:
                     decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at, partial))
@@ -171,13 +172,13 @@ class ConsentQuestion:
 
 
 class _Decider:
-    """Decides the rows of one schema, each signature once."""
+    """The decider of the rows of one schema. It decides each signature once."""
 
     def __init__(
         self, question: ConsentQuestion, schema: pa.Schema, at: datetime, partial: list[tuple[str, ...]]
     ) -> None:
         self._question = question
-        # All batches of one answer share it: the fields that some permitted rows go without.
+        # The fields that are withheld from some permitted rows. All batches of one answer share this list.
         self._partial = partial
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
@@ -186,7 +187,7 @@ class _Decider:
             destinations=question.destinations,
             mapping=question.mapping,
             columns=kinds,
-            # Only what this destination needs was read.
+            # Only the columns that these destinations need were read.
             known_columns=question.columns,
             at=at,
         )
@@ -205,20 +206,20 @@ class _Decider:
                 name: np.array([numbers[name] for numbers in decided], dtype=np.int16)[places]
                 for name in self._plan.destinations
             },
-            moments=self._moments(rows),
+            moments=self._times(rows),
             partial=self._partial,
         )
 
-    def _moments(self, rows: pa.RecordBatch) -> pa.Array | None:
+    def _times(self, rows: pa.RecordBatch) -> pa.Array | None:
         name = self._question.withdrawn_at
         if name is None:
             return None
-        moments = rows.column(name)
-        if pa.types.is_null(moments.type):
-            return moments.cast(_TIME)
-        if not pa.types.is_timestamp(moments.type) or moments.type.tz is None:
-            raise ModelError(f"column `{name}` is {moments.type}: a time of withdrawal is a timestamp with a zone")
-        return moments.cast(_TIME, safe=False)
+        times = rows.column(name)
+        if pa.types.is_null(times.type):
+            return times.cast(_TIME)
+        if not pa.types.is_timestamp(times.type) or times.type.tz is None:
+            raise ModelError(f"column `{name}` is {times.type}: a time of withdrawal must be a timestamp with a zone")
+        return times.cast(_TIME, safe=False)
 
     def _decide(self, code: int) -> Mapping[str, int]:
         if code not in self._decided:
@@ -246,24 +247,24 @@ class _Decider:
 
 
 class SubjectIndex:
-    """Ids by position, to compare with what a source says now. A context manager; what it spills is private, and goes.
+    """Ids by position, to compare with a source's present answers. A context manager; its spill files are private.
 
     Args:
-        ids: in the order of their positions, which begin at 0.
-        id_type: of all of them.
+        ids: the ids in the order of their positions, which start at 0.
+        id_type: the type of all ids.
     """
 
     def __init__(self, ids: Iterable[pa.Array], id_type: pa.DataType) -> None:
         self.id_type = id_type
-        # Of people that the last answer did not permit, where the source has their time.
+        # The times of people that the last answer did not permit, as far as the source has them.
         self.moments: list[datetime] = []
-        # Of people that it permitted, the positions of those that go without some fields.
+        # The positions of permitted people from whose rows fields are withheld, by these fields.
         self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
         self._resources = ExitStack()
         with ExitStack() as opening:
             spill = opening.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
             Path(spill).chmod(0o700)
-            # With one thread, it is the caller's that pulls the answers: SQLite's cursors serve no other.
+            # With one thread, the caller's thread reads the answers: SQLite's cursors work in no other thread.
             self._connection = opening.enter_context(
                 duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill, "threads": "1"})
             )
@@ -275,8 +276,8 @@ class SubjectIndex:
     ) -> dict[RemovalCause, NDArray[np.int64]]:
         """Return the positions of the people who are not permitted now, by cause, ascending.
 
-        A person that no answer names is under `left_model`. A person that several answers name is under `id_ambiguous`,
-        unless one of them has a stronger cause.
+        A person that no answer names is removed for `left_model`. A person that several answers name is removed for
+        `id_ambiguous`, unless one of them has a stronger cause.
         """
         failures: list[BaseException] = []
         schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _TIME)])
@@ -288,10 +289,10 @@ class SubjectIndex:
                 for answer in answers:
                     partial = answer.partial
                     verdicts = pa.array(answer.by_destination[destination])
-                    moments = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
-                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts, moments], schema=schema)
+                    times = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
+                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts, times], schema=schema)
             except BaseException as failure:
-                # Arrow would make another error of it.
+                # Arrow would replace it with another error.
                 failures.append(failure)
                 raise
 
@@ -319,10 +320,10 @@ class SubjectIndex:
 
         def batches() -> Iterator[pa.RecordBatch]:
             start = 0
-            for some in ids:
-                positions = pa.array(np.arange(start, start + len(some), dtype=np.int64))
-                yield pa.RecordBatch.from_arrays([positions, some], schema=schema)
-                start += len(some)
+            for chunk in ids:
+                positions = pa.array(np.arange(start, start + len(chunk), dtype=np.int64))
+                yield pa.RecordBatch.from_arrays([positions, chunk], schema=schema)
+                start += len(chunk)
 
         self._connection.register("people_read", pa.RecordBatchReader.from_batches(schema, batches()))
         self._connection.execute("CREATE TEMP TABLE people AS SELECT position, id FROM people_read")
@@ -335,7 +336,7 @@ class SubjectIndex:
         self._resources.close()
 
 
-# Of several rows of one person, the strongest cause counts, and that there are several is a cause too.
+# If one person has several rows, the strongest cause counts. Having several rows is itself a cause.
 _NOT_PERMITTED = f"""
 WITH answered AS (
     SELECT id, count(*) AS times, max(verdict) AS verdict,

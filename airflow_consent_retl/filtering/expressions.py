@@ -1,6 +1,6 @@
 """The expressions that filter a snapshot inside a warehouse, for the SQL of any dialect.
 
-They bring raw values together and join answers back; only `consent` says what a value means.
+They group raw values and join the decisions back. Only `consent` knows the meaning of a value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
 )
 PERSON = "consent_retl_person"
 _HEX = "0123456789abcdef"
-# Of each row's digest: 24 bits, whose sum over 10**10 rows fits 64.
+# Digits of each row's digest: 24 bits, whose sum over 10**10 rows fits into 64 bits.
 _FINGERPRINT_DIGITS = 6
 
 
@@ -36,13 +36,13 @@ class RawValue:
     """One raw value of a row that consent is read from.
 
     Args:
-        name: of the column that holds it in the table of signatures.
-        column: the model's.
-        type_: Ibis' name for how it is read.
-        path: of a JSON column that the warehouse cuts it out of; empty: the column itself.
-        is_json: whether the column is one of JSON, and not text.
-        is_array: whether the column is one of arrays.
-        bounds: of a timestamp: what is brought out is how many of them are not after it.
+        name: the name of its column in the table of signatures.
+        column: the model's column.
+        type_: Ibis' name of the type as which it is read.
+        path: the path in a JSON column that the warehouse extracts the value from; empty: the whole column.
+        is_json: whether the column contains JSON, and not text.
+        is_array: whether the column contains arrays.
+        bounds: the bounds for a timestamp: the table contains the number of bounds that are not after it.
     """
 
     name: str
@@ -55,13 +55,13 @@ class RawValue:
 
     @property
     def read_type(self) -> str:
-        """Ibis' name for the type in the table of signatures."""
+        """Ibis' name of the type in the table of signatures."""
         return "int64" if self.bounds else "string" if self.path else self.type_
 
 
 @dataclass(frozen=True, slots=True)
 class _Band(Signal):
-    """A timestamp's band as the warehouse found it: how many bounds are not after the timestamp."""
+    """A timestamp's band as the warehouse found it: the number of bounds that are not after the timestamp."""
 
     column: str
     bounds: int
@@ -73,11 +73,11 @@ class _Band(Signal):
 
     @property
     def unlisted_token(self) -> int:
-        """The token of a value that is no band."""
+        """The token of a value that is not a band."""
         return self.bounds + 2
 
     def token(self, raw: object) -> int:
-        """Return the token that a signal with `time_bounds` has for the band."""
+        """Return the band's token in a signal with `time_bounds`."""
         if raw is None:
             return NULL_TOKEN
         return raw + 1 if type(raw) is int and 0 <= raw <= self.bounds else self.unlisted_token
@@ -86,13 +86,13 @@ class _Band(Signal):
 def raw_values(
     signals: Sequence[Signal | None], *, arrow: Mapping[str, str], native: Mapping[str, str], dialect: Dialect
 ) -> tuple[list[RawValue], list[Signal | None]]:
-    """Return the raw values that signals need, and the signals as they read the table of signatures.
+    """Return the raw values that signals need, and the signals for reading the table of signatures.
 
     Args:
-        signals: the plan's.
+        signals: the plan's signals.
         arrow: Arrow's name of each column's type.
-        native: the warehouse's.
-        dialect: of the warehouse.
+        native: the warehouse's name of each column's type.
+        dialect: the warehouse's dialect.
     """
     values: dict[tuple[str, tuple[str, ...], tuple[datetime, ...]], RawValue] = {}
     read: list[Signal | None] = []
@@ -120,7 +120,7 @@ def raw_values(
 
 
 def _reading(signal: Signal, column: str) -> Signal:
-    """Return the signal as it reads another column."""
+    """Return the same signal for another column."""
     renamed = copy(signal)
     object.__setattr__(renamed, "column", column)
     return renamed
@@ -142,8 +142,8 @@ class WarehouseConsent:
     """The expressions over one snapshot.
 
     Args:
-        dialect: of the warehouse.
-        columns: of the snapshot.
+        dialect: the warehouse's dialect.
+        columns: the snapshot's columns.
         primary_key: the column with the ids.
         id_type: Arrow's name of the ids' type.
         values: the raw values that consent is read from.
@@ -170,29 +170,29 @@ class WarehouseConsent:
         self._find_duplicates = find_duplicates
 
     def repeated_ids(self) -> ir.Table:
-        """How many rows have no id (`missing`), and how many ids occur more than once (`repeated`)."""
+        """Return the number of rows without an id (`missing`) and of ids that occur more than once (`repeated`)."""
         return self._ids.counts(self._snapshot)
 
     def signatures(self) -> ir.Table:
-        """Each combination of raw values and subject that occurs, with its rows and a number."""
+        """Return each combination of raw values and subject, with the number of its rows and its own number."""
         rows = self._keyed(with_columns=False)
         grouped = rows.group_by([*rows.columns]).aggregate(**{ROWS: lambda table: table.count()})
         return grouped.mutate(**{COMBINATION: ibis.row_number()})
 
     def permitted(self) -> ir.Table:
-        """The rows that some destination may receive, each once, with the number of its recipients' group."""
+        """Return the rows that at least one destination may receive, each once, with the number of their group."""
         joined = self._decided()
         kept = joined.filter(joined[GROUP] != NOBODY)
         return kept.select(*self.columns, GROUP)
 
     def decisions(self, salt: str) -> ir.Table:
-        """A digest of the id, and the signature, of each row that some destination is denied."""
+        """Return a digest of the id, and the signature, of each row that is denied for at least one destination."""
         joined = self._decided()
         kept = joined.filter(joined[IS_DENIED] == 1)
         return kept.select(subject=self.digest(kept[self._primary_key], salt), signature=kept[SIGNATURE])
 
     def denied_people(self) -> ir.Table:
-        """The text of each id with a row that some destination is denied."""
+        """Return the text of each id with a row that is denied for at least one destination."""
         joined = self._decided()
         kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
         return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
@@ -202,7 +202,7 @@ class WarehouseConsent:
         return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.person(subject)]))
 
     def groups(self) -> ir.Table:
-        """Of the permitted rows, how many each group holds, and a fingerprint of their ids."""
+        """Return the number of permitted rows of each group, and a fingerprint of their ids."""
         columns = {**dict.fromkeys(self.columns, "string"), GROUP: "int32"}
         return group_counts(self.dialect, placeholder("permitted", columns), primary_key=self._primary_key)
 
@@ -219,7 +219,7 @@ class WarehouseConsent:
         return self.dialect.exact(column) if value.type_ == "string" else column
 
     def _keyed(self, *, with_columns: bool) -> ir.Table:
-        """Return the snapshot's raw values and subjects, with all its columns or without."""
+        """Return the snapshot's raw values and subjects, with or without all its columns."""
         raw = {value.name: self._raw(value) for value in self.values}
         subject = _subject(SubjectCode.IDENTIFIED)
         if self._find_duplicates:
@@ -234,7 +234,7 @@ class WarehouseConsent:
         return self._snapshot.select(*columns, **raw, **{SUBJECT: subject})
 
     def _decided(self) -> ir.Table:
-        """Return the snapshot's rows, each with what was decided for its combination."""
+        """Return the snapshot's rows, each with the decision about its combination."""
         types = {value.name: value.read_type for value in self.values}
         signatures = placeholder("signatures", {**types, SUBJECT: "int64", ROWS: "int64", COMBINATION: "int64"})
         decided = placeholder("decided", {COMBINATION: "int64", SIGNATURE: "int32", GROUP: "int32", IS_DENIED: "int32"})
@@ -246,7 +246,7 @@ class WarehouseConsent:
             decided[IS_DENIED],
         )
         rows = self._keyed(with_columns=True)
-        # Equality that databases can hash: `IS NOT DISTINCT FROM` compares each row with each combination.
+        # An equality that databases can hash: `IS NOT DISTINCT FROM` would compare each row with each combination.
         on = [rows[SUBJECT] == answers[SUBJECT]]
         for name in types:
             on += [

@@ -1,8 +1,8 @@
-"""Applies a consent plan to a snapshot: two passes, whatever the number of destinations.
+"""The filter of a snapshot in files: it applies a consent plan in two passes, for any number of destinations.
 
-The first reads only the consent columns and counts signatures; each is then decided, once, by `consent`. The second
-joins the answers back, writes each row at most once into the group of its recipients, and logs the denials. Both
-passes have to find the same numbers.
+The first pass reads only the consent columns and counts signatures; `consent` then decides each signature once. The
+second pass joins the decisions back, writes each row at most once into the group of its recipients, and logs the
+denials. Both passes must find the same numbers.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import SnapshotManifest
 
 _COUNTING_ROWS = 131_072
-# Asking the engine costs some milliseconds, however few the rows.
+# A query to the engine takes some milliseconds, even for few rows.
 _FILTERING_ROWS = 2 * ROW_GROUP_ROWS
 _TABLE_CODES = 1 << 20
-# The digests hold Python's lock; the threads that read and write need it for a moment, often. By default each of them
-# would wait 5 ms for it.
+# Computing digests occupies Python's lock (GIL). The threads that read and write often need it for a short time; by
+# default, each of them would wait 5 ms for it.
 _SWITCH_INTERVAL_S = 0.0002
 NOBODY = -1
 
@@ -57,12 +57,12 @@ Progress = Callable[[int], None]
 
 
 def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
-    """Return what kind of consent column each column of a manifest makes, by its Arrow type's name."""
+    """Return the kind of each column of a manifest, by the name of its Arrow type."""
     return {column.name: _kind(column.type) for column in columns}
 
 
 def _kind(type_: str) -> ColumnKind:
-    if _MOMENT.fullmatch(type_):
+    if _TIMESTAMP.fullmatch(type_):
         return ColumnKind.MOMENT
     return ColumnKind.JSON if _LIST_OF_TEXT.fullmatch(type_) else _KINDS.get(type_, ColumnKind.OTHER)
 
@@ -72,21 +72,21 @@ _KINDS = {
     "bool": ColumnKind.BOOLEAN,
     "string": ColumnKind.TEXT,
     "large_string": ColumnKind.TEXT,
-    # A column of nothing but NULL has no type yet: it fits any format, and grants nothing.
+    # A column of only NULL has no type yet: it fits any format, and grants nothing.
     "null": ColumnKind.EMPTY,
     **dict.fromkeys(_INTEGERS, ColumnKind.INTEGER),
 }
 _LIST_OF_TEXT = re.compile(r"(large_)?list<\w+: (large_)?string( not null)?>")
-_MOMENT = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
+_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectReader:
-    """Tells of each row whether it says whom it is about.
+    """The reader of the rows' ids: identified, missing or duplicate.
 
     Args:
         primary_key: the column with the ids.
-        duplicates: the ids that occur more than once, or None if none does.
+        duplicates: the ids that occur more than once, or None if no id does.
     """
 
     primary_key: str
@@ -104,7 +104,7 @@ class SubjectReader:
         return statuses
 
 
-# Destinations, and of some of them the fields that do not go with the row.
+# Destinations, and the fields that are withheld from some of them.
 Recipients = tuple[tuple[DestinationName, ...], tuple[tuple[DestinationName, tuple[str, ...]], ...]]
 
 
@@ -113,12 +113,12 @@ def _recipients(decided: SignatureDecision) -> Recipients:
 
 
 class DecidedSignatures:
-    """Every signature that a snapshot holds, with its rows and its decision."""
+    """Every signature of a snapshot, with its number of rows and its decision."""
 
     def __init__(self, plan: ConsentPlan, histogram: Mapping[int, int], reader: SignatureReader, at: datetime) -> None:
         self.codes = np.array(sorted(histogram), dtype=np.int64)
         self.rows = np.array([histogram[code] for code in self.codes.tolist()], dtype=np.int64)
-        # A table where the codes are few enough for one: a look-up instead of a search for each row.
+        # A table, if the codes are small enough: a look-up instead of a search for each row.
         self._number_of: NDArray[np.int64] | None = None
         if len(self.codes) and self.codes[-1] < _TABLE_CODES:
             self._number_of = np.zeros(self.codes[-1] + 1, dtype=np.int64)
@@ -134,7 +134,7 @@ class DecidedSignatures:
         self.counts: DecisionCounts = count_decisions(
             dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
         )
-        # Who receives a row, and without which fields.
+        # The distinct sets of recipients with their withheld fields.
         self.recipients: list[Recipients] = sorted(
             {_recipients(decided) for decided in self.decisions if decided.recipients}
         )
@@ -150,7 +150,7 @@ class DecidedSignatures:
         """Return the number of each row's signature.
 
         Raises:
-            RefusedError: a row has a signature that was not there when they were counted.
+            RefusedError: a row has a signature that was not counted before.
         """
         if self._number_of is not None:
             numbers = self._number_of.take(codes, mode="clip")
@@ -161,7 +161,7 @@ class DecidedSignatures:
         return numbers
 
     def signatures(self) -> Iterator[tuple[SubjectStatus, Signature, int]]:
-        """Yield whether rows say whom they are about, their signature, and how many there are."""
+        """Yield the status of the rows' ids, their signature, and their number."""
         for (subject, tokens), rows in zip(self._keys, self.rows.tolist(), strict=True):
             yield subject, tokens, rows
 
@@ -187,10 +187,10 @@ class SnapshotFilter:
     """One filter run over one snapshot.
 
     Args:
-        folder: the snapshot's.
+        folder: the snapshot's folder.
         snapshot: its manifest.
         plan: the policy, checked against the snapshot's columns.
-        duplicates: the ids that occur more than once, or None if none does.
+        duplicates: the ids that occur more than once, or None if no id does.
         at: the time of the run.
     """
 
@@ -211,10 +211,10 @@ class SnapshotFilter:
         self._subjects = SubjectReader(snapshot.primary_key, duplicates)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
-        """Verify the snapshot, count its signatures, reading only ids and consent columns, and decide each of them.
+        """Verify the snapshot, count its signatures and decide each of them. Only ids and consent columns are read.
 
         Raises:
-            RefusedError: a file of the snapshot is missing or changed, or holds another number of rows.
+            RefusedError: a file of the snapshot is missing or changed, or the number of rows differs from the manifest.
         """
         histogram: dict[int, int] = {}
         columns = [*self._reader.columns]
@@ -232,13 +232,13 @@ class SnapshotFilter:
                         histogram[code] = histogram.get(code, 0) + count
                     progress(rows.num_rows)
             finally:
-                # Also where the files could not even be read: the verdict tells why.
-                for verdict in verified:
-                    verdict.result()
+                # Also after an error in reading: the verification's error names the cause.
+                for verification in verified:
+                    verification.result()
         decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
-                f"the snapshot's files hold {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
+                f"the snapshot's files contain {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
             )
         return decided
 
@@ -272,7 +272,7 @@ class SnapshotFilter:
             {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
             dictionary_columns=repeating_columns(first),
         )
-        # Arrow takes, encodes and compresses without holding Python's lock. What waits for it holds memory.
+        # Arrow selects, encodes and compresses without Python's lock (GIL). Waiting batches occupy memory.
         under_way: deque[Future[None]] = deque()
         try:
             written = np.zeros(len(decided.codes), dtype=np.int64)
@@ -290,7 +290,7 @@ class SnapshotFilter:
             while under_way:
                 under_way.popleft().result()
             if not np.array_equal(written, decided.rows):
-                raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
+                raise RefusedError("the snapshot changed while it was filtered: the counts of its signatures differ")
             parts = writer.close()
             groups = tuple(
                 RecipientsGroup(
@@ -303,7 +303,7 @@ class SnapshotFilter:
             )
             return groups, log.close(decided.table())
         except BaseException:
-            # Not handled, only let go of: threads and files must not outlive the task's failure.
+            # Not handled, only cleaned up: threads and files must not outlive the task's failure.
             wait(under_way)
             writer.abort()
             log.abort()
@@ -334,14 +334,14 @@ class SnapshotFilter:
 
 
 def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array | None, int]:
-    """Return the ids of a snapshot that occur more than once, None where none does, and how many rows have no id.
+    """Return the ids that occur more than once in a snapshot (None if no id does) and the number of rows without an id.
 
     Raises:
         RefusedError: a file of the snapshot is missing or changed.
     """
     if snapshot.primary_key_checked or not snapshot.parts:
         return None, 0
-    # Read before the filter verifies them: so they are verified here too.
+    # The parts are read before the filter verifies them, so they are verified here too.
     for part in snapshot.parts:
         folder.verify(part)
     key = snapshot.primary_key
@@ -357,7 +357,7 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
 
 
 def read_ahead(batches: Iterator[pa.RecordBatch], reading: Executor) -> Iterator[pa.RecordBatch]:
-    """Yield batches, each read in another thread while the one before it is worked on."""
+    """Yield batches, each read in another thread while the caller processes the one before it."""
     coming = reading.submit(next, batches, None)
     while (rows := coming.result()) is not None:
         coming = reading.submit(next, batches, None)

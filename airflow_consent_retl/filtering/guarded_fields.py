@@ -1,7 +1,7 @@
-"""Fields that a category guards, as columns of the model: what is left out of a row that may go itself.
+"""Fields that a category guards, as columns of the model: they are withheld from a row that is sent itself.
 
-A guarded name is a destination's field or a model's column. Whatever reads that column goes without it: a field by
-another name is no way round.
+A guarded name is a destination's field or a model's column. Every field that reads this column is withheld: mapping the
+column to another field does not bypass the guard.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ def guarded_columns(names: Iterable[str], fields: Mapping[str, str]) -> frozense
     """Return the columns that guarded names stand for.
 
     Args:
-        names: guarded, of a destination.
-        fields: that are mapped: the destination's names, each with the model's column.
+        names: the guarded names of a destination.
+        fields: the mapped fields: the destination's names, each with the model's column.
     """
     guarded = set(names)
     return frozenset(column for name, column in fields.items() if guarded.intersection((name, column)))
 
 
 def check_guarded(names: Iterable[str], fields: Mapping[str, str], *, destination: str, primary_key: str) -> None:
-    """Check that guarded names can be left out.
+    """Check that guarded names can be withheld.
 
     Raises:
-        RefusedError: one is the primary key, or none of the fields but so much like one that it may be a slip.
+        RefusedError: a name is the primary key, or it is not a field but so similar to one that it may be misspelt.
     """
     known = sorted({*fields, *fields.values()})
     for name in sorted(set(names)):
         if primary_key in guarded_columns([name], fields) or name == primary_key:
-            raise RefusedError(f"the policy guards field `{name}` of `{destination}`, which tells whose row it is")
+            raise RefusedError(f"the policy guards field `{name}` of `{destination}`, which is the row's primary key")
         near = None if name in known else nearest(name, known)
         if near is not None:
             raise RefusedError(
-                f"the policy guards field `{name}` of `{destination}`, which it does not have, did you mean `{near}`?"
+                f"the policy guards field `{name}`, which `{destination}` does not have, did you mean `{near}`?"
             )
 
 
 def without(rows: pa.RecordBatch, fields: Mapping[str, str], columns: frozenset[str]) -> pa.RecordBatch:
-    """Return mapped rows without what some columns of the model hold: NULL, of the same type."""
+    """Return mapped rows with NULL, of the same type, in the fields of some columns of the model."""
     if not columns:
         return rows
     kept = [

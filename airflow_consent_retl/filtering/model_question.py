@@ -1,4 +1,4 @@
-"""The question to a model's source for consent, built from the manifest of a permitted set."""
+"""The question about consent to a model's source, built from the manifest of a permitted set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Question(Protocol):
-    """Asks a model's source who is permitted now, everybody or those of another query."""
+    """A question to a model's source about the people who are permitted now: all people, or those of another query."""
 
     @property
     def source(self) -> ModelSource: ...  # noqa: D102
@@ -34,17 +34,17 @@ class Question(Protocol):
 
 
 class ModelAsker:
-    """Asks one model's source who is permitted now.
+    """The asker of one model's source about the people who are permitted now.
 
     Args:
-        source: where the model's rows come from.
-        primary_key: of the model.
-        columns: the names of all columns that the model is known to have.
-        mapping: which of them hold consent.
-        read_policy: reads the policy anew, for each question.
-        hook_of: returns the hook of a connection; None: of the model's.
-        destinations: to decide for.
-        log: the task's.
+        source: the source of the model's rows.
+        primary_key: the model's primary key.
+        columns: the names of all known columns of the model.
+        mapping: the columns that contain consent.
+        read_policy: reads the policy again for each question.
+        hook_of: returns the hook of a connection; None: the model's connection.
+        destinations: the destinations to decide for.
+        log: the task's log.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
     """
 
@@ -72,42 +72,42 @@ class ModelAsker:
         self._withdrawn_at = withdrawn_at
 
     def check(self) -> bool:
-        """Check policy and mapping without asking, and return whether any consent is needed at all.
+        """Check policy and mapping without asking the source, and return whether any consent is needed.
 
         Raises:
-            PolicyError: with every problem.
+            PolicyError: policy and mapping do not fit. The error contains every problem.
         """
         return self._question(None).needs_asking
 
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
-        """Ask the source, under the policy as it is now; ids come in this type."""
+        """Ask the source under the present policy. The ids are returned in this type."""
         self._log.info("asking connection `%s` for consent again", self._source.conn_id)
         return self._question(id_type).ask(at=datetime.now(UTC))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the model that may be asked for, with the primary key."""
+        """The columns of the model that a question may read, with the primary key."""
         time = [] if self._withdrawn_at is None else [self._withdrawn_at]
         known = [column for column in self._mapping.columns if column in self._columns]
         return tuple(dict.fromkeys([self._primary_key, *known, *time]))
 
     @property
     def primary_key(self) -> str:
-        """The model's."""
+        """The model's primary key."""
         return self._primary_key
 
     @property
     def source(self) -> ModelSource:
-        """Where the model's rows come from."""
+        """The source of the model's rows."""
         return self._source
 
     @property
     def hook_of(self) -> HookOf:
-        """Returns the hook of a connection; None: of the model's."""
+        """The function that returns the hook of a connection; None: the model's connection."""
         return self._hook_of
 
     def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
-        """Return the plan under the policy as it is now.
+        """Return the plan under the present policy.
 
         Raises:
             PolicyError: the policy does not fit the columns.
@@ -124,9 +124,9 @@ class ModelAsker:
         )
 
     def among(self, sql: str) -> ModelAsker:
-        """Return an asker of another query, with the same columns, about some of the same people.
+        """Return an asker for another query with the same columns, about some of the same people.
 
-        The query has the columns of consent sources already.
+        The query already has the columns of consent sources.
         """
         asker = copy(self)
         asker._source = self._source.model_copy(update={"sql": sql, "consent_sources": ()})

@@ -1,6 +1,6 @@
-"""Writes rows into one set of Parquet parts per group, each row once, in bounded memory.
+"""The writer of rows into one set of Parquet parts per group, each row once, in bounded memory.
 
-It is told each row's group and never asks why.
+The caller passes each row's group. The writer knows no decisions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 32_768
 _BUFFER_BYTES = 24 << 20
-# Groups with an open file. Beyond it the one written least recently is closed, and continues in a further part.
+# The largest number of groups with an open file. Beyond it, the least recently written file is closed, and its group
+# continues in a further part.
 _OPEN_FILES = 128
 
 
@@ -36,16 +37,16 @@ class _Group:
 
 
 class PartitionedWriter:
-    """Splits batches by group and writes each group's rows, in order, into parts of its own.
+    """A writer that splits batches by group and writes each group's rows, in order, into parts of its own.
 
-    Memory is bounded by a buffer for all groups together, whatever their number: when it is full, the largest groups
-    are written first. The same rows in the same batches always end in the same files.
+    Memory is bounded by one buffer for all groups together, whatever their number: when it is full, the largest groups
+    are written first. The same rows in the same batches always result in the same files.
 
     Args:
-        folder: where the parts go.
-        schema: of every batch.
+        folder: the folder of the parts.
+        schema: the schema of every batch.
         prefixes: the beginning of the parts' names, for each group.
-        dictionary_columns: columns that repeat themselves enough for a dictionary to pay.
+        dictionary_columns: columns whose values repeat often enough for dictionary encoding.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class PartitionedWriter:
         self._open: dict[int, None] = {}
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
-        """Add a batch; `groups` holds each row's group, negative for a row that goes nowhere."""
+        """Add a batch. `groups` contains each row's group, or a negative number for a row that is not written."""
         if not rows.num_rows:
             return
         order = np.argsort(groups, kind="stable")
@@ -66,12 +67,12 @@ class PartitionedWriter:
         ends = np.append(starts[1:], len(order))
         for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True):
             if group >= 0:
-                # Taken, not sliced: a slice of a rare group would keep its whole batch in memory.
+                # A copy, not a slice: a slice of a rare group would keep its whole batch in memory.
                 self._buffer(group, rows.take(pa.array(order[begin:end])))
         self._relieve()
 
     def close(self) -> dict[int, list[Part]]:
-        """Write what is left, finish the files, and return each group's parts."""
+        """Write the remaining rows, finish the files, and return each group's parts."""
         for group, state in self._groups.items():
             if state.rows:
                 self._flush(group)
@@ -80,7 +81,7 @@ class PartitionedWriter:
         return {group: state.parts for group, state in self._groups.items()}
 
     def abort(self) -> None:
-        """Stop writing. The folder is the caller's to remove."""
+        """Stop writing. The caller removes the folder."""
         for group in self._open:
             writer = self._groups[group].writer
             if writer is not None:
@@ -93,7 +94,7 @@ class PartitionedWriter:
         state.size_bytes += rows.nbytes
 
     def _relieve(self) -> None:
-        """Write the largest groups until the buffer is within its bound: a few each time, never all at once."""
+        """Write the largest groups until the buffer is below its limit: a few each time, never all at once."""
         total = sum(state.size_bytes for state in self._groups.values())
         for group, state in sorted(self._groups.items(), key=lambda item: -item[1].rows):
             if total < _BUFFER_BYTES and state.rows < 2 * ROW_GROUP_ROWS:
@@ -119,7 +120,7 @@ class PartitionedWriter:
                 row_group_rows=ROW_GROUP_ROWS,
                 dictionary_columns=self._dictionary_columns,
             )
-        # Moved to the end: the order is that of last use.
+        # Moved to the end: the order is that of the last use.
         self._open.pop(group, None)
         self._open[group] = None
         return state.writer

@@ -1,6 +1,6 @@
-"""Permitted rows, verified: the rows of one destination, and the proof that a filter permitted them.
+"""Verified permitted rows: the rows of one destination, and the proof that a filter permitted them.
 
-Holding a `PermittedRows` is that proof. Only `verified_files` and `verified_tables` make one, after `check_permitted`.
+A `PermittedRows` object is that proof. Only `verified_files` and `verified_tables` make one, after `check_permitted`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
     from airflow_consent_retl.storage.opening import OpenedPermitted
 
-# How far the clocks of two workers may be apart.
+# The largest difference between the clocks of two workers.
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -33,10 +33,10 @@ class PermittedRows(ABC):
     """The verified rows of one destination.
 
     Args:
-        folder: of the permitted set.
-        manifest: of the filter run.
-        manifest_sha256: its digest.
-        destination: the policy's name for it.
+        folder: the folder of the permitted set.
+        manifest: the manifest of the filter run.
+        manifest_sha256: the manifest's digest.
+        destination: the policy's name of the destination.
         fields: the destination's field names, each with the model's column.
     """
 
@@ -65,11 +65,11 @@ class PermittedRows(ABC):
     @property
     @abstractmethod
     def place(self) -> str:
-        """The place of the rows, for people."""
+        """The place of the rows, for messages."""
 
     @abstractmethod
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in batches that are full but for the last one. Only mapped columns are read."""
+        """Yield the rows in batches that are full, except for the last one. Only mapped columns are read."""
 
 
 def check_permitted(
@@ -81,18 +81,19 @@ def check_permitted(
     max_age_s: float | None,
     now: datetime,
 ) -> dict[str, str]:
-    """Check what a manifest says, before a row is read, and return the fields, each with the model's column.
+    """Check a manifest before a row is read, and return the fields, each with the model's column.
 
     Args:
         opened: the permitted set.
-        destination: that the rows are for.
-        fields: the destination's field names, each with the model's column; None for all columns as they are.
-        policy_digest: of the policy as it is now; None: the caller asks the source again, under that policy.
-        max_age_s: seconds since the decision; None: likewise.
+        destination: the destination of the rows.
+        fields: the destination's field names, each with the model's column; None: all columns, unchanged.
+        policy_digest: the digest of the present policy; None: the caller asks the source again under that policy.
+        max_age_s: the maximum age of the decision, in seconds; None: any, for the same reason.
         now: the present time, with a zone.
 
     Raises:
-        RefusedError: another destination, a changed policy, an old decision, numbers that do not add up.
+        RefusedError: another destination, a changed policy, an old decision, or a guarded field that cannot be
+            withheld.
         ConfigurationError: a field is mapped to a column that the model does not have.
     """
     manifest = opened.manifest
@@ -113,7 +114,7 @@ def check_permitted(
 
 
 def check_sum(opened: OpenedPermitted, destination: str, rows: int) -> None:
-    """Compare the rows of a destination's groups with what the manifest counts.
+    """Compare the number of rows of a destination's groups with the counts in the manifest.
 
     Raises:
         RefusedError: they differ.
@@ -124,10 +125,10 @@ def check_sum(opened: OpenedPermitted, destination: str, rows: int) -> None:
 
 
 def check_age(manifest: PermittedManifest, *, destination: str, max_age_s: float | None, now: datetime) -> None:
-    """Refuse a decision that is too old, or of the future; None: no age is too old.
+    """Check that a decision is neither too old nor in the future. With `max_age_s=None`, no decision is too old.
 
     Raises:
-        RefusedError: the filter has to run again.
+        RefusedError: the filter must run again.
     """
     age = now - manifest.decided_at
     if age < -_CLOCK_SKEW or (max_age_s is not None and age > timedelta(seconds=max_age_s)):
@@ -141,7 +142,7 @@ def _checked_fields(fields: Mapping[str, str] | None, columns: list[str]) -> dic
     if fields is None:
         return {column: column for column in columns}
     if not fields:
-        raise ConfigurationError("fields: at least one field has to be mapped")
+        raise ConfigurationError("fields: expected at least one mapped field")
     problems = []
     for name, column in fields.items():
         if column not in columns:

@@ -28,7 +28,7 @@ class FilePermittedRows(PermittedRows):
 
     Args:
         parts: the files, in the order in which they are read.
-        withheld: of each file, by its name, the columns that do not go with its rows.
+        withheld: the columns that are withheld from the rows of each file, by the file's name.
     """
 
     parts: tuple[Part, ...]
@@ -41,11 +41,11 @@ class FilePermittedRows(PermittedRows):
 
     @property
     def key_field(self) -> str | None:
-        """The destination's name for the primary key, or None where it is not mapped."""
+        """The destination's name of the primary key, or None if it is not mapped."""
         return next((name for name, column in self.fields.items() if column == self.manifest.primary_key), None)
 
     def load(self) -> Load:
-        """Return what a destination is told of a load of these rows."""
+        """Return the description of a load of these rows, for a destination."""
         return Load(
             key=self.key,
             destination=self.destination,
@@ -66,7 +66,7 @@ class FilePermittedRows(PermittedRows):
 
     @property
     def id_type(self) -> pa.DataType | None:
-        """The type of the primary key; None where nobody was permitted anywhere and its name alone does not tell."""
+        """The type of the primary key; None if no row was permitted and the type's name is not enough to know it."""
         name = self.manifest.primary_key
         for group in self.manifest.groups:
             if group.parts:
@@ -84,13 +84,13 @@ class FilePermittedRows(PermittedRows):
         skip: Callable[[int, int], bool] = lambda start, end: False,
         use_threads: bool = False,
     ) -> Iterator[tuple[int, pa.Array, pa.RecordBatch]]:
-        """Yield the rows, at most `batch_rows` at a time, with the position of the first and with all their ids.
+        """Yield the rows, at most `batch_rows` at a time, with the position of the first row and with all their ids.
 
         Only mapped columns and the primary key are read. The order never changes.
 
         Args:
-            skip: asked with the positions at which a stretch of rows begins and ends; True leaves it out, unread.
-            use_threads: decode columns side by side.
+            skip: called with the first and the last position of a range of rows; True omits the range, unread.
+            use_threads: decode columns in parallel.
         """
         primary_key = self.manifest.primary_key
         columns = list(dict.fromkeys([*self.fields.values(), primary_key]))
@@ -101,7 +101,7 @@ class FilePermittedRows(PermittedRows):
             yield start, rows.column(primary_key), mapped
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in an order that never changes, in batches that are full but for the last one.
+        """Yield the rows in an order that never changes, in batches that are full, except for the last one.
 
         Only mapped columns are read.
         """
@@ -112,12 +112,12 @@ class FilePermittedRows(PermittedRows):
     def _mapped(
         self, read: Iterator[tuple[int, pa.RecordBatch]]
     ) -> Iterator[tuple[int, pa.RecordBatch, pa.RecordBatch]]:
-        """Yield the rows as they were read, and with the destination's fields, without those that are withheld."""
+        """Yield the rows as they were read, and the rows with the destination's fields, without withheld values."""
         schema = self.schema()
         ends = list(accumulate(part.rows for part in self.parts))
         for start, rows in read:
             mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
-            # INVARIANT: rows that are read together are of one file.
+            # INVARIANT: all rows of a batch come from one file.
             part = self.parts[bisect_right(ends, start)]
             yield start, rows, without(mapped, self.fields, self.withheld.get(part.name, frozenset()))
 
@@ -127,11 +127,11 @@ def verified_files(opened: OpenedPermitted, *, destination: str, fields: Mapping
 
     Args:
         opened: the permitted set.
-        destination: that the rows are for.
-        fields: what `check_permitted` returned.
+        destination: the destination of the rows.
+        fields: the result of `check_permitted`.
 
     Raises:
-        RefusedError: a changed or missing file, numbers that do not add up.
+        RefusedError: a file is changed or missing, or numbers do not add up.
     """
     folder, manifest = opened.folder, opened.manifest
     parts: list[Part] = []
@@ -146,7 +146,7 @@ def verified_files(opened: OpenedPermitted, *, destination: str, fields: Mapping
     check_sum(opened, destination, sum(part.rows for part in parts))
     for part in parts:
         folder.verify(part)
-        # The digest proves the bytes, not what the manifest says of their rows.
+        # The digest proves the bytes, not the manifest's number of rows.
         folder.open_parquet(part).close()
     return FilePermittedRows(folder, manifest, opened.sha256, destination, fields, tuple(parts), withheld)
 
@@ -155,5 +155,5 @@ def _type_named(name: str) -> pa.DataType:
     try:
         return declared_types({name: name})[name]
     except ConfigurationError:
-        # Only reached for an empty set, where a type without an alias has no value to hold.
+        # Only reached for an empty set, which has no value of the unknown type.
         return pa.string()

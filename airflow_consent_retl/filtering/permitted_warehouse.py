@@ -28,7 +28,7 @@ class WarehousePermittedRows(PermittedRows):
     Args:
         reach: returns the warehouse, not yet entered.
         staged: the tables of the filter run.
-        groups: the numbers of the groups whose rows these are.
+        groups: the numbers of the groups of these rows.
     """
 
     reach: Callable[[], Warehouse]
@@ -41,11 +41,11 @@ class WarehousePermittedRows(PermittedRows):
         return "the warehouse"
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, in batches that are full but for the last one. Only mapped columns leave the warehouse."""
+        """Yield the rows in batches that are full, except for the last one. Only mapped columns leave the warehouse."""
         with self.reach() as warehouse:
             columns = ", ".join(self._column(warehouse, name) for name in dict.fromkeys(self.fields.values()))
             table = warehouse.name_of(self.staged.permitted.staging_table)
-            # Without a group there is none whose number is -1.
+            # No group has the number -1, so without groups there are no rows.
             groups = ", ".join(map(str, self.groups or (-1,)))
             sql = f"SELECT {columns} FROM {table} WHERE {warehouse.quote(GROUP)} IN ({groups})"  # noqa: S608
             with warehouse.read(sql, batch_rows=batch_rows) as rows:
@@ -55,7 +55,7 @@ class WarehousePermittedRows(PermittedRows):
                     )
 
     def _column(self, warehouse: Warehouse, column: str) -> str:
-        """Return a column in SQL, NULL in the groups that go without it."""
+        """Return a column in SQL, with NULL in the groups from which it is withheld."""
         name = warehouse.quote(column)
         groups = ", ".join(map(str, self.groups_without.get(column, ())))
         group = warehouse.quote(GROUP)
@@ -63,7 +63,7 @@ class WarehousePermittedRows(PermittedRows):
 
     @property
     def groups_without(self) -> dict[str, list[int]]:
-        """By column of the model, the groups whose rows go without it."""
+        """The groups from which a column is withheld, by column of the model."""
         found: dict[str, list[int]] = {}
         for number in self.groups:
             names = self.manifest.groups[number].withheld.get(self.destination, ())
@@ -80,13 +80,13 @@ def verified_tables(
     fields: Mapping[str, str],
     reach: Callable[[], Warehouse],
 ) -> WarehousePermittedRows:
-    """Compare the table of permitted rows with its manifest: the rows of each group, and a fingerprint of their ids.
+    """Compare the table of permitted rows with its manifest: the number of rows of each group and their fingerprint.
 
     Args:
         opened: the permitted set, whose manifest was checked.
         staged: its tables.
-        destination: that the rows are for.
-        fields: what `check_permitted` returned.
+        destination: the destination of the rows.
+        fields: the result of `check_permitted`.
         reach: returns the warehouse, not yet entered.
 
     Raises:
@@ -103,10 +103,10 @@ def verified_tables(
         sql = dialect.compile(asked, {"permitted": warehouse.name_of(staged.permitted.staging_table)})
         with warehouse.read(sql) as found:
             batches = list(found.batches)
-        held = group_fingerprints(pa.Table.from_batches(batches)) if batches else {}
+        stored = group_fingerprints(pa.Table.from_batches(batches)) if batches else {}
     for number in numbers:
         group = manifest.groups[number]
-        if held.get(number, (0, 0)) != (group.rows, group.fingerprint):
+        if stored.get(number, (0, 0)) != (group.rows, group.fingerprint):
             raise RefusedError(
                 f"{folder.uri}: table {staged.permitted.namespace}.{staged.permitted.name} was changed after the filter"
             )

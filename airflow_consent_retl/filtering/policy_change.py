@@ -1,4 +1,4 @@
-"""What a filter does about a policy that is another one than at its last run: say who gains and loses, or stop."""
+"""The check of a policy that changed since a filter's last run: it reports the difference, or stops the run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class PolicyChange:
-    """The policy of a run beside that of the run before it.
+    """The policy of a run and the policy of the run before it.
 
     Args:
-        history: of the task; None: it has none.
-        policy: of this run.
-        log: the task's.
-        max_released_ratio: the share of rows that may be permitted to one destination newly, because of the policy.
+        history: the task's history of policies; None: it has none.
+        policy: the policy of this run.
+        log: the task's log.
+        max_released_ratio: the largest share of rows that the changed policy may newly permit to one destination.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class PolicyChange:
 
     @property
     def is_changed(self) -> bool:
-        """Whether there was another policy at the last run."""
+        """Whether the last run had another policy."""
         return self._before is not None and self._before.digest != self._policy.digest
 
     def both(self, plan_for: PlanFor, before_for: PlanFor) -> PlanFor:
-        """Return what makes the run's plan, which reads what the policy before needed as well.
+        """Return the maker of the run's plan, which also reads everything that the previous policy needed.
 
         Args:
             plan_for: makes this policy's plan.
-            before_for: makes the plan of the policy before.
+            before_for: makes the previous policy's plan.
         """
         if not self.is_changed:
             return plan_for
@@ -59,7 +59,7 @@ class PolicyChange:
                 self._pair = pair_plans(before_for(kinds), new)
             except PolicyError as error:
                 self._pair = None
-                self._log.warning("the policy changed, and who gains or loses by it cannot be told: %s", error)
+                self._log.warning("the policy changed, and its effect on the rows cannot be computed: %s", error)
                 return new
             return self._pair.plan
 
@@ -67,22 +67,23 @@ class PolicyChange:
 
     @property
     def before(self) -> ConsentPolicy:
-        """The policy of the last run; this one where there was none."""
+        """The policy of the last run; this policy if there was no last run."""
         return self._before or self._policy
 
     def check(self, decided: DecidedSignatures, *, at: datetime) -> None:
-        """Say who gains and who loses.
+        """Log the rows that are gained and lost.
 
         Raises:
-            GuardError: more rows than allowed would be released, or it cannot be told how many.
+            GuardError: more rows than allowed would be released, or their number cannot be computed.
         """
         if not self.is_changed:
             return
         if self._pair is None:
             if self._max_released_ratio is not None:
                 raise GuardError(
-                    "nothing was published: the policy changed, and max_released_ratio is set, but how many rows it "
-                    "releases cannot be told; set it to None for one run to accept the policy"
+                    "nothing was published: the policy changed, and max_released_ratio is set, but the number of rows "
+                    "that the policy releases cannot be computed; set max_released_ratio to None for one run to accept "
+                    "the policy"
                 )
             return
         diff = self._pair.diff(decided.signatures(), at=at)
@@ -104,6 +105,6 @@ class PolicyChange:
             )
 
     def accept(self, *, at: datetime) -> None:
-        """Remember the policy, once the run has published under it."""
+        """Store the policy after the run has published under it."""
         if self._history is not None and (self._before is None or self.is_changed):
             self._history.add(self._policy, at=at)

@@ -1,8 +1,9 @@
-"""The reader of consent signatures: for each row and signal, which of the signal's tokens the raw value is.
+"""The reader of consent signatures: the signal's token of each raw value, for each row and signal.
 
-The engine only compares exactly, and cuts the part of a document that holds consent out of the rest; what a token
-means is for `consent` to say. JSON itself is read by the law, once for each distinct document: engines read it more
-leniently (DuckDB takes trailing commas and NaN), so what an engine cuts out counts only where no reader could differ.
+The engine only compares exactly, and extracts the part of a document that contains consent. Only `consent` knows the
+meaning of a token. `consent` also reads the JSON itself, once for each distinct document, because engines read it more
+leniently (DuckDB accepts trailing commas and NaN). An engine's extract therefore counts only if no two readers could
+differ about it.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
 
 # What DuckDB's JSON reader accepts and JSON does not (trailing commas, NaN, infinities), and escapes, which hide keys.
 _NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
-# Python's JSON reader ends at some depth of nesting. Text shorter than this cannot reach it.
+# Python's JSON reader has a limit of nesting. Text shorter than this cannot reach it.
 _SURELY_SHALLOW_CHARACTERS = 900
 
 _ROWS, _ORDINAL = "consent_rows", "consent_ordinal"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Where a document with consent is: the column, and the keys that lead to it in a larger document.
+# The place of a document with consent: the column, and the keys that lead to it in a larger document.
 Place = tuple[str, tuple[str, ...]]
-# What the engine calls a column that it reads as a type.
+# The engine's name of each column, by the column and the type as which it is read.
 Inputs = Mapping[tuple[str, pa.DataType], str]
 
 
@@ -54,13 +55,13 @@ _json_extract = _builtin(lambda text, path: None, "json_extract", ("string", "st
 
 
 class SignatureReader:
-    """Reads signatures from Arrow batches, with DuckDB, in the order of the rows.
+    """The reader of signatures from Arrow batches, with DuckDB, in the order of the rows.
 
     Args:
-        signals: those of a plan; None where the policy's answer to a missing column is `deny`: token 0.
+        signals: the plan's signals; None for a missing column that the policy allows: token 0.
 
     Raises:
-        ConfigurationError: the alphabets multiply to more than 2**61 signatures.
+        ConfigurationError: the signals have more than 2**61 possible signatures.
     """
 
     def __init__(self, signals: Sequence[Signal | None]) -> None:
@@ -68,11 +69,11 @@ class SignatureReader:
         self._radices = tuple(1 if signal is None else signal.unlisted_token + 1 for signal in self._signals)
         if math.prod(self._radices) > 2**61:
             raise ConfigurationError(
-                f"the {len(self._signals)} consent values that a row is asked for make more than 2**61 signatures"
+                f"the {len(self._signals)} consent values of a row have more than 2**61 combinations"
             )
         present = [signal for signal in self._signals if signal is not None]
         self.columns = tuple(dict.fromkeys(signal.column for signal in present))
-        # The engine sees names of its own: it folds case, and a model's column may be called anything.
+        # The engine gets other names: it ignores case, and a model's column may have any name.
         inputs = dict.fromkeys(
             (signal.column, _arrow_type(signal)) for signal in present if _is_compared(signal) or _is_cut_out(signal)
         )
@@ -84,13 +85,13 @@ class SignatureReader:
         self.sql = _compile(self._signals, self._places, self._inputs)
 
     def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """Return one number a row, which stands for the row's signature: see `tokens`."""
+        """Return one number for each row, which stands for the row's signature: see `tokens`."""
         codes = np.zeros(rows.num_rows, dtype=np.int64)
         if not self.columns or not rows.num_rows:
             return codes
         rows = with_lists_as_json(rows.select(self.columns))
         answers = self._ask_engine(rows)
-        # Each column's distinct values are found once, however many signals read them.
+        # Each column's distinct values are found once, even if several signals read them.
         values = {
             signal.column: _encoded(rows.column(signal.column))
             for signal in self._signals
@@ -115,7 +116,7 @@ class SignatureReader:
         return codes
 
     def tokens(self, code: int) -> tuple[int, ...]:
-        """Return the signature that a code stands for, a token for each category."""
+        """Return the signature that a code stands for: one token for each signal."""
         tokens = []
         for radix in reversed(self._radices):
             code, token = divmod(code, radix)
@@ -133,7 +134,7 @@ class SignatureReader:
         self._connection.register(_ROWS, consent)
         answers: pa.Table = self._connection.sql(self.sql).to_arrow_table()
         self._connection.unregister(_ROWS)
-        # INVARIANT: an answer is joined back to its own row, or to none.
+        # INVARIANT: an answer is joined back to its own row, or to no row.
         if not np.array_equal(_numpy(answers.column(_ORDINAL)), np.from_dlpack(ordinals)):
             raise RefusedError("the engine returned the signatures in another order than the rows")
         return answers
@@ -145,7 +146,8 @@ class _Documents:
     def __init__(self, raws: pa.Array, cut_out: pa.ChunkedArray) -> None:
         documents = cut_out.combine_chunks()
         present = documents.is_valid()
-        # The engine's NULL: nothing is there, or nothing that it can read for sure. The whole text says which.
+        # The engine returns NULL for a missing value and for text that it cannot read reliably. `consent` reads the
+        # whole text of these rows.
         others = documents.is_null()
         self._rows = len(raws)
         self._present, self._others = np.flatnonzero(present), np.flatnonzero(others)
@@ -153,7 +155,7 @@ class _Documents:
         self._whole = raws.filter(others).cast(pa.string()).dictionary_encode()
 
     def tokens(self, signal: Signal) -> NDArray[np.int64]:
-        """Return each row's token, as the law reads it."""
+        """Return each row's token, read by `consent`."""
         tokens = np.zeros(self._rows, dtype=np.int64)
         below = signal.below(len(signal.document_path) - 1)
         if below is not None:
@@ -163,41 +165,41 @@ class _Documents:
 
 
 def _read(documents: pa.DictionaryArray, signal: Signal) -> NDArray[np.int64]:
-    # One more than the dictionary holds: where NULL points to.
+    # One entry more than the dictionary has: the index of NULL.
     read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
     tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
     return tokens
 
 
 def _encoded(column: pa.Array) -> pa.DictionaryArray:
-    # NULL has no place in the dictionary.
+    # NULL has no entry in the dictionary.
     return (column.cast(pa.string()) if pa.types.is_null(column.type) else column).dictionary_encode()
 
 
 def _is_compared(signal: Signal) -> bool:
-    """Tell whether the engine compares the signal's values with its alphabet."""
-    # A column of one kind only: with another, the engine would convert a value before it compares.
+    """Return whether the engine compares the signal's values with its alphabet."""
+    # Only for columns of one kind: with several kinds, the engine would convert a value before it compares.
     return not signal.is_read and len(signal.kinds) == 1 and signal.kinds <= _COMPARED_KINDS
 
 
 def _is_cut_out(signal: Signal) -> bool:
-    """Tell whether the engine cuts what the signal reads out of a larger document."""
+    """Return whether the engine extracts the signal's part from a larger document."""
     depth = len(signal.document_path) - 1
     return depth >= 0 and signal.below(depth) is not None
 
 
 def _has_bands(signal: Signal, rows: pa.RecordBatch) -> bool:
-    """Tell whether the values are timestamps, of which nearly each is different: they are compared as numbers."""
+    """Return whether the values are timestamps, which are compared as numbers because nearly all of them differ."""
     return bool(signal.time_bounds) and pa.types.is_timestamp(rows.column(signal.column).type)
 
 
 def _is_read_whole(signal: Signal, rows: pa.RecordBatch) -> bool:
-    """Tell whether the law reads each distinct value of the column."""
+    """Return whether `consent` reads each distinct value of the column."""
     return not (_is_compared(signal) or _is_cut_out(signal) or _has_bands(signal, rows))
 
 
 def _bands(times: pa.Array, signal: Signal) -> NDArray[np.int64]:
-    # Nanoseconds are cut off: the bounds have none. In a zone of another name the time is the same.
+    # Nanoseconds are cut off, because the bounds have none. The zone's name does not change the time.
     numbers = times.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
     bounds = np.array([(bound - _EPOCH) // _MICROSECOND for bound in signal.time_bounds], dtype=np.int64)
     bands = np.searchsorted(bounds, values_of(numbers, np.int64), side="right") + 1
@@ -206,7 +208,7 @@ def _bands(times: pa.Array, signal: Signal) -> NDArray[np.int64]:
 
 
 def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
-    # Not `to_numpy`: it loads pandas, and with it 40 MiB.
+    # Not `to_numpy`: it loads pandas, which takes 40 MiB.
     numbers: NDArray[np.int32] = np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)])
     return numbers
 

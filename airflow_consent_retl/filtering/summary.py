@@ -1,4 +1,4 @@
-"""What a filter run came to, for its manifest and its log, and the limits that it may not pass."""
+"""The results of a filter run for its manifest and its log, and the check of its limits."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def check_limits(
     counts: DecisionCounts, *, max_denied_ratio: float | Mapping[str, float] | None, max_invalid_ratio: float | None
 ) -> None:
-    """Check the shares of rows that may be denied, or hold an invalid value; see `ConsentFilterOperator`.
+    """Check the shares of rows that are denied or have an invalid value; see `ConsentFilterOperator`.
 
     Raises:
-        GuardError: a limit is passed.
-        ConfigurationError: a limit is for a destination that was not asked for.
+        GuardError: a limit is exceeded.
+        ConfigurationError: a limit is for a destination that the task does not have.
     """
     limits = max_denied_ratio
     if isinstance(limits, Mapping) and (unknown := [name for name in limits if name not in counts.destinations]):
-        raise ConfigurationError(f"max_denied_ratio: not among this task's destinations: {', '.join(unknown)}")
+        raise ConfigurationError(f"max_denied_ratio: not destinations of this task: {', '.join(unknown)}")
     passed = []
     if max_invalid_ratio is not None and counts.invalid > max_invalid_ratio * counts.read:
         passed.append(
-            f"{counts.invalid:,} of {counts.read:,} rows hold an invalid consent value, "
+            f"{counts.invalid:,} of {counts.read:,} rows have an invalid consent value, "
             f"max_invalid_ratio is {max_invalid_ratio}"
         )
     for name, destination in counts.destinations.items():
@@ -42,7 +42,7 @@ def check_limits(
 
 
 def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, PermittedCounts]:
-    """Return what the manifest says of each destination."""
+    """Return the manifest's entry of each destination."""
     from airflow_consent_retl.consent import Regime
     from airflow_consent_retl.storage.manifest import PermittedCounts
 
@@ -69,7 +69,7 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, P
 
 
 def summary(manifest: PermittedManifest) -> str:
-    """Return the table of a filter run: each destination, what it needs, and what came of it."""
+    """Return the table of a filter run: the requirement and the counts of each destination."""
     rows = [
         [name, requirement(counts), counts.read, counts.permitted, counts.denied, reasons(counts)]
         for name, counts in manifest.destinations.items()
@@ -79,7 +79,7 @@ def summary(manifest: PermittedManifest) -> str:
 
 
 def requirement(counts: PermittedCounts) -> str:
-    """Return in words what a destination needs: `C0002 and C0004`, or why it needs nothing."""
+    """Return the requirement of a destination in words: `C0002 and C0004`, or the reason why it needs nothing."""
     if counts.required:
         return (" and " if counts.match == "all" else " or ").join(counts.required)
     return {"consent": "consent", "unmapped": "nothing (unmapped)", "not_required": "nothing (not required)"}[

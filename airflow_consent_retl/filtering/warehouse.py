@@ -1,7 +1,7 @@
-"""Applies a consent plan to a snapshot that is a table: what is decided in the worker are combinations, not rows.
+"""The filter of a snapshot in a warehouse's table: the worker decides combinations of values, not rows.
 
-The warehouse brings the raw values of all rows together, `consent` decides each combination that occurs, and only
-numbers go back. What the warehouse then finds has to be what was decided, or nothing is published.
+The warehouse groups the raw values of all rows, `consent` decides each combination that occurs, and only numbers are
+sent back. If the warehouse's results then differ from the decisions, nothing is published.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LOAD_ROWS = 131_072
 
 @dataclass(frozen=True, slots=True)
 class WarehousePermitted:
-    """What a filter run made: descriptions for the manifest."""
+    """The results of a filter run: descriptions for the manifest."""
 
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
@@ -55,13 +55,13 @@ class WarehousePermitted:
 
 
 class WarehouseFilter:
-    """One filter run over one staged snapshot. A context manager: unless it was kept, what it made is dropped.
+    """One filter run over a snapshot in a warehouse. A context manager: it drops its tables unless `keep` was called.
 
     Args:
-        warehouse: entered.
-        snapshot: its manifest.
-        plan_for: checks the policy against the kinds of the consent columns. Called again when they are known from the
-            values themselves.
+        warehouse: the warehouse, already entered.
+        snapshot: the snapshot's manifest.
+        plan_for: checks the policy against the kinds of the consent columns. Called again when the kinds are known from
+            the values themselves.
         at: the time of the run.
     """
 
@@ -96,7 +96,7 @@ class WarehouseFilter:
         self._codes: NDArray[np.int64] = np.empty(0, np.int64)
 
     def find_repeated_ids(self) -> tuple[int, int]:
-        """Return how many rows have no id, and how many ids occur more than once."""
+        """Return the number of rows without an id, and the number of ids that occur more than once."""
         if self._snapshot.primary_key_checked:
             return 0, 0
         sql = self._dialect.compile(self._consent.repeated_ids(), {"snapshot": self._name(self._source)})
@@ -104,10 +104,10 @@ class WarehouseFilter:
         return int(rows["missing"][0].as_py() or 0), int(rows["repeated"][0].as_py())
 
     def decide(self) -> DecidedSignatures:
-        """Have the combinations counted, and decide each of them.
+        """Let the warehouse count the combinations, and decide each of them.
 
         Raises:
-            RefusedError: the snapshot holds another number of rows than its manifest says.
+            RefusedError: the snapshot has another number of rows than its manifest.
             ModelError: there are too many combinations.
             PolicyError: the policy does not fit the values.
         """
@@ -116,8 +116,8 @@ class WarehouseFilter:
         found = self._warehouse.create_as(table, sql)
         if found > MAX_COMBINATIONS:
             raise ModelError(
-                f"the rows hold {found:,} combinations of consent values, at most {MAX_COMBINATIONS:,} are decided: "
-                "where consent is in a JSON text with much else in it, select the part that holds consent in the model"
+                f"the rows have {found:,} combinations of consent values, the limit is {MAX_COMBINATIONS:,}: if a "
+                "JSON text contains consent and much else, select the part that contains consent in the model"
             )
         histogram: dict[int, int] = {}
         combinations: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
@@ -128,8 +128,8 @@ class WarehouseFilter:
                 if reader is None:
                     reader = self._reader(batch.schema)
                 code = reader.codes(batch) * len(SubjectCode) + _integers(batch, SUBJECT)
-                for some, count in zip(code.tolist(), _integers(batch, ROWS).tolist(), strict=True):
-                    histogram[some] = histogram.get(some, 0) + count
+                for one, count in zip(code.tolist(), _integers(batch, ROWS).tolist(), strict=True):
+                    histogram[one] = histogram.get(one, 0) + count
                 combinations.append(_integers(batch, COMBINATION))
                 codes.append(code)
         reader = reader or SignatureReader(self._signals)
@@ -138,21 +138,21 @@ class WarehouseFilter:
         reader.close()
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
-                f"the snapshot's table holds {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
+                f"the snapshot's table contains {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
             )
         return decided
 
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> WarehousePermitted:
-        """Have the permitted rows and the decisions written, and check what the warehouse found.
+        """Let the warehouse write the permitted rows and the decisions, and check its results.
 
         Args:
-            decided: what `decide` returned.
-            folder: for the table of signatures; the caller publishes or removes it.
-            key: of the decision log.
-            run: names the run, for the salt of its digests.
+            decided: the result of `decide`.
+            folder: the folder for the table of signatures; the caller publishes or removes it.
+            key: the key of the decision log.
+            run: the name of the run, for the salt of its digests.
 
         Raises:
-            RefusedError: the warehouse's numbers are not those that were decided.
+            RefusedError: the warehouse's numbers differ from the decisions.
         """
         places = self._answer(decided)
         permitted = self._make("permitted")
@@ -163,7 +163,7 @@ class WarehouseFilter:
             decisions, self._dialect.compile(self._consent.decisions(key.salt(run)), places)
         )
         if logged != int(decided.rows[decided.denied_somewhere].sum()):
-            raise RefusedError("the snapshot changed while it was filtered: its denials count differently")
+            raise RefusedError("the snapshot changed while it was filtered: the counts of its denials differ")
         log = DecisionLogWriter(folder, key).close(decided.table()).model_copy(update={"rows": logged})
         return WarehousePermitted(
             groups=groups,
@@ -174,14 +174,14 @@ class WarehouseFilter:
         )
 
     def denied_people(self, decided: DecidedSignatures) -> StagingTable:
-        """Have the ids of those whom some destination is denied written, as text, and return the table."""
+        """Let the warehouse write the ids of people who are denied for a destination, as text, and return the table."""
         places = self._answer(decided)
         table = self._make("asked")
         self._warehouse.create_as(table, self._dialect.compile(self._consent.denied_people(), places))
         return table
 
     def _answer(self, decided: DecidedSignatures) -> dict[str, str]:
-        """Send back what was decided of each combination, and return the tables that hold questions and answers."""
+        """Send the decision about each combination to the warehouse, and return the names of the tables to join."""
         numbers = decided.find(self._codes) if len(self._codes) else np.empty(0, np.int64)
         answers = pa.table(
             {
@@ -200,7 +200,7 @@ class WarehouseFilter:
         }
 
     def keep(self) -> None:
-        """Leave the tables where they are: a manifest names them."""
+        """Keep the tables, because a manifest names them."""
         self._is_kept = True
 
     def _groups(self, decided: DecidedSignatures, permitted: StagingTable) -> tuple[RecipientsGroup, ...]:
@@ -210,18 +210,18 @@ class WarehouseFilter:
         for number, (recipients, withheld) in enumerate(decided.recipients):
             rows, fingerprint = found.pop(number, (0, 0))
             if rows != int(decided.rows[decided.groups == number].sum()):
-                raise RefusedError("the snapshot changed while it was filtered: its signatures count differently")
+                raise RefusedError("the snapshot changed while it was filtered: the counts of its signatures differ")
             groups.append(
                 RecipientsGroup(
                     recipients=recipients, withheld=dict(withheld), parts=(), rows=rows, fingerprint=fingerprint
                 )
             )
         if found:
-            raise RefusedError("the snapshot changed while it was filtered: rows are in a group that nobody decided")
+            raise RefusedError("the snapshot changed while it was filtered: rows are in a group without a decision")
         return tuple(groups)
 
     def _reader(self, schema: pa.Schema) -> SignatureReader:
-        """Check the plan against the values' own types, and return what reads them."""
+        """Check the plan against the types of the values, and return their reader."""
         kinds = dict(column_kinds(self._snapshot.columns))
         read = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
         kinds.update({value.column: read[value.name] for value in self._values if not value.path and not value.bounds})

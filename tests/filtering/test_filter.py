@@ -369,7 +369,7 @@ def test_a_signature_beyond_all_others_that_appears_between_the_passes_is_refuse
 def test_signatures_that_count_differently_between_the_passes_are_refused(tmp_path: Path) -> None:
     changed = pa.concat_tables([customers().slice(0, 4), customers().slice(0, 1)])
 
-    with pytest.raises(RefusedError, match="its signatures count differently"):
+    with pytest.raises(RefusedError, match="the counts of its signatures differ"):
         filtering(tmp_path, changed)
 
 
@@ -385,7 +385,7 @@ def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None
 
     with (
         SnapshotFilter(source, snapshot.model_copy(update={"rows": 6}), plan, duplicates=None, at=AT) as run,
-        pytest.raises(RefusedError, match="the snapshot's files hold 5 rows, its manifest says 6"),
+        pytest.raises(RefusedError, match="the snapshot's files contain 5 rows, its manifest says 6"),
     ):
         run.decide()
 

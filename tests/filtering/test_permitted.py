@@ -216,7 +216,7 @@ def test_fields_mapped_to_columns_that_the_model_does_not_have_are_all_named(run
 
 
 def test_an_empty_field_mapping_is_refused(run: Filtered) -> None:
-    with pytest.raises(ConfigurationError, match="fields: at least one field has to be mapped"):
+    with pytest.raises(ConfigurationError, match="fields: expected at least one mapped field"):
         verified(run, fields={})
 
 

@@ -340,7 +340,7 @@ def test_as_many_signatures_as_fit_64_bits_are_told_apart() -> None:
 def test_more_than_2_to_the_61_signatures_are_refused() -> None:
     signals = [Literals(f"x{number}", granted=list(range(14))) for number in range(16)]
 
-    with pytest.raises(ConfigurationError, match=r"16 consent values that a row is asked for make more than 2\*\*61"):
+    with pytest.raises(ConfigurationError, match=r"16 consent values of a row have more than 2\*\*61"):
         SignatureReader(signals)
 
 

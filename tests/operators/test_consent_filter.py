@@ -117,7 +117,7 @@ def test_a_limit_by_destination_holds_for_that_one_only(tmp_path: Path) -> None:
 def test_a_limit_for_a_destination_that_is_not_asked_for_is_refused(tmp_path: Path) -> None:
     message = failure(filtering(tmp_path, max_denied_ratio={"webhok": 0.5}))
 
-    assert message == "max_denied_ratio: not among this task's destinations: webhok"
+    assert message == "max_denied_ratio: not destinations of this task: webhok"
 
 
 WORDS = {"C0002": Literals("analytics_ok", granted=("yes",), denied=("no",)), "C0004": "ads_ok"}
@@ -133,7 +133,7 @@ def test_a_share_of_values_that_nobody_declared_beyond_the_limit_fails(tmp_path:
     assert filtering(tmp_path / "at", rows, consent=WORDS, max_invalid_ratio=0.4).execute({})["permitted"]["lake"] == 1
     message = failure(filtering(tmp_path / "beyond", rows, consent=WORDS, max_invalid_ratio=0.39))
 
-    assert message == ("nothing was published: 2 of 5 rows hold an invalid consent value, max_invalid_ratio is 0.39")
+    assert message == ("nothing was published: 2 of 5 rows have an invalid consent value, max_invalid_ratio is 0.39")
     assert published(tmp_path / "beyond") == []
 
 

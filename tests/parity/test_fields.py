@@ -144,7 +144,7 @@ def test_another_field_name_or_a_second_field_of_the_column_cannot_evade_the_gua
 
 @pytest.mark.parametrize(
     ("guarded", "message"),
-    [("id", "which tells whose row it is"), ("phones", "which it does not have, did you mean `phone`")],
+    [("id", "which is the row's primary key"), ("phones", "does not have, did you mean `phone`")],
 )
 def test_refuses_to_load_where_a_guarded_field_cannot_be_left_out(
     warehouse: Engine, root: Path, guarded: str, message: str

@@ -161,7 +161,7 @@ def test_rows_that_changed_after_the_extraction_are_refused(customers: Postgres)
     with customers.connect() as connection:
         connection.execute(f"DELETE FROM staging.{staging_tables(customers)[0]} WHERE id = 'c1'")
 
-    with pytest.raises(AirflowFailException, match="holds 1,999 rows, its manifest says 2,000"):
+    with pytest.raises(AirflowFailException, match="contains 1,999 rows, its manifest says 2,000"):
         permit(snapshot)
 
 
