@@ -1,1 +1,1 @@
-"""Extraction: from a model's query to an immutable snapshot, in files or inside a warehouse."""
+"""The extraction: from a model's query to an immutable snapshot, in files or inside a warehouse."""

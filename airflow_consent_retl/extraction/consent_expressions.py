@@ -1,6 +1,6 @@
-"""The history of recorded answers, as one expression for DuckDB and for every warehouse.
+"""The history of recorded answers as one expression, for DuckDB and for every warehouse.
 
-The fast path of `consent.history`, which is the rule: both give the same answers, doubts and times.
+This is the fast path of `consent.history`, which contains the rule: both return the same answers, doubts and times.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def value_column(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnswerHistory:
-    """What a source says about each subject.
+    """A source's answer about each subject.
 
     Args:
-        source: of consent.
-        dialect: of the SQL.
-        table: the source's rows, with its own names.
-        latest: the latest time at which a row can have been recorded; None where the source has no times.
+        source: the consent source.
+        dialect: the dialect of the SQL.
+        table: the source's rows, with the source's column names.
+        latest: the latest time at which a row can have been recorded; None if the source has no times.
     """
 
     source: ConsentSource
@@ -45,7 +45,7 @@ class AnswerHistory:
 
     @staticmethod
     def columns(source: ConsentSource) -> dict[str, str]:
-        """Return the columns of `reduced` with Ibis' types, where values are text and times are numbers."""
+        """Return the columns of `reduced` with Ibis' types: values are text, and times are numbers."""
         values = 1 if source.value is not None else len(source.columns)
         category = {} if source.category is None else {CATEGORY: "string"}
         consent = {value_column(number): "string" for number in range(values)}
@@ -75,7 +75,7 @@ class AnswerHistory:
         else:
             found = self._across_profiles(self._latest(recorded, [*who, "profile"]), who)
         dated = self._dated(found)
-        # In doubt there is no answer: which of several comes first depends on how an engine orders text.
+        # An answer in doubt is NULL: the order of several answers would depend on how an engine sorts text.
         certain = {
             name: ibis.cases((dated[DOUBT] == int(Doubt.NONE), dated[name]))
             for name in map(value_column, range(len(values)))
@@ -83,7 +83,7 @@ class AnswerHistory:
         return dated.select(*who, **certain, **{TIME: dated[TIME], DOUBT: dated[DOUBT]})
 
     def _profile(self) -> ir.Value:
-        """Return the profile that a row was recorded under, NULL for the subject itself."""
+        """Return the profile under which a row was recorded, NULL for the subject itself."""
         if self.source.profile is None:
             return ibis.null("string")
         profile = self.dialect.exact_key(self.table[self.source.profile])
@@ -91,17 +91,17 @@ class AnswerHistory:
         return ibis.cases((is_own, ibis.null("string")), else_=profile)
 
     def _answer(self, values: Sequence[ir.Value]) -> ir.StringValue:
-        """Return a text that is the same for the same values, and for no others."""
+        """Return a text that is equal for equal values only."""
         marked = []
         for value in values:
             text = self.dialect.text(value)
-            # Its length comes first, so that no text can look like the end of one and the beginning of the next.
+            # The length comes first, so that no text looks like the end of one value and the start of the next.
             written = concat([ibis.literal("+"), text.length().cast("string"), ibis.literal(":"), text])
             marked.append(ibis.cases((value.isnull(), ibis.literal("-")), else_=written))
         return self.dialect.exact(concat(marked))
 
     def _latest(self, recorded: ir.Table, who: Sequence[str]) -> ir.Table:
-        """Return the latest row of each, in doubt where another one says otherwise and is not surely older."""
+        """Return the latest row of each group, in doubt if a different row is not certainly older."""
         window = ibis.window(group_by=who)
         dated = recorded.mutate(latest=recorded["time"].max().over(window))
         marked = dated.mutate(
@@ -128,7 +128,7 @@ class AnswerHistory:
         return found.drop("is_latest", "low", "high", "place", "time")
 
     def _across_profiles(self, found: ir.Table, who: Sequence[str]) -> ir.Table:
-        """Return the common answer of each subject's profiles, or a later one of the subject itself."""
+        """Return the common answer of each subject's profiles, or a later answer of the subject itself."""
         window = ibis.window(group_by=who)
         marked = found.mutate(is_own=ibis.cases((found["profile"].isnull(), 1), else_=0))
         other = marked["is_own"] == 0
@@ -153,7 +153,7 @@ class AnswerHistory:
             )
         )
         first = placed.filter(placed["place"] == 0)
-        # An answer without a time may be later than the answer that settles.
+        # An answer without a time may be later than the subject's own answer.
         unsettled = (first["any_undated_low"] != first["answer"]) | (first["any_undated_high"] != first["answer"])
         doubt = ibis.cases(
             ((first["settles"] == 1) & unsettled, int(Doubt.CONFLICT)),
@@ -184,10 +184,10 @@ class JoinedPart:
     """A table that is joined to a model's rows.
 
     Args:
-        key: of the rows.
-        table: its column `subject` holds each value once, and never NULL.
+        key: the key of the rows.
+        table: a table whose column `subject` contains each value once, and never NULL.
         brought: the columns that the rows get, by name.
-        is_list: the rows get TRUE or FALSE, whether they are in the table, and NULL where they have no key.
+        is_list: whether the rows get a boolean instead: whether their key is in the table, or NULL without a key.
     """
 
     key: ir.Value
@@ -206,10 +206,10 @@ def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: D
     """Return the tables that are joined for a source.
 
     Args:
-        source: of consent.
-        key: of the model's rows.
-        found: what `AnswerHistory.reduced` or `listed` returns.
-        dialect: of the SQL.
+        source: the consent source.
+        key: the key of the model's rows.
+        found: the result of `AnswerHistory.reduced` or `listed`.
+        dialect: the dialect of the SQL.
     """
     if not isinstance(source, ConsentSource):
         return [JoinedPart(key, found, {source.column: ibis.literal(1)}, is_list=True)]
@@ -234,12 +234,12 @@ def _doubts_and_times(
 
 
 def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart]) -> ir.Table:
-    """Return each of the rows, once, with what sources say about it; NULL where they say nothing.
+    """Return each row once, with the sources' answers about it; NULL if a source has no answer.
 
     Args:
-        rows: of a model.
-        columns: of it, that are kept.
-        parts: to join.
+        rows: the model's rows.
+        columns: the model's columns to keep.
+        parts: the tables to join.
     """
     result = rows.select(*columns, **{_key(number): part.key for number, part in enumerate(parts)})
     for number, part in enumerate(parts):

@@ -1,7 +1,7 @@
 """The join of consent from other queries to a model's rows while they are read, in the worker, in bounded memory.
 
-The model's own columns are never touched: only keys and positions go through DuckDB, and the answers are added to the
-rows afterwards. `consent_expressions` finds the answers; only `consent` says what they mean.
+The model's own columns stay unchanged: only keys and positions go through DuckDB, and the answers are added to the rows
+afterwards. `consent_expressions` finds the answers; only `consent` knows their meaning.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OpenModel = Callable[[], AbstractContextManager[ModelRows]]
 HookOf = Callable[[str | None], "DbApiHook"]
 Log = Callable[[str], object]
 
-# Window functions keep more in memory than they spill: with half of this, ten million events do not fit.
+# Window functions spill only a part of their memory: with half of this limit, ten million events do not fit.
 _MEMORY_LIMIT = "1GiB"
 _BATCH_ROWS = 131_072
 _DIALECT = Dialect("duckdb")
@@ -55,20 +55,20 @@ def reading_with_consent(
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
-    Sources are read first, then all rows, into a private temporary file, before the first one is handed out.
+    Sources are read first, then all rows into private temporary files, before the first row is yielded.
 
     Args:
         open_model: runs the model's query.
-        sources: that bring columns of their own.
-        hook_of: returns the hook of a connection; None: the model's.
-        conn_id: the model's, for messages.
+        sources: the sources to join, with different columns.
+        hook_of: returns the hook of a connection; None: the model's connection.
+        conn_id: the model's connection, for messages.
         at: a time before the model's query started.
-        log: for what a person should know; never gets a value of a row.
+        log: gets messages about the sources, never with a value of a row.
 
     Raises:
-        ConfigurationError: a column is brought that the model has, a key is missing.
-        ModelError: a source's query fails, its columns hold no consent, keys are of another kind than the model's, or
-            not one row has a subject there.
+        ConfigurationError: a source brings a column that the model already has, or a key is missing.
+        ModelError: a source's query fails, its columns cannot contain consent, the kinds of the keys differ, or no row
+            has a subject in a source.
         SourceUnavailableError: a source does not answer.
     """
     if not sources:
@@ -88,7 +88,7 @@ def reading_with_consent(
         join = _Join(connection, folder, sources, at=at, log=log)
         for number, source in enumerate(sources):
             join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
-        # One after the other: a DuckDB file cannot be open twice with different settings.
+        # One after the other, because a DuckDB file cannot be open twice with different settings.
         with open_model() as rows:
             check_names(rows.schema.names, sources)
             join.read_model(rows)
@@ -96,7 +96,7 @@ def reading_with_consent(
 
 
 class _Join:
-    """One join. Values go through DuckDB as their exact text, and come back in their own type."""
+    """One join. Values go through DuckDB as their exact text, and are converted back to their own type."""
 
     def __init__(
         self,
@@ -114,11 +114,11 @@ class _Join:
         self._log = log
         self._subject_kinds: list[str] = []
         self._brought: list[pa.Field] = []
-        # Files of the model's rows, each of one schema.
+        # Files of the model's rows, each with one schema.
         self._spilled: list[Path] = []
 
     def read_source(self, number: int, hook: DbApiHook, conn_id: str) -> None:
-        """Read a source, and reduce it to a row for each subject."""
+        """Read a source and reduce it to one row for each subject."""
         source = self._sources[number]
         wanted = wanted_columns(source)
         time = source.time if isinstance(source, ConsentSource) else None
@@ -136,8 +136,8 @@ class _Join:
         self._brought += _fields(source, kinds)
         self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
         self._run(f"DROP TABLE {table}")
-        left_out = f", {without:,} without a subject are left out" if without else ""
-        self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{left_out}")
+        ignored = f", {without:,} without a subject are ignored" if without else ""
+        self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{ignored}")
 
     def read_model(self, rows: ModelRows) -> None:
         """Read the model's rows into files, and their keys into a table."""
@@ -164,13 +164,13 @@ class _Join:
             check_kinds(number, source, key=kinds[number].kind, subject=self._subject_kinds[number])
             for name, where in _answers(source):
                 found = (
-                    f"SELECT count(*) FROM model SEMI JOIN (SELECT subject FROM reduced_{number}{where}) AS said "  # noqa: S608
-                    f"ON {_key(number)} = said.subject"
+                    f"SELECT count(*) FROM model SEMI JOIN (SELECT subject FROM reduced_{number}{where}) AS known "  # noqa: S608
+                    f"ON {_key(number)} = known.subject"
                 )
                 check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
 
     def result(self, schema: pa.Schema) -> ModelRows:
-        """Return the rows again, with the answers."""
+        """Return the model's rows with the answers."""
         keys = {_key(number): "string" for number in range(len(self._sources))}
         model = ibis.table({"ordinal": "int64", **keys}, name="model")
         parts = [
@@ -192,7 +192,7 @@ class _Join:
                     # INVARIANT: an answer is added to its own row, or the read fails.
                     if not found.column("ordinal").combine_chunks().equals(_ordinals(start, batch.num_rows)):
                         raise RefusedError(
-                            "consent that is kept elsewhere came back for other rows than were asked for"
+                            "the join with consent sources returned answers for other rows than the model's"
                         )
                     columns = [received(found.column(field.name).combine_chunks(), field) for field in brought]
                     yield pa.RecordBatch.from_arrays(
@@ -202,7 +202,7 @@ class _Join:
             path.unlink()
 
     def _answers(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Yield the answers; an error in the middle of a stream comes as an OSError."""
+        """Yield the answers. DuckDB's error in the middle of a stream is an OSError."""
         try:
             reader = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
             try:
@@ -212,7 +212,7 @@ class _Join:
                 reader.close()
         except (duckdb.Error, OSError, pa.ArrowException) as error:
             problem = _failed(error)
-        # Outside the handler: a message of the engine may quote a row.
+        # Raised outside the handler, because the engine's message may quote a row.
         raise problem
 
     def _reduction(self, number: int, source: ExternalConsent) -> str:
@@ -255,12 +255,12 @@ class _Join:
             return
         except duckdb.Error as error:
             problem = _failed(error)
-        # Outside the handler: a message of the engine may quote a row.
+        # Raised outside the handler, because the engine's message may quote a row.
         raise problem
 
 
 class _Slices:
-    """Batches of any size, as tables of the sizes that are asked for."""
+    """Batches of any size, as tables of requested sizes."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
@@ -270,13 +270,13 @@ class _Slices:
         """Return the next rows.
 
         Raises:
-            RefusedError: there are fewer.
+            RefusedError: fewer rows are left.
         """
         left = self._left
         while left is None or left.num_rows < rows:
             batch = next(self._batches, None)
             if batch is None:
-                raise RefusedError("consent that is kept elsewhere came back for fewer rows than were asked for")
+                raise RefusedError("the join with consent sources returned answers for fewer rows than the model's")
             more = pa.Table.from_batches([batch])
             left = more if left is None else pa.concat_tables([left, more])
         self._left = left.slice(rows)
@@ -284,7 +284,7 @@ class _Slices:
 
 
 def _failed(error: Exception) -> ConsentRetlError:
-    return ModelError(f"consent that is kept elsewhere cannot be joined: {type(error).__name__}")
+    return ModelError(f"consent sources cannot be joined: {type(error).__name__}")
 
 
 def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
@@ -297,7 +297,7 @@ def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.
 
 
 def _answers(source: ExternalConsent) -> list[tuple[str, str]]:
-    """Return the columns for which a source may have no subject at all, each with the condition of its rows."""
+    """Return the columns for which a source may have no subject, each with the condition of its rows."""
     if isinstance(source, ConsentSource) and source.category is not None:
         return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]
     return [(source.brought[0], "")]

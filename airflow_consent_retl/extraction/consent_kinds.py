@@ -1,4 +1,4 @@
-"""The kinds of values that two queries return: whether they can be compared, and what a consent source may hold."""
+"""The kinds of values of two queries: the checks that they can be compared, and that a consent source can be read."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
 
 _BATCH_ROWS = 131_072
-_MOMENT = pa.timestamp("us", tz="UTC")
-_TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "text": pa.string(), "moment": _MOMENT, "empty": pa.null()}
+_TIME = pa.timestamp("us", tz="UTC")
+_TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "text": pa.string(), "moment": _TIME, "empty": pa.null()}
 
 
 def kind_of(type_: pa.DataType) -> str | None:
-    """Return `boolean`, `integer`, `text`, `moment`, or `empty` for nothing but NULL; None for any other type."""
+    """Return `boolean`, `integer`, `text`, `moment`, or `empty` for a column of only NULL; None for any other type."""
     if pt.is_boolean(type_):
         return "boolean"
     if pt.is_integer(type_) or (pt.is_decimal(type_) and type_.scale == 0):
@@ -37,7 +37,7 @@ def kind_of(type_: pa.DataType) -> str | None:
 
 @dataclass(slots=True)
 class ValueKind:
-    """The kind of a column's values, as far as they were seen."""
+    """The kind of a column's values that were read so far."""
 
     what: str
     is_time: bool = False
@@ -49,10 +49,10 @@ class ValueKind:
         return _TYPES[self.kind]
 
     def see(self, type_: pa.DataType) -> None:
-        """Take note of a batch's type.
+        """Note the type of a batch.
 
         Raises:
-            ModelError: it cannot be joined or read, or is another one than before.
+            ModelError: the type cannot be joined or read, or differs from the type of earlier batches.
         """
         seen = kind_of(type_)
         if seen is None or (seen != "empty" and self.is_time != (seen == "moment")):
@@ -64,15 +64,15 @@ class ValueKind:
 
 
 def sent(column: pa.Array, kind: ValueKind) -> pa.Array:
-    """Return values as their exact text, and times as microseconds since 1970, UTC."""
+    """Return values as their exact text, and times as microseconds since 1970 in UTC."""
     kind.see(column.type)
     if kind.is_time:
-        return column.cast(_MOMENT, safe=False).cast(pa.int64())
+        return column.cast(_TIME, safe=False).cast(pa.int64())
     return column.cast(pa.string())
 
 
 def received(column: pa.Array, field: pa.Field) -> pa.Array:
-    """Return values in their own type again."""
+    """Return values converted back to their own type."""
     if pt.is_timestamp(field.type):
         return column.cast(pa.int64()).cast(pa.timestamp("us")).cast(field.type)
     if pt.is_null(field.type):
@@ -80,8 +80,8 @@ def received(column: pa.Array, field: pa.Field) -> pa.Array:
     try:
         return column.cast(field.type)
     except pa.ArrowInvalid:
-        problem = ModelError(f"column `{field.name}` of a consent source holds numbers of more than 64 bits")
-    # Outside the handler: Arrow's message quotes the value.
+        problem = ModelError(f"column `{field.name}` of a consent source has numbers of more than 64 bits")
+    # Raised outside the handler, because Arrow's message quotes the value.
     raise problem
 
 
@@ -98,15 +98,15 @@ def wanted_columns(source: ExternalConsent) -> tuple[str, ...]:
 
 
 def check_names(columns: Iterable[str], sources: Sequence[ExternalConsent]) -> None:
-    """Check that sources bring columns that the model does not have, and that the model has their keys.
+    """Check that the model has the sources' keys, and none of the columns that they bring.
 
     Raises:
-        ConfigurationError: with all problems.
+        ConfigurationError: a check failed. The error contains every problem.
     """
     names = list(columns)
     folded = {name.casefold() for name in names}
     wrong = [
-        f"consent_sources[{number}]: the model has a column `{name}` already"
+        f"consent_sources[{number}]: the model already has a column `{name}`"
         for number, source in enumerate(sources)
         for name in source.brought
         if name.casefold() in folded
@@ -124,21 +124,21 @@ def check_kinds(number: int, source: ExternalConsent, *, key: str, subject: str)
     """Check that a model's keys can equal a source's subjects.
 
     Raises:
-        ModelError: one is text and the other a number, or they are no keys at all.
+        ModelError: one is text and the other a number, or their kind cannot be a key.
     """
     if "empty" in (key, subject):
         return
     if key != subject or key not in ("text", "integer"):
         raise ModelError(
             f"consent_sources[{number}]: the model's `{source.key}` is {key} and the source's `{source.subject}` is "
-            f"{subject}: both have to be text, or both integers; cast one of them in its SQL"
+            f"{subject}: both must be text, or both integers; cast one of them in its SQL"
         )
 
 
 def check_matched(
     number: int, source: ExternalConsent, column: str, *, rows: int, matched: int, log: Callable[[str], object]
 ) -> None:
-    """Check that a source has at least one subject of the model, for a column that it brings.
+    """Check that a source has at least one subject of the model for a column that it brings.
 
     Raises:
         ModelError: it has none, and the source requires a match.
@@ -146,9 +146,9 @@ def check_matched(
     log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there for `{column}`")
     if rows and not matched and isinstance(source, ConsentSource) and source.require_match:
         raise ModelError(
-            f"consent_sources[{number}]: not one of {rows:,} rows has a subject there for `{column}`: is "
-            f"`{source.key}` the key that equals `{source.subject}`, and the category's id as it is there? Set "
-            "require_match=False if that can be"
+            f"consent_sources[{number}]: none of {rows:,} rows has a subject there for `{column}`: check that "
+            f"`{source.key}` is the key that equals `{source.subject}`, and that the category's id is right; set "
+            "require_match=False if this is expected"
         )
 
 

@@ -1,7 +1,7 @@
 """The join of consent from other queries to a model's rows, inside the warehouse.
 
-It uses the same expressions as the worker does (`consent_expressions`), over tables of the staging schema or over the
-queries themselves. Rows from another connection are copied into the staging schema first, and dropped at the end.
+It uses the same expressions as the worker (`consent_expressions`), over tables of the staging schema or over the
+queries themselves. Rows from another connection are first copied into the staging schema, and dropped at the end.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def joined_sql(
     columns: Sequence[str],
     places: Sequence[str],
 ) -> str:
-    """Return the query of a model's rows with what sources say about them.
+    """Return the query that joins consent sources to a model's rows.
 
     Args:
-        warehouse: gives the dialect of the SQL.
-        sources: to join.
-        model: in SQL: a table's name, or a query in brackets.
-        columns: of the model, to keep.
-        places: in SQL, where each source is.
+        warehouse: the warehouse whose dialect the SQL has.
+        sources: the sources to join.
+        model: the model in SQL: a table's name, or a query in brackets.
+        columns: the model's columns to keep.
+        places: each source in SQL, in the same form.
     """
     dialect = dialect_of(warehouse.dialect)
     rows = placeholder("model", dict.fromkeys([*columns, *(str(source.key) for source in sources)], "string"))
@@ -70,12 +70,12 @@ def joined_sql(
 def reachable(
     warehouse: Warehouse, sources: Sequence[ExternalConsent], *, at: datetime, staged: bool, hook_of: HookOf
 ) -> Iterator[list[str]]:
-    """Yield where each source is, in SQL. Tables that are made for it are dropped at the end.
+    """Yield each source in SQL: a table's name, or a query in brackets. Tables made for this are dropped at the end.
 
     Args:
-        warehouse: entered.
-        sources: their queries run on its connection, or on another one.
-        at: names tables.
+        warehouse: the warehouse, already entered.
+        sources: the sources; their queries run on the warehouse's connection or on another one.
+        at: the time for the names of tables.
         staged: whether the warehouse's own sources become tables too, so that their types can be checked.
         hook_of: returns the hook of another connection.
     """
@@ -83,7 +83,7 @@ def reachable(
         places = []
         for source in sources:
             is_own = source.conn_id is None or source.conn_id == warehouse.conn_id
-            # On lines of its own, so that a comment at its end comments nothing else out.
+            # On separate lines, so that a comment at the query's end does not hide what follows.
             query = f"(\n{plain_query(source.sql, dialect=warehouse.dialect)}\n)"
             if is_own and not staged:
                 places.append(query)
@@ -110,7 +110,7 @@ def check_types(
     kinds = {}
     for name in wanted_columns(source):
         if name not in types:
-            raise ModelError(f"consent_sources[{number}]: column `{name}` is not among those of its query")
+            raise ModelError(f"consent_sources[{number}]: column `{name}` is not in its query")
         kind = ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time)
         kind.see(types[name])
         kinds[name] = kind.kind
@@ -153,7 +153,7 @@ def _loaded(batch: pa.RecordBatch | None, name: str) -> pa.DataType:
     type_ = pa.null() if batch is None else batch.schema.field(name).type
     kind = ValueKind(f"column `{name}` of a consent source", is_time=pa.types.is_timestamp(type_))
     kind.see(type_)
-    # Text takes NULL, and any other value is refused.
+    # A text column accepts NULL; any other value is refused.
     return pa.string() if pa.types.is_null(kind.type) else kind.type
 
 
@@ -162,6 +162,6 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         columns = [batch.column(field.name).cast(field.type) for field in schema]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        problem = ModelError("a consent source holds values of several types in one column: declare its column_types")
-    # Outside the handler: Arrow's message quotes the value.
+        problem = ModelError("a consent source has values of several types in one column: declare its column_types")
+    # Raised outside the handler, because Arrow's message quotes the value.
     raise problem

@@ -1,7 +1,7 @@
-"""Snapshots: the immutable rows of one extraction, written once, in Parquet parts of one schema.
+"""The writer of snapshots: the immutable rows of one extraction, written once, in Parquet parts of one schema.
 
-The writer takes batches whose types may widen on the way, checks the primary key, and publishes the manifest last. It
-knows no source and no Airflow.
+It accepts batches whose types may widen, checks the primary key, and publishes the manifest last. It knows no source
+and no Airflow.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _SAMPLE_ROWS = 32_768
 
 
 class SnapshotWriter:
-    """Writes one snapshot. A context manager: what it holds open is closed at the end, published or not.
+    """The writer of one snapshot. A context manager that closes its files at the end, also without a publication.
 
     Args:
         folder: a new folder, for this snapshot only.
-        schema: what is known before the first row; a column of type null becomes what its values are.
-        primary_key: name of the column that holds the ids.
+        schema: the schema before the first row; a column of type null gets the type of its values.
+        primary_key: the name of the column with the ids.
         check_primary_key: whether NULL ids and ids that occur twice are errors.
-        part_bytes: a part is closed after the row group that brings it to this size.
+        part_bytes: the size in bytes at which a part is closed, after a whole row group.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class SnapshotWriter:
         self._dictionary_columns: list[str] | None = None
         self._names = 0
         self._check_primary_key = check_primary_key
-        # None once the ids' type widened: equal ids of two types differ in their bytes, so the parts are read again.
+        # None after the ids' type widened: equal ids of two types differ in their bytes, so the parts are read again.
         self._keys: KeyFingerprints | None = KeyFingerprints()
         self.rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows; the columns are those of the schema, each with a type that can meet the earlier ones.
+        """Append rows with the columns of the schema. A column's type may differ from earlier ones.
 
         Raises:
-            ModelError: a column's types have no common type, or the ids are floats or nested.
+            ModelError: the types of a column have no common type, or the ids are floats or nested.
         """
         if batch.schema != self._schema:
             schema = common_schema(self._schema, batch.schema, primary_key=self._primary_key)
@@ -85,10 +85,10 @@ class SnapshotWriter:
         self.rows += batch.num_rows
 
     def publish(self, *, model: str, source: ModelSource, read_at: datetime) -> tuple[SnapshotManifest, ManifestRef]:
-        """Check the primary key, write the manifest, and return it with the reference to it.
+        """Check the primary key, write the manifest, and return the manifest and its reference.
 
         Args:
-            source: where the rows came from, so that their consent can be asked for again.
+            source: the source of the rows, so that their consent can be read again.
             read_at: a time before the query started.
 
         Raises:
@@ -123,7 +123,7 @@ class SnapshotWriter:
         )
 
     def _widen(self, schema: pa.Schema) -> None:
-        """Go on with a wider schema: earlier parts are rewritten at the end, once."""
+        """Continue with a wider schema. Earlier parts are rewritten once, at the end."""
         self._flush()
         self._close_part()
         key_type = schema.field(self._primary_key).type
@@ -199,8 +199,8 @@ class SnapshotWriter:
                 count = len(repeated_ids(read_ids, repeated))
         if count:
             raise ModelError(
-                f"primary key `{self._primary_key}` is not unique: in {self.rows:,} rows, the ids that occur more "
-                f"than once are {count:,}"
+                f"primary key `{self._primary_key}` is not unique: in {self.rows:,} rows, the number of ids that occur "
+                f"more than once is {count:,}"
             )
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Missing and repeated ids of a table in a warehouse, as expressions that any warehouse's SQL can be made of."""
+"""Missing and repeated ids of a table in a warehouse, as expressions for the SQL of any warehouse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RepeatedIds:
     """The check of a model's ids.
 
     Args:
-        dialect: of the warehouse.
+        dialect: the warehouse's dialect.
         primary_key: the column with the ids.
         id_type: Arrow's name of the ids' type.
     """
@@ -26,7 +26,7 @@ class RepeatedIds:
     id_type: str
 
     def counts(self, rows: ir.Table) -> ir.Table:
-        """Return how many rows have no id (`missing`), and how many ids occur more than once (`repeated`)."""
+        """Return the number of rows without an id (`missing`) and of ids that occur more than once (`repeated`)."""
         found = self.repeated(rows)
         missing = rows.aggregate(missing=rows[self.primary_key].isnull().sum())
         return missing.cross_join(found.aggregate(repeated=found.count()))
@@ -39,5 +39,5 @@ class RepeatedIds:
         return counted.filter(counted["rows"] > 1)
 
     def exact(self, subject: ir.Value) -> ir.Value:
-        """Return an id as it is compared: text by its bytes."""
+        """Return an id in the form in which it is compared: text by its bytes."""
         return self.dialect.exact(subject) if self.id_type in ("string", "large_string") else subject

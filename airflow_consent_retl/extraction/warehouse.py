@@ -1,4 +1,4 @@
-"""A model's rows as an immutable table of the staging schema: they are read once, and never leave the warehouse."""
+"""A model's snapshot as an immutable table of the staging schema: rows are read once and never leave the warehouse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
 
-# Enough to see the type of a column that the warehouse declares none for.
+# Enough rows to find the type of a column for which the warehouse declares no type.
 _SAMPLE_ROWS = 100
 
 
@@ -41,22 +41,22 @@ def warehouse_snapshot(
     made: StagingTable | None = None,
     log: Callable[[str], object] = lambda message: None,
 ) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
-    """Make the table, check it, and yield its manifest and the table; where the block fails, the table is dropped.
+    """Make the table, check it, and yield its manifest and the table. If the block fails, the table is dropped.
 
     Args:
-        warehouse: entered.
+        warehouse: the warehouse, already entered.
         model: the model's name.
-        source: where the rows come from.
+        source: the source of the rows.
         primary_key: the column with the ids.
         check_primary_key: whether ids that are NULL or occur twice are an error.
         read_at: a time before the query started.
-        hook_of: returns the hook of another connection, where consent is kept.
-        made: the table, if its query was run before; otherwise it is made now.
-        log: for what a person should know of consent that is kept elsewhere.
+        hook_of: returns the hook of another connection, for consent sources.
+        made: the table, if its query has already run; otherwise the table is made now.
+        log: gets messages about consent sources.
 
     Raises:
-        ModelError: the query fails, or its columns or ids cannot make a model.
-        ConfigurationError: types are declared, which only files can hold.
+        ModelError: the query fails, or its columns or ids are not valid for a model.
+        ConfigurationError: types are declared, which is only supported for files.
         SourceUnavailableError: the warehouse does not answer.
     """
     if source.column_types:
@@ -105,7 +105,7 @@ def _join(
     hook_of: HookOf,
     log: Callable[[str], object],
 ) -> None:
-    """Make the table of the model's rows with what sources of consent say of them."""
+    """Make the table of the model's rows, joined with consent sources."""
     sources = sources_of(source)
     columns = _columns(warehouse, alone)
     check_names(columns, primary_key=next(iter(columns)), declared=())
@@ -118,7 +118,9 @@ def _join(
         sql = joined_sql(warehouse, sources, model=model, columns=list(columns), places=places)
         found = warehouse.create_as(table, sql)
     if found != rows:
-        raise RefusedError(f"with consent that is kept elsewhere, {rows:,} rows of the model became {found:,}")
+        raise RefusedError(
+            f"the join with consent sources changed the number of the model's rows from {rows:,} to {found:,}"
+        )
     for number, one in enumerate(sources):
         for name, condition in _answers(warehouse, one):
             matched = _count(warehouse, table, condition)
@@ -126,9 +128,9 @@ def _join(
 
 
 def _answers(warehouse: Warehouse, source: ExternalConsent) -> list[tuple[str, str]]:
-    """Return the columns that a source may know nobody for, and the condition of rows that it knows.
+    """Return the columns for which a source may have no subject, each with the condition of rows with a subject.
 
-    Where a source of consent knows a subject, there is a doubt, or there is none; elsewhere there is NULL.
+    The column of doubts contains a number in rows whose subject is in the consent source, and NULL in other rows.
     """
     doubts: dict[str, str] = {}
     for name, doubt in source.doubts.items():
@@ -144,7 +146,7 @@ def _count(warehouse: Warehouse, table: StagingTable, condition: str) -> int:
 
 
 def _columns(warehouse: Warehouse, table: StagingTable) -> Mapping[str, pa.DataType]:
-    """Return the types that an extraction of the table would have, as far as a sample of it tells."""
+    """Return the types that an extraction of the table would have, as far as a sample contains them."""
     return _columns_at(warehouse, warehouse.name_of(table))
 
 
@@ -166,8 +168,8 @@ def _check_ids(
 ) -> None:
     dialect = dialect_of(warehouse.dialect, columns[primary_key])
     ids = RepeatedIds(dialect=dialect, primary_key=primary_key, id_type=str(columns[primary_key]))
-    rows_there = placeholder("snapshot", dict.fromkeys(columns, "string"))
-    sql = dialect.compile(ids.counts(rows_there), {"snapshot": warehouse.name_of(table)})
+    snapshot = placeholder("snapshot", dict.fromkeys(columns, "string"))
+    sql = dialect.compile(ids.counts(snapshot), {"snapshot": warehouse.name_of(table)})
     with warehouse.read(sql) as found:
         (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
     if counts["missing"]:
@@ -177,6 +179,6 @@ def _check_ids(
         )
     if counts["repeated"]:
         raise ModelError(
-            f"primary key `{primary_key}` is not unique: in {rows:,} rows, the ids that occur more than once are "
-            f"{int(counts['repeated']):,}"
+            f"primary key `{primary_key}` is not unique: in {rows:,} rows, the number of ids that occur more "
+            f"than once is {int(counts['repeated']):,}"
         )

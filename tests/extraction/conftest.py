@@ -1,4 +1,4 @@
-"""Sources and a workspace for the tests of extraction, and a PostgreSQL database of their own."""
+"""Sources and a workspace for the tests of extraction, with a separate PostgreSQL database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consent from other queries is joined to its own rows, and to no others, and says what `consent.history` says."""
+"""Tests of consent from other queries: it is joined only to its own rows, with the answers of `consent.history`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def read(
 
 
 def expected(source: ConsentSource, rows: Sequence[Mapping[str, Any]], *about: str) -> list[tuple[Any, ...]]:
-    """Return what the law says about each of the model's rows: answer, doubt and time; NULL where it says nothing."""
+    """Return the answer, doubt and time of `consent.history` for each row of the model; NULL without an answer."""
     values = 1 if source.value is not None else len(source.columns)
     found = counted_answers(source, rows, at=AT)
     answers = [found.get((str(id_), *about)) for id_ in (*IDS, None)]
@@ -110,7 +110,7 @@ def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=40, deadline=None)
 @given(rows_of_history)
-def test_states_events_and_merged_profiles_say_what_the_law_says(rows: list[dict[str, Any]]) -> None:
+def test_states_events_and_merged_profiles_have_the_answers_of_the_history(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = Path(folder) / "consents.duckdb"
         patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
@@ -130,7 +130,7 @@ def test_states_events_and_merged_profiles_say_what_the_law_says(rows: list[dict
 
 
 @pytest.mark.parametrize("values", [("yes", "no"), (True, False), (1, 0)], ids=["text", "boolean", "integer"])
-def test_duckdb_says_what_the_case_file_says(duck: Path, values: tuple[Any, Any]) -> None:
+def test_duckdb_finds_the_answers_of_the_case_file(duck: Path, values: tuple[Any, Any]) -> None:
     history = RecordedAnswers(AT, dict(zip(("yes", "no"), values, strict=True)))
     type_ = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER"}[type(values[0])]
     fill(duck, history.rows, f"subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads {type_}")
@@ -151,7 +151,7 @@ def test_duckdb_says_what_the_case_file_says(duck: Path, values: tuple[Any, Any]
 
 @settings(max_examples=20, deadline=None)
 @given(rows_of_history)
-def test_each_category_of_a_long_history_has_an_answer_of_its_own(rows: list[dict[str, Any]]) -> None:
+def test_each_category_of_a_long_history_has_its_own_answer(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = Path(folder) / "consents.duckdb"
         patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
@@ -174,7 +174,7 @@ def test_each_category_of_a_long_history_has_an_answer_of_its_own(rows: list[dic
         assert brought(found, [name]) == expected(source, rows, category)
 
 
-def test_segments_preference_events_are_read_as_its_warehouses_hold_them(duck: Path) -> None:
+def test_segments_preference_events_are_read_in_the_form_of_its_warehouses(duck: Path) -> None:
     given = "context_consent_category_preferences_"
     names = ["user_id", "anonymous_id", "timestamp", f"{given}c0004", f"{given}sale"]
     types = ", ".join(
@@ -197,7 +197,7 @@ def test_segments_preference_events_are_read_as_its_warehouses_hold_them(duck: P
     assert by_device.column("ads_doubt").to_pylist()[:3] == [1, 0, None]
 
 
-def test_a_list_of_suppressed_people_tells_who_is_on_it(duck: Path) -> None:
+def test_a_suppression_list_marks_the_rows_of_its_people(duck: Path) -> None:
     fill(duck, [{"subject": who} for who in (IDS[1], IDS[1], None, "stranger")], "subject VARCHAR")
     log: list[str] = []
 
@@ -205,12 +205,12 @@ def test_a_list_of_suppressed_people_tells_who_is_on_it(duck: Path) -> None:
 
     assert found.column("suppressed").to_pylist() == [False, True, False, False, False, False, None]
     assert log == [
-        "consent_sources[0]: read 4 rows from connection `consents`, 1 without a subject are left out",
+        "consent_sources[0]: read 4 rows from connection `consents`, 1 without a subject are ignored",
         "consent_sources[0]: 1 of 7 rows of the model have a subject there for `suppressed`",
     ]
 
 
-def test_several_sources_from_several_connections_bring_columns_side_by_side(
+def test_several_sources_from_several_connections_bring_their_columns(
     duck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: Postgres
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CRM", postgres.airflow_connection())
@@ -233,7 +233,7 @@ def test_several_sources_from_several_connections_bring_columns_side_by_side(
 
 
 @pytest.mark.parametrize("type_", ["BIGINT", "SMALLINT", "DECIMAL(30,0)", "UBIGINT"])
-def test_keys_of_any_integer_type_meet_exactly(duck: Path, type_: str) -> None:
+def test_keys_of_any_integer_type_are_compared_exactly(duck: Path, type_: str) -> None:
     large = 2**63 - 1 if type_ != "SMALLINT" else 2**15 - 1
     fill(duck, [{"subject": large, "ads": 7}], f"subject {type_}, ads INTEGER")
     model = pa.table({"subject": pa.array([large, large - 1], pa.int64())})
@@ -267,10 +267,10 @@ def test_keys_of_any_integer_type_meet_exactly(duck: Path, type_: str) -> None:
             {"time": "moment"},
             "is string: expected a timestamp with a zone",
         ),
-        ("subject VARCHAR, ads BOOLEAN", {"subject": "a", "ads": True}, {}, "not one of 7 rows has a subject there"),
+        ("subject VARCHAR, ads BOOLEAN", {"subject": "a", "ads": True}, {}, "none of 7 rows has a subject there"),
     ],
 )
-def test_refuses_what_cannot_be_told_apart_or_read(
+def test_refuses_columns_that_cannot_be_compared_or_read(
     duck: Path, types: str, row: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     fill(duck, [row], types)
@@ -279,7 +279,7 @@ def test_refuses_what_cannot_be_told_apart_or_read(
         read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"], **options)])
 
 
-def test_a_category_that_the_source_knows_by_another_name_is_refused(duck: Path) -> None:
+def test_a_category_with_another_id_in_the_source_is_refused(duck: Path) -> None:
     fill(duck, [{"subject": IDS[0], "said": "yes", "ads": True}], "subject VARCHAR, said VARCHAR, ads BOOLEAN")
     source = ConsentSource(
         "FROM consents",
@@ -290,7 +290,7 @@ def test_a_category_that_the_source_knows_by_another_name_is_refused(duck: Path)
         columns={"yes": "ok", "Yes": "wrong"},
     )
 
-    with pytest.raises(ModelError, match="not one of 7 rows has a subject there for `wrong`"):
+    with pytest.raises(ModelError, match="none of 7 rows has a subject there for `wrong`"):
         read(MODEL, [source])
 
 
@@ -305,7 +305,7 @@ def test_a_read_that_was_refused_leaves_the_file_to_others(duck: Path) -> None:
     assert found.column("ads").to_pylist()[0] is True
 
 
-def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path) -> None:
+def test_refuses_columns_that_the_model_has_and_keys_that_it_lacks(duck: Path) -> None:
     fill(duck, [], "subject VARCHAR, id VARCHAR, ads BOOLEAN")
     sources: list[ExternalConsent] = [
         ConsentSource("FROM consents", subject="subject", key="gone", columns={"ads": "SCORE"}),
@@ -316,8 +316,8 @@ def test_refuses_columns_that_the_model_has_and_keys_that_it_has_not(duck: Path)
         read(MODEL, sources)
 
     assert str(caught.value) == (
-        "consent_sources[0]: the model has a column `SCORE` already; consent_sources[1]: the model has a column `id` "
-        "already; consent_sources[0]: key `gone` is not in the model"
+        "consent_sources[0]: the model already has a column `SCORE`; consent_sources[1]: the model already has a "
+        "column `id`; consent_sources[0]: key `gone` is not in the model"
     )
 
 
@@ -342,7 +342,7 @@ def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
     assert [batch.column("ads").to_pylist() for batch in found] == [[True], [None]]
 
 
-def test_a_model_without_rows_needs_nobody_to_match(duck: Path) -> None:
+def test_a_model_without_rows_needs_no_match(duck: Path) -> None:
     fill(duck, [{"subject": "a", "ads": True}], "subject VARCHAR, ads BOOLEAN")
 
     found = read(MODEL.slice(0, 0), [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])

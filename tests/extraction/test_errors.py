@@ -1,4 +1,4 @@
-"""What goes wrong is named, holds no value of a row, and leaves nothing behind."""
+"""Tests of errors: they name the problem, contain no value of a row, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def sources(run_duckdb: Any, run_sqlite: Any, postgres: Any, monkeypatch: pytest
         ('SELECT id, id AS "ID" {source}', "columns `id` and `ID`, which differ by case only"),
         ("SELECT NULL AS id {source}", r"primary key `id` is NULL in 3 of 3 rows"),
         ("SELECT CASE id WHEN 1 THEN NULL ELSE id END AS id {source}", "is NULL in 1 of 3 rows"),
-        ("SELECT 'x' AS id {source}", "not unique: in 3 rows, the ids that occur more than once are 1"),
-        ("SELECT id % 2 AS id {source}", "not unique: in 3 rows, the ids that occur more than once are 1"),
+        ("SELECT 'x' AS id {source}", "not unique: in 3 rows, the number of ids that occur more than once is 1"),
+        ("SELECT id % 2 AS id {source}", "not unique: in 3 rows, the number of ids that occur more than once is 1"),
         ("SELECT id + CAST(0.5 AS DOUBLE PRECISION) AS id {source}", "an id that passes through a float"),
         ("SELECT nope {source}", "nope"),
         ("SELECT id FROM no_such_table", "no_such_table"),
@@ -95,7 +95,7 @@ def test_a_column_of_text_and_integers_asks_for_a_cast(workspace: Any, run_sqlit
         assert not workspace.files()
 
 
-def test_an_integer_that_a_float_cannot_hold_does_not_meet_floats(workspace: Any, run_sqlite: Any) -> None:
+def test_an_integer_that_is_not_exact_as_a_float_is_refused_with_floats(workspace: Any, run_sqlite: Any) -> None:
     run_sqlite("CREATE TABLE people (id, x)")
     run_sqlite("INSERT INTO people VALUES (?, ?)", [(1, 2**53 + 1), (2, 0.5)])
 
@@ -138,7 +138,7 @@ def test_a_wrong_declared_type_is_named(types: dict[str, str], message: str, wor
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
-def test_a_missing_file_is_an_error_and_is_not_made(
+def test_a_missing_file_is_an_error_and_is_not_created(
     kind: str, tmp_path: Path, workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "missing"
@@ -150,7 +150,7 @@ def test_a_missing_file_is_an_error_and_is_not_made(
     assert not missing.exists()
 
 
-def test_a_connection_that_is_not_there_is_named(workspace: Any, airflow_db: Path) -> None:
+def test_a_missing_connection_is_named(workspace: Any, airflow_db: Path) -> None:
     with pytest.raises(AirflowFailException, match="no connection `nowhere`"):
         workspace.extract("SELECT 1 AS id", conn_id="nowhere")
 

@@ -1,4 +1,4 @@
-"""Ids that repeat are found, exactly, and in little memory."""
+"""Tests of repeated ids: they are found exactly, in little memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_batches(ids: pa.Array, *, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_finds_what_counting_finds(data: st.DataObject) -> None:
+def test_finds_the_same_duplicates_as_counting(data: st.DataObject) -> None:
     type_ = data.draw(st.sampled_from(list(TYPES)))
     ids = pa.array(data.draw(st.lists(st.none() | TYPES[type_], max_size=12)), type_)
 
@@ -93,17 +93,17 @@ def test_unchecked_ids_are_left_to_the_filter(conn_id: str, workspace: Any, run_
 
 
 def test_ids_that_become_equal_in_the_wider_type_are_found(workspace: Any, run_sqlite: Any) -> None:
-    # 5 as an integer and 5 as a decimal: equal only once the parts share a type.
+    # 5 as an integer and 5 as a decimal: equal only after the parts have a common type.
     run_sqlite("CREATE TABLE people (id); INSERT INTO people VALUES (5), ('5')")
 
-    with pytest.raises(Exception, match="the ids that occur more than once are 1"):
+    with pytest.raises(Exception, match="the number of ids that occur more than once is 1"):
         workspace.extract("SELECT id FROM people", conn_id="lite", column_types={"id": "string"}, batch_rows=1)
 
 
 def test_ids_whose_type_widened_are_compared_in_the_wide_type(workspace: Any, postgres_driver: Any) -> None:
     sql = "SELECT * FROM (VALUES (1.0), (1.00), (2.5)) AS t(id)"
 
-    with pytest.raises(Exception, match="the ids that occur more than once are 1"):
+    with pytest.raises(Exception, match="the number of ids that occur more than once is 1"):
         workspace.extract(sql, conn_id="pg", batch_rows=1)
 
 

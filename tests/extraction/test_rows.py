@@ -1,4 +1,4 @@
-"""Rows of any DB-API cursor become Arrow without a guess."""
+"""Tests of rows of any DB-API cursor: they become Arrow without guesses."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_values_without_an_exact_common_type_are_refused(values: list[object]) -
     assert refusal.value.__context__ is None
 
 
-def test_ids_never_meet_floats() -> None:
+def test_ids_and_floats_have_no_common_type() -> None:
     with pytest.raises(ModelError, match="no common type"):
         column_array("id", [1, 0.5], is_key=True)
     with pytest.raises(ModelError, match="no common type"):
@@ -101,7 +101,7 @@ def test_widening_keeps_every_number(first: list[Decimal], second: list[int]) ->
 
 
 class OtherHook(DbApiHook):
-    """A hook of a kind that has no source of its own."""
+    """A hook of a kind without a source class of its own."""
 
     conn_name_attr = "other_conn_id"
     conn_type = "other"
@@ -111,7 +111,7 @@ class OtherHook(DbApiHook):
         return sqlite3.connect(self.path)
 
 
-def test_any_dbapi_hook_is_a_source(tmp_path: Path) -> None:
+def test_any_dbapi_hook_can_be_a_source(tmp_path: Path) -> None:
     OtherHook.path = tmp_path / "other.sqlite"
     query = ModelQuery(conn_id="other", sql="SELECT '007' AS id, 1.5 AS x", primary_key="id")
 

@@ -1,4 +1,4 @@
-"""A snapshot is all there or not there."""
+"""Tests of snapshots: a snapshot is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_duckdb_file_that_another_process_writes_is_retried(workspace: Any, ru
     writer.communicate("\n")
 
 
-def test_the_reference_holds_no_row(workspace: Any, run_duckdb: Any) -> None:
+def test_the_reference_contains_no_row(workspace: Any, run_duckdb: Any) -> None:
     from airflow_consent_retl.operators.extract import ExtractModelOperator
 
     operator = ExtractModelOperator(

@@ -1,4 +1,4 @@
-"""What a source holds is what the snapshot holds."""
+"""Tests of types: a snapshot contains exactly the values of its source."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ SQLITE_VALUES: dict[str, tuple[pa.DataType, list[object]]] = {
 
 
 @pytest.mark.parametrize("expression", DUCKDB_TYPES)
-def test_keeps_what_duckdb_holds(expression: str, workspace: Any, run_duckdb: Any) -> None:
+def test_keeps_the_values_of_duckdb(expression: str, workspace: Any, run_duckdb: Any) -> None:
     extracted = workspace.extract(f"SELECT 1 AS id, {expression} AS x", conn_id="duck")
 
     expected_type, expected = DUCKDB_TYPES[expression]
@@ -89,7 +89,7 @@ def test_keeps_what_duckdb_holds(expression: str, workspace: Any, run_duckdb: An
 
 
 @pytest.mark.parametrize("expression", POSTGRES_TYPES)
-def test_keeps_what_postgres_holds(expression: str, workspace: Any, postgres_driver: Any) -> None:
+def test_keeps_the_values_of_postgres(expression: str, workspace: Any, postgres_driver: Any) -> None:
     extracted = workspace.extract(f"SELECT 1 AS id, {expression} AS x", conn_id="pg")
 
     expected_type, expected = POSTGRES_TYPES[expression]
@@ -97,7 +97,7 @@ def test_keeps_what_postgres_holds(expression: str, workspace: Any, postgres_dri
     assert extracted.column("x") == [expected]
 
 
-def test_keeps_what_sqlite_holds(workspace: Any, run_sqlite: Any) -> None:
+def test_keeps_the_values_of_sqlite(workspace: Any, run_sqlite: Any) -> None:
     run_sqlite(f"CREATE TABLE people (id, {', '.join(SQLITE_VALUES)})")
     rows = list(zip([1, 2, 3], *(values for _, values in SQLITE_VALUES.values()), strict=True))
     run_sqlite(f"INSERT INTO people VALUES ({', '.join('?' * 6)})", rows)

@@ -241,11 +241,11 @@ def test_keys_of_another_kind_are_refused_in_a_warehouse_too(warehouse: Engine, 
     )
 
     for workspace in (both.lake, both.inside):
-        with pytest.raises(Exception, match="both have to be text, or both integers"):
+        with pytest.raises(Exception, match="both must be text, or both integers"):
             workspace.extract(model, table="elsewhere", consent_sources=[numbered])
-        with pytest.raises(Exception, match="not one of 24 rows has a subject there"):
+        with pytest.raises(Exception, match="none of 24 rows has a subject there"):
             workspace.extract(model, table="elsewhere", consent_sources=[strangers])
-        with pytest.raises(Exception, match="the model has a column `email` already"):
+        with pytest.raises(Exception, match="the model already has a column `email`"):
             workspace.extract(model, table="elsewhere", consent_sources=[taken])
 
 
