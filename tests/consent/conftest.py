@@ -1,4 +1,4 @@
-"""Properties take the same examples in every run, however busy the machine is."""
+"""Settings of the property tests: the same examples in every run, also on a busy machine."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ settings.load_profile("mutants" if "mutmut" in sys.modules else "steady")
 
 @pytest.fixture(autouse=True, scope="session")
 def _forget_answers() -> None:
-    """Forget the answers of the session that this one was forked from: a mutant has to give its own."""
+    """Clear the cached answers of the session that this one was forked from: a mutant must give its own."""
     requirement_of.cache_clear()

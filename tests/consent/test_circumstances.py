@@ -1,4 +1,4 @@
-"""Regimes, the age of consent, notices, several records, and what a row says that overrules them."""
+"""Tests of regimes, the age of consent, notices, several records, and the values of a row that overrule them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KINDS = {
     "notice": ColumnKind.TEXT,
     "country": ColumnKind.TEXT,
     "gpc": ColumnKind.BOOLEAN,
-    "said": ColumnKind.TEXT,
+    "written": ColumnKind.TEXT,
     "notice_app": ColumnKind.TEXT,
     "listed": ColumnKind.BOOLEAN,
     "ads_doubt": ColumnKind.INTEGER,
@@ -86,21 +86,21 @@ def problems_of(policy: dict[str, Any], consent: Any = None, **elsewhere: Any) -
         ("opt_out", {True: "consented", False: ["C0004:denied"], None: "not_opted_out"}),
     ],
 )
-def test_a_regime_says_whether_silence_permits(regime: str, by_value: dict[bool | None, Any]) -> None:
+def test_the_regime_decides_whether_silence_permits(regime: str, by_value: dict[bool | None, Any]) -> None:
     plan = planned(policy_of(regime=regime), {"C0004": "ads"})
 
     assert {value: answer(plan, ads=value) for value in by_value} == by_value
 
 
-def test_under_opt_out_what_cannot_be_read_denies() -> None:
-    plan = planned(policy_of(regime="opt_out"), {"C0004": Literals("said", granted=("yes",), denied=("no",))})
+def test_under_opt_out_an_unreadable_value_denies() -> None:
+    plan = planned(policy_of(regime="opt_out"), {"C0004": Literals("written", granted=("yes",), denied=("no",))})
 
-    assert answer(plan, said="no ") == ["C0004:invalid"]
-    assert answer(plan, said="no") == ["C0004:denied"]
+    assert answer(plan, written="no ") == ["C0004:invalid"]
+    assert answer(plan, written="no") == ["C0004:denied"]
     assert answer(plan) == "not_opted_out"
 
 
-def test_an_exempt_category_needs_no_column_and_permits_everybody() -> None:
+def test_an_exempt_category_needs_no_column_and_permits_every_person() -> None:
     plan = planned(policy_of(**EXEMPT), {"C0004": "gone"})
 
     assert answer(plan) == "exempt"
@@ -127,7 +127,7 @@ def test_an_unknown_region_takes_the_strictest_regime(region: str | None) -> Non
     assert answer(loose, country=region) == ["C0004:unknown"]
 
 
-def test_a_regime_by_region_needs_a_column_that_tells_it() -> None:
+def test_a_regime_by_region_needs_a_region_column() -> None:
     policy = policy_of(regions={"US-CA": "opt_out"})
 
     assert problems_of(policy) == [
@@ -158,7 +158,7 @@ def test_an_opt_out_category_without_a_column_is_refused_whatever_the_setting() 
 
 
 @pytest.mark.parametrize(
-    ("moment", "said"),
+    ("time", "expected"),
     [
         (AT, "consented"),
         (datetime(2025, 10, 24, 12, tzinfo=UTC), "consented"),
@@ -179,27 +179,27 @@ def test_an_opt_out_category_without_a_column_is_refused_whatever_the_setting() 
         (1763985600, ["C0004:invalid"]),
     ],
 )
-def test_consent_expires(moment: object, said: object) -> None:
+def test_consent_expires(time: object, expected: object) -> None:
     plan = planned(policy_of(max_age="13 months"), RowConsent({"C0004": "ads"}, time="at"))
 
-    assert answer(plan, ads=True, at=moment) == said
-    assert answer(plan, ads=False, at=moment) == ["C0004:denied"]
+    assert answer(plan, ads=True, at=time) == expected
+    assert answer(plan, ads=False, at=time) == ["C0004:denied"]
 
 
-def test_a_month_that_is_shorter_ends_on_its_last_day() -> None:
+def test_a_shorter_month_ends_on_its_last_day() -> None:
     age = parse_max_age("1 month")
 
     assert age.before(datetime(2026, 3, 31, 8, tzinfo=UTC)) == datetime(2026, 2, 28, 8, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["13", "0 days", "13 Months", "1000 days", "-1 days", "1.5 years", 13, None, "1 week"])
-def test_refuses_an_age_that_is_none(text: object) -> None:
+def test_refuses_an_invalid_age(text: object) -> None:
     with pytest.raises(ValueError, match="expected a number of days, months or years"):
         parse_max_age(text)
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "expected"),
     [
         ("2.10", "consented"),
         ("2.9", ["C0004:expired"]),
@@ -216,10 +216,10 @@ def test_refuses_an_age_that_is_none(text: object) -> None:
         (3, "consented"),
     ],
 )
-def test_consent_to_an_older_notice_has_expired(version: object, said: object) -> None:
+def test_consent_to_an_older_notice_has_expired(version: object, expected: object) -> None:
     plan = planned(policy_of(min_notice_version="2.10"), RowConsent({"C0004": "ads"}, notice_version="notice"))
 
-    assert answer(plan, ads=True, notice=version) == said
+    assert answer(plan, ads=True, notice=version) == expected
 
 
 @pytest.mark.parametrize("version", [2.1, True, -1, "1.", "", None, "1,2"])
@@ -263,12 +263,12 @@ def test_every_category_may_have_a_time_of_its_own() -> None:
             {"id": "C0002", "name": "Analytics", "destinations": ["webhook"], "max_age": "1 year"},
         ]
     }
-    consent = {"C0004": Recorded("ads", time="at"), "C0002": Recorded("ads_app", time="said")}
+    consent = {"C0004": Recorded("ads", time="at"), "C0002": Recorded("ads_app", time="written")}
 
     plan = planned(policy, consent)
 
     old = (AT - timedelta(days=400)).isoformat()
-    assert answer(plan, ads=True, ads_app=True, at=AT, said=old) == ["C0002:expired"]
+    assert answer(plan, ads=True, ads_app=True, at=AT, written=old) == ["C0002:expired"]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_several_records_go_by_precedence_or_by_the_strictest(
 @pytest.mark.parametrize("combining", [FirstOf, MostRestrictive])
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "expected"),
     [
         ((True, True), ["C0004:unknown"]),
         ((True, None), ["C0004:unknown"]),
@@ -308,7 +308,7 @@ def test_several_records_go_by_precedence_or_by_the_strictest(
     ],
 )
 def test_a_record_without_a_column_denies_whatever_the_others_say(
-    combining: type[FirstOf | MostRestrictive], place: int, others: tuple[bool | None, bool | None], said: object
+    combining: type[FirstOf | MostRestrictive], place: int, others: tuple[bool | None, bool | None], expected: object
 ) -> None:
     records = ["ads", "ads_app"]
     records.insert(place, "nowhere_to_be_found")
@@ -316,7 +316,7 @@ def test_a_record_without_a_column_denies_whatever_the_others_say(
 
     row = dict(zip(("ads", "ads_app"), others, strict=True))
 
-    assert answer(plan, **row) == said
+    assert answer(plan, **row) == expected
     assert plan.warnings == (
         "category `C0004`, required by `webhook`, has no column `nowhere_to_be_found` in the model: no row is granted, "
         "whatever its other records contain",
@@ -380,7 +380,7 @@ def two_records(regime: str) -> ConsentPlan:
     consent = {
         "C0004": FirstOf(
             Recorded("ads", time="at", notice_version="notice"),
-            Recorded("ads_app", time="said", notice_version="notice_app"),
+            Recorded("ads_app", time="written", notice_version="notice_app"),
         )
     }
     return planned(policy_of(regime=regime, max_age="1 year", min_notice_version=2), consent)
@@ -390,14 +390,14 @@ def two_records(regime: str) -> ConsentPlan:
 @pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
 def test_a_yes_that_is_not_fresh_says_nothing_and_the_next_record_decides(regime: str, first: str) -> None:
     plan = two_records(regime)
-    fresh = {"said": FRESH.isoformat(), "notice_app": "2"}
+    fresh = {"written": FRESH.isoformat(), "notice_app": "2"}
 
     assert answer(plan, **SILENT[first], ads_app=True, **fresh) == "consented"
     assert answer(plan, **SILENT[first], ads_app=False, **fresh) == ["C0004:denied"]
     # A no never expires, and needs no notice.
-    assert answer(plan, **SILENT[first], ads_app=False, said=STALE.isoformat(), notice_app="1") == ["C0004:denied"]
+    assert answer(plan, **SILENT[first], ads_app=False, written=STALE.isoformat(), notice_app="1") == ["C0004:denied"]
     assert answer(plan, **SILENT[first], ads_app=False) == ["C0004:denied"]
-    assert answer(plan, **SILENT[first], ads_app=True, **{**fresh, "said": "yesterday"}) == ["C0004:invalid"]
+    assert answer(plan, **SILENT[first], ads_app=True, **{**fresh, "written": "yesterday"}) == ["C0004:invalid"]
 
 
 @pytest.mark.parametrize("first", SILENT)
@@ -405,7 +405,7 @@ def test_where_no_record_says_anything_an_old_yes_is_the_reason(first: str) -> N
     expected = "expired" if first in ("expired", "to an older notice", "expired and to an older notice") else "unknown"
 
     assert answer(two_records("opt_in"), **SILENT[first]) == [f"C0004:{expected}"]
-    assert answer(two_records("opt_in"), **SILENT[first], ads_app=True, said=STALE.isoformat(), notice_app="2") == [
+    assert answer(two_records("opt_in"), **SILENT[first], ads_app=True, written=STALE.isoformat(), notice_app="2") == [
         "C0004:expired"
     ]
     assert answer(two_records("opt_out"), **SILENT[first]) == "not_opted_out"
@@ -431,7 +431,7 @@ def test_under_opt_out_a_conflict_in_any_record_denies_and_an_explicit_no_is_the
 
 
 @pytest.mark.parametrize(
-    ("regime", "regions", "said"),
+    ("regime", "regions", "expected"),
     [
         ("opt_in", {"US-CA": "opt_out"}, {"US-CA": ["C0004:denied"], "DE": ["C0004:denied"], None: ["C0004:denied"]}),
         ("opt_out", {"DE": "opt_in"}, {"US-CA": ["C0004:denied"], "DE": "consented", None: ["C0004:denied"]}),
@@ -439,8 +439,8 @@ def test_under_opt_out_a_conflict_in_any_record_denies_and_an_explicit_no_is_the
         ("opt_in", {"AQ": "exempt"}, {"AQ": "exempt", "DE": "consented", None: "consented"}),
     ],
 )
-def test_a_no_after_a_yes_is_heard_wherever_opt_out_may_apply(
-    regime: str, regions: dict[str, str], said: dict[str | None, object]
+def test_a_no_after_a_yes_counts_wherever_opt_out_may_apply(
+    regime: str, regions: dict[str, str], expected: dict[str | None, object]
 ) -> None:
     more = {"reason": "no law", "owner": "legal"} if "exempt" in regions.values() else {}
     plan = planned(
@@ -448,16 +448,16 @@ def test_a_no_after_a_yes_is_heard_wherever_opt_out_may_apply(
         RowConsent({"C0004": FirstOf("ads", "ads_app")}, region="country"),
     )
 
-    assert {region: answer(plan, ads=True, ads_app=False, country=region) for region in said} == said
+    assert {region: answer(plan, ads=True, ads_app=False, country=region) for region in expected} == expected
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one record of a row says.
+class RecordAnswer:
+    """The answer of one record of a row.
 
     Args:
         yes: of the column; None: NULL.
-        at: when it was said.
+        at: the time of the answer.
         notice: to which version of the notice.
         doubt: that the source has about it.
     """
@@ -469,19 +469,19 @@ class Said:
 
     @property
     def is_fresh_yes(self) -> bool:
-        """Whether it is an explicit yes that fulfils what the policy below demands."""
+        """Whether it is an explicit yes that meets the conditions of the policy below."""
         recent = self.at is not None and AT - timedelta(days=365) <= self.at <= AT
         return self.yes is True and recent and self.notice is not None and self.notice >= 2 and not self.doubt
 
     @property
     def is_no(self) -> bool:
-        """Whether it is a no that nothing puts in doubt."""
+        """Whether it is a no without a doubt."""
         return self.yes is False and not self.doubt
 
 
-said_by_records = st.lists(
+answers_by_records = st.lists(
     st.builds(
-        Said,
+        RecordAnswer,
         st.sampled_from([True, True, False, None]),
         st.sampled_from([None, FRESH, STALE, AT + timedelta(days=2)]),
         st.sampled_from([None, 1, 2]),
@@ -493,7 +493,7 @@ said_by_records = st.lists(
 
 
 @given(
-    said_by_records,
+    answers_by_records,
     st.sampled_from([FirstOf, MostRestrictive]),
     st.fixed_dictionaries({"regime": st.sampled_from(["opt_in", "opt_out"])})
     | st.fixed_dictionaries(
@@ -502,18 +502,18 @@ said_by_records = st.lists(
     st.sampled_from([None, "US-CA", "DE", "FR"]),
     st.sets(st.integers(0, 3)),
 )
-def test_nothing_but_an_explicit_present_and_fresh_yes_outvotes_a_no(
-    said: list[Said],
+def test_only_an_explicit_present_and_fresh_yes_outvotes_a_no(
+    answers: list[RecordAnswer],
     combining: type[FirstOf | MostRestrictive],
     regimes: dict[str, Any],
     region: str | None,
     missing: set[int],
 ) -> None:
     opts_out = "opt_out" in (regimes.get("regime"), *regimes.get("regions", {}).values())
-    # A record without a column is refused where silence may permit.
-    there = [not (place in missing and not opts_out) for place in range(len(said))]
+    # A record without a column is refused if silence may permit.
+    there = [not (place in missing and not opts_out) for place in range(len(answers))]
     records = [
-        Recorded(f"{word}_yes", time=f"{word}_time", notice_version=f"{word}_notice") for word in WORDS[: len(said)]
+        Recorded(f"{word}_yes", time=f"{word}_time", notice_version=f"{word}_notice") for word in WORDS[: len(answers)]
     ]
     kinds = {f"{word}_{name}": kind for word in WORDS for name, kind in PER_RECORD.items()} | {"land": ColumnKind.TEXT}
     for record, is_there in zip(records, there, strict=True):
@@ -528,7 +528,7 @@ def test_nothing_but_an_explicit_present_and_fresh_yes_outvotes_a_no(
     }
     plan = plan_consent(parse_policy(policy), destinations=["webhook"], mapping=mapping, columns=kinds, at=AT)
     row: dict[str, Any] = {"land": region}
-    for word, one in zip(WORDS, said, strict=False):
+    for word, one in zip(WORDS, answers, strict=False):
         row |= {
             f"{word}_yes": one.yes,
             f"{word}_time": one.at,
@@ -539,7 +539,7 @@ def test_nothing_but_an_explicit_present_and_fresh_yes_outvotes_a_no(
     found = answer(plan, **row)
 
     permitted = isinstance(found, str)
-    noes = [place for place, one in enumerate(said) if one.is_no and there[place]]
+    noes = [place for place, one in enumerate(answers) if one.is_no and there[place]]
     named = regimes.get("regions", {})
     any_no_denies = named[region] == "opt_out" if region in named else opts_out
     if permitted and not all(there):
@@ -547,9 +547,9 @@ def test_nothing_but_an_explicit_present_and_fresh_yes_outvotes_a_no(
     if permitted and noes:
         assert combining is FirstOf
         assert not any_no_denies
-        assert any(one.is_fresh_yes for one in said[: noes[0]])
+        assert any(one.is_fresh_yes for one in answers[: noes[0]])
     if found == "consented":
-        assert any(one.is_fresh_yes for one in said)
+        assert any(one.is_fresh_yes for one in answers)
     if noes and any_no_denies:
         assert found == ["C0004:denied"]
 
@@ -571,40 +571,40 @@ PER_RECORD = {
     ),
 )
 def test_an_unknown_region_is_permitted_no_more_than_any_region_of_the_policy(
-    said: list[bool | None], regime: str, regions: dict[str, str]
+    answers: list[bool | None], regime: str, regions: dict[str, str]
 ) -> None:
     more = {"reason": "no law", "owner": "legal"} if "exempt" in {regime, *regions.values()} else {}
     plan = planned(
         policy_of(regime=regime, regions=regions, **more),
         RowConsent({"C0004": FirstOf("ads", "ads_app")}, region="country"),
     )
-    row = dict(zip(("ads", "ads_app"), said, strict=True))
+    row = dict(zip(("ads", "ads_app"), answers, strict=True))
 
     if isinstance(answer(plan, **row, country=None), str):
         assert all(isinstance(answer(plan, **row, country=region), str) for region in regions)
 
 
 def test_a_record_of_precedence_that_cannot_be_read_decides() -> None:
-    plan = planned(policy_of(), {"C0004": FirstOf(Literals("said", granted=("yes",)), "ads")})
+    plan = planned(policy_of(), {"C0004": FirstOf(Literals("written", granted=("yes",)), "ads")})
 
-    assert answer(plan, said="??", ads=True) == ["C0004:invalid"]
+    assert answer(plan, written="??", ads=True) == ["C0004:invalid"]
 
 
 @pytest.mark.parametrize(
-    ("doubt", "said"),
+    ("doubt", "expected"),
     [(None, "consented"), (0, "consented"), (1, ["C0004:conflict"]), (2, ["C0004:invalid"]), (7, ["C0004:invalid"])],
 )
-def test_a_doubt_denies_whatever_the_answer_is(doubt: int | None, said: object) -> None:
+def test_a_doubt_denies_whatever_the_answer_is(doubt: int | None, expected: object) -> None:
     plan = planned(policy_of(), {"C0004": "ads"}, doubts={"ads": "ads_doubt"})
     loose = planned(policy_of(regime="opt_out"), {"C0004": "ads"}, doubts={"ads": "ads_doubt"})
 
-    assert answer(plan, ads=True, ads_doubt=doubt) == said
-    assert answer(loose, ads=True, ads_doubt=doubt) == said
+    assert answer(plan, ads=True, ads_doubt=doubt) == expected
+    assert answer(loose, ads=True, ads_doubt=doubt) == expected
     assert decided(plan, ads=True, ads_doubt=doubt).conflicts == (("C0004",) if doubt == 1 else ())
 
 
 @pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
-def test_global_privacy_control_denies_what_is_not_exempt(regime: str) -> None:
+def test_global_privacy_control_denies_categories_that_are_not_exempt(regime: str) -> None:
     plan = planned(policy_of(regime=regime), RowConsent({"C0004": "ads"}, gpc="gpc"))
 
     assert answer(plan, ads=True, gpc=True) == ["gpc:denied"]
@@ -614,11 +614,11 @@ def test_global_privacy_control_denies_what_is_not_exempt(regime: str) -> None:
 
 
 def test_global_privacy_control_that_cannot_be_read_denies() -> None:
-    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, gpc=Literals("said", granted=("1",), denied=("0",))))
+    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, gpc=Literals("written", granted=("1",), denied=("0",))))
 
-    assert answer(plan, ads=True, said="1") == ["gpc:denied"]
-    assert answer(plan, ads=True, said="0") == answer(plan, ads=True, said=None) == "consented"
-    assert answer(plan, ads=True, said="true") == ["gpc:invalid"]
+    assert answer(plan, ads=True, written="1") == ["gpc:denied"]
+    assert answer(plan, ads=True, written="0") == answer(plan, ads=True, written=None) == "consented"
+    assert answer(plan, ads=True, written="true") == ["gpc:invalid"]
 
 
 @pytest.mark.parametrize("policy", [policy_of(), policy_of(**EXEMPT), policy_of(enabled=False)])
@@ -631,7 +631,7 @@ def test_a_suppression_list_always_denies(policy: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (None, "consented"),
         ("null", "consented"),
@@ -654,17 +654,17 @@ def test_a_suppression_list_always_denies(policy: dict[str, Any]) -> None:
         ("{", ["row_switch:invalid"]),
     ],
 )
-def test_segments_integrations_object_only_takes_away(text: str | None, said: object) -> None:
-    switches = IntegrationsObject("said", names={"webhook": "Hook"})
+def test_segments_integrations_object_can_only_exclude(text: str | None, expected: object) -> None:
+    switches = IntegrationsObject("written", names={"webhook": "Hook"})
 
     plan = planned(policy_of(), RowConsent({"C0004": "ads"}, switches=switches))
 
-    assert answer(plan, ads=True, said=text) == said
-    assert "C0004:denied" in answer(plan, ads=False, said=text)
+    assert answer(plan, ads=True, written=text) == expected
+    assert "C0004:denied" in answer(plan, ads=False, written=text)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (None, "consented"),
         ("[]", "consented"),
@@ -677,25 +677,25 @@ def test_segments_integrations_object_only_takes_away(text: str | None, said: ob
         ('[""]', ["row_switch:invalid"]),
     ],
 )
-def test_an_array_of_excluded_destinations_only_takes_away(text: str | None, said: object) -> None:
-    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("said")))
+def test_an_array_of_excluded_destinations_can_only_exclude(text: str | None, expected: object) -> None:
+    plan = planned(policy_of(), RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("written")))
 
-    assert answer(plan, ads=True, said=text) == said
+    assert answer(plan, ads=True, written=text) == expected
 
 
-def test_an_instance_is_excluded_with_what_it_is_an_instance_of() -> None:
-    excluded = ExcludedDestinations("said").for_destination("google_ads:emea")
-    objects = IntegrationsObject("said", names={"google_ads": "Google Ads"}).for_destination("google_ads:emea")
+def test_an_instance_is_excluded_with_its_base_destination() -> None:
+    excluded = ExcludedDestinations("written").for_destination("google_ads:emea")
+    objects = IntegrationsObject("written", names={"google_ads": "Google Ads"}).for_destination("google_ads:emea")
 
     assert excluded.token('["google_ads"]') == excluded.token('["google_ads:emea"]') == 1
     assert objects.token('{"Google Ads": false}') == 1
 
 
-def test_switches_hold_for_destinations_without_a_category_too() -> None:
+def test_switches_also_apply_to_destinations_without_a_category() -> None:
     policy = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["elsewhere"]}]}
-    plan = planned(policy, RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("said")))
+    plan = planned(policy, RowConsent({"C0004": "ads"}, switches=ExcludedDestinations("written")))
 
-    assert answer(plan, said='["webhook"]') == ["row_switch:denied"]
+    assert answer(plan, written='["webhook"]') == ["row_switch:denied"]
     assert answer(plan) == "unmapped"
     assert plan.needs_rows
 
@@ -756,7 +756,7 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
         ),
     ],
 )
-def test_refuses_terms_that_are_wrong_each_at_its_place(terms: dict[str, Any], problems: list[str]) -> None:
+def test_refuses_wrong_terms_each_at_its_path(terms: dict[str, Any], problems: list[str]) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy(policy_of(**terms))
 
@@ -795,26 +795,26 @@ def test_a_policy_without_terms_keeps_its_digest_and_every_term_changes_it() -> 
     st.sampled_from([None, True, False]),
     st.one_of(st.none(), st.just('["webhook"]'), st.text(max_size=12)),
 )
-def test_nothing_that_a_row_says_besides_can_add_a_permission(
+def test_no_other_value_of_a_row_can_add_a_permission(
     regime: str,
     ads: bool | None,
     at: object,
     notice: str | None,
     gpc: bool | None,
     listed: bool | None,
-    said: str | None,
+    written: str | None,
 ) -> None:
     policy = policy_of(regime=regime)
     bare = planned(policy, {"C0004": "ads"})
     full = planned(
         policy_of(regime=regime, max_age="1 year", min_notice_version=1),
         RowConsent(
-            {"C0004": "ads"}, time="at", notice_version="notice", gpc="gpc", switches=ExcludedDestinations("said")
+            {"C0004": "ads"}, time="at", notice_version="notice", gpc="gpc", switches=ExcludedDestinations("written")
         ),
         suppressions=["listed"],
     )
 
-    row = {"ads": ads, "at": at, "notice": notice, "gpc": gpc, "listed": listed, "said": said}
+    row = {"ads": ads, "at": at, "notice": notice, "gpc": gpc, "listed": listed, "written": written}
 
     assert set(decided(full, **row).recipients) <= set(decided(bare, ads=ads).recipients)
 
@@ -822,7 +822,7 @@ def test_nothing_that_a_row_says_besides_can_add_a_permission(
 @given(
     st.one_of(st.none(), st.datetimes(), st.datetimes(timezones=st.just(UTC)), st.text(), st.integers(), st.floats())
 )
-def test_any_value_has_a_token_as_a_moment_and_as_a_version(raw: object) -> None:
+def test_any_value_has_a_token_as_a_time_and_as_a_version(raw: object) -> None:
     for signal in (ConsentTime("at", (AT,)), NoticeVersion("notice", (1,))):
         assert 0 <= signal.token(raw) <= signal.unlisted_token
 
@@ -837,7 +837,7 @@ def test_refuses_declarations_that_are_wrong() -> None:
     with pytest.raises(PolicyError, match=r"Recorded\.time"):
         Recorded("ads", time="")
     with pytest.raises(PolicyError, match=r"consent\.switches"):
-        RowConsent({"C0004": "ads"}, switches="said")  # type: ignore[arg-type]
+        RowConsent({"C0004": "ads"}, switches="written")  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match=r"consent\.region"):
         RowConsent({"C0004": "ads"}, region="")
     with pytest.raises(PolicyError, match=r"consent\.gpc"):
@@ -845,12 +845,12 @@ def test_refuses_declarations_that_are_wrong() -> None:
     with pytest.raises(PolicyError, match="cannot contain another"):
         RowConsent(RowConsent({"C0004": "ads"}))  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match="expected the name of each destination"):
-        IntegrationsObject("said", names={"webhook": 7})  # type: ignore[dict-item]
+        IntegrationsObject("written", names={"webhook": 7})  # type: ignore[dict-item]
     with pytest.raises(PolicyError, match="ascending"):
         ConsentTime("at", (AT, AT - timedelta(days=1)))
 
 
-def test_what_several_categories_need_is_read_once() -> None:
+def test_a_signal_that_several_categories_need_is_read_once() -> None:
     policy = {
         "categories": [
             {"id": "C0002", "name": "Analytics", "destinations": ["webhook"], "max_age": "1 year"},

@@ -41,7 +41,7 @@ def decided(case: dict[str, Any], policy: dict[str, Any]) -> SignatureDecision:
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_this_package_decides_as_the_case_says(case: dict[str, Any]) -> None:
+def test_this_package_decides_as_in_the_case(case: dict[str, Any]) -> None:
     if "error" in case["ours"]:
         with pytest.raises(PolicyError) as caught:
             decided(case, case["policy"])
@@ -56,7 +56,7 @@ def test_this_package_decides_as_the_case_says(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_the_setting_gives_what_it_says(case: dict[str, Any]) -> None:
+def test_the_setting_gives_the_documented_result(case: dict[str, Any]) -> None:
     setting = case["setting"]
     if setting is None:
         # No setting is needed because both agree or Segment documents nothing, or no setting gives the same.

@@ -1,4 +1,4 @@
-"""Which signal a DAG's consent mapping gives to a category."""
+"""Tests of consent mappings: the signal of each category."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_category_can_have_any_format() -> None:
     assert mapping.path_of("ads-1") == 'consent["ads-1"]'
 
 
-def test_one_object_holds_every_category() -> None:
+def test_one_object_contains_every_category() -> None:
     mapping = parse_consent_mapping(ConsentObject("consent", key_by="name"))
 
     assert mapping.records_for(ADS) == (Recorded(ConsentObjectKey("consent", ("categoryPreferences", "Advertising"))),)
@@ -51,14 +51,14 @@ def test_one_object_holds_every_category() -> None:
     assert mapping.path_of("C0004") == "consent"
 
 
-def test_a_checked_mapping_is_taken_as_it_is() -> None:
+def test_a_checked_mapping_is_returned_unchanged() -> None:
     mapping = parse_consent_mapping({"C0004": "ads_ok"})
 
     assert parse_consent_mapping(mapping) is mapping
 
 
 @pytest.mark.parametrize("mapping", [None, {}, [], "ads_ok", 1, [("C0004", "ads_ok")]])
-def test_refuses_a_mapping_that_is_none(mapping: Any) -> None:
+def test_refuses_an_invalid_mapping(mapping: Any) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_consent_mapping(mapping)
 
@@ -67,7 +67,7 @@ def test_refuses_a_mapping_that_is_none(mapping: Any) -> None:
     ]
 
 
-def test_refuses_every_entry_that_is_none() -> None:
+def test_refuses_every_invalid_entry() -> None:
     mapping: Any = {
         "C0001": "",
         "C0002": None,
@@ -93,6 +93,6 @@ def test_refuses_every_entry_that_is_none() -> None:
     ]
 
 
-def test_names_the_type_of_what_json_has_no_name_for() -> None:
+def test_names_a_type_that_json_does_not_have() -> None:
     with pytest.raises(PolicyError, match=r"found a set @ consent\.C0004"):
         parse_consent_mapping({"C0004": {"ads_ok"}})  # type: ignore[dict-item]

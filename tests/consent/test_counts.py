@@ -1,4 +1,4 @@
-"""Counts by destination and reason, and that they add up."""
+"""Tests of counts by destination and reason: they add up."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_no_rows_are_counted_as_none() -> None:
     assert counts == nothing
 
 
-def test_refuses_fewer_rows_than_none() -> None:
+def test_refuses_a_negative_number_of_rows() -> None:
     with pytest.raises(ValueError, match=r"^a signature cannot have fewer than 0 rows$"):
         count_decisions({(OK, (1, 1)): -1}, PLAN, at=AT)
 

@@ -1,4 +1,4 @@
-"""The law, case by case: decisions and their reasons."""
+"""Tests of decisions and their reasons, case by case."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shown(decision: Decision) -> str | list[str]:
     [(table["policy"], case) for table in TABLES for case in table["decisions"]],
     ids=[f"{table['name']} {index}" for table in TABLES for index, _ in enumerate(table["decisions"])],
 )
-def test_decides_as_the_table_says(policy: dict[str, Any], case: dict[str, Any]) -> None:
+def test_decides_as_in_the_table(policy: dict[str, Any], case: dict[str, Any]) -> None:
     consent = {CategoryId(category): ConsentStatus(status) for category, status in case["consent"].items()}
     subject = SubjectStatus(case.get("subject", "identified"))
     expected = case["permitted"] | case["denied"]

@@ -1,4 +1,4 @@
-"""Every consent format means what its table says, and refuses what it cannot be."""
+"""Tests of consent formats: each has the meaning of its table, and refuses invalid declarations."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def cases() -> list[Any]:
     found = []
     for table in TABLES:
         declared = getattr(consent, table["format"])(**table["parameters"])
-        for raw, said in table["values"]:
-            statuses = said.items() if isinstance(said, dict) else [("", said)]
+        for raw, expected in table["values"]:
+            statuses = expected.items() if isinstance(expected, dict) else [("", expected)]
             for category, status in statuses:
                 signal = declared.for_category(category, category) if isinstance(declared, WholeConsent) else declared
                 found.append(pytest.param(signal, raw, status, id=f"{table['format']} {raw!r} {category}"))
@@ -39,7 +39,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("signal", "raw", "status"), cases())
-def test_a_raw_value_means_what_the_table_says(signal: CategorySignal, raw: object, status: str) -> None:
+def test_a_raw_value_has_the_status_of_the_table(signal: CategorySignal, raw: object, status: str) -> None:
     assert signal.status(signal.token(raw)) is ConsentStatus(status)
 
 

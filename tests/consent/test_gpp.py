@@ -1,4 +1,4 @@
-"""GPP strings: the header tells which sections there are, and each says what its fields say."""
+"""Tests of GPP strings: the header lists the sections, and each section is read field by field."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_published_examples_are_read(text: str) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["section"])
-def test_the_published_strings_of_each_section_mean_what_they_were_made_of(vector: dict[str, Any]) -> None:
+def test_the_published_strings_of_each_section_decode_to_their_fields(vector: dict[str, Any]) -> None:
     name, sensitive = vector["section"], vector["sensitive"]
     asked = [field for field, _ in SECTIONS[name].layouts[0].fields if field.endswith("OptOut")]
     text = gpp({SECTIONS[name].id: vector["all_applicable"]})
@@ -49,9 +49,9 @@ def test_the_published_strings_of_each_section_mean_what_they_were_made_of(vecto
         signal = GppUs("gpp", section=name, opt_outs=(field,), gpc="ignored")
         assert (signal.read(text), signal.read(empty)) == ("denied", "unknown")
     kinds = min(layout.sensitive for layout in SECTIONS[name].layouts)
-    for kind, said in enumerate(sensitive[:kinds], start=1):
+    for kind, answered in enumerate(sensitive[:kinds], start=1):
         signal = GppUs("gpp", section=name, opt_outs=(), sensitive=(kind,), gpc="ignored")
-        assert signal.read(text) == SAID[said]
+        assert signal.read(text) == SAID[answered]
 
 
 def national(sale: int, targeted: int, *, version: int = 2, gpc: bool | None = False, sensitive: int = 0) -> str:
@@ -82,13 +82,13 @@ def test_the_strictest_answer_counts(version: int, sale: int, targeted: int, gpc
     assert NATIONAL.read(national(sale, targeted, version=version, gpc=gpc)) == status
 
 
-def test_global_privacy_control_is_left_out_where_that_was_declared() -> None:
+def test_global_privacy_control_is_ignored_if_declared() -> None:
     signal = GppUs("gpp", section="usnat", opt_outs=("SaleOptOut",), gpc="ignored")
 
     assert signal.read(national(2, 1, gpc=True)) is ConsentStatus.GRANTED
 
 
-def test_a_section_of_tcf_is_read_beside_others() -> None:
+def test_a_section_of_tcf_is_read_with_others() -> None:
     signal = GppTcf("gpp", purposes=(1, 3), vendor=VENDOR)
     usnat = national(2, 2).partition("~")[2]
 
@@ -103,7 +103,7 @@ def test_a_section_of_tcf_is_read_beside_others() -> None:
     [("1YNN", "granted"), ("1NNN", "granted"), ("1YYN", "denied"), ("1Y-N", "unknown"), ("1---", "unknown")]
     + [(text, "invalid") for text in ("", "1YN", "1YNNN", "2YNN", "1ynn", "1YXN", " 1YNN")],
 )
-def test_the_us_privacy_string_says_whether_somebody_opted_out_of_sale(text: str, status: str) -> None:
+def test_the_us_privacy_string_contains_the_opt_out_of_sale(text: str, status: str) -> None:
     assert GppUs("gpp", section="uspv1", opt_outs=("SaleOptOut",)).read(gpp({6: text})) == status
 
 
@@ -126,11 +126,11 @@ def test_the_us_privacy_string_says_whether_somebody_opted_out_of_sale(text: str
         gpp({7: "C" + national(2, 2, version=1, gpc=None).partition("~")[2][1:]}),
         gpp({7: "D" + national(2, 2, gpc=None).partition("~")[2][1:]}),
         "D" + characters(number(1, 6) + number(4095, 12) + "0")[1:] + "~1YNN",
-        # A group of sections without end.
+        # A group of sections without an end.
         characters(number(3, 6) + number(1, 6) + number(1, 12) + "1" + "11" + "0" * 60 + "11") + "~1YNN",
     ],
 )
-def test_what_does_not_decode_exactly_is_invalid(text: str) -> None:
+def test_a_string_that_does_not_decode_exactly_is_invalid(text: str) -> None:
     assert NATIONAL.read(text) is ConsentStatus.INVALID
 
 
@@ -141,14 +141,14 @@ def test_no_string_shorter_than_its_fields_grants(version: int, gpc: bool | None
     assert NATIONAL.read(whole) is ConsentStatus.GRANTED
 
     for end in range(len(whole)):
-        # What fills the last characters up is no field.
+        # The padding of the last characters is not a field.
         if whole[end] != "." and (gpc is not None or end < len(whole) - 1):
             assert NATIONAL.read(whole[:end]) is ConsentStatus.INVALID
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text() | st.text("ABCDEFabc019-_.~", max_size=60))
-def test_no_text_at_all_raises_or_grants(text: str) -> None:
+def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
     for signal in (NATIONAL, GppTcf("gpp", purposes=(1,), vendor=VENDOR)):
         assert signal.read(text) in (ConsentStatus.INVALID, ConsentStatus.UNKNOWN)
 

@@ -1,4 +1,4 @@
-"""Which of several recorded answers counts, and when it is in doubt."""
+"""Tests of the history: the recorded answer that counts, and doubts about it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ UNTIL = AT + CLOCK_SKEW
 
 
 def time_of(day: int | str | None) -> datetime | None:
-    """Return a time of the case file: days before and after day 5, which is now, and the last that is no future."""
+    """Return a time of the case file: days before or after day 5, now, or the latest time that is not in the future."""
     if day == "limit":
         return UNTIL
     return None if day is None else AT + timedelta(days=int(day) - 5)
 
 
-def recorded(said: list[Any]) -> RecordedAnswer:
-    profile = said[2] if len(said) > 2 and said[2] != "itself" else None
-    return RecordedAnswer((said[0],), time_of(said[1]), profile)
+def recorded(case_answer: list[Any]) -> RecordedAnswer:
+    profile = case_answer[2] if len(case_answer) > 2 and case_answer[2] != "itself" else None
+    return RecordedAnswer((case_answer[0],), time_of(case_answer[1]), profile)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_answer_that_counts_is_that_of_the_case_file(case: dict[str, Any], order: int) -> None:
-    answers = [recorded(said) for said in case["answers"]][::order]
+    answers = [recorded(case_answer) for case_answer in case["answers"]][::order]
 
     found = counted_answer(answers, until=UNTIL)
 
@@ -89,7 +89,7 @@ def test_the_order_of_the_rows_changes_nothing(answers: list[RecordedAnswer], ch
 
 @settings(max_examples=300)
 @given(answers_of)
-def test_an_answer_without_doubt_was_recorded_and_no_later_one_says_otherwise(answers: list[RecordedAnswer]) -> None:
+def test_an_answer_without_doubt_was_recorded_and_no_later_one_contradicts_it(answers: list[RecordedAnswer]) -> None:
     found = counted_answer(answers, until=UNTIL)
 
     assert found is not None
@@ -97,7 +97,7 @@ def test_an_answer_without_doubt_was_recorded_and_no_later_one_says_otherwise(an
     if found.doubt is Doubt.NONE:
         assert found.values in [answer.values for answer in answers]
         assert found.time is None or found.time <= UNTIL
-        # Nothing that is surely or possibly the latest contradicts it.
+        # No answer that is certainly or possibly the latest contradicts it.
         assert all(answer.values == found.values for answer in answers if answer.time in (found.time, None))
     else:
         assert found.values is None
@@ -117,7 +117,7 @@ def test_one_more_no_never_makes_a_yes(answers: list[RecordedAnswer], time: date
 
 @settings(max_examples=300)
 @given(answers_of)
-def test_one_profile_is_in_doubt_exactly_where_what_may_be_the_latest_differs(answers: list[RecordedAnswer]) -> None:
+def test_one_profile_is_in_doubt_exactly_if_possible_latest_answers_differ(answers: list[RecordedAnswer]) -> None:
     own = [RecordedAnswer(answer.values, answer.time) for answer in answers]
     newest = max((answer.time for answer in own if answer.time is not None), default=None)
 
@@ -146,7 +146,7 @@ def test_states_have_no_time_and_no_future() -> None:
     }
 
 
-def test_events_may_be_as_late_as_clocks_may_be_apart() -> None:
+def test_events_may_be_in_the_future_by_the_clock_skew() -> None:
     rows = [ROW | {"at": UNTIL}, ROW | {"person": "b", "at": UNTIL + timedelta(microseconds=1)}]
 
     found = counted_answers(source(time="at"), rows, at=AT)
@@ -155,12 +155,12 @@ def test_events_may_be_as_late_as_clocks_may_be_apart() -> None:
     assert found[("b",)] == CountedAnswer(None, Doubt.FUTURE, UNTIL + timedelta(microseconds=1))
 
 
-def test_a_row_without_a_subject_is_about_no_one() -> None:
+def test_a_row_without_a_subject_is_ignored() -> None:
     assert counted_answers(source(), [ROW | {"person": None}], at=AT) == {}
     assert list(counted_answers(source(), [ROW | {"person": None}, ROW], at=AT)) == [("a",)]
 
 
-def test_profiles_are_told_apart_only_where_the_source_has_them() -> None:
+def test_profiles_are_distinguished_only_if_the_source_has_them() -> None:
     rows = [ROW | {"device": "phone"}, ROW | {"device": "tablet", "ads": False, "at": AT - timedelta(days=1)}]
 
     assert counted_answers(source(time="at"), rows, at=AT)[("a",)].values == (True, None)
@@ -223,7 +223,7 @@ def test_the_codes_of_doubts_are_those_of_snapshots_written_before() -> None:
         ("1", ConsentStatus.INVALID),
     ],
 )
-def test_a_doubt_stands_in_place_of_the_answer(raw: object, status: ConsentStatus | None) -> None:
+def test_a_doubt_replaces_the_answer(raw: object, status: ConsentStatus | None) -> None:
     signal = doubt_signal("ads_doubt")
 
     assert signal.column == "ads_doubt"

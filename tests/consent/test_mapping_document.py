@@ -1,4 +1,4 @@
-"""A consent mapping survives being written down, and nothing else is read as one."""
+"""Tests of mapping documents: a mapping is equal after a round trip, and nothing else is read as one."""
 
 from __future__ import annotations
 
@@ -97,6 +97,6 @@ def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike | Con
         {},
     ],
 )
-def test_refuses_what_this_version_does_not_know(document: dict[str, Any]) -> None:
+def test_refuses_documents_that_this_version_does_not_know(document: dict[str, Any]) -> None:
     with pytest.raises(PolicyError):
         parse_mapping_document(document)

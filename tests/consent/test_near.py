@@ -1,4 +1,4 @@
-"""Which names resemble each other."""
+"""Tests of names that resemble each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A consent format of one's own is named by module and class, and nothing else is read as one."""
+"""Tests of formats of one's own: they are named by module and class, and nothing else is read as one."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Plain(DocumentSignal):
 
 @dataclass(frozen=True)
 class Changeable(Mood):
-    """Makes another thing of the same parameters each time."""
+    """A format whose objects with the same parameters are never equal."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column", self.column + "!")
@@ -177,7 +177,7 @@ def test_is_named_by_module_and_class_with_its_parameters() -> None:
     }
 
 
-def test_a_class_with_the_name_of_a_format_of_the_package_is_not_taken_for_it() -> None:
+def test_a_class_with_the_name_of_a_built_in_format_is_not_confused_with_it() -> None:
     document = json.loads(json.dumps(mapping_document(parse_consent_mapping({"C0004": BooleanColumn("no")}))))
 
     ((_, read),) = parse_mapping_document(document).entries
@@ -212,7 +212,9 @@ def local_format() -> DocumentSignal:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_no_load_could_read_back_is_refused_before_any_row_is_read(declared: DocumentSignal, message: str) -> None:
+def test_a_format_that_no_load_could_read_back_is_refused_before_any_row_is_read(
+    declared: DocumentSignal, message: str
+) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_consent_mapping({"C0004": declared})
 
@@ -256,7 +258,7 @@ def test_every_place_of_a_mapping_is_checked() -> None:
         (None, "this version does not know the consent format"),
     ],
 )
-def test_a_name_that_is_no_format_is_refused(name: object, message: str) -> None:
+def test_a_name_that_is_not_a_format_is_refused(name: object, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         format_named(name)
 
@@ -265,7 +267,7 @@ def test_a_name_that_is_no_format_is_refused(name: object, message: str) -> None
     assert message in problem.message
 
 
-def test_a_module_that_is_gone_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / f"{OWN}.py"
     file.write_text("import a_package_that_is_missing\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -307,21 +309,21 @@ def test_an_engine_compares_only_what_a_format_compares_exactly() -> None:
     assert Mood.is_read
 
 
-@pytest.mark.parametrize("said", [ConsentStatus.EXPIRED, ConsentStatus.CONFLICT, True, None, "granted?"])
-def test_a_text_that_is_read_as_something_else_is_invalid(said: Any) -> None:
+@pytest.mark.parametrize("status", [ConsentStatus.EXPIRED, ConsentStatus.CONFLICT, True, None, "granted?"])
+def test_a_text_that_is_read_as_something_else_is_invalid(status: Any) -> None:
     @dataclass(frozen=True)
     class Strange(DocumentSignal):
         column: str
 
         def read(self, text: str) -> ConsentStatus:
-            return said  # type: ignore[no-any-return]  # what a careless format may return
+            return status  # type: ignore[no-any-return]  # a value that a careless format may return
 
     signal = Strange("face")
 
     assert signal.status(signal.token("x")) is ConsentStatus.INVALID
 
 
-def test_what_engines_ask_has_an_answer_that_is_always_right() -> None:
+def test_the_defaults_for_engines_are_always_safe() -> None:
     mood = Mood("face")
 
     assert (mood.document_path, mood.below(0), mood.time_bounds) == ((), None, ())

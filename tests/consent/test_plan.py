@@ -1,4 +1,4 @@
-"""What a DAG may ask of a policy and a model, and what its signatures then receive."""
+"""Tests of consent plans: the checks of a DAG's request, and the decisions about signatures."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def planned(case: dict[str, Any]) -> ConsentPlan:
 
 
 @pytest.mark.parametrize("case", PROBLEMS["cases"], ids=lambda case: case["name"])
-def test_what_a_dag_asks_is_checked_against_policy_and_model(case: dict[str, Any]) -> None:
+def test_a_dags_request_is_checked_against_policy_and_model(case: dict[str, Any]) -> None:
     try:
         plan = planned(PROBLEMS["defaults"] | case)
         problems, warnings = [], list(plan.warnings)
@@ -78,7 +78,7 @@ def test_what_a_dag_asks_is_checked_against_policy_and_model(case: dict[str, Any
     [(table, row) for table in ROWS for row in table["rows"]],
     ids=[f"{table['name']} {index}" for table in ROWS for index, _ in enumerate(table["rows"])],
 )
-def test_a_row_goes_where_the_table_says(table: dict[str, Any], row: dict[str, Any]) -> None:
+def test_a_row_goes_to_the_recipients_of_the_table(table: dict[str, Any], row: dict[str, Any]) -> None:
     plan = planned(table)
     tokens = tuple(signal.token(row["values"][signal.column]) if signal else 0 for signal in plan.signals)
 
@@ -92,7 +92,7 @@ def test_a_row_goes_where_the_table_says(table: dict[str, Any], row: dict[str, A
     } == row["reasons"]
 
 
-def test_a_plan_holds_what_a_run_needs() -> None:
+def test_a_plan_contains_everything_that_a_run_needs() -> None:
     policy = parse_policy(PROBLEMS["defaults"]["policy"] | {"missing_consent_column": "deny"})
 
     plan = plan_consent(
@@ -181,7 +181,7 @@ def test_a_plan_made_up_with_other_readings_than_categories_has_no_statuses(
         plan.statuses((1, 1))
 
 
-def test_the_time_of_the_decision_is_handed_on() -> None:
+def test_the_time_of_the_decision_is_passed_on() -> None:
     with pytest.raises(ValueError, match="needs a time zone"):
         a_plan().decide_signature((1, 1), at=datetime(2026, 11, 1))  # noqa: DTZ001
 
@@ -198,7 +198,7 @@ ONE_EACH = parse_policy(
 )
 
 
-def test_a_column_that_the_model_has_is_no_slip_for_one_that_is_read() -> None:
+def test_a_column_of_the_model_is_not_a_misspelling_of_another() -> None:
     mapping = {"C0002": "c0002", "C0004": "c0004"}
 
     plan = plan_consent(
@@ -211,7 +211,7 @@ def test_a_column_that_the_model_has_is_no_slip_for_one_that_is_read() -> None:
 
 
 @pytest.mark.parametrize("known", [["c0002"], ["c0002", "c0004"]])
-def test_a_slip_for_a_column_that_is_not_read_is_refused(known: list[str]) -> None:
+def test_a_misspelling_of_a_column_that_is_not_read_is_refused(known: list[str]) -> None:
     with pytest.raises(PolicyError) as caught:
         plan_consent(
             ONE_EACH,

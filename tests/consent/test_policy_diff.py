@@ -1,4 +1,4 @@
-"""A policy survives being written down, and who gains or loses by another one is counted exactly."""
+"""Tests of policy documents and policy diffs: a policy is equal after a round trip, and diffs are exact."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_terms_survive_being_written_down(terms: dict[str, Any]) -> None:
 
 
 @given(documents(), documents(), st.lists(st.tuples(*[st.sampled_from([True, False, None])] * 4), max_size=12))
-def test_gains_and_losses_are_those_of_deciding_everybody_twice(
+def test_gains_and_losses_equal_those_of_deciding_every_row_twice(
     old_document: dict[str, Any], new_document: dict[str, Any], people: list[tuple[bool | None, ...]]
 ) -> None:
     documents_ = [{**document, "unmapped_destinations": "permit"} for document in (old_document, new_document)]
@@ -65,7 +65,7 @@ def test_gains_and_losses_are_those_of_deciding_everybody_twice(
     except PolicyError:
         return  # one of them is refused: nothing to compare
     pair = pair_plans(*plans)
-    rows = [dict(zip(MAPPING.values(), said, strict=True)) for said in people]
+    rows = [dict(zip(MAPPING.values(), answers, strict=True)) for answers in people]
     counted = [(SubjectStatus.IDENTIFIED, tokens_of(pair.plan, row), 1) for row in rows]
 
     diff = pair.diff(counted, at=AT)
@@ -97,9 +97,9 @@ def test_the_report_names_categories_and_numbers() -> None:
     people = [(True, False, 5), (False, True, 3), (None, True, 2), (True, True, 1)]
     counted = [(SubjectStatus.IDENTIFIED, tokens_of(pair.plan, {"c4": c4, "c2": c2}), rows) for c4, c2, rows in people]
 
-    told = pair.diff(counted, at=AT).to_markdown().splitlines()
+    lines = pair.diff(counted, at=AT).to_markdown().splitlines()
 
-    assert told[-2:] == [
+    assert lines[-2:] == [
         "| `lake` | 6 | 11 | 5 | 0 | C0004:denied 3, C0004:unknown 2 |  |",
         "| `webhook` | 6 | 6 | 5 | 5 | C0004:denied 3, C0004:unknown 2 | C0002:denied 5 |",
     ]

@@ -1,4 +1,4 @@
-"""What a policy document says, and every way in which it can be wrong."""
+"""Tests of policy documents: their meaning, and every possible error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_refuses_a_broken_policy_given_as_a_mapping_alike(case: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("case", MEANINGS, ids=lambda case: case["name"])
-def test_a_policy_requires_what_it_says(case: dict[str, Any]) -> None:
+def test_a_policy_has_the_requirements_of_its_document(case: dict[str, Any]) -> None:
     policy = parse_policy(json.dumps(case["document"]))
 
     requires = {name: list(policy.required_for(name)) for name in case["requires"]}
@@ -59,7 +59,7 @@ def test_a_policy_means_the_same_as_text_bytes_and_mapping(case: dict[str, Any])
     assert len(policies) == 1
 
 
-def test_a_policy_keeps_what_the_document_says_with_defaults_filled_in() -> None:
+def test_a_policy_contains_the_document_with_defaults_filled_in() -> None:
     policy = parse_policy(
         {
             "unmapped_destinations": "deny",
@@ -104,7 +104,7 @@ def test_unmapped_destinations_are_permitted_and_missing_columns_an_error_by_def
     ],
     ids=["not UTF-8", "nested without end", "nothing", "a key that is a number", "a set"],
 )
-def test_refuses_a_document_that_is_none(document: Any, problem: str | None) -> None:
+def test_refuses_an_invalid_document(document: Any, problem: str | None) -> None:
     problems = problems_of(document)
 
     assert problems == [problem or "expected a list, found a set @ $.categories[0].destinations"]
@@ -157,7 +157,7 @@ def test_the_digest_is_the_same_for_the_same_meaning_in_another_order_and_spelli
 
 
 def test_the_digest_does_not_change_between_versions_of_the_code() -> None:
-    # What was permitted under a digest is refused under another: changing it needs a new version tag.
+    # Rows that were permitted under one digest are refused under another: a change of it needs a new version tag.
     digest = parse_policy(BASE).digest
 
     assert digest == "sha256:1aae99551eb851d5b628745b4c1dfdd113a2c1f89f7857b6b23b9327f0bb5dd5"
@@ -211,7 +211,7 @@ def test_finds_a_category_by_its_exact_id() -> None:
         ("lakes", "lake"),
     ],
 )
-def test_knows_a_destination_that_may_be_a_slip(destination: str, meant: str | None) -> None:
+def test_finds_a_destination_that_may_be_misspelt(destination: str, meant: str | None) -> None:
     policy = parse_policy(BASE)
 
     assert policy.misspelt(destination) == meant
@@ -222,7 +222,7 @@ def test_the_base_of_an_instance_is_its_destination_and_that_of_a_destination_is
     assert base_of("google_ads") == "google_ads"
 
 
-def test_a_destination_without_its_instance_is_a_slip_where_only_instances_are_named() -> None:
+def test_a_destination_without_its_instance_is_misspelt_if_only_instances_are_named() -> None:
     policy = parse_policy({"categories": [{"id": "C", "name": "N", "destinations": ["google_ads:emea"]}]})
 
     assert policy.misspelt("google_ads") == "google_ads:emea"

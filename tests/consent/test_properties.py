@@ -1,4 +1,4 @@
-"""What holds for every policy, every subject and every spelling."""
+"""Properties of every policy, every subject and every spelling."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ def test_adding_a_required_category_never_enlarges_the_recipients(
     try:
         after = parse_policy({**document, "categories": [*document["categories"], added]})
     except PolicyError:
-        return  # refused: nobody receives anything
+        return  # refused: no destination receives anything
 
     grown = recipients(after, {**consent, CategoryId("EXTRA"): status}) - recipients(before, consent)
 
-    # What takes any of its categories has one more alternative, as its author asked. A destination that nothing
-    # opened before (a slip for another, or unmapped where that is no permission) can now be consented to.
+    # A destination that takes any of its categories has one more alternative, as its author asked. A destination that
+    # received nothing before (misspelt, or unmapped without permission) can now be consented to.
     for name in grown:
         takes_any = after.rule_for(name).match == "any" and before.required_for(name)
         was_unmapped = before.unmapped_destinations != "permit" and not before.required_for(name)
@@ -252,7 +252,7 @@ letters = st.sampled_from("abwlk059_.-:")
 
 @st.composite
 def slips(draw: st.DrawFn) -> str:
-    """A name of the policy with one edit: a letter more, less or other, two swapped, another case, a separator."""
+    """Return a name of the policy with one edit: in a letter, the order of two, the case or a separator."""
     name = draw(st.sampled_from(STRICT.destinations))
     at = draw(st.integers(0, len(name) - 1))
     return draw(
@@ -271,7 +271,7 @@ def slips(draw: st.DrawFn) -> str:
 
 
 @given(slips())
-def test_a_slip_in_a_name_never_makes_a_destination_unmapped(slip: str) -> None:
+def test_a_misspelling_never_makes_a_destination_unmapped(slip: str) -> None:
     assume(slip not in STRICT.destinations)
     # `lake:x` is an instance of `lake`, and another instance of `google_ads` is another destination.
     assume(base_of(slip) != "lake")

@@ -1,4 +1,4 @@
-"""The law stands alone."""
+"""Tests of the purity of `consent`: it imports no Airflow and no engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why somebody who was delivered has to be removed."""
+"""Tests of the causes of removals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_consent_retl.consent import Denied, Reason, RemovalCause, cause_of,
         (["misspelt_destination"], RemovalCause.DESTINATION_UNMAPPED),
     ],
 )
-def test_tells_an_explicit_no_from_consent_that_cannot_be_found(reasons: list[str], cause: RemovalCause) -> None:
+def test_distinguishes_an_explicit_no_from_missing_consent(reasons: list[str], cause: RemovalCause) -> None:
     denied = Denied(tuple(Reason(code) for code in reasons))
 
     assert removal_cause(reasons) is cause

@@ -1,4 +1,4 @@
-"""What every raw value means, format by format."""
+"""Tests of the meaning of raw values, format by format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def signal_of(declared: dict[str, Any]) -> CategorySignal:
     ("declared", "raw", "status"),
     [(table["signal"], raw, status) for table in TABLES for raw, status in table["values"]],
 )
-def test_a_raw_value_means_what_the_table_says(declared: dict[str, Any], raw: object, status: str) -> None:
+def test_a_raw_value_has_the_status_of_the_table(declared: dict[str, Any], raw: object, status: str) -> None:
     signal = signal_of(declared)
 
     assert signal.status(signal.token(raw)) == status
@@ -81,7 +81,7 @@ def test_an_alphabet_value_has_the_token_of_its_position(signal: CategorySignal)
 
 
 @pytest.mark.parametrize("token", [-1, 4, 5, True, 1.0, None])
-def test_a_number_that_is_no_token_has_no_meaning(token: Any) -> None:
+def test_a_number_that_is_not_a_token_is_refused(token: Any) -> None:
     with pytest.raises(ValueError, match=r"^not a token of column `ok`, which has 0 to 3$"):
         BOOLEAN.status(token)
 
@@ -91,7 +91,7 @@ def test_a_number_that_is_no_token_has_no_meaning(token: Any) -> None:
     [(BOOLEAN, ["boolean"]), (TEXT, ["text"]), (INTEGER, ["integer"]), (OBJECT_KEY, ["json", "text"])],
     ids=repr,
 )
-def test_a_format_accepts_only_columns_that_can_hold_it(signal: CategorySignal, kinds: list[str]) -> None:
+def test_a_format_accepts_only_columns_that_can_contain_it(signal: CategorySignal, kinds: list[str]) -> None:
     assert {kind for kind in ColumnKind if signal.accepts(kind)} == {*kinds, "empty"}
 
 

@@ -1,4 +1,4 @@
-"""Where else consent is kept is declared strictly, and survives being written down."""
+"""Tests of consent sources: declarations are strict, and equal after a round trip."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_reads_back_what_it_wrote_through_json(source: ExternalConsent) -> None:
     assert parse_source_document(json.loads(json.dumps(source_document(source)))) == source
 
 
-def test_a_source_tells_what_it_brings() -> None:
+def test_a_source_names_its_columns() -> None:
     assert STATES.brought == ("ads", "stats", "ads_doubt")
     assert STATES.doubts == {"ads": "ads_doubt", "stats": "ads_doubt"}
     assert LONG.brought == ("stats_ok", "ads_ok", "stats_ok_doubt", "ads_ok_doubt", "stats_ok_at", "ads_ok_at")
@@ -55,7 +55,7 @@ def test_a_mapping_gets_the_doubts_and_suppressions_of_its_sources() -> None:
     assert mapping.suppressions == ("never",)
 
 
-def test_segments_events_are_read_as_its_warehouses_hold_them() -> None:
+def test_segments_events_are_read_in_the_form_of_its_warehouses() -> None:
     source = segment_preference_events(
         "SELECT * FROM segment_consent_preference_updated", categories={"C0004": "ads", "DataSharing": "shared"}
     )
@@ -92,7 +92,7 @@ def test_refuses_a_declaration_that_is_wrong(parameters: dict[str, Any], message
         ConsentSource(**given)
 
 
-def test_refuses_sources_that_bring_the_same_column_and_what_is_no_source() -> None:
+def test_refuses_sources_that_bring_the_same_column_and_objects_that_are_no_source() -> None:
     with pytest.raises(PolicyError) as caught:
         check_sources([STATES, ConsentSource("SELECT 4", subject="p", columns=["ADS"]), "SELECT 5"])
 
@@ -111,7 +111,7 @@ def test_refuses_a_document_that_this_version_does_not_know(document: dict[str, 
         parse_source_document(document)
 
 
-def test_templates_are_rendered_in_sql_and_connection_alone() -> None:
+def test_templates_are_rendered_only_in_sql_and_connection() -> None:
     rendered = LONG.rendered(lambda text: f"<{text}>")
 
     assert (rendered.sql, rendered.conn_id, rendered.columns) == ("<SELECT 2>", "<elsewhere>", LONG.columns)

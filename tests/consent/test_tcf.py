@@ -1,4 +1,4 @@
-"""TC strings decode exactly, or are invalid; nothing but all that a category stands for grants."""
+"""Tests of TC strings: they decode exactly or are invalid; only consent to everything that a category needs grants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import PolicyError
 
 ADS = TcfString("tc", purposes=(1, 3, 4), vendor=VENDOR)
 MEASURED = TcfString("tc", purposes=(1,), legitimate_interest=(7, 10), vendor=VENDOR)
-# The specification's own example, made under the policies of TCF 2.0.
+# The specification's example, made under the policies of TCF 2.0.
 PUBLISHED = "CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA.IDKQA4AAgAKAGQAygAAA.YAAAAAAAAAAA"
 
 
@@ -63,7 +63,7 @@ def test_less_than_that_denies(text: str) -> None:
 @pytest.mark.parametrize(
     "restrictions", [[(3, 1, {VENDOR})], [(3, 0, {VENDOR + 1})], [(2, 0, {VENDOR})], [(2, 2, {1}), (9, 0, {VENDOR})]]
 )
-def test_a_restriction_of_somebody_else_or_of_another_purpose_changes_nothing(restrictions: Any) -> None:
+def test_a_restriction_of_another_vendor_or_purpose_changes_nothing(restrictions: Any) -> None:
     assert ADS.read(granting(restrictions=restrictions)) is ConsentStatus.GRANTED
 
 
@@ -78,7 +78,7 @@ def test_a_restriction_of_somebody_else_or_of_another_purpose_changes_nothing(re
         ({"established": (7, 10), "interested": (VENDOR,), "restrictions": [(10, 0, {VENDOR})]}, "denied"),
     ],
 )
-def test_legitimate_interest_has_to_be_established_and_not_objected_to(parts: Any, status: str) -> None:
+def test_legitimate_interest_must_be_established_and_not_objected_to(parts: Any, status: str) -> None:
     text = tcf(core(consented=(1,), **parts), disclosed())
 
     assert MEASURED.read(text) == status
@@ -124,7 +124,7 @@ def test_legitimate_interest_has_to_be_established_and_not_objected_to(parts: An
         "BOEFEAyOEFEAyAHABDENAI4AAAB9vABAASA",
     ],
 )
-def test_what_does_not_decode_exactly_is_invalid(text: str) -> None:
+def test_a_string_that_does_not_decode_exactly_is_invalid(text: str) -> None:
     assert ADS.read(text) is ConsentStatus.INVALID
 
 
@@ -150,8 +150,15 @@ purpose_sets = st.sets(st.integers(1, 24))
     st.booleans(),
     st.sampled_from([6, 8 * 3]),
 )
-def test_any_string_means_what_was_written(
-    consented: Any, established: Any, vendors: Any, interested: Any, told: Any, limits: Any, as_ranges: bool, to: int
+def test_any_string_decodes_to_its_parts(
+    consented: Any,
+    established: Any,
+    vendors: Any,
+    interested: Any,
+    disclosed_vendors: Any,
+    limits: Any,
+    as_ranges: bool,
+    to: int,
 ) -> None:
     bits = core(
         consented=consented,
@@ -161,10 +168,10 @@ def test_any_string_means_what_was_written(
         restrictions=limits,
         as_ranges=as_ranges,
     )
-    text = tcf(bits, disclosed(told), multiple=to)
+    text = tcf(bits, disclosed(disclosed_vendors), multiple=to)
 
-    limited = {(purpose, kind) for purpose, kind, whom in limits if VENDOR in whom}
-    may = VENDOR in told and VENDOR in vendors and {1, 3, 4} <= consented
+    limited = {(purpose, kind) for purpose, kind, restricted in limits if VENDOR in restricted}
+    may = VENDOR in disclosed_vendors and VENDOR in vendors and {1, 3, 4} <= consented
     may = may and not any((purpose, kind) in limited for purpose in (1, 3, 4) for kind in (0, 2))
     assert ADS.read(text) is (ConsentStatus.GRANTED if may else ConsentStatus.DENIED)
 
@@ -202,7 +209,7 @@ def test_a_bit_that_is_turned_never_makes_another_vendors_consent_ours(data: st.
 
 @settings(max_examples=300, deadline=None)
 @given(st.text() | st.text("ABCDEFabc019-_.~", max_size=80))
-def test_no_text_at_all_raises_or_grants(text: str) -> None:
+def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
     assert ADS.read(text) is ConsentStatus.INVALID
 
 

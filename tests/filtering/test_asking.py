@@ -1,4 +1,4 @@
-"""Consent asked again of real sources: it can only take permission away."""
+"""Tests of consent that is read again from real sources: it can only take permission away."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SQL = "SELECT * FROM customers -- all of them\n;"
 
 @pytest.fixture(params=["duckdb", "sqlite", "postgres"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Execute:
-    """Make connection `warehouse` with an empty table, and return what runs a statement on it."""
+    """Make connection `warehouse` with an empty table, and return a function that runs a statement on it."""
     execute = {"duckdb": _duckdb, "sqlite": _sqlite, "postgres": _postgres}[request.param](
         request, tmp_path, monkeypatch
     )
@@ -96,13 +96,13 @@ def question(**changes: Any) -> ConsentQuestion:
 
 
 def not_permitted(ids: list[int], asked: ConsentQuestion, destination: str = "webhook") -> dict[str, list[int]]:
-    """Return the ids of those among `ids` who are not permitted now, by cause."""
+    """Return the ids in `ids` of people who are not permitted now, by cause."""
     with SubjectIndex(iter([pa.array(ids, pa.int64())]), pa.int64()) as people:
         found = people.not_permitted(asked.ask(at=AT), destination)
     return {str(cause): [ids[position] for position in positions.tolist()] for cause, positions in found.items()}
 
 
-def test_tells_who_lost_permission_and_why(source: Execute) -> None:
+def test_names_people_who_lost_permission_with_the_cause(source: Execute) -> None:
     source(
         "INSERT INTO customers VALUES (1, 'a', TRUE, TRUE), (2, 'b', TRUE, FALSE), (3, 'c', TRUE, NULL), "
         "(5, 'e', TRUE, TRUE), (5, 'e', TRUE, TRUE), (6, 'f', TRUE, TRUE), (6, 'f', FALSE, TRUE), (7, 'g', TRUE, TRUE)"
@@ -123,11 +123,11 @@ def test_reads_the_primary_key_and_the_needed_consent_columns_only(source: Execu
     assert question(destinations=["ads"], withdrawn_at="email").wanted_columns == ("id", "ads_ok", "email")
 
 
-def test_permits_nobody_when_the_table_is_empty(source: Execute) -> None:
+def test_permits_no_one_when_the_table_is_empty(source: Execute) -> None:
     assert not_permitted([1, 2], question()) == {"left_model": [1, 2]}
 
 
-def test_a_person_without_an_id_is_nobody(source: Execute) -> None:
+def test_a_row_without_an_id_is_ignored(source: Execute) -> None:
     source("INSERT INTO customers VALUES (NULL, 'a', TRUE, TRUE), (1, 'a', TRUE, TRUE)")
 
     assert not_permitted([1, 2], question()) == {"left_model": [2]}
@@ -153,7 +153,7 @@ def test_a_consent_column_that_was_renamed_fails_the_question(source: Execute) -
         not_permitted([1], question())
 
 
-def test_a_table_that_is_gone_fails_the_question(source: Execute) -> None:
+def test_a_missing_table_fails_the_question(source: Execute) -> None:
     source("DROP TABLE customers")
 
     with pytest.raises(ModelError):
@@ -181,7 +181,7 @@ def test_many_people_in_many_batches_each_keep_their_own_answer(
     assert len(found) == 2
 
 
-def test_an_error_of_the_source_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_source_is_raised_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "warehouse.sqlite"
     monkeypatch.setenv(
         "AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(file), "extra": {"timeout": "0.05"}})

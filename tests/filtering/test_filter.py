@@ -1,4 +1,4 @@
-"""One filter run gives every row to exactly those who may have it, whatever the way the rows are laid out."""
+"""Tests of filter runs: every row goes to exactly the destinations that may receive it, in any layout of the rows."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 def oracle(
     rows: Sequence[Row], policy: ConsentPolicy, mapping: Mapping[str, CategorySignal], destinations: Sequence[str]
 ) -> list[tuple[str, ...]]:
-    """Ask the law about each row and each destination, one at a time."""
+    """Decide each row for each destination with `decide`, one at a time."""
     occurrences = Counter(row["id"] for row in rows)
     answers = []
     for row in rows:
@@ -153,7 +153,7 @@ def by_recipients(rows: Sequence[Row], recipients: Sequence[tuple[str, ...]]) ->
     destinations=st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
     part_rows=st.integers(1, 30),
 )
-def test_every_row_goes_once_to_exactly_those_whom_the_law_names(
+def test_every_row_goes_once_to_exactly_the_recipients_that_decide_permits(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[Row],
     policy: dict[str, Any],
@@ -230,7 +230,7 @@ def test_shuffled_rows_have_the_same_recipients(tmp_path: Path) -> None:
     assert len(first.manifest.groups) == 15
 
 
-def test_the_same_snapshot_always_ends_in_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_snapshot_always_results_in_the_same_bytes(tmp_path: Path) -> None:
     rows = random_rows(3_000, seed=3)
 
     first, second = filter_model(tmp_path / "1", rows), filter_model(tmp_path / "2", rows)
@@ -260,7 +260,7 @@ def test_ids_that_are_all_missing_are_denied_everywhere(tmp_path: Path) -> None:
     assert run.manifest.destinations["ads"].denied_by_reason["missing_id"] == 5
 
 
-def test_ids_that_an_extraction_checked_are_not_looked_at_again(tmp_path: Path) -> None:
+def test_ids_that_an_extraction_checked_are_not_checked_again(tmp_path: Path) -> None:
     source = Folder.local(tmp_path / "snapshot")
     snapshot, _ = snapshot_of(source, customers(), checked=True)
     plan = plan_for(snapshot, POLICY, consent=CONSENT, destinations=DESTINATIONS)
@@ -357,7 +357,7 @@ def test_a_signature_that_appears_between_the_passes_is_refused(tmp_path: Path) 
         filtering(tmp_path, with_ads(True, True, None, None, None))
 
 
-def test_a_signature_beyond_all_others_that_appears_between_the_passes_is_refused(tmp_path: Path) -> None:
+def test_a_signature_above_all_others_that_appears_between_the_passes_is_refused(tmp_path: Path) -> None:
     changed = (
         customers().set_column(2, "analytics_ok", pa.array([False] * 5)).set_column(0, "id", pa.nulls(5, pa.int64()))
     )
@@ -366,14 +366,14 @@ def test_a_signature_beyond_all_others_that_appears_between_the_passes_is_refuse
         filtering(tmp_path, changed)
 
 
-def test_signatures_that_count_differently_between_the_passes_are_refused(tmp_path: Path) -> None:
+def test_signatures_with_other_counts_in_the_second_pass_are_refused(tmp_path: Path) -> None:
     changed = pa.concat_tables([customers().slice(0, 4), customers().slice(0, 1)])
 
     with pytest.raises(RefusedError, match="the counts of its signatures differ"):
         filtering(tmp_path, changed)
 
 
-def test_a_file_with_more_rows_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_more_rows_than_in_its_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"part-00000\.parquet holds 10 rows, its manifest says 5"):
         filtering(tmp_path, pa.concat_tables([customers(), customers()]))
 
@@ -393,7 +393,7 @@ def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None
 # The decision log
 
 
-def test_the_decision_log_tells_each_denied_subject_why_and_of_whom(tmp_path: Path) -> None:
+def test_the_decision_log_has_the_reasons_by_destination_for_each_denied_subject(tmp_path: Path) -> None:
     rows = random_rows(600, seed=6)
     run = filter_model(tmp_path, rows)
     policy = parse_policy(EACH_CATEGORY)
@@ -429,7 +429,7 @@ def test_the_decision_log_names_no_subject(tmp_path: Path) -> None:
     assert run.manifest.decision_log.rows == 4
 
 
-def test_a_subject_whose_id_is_a_number_is_found_by_number_and_by_text(tmp_path: Path) -> None:
+def test_a_subject_with_a_numeric_id_is_found_by_number_and_by_text(tmp_path: Path) -> None:
     run = filtered_customers(tmp_path)
 
     (by_number,) = find_decisions(run.folder, run.manifest, KEY, 4)
@@ -472,7 +472,7 @@ def test_another_decision_about_the_same_subject_has_the_same_digest_under_the_s
     assert first.manifest.decision_log == second.manifest.decision_log
 
 
-def test_the_manifest_of_a_filter_run_holds_no_value_of_a_row(tmp_path: Path) -> None:
+def test_the_manifest_of_a_filter_run_contains_no_value_of_a_row(tmp_path: Path) -> None:
     filtered_customers(tmp_path)
 
     text = (tmp_path / "permitted" / "manifest.json").read_text()

@@ -1,4 +1,4 @@
-"""Each row is written once, into its own group's files, however many groups there are."""
+"""Tests of the partitioned writer: each row is written once, into its group's files, for any number of groups."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_each_row_is_written_once_in_order_into_its_own_group(
 
 
 def wide_batches(*, groups: int, batches: int, rows: int) -> list[Batch]:
-    """Return rows of 30 KB each, dealt out to the groups in turn."""
+    """Return rows of 30 KB each, distributed to the groups in turn."""
     made: list[Batch] = []
     for number in range(batches):
         order = range(number * rows, (number + 1) * rows)
@@ -71,7 +71,7 @@ def wide_batches(*, groups: int, batches: int, rows: int) -> list[Batch]:
     return made
 
 
-def test_more_groups_than_files_that_may_be_open_go_on_in_further_parts(tmp_path: Path) -> None:
+def test_more_groups_than_open_files_continue_in_further_parts(tmp_path: Path) -> None:
     folder = Folder.local(tmp_path)
     batches = wide_batches(groups=200, batches=8, rows=400)
 
@@ -82,7 +82,7 @@ def test_more_groups_than_files_that_may_be_open_go_on_in_further_parts(tmp_path
     assert len(list(tmp_path.iterdir())) == sum(len(written) for written in parts.values())
 
 
-def test_the_same_rows_end_in_the_same_bytes_with_any_number_of_groups(tmp_path: Path) -> None:
+def test_the_same_rows_result_in_the_same_bytes_with_any_number_of_groups(tmp_path: Path) -> None:
     batches = wide_batches(groups=150, batches=4, rows=400)
 
     first = partitioned(Folder.local(tmp_path / "1"), batches, groups=150)
@@ -106,7 +106,7 @@ def test_a_rare_group_keeps_its_few_rows(tmp_path: Path) -> None:
     assert parts[2] == []
 
 
-def test_rows_for_nobody_leave_no_file(tmp_path: Path) -> None:
+def test_rows_without_recipients_leave_no_file(tmp_path: Path) -> None:
     folder = Folder.local(tmp_path / "parts")
 
     parts = partitioned(folder, [(pa.record_batch({"row": [1, 2]}), [-1, -1])], groups=1)
@@ -117,7 +117,7 @@ def test_rows_for_nobody_leave_no_file(tmp_path: Path) -> None:
 
 @contextmanager
 def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Let every file that grows beyond a size fail to be written, as on a full disk."""
+    """Make writes to every file beyond a size fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
@@ -131,7 +131,7 @@ def write_often(writer: PartitionedWriter, rows: pa.RecordBatch) -> None:
         writer.write(rows, np.zeros(rows.num_rows, dtype=np.int64))
 
 
-def test_a_full_disk_is_an_error_and_lets_go_of_every_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_closes_every_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).bytes(8_000_000)
     rows = pa.record_batch({"row": [noise[start : start + 1_000] for start in range(0, len(noise), 1_000)]})
     writer = PartitionedWriter(Folder.local(tmp_path), rows.schema, {0: "group-0"}, dictionary_columns=[])

@@ -1,4 +1,4 @@
-"""What makes a permitted set permitted is checked before the first row is read, and only mapped columns are read."""
+"""Tests of permitted sets: they are checked before the first row is read, and only mapped columns are read."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_rows_of_one_destination_come_with_its_own_field_names(run: Filtered
     assert permitted.key_field == "key"
 
 
-def test_without_a_field_mapping_all_columns_come_as_they_are(run: Filtered) -> None:
+def test_without_a_field_mapping_all_columns_are_unchanged(run: Filtered) -> None:
     permitted = verified(run, fields=None)
 
     assert pa.Table.from_batches(permitted.batches(10)).equals(customers().take([0, 2]))
@@ -113,7 +113,7 @@ def test_a_decision_that_is_too_old_is_refused(run: Filtered) -> None:
     )
 
 
-def test_a_decision_of_the_future_is_refused_beyond_what_clocks_differ(run: Filtered) -> None:
+def test_a_decision_further_in_the_future_than_clocks_differ_is_refused(run: Filtered) -> None:
     verified(run, age_s=-299)
 
     with pytest.raises(RefusedError, match="consent for `lake` was decided -301 s ago"):
@@ -139,7 +139,7 @@ def test_a_file_that_was_cut_short_is_refused(run: Filtered) -> None:
         verified(run)
 
 
-def test_a_file_that_is_gone_is_refused(run: Filtered) -> None:
+def test_a_missing_file_is_refused(run: Filtered) -> None:
     path = files_of(run, "lake")[1]
     path.unlink()
 
@@ -147,14 +147,14 @@ def test_a_file_that_is_gone_is_refused(run: Filtered) -> None:
         verified(run)
 
 
-def test_files_of_other_destinations_are_not_looked_at(run: Filtered) -> None:
+def test_files_of_other_destinations_are_not_read(run: Filtered) -> None:
     for path in set(files_of(run, "ads")) - set(files_of(run, "lake")):
         path.unlink()
 
     assert verified(run).rows == 2
 
 
-def test_a_file_with_other_rows_than_the_manifest_says_is_refused_before_the_first_row(run: Filtered) -> None:
+def test_a_file_with_another_number_of_rows_than_in_the_manifest_is_refused_before_the_first_row(run: Filtered) -> None:
     groups = [
         group.model_copy(
             update={"rows": 2, "parts": tuple(part.model_copy(update={"rows": 2}) for part in group.parts)}
@@ -224,7 +224,7 @@ def test_an_empty_field_mapping_is_refused(run: Filtered) -> None:
 
 
 def ruin_column(path: Path, column: str) -> None:
-    """Overwrite the pages of one column, so that whoever reads them fails."""
+    """Overwrite the pages of one column, so that reading them fails."""
     row_group = pq.read_metadata(path).row_group(0)
     chunk = next(c for c in map(row_group.column, range(row_group.num_columns)) if c.path_in_schema == column)
     start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
@@ -253,7 +253,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Filtered:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 33, 50, 51, 99, 100, 101])
-def test_batches_are_full_but_for_the_last_and_the_same_every_time(many: Filtered, batch_rows: int) -> None:
+def test_batches_are_full_except_the_last_and_the_same_every_time(many: Filtered, batch_rows: int) -> None:
     permitted = verified(many)
 
     first, second = list(permitted.batches(batch_rows)), list(permitted.batches(batch_rows))

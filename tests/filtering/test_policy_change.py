@@ -1,4 +1,4 @@
-"""A policy that is another one than at the last run is told with who gains and loses, and can be stopped."""
+"""Tests of a changed policy: its gains and losses are logged, and a limit can stop the run."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def kept(tmp_path: Path, task_id: str = "consent") -> list[Path]:
     return sorted((tmp_path / "workspace" / "policies" / "customers" / task_id).glob("*.json"))
 
 
-def told_of(capfd: pytest.CaptureFixture[str]) -> str:
-    """Return what was logged since the last call, from the first word about a changed policy."""
+def logged_by(capfd: pytest.CaptureFixture[str]) -> str:
+    """Return the log since the last call, from the first line about a changed policy."""
     return "".join(capfd.readouterr().out.partition("the policy changed")[1:])
 
 
-def test_a_changed_policy_is_told_once_with_the_counts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_policy_is_logged_once_with_the_counts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = run(tmp_path, POLICY)
     again = run(tmp_path, POLICY)
-    assert told_of(capfd) == ""
+    assert logged_by(capfd) == ""
 
     loosened = run(tmp_path, LOOSE)
 
-    told = told_of(capfd)
+    logged = logged_by(capfd)
     gained = loosened["permitted"]["ads"] - first["permitted"]["ads"]
     assert gained > 0
-    assert f"| `ads` | {first['permitted']['ads']} | {loosened['permitted']['ads']} | {gained} | 0 |" in told
+    assert f"| `ads` | {first['permitted']['ads']} | {loosened['permitted']['ads']} | {gained} | 0 |" in logged
     assert again["permitted"] == first["permitted"]
     run(tmp_path, LOOSE)
-    assert told_of(capfd) == ""
+    assert logged_by(capfd) == ""
     assert len(kept(tmp_path)) == 2
 
 
-def test_what_is_permitted_under_a_changed_policy_is_what_it_says_alone(tmp_path: Path) -> None:
+def test_a_changed_policy_alone_decides_the_permitted_rows(tmp_path: Path) -> None:
     run(tmp_path, POLICY)
 
     changed = run(tmp_path, LOOSE)
@@ -89,7 +89,7 @@ def test_a_policy_that_releases_too_many_stops_the_run_until_it_is_accepted(
     run(tmp_path, POLICY, max_released_ratio=0.0)
 
 
-def test_a_policy_that_cannot_be_compared_stops_where_there_is_a_limit(
+def test_a_policy_that_cannot_be_compared_stops_the_run_if_there_is_a_limit(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere = {
@@ -111,7 +111,7 @@ def test_a_policy_that_cannot_be_compared_stops_where_there_is_a_limit(
     with pytest.raises(AirflowFailException, match="the number of rows that the policy releases cannot be computed"):
         run(tmp_path, POLICY, max_released_ratio=0.5)
 
-    assert "its effect on the rows cannot be computed" in told_of(capfd)
+    assert "its effect on the rows cannot be computed" in logged_by(capfd)
     run(tmp_path, POLICY)
 
 

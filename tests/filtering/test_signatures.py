@@ -1,4 +1,4 @@
-"""The engine reads every raw value as the law does."""
+"""Tests of signatures: the engine reads every raw value in the same way as `consent`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ granting_texts = texts.filter(lambda text: bool(text.strip()))
 @given(
     st.lists(granting_texts, min_size=1, max_size=4, unique=True), st.lists(texts, max_size=4, unique=True), st.data()
 )
-def test_text_has_the_tokens_of_the_law_for_any_literals_and_values(
+def test_text_has_the_right_tokens_for_any_literals_and_values(
     granted: list[str], others: list[str], data: st.DataObject
 ) -> None:
     signal = Literals("x", granted=granted, denied=[text for text in others if text not in granted])
@@ -80,7 +80,7 @@ def test_text_has_the_tokens_of_the_law_for_any_literals_and_values(
 
 
 @pytest.mark.parametrize("encoded", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
-def test_text_of_every_arrow_encoding_has_the_tokens_of_the_law(encoded: pa.DataType) -> None:
+def test_text_of_every_arrow_encoding_has_the_right_tokens(encoded: pa.DataType) -> None:
     values = ["yes", "no", "Yes", None, "", '{"a": true}', '{"a": true,}']
     signals = [Literals("x", granted=("yes",), denied=("no",)), ConsentObjectKey("x", ("a",))]
 
@@ -99,7 +99,7 @@ integers = st.sampled_from(BORDERS) | st.integers(INT64_MIN, INT64_MAX)
     st.lists(integers, max_size=3, unique=True),
     st.lists(st.none() | integers),
 )
-def test_integers_have_the_tokens_of_the_law_up_to_the_borders_of_64_bits(
+def test_integers_have_the_right_tokens_up_to_the_limits_of_64_bits(
     granted: list[int], others: list[int], drawn: list[int | None]
 ) -> None:
     signal = Literals("x", granted=granted, denied=[number for number in others if number not in granted])
@@ -110,7 +110,7 @@ def test_integers_have_the_tokens_of_the_law_up_to_the_borders_of_64_bits(
 
 @pytest.mark.parametrize("bits", [8, 16, 32, 64])
 @pytest.mark.parametrize("signed", [True, False])
-def test_integers_of_every_width_have_the_tokens_of_the_law(bits: int, signed: bool) -> None:
+def test_integers_of_every_width_have_the_right_tokens(bits: int, signed: bool) -> None:
     lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     column = pa.array([lowest, highest, 0, 1, highest - 1, None], getattr(pa, f"{'' if signed else 'u'}int{bits}")())
     signal = Literals("x", granted=(-1, 1, 255, INT64_MAX), denied=(0, 2**31, INT64_MIN))
@@ -123,7 +123,7 @@ def test_integers_of_every_width_have_the_tokens_of_the_law(bits: int, signed: b
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.none() | st.booleans()))
-def test_booleans_have_the_tokens_of_the_law(values: list[bool | None]) -> None:
+def test_booleans_have_the_right_tokens(values: list[bool | None]) -> None:
     assert_agree([BooleanColumn("x")], pa.record_batch({"x": pa.array(values, pa.bool_())}))
 
 
@@ -181,7 +181,7 @@ SEEDS = (
 
 
 def mangled(generator: random.Random) -> str:
-    """Return a document with fragments written into it or over it: nearly JSON, and sometimes JSON after all."""
+    """Return a document with random fragments inserted or replaced: nearly JSON, and sometimes valid JSON."""
     text = generator.choice(SEEDS)
     for _ in range(generator.randint(1, 3)):
         start = generator.randrange(len(text) + 1)
@@ -197,16 +197,14 @@ def key_reader() -> Iterator[SignatureReader]:
 
 @settings(max_examples=60, deadline=None)
 @given(drawn=st.lists(documents, min_size=1, max_size=20), escaped=st.booleans())
-def test_json_documents_have_the_tokens_of_the_law(
-    key_reader: SignatureReader, drawn: list[Any], escaped: bool
-) -> None:
+def test_json_documents_have_the_right_tokens(key_reader: SignatureReader, drawn: list[Any], escaped: bool) -> None:
     texts = [json.dumps(document, ensure_ascii=escaped) for document in drawn]
     rows = pa.record_batch({"x": pa.array([*texts, None], pa.string())})
 
     assert by_engine(key_reader, rows) == by_law(KEY_SIGNALS, rows)
 
 
-def test_text_that_is_nearly_json_has_the_tokens_of_the_law() -> None:
+def test_text_that_is_nearly_json_has_the_right_tokens() -> None:
     signals = [ConsentObjectKey("x", path) for path in (("a",), ("p", "a"), ("p", "q", "C1"))]
     generator = random.Random(20261123)  # noqa: S311 - the same texts in every run
     texts = sorted({mangled(generator) for _ in range(20_000)})
@@ -221,21 +219,21 @@ def test_text_that_is_nearly_json_has_the_tokens_of_the_law() -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 440, 2_000, 100_000])
-def test_deeply_nested_json_has_the_tokens_of_the_law(depth: int) -> None:
+def test_deeply_nested_json_has_the_right_tokens(depth: int) -> None:
     nested = '{"a":true,"b":' + "[" * depth + "]" * depth + "}"
     inside = '{"a":' * depth + "true" + "}" * depth
 
     assert_agree([ConsentObjectKey("x", ("a",))], pa.record_batch({"x": [nested, inside]}))
 
 
-def test_large_json_has_the_tokens_of_the_law() -> None:
+def test_large_json_has_the_right_tokens() -> None:
     filler = "é" * 500
     texts = ['{"a":true,"z":"%s"}', '{"a":true,"z":"%s",}', '{"a":true,"a":true,"z":"%s"}', '{"a":"true","z":"%s"}']
 
     assert_agree([ConsentObjectKey("x", ("a",))], pa.record_batch({"x": [text % filler for text in texts]}))
 
 
-def test_the_engine_never_grants_what_the_law_does_not() -> None:
+def test_the_engine_never_grants_a_value_that_consent_does_not_grant() -> None:
     deceivers = ['"true"', "1", "1.0", '"yes"', "[true]", '{"a":true}', '"True"', "TRUE", "true,", "NaN", "null", "-0"]
     texts = [f'{{"a":{value}}}' for value in deceivers] + ['{"a":false,"a":true}', '{"A":true}', '{"a ":true}', "true"]
 
@@ -249,7 +247,7 @@ def test_the_engine_never_grants_what_the_law_does_not() -> None:
     assert granted == []
 
 
-def test_paths_of_many_lengths_in_one_column_are_read_apart() -> None:
+def test_paths_of_many_lengths_in_one_column_are_read_separately() -> None:
     signals = [ConsentObjectKey("x", path) for path in (("a",), ("a", "b"), ("a", "b", "c"), ("a",))]
     texts = ['{"a":true}', '{"a":{"b":false}}', '{"a":{"b":{"c":true}}}', '{"a":{"b":{"c":true,"c":true}}}', "{}", None]
 
@@ -259,7 +257,7 @@ def test_paths_of_many_lengths_in_one_column_are_read_apart() -> None:
 # Columns and signatures
 
 
-def test_a_column_of_nothing_but_null_is_token_0_in_every_format() -> None:
+def test_a_column_of_only_null_is_token_0_in_every_format() -> None:
     signals = [
         BooleanColumn("x"),
         Literals("x", granted=("yes",)),
@@ -326,7 +324,7 @@ def test_rows_keep_their_order_over_many_batches() -> None:
     assert found == [(value + 1,) for value in values]
 
 
-def test_as_many_signatures_as_fit_64_bits_are_told_apart() -> None:
+def test_as_many_signatures_as_fit_into_64_bits_are_distinguished() -> None:
     # 15 alphabets of 16 tokens each: 2**60 signatures.
     signals = [Literals(f"x{number}", granted=list(range(14))) for number in range(15)]
     rows = pa.record_batch({f"x{number}": [14, 0, None] for number in range(15)})
@@ -347,7 +345,7 @@ def test_more_than_2_to_the_61_signatures_are_refused() -> None:
 # Formats that are read
 
 
-def test_values_that_are_read_have_the_tokens_of_the_law() -> None:
+def test_values_that_are_read_have_the_right_tokens() -> None:
     signals = [
         GrantedId("list", "C4", ","),
         GrantedId("list", "C2", ","),
@@ -371,6 +369,6 @@ def test_values_that_are_read_have_the_tokens_of_the_law() -> None:
     assert_agree(signals, rows)
 
 
-def test_integers_of_every_width_are_read_alike() -> None:
+def test_integers_of_every_width_are_read_in_the_same_way() -> None:
     for kind in (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint64()):
         assert_agree([BitMask("x", 0)], pa.record_batch({"x": pa.array([0, 1, 2, 127, None], kind)}))
