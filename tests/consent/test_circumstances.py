@@ -365,7 +365,7 @@ def test_a_category_with_a_record_without_a_column_permits_where_it_is_exempt_an
 
 
 FRESH, STALE = AT - timedelta(days=2), AT - timedelta(days=400)
-# A first record that says nothing, in terms of `ads`, `at` and `notice`.
+# A first record without an answer, in terms of `ads`, `at` and `notice`.
 SILENT: dict[str, dict[str, Any]] = {
     "expired": {"ads": True, "at": STALE, "notice": "2"},
     "undated": {"ads": True, "at": None, "notice": "2"},
@@ -770,7 +770,7 @@ def test_a_policy_without_terms_keeps_its_digest_and_every_term_changes_it() -> 
     terms: list[dict[str, Any]] = [
         {"regime": "opt_out"},
         EXEMPT,
-        EXEMPT | {"owner": "somebody else"},
+        EXEMPT | {"owner": "another owner"},
         {"regions": {"US-CA": "opt_out"}},
         {"max_age": "1 year"},
         {"min_notice_version": 0},

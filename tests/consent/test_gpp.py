@@ -17,7 +17,7 @@ from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
 from airflow_consent_retl.errors import PolicyError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "cases" / "gpp_sections.json").read_text())["sections"]
-SAID = {0: "unknown", 1: "denied", 2: "granted"}
+ANSWERS = {0: "unknown", 1: "denied", 2: "granted"}
 TCF = tcf(core(consented=(1, 3, 4)), disclosed())
 # https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Core/Consent String Specification.md`
 PUBLISHED = {
@@ -51,7 +51,7 @@ def test_the_published_strings_of_each_section_decode_to_their_fields(vector: di
     kinds = min(layout.sensitive for layout in SECTIONS[name].layouts)
     for kind, answered in enumerate(sensitive[:kinds], start=1):
         signal = GppUs("gpp", section=name, opt_outs=(), sensitive=(kind,), gpc="ignored")
-        assert signal.read(text) == SAID[answered]
+        assert signal.read(text) == ANSWERS[answered]
 
 
 def national(sale: int, targeted: int, *, version: int = 2, gpc: bool | None = False, sensitive: int = 0) -> str:

@@ -59,7 +59,7 @@ class Moods(WholeConsent):
 
 @dataclass(frozen=True, slots=True)
 class BooleanColumn(CategorySignal):
-    """Has the name of a format of the package, and means the opposite."""
+    """A format with the name of a built-in format and the opposite meaning."""
 
     column: str
 
@@ -106,7 +106,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class Undeclared(DocumentSignal):
-    """No field `column`."""
+    """A format without a field `column`."""
 
     where: str
 

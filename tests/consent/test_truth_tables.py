@@ -1,4 +1,4 @@
-"""Every combination of up to four categories, against an oracle of its own: the rule once more, in SQL.
+"""Tests of every combination of up to four categories against an oracle: the same rule, written in SQL.
 
 The oracle shares no code with the law. It states the rule over relations (subjects and destinations, joined to
 mappings and statuses) where the law walks through one case.
@@ -72,7 +72,7 @@ ORACLE = """
 
 
 def destinations_of(count: int) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Every subset of the categories, with each way to match: name, match, categories."""
+    """Yield every subset of the categories with each match: name, match, categories."""
     subsets = chain.from_iterable(combinations(CATEGORIES[:count], size) for size in range(count + 1))
     for subset, match in product(subsets, ("all", "any")):
         yield f"{match}_{'_'.join(subset)}", match, subset

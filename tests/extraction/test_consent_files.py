@@ -36,15 +36,15 @@ AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 IDS = [f"person-{number}" for number in range(6)]
 MODEL = pa.table({"id": [*IDS, None], "score": range(7)})
 
-moments = st.one_of(st.none(), st.integers(0, 4).map(lambda days: AT + timedelta(days=days - 3)))
+days_or_none = st.one_of(st.none(), st.integers(0, 4).map(lambda days: AT + timedelta(days=days - 3)))
 rows_of_history = st.lists(
     st.fixed_dictionaries(
         {
-            "subject": st.sampled_from([*IDS[:4], None, "nobody"]),
-            "time": moments,
+            "subject": st.sampled_from([*IDS[:4], None, "unknown person"]),
+            "time": days_or_none,
             "profile": st.sampled_from([None, *IDS[:2], "phone", "tablet"]),
             "ads": st.sampled_from([True, False, None]),
-            "said": st.sampled_from(["yes", "no", "", None]),
+            "reply": st.sampled_from(["yes", "no", "", None]),
         }
     ),
     min_size=1,
@@ -59,7 +59,7 @@ def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-HISTORY = "subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads BOOLEAN, said VARCHAR"
+HISTORY = "subject VARCHAR, time TIMESTAMPTZ, profile VARCHAR, ads BOOLEAN, reply VARCHAR"
 
 
 def fill(file: Path, rows: Sequence[Mapping[str, Any]], types: str = HISTORY) -> None:
@@ -115,7 +115,8 @@ def test_states_events_and_merged_profiles_have_the_answers_of_the_history(rows:
         file = Path(folder) / "consents.duckdb"
         patch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "duckdb", "host": str(file)}))
         fill(file, rows)
-        shared: dict[str, Any] = {"subject": "subject", "key": "id", "columns": ["ads", "said"], "require_match": False}
+        shared: dict[str, Any] = {"subject": "subject", "key": "id", "require_match": False}
+        shared["columns"] = ["ads", "reply"]
         dated = shared | {"time": "time", "bring_time": True}
 
         states = ConsentSource("FROM consents", **shared)
@@ -126,7 +127,7 @@ def test_states_events_and_merged_profiles_have_the_answers_of_the_history(rows:
 
     assert found[0].select(["id", "score"]).equals(MODEL)
     for source, table in zip((states, events, merged), found, strict=True):
-        assert brought(table, ("ads", "said")) == expected(source, rows)
+        assert brought(table, ("ads", "reply")) == expected(source, rows)
 
 
 @pytest.mark.parametrize("values", [("yes", "no"), (True, False), (1, 0)], ids=["text", "boolean", "integer"])
@@ -162,7 +163,7 @@ def test_each_category_of_a_long_history_has_its_own_answer(rows: list[dict[str,
             key="id",
             time="time",
             bring_time=True,
-            category="said",
+            category="reply",
             value="ads",
             columns={"yes": "first", "no": "second"},
             require_match=False,
@@ -180,12 +181,12 @@ def test_segments_preference_events_are_read_in_the_form_of_its_warehouses(duck:
     types = ", ".join(
         map(" ".join, zip(names, ["VARCHAR", "VARCHAR", "TIMESTAMPTZ", "BOOLEAN", "BOOLEAN"], strict=True))
     )
-    said = [
+    recorded = [
         (IDS[0], "a", AT - timedelta(days=7), True, False),
         (IDS[0], "b", AT - timedelta(days=8), False, False),
         (IDS[1], "a", AT - timedelta(days=8), None, True),
     ]
-    rows = [dict(zip(names, row, strict=True)) for row in said]
+    rows = [dict(zip(names, row, strict=True)) for row in recorded]
     fill(duck, rows, types)
     events: dict[str, Any] = {"categories": {"C0004": "ads", "Sale": "sale"}, "key": "id"}
 
@@ -256,15 +257,15 @@ def test_keys_of_any_integer_type_are_compared_exactly(duck: Path, type_: str) -
         ("subject BOOLEAN, ads BOOLEAN", {"subject": True, "ads": True}, {}, "`subject` is boolean"),
         ("subject VARCHAR, ads DOUBLE", {"subject": "a", "ads": 0.5}, {}, "is double: expected a boolean, an integer"),
         (
-            "subject VARCHAR, ads BOOLEAN, moment TIMESTAMP",
-            {"subject": "a", "ads": True, "moment": datetime(2026, 1, 1)},  # noqa: DTZ001
-            {"time": "moment"},
+            "subject VARCHAR, ads BOOLEAN, changed TIMESTAMP",
+            {"subject": "a", "ads": True, "changed": datetime(2026, 1, 1)},  # noqa: DTZ001
+            {"time": "changed"},
             "expected a timestamp with a zone",
         ),
         (
-            "subject VARCHAR, ads BOOLEAN, moment VARCHAR",
-            {"subject": "a", "ads": True, "moment": "2026-01-01"},
-            {"time": "moment"},
+            "subject VARCHAR, ads BOOLEAN, changed VARCHAR",
+            {"subject": "a", "ads": True, "changed": "2026-01-01"},
+            {"time": "changed"},
             "is string: expected a timestamp with a zone",
         ),
         ("subject VARCHAR, ads BOOLEAN", {"subject": "a", "ads": True}, {}, "none of 7 rows has a subject there"),
@@ -280,12 +281,12 @@ def test_refuses_columns_that_cannot_be_compared_or_read(
 
 
 def test_a_category_with_another_id_in_the_source_is_refused(duck: Path) -> None:
-    fill(duck, [{"subject": IDS[0], "said": "yes", "ads": True}], "subject VARCHAR, said VARCHAR, ads BOOLEAN")
+    fill(duck, [{"subject": IDS[0], "reply": "yes", "ads": True}], "subject VARCHAR, reply VARCHAR, ads BOOLEAN")
     source = ConsentSource(
         "FROM consents",
         subject="subject",
         key="id",
-        category="said",
+        category="reply",
         value="ads",
         columns={"yes": "ok", "Yes": "wrong"},
     )

@@ -316,7 +316,7 @@ def test_columns_of_every_type_come_through_unchanged(tmp_path: Path) -> None:
         ("naive", pa.timestamp("ns"), AT.replace(tzinfo=None)),
         ("day", pa.date32(), AT.date()),
         ("clock", pa.time64("us"), AT.time()),
-        ("octets", pa.binary(), b"\x00\xff"),
+        ("bytes", pa.binary(), b"\x00\xff"),
         ("float", pa.float64(), float("inf")),
         ("text", pa.large_string(), "e\u0301\x00😀"),
     ):
