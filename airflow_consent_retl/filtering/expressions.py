@@ -16,7 +16,7 @@ import ibis
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, Signal, SubjectCode
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
-from airflow_consent_retl.filtering.files import NOBODY
+from airflow_consent_retl.filtering.files import NO_GROUP
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -182,7 +182,7 @@ class WarehouseConsent:
     def permitted(self) -> ir.Table:
         """Return the rows that at least one destination may receive, each once, with the number of their group."""
         joined = self._decided()
-        kept = joined.filter(joined[GROUP] != NOBODY)
+        kept = joined.filter(joined[GROUP] != NO_GROUP)
         return kept.select(*self.columns, GROUP)
 
     def decisions(self, salt: str) -> ir.Table:

@@ -51,7 +51,7 @@ _TABLE_CODES = 1 << 20
 # Computing digests occupies Python's lock (GIL). The threads that read and write often need it for a short time; by
 # default, each of them would wait 5 ms for it.
 _SWITCH_INTERVAL_S = 0.0002
-NOBODY = -1
+NO_GROUP = -1
 
 Progress = Callable[[int], None]
 
@@ -140,7 +140,7 @@ class DecidedSignatures:
         )
         numbers = {recipients: number for number, recipients in enumerate(self.recipients)}
         self.groups = np.array(
-            [numbers.get(_recipients(decided), NOBODY) for decided in self.decisions], dtype=np.int64
+            [numbers.get(_recipients(decided), NO_GROUP) for decided in self.decisions], dtype=np.int64
         )
         self.denied_somewhere = np.array(
             [len(decision.recipients) < len(plan.destinations) for decision in self.decisions], dtype=bool
