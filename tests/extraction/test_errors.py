@@ -158,7 +158,7 @@ def test_a_missing_connection_is_named(workspace: Any, airflow_db: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("nonsense", "of type `nonsense`, which has no hook"),
+        ("nonsense", "of type `nonsense`, whose hook is not installed"),
         ("fs", "of type `fs`, which is no SQL connection|has no hook"),
     ],
 )

@@ -176,7 +176,7 @@ def test_rows_too_wide_for_the_memory_of_a_scan_are_read_again_with_more(
     extracted = workspace.extract("SELECT * FROM people", conn_id="duck")
 
     assert extracted.manifest.rows == 25_000
-    assert "reading again, with more" in capsys.readouterr().out
+    assert "reading again with more memory" in capsys.readouterr().out
     assert len(workspace.files()) == len(extracted.manifest.parts) + 1
 
 

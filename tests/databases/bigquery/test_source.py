@@ -133,7 +133,7 @@ def test_a_query_that_would_cost_too_much_is_refused(
     bigquery.server.control(processed_bytes=1)
     monkeypatch.setenv("AIRFLOW_CONN_BQ", bigquery.airflow_connection(maximum_bytes_billed=1000))
 
-    with pytest.raises(ConfigurationError, match=r"limit is 1,000 octets, the query needs 10,485,760"):
+    with pytest.raises(ConfigurationError, match=r"limit is 1,000 bytes, the query needs 10,485,760"):
         extracted("SELECT 1 AS id")
 
 
