@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.list_columns import with_lists_as_json
+from airflow_consent_retl.values.shared_engine import shared_engine
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -79,9 +79,7 @@ class SignatureReader:
         )
         self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
         self._places = tuple(dict.fromkeys(_place_of(signal) for signal in present if _is_cut_out(signal)))
-        self._connection = duckdb.connect(
-            config={"threads": "1", "autoinstall_known_extensions": "false", "preserve_insertion_order": "true"}
-        )
+        self._connection = shared_engine()
         self.sql = _compile(self._signals, self._places, self._inputs)
 
     def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:

@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
+from airflow_consent_retl.values.shared_engine import shared_engine
+
 Fingerprints = NDArray[np.uint64]
 
 DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
@@ -131,7 +133,7 @@ class Hasher:
             wide: NDArray[np.int64] = np.from_dlpack(ids).astype(np.int64, copy=False)
             return wide.view(np.uint64) * _SPREAD
         if self._connection is None:
-            self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "64MiB"})
+            self._connection = shared_engine()
         batch = pa.table({"id": ids})
         self._connection.register("batch", batch)
         try:

@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Self
 
-import duckdb
 import pyarrow as pa
 
 from airflow_consent_retl.errors import GuardError
 from airflow_consent_retl.values.canonical import canonical_rows, name_bytes
+from airflow_consent_retl.values.shared_engine import shared_engine
 
 # The tag of new states. A change of the canonical form needs a new tag; the old ones stay known.
 HASH_TAG = "p1"
@@ -31,8 +31,7 @@ class Digests:
     """MD5 of many short values at once, in any thread. A context manager: it has a database engine."""
 
     def __init__(self) -> None:
-        # The calling thread does the work: two calling threads use two cores.
-        self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "128MiB"})
+        self._connection = shared_engine()
         # A number needs no decoding, but the engine does not document the byte order of its 128-bit numbers.
         self._comes_as_number = self._numbers(pa.array([_PROBE])) == _digest(_PROBE)
 
