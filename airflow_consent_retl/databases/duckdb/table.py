@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from airflow_consent_retl.databases.duckdb.table_statements import BATCH, POSITION, Statements, quoted, table_name
 from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_by, column_types, fitted
 from airflow_consent_retl.databases.fence import fenced
-from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
+from airflow_consent_retl.databases.tables.bulk import last_of_each
 from airflow_consent_retl.databases.tables.target import (
+    KEY_CHANGED,
+    NOT_REMOVED,
+    NOT_STORED,
     BusyError,
     Nulls,
     Refused,
@@ -23,6 +27,7 @@ from airflow_consent_retl.databases.tables.target import (
     TableWriter,
     Target,
     TargetColumn,
+    UnprovenError,
     check_fields,
     check_target,
     missing_table,
@@ -33,8 +38,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.removal import Mark
 
-_BATCH = "_consent_retl_batch"
 _CODES = (
     ("NOT NULL", "not_null"),
     ("CHECK", "check"),
@@ -45,6 +50,7 @@ _CODES = (
 _NO_DATABASE = "not a valid DuckDB database file"
 _MAGIC = b"DUCK"
 _MAGIC_AT_BYTES = 8
+T = TypeVar("T")
 
 
 class DuckDbWriter(TableWriter):
@@ -69,7 +75,7 @@ class DuckDbWriter(TableWriter):
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._target = Target({})
         self._key = ""
-        self._upsert = self._removal = self._search = ""
+        self._sql: Statements | None = None
         self._staged = pa.table({})
         self._staged_people = pa.table({})
 
@@ -89,9 +95,7 @@ class DuckDbWriter(TableWriter):
     def _prepare(self, load: Load, *, key: str) -> None:
         self._connection = self._hook.get_conn()
         self._target = self._made_or_checked(load, key=key)
-        self._upsert = self._upsert_for(load.schema.names, key=key)
-        self._removal = self._removal_for(load.schema.names, key=key)
-        self._search = self._statement_on_people("SELECT 1 FROM", "", key=key)
+        self._sql = Statements(self._table, self._target, load.schema, key=key, keep=self._keep, mark=self._mark)
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Keep the batch, in the form that the columns take."""
@@ -100,12 +104,22 @@ class DuckDbWriter(TableWriter):
         for name, column in zip(rows.schema.names, rows.columns, strict=True):
             columns[name], unfit = fitted(column, shown=self._target.columns[name].shown)
             refused = {**unfit, **refused}
-        self._staged = pa.table(columns)
+        self._staged = _numbered(columns)
         return refused
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
-        self._executed(self._upsert, self._staged, positions)
+        # DuckDB would keep the first row of a key.
+        rows = last_of_each(self._staged.take(pa.array(positions, pa.int64())), key=self._key, position=POSITION)
+        sql = self._prepared
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute(sql.upsert)
+            if unstored := connection.execute(sql.unstored).fetchall():
+                codes = {position: KEY_CHANGED if is_there else NOT_STORED for position, is_there in unstored}
+                raise UnprovenError(codes, applied="nothing")
+
+        self._in_transaction(work, rows)
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Keep the keys, with the time that marks are set to."""
@@ -113,28 +127,48 @@ class DuckDbWriter(TableWriter):
         times = pa.array([now.as_py()] * len(keys), now.type)
         ids, refused = fitted(keys, shown=self._target.columns[self._key].shown)
         columns = {"id": ids, "timestamptz": times, "timestamp": times.cast(pa.timestamp("us"))}
-        self._staged_people = pa.table(columns)
+        self._staged_people = _numbered(columns)
         return refused
 
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark in one transaction."""
-        self._executed(self._removal, self._staged_people, positions)
+        sql = self._prepared
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[int]]:
+            connection.execute(sql.removal)
+            return connection.execute(sql.unremoved).fetchall()
+
+        if left := self._in_transaction(work, self._people(positions)):
+            raise UnprovenError({position: NOT_REMOVED for (position,) in left}, applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""
-        return bool(self._executed(self._search, self._staged_people, [position]))
+        sql, people = self._prepared, self._people([position])
+        return bool(self._in_transaction(lambda connection: connection.execute(sql.unremoved).fetchall(), people))
 
-    def _executed(self, statement: str, staged: pa.Table, positions: Sequence[int]) -> list[tuple[object, ...]]:
+    def _people(self, positions: Sequence[int]) -> pa.Table:
+        return self._staged_people.take(pa.array(positions, pa.int64()))
+
+    def _in_transaction(self, work: Callable[[duckdb.DuckDBPyConnection], T], batch: pa.Table) -> T:
         connection = self._opened
-        connection.register(_BATCH, staged.take(pa.array(positions, pa.int64())))
+
+        def run() -> T:
+            connection.begin()
+            try:
+                result = work(connection)
+                connection.commit()
+            except BaseException:
+                # A commit that failed has ended the transaction.
+                with suppress(duckdb.Error):
+                    connection.rollback()
+                raise
+            return result
+
+        connection.register(BATCH, batch)
         try:
-            return fenced(
-                lambda: connection.execute(statement).fetchall(),
-                self._failure_of,
-                errors=(duckdb.Error, UnicodeDecodeError),
-            )
+            return fenced(run, self._failure_of, errors=(duckdb.Error, UnicodeDecodeError))
         finally:
-            connection.unregister(_BATCH)
+            connection.unregister(BATCH)
 
     def close(self) -> None:
         """Close the connection. Other processes can then open the file."""
@@ -149,6 +183,12 @@ class DuckDbWriter(TableWriter):
         if self._connection is None:
             raise RuntimeError("open() comes first")
         return self._connection
+
+    @property
+    def _prepared(self) -> Statements:
+        if self._sql is None:
+            raise RuntimeError("open() comes first")
+        return self._sql
 
     def _failure_to_prepare(self, error: Exception) -> Exception:
         if not isinstance(error, duckdb.IOException):
@@ -211,12 +251,12 @@ class DuckDbWriter(TableWriter):
 
     def _make(self, load: Load, *, key: str) -> None:
         columns = [
-            f"{_quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
+            f"{quoted(name)} {kind}{' PRIMARY KEY' if name == key else ''}"
             for name, kind in column_types(load.schema).items()
         ]
         if self._mark is not None:
-            columns.append(f"{_quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
-        self._opened.execute(f"CREATE TABLE IF NOT EXISTS {self._quoted_table} ({', '.join(columns)})")
+            columns.append(f"{quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
+        self._opened.execute(f"CREATE TABLE IF NOT EXISTS {table_name(self._table)} ({', '.join(columns)})")
 
     def _existing(self) -> Target:
         place = [self._table.schema, self._table.name]
@@ -244,51 +284,6 @@ class DuckDbWriter(TableWriter):
         ).fetchall()
         return Target(columns, frozenset(frozenset(row[0]) for row in unique))
 
-    @property
-    def _quoted_table(self) -> str:
-        schema = "" if self._table.schema is None else f"{_quoted(self._table.schema)}."
-        return schema + _quoted(self._table.name)
-
-    def _upsert_for(self, names: Sequence[str], *, key: str) -> str:
-        columns = values = ", ".join(map(_quoted, names))
-        changes = []
-        for name in names:
-            if name != key:
-                new, old = f"excluded.{_quoted(name)}", f"target.{_quoted(name)}"
-                changes.append(f"{_quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
-        if self._mark is not None:
-            # A person who is sent again is no longer removed, so the mark is cleared.
-            mark, cleared = _quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
-            columns, values = f"{columns}, {mark}", f"{values}, {cleared}"
-            changes.append(f"{mark} = {cleared}")
-        action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
-        return (
-            f"INSERT INTO {self._quoted_table} AS target ({columns}) SELECT {values} FROM {_BATCH} "  # noqa: S608
-            f"ON CONFLICT ({_quoted(key)}) DO {action}"
-        )
-
-    def _removal_for(self, names: Sequence[str], *, key: str) -> str:
-        if self._mark is None:
-            return self._statement_on_people("DELETE FROM", "", key=key)
-        mark, kind = _quoted(self._mark.column), self._mark_kind
-        shown = self._target.columns[self._mark.column].shown
-        time = f'(SELECT CAST(any_value("{kind}") AS {shown}) FROM {_BATCH})'  # noqa: S608 - constants
-        value = "TRUE" if kind == "flag" else f"coalesce({mark}, {time})"
-        changes = [f"{mark} = {value}"]
-        if self._mark.nulls:
-            changes += [f"{_quoted(name)} = NULL" for name in names if name != key and name in self._target.columns]
-        return self._statement_on_people("UPDATE", f"SET {', '.join(changes)}", key=key)
-
-    def _statement_on_people(self, verb: str, changes: str, *, key: str) -> str:
-        # A key that the column cannot hold becomes NULL, which matches no row: no person has it.
-        kind = self._target.columns[key].shown
-        condition = f"{_quoted(key)} IN (SELECT TRY_CAST(id AS {kind}) FROM {_BATCH})"  # noqa: S608 - quoted, constants
-        return f"{verb} {self._quoted_table} {changes} WHERE {condition}"
-
-    @property
-    def _mark_kind(self) -> MarkKind | None:
-        return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
-
 
 def _is_foreign(path: str | None) -> bool:
     # A file of SQLite makes DuckDB look for an extension. An empty file may be one that another process is making. Call
@@ -301,5 +296,6 @@ def _is_foreign(path: str | None) -> bool:
     return bool(head) and head[_MAGIC_AT_BYTES:] != _MAGIC
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _numbered(columns: dict[str, Any]) -> pa.Table:
+    rows = pa.table(columns)
+    return rows.append_column(POSITION, pa.array(range(rows.num_rows), pa.int64()))

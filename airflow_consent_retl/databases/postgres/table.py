@@ -17,6 +17,7 @@ from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.postgres.bulk_upsert import BulkUpsert, bulk_upsert_into
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.target import KEY_CHANGED, NOT_STORED, UnprovenError, family
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
@@ -34,7 +35,10 @@ class PostgresWriter(CoreWriter):
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and test whether rows can be loaded in bulk."""
         super().open(load, key=key)
-        self._bulk = bulk_upsert_into(self._table, load.schema.names, key=key, keep=self._keep, always=self._always())
+        is_text = family(load.schema.field(key).type) == "text"
+        self._bulk = bulk_upsert_into(
+            self._table, load.schema.names, key=key, is_text=is_text, keep=self._keep, always=self._always()
+        )
         try:
             with self._opened.connect() as connection:
                 connection.execute(self._bulk.creation)
@@ -63,6 +67,8 @@ class PostgresWriter(CoreWriter):
             columns.append(values)
             refused = {**unfit, **refused}
         columns.append(pa.array(range(rows.num_rows), pa.int64()))
+        if len(self._bulk.table.columns) > len(columns):
+            columns.append(columns[rows.schema.get_field_index(self._key)])
         self._staged_rows = pa.Table.from_arrays(columns, names=[str(place) for place in range(len(columns))])
         return refused
 
@@ -77,7 +83,9 @@ class PostgresWriter(CoreWriter):
         def work(connection: sa.Connection) -> None:
             connection.execute(bulk.creation)
             _copy(connection, bulk, rows)
-            connection.execute(bulk.upsert)
+            codes = _unproven(connection, bulk)
+            if codes:
+                raise UnprovenError(codes, applied="nothing")
 
         self._in_transaction(work)
 
@@ -85,6 +93,18 @@ class PostgresWriter(CoreWriter):
         """Close the connections."""
         self._staged_rows = pa.table({})
         super().close()
+
+
+def _unproven(connection: sa.Connection, bulk: BulkUpsert) -> Refused:
+    """Upsert the loaded rows, and return codes for those that the table does not show as they were sent."""
+    result = connection.execute(bulk.upsert)
+    untouched = list(result.scalars()) if result.returns_rows else []
+    if untouched:
+        # A trigger may leave out updates that change nothing.
+        untouched = sorted({*untouched} - {*connection.scalars(bulk.unchanged, {"positions": untouched})})
+    unstored = connection.execute(bulk.unstored)
+    changed = {position: KEY_CHANGED if is_there else NOT_STORED for position, is_there in unstored}
+    return changed | dict.fromkeys(untouched, NOT_STORED)
 
 
 def _copy(connection: sa.Connection, bulk: BulkUpsert, rows: pa.Table) -> None:

@@ -15,6 +15,7 @@ from airflow_consent_retl.databases.tables.target import (
     RowRefusedError,
     TableName,
     TableWriter,
+    UnprovenError,
 )
 from airflow_consent_retl.errors import DestinationUnavailableError
 
@@ -50,6 +51,7 @@ class Batches:
         """
         pieces = [positions] if positions else []
         touched, unavailable = False, ""
+        unseen: dict[int, str] = {}
         while pieces and not unavailable:
             piece = pieces.pop()
             try:
@@ -61,6 +63,12 @@ class Batches:
                 else:
                     middle = len(piece) // 2
                     pieces += [piece[middle:], piece[:middle]]
+            except UnprovenError as error:
+                (unseen if error.applied == "unknown" else refused).update(error.codes)
+                if error.applied != "nothing":
+                    touched = True
+                elif rest := [row for row in piece if row not in error.codes]:
+                    pieces.append(rest)
             except BusyError as error:
                 unavailable = error.code
                 pieces.append(piece)
@@ -72,7 +80,7 @@ class Batches:
             raise DestinationUnavailableError(
                 f"table `{self._table}`: {_TRIES} tries failed, nothing of the batch was applied ({unavailable})"
             )
-        return {row: unavailable for piece in pieces for row in piece}
+        return unseen | {row: unavailable for piece in pieces for row in piece}
 
     def holds(self, writer: TableWriter, position: int) -> bool:
         """Return whether a person whose removal was refused is in the table; True if that is unknown."""

@@ -69,6 +69,20 @@ def staged(values: pa.Array, capacity: Capacity) -> _Staged:
     return _CONVERSIONS[group](values, capacity)
 
 
+def last_of_each(rows: pa.Table, *, key: str, position: str) -> pa.Table:
+    """Return the last row of each key, as if rows were written one by one; NULL is a key too.
+
+    Args:
+        rows: in order.
+        key: its column.
+        position: a column of integers that rise from row to row.
+    """
+    if pc.count_distinct(rows[key], mode="all").as_py() == rows.num_rows:
+        return rows
+    last = rows.select([key, position]).group_by(key).aggregate([(position, "max")])
+    return rows.filter(pc.is_in(rows[position], value_set=last[f"{position}_max"].combine_chunks()))
+
+
 def _as_is(values: pa.Array, _: Capacity) -> _Staged:
     return values, {}
 

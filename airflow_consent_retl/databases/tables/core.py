@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.dialects import STANDARD, table_dialect
 from airflow_consent_retl.databases.tables.failures import failure_of
+from airflow_consent_retl.databases.tables.proof import Proof
 from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
 from airflow_consent_retl.databases.tables.shape import column_type, reflected
 from airflow_consent_retl.databases.tables.statements import (
@@ -25,19 +26,19 @@ from airflow_consent_retl.databases.tables.statements import (
     Removal,
     Upsert,
     delete_from,
-    is_there,
     mark_in,
     parameter_names,
     quoted,
     quoted_or_none,
-    upsert_into,
 )
 from airflow_consent_retl.databases.tables.target import (
+    NOT_STORED,
     Nulls,
     Refused,
     TableName,
     TableWriter,
     Target,
+    UnprovenError,
     check_fields,
     check_target,
     missing_table,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.destination import Load
+
+T = TypeVar("T")
 
 
 class CoreWriter(TableWriter):
@@ -83,6 +86,7 @@ class CoreWriter(TableWriter):
         self._dialect = STANDARD
         self._target = Target({})
         self._upsert: Upsert | None = None
+        self._proof: Proof | None = None
         self._key = ""
         self._names: list[str] = []
         self._staged: list[Parameters] = []
@@ -109,6 +113,7 @@ class CoreWriter(TableWriter):
             self._target = self._made_or_checked(connection, load, key=key)
         self._key, self._names = key, load.schema.names
         self._upsert = self._upsert_for()
+        self._proof = self._proof_for()
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Convert the rows into parameters."""
@@ -124,11 +129,23 @@ class CoreWriter(TableWriter):
 
     def write(self, positions: Sequence[int]) -> None:
         """Upsert in one transaction."""
-        upsert = self._upsert
+        upsert, proof = self._upsert, self._proven
         if upsert is None:
             raise RuntimeError("open() comes first")
         parameters = [self._staged[position] for position in positions]
-        self._in_transaction(lambda connection: upsert(connection, parameters))
+        key = parameter_names(self._names)[self._names.index(self._key)]
+        keyed = [(position, row[key]) for position, row in zip(positions, parameters, strict=True)]
+
+        def work(connection: sa.Connection) -> None:
+            touched = upsert(connection, parameters)
+            codes = proof.unstored(connection, keyed)
+            if not codes and touched is not None and touched < len(parameters):
+                swallowed = upsert.untouched(connection, parameters)
+                codes = {positions[place]: NOT_STORED for place in swallowed}
+            if codes:
+                raise UnprovenError(codes, applied="nothing")
+
+        self._in_transaction(work)
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Convert the keys into parameters."""
@@ -137,28 +154,32 @@ class CoreWriter(TableWriter):
 
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark in one transaction."""
-        removal = self._removal()
-        keys = [self._staged_keys[position] for position in positions]
-        self._in_transaction(lambda connection: removal(connection, keys))
+        removal, proof = self._removal(), self._proven
+        keyed = [(position, self._staged_keys[position]) for position in positions]
+
+        def work(connection: sa.Connection) -> Refused:
+            removal(connection, [key for _, key in keyed])
+            return proof.unremoved(connection, keyed)
+
+        # Committed also if some are left: a trigger may have marked them in its own way.
+        if left := self._in_transaction(work):
+            raise UnprovenError(left, applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""
-        found: list[bool] = []
-        value = self._staged_keys[position]
-        self._in_transaction(
-            lambda connection: found.append(is_there(connection, self._table, key=self._key, value=value))
-        )
-        return found[0]
+        keyed = [(position, self._staged_keys[position])]
+        return bool(self._in_transaction(lambda connection: self._proven.unremoved(connection, keyed)))
 
-    def _in_transaction(self, work: Callable[[sa.Connection], None]) -> None:
+    def _in_transaction(self, work: Callable[[sa.Connection], T]) -> T:
         in_commit = False
 
-        def run() -> None:
+        def run() -> T:
             nonlocal in_commit
             with self._opened.connect() as connection:
-                work(connection)
+                result = work(connection)
                 in_commit = True
                 connection.commit()
+            return result
 
         def failed(error: Exception) -> Exception:
             failure = failure_of(error, dialect=self._dialect, in_commit=in_commit)
@@ -166,7 +187,7 @@ class CoreWriter(TableWriter):
                 return DestinationError(f"table `{self._table}`: {failure}")
             return failure
 
-        fenced(run, failed, errors=(sa.exc.StatementError, OverflowError))
+        return fenced(run, failed, errors=(sa.exc.StatementError, OverflowError))
 
     def close(self) -> None:
         """Close the connections."""
@@ -180,6 +201,12 @@ class CoreWriter(TableWriter):
         if self._engine is None:
             raise RuntimeError("open() comes first")
         return self._engine
+
+    @property
+    def _proven(self) -> Proof:
+        if self._proof is None:
+            raise RuntimeError("open() comes first")
+        return self._proof
 
     def _failure_to_open(self, error: Exception) -> Exception:
         conn_id = self._hook.get_conn_id()
@@ -247,7 +274,7 @@ class CoreWriter(TableWriter):
     def _upsert_for(self) -> Upsert:
         # This clause names no constraint: with a second unique one, it could overwrite the row of another person.
         is_ambiguous = self._dialect.upsert == "on_duplicate_key" and len(self._target.unique) > 1
-        return upsert_into(
+        return Upsert(
             self._table,
             self._names,
             key=self._key,
@@ -271,5 +298,14 @@ class CoreWriter(TableWriter):
         zone = "UTC" if kind == "timestamptz" else None
         now = pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
         [time] = [None] if kind == "flag" else bound_values(now, dialect=self._dialect)[0]
-        emptied = self._target.columns.keys() & set(self._names) - {self._key} if self._mark.nulls else ()
-        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=time, emptied=sorted(emptied))
+        return mark_in(self._table, key=self._key, mark=self._mark.column, moment=time, emptied=self._emptied())
+
+    def _proof_for(self) -> Proof:
+        if self._mark is None:
+            return Proof(self._table, key=self._key)
+        is_flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
+        return Proof(self._table, key=self._key, mark=self._mark.column, is_flag=is_flag, emptied=self._emptied())
+
+    def _emptied(self) -> list[str]:
+        emptied = self._mark is not None and self._mark.nulls
+        return sorted(self._target.columns.keys() & set(self._names) - {self._key}) if emptied else []

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse
-from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
+from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, last_of_each, staged
 from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
 from airflow_consent_retl.databases.tables.target import (
+    NOT_REMOVED,
+    NOT_VISIBLE,
     BusyError,
     ConnectionLostError,
     Nulls,
@@ -27,6 +28,7 @@ from airflow_consent_retl.databases.tables.target import (
     TableName,
     TableWriter,
     Target,
+    UnprovenError,
     check_fields,
     check_target,
     missing_table,
@@ -120,22 +122,29 @@ class MergeWriter(TableWriter, Generic[W]):
         return self._staged({name: rows.column(name) for name in names})
 
     def write(self, positions: Sequence[int]) -> None:
-        """Upsert with one MERGE."""
-        self._run(self._upsert(self._source(positions)))
+        """Upsert with one MERGE, and look for the keys."""
+        source = self._source(positions)
+        self._run(self._upsert(source))
+        key, table = self._quote(self._key), self._full_name(self._opened)
+        shown = f"SELECT {key} FROM {table} WHERE {self._has_key_of(source)}"  # noqa: S608 - names are quoted
+        if hidden := self._read_back(source, f"NOT IN ({shown})"):
+            # The MERGE is committed: the rows may be there, where this role does not see them.
+            raise UnprovenError(dict.fromkeys(hidden, NOT_VISIBLE), applied="unknown")
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Keep the keys in the form of the bulk load."""
         return self._staged({self._key: keys})
 
     def remove(self, positions: Sequence[int]) -> None:
-        """Delete or mark with one statement."""
-        self._run(self._removal(self._source(positions)))
+        """Delete or mark with one statement, and look for the keys."""
+        source = self._source(positions)
+        self._run(self._removal(source))
+        if left := self._unremoved(source):
+            raise UnprovenError(dict.fromkeys(left, NOT_REMOVED), applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""
-        condition = self._has_key_of(self._source([position]))
-        statement = f"SELECT 1 FROM {self._full_name(self._opened)} WHERE {condition} LIMIT 1"  # noqa: S608 - quoted
-        return bool(self._run(statement))
+        return bool(self._unremoved(self._source([position])))
 
     def close(self) -> None:
         """Drop the table of the last batch, and disconnect."""
@@ -230,7 +239,9 @@ class MergeWriter(TableWriter, Generic[W]):
 
     def _load(self, positions: list[int]) -> StagingTable:
         warehouse = self._opened
-        rows = _last_of_each_key(self._rows.take(pa.array(positions, pa.int64()))).combine_chunks()
+        taken = self._rows.take(pa.array(positions, pa.int64()))
+        # A MERGE would insert a new key twice.
+        rows = last_of_each(taken, key=_KEY, position=_POSITION).combine_chunks()
         table = warehouse.table(_KIND, at=datetime.now(UTC))
         # Set before the table exists, so that a table that is half loaded is dropped too.
         self._loaded, self._loaded_positions = table, []
@@ -255,6 +266,27 @@ class MergeWriter(TableWriter, Generic[W]):
             # The next try connects again.
             self._disconnect()
             raise
+
+    def _unremoved(self, source: str) -> list[int]:
+        """Return the positions of the people who are still there: with a row that is not marked or not emptied."""
+        conditions = [self._has_key_of(source)]
+        if self._mark is not None:
+            mark = self._quote(self._mark.column)
+            is_unmarked = f"COALESCE({mark}, FALSE) = FALSE" if self._mark_kind == "flag" else f"{mark} IS NULL"
+            kept = [f"{self._quote(name)} IS NOT NULL" for name in self._emptied]
+            conditions.append(f"({' OR '.join([is_unmarked, *kept])})")
+        key, table = self._quote(self._key), self._full_name(self._opened)
+        there = f"SELECT {key} FROM {table} WHERE {' AND '.join(conditions)}"  # noqa: S608 - names are quoted
+        return self._read_back(source, f"IN ({there})")
+
+    def _read_back(self, source: str, condition: str) -> list[int]:
+        """Return the positions of the loaded rows or people whose key meets a condition."""
+        statement = f"SELECT {self._quote(_POSITION)} FROM {source} AND {self._sent_key} {condition}"  # noqa: S608 - quoted
+        try:
+            return [int(str(row[0])) for row in self._run(statement)]
+        except (BusyError, RowRefusedError):
+            # The statement before this one is committed.
+            raise ConnectionLostError(in_commit=True) from None
 
     def _drop(self) -> None:
         table, self._loaded, self._loaded_positions = self._loaded, None, []
@@ -305,15 +337,21 @@ class MergeWriter(TableWriter, Generic[W]):
         if kind != "flag":
             time = self._mark_time(kind, self._target.columns[self._mark.column].shown, datetime.now(UTC))
             changes = [f"{mark} = COALESCE({mark}, {time})"]
-        if self._mark.nulls:
-            emptied = [name for name in self._schema.names if name != self._key and name in self._target.columns]
-            changes += [f"{self._quote(name)} = NULL" for name in emptied]
+        changes += [f"{self._quote(name)} = NULL" for name in self._emptied]
         return f"UPDATE {table} SET {', '.join(changes)} WHERE {condition}"  # noqa: S608 - names are quoted
 
     def _has_key_of(self, source: str) -> str:
+        return f"{self._quote(self._key)} IN (SELECT {self._sent_key} FROM {source})"  # noqa: S608 - names are quoted
+
+    @property
+    def _sent_key(self) -> str:
         column, kind = self._quote(_KEY), self._schema.field(self._key).type
-        value = self._value(column, kind, self._target.columns[self._key].shown)
-        return f"{self._quote(self._key)} IN (SELECT {value} FROM {source})"  # noqa: S608 - names are quoted
+        return self._value(column, kind, self._target.columns[self._key].shown)
+
+    @property
+    def _emptied(self) -> list[str]:
+        emptied = self._mark is not None and self._mark.nulls
+        return [name for name in self._schema.names if name != self._key and name in self._target.columns and emptied]
 
     @property
     def _mark_kind(self) -> MarkKind | None:
@@ -322,11 +360,3 @@ class MergeWriter(TableWriter, Generic[W]):
 
 def _loaded_name(index: int) -> str:
     return f"C{index}"
-
-
-def _last_of_each_key(rows: pa.Table) -> pa.Table:
-    """Return the last row of each key, as if rows were written one by one: a MERGE would insert a new key twice."""
-    if pc.count_distinct(rows[_KEY], mode="all").as_py() == rows.num_rows:
-        return rows
-    last = rows.select([_KEY, _POSITION]).group_by(_KEY).aggregate([(_POSITION, "max")])
-    return rows.filter(pc.is_in(rows[_POSITION], value_set=last[f"{_POSITION}_max"].combine_chunks()))

@@ -16,23 +16,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.target import TableName
 
 # Oracle accepts at most 1,000 values in one list, SQL Server 2,100 parameters in one statement.
-_KEYS_AT_ONCE = 500
+KEYS_AT_ONCE = 500
 
 Parameters = dict[str, object]
-Upsert = Callable[[sa.Connection, Sequence[Parameters]], None]
 Removal = Callable[[sa.Connection, Sequence[object]], None]
 
 
-def upsert_into(
-    table: TableName,
-    names: Sequence[str],
-    *,
-    key: str,
-    keep: bool,
-    dialect: TableDialect,
-    always: Mapping[str, sa.ColumnElement[Any]] | None = None,
-) -> Upsert:
-    """Return a function that upserts rows on a connection, without committing.
+class Upsert:
+    """Upserts rows on a connection, without committing.
 
     Args:
         table: to write to.
@@ -42,17 +33,49 @@ def upsert_into(
         dialect: of the database; one without an INSERT that upserts gets three statements that every database knows.
         always: further columns, each with the constant that every row gets.
     """
-    statement = UpsertStatement(table, names, key=key, keep=keep, always=always or {})
-    insert = statement.one(dialect)
-    if insert is None:
-        return statement.three
-    return lambda connection, rows: _execute(connection, insert, rows)
+
+    def __init__(
+        self,
+        table: TableName,
+        names: Sequence[str],
+        *,
+        key: str,
+        keep: bool,
+        dialect: TableDialect,
+        always: Mapping[str, sa.ColumnElement[Any]] | None = None,
+    ) -> None:
+        self._statement = UpsertStatement(table, names, key=key, keep=keep, always=always or {})
+        self._insert = self._statement.one(dialect)
+        # MySQL counts a row that is as it was as none, and one that is updated as two.
+        self._is_counted = dialect.upsert == "on_conflict" and self._statement.changes_rows
+
+    def __call__(self, connection: sa.Connection, rows: Sequence[Parameters]) -> int | None:
+        """Return the number of rows that were inserted or updated; None where the database does not count them."""
+        if self._insert is None:
+            return self._statement.three(connection, rows)
+        if self._is_counted:
+            return touched_by(connection, self._insert, rows)
+        connection.execute(self._insert, rows)
+        return None
+
+    def untouched(self, connection: sa.Connection, rows: Sequence[Parameters]) -> list[int]:
+        """Upsert rows one by one, undo it, and return the places of those that were swallowed.
+
+        A row that is in the table as it was sent is not swallowed: a trigger may leave out updates that change nothing.
+        """
+        swallowed = []
+        undone = connection.begin_nested()
+        for place, row in enumerate(rows):
+            if self(connection, [row]) == 0 and not self._statement.is_stored(connection, row):
+                swallowed.append(place)
+        undone.rollback()
+        return swallowed
 
 
 def delete_from(table: TableName, *, key: str) -> Removal:
     """Return a function that deletes the rows with some keys on a connection, without committing."""
     column: sa.ColumnClause[object] = sa.column(quoted(key))
-    statement = sa.delete(_table(table, column))
+    statement = sa.delete(table_clause(table, column))
     return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
 
 
@@ -72,16 +95,8 @@ def mark_in(table: TableName, *, key: str, mark: str, moment: object | None, emp
     now: sa.BindParameter[object] = sa.bindparam(None, moment, type_=sa.types.NullType())
     value: sa.ColumnElement[Any] = sa.true() if moment is None else sa.func.coalesce(marked, now)
     changes = {marked: value, **dict.fromkeys(others, sa.null())}
-    statement = sa.update(_table(table, column, marked, *others)).values(changes)
+    statement = sa.update(table_clause(table, column, marked, *others)).values(changes)
     return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
-
-
-def is_there(connection: sa.Connection, table: TableName, *, key: str, value: object) -> bool:
-    """Return whether a row has this key."""
-    column: sa.ColumnClause[object] = sa.column(quoted(key))
-    one: sa.ColumnElement[int] = sa.literal_column("1")
-    statement = sa.select(one).select_from(_table(table, column)).where(_is_one_of(column, [value]))
-    return connection.execute(statement).first() is not None
 
 
 def parameter_names(names: Sequence[str]) -> list[str]:
@@ -102,8 +117,19 @@ def quoted_or_none(name: str | None) -> quoted_name | None:
     return None if name is None else quoted(name)
 
 
+def is_one_of(column: sa.ColumnClause[object], keys: Sequence[object]) -> sa.ColumnElement[bool]:
+    """Return the condition that a column is one of some keys."""
+    # Untyped as well: a uuid column equals no key that is cast to text. Without a name: a name could be a column's.
+    return column.in_(sa.bindparam(None, keys, expanding=True, type_=sa.types.NullType()))
+
+
+def table_clause(table: TableName, *columns: sa.ColumnClause[Any]) -> sa.TableClause:
+    """Return a table with some of its columns, for statements."""
+    return sa.table(quoted(table.name), *columns, schema=quoted_or_none(table.schema))
+
+
 class UpsertStatement:
-    """The columns and the statements of an upsert. Arguments are those of `upsert_into`."""
+    """The columns and the statements of an upsert. Arguments are those of `Upsert`."""
 
     def __init__(
         self,
@@ -118,7 +144,7 @@ class UpsertStatement:
         self.always: dict[sa.ColumnClause[object], sa.ColumnElement[Any]] = {
             sa.column(quoted(name)): value for name, value in always.items()
         }
-        self.table = _table(table, *columns, *self.always)
+        self.table = table_clause(table, *columns, *self.always)
         parameters = parameter_names(names)
         self._bound: dict[Any, sa.BindParameter[object]] = {
             column: sa.bindparam(parameter, type_=sa.types.NullType())
@@ -126,10 +152,16 @@ class UpsertStatement:
         }
         self._inserted: dict[Any, sa.ColumnElement[Any]] = {**self._bound, **self.always}
         self.key = columns[list(names).index(key)]
+        self._parameters = parameters
         self._key_parameter = parameters[list(names).index(key)]
         self.columns = columns
         self._others = [column for column in columns if column is not self.key]
         self._keep = keep
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether a row whose key is already in the table is updated: there are columns besides the key."""
+        return bool(self._others or self.always)
 
     def one(self, dialect: TableDialect) -> sa.Insert | None:
         """Return the one statement that upserts; None where the database has none."""
@@ -155,33 +187,52 @@ class UpsertStatement:
             resolved = insert.on_conflict_do_nothing(index_elements=[self.key])
         return resolved
 
-    def three(self, connection: sa.Connection, rows: Sequence[Parameters]) -> None:
-        """Upsert rows with a SELECT, an UPDATE and an INSERT, without committing."""
+    def three(self, connection: sa.Connection, rows: Sequence[Parameters]) -> int:
+        """Upsert rows with a SELECT, an UPDATE and an INSERT, without committing; return how many were touched."""
         known: set[str] = set()
-        for start in range(0, len(rows), _KEYS_AT_ONCE):
-            keys = [row[self._key_parameter] for row in rows[start : start + _KEYS_AT_ONCE]]
+        for start in range(0, len(rows), KEYS_AT_ONCE):
+            keys = [row[self._key_parameter] for row in rows[start : start + KEYS_AT_ONCE]]
             found = connection.execute(sa.select(self.key).select_from(self.table).where(self.key.in_(keys)))
             known.update(str(key) for key in found.scalars())
         existing = [row for row in rows if str(row[self._key_parameter]) in known]
-        changes: dict[Any, Any] = {column: self._new(self._bound[column], column) for column in self._others}
+        changes: dict[Any, Any] = {column: self.new(self._bound[column], column) for column in self._others}
         changes |= self.always
+        touched = len(existing)
         if existing and changes:
             update = sa.update(self.table).where(self.key == self._bound[self.key])
-            connection.execute(update.values(changes), existing)
+            touched = touched_by(connection, update.values(changes), existing)
         new = [row for row in rows if str(row[self._key_parameter]) not in known]
         if new:
-            connection.execute(sa.insert(self.table).values(self._inserted), new)
+            touched += touched_by(connection, sa.insert(self.table).values(self._inserted), new)
+        return touched
+
+    def is_stored(self, connection: sa.Connection, row: Parameters) -> bool:
+        """Return whether the table has the row's values under its key."""
+        query = sa.select(*self.columns, *self.always).select_from(self.table)
+        found = connection.execute(query.where(is_one_of(self.key, [row[self._key_parameter]]))).first()
+        if found is None:
+            return False
+        sent = [row[name] for name in self._parameters]
+        values = zip(found, sent, strict=False)
+        is_unmarked = not any(found[len(sent) :])
+        return is_unmarked and all(old == new or (self._keep and new is None) for old, new in values)
 
     def _changes(self, new: Any) -> dict[str, Any]:
-        changes = {column.name: self._new(new[column.name], column) for column in self._others}
+        changes = {column.name: self.new(new[column.name], column) for column in self._others}
         return changes | {column.name: value for column, value in self.always.items()}
 
-    def _new(self, new: Any, old: Any) -> Any:
+    def new(self, new: Any, old: Any) -> Any:
+        """Return the value of an updated column, for its new and its old value."""
         return sa.func.coalesce(new, old) if self._keep else new
 
 
-def _execute(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Parameters]) -> None:
-    connection.execute(statement, rows)
+def touched_by(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Parameters]) -> int:
+    """Execute a statement for some rows, and return how many rows it inserted or updated."""
+    dialect, statement = connection.dialect, statement.execution_options(preserve_rowcount=True)
+    # Some drivers count the last row only, and SQLAlchemy counts nothing where it sends many rows as one statement.
+    if dialect.supports_sane_multi_rowcount and not dialect.use_insertmanyvalues_wo_returning:
+        return connection.execute(statement, rows).rowcount
+    return sum(connection.execute(statement, row).rowcount for row in rows)
 
 
 def _executed_by_keys(
@@ -190,14 +241,5 @@ def _executed_by_keys(
     column: sa.ColumnClause[object],
     keys: Sequence[object],
 ) -> None:
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        connection.execute(statement.where(_is_one_of(column, keys[start : start + _KEYS_AT_ONCE])))
-
-
-def _is_one_of(column: sa.ColumnClause[object], keys: Sequence[object]) -> sa.ColumnElement[bool]:
-    # Untyped as well: a uuid column equals no key that is cast to text. Without a name: a name could be a column's.
-    return column.in_(sa.bindparam(None, keys, expanding=True, type_=sa.types.NullType()))
-
-
-def _table(table: TableName, *columns: sa.ColumnClause[Any]) -> sa.TableClause:
-    return sa.table(quoted(table.name), *columns, schema=quoted_or_none(table.schema))
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        connection.execute(statement.where(is_one_of(column, keys[start : start + KEYS_AT_ONCE])))

@@ -55,6 +55,8 @@ ALL_FAMILIES: frozenset[Family] = frozenset(
         "nested",
     }
 )
+# Codes of rows that the database took without an error, and that it does not show as they were sent.
+NOT_STORED, KEY_CHANGED, NOT_VISIBLE, NOT_REMOVED = "not_stored", "key_changed", "not_visible", "not_removed"
 _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
@@ -80,6 +82,21 @@ class ConnectionLostError(Exception):
     def __init__(self, *, in_commit: bool) -> None:
         super().__init__("lost in commit" if in_commit else "lost")
         self.in_commit = in_commit
+
+
+class UnprovenError(Exception):
+    """After a statement, the table shows other rows than it should.
+
+    Args:
+        codes: why, by the position of each row that is not as it should be.
+        applied: `"nothing"` where the transaction was rolled back; `"rest"` where all other rows are as they should be,
+            and these are as they were; `"unknown"` where it cannot be seen what became of these.
+    """
+
+    def __init__(self, codes: Refused, *, applied: Literal["nothing", "rest", "unknown"]) -> None:
+        super().__init__(f"{len(codes)} rows are not as they should be")
+        self.codes = codes
+        self.applied = applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +193,11 @@ class TableWriter(ABC):
 
     @abstractmethod
     def write(self, positions: Sequence[int]) -> None:
-        """Upsert these rows of the staged batch in one transaction.
+        """Upsert these rows of the staged batch in one transaction, and read their keys back.
 
         Raises:
             RowRefusedError: the database refused one of them.
+            UnprovenError: the table does not show some of them under exactly their keys.
             BusyError: the transaction applied nothing.
             ConnectionLostError: the connection broke.
             DestinationError: no row can be written.
@@ -191,11 +209,14 @@ class TableWriter(ABC):
 
     @abstractmethod
     def remove(self, positions: Sequence[int]) -> None:
-        """Delete or mark those of these staged people who are in the table, in one transaction. Raises as `write`."""
+        """Delete or mark those of these staged people who are in the table, and look for them, in one transaction.
+
+        Raises as `write`; an `UnprovenError` has the people who are still there.
+        """
 
     @abstractmethod
     def holds(self, position: int) -> bool:
-        """Return whether a row has this staged person's key. Raises as `write`."""
+        """Return whether a row has this staged person's key and is not marked. Raises as `write`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -48,6 +48,12 @@ class SqlTableDestination(Destination):
     A person without a row counts as removed; a row that must stay, for instance because another table refers to it, is
     `rejected`.
 
+    What counts is what the table shows after a statement, before its commit. A row that a trigger, a rule or a policy
+    swallowed is `rejected` with `not_stored`; a key that the column stores in another form (cut, padded, another
+    spelling of a `uuid`) with `key_changed`; a person who is still there, or not marked, with `not_removed`. Other values
+    that a trigger changes are not compared. On Snowflake and BigQuery each statement commits by itself; a row that the
+    role does not see after its MERGE is `uncertain` with `not_visible`.
+
     Args:
         hook: of the Airflow connection.
         options: see `SqlTableOptions`.
@@ -112,6 +118,7 @@ class SqlTableDestination(Destination):
     def remove(self, batch: Batch) -> Outcomes:
         """Delete or mark a batch of people."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+        from airflow_consent_retl.databases.tables.target import NOT_REMOVED
 
         keys = batch.rows.column(self._key)
         # No row has a key that `send` refuses by the same rules, or a key that is NULL.
@@ -119,7 +126,9 @@ class SqlTableDestination(Destination):
         refused: dict[int, str] = {}
         positions = [row for row in range(batch.rows.num_rows) if row not in absent]
         uncertain = self._opened.apply(self._writer.remove, positions, refused)
-        kept = {row: code for row, code in refused.items() if self._opened.holds(self._writer, row)}
+        kept = {
+            row: code for row, code in refused.items() if code == NOT_REMOVED or self._opened.holds(self._writer, row)
+        }
         return Outcomes(
             batch.rows.num_rows,
             exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in kept.items()}

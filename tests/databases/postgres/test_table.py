@@ -83,15 +83,6 @@ def test_refused_rows_are_found_one_by_one_and_the_others_arrive(crm: Database) 
     assert crm.rows() == [(0, "a"), (100, "me"), (3, "b"), (6, None)]
 
 
-def test_of_keys_that_the_column_holds_for_the_same_the_last_row_wins(crm: Database) -> None:
-    crm.execute("CREATE TABLE people (id char(4) PRIMARY KEY, position int)")
-
-    outcomes = deliver(crm.destination(), pa.table({"id": ["a", "b", "a "], "position": [1, 2, 3]}))
-
-    assert rejected(outcomes) == {}
-    assert crm.rows() == [("a   ", 3), ("b   ", 2)]
-
-
 def test_a_user_s_table_of_the_same_name_is_not_touched(crm: Database) -> None:
     crm.execute("CREATE TABLE consent_retl_batch (id int); CREATE TABLE people (id int PRIMARY KEY, position int)")
     rows = pa.table({"id": pa.array([1], pa.int32()), "position": pa.array([7], pa.int32())})

@@ -15,7 +15,7 @@ from support.loading import batches_of, load_of
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.dialects import table_dialect
 from airflow_consent_retl.databases.tables.shape import column_type
-from airflow_consent_retl.databases.tables.statements import delete_from, mark_in, upsert_into
+from airflow_consent_retl.databases.tables.statements import Upsert, delete_from, mark_in
 from airflow_consent_retl.databases.tables.target import Nulls, RowRefusedError, TableName
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def test_three_statements_apply_nothing_of_a_transaction_with_a_refused_row(data
 
 def compiled(names: list[str], *, keep: bool, **always: sa.ColumnElement[bool]) -> str:
     dialect = table_dialect("mysql")
-    upsert = upsert_into(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect=dialect, always=always)
+    upsert = Upsert(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect=dialect, always=always)
     return said_to_mysql(lambda connection: upsert(connection, [{}]))
 
 
-def said_to_mysql(work: Callable[[sa.Connection], None]) -> str:
+def said_to_mysql(work: Callable[[sa.Connection], object]) -> str:
     said: list[str] = []
     engine = sa.create_mock_engine(
         "mysql+pymysql://", lambda statement, *_: said.append(str(statement.compile(dialect=mysql.dialect())))

@@ -37,6 +37,15 @@ def test_the_same_load_again_changes_nothing(database: Database) -> None:
     assert database.rows() == before
 
 
+def test_of_several_rows_with_one_key_the_last_wins(database: Database) -> None:
+    rows = pa.table({"id": [1, 2, 1, 1], "email": ["first", "b", "second", "last"]})
+
+    outcomes = [deliver(database.destination(), rows) for _ in range(2)]
+
+    assert list(map(rejected, outcomes)) == [{}, {}]
+    assert database.rows() == [(1, "last"), (2, "b")]
+
+
 def test_a_row_that_is_there_is_overwritten_also_with_null(database: Database) -> None:
     deliver(database.destination(), PEOPLE)
 

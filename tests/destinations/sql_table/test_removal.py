@@ -92,8 +92,9 @@ def test_finds_people_by_keys_that_the_database_parses_itself(pg: Database, duck
     people = pa.table({"id": [key.upper(), key.replace("0", "1")]})
     nobody = pa.table({"id": [key.upper(), "no-uuid"]})
     for database in (pg, duck):
+        # Earlier releases delivered keys in any spelling.
         database.execute("CREATE TABLE people (id UUID PRIMARY KEY)")
-        deliver(database.destination(), people)
+        database.execute(f"INSERT INTO people VALUES ('{key}'), ('{key.replace('0', '1')}')")
 
         outcomes = take_back(database.destination(), nobody, removal_of(people))
 
