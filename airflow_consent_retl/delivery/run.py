@@ -59,6 +59,11 @@ class DeliveryRun:
         """Whether this delivery replaces everything that the destination has."""
         return self.destination.replaces and self.delivery.kind == LOAD
 
+    @property
+    def can_remove(self) -> bool:
+        """Whether single people can be removed, in a load or without one."""
+        return self.destination.can_remove
+
     @cached_property
     def progress(self) -> Callable[[int], None]:
         """Called with the number of rows of each batch that ended."""

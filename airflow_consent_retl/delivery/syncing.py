@@ -7,7 +7,7 @@ knows, then intents and outcomes, then the next version of the delivered state, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import wraps
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
+from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS, DeliveryRun
 from airflow_consent_retl.delivery.steps import Step, reached
@@ -85,7 +86,13 @@ class Sync:
 
     @_lease_before_refusal
     def load(
-        self, permitted: PermittedRows, report: LoadReport, *, subject_key: SubjectKey, make_recheck: MakeRecheck | None
+        self,
+        permitted: PermittedRows,
+        report: LoadReport,
+        *,
+        subject_key: SubjectKey,
+        make_recheck: MakeRecheck | None,
+        ask: Ask | None = None,
     ) -> list[str]:
         """Make the destination match a permitted set; count in `report` what was done, also if it fails.
 
@@ -95,6 +102,8 @@ class Sync:
             subject_key: the key of the filter's decision log.
             make_recheck: makes what asks for consent again, for the people about to be sent; None: consent cannot be
                 asked again.
+            ask: asks the source for the present consent of all people, if the load fails before it could find or carry
+                out the removals; None: consent cannot be asked again.
 
         Returns:
             The ids of requests that the destination still processes: call again later, with the same rows.
@@ -102,7 +111,8 @@ class Sync:
         Raises:
             RefusedError: a newer decision was delivered before, or a file was changed.
             GuardError: the changes exceed a limit. Explicit withdrawals were removed all the same.
-            ConfigurationError, DestinationError: another try does not help.
+            ConfigurationError, DestinationError: another try does not help. Removals, which need only the key, were
+                carried out all the same, or the message says how many people wait.
             DestinationUnavailableError, LedgerUnavailableError, LeaseLostError, SourceUnavailableError: the next try
                 resumes the load.
         """
@@ -115,7 +125,9 @@ class Sync:
         else:
             self._resolve(delivery)
             reached(Step.RESOLVED)
-            changes = self._find_changes(permitted, subject_key, asks_again=make_recheck is not None)
+            self._refuse_older(permitted, asks_again=make_recheck is not None)
+            with removals_first(self, report, ask=ask):
+                changes = self._find_changes(permitted, subject_key)
             reached(Step.CHANGES_PUBLISHED)
             self._log_changes(changes)
             self._check_guards(changes, report)
@@ -128,7 +140,8 @@ class Sync:
             reached(Step.BEGUN)
         report.count_changes(run.changes.counts)
         with nullcontext() if make_recheck is None else make_recheck(run.changes) as recheck:
-            waiting = carry_out(run, report, recheck=recheck)
+            with removals_first(self, report, ask=ask, run=run):
+                waiting = carry_out(run, report, recheck=recheck)
             late = None if waiting or recheck is None else self._late(run.changes, report, recheck)
         if late is not None:
             # Their new values were not sent: without a removal, the destination would keep the old ones until the next
@@ -160,12 +173,29 @@ class Sync:
             return []
         self._check_guards(lost.changes, report)
         self._lease.note_withdrawals()
-        waiting = self._remove_only(lost.changes, report)
+        waiting = self._carry_out_removals(lost.changes, report)
         self._context.sweep()
         if not waiting and report.removed.accepted == report.removed.planned:
             confirmed = datetime.now(UTC)
             report.lags_s = [(confirmed - withdrawn).total_seconds() for withdrawn in lost.moments]
         return waiting
+
+    @property
+    def delivered_rows(self) -> int:
+        """How many people are, or may be, delivered."""
+        current = self._lease.current()
+        return 0 if current is None else current.rows
+
+    def remove_only(self, changes: Changes, causes: Collection[RemovalCause], report: LoadReport) -> list[str]:
+        """Remove the people that these changes name, in place of a delivery of them that never began.
+
+        Returns, Raises: as `load`.
+        """
+        removals = self._context.store.only(changes, causes)
+        if not removals.manifest.removal_rows:
+            return []
+        self._resolve(self._lease.open_delivery())
+        return self._carry_out_removals(removals, report)
 
     def _late(self, changes: Changes, report: LoadReport, recheck: Recheck) -> Ask | None:
         """Return how to ask who must be removed, if people were withheld who may have been delivered before."""
@@ -205,7 +235,7 @@ class Sync:
         if delivery is not None:
             resolve(DeliveryRun(self._context, delivery, self._context.changes_of(delivery)))
 
-    def _find_changes(self, permitted: PermittedRows, subject_key: SubjectKey, *, asks_again: bool) -> Changes:
+    def _refuse_older(self, permitted: PermittedRows, *, asks_again: bool) -> None:
         decided_at = permitted.manifest.decided_at
         newest = self._lease.decided_at()
         if newest is not None and newest > decided_at:
@@ -219,6 +249,8 @@ class Sync:
                 f"withdrawals were carried out after consent for `{permitted.destination}` was decided "
                 f"({withdrawn:%F %T %Z}), and the source is not asked again: run the filter again"
             )
+
+    def _find_changes(self, permitted: PermittedRows, subject_key: SubjectKey) -> Changes:
         state = self._context.state()
         return self._context.store.compare(
             permitted,
@@ -236,11 +268,11 @@ class Sync:
         explicit = self._context.store.only(changes, [RemovalCause.CONSENT_WITHDRAWN])
         done = ""
         if explicit.manifest.removal_rows:
-            self._remove_only(explicit, report)
+            self._carry_out_removals(explicit, report)
             done = f"; {report.removed.accepted:,} explicit withdrawals were carried out"
         raise GuardError(f"`{changes.manifest.destination}`: nothing was sent: {'; '.join(exceeded)}{done}")
 
-    def _remove_only(self, changes: Changes, report: LoadReport) -> list[str]:
+    def _carry_out_removals(self, changes: Changes, report: LoadReport) -> list[str]:
         """Deliver changes that have removals only, and return the ids of requests that are still processed."""
         key = hashlib.sha256(f"{WITHDRAWALS}:{changes.sha256}".encode()).hexdigest()
         report.count_changes(changes.counts)

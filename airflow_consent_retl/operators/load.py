@@ -16,7 +16,12 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.errors import (
+    ConfigurationError,
+    DestinationUnavailableError,
+    PermanentError,
+    RefusedError,
+)
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.progress import Progress, table
 
@@ -171,13 +176,19 @@ class LoadOperator(ConsentRetlOperator):
         """Verify, compare, remove and send; return the counts."""
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.hooks.ledgers import open_ledger
         from airflow_consent_retl.storage.location import subject_key, sync_folder
 
         settings = self.sync_settings()
-        permitted, rows_workspace, asker = self._open_permitted()
+        unfit: PermanentError | None = None
+        try:
+            permitted, rows_workspace, asker = self._open_permitted(self.fields)
+        except (ConfigurationError, RefusedError) as error:
+            unfit = error
+            permitted, rows_workspace, asker = self._open_keys(error)
         self.check_permitted(permitted.counts)
         if permitted.counts.ground == "unmapped":
             self.log.warning("`%s` is mapped to no consent category and receives every row", self.destination)
@@ -199,12 +210,17 @@ class LoadOperator(ConsentRetlOperator):
                     progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
                 )
             )
+            ask = None if asker is None else asker.ask
             try:
+                if unfit is not None:
+                    with removals_first(sync, report, ask=ask):
+                        raise unfit
                 waiting = sync.load(
                     permitted,
                     report,
                     subject_key=subject_key(permitted.manifest.workspace),
                     make_recheck=None if asker is None else partial(self._recheck, store, asker),
+                    ask=ask,
                 )
             finally:
                 counts = self._log_summary(permitted, report)
@@ -249,7 +265,24 @@ class LoadOperator(ConsentRetlOperator):
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
         )
 
-    def _open_permitted(self) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
+    def _open_keys(self, failure: PermanentError) -> tuple[PermittedRows, Workspace, ModelAsker]:
+        """Open the permitted rows with their key only, for the removals of a load whose fields do not fit.
+
+        Raises:
+            PermanentError: `failure`, if the fields were not its reason or consent cannot be asked again.
+        """
+        from airflow_consent_retl.storage import open_permitted
+
+        try:
+            key = open_permitted(self.permitted).manifest.primary_key
+            permitted, workspace, asker = self._open_permitted({key: key})
+        except PermanentError:
+            raise failure from None
+        if asker is None:
+            raise failure
+        return permitted, workspace, asker
+
+    def _open_permitted(self, fields: Mapping[str, str] | None) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
         from airflow_consent_retl.consent import parse_mapping_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
@@ -260,7 +293,7 @@ class LoadOperator(ConsentRetlOperator):
         permitted, workspace = verified_rows(
             self.permitted,
             destination=self.destination,
-            fields=self.fields,
+            fields=fields,
             policy=self.policy,
             max_age_s=self.max_age_s,
             log=self.log,

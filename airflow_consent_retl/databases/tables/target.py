@@ -235,9 +235,12 @@ def family(kind: pa.DataType) -> Family | None:
 
 
 def check_fields(load: Load, *, case_sensitive: bool) -> None:
-    """Raise a `ConfigurationError` that names all fields that no table of the database could hold."""
+    """Raise a `ConfigurationError` that names all fields that no table of the database could hold.
+
+    For a load without rows, the types do not matter: it only removes.
+    """
     unfit = [f"`{field.name}` ({field.type})" for field in load.schema if family(field.type) is None]
-    if unfit:
+    if unfit and load.rows:
         raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
     seen: dict[str, str] = {}
     for name in load.schema.names:
