@@ -130,7 +130,7 @@ def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]
         with ledger.acquire(name, holder="benchmark") as lease:
             context = SyncContext(
                 lease=lease,
-                store=FileStore(SyncFolder(Folder.local(workspace), name), name),
+                store=FileStore(SyncFolder(Folder.local(workspace), name, epoch=lease.epoch), name),
                 build=lambda: WebhookDestination(
                     http_address(connection, endpoint="/v1/people"),
                     WebhookOptions(batch_rows=REQUEST_ROWS, concurrency=CONNECTIONS),

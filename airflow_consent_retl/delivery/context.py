@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.errors import LeaseLostError
 from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.sync_folder import epoch_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import SyncStore
@@ -63,7 +64,7 @@ class SyncContext:
     def sweep(self) -> None:
         """Delete what the ledger does not reference: earlier versions, and files of a worker that died."""
         # Listed first: what the next task creates later is in neither list.
-        present = self.store.folder.names()
+        present = self._of_known_leases(self.store.folder.names())
         current, delivery = self.lease.current(), self.lease.open_delivery()
         in_use = [current.uri] if current else []
         in_use += [delivery.changes_uri] if delivery else []
@@ -72,3 +73,16 @@ class SyncContext:
             self.lease.check()
             self.store.sweep(present, in_use)
             reached(Step.SWEPT)
+
+    def _of_known_leases(self, names: list[str]) -> list[str]:
+        """Return the folders that were made under a lease of this ledger, or that it names."""
+        # INVARIANT: what the ledger does not know is never deleted: it may be the only record of who was delivered.
+        without_epoch = [name for name in names if epoch_of(name) is None]
+        foreign = set(without_epoch) - self.lease.named(without_epoch) if without_epoch else set()
+        if foreign:
+            self.log.warning(
+                "%s: %d folders of an earlier release are unknown to the ledger, and were left",
+                self.store.folder.root.uri,
+                len(foreign),
+            )
+        return [name for name in names if name not in foreign and (epoch_of(name) or 0) <= self.lease.epoch]

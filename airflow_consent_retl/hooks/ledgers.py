@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ _FILE = "ledger.db"
 
 
 def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
-    """Open the ledger of a workspace.
+    """Open the ledger of a workspace, and check that they belong together: see `delivery.pairing`.
 
     Args:
         workspace: the operator's workspace, or None.
@@ -30,10 +31,23 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
             file in the workspace, for workers on one machine.
 
     Raises:
-        ConfigurationError: the connection is not PostgreSQL, or there is no connection and the workspace is not a
-            local folder.
+        ConfigurationError: the connection is not PostgreSQL, there is no connection and the workspace is not a local
+            folder, or the ledger and the workspace do not belong together.
         LedgerUnavailableError: the ledger does not answer.
     """
+    from airflow_consent_retl.delivery.pairing import pair
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
+
+    ledger = open_unpaired(workspace, ledger_conn_id)
+    with ExitStack() as undo:
+        undo.callback(ledger.close)
+        ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)))
+        undo.pop_all()
+    return ledger
+
+
+def open_unpaired(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
+    """Open the ledger that a workspace and the settings name, whatever workspace it belongs to: see `open_ledger`."""
     from sqlalchemy.exc import ArgumentError
 
     from airflow_consent_retl.delivery.ledger import Ledger

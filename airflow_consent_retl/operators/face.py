@@ -9,6 +9,7 @@ _OPERATORS = "airflow_consent_retl.operators"
 _DESTINATIONS = "airflow_consent_retl.destinations"
 
 MODULES = {
+    "AdoptDeliveredStateOperator": f"{_OPERATORS}.upkeep",
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
     "DropStagingTablesOperator": f"{_OPERATORS}.staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",

@@ -176,11 +176,12 @@ class LoadOperator(ConsentRetlOperator):
         """Verify, compare, remove and send; return the counts."""
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.delivery.pairing import acquire
         from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.hooks.ledgers import open_ledger
-        from airflow_consent_retl.storage.location import subject_key, sync_folder
+        from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
         settings = self.sync_settings()
         unfit: PermanentError | None = None
@@ -197,9 +198,16 @@ class LoadOperator(ConsentRetlOperator):
         report = LoadReport(permitted=permitted.rows)
         with (
             open_ledger(workspace, self.ledger_conn_id) as ledger,
-            ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease,
+            acquire(
+                ledger,
+                open_folder(workspace_root(workspace)),
+                name,
+                holder=holder_of(context),
+                ttl_s=self.lease_ttl_s,
+                wait_s=self.lease_wait_s,
+            ) as lease,
         ):
-            store = rows_workspace.store(sync_folder(workspace, name), name, asker)
+            store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(
                 SyncContext(
                     lease=lease,

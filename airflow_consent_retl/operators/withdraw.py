@@ -152,12 +152,15 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     ) -> dict[str, Any]:
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.delivery.pairing import acquire, check_sync
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings
         from airflow_consent_retl.delivery.syncing import Sync
-        from airflow_consent_retl.storage.location import sync_folder
+        from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
 
         name = sync_name(self.model, destination)
+        root = open_folder(workspace_root(self.workspace))
+        check_sync(ledger, sync_folder(self.workspace, name), name)
         if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
             self.log.info("`%s`: no one was delivered yet", destination)
             return _counts(0, LoadReport(permitted=0))
@@ -170,9 +173,11 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             confirm_timeout_s=self.confirm_timeout_s,
         )
         report = LoadReport(permitted=0)
-        with ledger.acquire(name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s) as lease:
+        with acquire(
+            ledger, root, name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s
+        ) as lease:
             asker = self._asker(destination)
-            store = self._store(lease, sync_folder(self.workspace, name), name, asker)
+            store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(
                 SyncContext(lease=lease, store=store, build=removing.build_destination, settings=settings, log=self.log)
             )

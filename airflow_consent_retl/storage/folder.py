@@ -1,6 +1,6 @@
 """One folder of the workspace: immutable files on any fsspec storage, published by the manifest written last.
 
-It never overwrites a file, and on a local disk only the owner can read what it writes (folders 0700, files 0600). It
+Only `replace` overwrites a file. On a local disk only the owner can read what it writes (folders 0700, files 0600). It
 knows bytes and Parquet parts; the manifest knows what they mean.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -128,6 +129,21 @@ class Folder:
         if self.is_local:
             _fsync_folder(self.path)
         return sha256_hex(manifest)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a small file that may exist: readers see the old content or the new one."""
+        path = self.file_path(name)
+        self.make()
+        if not self.is_local:
+            self.fs.pipe_file(path, content)
+            return
+        draft = f"{name}.{uuid.uuid4().hex}"
+        with self.create(draft) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(self.file_path(draft)).replace(path)
+        _fsync_folder(self.path)
 
     def read(self, name: str) -> bytes:
         """Return a whole small file.

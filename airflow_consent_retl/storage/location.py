@@ -88,9 +88,9 @@ def policy_folder(workspace: str | None, context: Context) -> Folder | None:
     return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
 
 
-def sync_folder(workspace: str | None, sync: str) -> SyncFolder:
-    """Return the folder where a sync keeps its changes and its delivered state."""
-    return SyncFolder(open_folder(workspace_root(workspace)), sync)
+def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:
+    """Return the folder where a sync keeps its changes and its delivered state; `epoch` as in `SyncFolder`."""
+    return SyncFolder(open_folder(workspace_root(workspace)), sync, epoch=epoch)
 
 
 def subject_key(workspace: str | None) -> SubjectKey:

@@ -18,6 +18,12 @@ __all__ = ["postgres"]
 SYNC = sync_name("customers", "lake")
 
 
+@pytest.fixture(autouse=True)
+def memory() -> None:
+    """Have URIs of `memory:` name an object storage of this process."""
+    attach("memory", fs=MemoryFileSystem())
+
+
 def test_a_local_workspace_keeps_its_ledger_in_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     with open_ledger(f"file://{tmp_path}/workspace") as ledger, ledger.acquire(SYNC, holder="test") as lease:
         assert lease.epoch == 1
@@ -43,8 +49,6 @@ def test_a_postgres_connection_holds_the_ledger_of_any_workspace(
 
 
 def test_object_storage_without_a_database_is_refused() -> None:
-    attach("memory", fs=MemoryFileSystem())
-
     with pytest.raises(ConfigurationError, match="set `\\[consent_retl\\] ledger_conn_id` to a PostgreSQL connection"):
         open_ledger("memory://workspace")
 

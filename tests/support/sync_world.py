@@ -292,7 +292,7 @@ class SyncWorld:
             # Not entered, so it is neither renewed nor released: it expires.
             lease = ledger.acquire(SYNC, holder="tests", ttl_s=0.05, wait_s=5)
             settings = SyncSettings(mode=mode, confirm_timeout_s=0)
-            store = FileStore(sync_folder(self._workspace, SYNC), SYNC)
+            store = FileStore(sync_folder(self._workspace, SYNC, epoch=lease.epoch), SYNC)
             yield Sync(
                 SyncContext(lease=lease, store=store, build=lambda: self._client(worker), settings=settings, log=_log)
             )

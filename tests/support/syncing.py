@@ -165,7 +165,7 @@ class SyncBench:
             yield Sync(
                 SyncContext(
                     lease=lease,
-                    store=FileStore(SyncFolder(Folder.local(self.path / "workspace"), name), name),
+                    store=FileStore(SyncFolder(Folder.local(self.path / "workspace"), name, epoch=lease.epoch), name),
                     build=lambda: destination,
                     settings=settings,
                     log=self.log,

@@ -7,6 +7,8 @@ versions point at files with the delivered state. Without it, nothing is sent.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
 from airflow_consent_retl.delivery.ledger.lease import Lease, boottime
 from airflow_consent_retl.delivery.ledger.queries import attempts_at, current_version, delivery_of, open_delivery
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
@@ -41,6 +44,8 @@ class Ledger:
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._database = database
+        # The id of the workspace that it was opened for; None: without a workspace.
+        self.workspace: str | None = None
 
     @classmethod
     def sqlite(cls, path: Path, *, busy_s: float = 10.0) -> Self:
@@ -76,7 +81,22 @@ class Ledger:
         """Close every connection. Release leases first."""
         self._database.close()
 
-    def acquire(self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0) -> Lease:
+    @contextmanager
+    def identity(self, *, writing: bool = False) -> Iterator[LedgerIdentity]:
+        """Open a transaction in which the ledger's id, its workspaces and its syncs can be read.
+
+        Args:
+            writing: the block may write, and other blocks that write wait for its end.
+        """
+        with self._database.write() if writing else self._database.read() as connection:
+            known = LedgerIdentity(connection, self._database)
+            if writing:
+                known.lock()
+            yield known
+
+    def acquire(
+        self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0, after_epoch: int = 0
+    ) -> Lease:
         """Return the lease of a sync, if no other task has it. Enter it, so that it renews itself.
 
         Args:
@@ -84,6 +104,7 @@ class Ledger:
             holder: a description of the caller for error messages: ids of DAG, task and run.
             ttl_s: seconds after which a holder that does not renew the lease counts as dead.
             wait_s: seconds to wait for another holder.
+            after_epoch: the lease gets a higher epoch than this one, which a lost ledger gave.
 
         Raises:
             SyncBusyError: another task has it; the error names the task, `retry_after_s` is when its lease expires.
@@ -94,7 +115,7 @@ class Ledger:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return self._acquired(sync, holder=holder, ttl_s=ttl_s)
+                return self._acquired(sync, holder=holder, ttl_s=ttl_s, after_epoch=after_epoch)
             except SyncBusyError as error:
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
@@ -138,7 +159,7 @@ class Ledger:
         with self._database.read() as connection:
             return attempts_at(connection, delivery)
 
-    def _acquired(self, sync: SyncName, *, holder: str, ttl_s: float) -> Lease:
+    def _acquired(self, sync: SyncName, *, holder: str, ttl_s: float, after_epoch: int) -> Lease:
         asked_at = boottime()
         with self._database.write() as connection:
             # The first lease of a sync creates its row.
@@ -156,5 +177,6 @@ class Ledger:
             if row.delivery is not None:
                 note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))
             expires_at = now + timedelta(seconds=ttl_s)
-            update_sync(connection, sync, epoch=row.epoch + 1, holder=holder, expires_at=expires_at)
-        return Lease(self._database, sync=sync, epoch=row.epoch + 1, ttl_s=ttl_s, asked_at=asked_at)
+            epoch = max(row.epoch, after_epoch) + 1
+            update_sync(connection, sync, epoch=epoch, holder=holder, expires_at=expires_at)
+        return Lease(self._database, sync=sync, epoch=epoch, ttl_s=ttl_s, asked_at=asked_at)

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -22,6 +22,8 @@ import sqlalchemy as sa
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
+    last_version,
+    named_folders,
     open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import VersionRef
@@ -29,6 +31,8 @@ from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger.writes import (
     add_version,
     close_delivery,
+    close_open_delivery,
+    forget_versions,
     has_attempts,
     note_ends,
     note_intents,
@@ -154,6 +158,17 @@ class Lease:
         with self._database.read() as connection:
             return current_version(connection, self.sync)
 
+    def named(self, names: Collection[str]) -> set[str]:
+        """Return those of some folders' names that the ledger has as a version or as changes of this sync."""
+        with self._database.read() as connection:
+            return named_folders(connection, self.sync).intersection(names)
+
+    def keep_in(self, workspace: str) -> None:
+        """Record the id of the workspace that has the sync's delivered state."""
+        with self._fenced() as (connection, row):
+            if row.workspace != workspace:
+                update_sync(connection, self.sync, workspace=workspace)
+
     def open_delivery(self) -> Delivery | None:
         """Return the delivery that an earlier try left open, or that this one began."""
         with self._database.read() as connection:
@@ -256,6 +271,24 @@ class Lease:
                 raise ValueError(f"delivery {delivery.id} of sync `{self.sync}` has attempts: it has to be advanced")
             close_delivery(connection, self._database, delivery, version=None)
             prune_batches(connection, self.sync, keep=KEPT_DELIVERIES)
+
+    def adopt(self, *, uri: str, sha256: str, rows: int, decided_at: datetime) -> VersionRef:
+        """Make a delivered state that this ledger did not know the current version. Arguments as in `VersionRef`.
+
+        An open delivery is closed: it started from another version.
+        """
+        with self._fenced() as (connection, _):
+            number = last_version(connection, self.sync) + 1
+            version = VersionRef(number=number, uri=uri, sha256=sha256, rows=rows, decided_at=decided_at)
+            close_open_delivery(connection, self._database, self.sync)
+            add_version(connection, self.sync, version)
+            return version
+
+    def forget(self) -> None:
+        """Forget the delivered state, an open delivery and the target: no one is at the destination any more."""
+        with self._fenced() as (connection, _):
+            close_open_delivery(connection, self._database, self.sync)
+            forget_versions(connection, self.sync)
 
     def _note_ends(
         self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, is_valid: bool

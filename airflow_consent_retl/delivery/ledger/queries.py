@@ -8,6 +8,7 @@ from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, decoded
 from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, VersionRef
 from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.sync_folder import base_name
 
 
 def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | None:
@@ -20,12 +21,24 @@ def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | N
     return None if row is None else version_of(row)
 
 
+def last_version(connection: sa.Connection, sync: SyncName) -> int:
+    """Return the highest number of a sync's versions; 0 without any."""
+    return int(connection.scalar(sa.select(sa.func.max(versions.c.number)).where(versions.c.sync == sync)) or 0)
+
+
 def open_delivery(connection: sa.Connection, sync: SyncName) -> Delivery | None:
     """Return the delivery that is in progress, or was when its worker died."""
     row = connection.execute(
         sa.select(deliveries).join(syncs, syncs.c.delivery == deliveries.c.id).where(syncs.c.sync == sync)
     ).one_or_none()
     return None if row is None else delivery_of(row)
+
+
+def named_folders(connection: sa.Connection, sync: SyncName) -> set[str]:
+    """Return the names of all folders that the ledger ever had as a version or as changes of a sync."""
+    of_versions = sa.select(versions.c.uri).where(versions.c.sync == sync)
+    of_changes = sa.select(deliveries.c.changes_uri).where(deliveries.c.sync == sync)
+    return {base_name(uri) for uri in connection.scalars(of_versions.union_all(of_changes)) if uri}
 
 
 def attempts_at(connection: sa.Connection, delivery: Delivery) -> list[Attempt]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from airflow_consent_retl.errors import ConfigurationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PREFIX = "consent_retl_"
 # Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
@@ -50,6 +51,26 @@ syncs = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     # The open delivery, in the row that every write locks: a second one cannot begin while it is open.
     sa.Column("delivery", sa.BigInteger),
+    # Since version 2. The workspace that has the sync's delivered state.
+    sa.Column("workspace", sa.Text),
+)
+
+# Since version 2. One row: the ledger's own id, which each of its workspaces carries.
+identity = sa.Table(
+    f"{_PREFIX}identity",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("made_at", Timestamp, nullable=False),
+)
+
+# Since version 2. The workspaces whose syncs this ledger records.
+workspaces = sa.Table(
+    f"{_PREFIX}workspaces",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    # Where it was when it joined.
+    sa.Column("uri", sa.Text, nullable=False),
+    sa.Column("joined_at", Timestamp, nullable=False),
 )
 
 versions = sa.Table(
@@ -102,31 +123,44 @@ batches = sa.Table(
 
 
 def is_installed(connection: sa.Connection) -> bool:
-    """Return whether the tables exist, in the version that this release knows.
+    """Return whether the tables exist, in the version that this release writes.
 
     Raises:
-        ConfigurationError: they exist in another version.
+        ConfigurationError: a later release wrote them.
     """
     if not sa.inspect(connection).has_table(schema_versions.name):
         return False
     version = connection.scalar(sa.select(sa.func.max(schema_versions.c.version)))
-    if version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"the ledger's schema has version {version}, this release of airflow-consent-retl knows {SCHEMA_VERSION}: "
             "use the release that wrote it or a later one"
         )
-    return True
+    return bool(version == SCHEMA_VERSION)
 
 
 def install(connection: sa.Connection) -> None:
-    """Create the tables in the open transaction, all or none, unless another process just did.
+    """Create the tables in the open transaction, or add what an earlier version lacks, unless another process just did.
 
     Raises:
-        ConfigurationError: another process created them in another version.
+        ConfigurationError: another process created them in a later version.
     """
     if connection.dialect.name == "postgresql":
         # The lock lasts until the commit. `CREATE TABLE IF NOT EXISTS` alone fails if two processes run it at once.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
     if not is_installed(connection):
-        metadata.create_all(connection, checkfirst=False)
+        metadata.create_all(connection)
+        _add_columns(connection)
         connection.execute(schema_versions.insert().values(version=SCHEMA_VERSION))
+        connection.execute(identity.insert().values(id=uuid.uuid4().hex, made_at=datetime.now(UTC)))
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Add the columns that tables of an earlier version lack: each may be NULL."""
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                added = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {added}"))

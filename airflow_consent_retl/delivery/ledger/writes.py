@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.attempts import encoded
+from airflow_consent_retl.delivery.ledger.queries import open_delivery
 from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
 
 if TYPE_CHECKING:
@@ -112,6 +113,19 @@ def close_delivery(
     update_sync(connection, delivery.sync, delivery=None)
     closed = deliveries.update().where(deliveries.c.id == delivery.id)
     connection.execute(closed.values(closed_at=database.clock(), version=version))
+
+
+def close_open_delivery(connection: sa.Connection, database: LedgerDatabase, sync: SyncName) -> None:
+    """Close the open delivery of a sync without a version, if there is one."""
+    delivery = open_delivery(connection, sync)
+    if delivery is not None:
+        close_delivery(connection, database, delivery, version=None)
+
+
+def forget_versions(connection: sa.Connection, sync: SyncName) -> None:
+    """Delete all versions of a sync, and where it delivered: it begins anew."""
+    connection.execute(versions.delete().where(versions.c.sync == sync))
+    update_sync(connection, sync, version=0, target="")
 
 
 def add_version(connection: sa.Connection, sync: SyncName, version: VersionRef) -> None:

@@ -70,14 +70,14 @@ def ledger(bench: SyncBench) -> Iterator[Ledger]:
         yield opened
 
 
-def folder_of(bench: SyncBench) -> SyncFolder:
-    return SyncFolder(Folder.local(bench.path / "workspace"), SYNC)
+def folder_of(bench: SyncBench, *, epoch: int) -> SyncFolder:
+    return SyncFolder(Folder.local(bench.path / "workspace"), SYNC, epoch=epoch)
 
 
 def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
     """Load under a lease that expires, like that of a paused task."""
     lease = ledger.acquire(SYNC, holder="paused", ttl_s=TTL_S)
-    store = FileStore(folder_of(bench), SYNC)
+    store = FileStore(folder_of(bench, epoch=lease.epoch), SYNC)
     sync = Sync(SyncContext(lease=lease, store=store, build=Recorder, settings=SyncSettings(), log=bench.log))
     permitted = verified(bench.filtered(people({1: ("a", True)})))
     sync.load(permitted, LoadReport(permitted=1), subject_key=KEY, make_recheck=None)
@@ -97,14 +97,15 @@ def test_a_task_overtaken_before_the_next_version_may_try_again(bench: SyncBench
 def test_a_task_overtaken_after_the_next_version_deletes_nothing_that_is_being_written(
     bench: SyncBench, ledger: Ledger
 ) -> None:
-    being_written = folder_of(bench).new("changes")
+    being_written: list[Folder] = []
 
     def overtake() -> None:
         time.sleep(TTL_S)
-        ledger.acquire(SYNC, holder="next", ttl_s=TTL_S)
-        being_written.publish(b"{}")
+        epoch = ledger.acquire(SYNC, holder="next", ttl_s=TTL_S).epoch
+        being_written.append(folder_of(bench, epoch=epoch).new("changes"))
+        being_written[0].publish(b"{}")
 
     with at(Step.ADVANCED, overtake):
         load_without_renewing(bench, ledger)
 
-    assert being_written.exists(MANIFEST_NAME)
+    assert being_written[0].exists(MANIFEST_NAME)

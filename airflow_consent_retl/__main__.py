@@ -1,0 +1,52 @@
+"""The command `python -m airflow_consent_retl VERB`: the functions of `hooks.upkeep`, for a shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from airflow_consent_retl.errors import ConsentRetlError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m airflow_consent_retl", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--workspace", help="as for the loads")
+    places.add_argument("--ledger-conn-id", help="as for the loads")
+
+    adopt = verbs.add_parser("adopt", parents=[places], help="adopt the delivered states of a workspace after a loss")
+    adopt.add_argument("syncs", nargs="*", help="names such as customers/webhook; default: all")
+    adopt.add_argument("--gone", action="store_true", help="declare that no one of these syncs is there any more")
+    adopt.set_defaults(run=_adopt)
+    return parser
+
+
+def _adopt(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.upkeep import adopt
+
+    adopted = adopt(
+        workspace=given.workspace, ledger_conn_id=given.ledger_conn_id, syncs=given.syncs or None, gone=given.gone
+    )
+    return [asdict(one) for one in adopted]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb, print its result as JSON, and return the exit code."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        result = given.run(given)
+    except ConsentRetlError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
+        return 1
+    print(json.dumps(result, indent=2, default=str))  # noqa: T201 - a command's output
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

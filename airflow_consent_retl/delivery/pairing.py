@@ -1,0 +1,182 @@
+"""The pair of a ledger and a workspace: each carries the other's id, and a stranger is refused before a lease is taken.
+
+The ledger says which version of a delivered state is current; the workspace has its files. One of them alone, restored
+from a backup or replaced by another one, would forget people at a destination.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, base_name, epoch_of, is_delivered, own_names
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.identity import KnownSync, LedgerIdentity
+    from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.storage.folder import Folder
+
+IDENTITY_NAME: Final = "workspace.json"
+REMEDY: Final = (
+    "restore ledger and workspace from backups of the same time, or correct `ledger_conn_id` and `workspace`. If that "
+    "is impossible, adopt what the workspace has with AdoptDeliveredStateOperator or "
+    "`python -m airflow_consent_retl adopt`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceIdentity:
+    """The ids that a workspace carries: its own, and its ledger's."""
+
+    workspace: str
+    ledger: str
+
+    @classmethod
+    def read(cls, root: Folder) -> WorkspaceIdentity | None:
+        """Return the ids of the workspace with this root; None if it has none.
+
+        Raises:
+            ConfigurationError: its file was changed.
+        """
+        if not root.exists(IDENTITY_NAME):
+            return None
+        try:
+            document = json.loads(root.read(IDENTITY_NAME))
+            return cls(workspace=str(document["workspace"]), ledger=str(document["ledger"]))
+        except (ValueError, TypeError, KeyError):
+            raise ConfigurationError(f"{root.uri}/{IDENTITY_NAME} cannot be read: {REMEDY}") from None
+
+    def write(self, root: Folder) -> None:
+        """Write the ids into a workspace."""
+        root.replace(IDENTITY_NAME, json.dumps(asdict(self)).encode())
+
+
+def pair(ledger: Ledger, root: Folder) -> str:
+    """Check that a ledger and a workspace belong together, or join two that are new, and return the workspace's id.
+
+    A workspace without an id joins the ledger if it has no people, or people that the ledger knows.
+
+    Raises:
+        ConfigurationError: they do not belong together.
+    """
+    found = WorkspaceIdentity.read(root)
+    with ledger.identity() as known:
+        if found is not None and found.ledger == known.id and known.knows(found.workspace):
+            return found.workspace
+    with ledger.identity(writing=True) as known:
+        # Read again: another process may have joined them.
+        found = WorkspaceIdentity.read(root)
+        if found is not None and found.ledger != known.id:
+            raise ConfigurationError(
+                f"the workspace {root.uri} belongs to ledger {found.ledger}, this one is ledger {known.id}, which "
+                f"knows {len(known.syncs())} syncs; the workspace has the delivered people of "
+                f"{len(folders_of_syncs(root))} syncs: {REMEDY}"
+            )
+        if found is not None and known.knows(found.workspace):
+            return found.workspace
+        _check_unpaired(root, known, has_id=found is not None)
+        joined = WorkspaceIdentity(found.workspace if found else uuid.uuid4().hex, known.id)
+        # The file first: a file that names this ledger, without an entry in it, is joined by the next try.
+        joined.write(root)
+        known.add(joined.workspace, root.uri)
+        return joined.workspace
+
+
+def _check_unpaired(root: Folder, known: LedgerIdentity, *, has_id: bool) -> None:
+    unknown = unknown_syncs(root, known)
+    if unknown:
+        raise ConfigurationError(
+            f"the workspace {root.uri} has the delivered people of {len(unknown)} syncs that ledger {known.id} does "
+            f"not know ({', '.join(unknown[:5])}); it knows {len(known.syncs())} syncs: {REMEDY}"
+        )
+    if not has_id and known.knows_place(root.uri):
+        raise ConfigurationError(
+            f"the workspace {root.uri} belongs to ledger {known.id}, but its file {IDENTITY_NAME} is gone: the "
+            f"workspace was emptied or replaced: {REMEDY}"
+        )
+
+
+def folders_of_syncs(root: Folder) -> list[str]:
+    """Return the names of the folders of syncs that have changes or a delivered state, in a workspace."""
+    syncs = root / SYNCS
+    return [name for name in sorted(syncs.names()) if own_names(syncs / name)]
+
+
+def unknown_syncs(root: Folder, known: LedgerIdentity) -> list[str]:
+    """Return the folders of syncs whose delivered state the ledger does not have."""
+    names = {SyncFolder(root, sync).root.uri: sync for sync in known.syncs()}
+    unknown = []
+    for folder in folders_of_syncs(root):
+        sync = names.get((root / SYNCS / folder).uri)
+        states = [name for name in own_names(root / SYNCS / folder) if is_delivered(name)]
+        if sync is None or (states and not known.named(sync).intersection(states)):
+            unknown.append(folder)
+    return unknown
+
+
+def check_sync(ledger: Ledger, folder: SyncFolder, sync: SyncName) -> KnownSync:
+    """Check, before a lease is taken, that the ledger knows everything that a sync's folder has, and return it.
+
+    Raises:
+        ConfigurationError: the folder has what the ledger does not know, or lacks the version that the ledger names.
+    """
+    # Listed first: every folder in the list was made under a lease that the ledger has when it is read.
+    names = folder.names()
+    with ledger.identity() as known:
+        sync_known = known.sync(sync)
+        if sync_known.workspace not in (None, ledger.workspace):
+            raise ConfigurationError(
+                f"sync `{sync}` has its delivered state in workspace {sync_known.workspace}, and {folder.root.uri} is "
+                f"in workspace {ledger.workspace}: give the load the workspace that it had, or move the whole workspace"
+            )
+        newest = max((epoch_of(name) or 0 for name in names), default=0)
+        if newest > sync_known.epoch:
+            raise ConfigurationError(
+                f"sync `{sync}`: the workspace {folder.root.uri} has work of lease {newest}, the ledger knows leases "
+                f"up to {sync_known.epoch}: the ledger was restored from an older backup, or is another one; {REMEDY}"
+            )
+        without_epoch = [name for name in names if is_delivered(name) and epoch_of(name) is None]
+        if without_epoch and sync_known.current is None and not known.named(sync).intersection(without_epoch):
+            raise ConfigurationError(
+                f"sync `{sync}`: the workspace {folder.root.uri} has {len(without_epoch)} delivered states, and the "
+                f"ledger knows none; {REMEDY}"
+            )
+    _check_current(ledger, folder, sync, sync_known, names)
+    return sync_known
+
+
+def _check_current(ledger: Ledger, folder: SyncFolder, sync: SyncName, known: KnownSync, names: list[str]) -> None:
+    current = known.current
+    if current is None or base_name(current.uri) in names or folder.open(current.uri).exists(MANIFEST_NAME):
+        return
+    # A running load may have replaced it since.
+    if ledger.current(sync) != current:
+        return
+    states = sum(map(is_delivered, names))
+    raise ConfigurationError(
+        f"sync `{sync}`: the ledger names version {current.number} with {current.rows:,} people at {current.uri}, "
+        f"and the workspace does not have it; it has {states} other delivered states: the workspace was restored from "
+        f"an older backup, or is another one; {REMEDY}"
+    )
+
+
+def acquire(ledger: Ledger, root: Folder, sync: SyncName, *, holder: str, ttl_s: float, wait_s: float) -> Lease:
+    """Return the lease of a sync whose folder in a workspace the ledger knows: see `check_sync` and `Ledger.acquire`.
+
+    Args:
+        ledger: opened for the workspace.
+        root: of the workspace.
+        sync: the sync's name.
+        holder, ttl_s, wait_s: as for `Ledger.acquire`.
+    """
+    known = check_sync(ledger, SyncFolder(root, sync), sync)
+    lease = ledger.acquire(sync, holder=holder, ttl_s=ttl_s, wait_s=wait_s)
+    if ledger.workspace is not None and known.workspace is None:
+        lease.keep_in(ledger.workspace)
+    return lease

@@ -1,0 +1,46 @@
+"""Functions for people who keep syncs up, without a DAG: each has an operator and a command of the same name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.hooks.ledgers import open_unpaired
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.adopting import Adopted
+    from airflow_consent_retl.progress import TaskLog
+
+_log = logging.getLogger(__name__)
+
+
+def adopt(
+    *,
+    workspace: str | None = None,
+    ledger_conn_id: str | None = None,
+    syncs: Collection[str] | None = None,
+    gone: bool = False,
+    holder: str = "adopt",
+    log: TaskLog = _log,
+) -> list[Adopted]:
+    """Have the ledger adopt the newest delivered states of a workspace, after one of the two was lost.
+
+    Args:
+        workspace: as for the loads.
+        ledger_conn_id: as for the loads.
+        syncs: the names of the syncs, such as `customers/webhook`; None: all.
+        gone: instead, declare that no one of these syncs is at its destination any more: their people are forgotten.
+        holder: a description of the caller, for other tasks that wait.
+        log: gets one line for each sync.
+
+    Raises:
+        ConfigurationError: a sync is unknown, or the workspace has no delivered state of it.
+        SyncBusyError, LedgerUnavailableError: try again.
+    """
+    from airflow_consent_retl.delivery.adopting import adopt_delivered_states
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
+
+    with open_unpaired(workspace, ledger_conn_id) as ledger:
+        root = open_folder(workspace_root(workspace))
+        return adopt_delivered_states(ledger, root, syncs=syncs, gone=gone, holder=holder, log=log)

@@ -1,0 +1,70 @@
+"""The operators for the life of a sync outside of its runs: adoption after a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AdoptDeliveredStateOperator(ConsentRetlOperator):
+    """Have the ledger adopt the delivered states of a workspace, after one of the two was lost.
+
+    Loads and `PropagateWithdrawalsOperator` refuse a ledger that does not know what the workspace has. Restore both
+    from backups of the same time first, if there are any. Otherwise run this task once: for each sync that the ledger
+    does not know fully, the newest delivered state in the workspace becomes the current one, and changes that may have
+    been sent are resolved by the next run. People delivered after that state was written are not known.
+
+    Reads: the workspace. Writes: the ledger, and the workspace's file with the ids of both. Contacts no destination.
+
+    Args:
+        syncs: the names of the syncs, such as `customers/webhook`; None: all. Templated.
+        gone: instead, declare that no one of these syncs is at its destination any more: their delivered states are
+            deleted, and the next load begins anew.
+        ledger_conn_id: as for the loads. Templated.
+        workspace: as for the loads. Templated.
+
+    Returns:
+        For each sync its name, the result, the number of entries, and the rows to resolve.
+
+    Raises:
+        AirflowFailException: not retried: a sync is unknown, or the workspace has no delivered state of it.
+        SyncBusyError, LedgerUnavailableError: retried.
+    """
+
+    template_fields: Sequence[str] = ("syncs", "ledger_conn_id", "workspace")
+    ui_color = "#d9d2e9"
+
+    def __init__(
+        self,
+        *,
+        syncs: Sequence[str] | None = None,
+        gone: bool = False,
+        ledger_conn_id: str | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.syncs = syncs
+        self.gone = gone
+        self.ledger_conn_id = ledger_conn_id
+        self.workspace = workspace
+
+    def run(self, context: Context) -> list[dict[str, Any]]:
+        """Adopt, and return what was found."""
+        from airflow_consent_retl.hooks.upkeep import adopt
+
+        adopted = adopt(
+            workspace=self.workspace,
+            ledger_conn_id=self.ledger_conn_id,
+            syncs=self.syncs,
+            gone=self.gone,
+            holder=holder_of(context),
+            log=self.log,
+        )
+        return [asdict(one) for one in adopted]
