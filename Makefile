@@ -5,9 +5,10 @@ AIRFLOW ?=
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
-# What stands in for the warehouses in the tests wants other versions than we do: environments of their own.
+# What stands in for warehouses and object storage wants other versions than we do: environments of their own.
 FAKESNOW := .venv-fakesnow
 BIGQUERY := .venv-bigquery
+STORAGE := .venv-storage
 # Temporary files of the tests lie in memory where it has room: SQLite waits for the disk at each commit.
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
@@ -26,12 +27,12 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # The branches of the law are measured, with a floor. Measuring doubles the time of tests: the others run without.
-test: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
+test: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
 	$(PYTEST) tests/consent --cov=airflow_consent_retl/consent --cov-report=term:skip-covered --cov-fail-under=98
 	$(PYTEST) --ignore=tests/consent
 
 # Branch coverage of the package, by all tests in the test processes.
-coverage: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
+coverage: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
 	$(PYTEST) --cov --cov-report=term --cov-fail-under=80
 
 lint: $(VENV)/.all
@@ -48,9 +49,11 @@ mutants: $(VENV)/.all
 	$(BIN)/mutmut run --max-children 2
 	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
 
-# Kills, stops and overlaps real workers against a vendor that misbehaves, and checks what is left. About 12 minutes.
-torture: $(VENV)/.all
+# Kills, stops and overlaps real workers against a vendor that misbehaves, and checks what is left. About 20 minutes.
+torture: $(VENV)/.all $(STORAGE)/.made
 	cd tests && ../$(BIN)/python -m torture.run --seeds 10 --seconds 60
+	cd tests && ../$(BIN)/python -m torture.run --seeds 2 --seconds 60 --workspace gs
+	cd tests && ../$(BIN)/python -m torture.run --seeds 2 --seconds 60 --workspace s3
 
 $(VENV)/.uv:
 	$(PYTHON) -m venv $(VENV)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -33,12 +36,43 @@ BOUND_S = RECHECK_INTERVAL_S + 2 * (MAX_RETRY_S + TIMEOUT_S) + 1.0
 _SETTLE_S = SETTLE_S + LEASE_TTL_S + 1.0
 
 
+@contextmanager
+def _files(folder: Path) -> Iterator[dict[str, str]]:
+    """A workspace in files with a ledger beside it."""
+    yield {"AIRFLOW__CONSENT_RETL__WORKSPACE": f"file://{folder}/workspace"}
+
+
+@contextmanager
+def _objects(kind: str, folder: Path) -> Iterator[dict[str, str]]:
+    """A workspace in object storage with a ledger in PostgreSQL, both new."""
+    from support.object_storage import running_storage
+    from support.postgres import running_postgres
+
+    with running_storage(kind) as storage, running_postgres() as ledger:
+        yield {
+            **storage.environment,
+            "AIRFLOW__CONSENT_RETL__WORKSPACE": f"{storage.uri}/{folder.name}",
+            "AIRFLOW__CONSENT_RETL__LEDGER_CONN_ID": "ledger",
+            "AIRFLOW__CONSENT_RETL__DIGEST_KEY": secrets.token_hex(32),
+            "AIRFLOW_CONN_LEDGER": ledger.airflow_connection(),
+        }
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[dict[str, str]]]] = {
+    "files": _files,
+    "gs": partial(_objects, "gs"),
+    "s3": partial(_objects, "s3"),
+}
+
+
 def main(arguments: list[str]) -> int:
     """Run all seeds, one after the other, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="how many")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60, help="of misbehaviour, for each seed")
+    parser.add_argument("--workspace", choices=sorted(STORES), default="files", help="where rows are kept")
+    parser.add_argument("--kill-at", nargs="*", default=[], help="only kill one load at each of these steps")
     parser.add_argument("--keep", action="store_true", help="leave the evidence, also where nothing is wrong")
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each seed instead")
     options = parser.parse_args(arguments)
@@ -48,7 +82,9 @@ def main(arguments: list[str]) -> int:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         folder = home / f"seed-{seed}"
         folder.mkdir()
-        found = run_seed(seed, folder, seconds=options.seconds)
+        with STORES[options.workspace](folder) as environment:
+            os.environ.update(environment)
+            found = run_seed(seed, folder, seconds=options.seconds, kill_at=options.kill_at)
         figures.append(found)
         violations += len(found["violations"])
         if options.json:
@@ -68,12 +104,23 @@ def main(arguments: list[str]) -> int:
     return 1 if violations else 0
 
 
-def run_seed(seed: int, folder: Path, *, seconds: float) -> dict[str, Any]:
-    """Run one scenario, check it, and return its figures."""
+def run_seed(seed: int, folder: Path, *, seconds: float, kill_at: Sequence[str] = ()) -> dict[str, Any]:
+    """Run one scenario, check it, and return its figures.
+
+    Args:
+        seed: decides what happens.
+        folder: an empty one.
+        seconds: of misbehaviour.
+        kill_at: steps; with some, nothing else happens than that a load is killed at each.
+    """
     from torture.scenario import Scenario
 
     began = time.monotonic()
-    Scenario(seed, folder).run(until=began + seconds)
+    scenario = Scenario(seed, folder)
+    if kill_at:
+        scenario.run_calmly(kill_at)
+    else:
+        scenario.run(until=began + seconds)
     took = time.monotonic() - began
     evidence = read_evidence(folder, bound_s=BOUND_S, concurrency=CONCURRENCY, settle_s=_SETTLE_S)
     verdict = check(evidence)

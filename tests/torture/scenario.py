@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +109,23 @@ class Scenario:
                     self._round()
                     rounds += 1
                 self._end_unluckily()
+                self._end_quietly()
+            finally:
+                self._end_all()
+
+    def run_calmly(self, steps: Iterable[str]) -> None:
+        """Kill one load at each of some steps, with a vendor that does what it is told, and end quietly."""
+        with self._vendor() as port:
+            self._place = Place(self.folder, port, self._journal)
+            self._have_vendor(Mode.OBEY)
+            try:
+                for step in steps:
+                    self._source.change_rows(0.3)
+                    self._source.withdraw(0.1)
+                    self._filter_quietly()
+                    self._start("load", self._run, fall=Fall(step, 1))
+                    self._watch(changing=False)
+                    self._must("load")
                 self._end_quietly()
             finally:
                 self._end_all()

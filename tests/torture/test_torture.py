@@ -6,29 +6,45 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 @pytest.mark.timeout(180)
 def test_whatever_happens_everybody_ends_where_they_belong(repo: Path) -> None:
-    short = ["--seeds", "1", "--seconds", "8", "--json"]
+    found = tortured(repo, "--seconds", "8")
 
+    # There was something to survive, and something to send.
+    assert sum(found["kills"].values()) >= 1
+    assert sum(found["faults"].values()) >= 5
+    assert found["additions"] >= 100
+    assert found["removals"] >= 10
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("storage", ["gs", "s3"])
+def test_with_a_workspace_in_object_storage_a_killed_load_is_resumed(repo: Path, storage: str) -> None:
+    steps = ["changes_published", "answered", "folded"]
+
+    found = tortured(repo, "--workspace", storage, "--kill-at", *steps)
+
+    assert found["kills"] == dict.fromkeys(steps, 1)
+    assert found["additions"] >= 100
+    assert found["removals"] >= 10
+
+
+def tortured(repo: Path, *options: str) -> dict[str, Any]:
     ended = subprocess.run(
-        [sys.executable, "-m", "torture.run", *short],
+        [sys.executable, "-m", "torture.run", "--seeds", "1", "--json", *options],
         check=False,
         cwd=repo / "tests",
         capture_output=True,
         text=True,
         timeout=170,
     )
-
     assert ended.stdout, ended.stderr
-    found = json.loads(ended.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     assert found["violations"] == [], ended.stderr
     assert ended.returncode == 0, ended.stderr
-    # There was something to survive, and something to send.
-    assert sum(found["kills"].values()) >= 1
-    assert sum(found["faults"].values()) >= 5
-    assert found["additions"] >= 100
-    assert found["removals"] >= 10
+    return found

@@ -71,7 +71,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class Place:
-    """Where workers work.
+    """Where workers work. Their workspace and ledger are in the environment.
 
     Args:
         folder: of the scenario.
@@ -155,7 +155,6 @@ def _set_connections(place: Place, name: str) -> None:
     }
     os.environ["AIRFLOW_CONN_VENDOR"] = json.dumps(vendor)
     os.environ["AIRFLOW_CONN_SOURCE"] = json.dumps({"conn_type": "sqlite", "host": str(place.folder / "source.db")})
-    os.environ["AIRFLOW__CONSENT_RETL__WORKSPACE"] = f"file://{place.folder}/workspace"
 
 
 def _extract_and_filter(place: Place, run: int) -> None:
