@@ -51,8 +51,8 @@ class SqlTableDestination(Destination):
     What counts is what the table shows after a statement, before its commit. A row that a trigger, a rule or a policy
     swallowed is `rejected` with `not_stored`; a key that the column stores in another form (cut, padded, another
     spelling of a `uuid`) with `key_changed`; a person who is still there, or not marked, with `not_removed`. Other
-    values that a trigger changes are not compared. On Snowflake and BigQuery each statement commits by itself; a row that the
-    role does not see after its MERGE is `uncertain` with `not_visible`.
+    values that a trigger changes are not compared. On Snowflake and BigQuery each statement commits by itself; a row
+    that the role does not see after its MERGE is `uncertain` with `not_visible`.
 
     Args:
         hook: of the Airflow connection.
