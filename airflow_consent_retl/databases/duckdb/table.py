@@ -15,6 +15,7 @@ from airflow_consent_retl.databases.duckdb.table_statements import BATCH, POSITI
 from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_by, column_types, fitted
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.bulk import last_of_each
+from airflow_consent_retl.databases.tables.key_comparison import check_comparison
 from airflow_consent_retl.databases.tables.target import (
     KEY_CHANGED,
     NOT_REMOVED,
@@ -30,6 +31,7 @@ from airflow_consent_retl.databases.tables.target import (
     UnprovenError,
     check_fields,
     check_target,
+    family,
     missing_table,
 )
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
@@ -96,6 +98,14 @@ class DuckDbWriter(TableWriter):
         self._connection = self._hook.get_conn()
         self._target = self._made_or_checked(load, key=key)
         self._sql = Statements(self._table, self._target, load.schema, key=key, keep=self._keep, mark=self._mark)
+        if load.rows and family(load.schema.field(key).type) == "text":
+            check_comparison(self._table, key, self._target.columns[key], self._distinct)
+
+    def _distinct(self, texts: Sequence[str]) -> int | None:
+        try:
+            return len(self._opened.execute(self._prepared.distinct(texts)).fetchall())
+        except duckdb.ConversionException:
+            return None
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Keep the batch, in the form that the columns take."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.databases.tables.removal import mark_kind
@@ -49,6 +50,12 @@ class Statements:
         self.unstored = self._search_for_rows(is_text=family(schema.field(key).type) == "text")
         self.removal = self._removal_for()
         self.unremoved = self._search_for_people()
+
+    def distinct(self, texts: Iterable[str]) -> str:
+        """Return a query that has a row for each of some texts without quotes that the key column tells apart."""
+        none = f"SELECT {quoted(self._key)} FROM {self._name} WHERE false"  # noqa: S608 - quoted
+        # A UNION compares as its first column does.
+        return " UNION ".join([none, *(f"SELECT '{text}'" for text in texts)])
 
     def _upsert_for(self) -> str:
         columns = values = ", ".join(map(quoted, self._names))

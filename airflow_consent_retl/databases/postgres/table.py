@@ -15,15 +15,32 @@ import sqlalchemy as sa
 
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.postgres.bulk_upsert import BulkUpsert, bulk_upsert_into
+from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.target import KEY_CHANGED, NOT_STORED, UnprovenError, family
+from airflow_consent_retl.databases.tables.target import KEY_CHANGED, NOT_STORED, Target, UnprovenError, family
+from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.proof import Proof
     from airflow_consent_retl.databases.tables.target import Refused
 
 _log = logging.getLogger(__name__)
+# The columns of each deferrable key. An upsert by these columns is refused, even if another index has them too.
+_DEFERRABLE = sa.text(
+    "SELECT array_agg(CAST(a.attname AS text)) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
+    "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+    "WHERE i.indrelid = to_regclass(:table) AND i.indisunique AND NOT i.indimmediate GROUP BY i.indexrelid"
+)
+# Whether row-level security applies to the role, and whether it shows the role all rows all the same.
+_VISIBLE = sa.text(
+    "SELECT row_security_active(to_regclass(:table)), coalesce(bool_or(polpermissive AND is_true) "
+    "AND NOT bool_or(NOT polpermissive AND NOT is_true), false) FROM (SELECT polpermissive, "
+    "coalesce(pg_get_expr(polqual, polrelid) = 'true', false) AS is_true FROM pg_catalog.pg_policy "
+    "WHERE polrelid = to_regclass(:table) AND polcmd IN ('r', '*') AND EXISTS (SELECT 1 FROM unnest(polroles) AS of "
+    "WHERE of = 0 OR pg_has_role(of, 'USAGE'))) AS policies"
+)
 
 
 class PostgresWriter(CoreWriter):
@@ -35,6 +52,8 @@ class PostgresWriter(CoreWriter):
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and test whether rows can be loaded in bulk."""
         super().open(load, key=key)
+        if not load.rows:
+            return
         is_text = family(load.schema.field(key).type) == "text"
         self._bulk = bulk_upsert_into(
             self._table, load.schema.names, key=key, is_text=is_text, keep=self._keep, always=self._always()
@@ -52,6 +71,28 @@ class PostgresWriter(CoreWriter):
                 state,
             )
             self._bulk = None
+
+    def _existing(self, connection: sa.Connection) -> Target | None:
+        target = super()._existing(connection)
+        if target is None:
+            return None
+        deferrable = connection.execute(_DEFERRABLE, {"table": self._regclass}).scalars()
+        return Target(target.columns, target.unique, frozenset(map(frozenset, deferrable)))
+
+    def _check_readable(self, connection: sa.Connection, proof: Proof) -> None:
+        super()._check_readable(connection, proof)
+        is_limited, sees_all = connection.execute(_VISIBLE, {"table": self._regclass}).one()
+        if is_limited and not sees_all:
+            raise ConfigurationError(
+                f"row-level security shows connection `{self._hook.get_conn_id()}` only some rows of table "
+                f"`{self._table}`, so a hidden person could not be told from a removed one: give its role a policy "
+                "FOR SELECT USING (true) on the table, or BYPASSRLS"
+            )
+
+    @property
+    def _regclass(self) -> str:
+        schema = "" if self._table.schema is None else f"{quote(self._table.schema)}."
+        return schema + quote(self._table.name)
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Keep the batch in the form in which it is loaded."""
@@ -108,8 +149,6 @@ def _unproven(connection: sa.Connection, bulk: BulkUpsert) -> Refused:
 
 
 def _copy(connection: sa.Connection, bulk: BulkUpsert, rows: pa.Table) -> None:
-    from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
-
     dialect: Any = connection.dialect
     driver: Any = connection.connection.driver_connection
 

@@ -18,6 +18,7 @@ from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.dialects import STANDARD, table_dialect
 from airflow_consent_retl.databases.tables.failures import failure_of
+from airflow_consent_retl.databases.tables.key_comparison import check_comparison
 from airflow_consent_retl.databases.tables.proof import Proof
 from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
 from airflow_consent_retl.databases.tables.shape import column_type, reflected
@@ -41,6 +42,7 @@ from airflow_consent_retl.databases.tables.target import (
     UnprovenError,
     check_fields,
     check_target,
+    family,
     missing_table,
 )
 from airflow_consent_retl.databases.tables.values import bound_values
@@ -113,7 +115,25 @@ class CoreWriter(TableWriter):
             self._target = self._made_or_checked(connection, load, key=key)
         self._key, self._names = key, load.schema.names
         self._upsert = self._upsert_for()
-        self._proof = self._proof_for()
+        self._proof = proof = self._proof_for()
+        with self._engine.connect() as connection:
+            self._check_readable(connection, proof)
+            if load.rows and family(load.schema.field(key).type) == "text":
+                column = self._target.columns[key]
+                check_comparison(self._table, key, column, lambda texts: proof.distinct(connection, texts))
+
+    def _check_readable(self, connection: sa.Connection, proof: Proof) -> None:
+        """Raise a `ConfigurationError` if the role cannot read back what it will write."""
+
+        def unreadable(error: Exception) -> Exception:
+            if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+                return self._failure_to_open(error)
+            return ConfigurationError(
+                f"connection `{self._hook.get_conn_id()}` may not read table `{self._table}`, so no load could check "
+                "what it wrote: GRANT SELECT on it"
+            )
+
+        fenced(lambda: proof.check_readable(connection), unreadable, errors=(sa.exc.DBAPIError,))
 
     def stage(self, rows: pa.RecordBatch) -> Refused:
         """Convert the rows into parameters."""

@@ -210,6 +210,10 @@ class MergeWriter(TableWriter, Generic[W]):
                 raise DestinationError(f"table `{self._table}` was made, but the warehouse does not show it")
         target = Target(target.columns, target.unique | {frozenset({key})})
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        # A role that may write and not read could check nothing that it wrote.
+        read_back = [key, self._mark.column] if self._mark else [key]
+        columns, name = ", ".join(map(self._quote, read_back)), self._full_name(warehouse)
+        self._run(f"SELECT {columns} FROM {name} WHERE FALSE")  # noqa: S608 - names are quoted
         return target
 
     def _staged(self, columns: dict[str, pa.Array]) -> Refused:

@@ -56,6 +56,19 @@ class Proof:
         """Read no row of the columns that are read back. The driver's error passes if the role may not read them."""
         connection.execute(sa.select(*self._table.columns).select_from(self._table).where(sa.false()))
 
+    def distinct(self, connection: sa.Connection, texts: Sequence[str]) -> int | None:
+        """Return how many of some texts without quotes the key column tells apart; None if it takes no such text."""
+        none: sa.Select[Any] = sa.select(self._key).select_from(self._table).where(sa.false())
+        # A UNION compares as its first column does. Literals, since a parameter has a type of its own.
+        literals: list[sa.Select[Any]] = [sa.select(sa.literal_column(f"'{text}'")) for text in texts]
+        try:
+            return len(connection.execute(sa.union(none, *literals)).all())
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            connection.rollback()
+            return None
+
     def unstored(self, connection: sa.Connection, written: Keyed) -> Refused:
         """Return codes for the written rows of which the table does not show exactly the key."""
         is_text = any(isinstance(key, str) for _, key in written)

@@ -54,6 +54,9 @@ class SqlTableDestination(Destination):
     values that a trigger changes are not compared. On Snowflake and BigQuery each statement commits by itself; a row
     that the role does not see after its MERGE is `uncertain` with `not_visible`.
 
+    `open` also refuses a key column that takes different texts for equal, a deferrable key, a key that the database
+    generates, and a role that may not read what it writes or sees only some rows.
+
     Args:
         hook: of the Airflow connection.
         options: see `SqlTableOptions`.
