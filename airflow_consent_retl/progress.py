@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 _INTERVAL_S = 10.0
@@ -48,6 +48,14 @@ class Progress:
             rate = self.rows / (now - self._started)
             self._log.info("%s %s%s rows, %s rows/s", self._verb, f"{self.rows:,}", self._of_total, f"{rate:,.0f}")
             self._due = now + _INTERVAL_S
+
+
+def filled(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, always: Collection[str]
+) -> tuple[list[str], list[list[object]]]:
+    """Leave out the columns with nothing but 0 and empty cells, so that lines stay short; keep those of `always`."""
+    kept = [i for i, name in enumerate(headers) if name in always or any(row[i] not in {0, ""} for row in rows)]
+    return [headers[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -11,12 +11,18 @@ from enum import StrEnum
 # A vendor's code is a short word such as `invalid_email` or `http_422`. Longer or free text may quote the row.
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,47}|[0-9]{1,5}")
 UNNAMED_CODE = "unnamed"
+# Codes of `uncertain` rows. The whole answer was read, so the request cannot take effect later.
+UNREADABLE_ANSWER = "unreadable_answer"
+NOT_IN_ANSWER = "not_in_answer"
+_ANSWERED = frozenset({UNREADABLE_ANSWER, NOT_IN_ANSWER})
 
 
 class RowStatus(StrEnum):
     """The status of one row.
 
-    `accepted` and `rejected`: the destination's own answer. `uncertain`: the row may or may not have been applied.
+    `accepted` and `rejected`: the destination's own answer. `uncertain`: the row may or may not have been applied. It
+    may also be applied later, unless the code is `UNREADABLE_ANSWER` or `NOT_IN_ANSWER`: use these two only if the
+    whole answer to the only request with the row was read.
     `pending`: the destination took the row and processes it later; the outcome's code is the request id to ask with.
     Only the protocol uses the last two: `withheld` was not sent because the person's permission ended, `unsent` was
     not sent or certainly not applied, and the next try sends it.
@@ -36,6 +42,12 @@ class Outcome:
 
     status: RowStatus
     code: str = ""
+
+    @property
+    def may_come_late(self) -> bool:
+        """Whether the request may still take effect after its attempt ended."""
+        is_unclear = self.status in {RowStatus.UNCERTAIN, RowStatus.PENDING}
+        return is_unclear and not (self.status is RowStatus.UNCERTAIN and self.code in _ANSWERED)
 
 
 _ACCEPTED = Outcome(RowStatus.ACCEPTED)

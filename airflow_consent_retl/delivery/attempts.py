@@ -24,7 +24,6 @@ NEVER_ENDED = Outcome(RowStatus.UNCERTAIN, "never_ended")
 UNCONFIRMED = Outcome(RowStatus.UNCERTAIN, "unconfirmed")
 
 _NOT_APPLIED = frozenset({RowStatus.REJECTED, RowStatus.WITHHELD, RowStatus.UNSENT})
-_NOT_ANSWERED = frozenset({RowStatus.UNCERTAIN, RowStatus.PENDING})
 _Run = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=1)]]
 
 
@@ -106,11 +105,10 @@ class Attempt:
 
     @property
     def unsettled_at(self) -> datetime | None:
-        """The last time at which it was in progress, if some of its rows were never answered; else None."""
+        """The last time at which it was in progress, if a request with some of its rows may come late; else None."""
         if self.outcomes is None or self.ended_at is None:
             return self.lost_at or self.intended_at
-        unanswered = any(outcome.status in _NOT_ANSWERED for outcome in self.outcomes.counts())
-        return self.ended_at if unanswered else None
+        return self.ended_at if any(outcome.may_come_late for outcome in self.outcomes.counts()) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +124,7 @@ class CombinedBatch:
         outcomes: the final outcome of each row.
         asked_at: no accepted row was requested before this time; if none was accepted, the time of the latest attempt.
         unsettled_at: the latest time at which an attempt was in progress that was never answered for some of its rows:
-            it may still take effect. None means that every attempt was answered.
+            it may still take effect. None means that every attempt was answered, clearly or not.
     """
 
     kind: BatchKind

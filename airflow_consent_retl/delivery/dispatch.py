@@ -36,6 +36,7 @@ _MIN_GROUP = 4
 _NOT_HANDED_OVER = Outcome(RowStatus.UNSENT, "not_handed_over")
 _NOT_APPLIED = Outcome(RowStatus.UNSENT, "not_applied")
 _AGAIN = frozenset({RowStatus.UNCERTAIN, RowStatus.UNSENT})
+_REFUSED = frozenset({RowStatus.REJECTED, RowStatus.WITHHELD, RowStatus.UNSENT})
 
 
 def remove_all(run: DeliveryRun) -> None:
@@ -100,7 +101,7 @@ class _Dispatch:
             if not any(outcome.status in _AGAIN for outcome in outcomes.counts()):
                 answered.add(number)
                 self._tally.add(outcomes)
-                self._run.progress(outcomes.rows)
+                self._run.progress(_taken(outcomes))
         left = (batch for batch in batches if batch.intended.number not in answered)
         try:
             for group in grouped(left, max(_MIN_GROUP, 2 * self._most_under_way)):
@@ -170,7 +171,7 @@ class _Dispatch:
         outcomes = batch.outcomes(sent)
         self._ended.append(EndedBatch(kind=self._kind, number=batch.intended.number, outcomes=outcomes))
         self._tally.add(outcomes)
-        self._run.progress(int(len(outcomes) - outcomes.counts()[_NOT_HANDED_OVER]))
+        self._run.progress(_taken(outcomes))
 
     def _record(self, *, intended: list[PlannedBatch] | None = None) -> None:
         ended, self._ended = self._ended, []
@@ -201,3 +202,8 @@ class _Dispatch:
             self._end(batch, Outcomes(batch.sent_rows, _NOT_HANDED_OVER))
         with suppress(LeaseLostError, LedgerUnavailableError):
             self._record()
+
+
+def _taken(outcomes: Outcomes) -> int:
+    """Return the number of rows that the destination may have applied: a refused row was neither sent nor removed."""
+    return sum(rows for outcome, rows in outcomes.counts().items() if outcome.status not in _REFUSED)

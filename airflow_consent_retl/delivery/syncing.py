@@ -299,6 +299,16 @@ class Sync:
         counts = changes.counts
         if counts.fields_changed:
             self._context.log.warning("the mapped fields changed: everyone delivered before counts as updated")
+        if counts.unconfirmed:
+            self._context.log.info(
+                "%s of %s updated are sent again because the last request with them got no clear answer, or an earlier "
+                "one may still come late",
+                f"{counts.unconfirmed:,}",
+                f"{counts.updated:,}",
+            )
+        if counts.unchanged and SyncMode(changes.manifest.mode) is SyncMode.FULL:
+            reason = "the destination is replaced as a whole" if self._destination.replaces else "the mode is `full`"
+            self._context.log.info("%s unchanged are sent again because %s", f"{counts.unchanged:,}", reason)
         self._context.log.info(
             "permitted %s = added %s + updated %s + unchanged %s + skipped %s; delivered before %s, to remove %s (%s)",
             *(f"{n:,}" for n in (counts.permitted, counts.added, counts.updated, counts.unchanged, counts.skipped)),

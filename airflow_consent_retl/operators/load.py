@@ -23,7 +23,7 @@ from airflow_consent_retl.errors import (
     RefusedError,
 )
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
-from airflow_consent_retl.progress import Progress, table
+from airflow_consent_retl.progress import Progress, filled, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.workspace.base import Workspace
 
 _SCAN_ROWS = 65_536
-_ALWAYS_SHOWN = frozenset(
-    {"read", "permitted", "denied", "added", "updated", "unchanged", "accepted", "rejected", "removed"}
-)
+_ALWAYS_SHOWN = frozenset({"destination", "read", "permitted", "accepted", "removed"})
 
 
 class LoadOperator(ConsentRetlOperator):
@@ -377,11 +375,11 @@ class LoadOperator(ConsentRetlOperator):
 
         decided = permitted.counts
         numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}
-        shown = {name: count for name, count in numbers.items() if count or name in _ALWAYS_SHOWN}
-        headers = ["destination", *shown, "denied because", "not accepted because"]
+        shown = filled(["destination", *numbers], [[self.destination, *numbers.values()]], always=_ALWAYS_SHOWN)
         codes = ", ".join(filter(None, (report.sent.worst(), report.removed.worst())))
-        row = [self.destination, *shown.values(), reasons(decided), codes]
-        self.log.info("load of model `%s`\n%s", permitted.manifest.model, table(headers, [row]))
+        because = {"denied because": reasons(decided), "not accepted because": codes}
+        lines = [table(*shown), *(f"{name} {text}" for name, text in because.items() if text)]
+        self.log.info("load of model `%s`\n%s", permitted.manifest.model, "\n".join(lines))
         return {
             "destination": self.destination,
             "model": permitted.manifest.model,

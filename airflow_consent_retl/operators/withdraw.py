@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
-from airflow_consent_retl.progress import table
+from airflow_consent_retl.progress import filled, table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -243,7 +243,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
-        headers = ["destination", "removed", "not removed", "still delivered", "because", "lag median", "p95", "oldest"]
+        headers = ["destination", "removed", "not removed", "may be there", "because", "lag median", "p95", "oldest"]
         rows = [
             [
                 name,
@@ -255,7 +255,8 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             ]
             for name, counts in served.items()
         ]
-        self.log.info("withdrawals of model `%s`\n%s", self.model, table(headers, rows))
+        shown = filled(headers, rows, always={"destination", "removed", "may be there"})
+        self.log.info("withdrawals of model `%s`\n%s", self.model, table(*shown))
 
 
 def _counts(delivered: int, report: LoadReport) -> dict[str, Any]:

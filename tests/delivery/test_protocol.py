@@ -273,6 +273,19 @@ def test_progress_counts_every_batch_that_ended(bench: SyncBench, permitted: Fil
     assert ended == [ROWS, 4, 4, 4, 4, 4]
 
 
+def test_progress_counts_no_row_that_the_destination_refused(bench: SyncBench, permitted: FilePermittedRows) -> None:
+    ended: list[int] = []
+
+    def answer(batch: Batch) -> Outcomes:
+        refused = {0: Outcome(RowStatus.REJECTED, "bad"), 1: Outcome(RowStatus.UNCERTAIN, "unreadable_answer")}
+        return Outcomes(batch.rows.num_rows, exceptions=refused) if first_id(batch) == 0 else accept(batch)
+
+    with pytest.raises(DestinationUnavailableError):
+        bench.load(permitted, Recorder(answer), progress=ended.append, max_rejected_ratio=1.0)
+
+    assert ended[:2] == [ROWS, 3]
+
+
 answers = st.lists(
     st.sampled_from(["accepted", "accepted", "accepted", "rejected", "mixed", "uncertain", "refused", "unavailable"]),
     min_size=ROWS,

@@ -6,6 +6,7 @@ versions point at files with the delivered state. Without it, nothing is sent.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -113,6 +116,7 @@ class Ledger:
             raise ValueError("ttl_s must be more than 0")
         deadline = time.monotonic() + wait_s
         pause_s = _FIRST_PAUSE_S
+        has_waited = False
         while True:
             try:
                 return self._acquired(sync, holder=holder, ttl_s=ttl_s, after_epoch=after_epoch)
@@ -120,6 +124,9 @@ class Ledger:
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
                     raise
+                if not has_waited:
+                    _log.info("waiting up to %.0f s, because %s", wait_s, error)
+                    has_waited = True
                 time.sleep(min(pause_s, remaining_s, (error.retry_after_s or 0) + _FIRST_PAUSE_S))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
-UNREADABLE = "unreadable_answer"
-NOT_IN_ANSWER = "not_in_answer"
+TOO_LONG = "answer_too_long"
+LATER = "accepted_for_later"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 ACCEPTED = Outcome(RowStatus.ACCEPTED)
@@ -59,6 +60,17 @@ def removed_or_not_there(outcomes: Outcomes) -> Outcomes:
     common = ACCEPTED if outcomes.common in _NOT_THERE else outcomes.common
     exceptions = {row: ACCEPTED if o in _NOT_THERE else o for row, o in outcomes.exceptions.items()}
     return Outcomes(outcomes.rows, common, {row: o for row, o in exceptions.items() if o != common})
+
+
+def may_come_late(outcomes: Outcomes, code: str) -> Outcomes:
+    """Return the outcomes with this code for every row that is uncertain, because a request may still take effect."""
+
+    def open_(outcome: Outcome) -> Outcome:
+        return replace(outcome, code=code) if outcome.status is RowStatus.UNCERTAIN else outcome
+
+    return Outcomes(
+        outcomes.rows, open_(outcomes.common), {row: open_(outcome) for row, outcome in outcomes.exceptions.items()}
+    )
 
 
 def accepted_else_uncertain(outcomes: Outcomes, code: str) -> Outcomes:

@@ -12,12 +12,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl import __version__
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answers import (
+    LATER,
     MAX_ANSWER_BYTES,
-    UNREADABLE,
+    TOO_LONG,
     SentRows,
     accepted_else_uncertain,
+    may_come_late,
     removed_or_not_there,
 )
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
@@ -193,7 +195,11 @@ class HttpDelivery:
         if named is not None and purpose.removes:
             named = removed_or_not_there(named)
         if success:
-            return Outcomes.uncertain(rows, UNREADABLE) if named is None else named
+            outcomes = Outcomes.uncertain(rows, UNREADABLE_ANSWER) if named is None else named
+            # INVARIANT: a request may come late unless it is the only one and its whole answer was read.
+            unread = TOO_LONG if answer.body is None else LATER if status == 202 else ""
+            late = doubt.code or unread
+            return may_come_late(outcomes, late) if late else outcomes
         if doubt.code:
             # A refusal may mean that an earlier try, whose answer was lost, was applied: a conflict with itself. Only
             # the answer that a person is not there stays certain: it was the purpose of the earlier try.

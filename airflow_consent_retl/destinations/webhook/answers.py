@@ -17,11 +17,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus, vendor_code
+from airflow_consent_retl.contract.outcomes import (
+    NOT_IN_ANSWER,
+    UNNAMED_CODE,
+    UNREADABLE_ANSWER,
+    Outcome,
+    Outcomes,
+    RowStatus,
+    vendor_code,
+)
 from airflow_consent_retl.destinations.http.answers import (
     ACCEPTED,
-    NOT_IN_ANSWER,
-    UNREADABLE,
     SentRows,
     UnreadableAnswerError,
     is_integer,
@@ -58,7 +64,7 @@ def outcomes_of_success(body: bytes | None, records: SentRows, *, key_field: str
         outcomes = Outcomes(len(records), unnamed, named)
         _check_counts(answer, outcomes)
     except UnreadableAnswerError:
-        return Outcomes.uncertain(len(records), UNREADABLE)
+        return Outcomes.uncertain(len(records), UNREADABLE_ANSWER)
     return outcomes
 
 

@@ -251,11 +251,10 @@ def test_is_uncertain_when_a_refusal_follows_a_try_that_may_have_been_applied(
         status(200, b"<html><body>Welcome</body></html>", Content_Type="text/html"),
         status(200, b'{"accepted": 2'),
         status(200, b"\x1f\x8b\x08\x00\xff\xff\xff", Content_Encoding="gzip"),
-        status(200, b'{"accepted": 2}' + b" " * (4 * 1024 * 1024)),
         says({"ok": True}),
         says({"accepted": 1}),
     ],
-    ids=["html", "truncated", "gzip", "huge", "other-shape", "other-count"],
+    ids=["html", "truncated", "gzip", "other-shape", "other-count"],
 )
 def test_is_uncertain_and_sends_no_more_when_a_success_cannot_be_read(
     server: Receiver, webhook: Open, answer: Answer
@@ -265,7 +264,32 @@ def test_is_uncertain_and_sends_no_more_when_a_success_cannot_be_read(
     outcomes = webhook().send(people(2))
 
     assert outcomes == Outcomes.uncertain(2, "unreadable_answer")
+    assert not any(outcome.may_come_late for outcome in outcomes)
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ([status(200, b'{"accepted": 2}' + b" " * (4 * 1024 * 1024))], "answer_too_long"),
+        ([status(202, b"{}")], "accepted_for_later"),
+        ([status(202, b'{"results": []}')], "accepted_for_later"),
+        ([status(500), status(200, b"{}")], "http_500"),
+        ([reset, says({"results": []})], "connection_lost"),
+        ([apply_and(reset), says({"ok": True})], "connection_lost"),
+    ],
+    ids=["too long", "202", "202 without rows", "after an error", "after a reset", "after a reset that applied"],
+)
+def test_a_request_without_a_whole_answer_may_come_late_whatever_a_later_one_is_answered(
+    server: Receiver, webhook: Open, answers: list[Answer], code: str
+) -> None:
+    server.answers = answers
+
+    outcomes = webhook().send(people(2))
+
+    assert {outcome.status for outcome in outcomes} == {RowStatus.UNCERTAIN}
+    assert all(outcome.may_come_late for outcome in outcomes)
+    assert {outcome.code for outcome in outcomes} == {code}
 
 
 def test_accepts_any_success_when_told_that_the_status_is_the_answer(server: Receiver, webhook: Open) -> None:
