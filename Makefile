@@ -49,9 +49,11 @@ mutants: $(VENV)/.all
 	$(BIN)/mutmut run --max-children 2
 	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
 
-# Kills, stops and overlaps real workers against a vendor that misbehaves, and checks what is left. About 20 minutes.
+# Kills, stops and overlaps real workers against a vendor that misbehaves, with workspaces in files and in object storage,
+# and against a table whose server is killed too; and checks what is left. About 25 minutes.
 torture: $(VENV)/.all $(STORAGE)/.made
 	cd tests && ../$(BIN)/python -m torture.run --seeds 10 --seconds 60
+	cd tests && ../$(BIN)/python -m torture.run --seeds 4 --seconds 60 --target table
 	cd tests && ../$(BIN)/python -m torture.run --seeds 2 --seconds 60 --workspace gs
 	cd tests && ../$(BIN)/python -m torture.run --seeds 2 --seconds 60 --workspace s3
 

@@ -68,14 +68,15 @@ class Verdict:
 def check(evidence: Evidence) -> Verdict:
     """Return every promise that was broken, and what was counted on the way."""
     verdict = Verdict()
-    for rule in (_final_state, _keys, _additions, _leases, _reports):
+    for rule in (final_state, _keys, _additions, _leases, _reports):
         verdict.violations += rule(evidence)
     verdict.violations += _duplicates(evidence, verdict.duplicates)
-    verdict.longest_after_withdrawal_s = max(_after_withdrawal_s(evidence), default=0.0)
+    verdict.longest_after_withdrawal_s = max(after_withdrawal_s(evidence), default=0.0)
     return verdict
 
 
-def _final_state(evidence: Evidence) -> Iterator[Violation]:
+def final_state(evidence: Evidence) -> Iterator[Violation]:
+    """Yield each person who is missing, left over or stale at the end."""
     there: dict[int, int | None] = {}
     for request in evidence.applied:
         for identifier, version in request.rows.items():
@@ -239,7 +240,8 @@ def _ended_in_order(worker: Worker, leased_at: list[int]) -> bool:
     return following == len(leased_at) or leased_at[following] > worker.ended
 
 
-def _after_withdrawal_s(evidence: Evidence) -> Iterator[float]:
+def after_withdrawal_s(evidence: Evidence) -> Iterator[float]:
+    """Yield how long after their permission ended people were sent."""
     for request in evidence.requests:
         if request.removes:
             continue

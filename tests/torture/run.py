@@ -25,7 +25,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
-from torture.checker import check
+from torture.checker import Verdict, check
 from torture.evidence import Evidence, Worker, read_evidence
 from torture.worker import CONCURRENCY, LEASE_TTL_S, MAX_RETRY_S, RECHECK_INTERVAL_S, SETTLE_S, TIMEOUT_S
 
@@ -72,6 +72,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60, help="of misbehaviour, for each seed")
     parser.add_argument("--workspace", choices=sorted(STORES), default="files", help="where rows are kept")
+    parser.add_argument(
+        "--target", choices=["vendor", "table"], default="vendor", help="a table's server is killed too"
+    )
     parser.add_argument("--kill-at", nargs="*", default=[], help="only kill one load at each of these steps")
     parser.add_argument("--keep", action="store_true", help="leave the evidence, also where nothing is wrong")
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each seed instead")
@@ -84,7 +87,10 @@ def main(arguments: list[str]) -> int:
         folder.mkdir()
         with STORES[options.workspace](folder) as environment:
             os.environ.update(environment)
-            found = run_seed(seed, folder, seconds=options.seconds, kill_at=options.kill_at)
+            if options.target == "table":
+                found = run_table_seed(seed, folder, seconds=options.seconds)
+            else:
+                found = run_seed(seed, folder, seconds=options.seconds, kill_at=options.kill_at)
         figures.append(found)
         violations += len(found["violations"])
         if options.json:
@@ -123,10 +129,26 @@ def run_seed(seed: int, folder: Path, *, seconds: float, kill_at: Sequence[str] 
         scenario.run(until=began + seconds)
     took = time.monotonic() - began
     evidence = read_evidence(folder, bound_s=BOUND_S, concurrency=CONCURRENCY, settle_s=_SETTLE_S)
-    verdict = check(evidence)
+    return _figures(seed, evidence, check(evidence), took)
+
+
+def run_table_seed(seed: int, folder: Path, *, seconds: float) -> dict[str, Any]:
+    """Run one scenario with a table as the target, check it, and return its figures."""
+    from torture.table import TableScenario, check_table
+
+    began = time.monotonic()
+    scenario = TableScenario(seed, folder)
+    scenario.run(until=began + seconds)
+    took = time.monotonic() - began
+    evidence = read_evidence(folder, bound_s=BOUND_S, concurrency=CONCURRENCY, settle_s=_SETTLE_S)
+    return _figures(seed, evidence, check_table(evidence), took) | {"server_kills": scenario.server_kills}
+
+
+def _figures(seed: int, evidence: Evidence, verdict: Verdict, took: float) -> dict[str, Any]:
     return {
         "seed": seed,
         **_counted(evidence),
+        "server_kills": 0,
         "duplicates": {str(reason): count for reason, count in sorted(verdict.duplicates.items())},
         "longest_after_withdrawal_s": round(verdict.longest_after_withdrawal_s, 3),
         "violations": [f"{violation.rule}: {violation.what}" for violation in verdict.violations],
@@ -143,6 +165,7 @@ def tables(figures: list[dict[str, Any]]) -> str:
         "attempts": lambda f: f["attempts"],
         "kills": lambda f: sum(f["kills"].values()),
         "stops": lambda f: f["stops"],
+        "server kills": lambda f: f["server_kills"],
         "requests": lambda f: f["requests"],
         "faults": lambda f: sum(f["faults"].values()),
         "additions": lambda f: f["additions"],

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from torture.checker import Reason, check
 from torture.evidence import Change, Evidence, Request, Worker, read_evidence
+from torture.scenario import LONGEST_STOP_S
+from torture.table import check_table
 
 MS = 1_000_000
 COUNTS = {"read": 3, "denied": 1, "permitted": 2, "added": 2, "updated": 0, "unchanged": 0, "skipped": 0}
@@ -294,3 +296,37 @@ def test_evidence_is_read_from_the_files_of_a_scenario(tmp_path: Path) -> None:
     (worker,) = evidence.workers
     assert (worker.questions, worker.stopped_ns, worker.killed_at_step) == ([(2, 4)], 1, "answered")
     assert evidence.possible(7, 0, 0) == list(evidence.changes)
+
+
+def table_in_order() -> Evidence:
+    """Return what a table's trigger wrote of the same story: each row's change is a request of its own."""
+    evidence = in_order()
+    changes = (
+        request(1, 220, "", {1: 1}),
+        request(2, 221, "", {2: 1}),
+        request(3, 720, "", {2: None}, removes=True),
+    )
+    return replace(evidence, requests=changes, bound_s=-LONGEST_STOP_S + 0.2)
+
+
+def test_a_table_in_order_passes() -> None:
+    assert check_table(table_in_order()).violations == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("missing", [(4, 730, {1: None}, True)]),
+        ("left_over", [(4, 650, {3: 1}, False)]),
+        ("stale", [(4, 300, {1: 2}, False)]),
+        ("sent_after_the_check", [(4, 750, {2: 1}, False)]),
+        ("not_quiet", [(4, 950, {1: 1}, False)]),
+    ],
+)
+def test_a_table_out_of_order_is_found(rule: str, changes: list[tuple[int, int, dict[int, int | None], bool]]) -> None:
+    evidence = table_in_order()
+    more = tuple(request(number, at, "", rows, removes=removes) for number, at, rows, removes in changes)
+
+    verdict = check_table(replace(evidence, requests=evidence.requests + more))
+
+    assert rule in {violation.rule for violation in verdict.violations}

@@ -13,7 +13,9 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +79,15 @@ class Place:
         folder: of the scenario.
         vendor_port: of the vendor, on this machine.
         journal: of all workers.
+        table: a connection, as Airflow writes it, with a table `people` to load into; None: the vendor is the target.
+        ledger: a connection for the ledger; None: the workspace's own.
     """
 
     folder: Path
     vendor_port: int
     journal: Journal
+    table: str | None = None
+    ledger: str | None = None
 
     def permitted(self, run: int) -> Path:
         """Return the file with the reference to a permitted set."""
@@ -136,7 +142,7 @@ def work(place: Place, *, name: str, kind: str, run: int, fall: Fall | None) -> 
         if kind == "filter":
             _extract_and_filter(place, run)
         elif kind == "withdraw":
-            _withdraw()
+            _withdraw(place)
         else:
             counts = _load(place, run)
     except Exception as error:  # noqa: BLE001 - the journal records any error, and the checker judges it
@@ -154,6 +160,11 @@ def _set_connections(place: Place, name: str) -> None:
         "extra": {"allow_private": True, "headers": {"X-Worker": name}},
     }
     os.environ["AIRFLOW_CONN_VENDOR"] = json.dumps(vendor)
+    if place.table is not None:
+        os.environ["AIRFLOW_CONN_TABLE"] = place.table
+    if place.ledger is not None:
+        os.environ["AIRFLOW_CONN_LEDGER"] = place.ledger
+        os.environ["AIRFLOW__CONSENT_RETL__LEDGER_CONN_ID"] = "ledger"
     os.environ["AIRFLOW_CONN_SOURCE"] = json.dumps({"conn_type": "sqlite", "host": str(place.folder / "source.db")})
 
 
@@ -173,7 +184,7 @@ def _extract_and_filter(place: Place, run: int) -> None:
 
 def _load(place: Place, run: int) -> dict[str, Any]:
     permitted = json.loads(place.permitted(run).read_text())
-    load = _load_operator(
+    load = _load_operator(place)(
         task_id="load",
         permitted=permitted,
         destination="ads",
@@ -189,7 +200,7 @@ def _load(place: Place, run: int) -> dict[str, Any]:
     return counts
 
 
-def _withdraw() -> None:
+def _withdraw(place: Place) -> None:
     from airflow_consent_retl.operators import PropagateWithdrawalsOperator
 
     PropagateWithdrawalsOperator(
@@ -197,7 +208,7 @@ def _withdraw() -> None:
         **_MODEL,
         policy=_POLICY,
         consent=_CONSENT,
-        loads={"ads": _load_operator},
+        loads={"ads": _load_operator(place)},
         max_removed_ratio=None,
         settle_s=SETTLE_S,
         lease_ttl_s=LEASE_TTL_S,
@@ -205,18 +216,23 @@ def _withdraw() -> None:
     ).execute({})
 
 
-def _load_operator(**parameters: Any) -> LoadOperator:
-    from airflow_consent_retl.operators import LoadToWebhookOperator
+def _load_operator(place: Place) -> Callable[..., LoadOperator]:
+    from airflow_consent_retl.operators import LoadToSqlTableOperator, LoadToWebhookOperator
 
-    return LoadToWebhookOperator(
-        fields={"id": "id", "email": "email", "version": "version"},
+    common: dict[str, Any] = {
+        "fields": {"id": "id", "email": "email", "version": "version"},
+        "batch_rows": BATCH_ROWS,
+    }
+    if place.table is not None:
+        return partial(LoadToSqlTableOperator, **common, conn_id="table", table="people")
+    return partial(
+        LoadToWebhookOperator,
+        **common,
         conn_id="vendor",
         endpoint="/people",
-        batch_rows=BATCH_ROWS,
         removal_batch_rows=REMOVAL_ROWS,
         concurrency=CONCURRENCY,
         timeout_s=TIMEOUT_S,
         max_attempts=3,
         max_retry_s=MAX_RETRY_S,
-        **parameters,
     )
