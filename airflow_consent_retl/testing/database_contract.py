@@ -14,7 +14,7 @@ from airflow_consent_retl.testing.database_submitting_checks import (
     SubmittingRefusalChecks,
     SubmittingStagingChecks,
 )
-from airflow_consent_retl.testing.database_table_checks import TableChecks
+from airflow_consent_retl.testing.database_table_checks import TableChecks, TableProofChecks
 from airflow_consent_retl.testing.database_type_checks import TypeChecks
 
 
@@ -22,6 +22,7 @@ class DatabaseContract(
     ReadingChecks,
     TypeChecks,
     TableChecks,
+    TableProofChecks,
     SubmittingChecks,
     SubmittingStagingChecks,
     SubmittingRefusalChecks,
@@ -40,6 +41,7 @@ class DatabaseContract(
         super().__init_subclass__()
         submits, stages = cls.abilities.submits, cls.abilities.stages
         applies: dict[type, bool] = {
+            TableProofChecks: cls.abilities.swallows,
             SubmittingChecks: submits,
             SubmittingStagingChecks: submits and stages,
             SubmittingRefusalChecks: not submits,

@@ -15,12 +15,18 @@ class DatabaseAbilities:
         stages: it holds a warehouse workspace.
         types_nulls: a column that holds only NULL keeps its type; otherwise its type is `null`.
         lacks: the kinds of values, by their names in `database_type_checks.KINDS`, for which it has no type.
+        swallows: it can report success for a statement that it does not carry out, for example because of a trigger.
     """
 
     submits: bool
     stages: bool
     types_nulls: bool = True
     lacks: frozenset[str] = frozenset()
+    swallows: bool = True
+
+
+def _cannot_swallow() -> None:
+    raise NotImplementedError("the stand-in brings no `swallow`, and its database declares that it swallows statements")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,10 @@ class DatabaseStandIn:
         endless: a query with the column `key` that runs for minutes, unless it is cancelled.
         quoting: a query with the column `key` that fails on a row, in words of the database that may quote CANARY.
         run: runs one statement without the code under test.
+        takes_keys_for_equal: makes the table `table` with the text columns `id` and `text`; its key `id` takes
+            different texts for equal, such as `a` and `A`.
+        swallow: from now on the table `table` takes INSERT, UPDATE, DELETE and MERGE without an error, and carries none
+            of them out; only called where the database declares `swallows`.
         schema: a schema for staging tables, without any table; it exists where the database declares `stages`.
         table: the name of a table that does not exist, as the SQL table destination takes it.
     """
@@ -46,5 +56,7 @@ class DatabaseStandIn:
     endless: str
     quoting: str
     run: Callable[[str], object]
+    takes_keys_for_equal: Callable[[], object]
+    swallow: Callable[[], object] = _cannot_swallow
     schema: str = "staging"
     table: str = "people"

@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+import pytest
 from sqlglot import exp
 
 from airflow_consent_retl.contract.destination import Batch, Load
-from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.databases.tables.target import TableName
 from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.testing.database_reading_checks import read_rows
 from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
 from airflow_consent_retl.testing.people import CANARY
-
-if TYPE_CHECKING:
-    import pytest
 
 _DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)
 _PEOPLE = pa.table({"id": [1, 2, 3], "text": [f"{CANARY} 1", None, f"{CANARY} 3"], "size": [10, 20, None]})
@@ -94,6 +93,56 @@ class TableChecks:
         assert _marks(database) == {1: None, 2: first[2], 3: None, 4: None}
         assert _stored(database) == [(1, f"{CANARY} 1", 11), (2, None, 20), (3, CANARY, None), (4, None, None)]
 
+    def test_a_key_that_takes_others_for_equal_is_refused_before_the_first_row(self, database: DatabaseStandIn) -> None:
+        """One person's row would replace another's. A load that only removes is not stopped."""
+        people = pa.table({"id": ["a", "b"], "text": [CANARY, None]})
+        database.takes_keys_for_equal()
+
+        with pytest.raises(ConfigurationError, match="`id`") as raised:
+            _sent(database, people)
+
+        assert "takes keys for equal" in str(raised.value)
+        assert CANARY not in str(raised.value)
+        assert _table(database) == []
+
+
+class TableProofChecks:
+    """Checks that nothing is believed but what the table shows, where the database may swallow a statement."""
+
+    def test_a_removal_that_does_nothing_is_not_accepted(self, database: DatabaseStandIn) -> None:
+        """Those who are not there anyway are."""
+        _sent(database, _PEOPLE)
+        stored = _stored(database)
+        database.swallow()
+
+        removals = [_removed(database, [1, 99, 3]) for _ in range(2)]
+
+        assert list(map(_refused, removals)) == [{0: "not_removed", 2: "not_removed"}] * 2
+        assert _stored(database) == stored
+
+    def test_a_mark_that_is_not_set_is_not_accepted(self, database: DatabaseStandIn) -> None:
+        """A person who was marked before stays removed."""
+        _sent(database, _PEOPLE, **_MARK)
+        _removed(database, [3], **_MARK)
+        database.swallow()
+
+        outcomes = _removed(database, [1, 99, 3], **_MARK)
+
+        assert _refused(outcomes) == {0: "not_removed"}
+
+    def test_rows_that_are_swallowed_are_not_accepted(self, database: DatabaseStandIn) -> None:
+        """They are rejected, or uncertain where the statement was committed."""
+        _sent(database, _PEOPLE.slice(0, 1))
+        stored = _stored(database)
+        database.swallow()
+
+        outcomes = _sent(database, _PEOPLE.slice(1))
+
+        assert {outcome.status for outcome in outcomes} <= {RowStatus.REJECTED, RowStatus.UNCERTAIN}
+        assert set(_refused(outcomes).values()) <= {"not_stored", "not_visible"}
+        assert len(_refused(outcomes)) == 2
+        assert _stored(database) == stored
+
 
 def _sent(database: DatabaseStandIn, rows: pa.Table, **options: Any) -> Outcomes:
     with _Opened(database, _load(rows.schema, rows=rows.num_rows), options) as destination:
@@ -115,7 +164,11 @@ class _Opened:
         self._load = load
 
     def __enter__(self) -> SqlTableDestination:
-        self._destination.open(self._load)
+        try:
+            self._destination.open(self._load)
+        except BaseException:
+            self._destination.abort()
+            raise
         return self._destination
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from support.bigquery_server import BigQuery
 from support.postgres import Postgres, postgres
@@ -30,7 +31,8 @@ TYPES = {
 
 
 class TestDuckDb(DatabaseContract):
-    abilities = DatabaseAbilities(submits=False, stages=False)
+    # It has no triggers, no rules and no policies.
+    abilities = DatabaseAbilities(submits=False, stages=False, swallows=False)
 
     @pytest.fixture
     def database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatabaseStandIn:
@@ -51,6 +53,9 @@ class TestDuckDb(DatabaseContract):
             endless=f"SELECT a.range + b.range AS id FROM {numbers} a, {numbers} b WHERE a.range + b.range < 0",
             quoting=f"SELECT CAST('{CANARY}' || range AS INT) AS id FROM range(3)",
             run=run,
+            takes_keys_for_equal=lambda: run(
+                "CREATE TABLE people (id VARCHAR COLLATE NOCASE PRIMARY KEY, text VARCHAR)"
+            ),
         )
 
 
@@ -70,6 +75,10 @@ class TestSqlite(DatabaseContract):
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute(statement)
 
+        def swallow() -> None:
+            for event in ("INSERT", "UPDATE", "DELETE"):
+                run(f"CREATE TRIGGER on_{event} BEFORE {event} ON people BEGIN SELECT RAISE(IGNORE); END")
+
         run("VACUUM")
         monkeypatch.setenv("AIRFLOW_CONN_LITE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
         return DatabaseStandIn(
@@ -81,6 +90,8 @@ class TestSqlite(DatabaseContract):
             # The driver quotes text that is not UTF-8.
             quoting=f"SELECT 1 AS id, CAST(CAST('{CANARY}' AS BLOB) || x'ff' AS TEXT) AS name",
             run=run,
+            takes_keys_for_equal=lambda: run("CREATE TABLE people (id TEXT COLLATE RTRIM PRIMARY KEY, text TEXT)"),
+            swallow=swallow,
         )
 
 
@@ -102,6 +113,8 @@ class TestPostgres(DatabaseContract):
                 connection.execute(statement)
 
         run("DROP SCHEMA IF EXISTS staging CASCADE; CREATE SCHEMA staging")
+        function = "CREATE FUNCTION staging.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        trigger = "BEFORE INSERT OR UPDATE OR DELETE ON staging.people FOR EACH ROW EXECUTE FUNCTION staging.swallow()"
         return DatabaseStandIn(
             conn_id="pg",
             ids="SELECT n AS id FROM generate_series(1, 3) n",
@@ -110,6 +123,8 @@ class TestPostgres(DatabaseContract):
             endless="SELECT pg_sleep(600)::text AS id",
             quoting=f"SELECT ('{CANARY}' || n)::int AS id FROM generate_series(1, 3) n",
             run=run,
+            takes_keys_for_equal=lambda: run('CREATE TABLE staging.people (id char(9) PRIMARY KEY, "text" text)'),
+            swallow=lambda: run(f"{function}; CREATE TRIGGER swallow {trigger}"),
             table="staging.people",
         )
 
@@ -129,8 +144,28 @@ class TestSnowflake(DatabaseContract):
             endless=f"SELECT a.n AS id FROM {numbers} a, {numbers} b WHERE a.n + b.n < 0",
             quoting=f"SELECT CAST('{CANARY}' || COLUMN1 AS INT) AS id FROM VALUES (1), (2)",
             run=snowflake.run,
+            takes_keys_for_equal=lambda: collated(snowflake),
+            swallow=lambda: snowflake.server.control(swallowed="MERGE|UPDATE|DELETE"),
             table="STAGING.people",
         )
+
+
+def collated(snowflake: Snowflake) -> None:
+    """Make a table, and describe it as Snowflake would if its key had a collation, which fakesnow does not know."""
+    snowflake.run('CREATE TABLE STAGING."people" ("id" VARCHAR PRIMARY KEY, "text" VARCHAR)')
+    described = {
+        "name": ["id", "text"],
+        "type": ["VARCHAR(16777216) COLLATE 'en-ci'", "VARCHAR(16777216)"],
+        "kind": ["COLUMN", "COLUMN"],
+        "null?": ["N", "Y"],
+        "default": [None, None],
+    }
+    text = {"type": "text", "scale": None, "precision": None, "length": 99}
+    columns = [
+        ({"name": name, **text}, pa.array(values, pa.string()), {"charLength": "0"})
+        for name, values in described.items()
+    ]
+    snowflake.answer("^DESCRIBE TABLE", columns)
 
 
 class TestBigQuery(DatabaseContract):
@@ -159,6 +194,11 @@ class TestBigQuery(DatabaseContract):
             endless=f"SELECT a AS id FROM {numbers} a, {numbers} b WHERE a + b < 0",
             quoting=f"SELECT CAST(x AS INT64) AS id FROM UNNEST(['{CANARY}']) x",
             run=bigquery.run,
+            takes_keys_for_equal=lambda: (
+                bigquery.run("CREATE TABLE staging.people (id STRING, text STRING)"),
+                bigquery.server.control(collation="und:ci"),
+            ),
+            swallow=lambda: bigquery.server.control(swallowed="MERGE|UPDATE|DELETE"),
             table="staging.people",
         )
 
@@ -173,5 +213,8 @@ def test_each_database_has_the_checks_of_what_it_declares_and_of_the_refusal_of_
     assert checks(TestPostgres, "warehouse") == set()
     assert checks(TestDuckDb, "warehouse") == checks(TestSqlite, "warehouse") == refusals
     assert checks(TestPostgres, "staging") == checks(TestBigQuery, "staging") != checks(TestDuckDb, "staging") == set()
+    assert (
+        checks(TestSqlite, "swallowed") == checks(TestBigQuery, "swallowed") != checks(TestDuckDb, "swallowed") == set()
+    )
     assert "test_a_deferrable_extraction_runs_in_the_worker" in checks(TestPostgres, "worker")
     assert "test_a_deferrable_extraction_runs_in_the_worker" not in checks(TestBigQuery, "worker")

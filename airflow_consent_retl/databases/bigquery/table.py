@@ -117,11 +117,8 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
         for field in table.schema:
             shown = _shown(field)
             collation = field.to_api_repr().get("collation") or table.to_api_repr().get("defaultCollation")
-            if field.name == self._key and collation and field.field_type == "STRING":
-                raise ConfigurationError(
-                    f"column `{self._key}` of table `{self._table}` ({shown} COLLATE {collation}) treats different "
-                    "keys as the same: use a column without a collation"
-                )
+            if field.name == self._key and field.field_type == "STRING":
+                self._check_collation(shown, collation)
             columns[field.name] = TargetColumn(
                 shown=shown,
                 accepts=frozenset() if field.mode == "REPEATED" else _ACCEPTED.get(sql_type(field), frozenset()),

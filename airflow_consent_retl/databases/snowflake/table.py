@@ -45,7 +45,7 @@ _SETTINGS: Mapping[str, str | int | bool] = {
     "TIME_INPUT_FORMAT": "AUTO",
 }
 _TYPE = re.compile(r"(?P<name>\w+)(?:\((?P<first>\d+)(?:,\s*(?P<second>\d+))?\))?(?P<rest>.*)", re.DOTALL)
-_COLLATED = re.compile(r"COLLATE\s+'(?!utf8'|')", re.IGNORECASE)
+_COLLATED = re.compile(r"COLLATE\s+'(?!utf8'|')(?P<name>[^']*)", re.IGNORECASE)
 _ACCEPTED: dict[str, frozenset[Family]] = {
     "BOOLEAN": frozenset({"boolean"}),
     "NUMBER": frozenset({"integer", "decimal"}),
@@ -111,11 +111,8 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
         columns = {}
         for column in warehouse.described():
             shown = str(column["type"])
-            if column["name"] == self._key and _COLLATED.search(shown):
-                raise ConfigurationError(
-                    f"column `{self._key}` of table `{self._table}` ({shown}) treats different keys as the same: "
-                    "use a column without a collation"
-                )
+            if column["name"] == self._key and (collated := _COLLATED.search(shown)):
+                self._check_collation(shown, collated["name"])
             columns[str(column["name"])] = TargetColumn(
                 shown=shown,
                 accepts=_ACCEPTED.get(_parsed(shown)["name"], frozenset()),

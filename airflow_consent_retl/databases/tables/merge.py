@@ -87,6 +87,7 @@ class MergeWriter(TableWriter, Generic[W]):
         self._target = Target({})
         self._key = ""
         self._schema = pa.schema([])
+        self._writes = False
         self._rows = pa.table({})
         self._names: list[str] = []
         # The table that contains a part of the staged batch, and the positions of that part.
@@ -105,7 +106,7 @@ class MergeWriter(TableWriter, Generic[W]):
         unfit = [f"`{field.name}` ({field.type})" for field in needed if not is_stageable(field.type)]
         if unfit:
             raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
-        self._key, self._schema = key, load.schema
+        self._key, self._schema, self._writes = key, load.schema, bool(load.rows)
         code = ""
         try:
             self._target = self._made_or_checked(load, key=key)
@@ -197,6 +198,14 @@ class MergeWriter(TableWriter, Generic[W]):
     @abstractmethod
     def _mark_time(self, kind: MarkKind | None, shown: str, now: datetime) -> str:
         """Return the expression for the time of a mark."""
+
+    def _check_collation(self, shown: str, collation: str | None) -> None:
+        """Raise a `ConfigurationError` for a key column with a collation, unless the load only removes."""
+        if collation and self._writes:
+            raise ConfigurationError(
+                f"key column `{self._key}` ({shown}) of table `{self._table}` takes keys for equal that differ, by its "
+                f"collation `{collation}`: one person would replace another. Use a column without a collation"
+            )
 
     def _made_or_checked(self, load: Load, *, key: str) -> Target:
         warehouse = self._opened

@@ -107,6 +107,9 @@ class State:
     # Of tables that were made by REST, in order; whether tables say that they hold fewer rows than they do.
     expirations: list[str | None] = field(default_factory=list)
     fewer_rows: bool = False
+    # A pattern of statements that succeed and do nothing; and a collation that all tables have.
+    swallowed: str | None = None
+    collation: str | None = None
     kept: dict[str, str] | None = None
 
 
@@ -125,6 +128,8 @@ async def insert(request: Request) -> Response:
         reference.get("location") or "US",
         body["configuration"],
     )
+    if state.swallowed and re.match(state.swallowed, job.text, re.IGNORECASE):
+        body["configuration"]["query"]["query"] = "SELECT 1"
     answer = _asked(request, job.text) or {"pass": True}
     if "pass" not in answer and "void" not in answer:
         if "job_reason" not in answer:
@@ -322,6 +327,8 @@ async def table(request: Request) -> Response:
     document = json.loads(bytes(response.body))
     if state.fewer_rows:
         document["numRows"] = "0"
+    if state.collation:
+        document["defaultCollation"] = state.collation
     await _name_json(document)
     return JSONResponse(document)
 
@@ -399,11 +406,14 @@ async def control(request: Request) -> Response:
         JOB_SCHEMAS.clear()
         state.expirations.clear()
         state.sessions, state.processed_bytes, state.lost_rows, state.fewer_rows = 0, 0, 0, False
+        state.swallowed = state.collation = None
     if "answer" in asked:
         state.answers.append({"times": 1, **asked})
     state.storage_answers += asked.get("storage_answers", [])
     state.processed_bytes = asked.get("processed_bytes", state.processed_bytes)
     state.fewer_rows = asked.get("fewer_rows", state.fewer_rows)
+    state.swallowed = asked.get("swallowed", state.swallowed)
+    state.collation = asked.get("collation", state.collation)
     state.lost_rows = asked.get("lost_rows", state.lost_rows)
     if asked.get("keep_results"):
         state.kept = {}

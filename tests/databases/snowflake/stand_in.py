@@ -80,6 +80,8 @@ class State:
     chunks: dict[int, bytes] = field(default_factory=dict)
     downloads: list[int] = field(default_factory=list)
     chunk_answers: list[int] = field(default_factory=list)
+    # A pattern of statements that succeed and do nothing.
+    swallowed: str | None = None
     # Results kept by their statement, for a benchmark that is not about running queries.
     kept: dict[str, dict[str, Any]] | None = None
 
@@ -117,6 +119,8 @@ async def query(request: Request) -> Response:
     if (match := _KEPT.search(text)) and match[1] in state.texts and not text.startswith("SELECT * FROM TABLE"):
         # fakesnow gives a kept result as it is, whatever is selected from it.
         _set_text(request, body, text.replace(match[0], f"FROM (\n{state.texts[match[1]]}\n)"))
+    if state.swallowed and re.match(state.swallowed, text, re.IGNORECASE):
+        _set_text(request, body, "SELECT 1")
     limit = int(session.parameters.get("CLIENT_RESULT_CHUNK_SIZE", _DEFAULT_CHUNK_MB))
     _chunk_limit.set(int(limit * _CHUNK_MIB_PER_MB) << 20)
     _rest.set([])
@@ -224,6 +228,8 @@ async def control(request: Request) -> Response:
         state.statements.clear()
         state.downloads.clear()
         state.chunks.clear()
+        state.swallowed = None
+    state.swallowed = asked.get("swallowed", state.swallowed)
     if "cancel" in asked:
         _interrupt(asked["cancel"])
     seen = {"statements": state.statements, "downloads": state.downloads, "chunks": len(state.chunks)}
