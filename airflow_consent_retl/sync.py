@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import TaskGroup
 
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
@@ -36,6 +37,7 @@ def consent_sync(
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
     consent_sources: Sequence[ExternalConsent] = (),
+    moved_from: Mapping[str, str] | None = None,
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
@@ -50,10 +52,14 @@ def consent_sync(
             share: `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
         on_duplicate_id: `deny` withholds rows whose id is missing or occurs more than once; with `fail` the extraction
             fails.
+        moved_from: by destination, the old target of its load, if all people there were moved to the new one.
         group: parameters of the task group, such as `tooltip` or `default_args`.
 
     The other parameters are those of `ExtractModelOperator` and `ConsentFilterOperator`.
     """
+    moved = moved_from or {}
+    if unknown := sorted(moved.keys() - loads.keys()):
+        raise ConfigurationError(f"moved_from names `{unknown[0]}`, which is no destination of this sync")
     waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
     with TaskGroup(group_id, **group) as task_group:
         snapshot = ExtractModelOperator(
@@ -87,6 +93,7 @@ def consent_sync(
                 permitted=permitted.output,
                 destination=destination,
                 policy=policy,
+                **({"moved_from": moved[destination]} if destination in moved else {}),
             )
             for destination, load in loads.items()
         ]

@@ -137,6 +137,7 @@ def under_ledger(port: int, permitted: FilePermittedRows) -> tuple[float, float]
                 ),
                 settings=SyncSettings(),
                 log=logging.getLogger("benchmark"),
+                key=lambda: KEY,
             )
             Sync(context).load(permitted, report, subject_key=KEY, make_recheck=None)
         elapsed_s = time.perf_counter() - started

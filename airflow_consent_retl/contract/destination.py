@@ -7,7 +7,7 @@ consent, policies or Airflow's tasks: `delivery.protocol` connects the two sides
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -116,11 +116,22 @@ class Destination(ABC):
 
     @property
     def target(self) -> str:
-        """The place where rows end up, for people and for the ledger: `table people of connection crm`. No secrets.
+        """The place where rows end up, for people and for the ledger: `table people of sqlite:/srv/crm.db`.
 
-        A sync whose target changed is refused, since people delivered to the old target would be forgotten there.
+        It names all that decides where a row ends up, such as host, port, path, database and account, and no secret. A
+        sync whose target changed is refused, since people delivered to the old target would be forgotten there.
         """
         return ""
+
+    @property
+    def target_details(self) -> Mapping[str, str]:
+        """What else decides where rows end up and may be secret, by name; the ledger records a keyed digest of it."""
+        return {}
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """The texts that earlier releases recorded as `target` for this place: each is accepted once, and replaced."""
+        return ()
 
     @abstractmethod
     def open(self, load: Load) -> None:

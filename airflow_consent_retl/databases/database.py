@@ -32,6 +32,7 @@ class Database:
         submitted: the class for queries that run without a waiting worker; empty if there are none.
         staging: the class of the warehouse workspace; empty if there is none.
         dialect: the class of its SQL expressions.
+        place: a function that returns the place which a connection names.
         table: the class that writes into a table.
         table_dialect: what it declares for a table writer that uses SQLAlchemy.
         table_batch_rows: the default number of rows in one transaction of the table writer.
@@ -51,6 +52,7 @@ class Database:
     submitted: str = ""
     staging: str = ""
     dialect: str = "..dialect:Dialect"
+    place: str = "..place:server_place"
     table: str = "..tables.core:CoreWriter"
     table_dialect: str = "..tables.dialects:STANDARD"
     table_batch_rows: int = 5_000

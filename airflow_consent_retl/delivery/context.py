@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.records import Delivery
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
 
 # Takes a verb and a total number of rows; returns a function that is called with the number of rows just done.
@@ -36,6 +37,7 @@ class SyncContext:
         build: builds the destination, not yet opened. A destination is opened once: each delivery builds its own.
         settings: the DAG's settings for the sync.
         log: the task's log.
+        key: returns the key of the workspace's digests.
         progress: makes the function that reports progress.
     """
 
@@ -44,6 +46,7 @@ class SyncContext:
     build: Callable[[], Destination]
     settings: SyncSettings
     log: TaskLog
+    key: Callable[[], SubjectKey]
     progress: MakeProgress = lambda verb, rows: lambda done: None
 
     def state(self) -> DeliveredState | WarehouseState | None:

@@ -70,6 +70,7 @@ class SyncSettings:
         guards: limits on the changes of one run.
         max_rejected_ratio: rows that the destination may reject, as a share of the permitted rows, 0 to 1.
         accept_no_removal: whether a destination that cannot remove people is allowed.
+        moved_from: the recorded target from which the people were moved to the destination's.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
@@ -82,6 +83,7 @@ class SyncSettings:
     guards: Guards = field(default_factory=Guards)
     max_rejected_ratio: float = 0.0
     accept_no_removal: bool = False
+    moved_from: str | None = None
     settle_s: float = 3600.0
     confirm_interval_s: float = 30.0
     confirm_timeout_s: float = 3600.0

@@ -19,6 +19,7 @@ from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS, DeliveryRun
 from airflow_consent_retl.delivery.steps import Step, reached
+from airflow_consent_retl.delivery.target import settle_target, target_of
 from airflow_consent_retl.errors import ConfigurationError, GuardError, RefusedError
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -214,13 +215,13 @@ class Sync:
                 f"{type(destination).__name__} cannot remove people: those who withdraw consent would stay there. "
                 "Accept that with accept_no_removal=True, or choose another destination"
             )
-        recorded = self._lease.target(destination.target)
-        if recorded != destination.target:
-            raise ConfigurationError(
-                f"sync `{self._lease.sync}` delivered to {recorded} before, now it would deliver to "
-                f"{destination.target}, and the people delivered before could not be removed there: give the new "
-                "target another destination instance in the policy and the DAG"
-            )
+        settle_target(
+            self._lease,
+            destination,
+            target_of(destination, self._context.key),
+            moved_from=self._context.settings.moved_from,
+            log=self._context.log,
+        )
 
     def _accepts_batches_of(self, delivery: Delivery) -> bool:
         limits = self._destination.limits

@@ -79,6 +79,8 @@ class LoadOperator(ConsentRetlOperator):
             and `max_age_s` applies.
         max_age_s: seconds after which the filter's decision is too old, where the source is not asked again; in that
             case a policy that has changed since is refused too.
+        moved_from: the old target, exactly as the error about a changed target has it, if all people who were
+            delivered there were moved to the new one. Without it, a changed target is refused. Templated.
         settle_s: seconds for which a request that was never answered may still take effect: a removal confirmed
             earlier is repeated.
         deferrable: wait for a destination that processes later without occupying a worker.
@@ -103,7 +105,15 @@ class LoadOperator(ConsentRetlOperator):
     spec_class: ClassVar[type[DestinationSpec] | None] = None
     """The destination's parameters, if they alone build it: then withdrawals need no task of the load."""
 
-    template_fields: Sequence[str] = ("permitted", "destination", "fields", "policy", "ledger_conn_id", "workspace")
+    template_fields: Sequence[str] = (
+        "permitted",
+        "destination",
+        "fields",
+        "policy",
+        "ledger_conn_id",
+        "workspace",
+        "moved_from",
+    )
     ui_color = "#fce5cd"
 
     def __init__(
@@ -120,6 +130,7 @@ class LoadOperator(ConsentRetlOperator):
         max_rejected_ratio: float = 0.0,
         recheck_interval_s: float | None = 300,
         max_age_s: float = 86_400,
+        moved_from: str | None = None,
         settle_s: float = 3600,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         confirm_interval_s: float = 30,
@@ -142,6 +153,7 @@ class LoadOperator(ConsentRetlOperator):
         self.max_rejected_ratio = max_rejected_ratio
         self.recheck_interval_s = recheck_interval_s
         self.max_age_s = max_age_s
+        self.moved_from = moved_from
         self.settle_s = settle_s
         self.deferrable = deferrable
         self.confirm_interval_s = confirm_interval_s
@@ -212,6 +224,7 @@ class LoadOperator(ConsentRetlOperator):
                     store=store,
                     build=self.build_destination,
                     settings=settings,
+                    key=partial(subject_key, workspace),
                     log=self.log,
                     progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
                 )
@@ -266,6 +279,7 @@ class LoadOperator(ConsentRetlOperator):
             guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
             max_rejected_ratio=self.max_rejected_ratio,
             accept_no_removal=self.accept_no_removal,
+            moved_from=self.moved_from,
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,

@@ -28,10 +28,12 @@ class RemovingLoad:
     Args:
         build_destination: returns the destination, not yet opened.
         accept_no_removal: use a destination that cannot remove people.
+        moved_from: see `LoadOperator`.
     """
 
     build_destination: Callable[[], Destination]
     accept_no_removal: bool
+    moved_from: str | None
 
 
 def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLoad | None:
@@ -74,6 +76,7 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
     return RemovingLoad(
         build_destination=lambda: spec().build(),
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
+        moved_from=render(parameters.get("moved_from")),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
@@ -156,7 +157,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings
         from airflow_consent_retl.delivery.syncing import Sync
-        from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
+        from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
         name = sync_name(self.model, destination)
         root = open_folder(workspace_root(self.workspace))
@@ -168,6 +169,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
             accept_no_removal=removing.accept_no_removal,
+            moved_from=removing.moved_from,
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=self.confirm_timeout_s,
@@ -179,7 +181,14 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             asker = self._asker(destination)
             store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(
-                SyncContext(lease=lease, store=store, build=removing.build_destination, settings=settings, log=self.log)
+                SyncContext(
+                    lease=lease,
+                    store=store,
+                    build=removing.build_destination,
+                    settings=settings,
+                    log=self.log,
+                    key=partial(subject_key, self.workspace),
+                )
             )
             waiting = sync.withdraw(asker.ask, report)
             state = sync.state()
@@ -204,7 +213,11 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         )
         if context:
             operator.render_template_fields(context)
-        return RemovingLoad(build_destination=operator.build_destination, accept_no_removal=operator.accept_no_removal)
+        return RemovingLoad(
+            build_destination=operator.build_destination,
+            accept_no_removal=operator.accept_no_removal,
+            moved_from=operator.moved_from,
+        )
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
         """Return the store of the sync: the present version of its delivered state names the place."""

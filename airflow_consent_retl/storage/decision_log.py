@@ -59,6 +59,12 @@ class SubjectKey:
         keyed.update(f"salt of a run:{run}".encode())
         return keyed.hexdigest()
 
+    def digest_of_text(self, text: str) -> str:
+        """Return, in hex, the digest of a text that is no subject, such as a part of a target."""
+        keyed = self._keyed.copy()
+        keyed.update(f"text:{text}".encode())
+        return keyed.hexdigest()[:16]
+
     def digests(self, ids: pa.Array) -> pa.Array:
         """Return a digest for each id, NULL for NULL.
 

@@ -52,6 +52,7 @@ class ShapeChecks:
 
         assert target
         assert destination.target == stand_in.destination().target == target
+        assert destination.target_details == stand_in.destination().target_details
         assert [secret for secret in secrets if secret in f"{target} {destination!r}"] == []
 
     def test_open_refuses_fields_that_do_not_suit_before_any_request(self, stand_in: StandIn) -> None:

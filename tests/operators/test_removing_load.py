@@ -73,7 +73,7 @@ def test_the_destination_is_built_from_the_parameters_of_the_load(load: object, 
     removing = read(load)
 
     assert removing is not None
-    assert removing.build_destination().target == target
+    assert removing.build_destination().former_targets[0] == target
     assert not removing.accept_no_removal
 
 

@@ -294,7 +294,14 @@ class SyncWorld:
             settings = SyncSettings(mode=mode, confirm_timeout_s=0)
             store = FileStore(sync_folder(self._workspace, SYNC, epoch=lease.epoch), SYNC)
             yield Sync(
-                SyncContext(lease=lease, store=store, build=lambda: self._client(worker), settings=settings, log=_log)
+                SyncContext(
+                    lease=lease,
+                    store=store,
+                    build=lambda: self._client(worker),
+                    settings=settings,
+                    log=_log,
+                    key=lambda: subject_key(self._workspace),
+                )
             )
 
     def _asker(self) -> ModelAsker:

@@ -169,6 +169,7 @@ class SyncBench:
                     build=lambda: destination,
                     settings=settings,
                     log=self.log,
+                    key=lambda: KEY,
                     progress=lambda verb, rows: progress or (lambda done: None),
                 )
             )

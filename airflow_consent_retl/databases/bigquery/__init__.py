@@ -15,6 +15,7 @@ DATABASE = Database(
     submitted=".submitted:SubmittedBigQuery",
     staging=".staging:BigQueryWarehouse",
     dialect=".dialect:BigQueryDialect",
+    place=".place:place",
     table=".table:BigQueryWriter",
     # A MERGE scans the whole table, even for few rows.
     table_batch_rows=100_000,

@@ -10,5 +10,6 @@ DATABASE = Database(
     conn_types=("duckdb",),
     sql="duckdb",
     source=".source:DuckDbSource",
+    place="..place:file_place",
     table=".table:DuckDbWriter",
 )

@@ -16,6 +16,7 @@ DATABASE = Database(
     source=".source:PostgresSource",
     staging=".staging:PostgresWarehouse",
     dialect=".dialect:PostgresDialect",
+    place=".place:place",
     table=".table:PostgresWriter",
     table_dialect=".table_dialect:DIALECT",
 )

@@ -14,6 +14,7 @@ DATABASE = Database(
     submitted=".submitted:SubmittedSnowflake",
     staging=".staging:SnowflakeWarehouse",
     dialect=".dialect:SnowflakeDialect",
+    place=".place:place",
     table=".table:SnowflakeWriter",
     # A MERGE scans the whole table, even for few rows.
     table_batch_rows=100_000,

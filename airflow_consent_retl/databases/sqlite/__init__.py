@@ -13,5 +13,6 @@ DATABASE = Database(
     quoting="mysql",
     sqlalchemy=("sqlite",),
     source=".source:SqliteSource",
+    place="..place:file_place",
     table_dialect=".table_dialect:DIALECT",
 )

@@ -124,12 +124,22 @@ class Lease:
                 failure = LeaseLostError(f"the lease of sync `{self.sync}` expired and cannot be renewed: {error}")
         raise failure
 
-    def target(self, target: str) -> str:
-        """Return where the sync's rows are delivered, as the first call recorded it; this call if none did."""
+    def target(self, target: str, *, instead_of: Collection[str] = ()) -> str:
+        """Return where the sync's rows are delivered, as it was recorded before; this target if none was.
+
+        Args:
+            target: recorded where none was, where the recorded one is among `instead_of`, and where no one was
+                delivered to the recorded one.
+            instead_of: recorded targets that this one replaces.
+        """
         with self._fenced() as (connection, row):
-            if not row.target and target:
+            if row.target == target or not target:
+                return str(row.target or target)
+            current = current_version(connection, self.sync)
+            is_empty = row.delivery is None and (current is None or not current.rows)
+            if not row.target or row.target in instead_of or is_empty:
                 update_sync(connection, self.sync, target=target)
-            return str(row.target or target)
+            return target if is_empty else str(row.target or target)
 
     def decided_at(self) -> datetime | None:
         """Return when consent was decided for the newest permitted set whose delivery began."""

@@ -13,6 +13,8 @@ from airflow_consent_retl.contract.destination import Batch, Destination, Limits
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from fsspec import AbstractFileSystem
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.files.options import FilesOptions
     from airflow_consent_retl.destinations.files.part import OpenPart
     from airflow_consent_retl.destinations.files.versions import Versions
+
+# Options of file systems that name an address or an account.
+_ADDRESSES = ("endpoint_url", "account_url", "account_host", "account_name", "host", "port")
 
 
 class FilesDestination(Destination):
@@ -75,8 +80,14 @@ class FilesDestination(Destination):
 
     @property
     def target(self) -> str:
-        """The folder, without credentials."""
-        return self._uri
+        """The folder, and the address of its storage, without credentials."""
+        address = _address_of(self._fs)
+        return f"{self._uri} at {address}" if address else self._uri
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """The folder alone."""
+        return [self._uri]
 
     def open(self, load: Load) -> None:
         """Check the fields, lock the folder, and remove files that a killed try left."""
@@ -221,3 +232,9 @@ def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
         return storage.fs, storage.path.rstrip("/"), shown
     except (ValueError, ImportError):
         raise ConfigurationError(f"no installed provider serves `{parts.scheme}://`") from None
+
+
+def _address_of(fs: AbstractFileSystem) -> str:
+    """Return what an object storage's options say about where its buckets are; empty for the scheme's own address."""
+    options = {**fs.storage_options, **(fs.storage_options.get("client_kwargs") or {})}
+    return ", ".join(str(options[name]) for name in _ADDRESSES if options.get(name))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -50,6 +50,7 @@ class GoogleCustomerMatchDestination(Destination):
         options: see there.
         consent_granted: whether everyone who is sent granted `ad_user_data` and `ad_personalization`. If not,
             no one is sent; removing people and asking for outcomes need no consent.
+        endpoint: of the API; None: Google's own.
         pace: for loads that share a quota; by default one of its own.
     """
 
@@ -63,11 +64,13 @@ class GoogleCustomerMatchDestination(Destination):
         *,
         consent_granted: bool,
         pace: Pace | None = None,
+        endpoint: str | None = None,
     ) -> None:
         self._connect = connect
         self._audience = audience
         self._options = options
         self._consent_granted = consent_granted
+        self._endpoint = endpoint
         self.pace = pace or Pace(requests=options.requests_per_minute, code=OVER_QUOTA)
         self._lock = threading.Lock()
         self._connected: CustomerMatchDelivery | None = None
@@ -82,8 +85,15 @@ class GoogleCustomerMatchDestination(Destination):
 
     @property
     def target(self) -> str:
-        """The audience and its account."""
-        return str(self._audience)
+        """The audience, its account, and the endpoint of the API if it is not Google's own."""
+        linked = self._audience.linked_account
+        through = f" linked to {linked.account_type} account {linked.account_id}" if linked else ""
+        return f"{self._audience}{through}{f' at {self._endpoint}' if self._endpoint else ''}"
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """The audience and its account, which was all that was recorded."""
+        return [str(self._audience)]
 
     def open(self, load: Load) -> None:
         """Check the fields and the connection's credentials; nothing is sent or contacted."""

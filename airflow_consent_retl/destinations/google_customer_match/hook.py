@@ -65,11 +65,8 @@ class GoogleDataManagerHook(BaseHook):
             ) from None
         for name in _PAYLOAD_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
-        extra = self.get_connection(self.gcp_conn_id).extra_dejson
-        endpoint = extra.get("data_manager_endpoint") or None
-        if endpoint is not None and not isinstance(endpoint, str):
-            raise ConfigurationError(f"`data_manager_endpoint` of connection `{self.gcp_conn_id}` has to be text")
-        if extra.get("is_anonymous"):
+        endpoint = self.endpoint()
+        if self.get_connection(self.gcp_conn_id).extra_dejson.get("is_anonymous"):
             if endpoint is None or not _is_loopback(endpoint):
                 raise ConfigurationError(
                     f"connection `{self.gcp_conn_id}` is anonymous: the Data Manager API accepts nothing without "
@@ -81,6 +78,17 @@ class GoogleDataManagerHook(BaseHook):
             client_options=ClientOptions(api_endpoint=endpoint),
             client_info=ClientInfo(user_agent=f"airflow-consent-retl/{__version__}"),  # type: ignore[no-untyped-call]
         )
+
+    def endpoint(self) -> str | None:
+        """Return the endpoint that the connection names; None: Google's own.
+
+        Raises:
+            ConfigurationError: it is no text.
+        """
+        endpoint = self.get_connection(self.gcp_conn_id).extra_dejson.get("data_manager_endpoint") or None
+        if endpoint is not None and not isinstance(endpoint, str):
+            raise ConfigurationError(f"`data_manager_endpoint` of connection `{self.gcp_conn_id}` has to be text")
+        return endpoint
 
     def _credentials(self) -> Credentials:
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook

@@ -78,5 +78,10 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
         )
         hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         return GoogleCustomerMatchDestination(
-            hook.get_conn, audience, self, consent_granted=consent_granted, pace=self._pace
+            hook.get_conn,
+            audience,
+            self,
+            consent_granted=consent_granted,
+            pace=self._pace,
+            endpoint=hook.endpoint(),
         )

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _EXTRA_KEYS = {"headers", "token", "allow_private", "allow_plain_http"}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,251}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\]")
 _PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
+# Parts of the names of headers whose values are credentials: they change, and the place stays.
+_CREDENTIALS = frozenset(
+    {"apikey", "auth", "authorization", "cookie", "key", "password", "secret", "signature", "token"}
+)
+_ABOUT_THE_CLIENT = frozenset({"accept", "accept-language", "user-agent"})
 _QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
 
 
@@ -53,6 +58,15 @@ class HttpAddress:
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port."""
         return self.scheme, self.host, self.port
+
+    @property
+    def place_headers(self) -> Mapping[str, str]:
+        """The headers that may decide where a row ends up: all but credentials, and those about the client."""
+        return {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in _ABOUT_THE_CLIENT and _CREDENTIALS.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
+        }
 
     def below(self, endpoint: str) -> HttpAddress:
         """Return the address of an endpoint below this one's path, on the same host, with the same headers.

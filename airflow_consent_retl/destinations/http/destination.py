@@ -11,6 +11,8 @@ from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.delivery import Purpose
@@ -74,8 +76,22 @@ class HttpDestination(Destination):
 
     @property
     def target(self) -> str:
-        """The endpoint's path and the connection, without a query, which may contain a secret."""
-        return f"`{self._address.path}` of connection `{self._address.conn_id}`"
+        """Scheme, host, port and path of the endpoint."""
+        address = self._address
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{address.scheme}://{host.lower()}:{address.port}{address.path}"
+
+    @property
+    def target_details(self) -> Mapping[str, str]:
+        """The query, and the headers that are no credentials: they may name an account, a list or a tenant."""
+        address = self._address
+        query = {"the query": address.query} if address.query else {}
+        return query | {f"header {name.lower()}": value for name, value in address.place_headers.items()}
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """The endpoint's path and the connection."""
+        return [f"`{self._address.path}` of connection `{self._address.conn_id}`"]
 
     def open(self, load: Load) -> None:
         """Check the fields' types, and every address of the host; nothing is sent."""

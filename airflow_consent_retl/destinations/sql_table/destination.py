@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -65,6 +65,7 @@ class SqlTableDestination(Destination):
     can_remove: ClassVar[bool] = True
 
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
+        from airflow_consent_retl.databases.place import place_of
         from airflow_consent_retl.databases.tables.removal import removal_mark
         from airflow_consent_retl.databases.tables.target import TableName
 
@@ -72,6 +73,7 @@ class SqlTableDestination(Destination):
         database = database_of(hook.conn_type)
         self._limits = Limits(batch_rows=options.batch_rows or database.table_batch_rows)
         self._conn_id = hook.get_conn_id()
+        self._place = place_of(hook)
         writer: Callable[..., TableWriter] = database.load(database.table)
         self._writer = writer(
             hook,
@@ -90,8 +92,13 @@ class SqlTableDestination(Destination):
 
     @property
     def target(self) -> str:
+        """The table and its database."""
+        return f"table `{self._table}` of {self._place}"
+
+    @property
+    def former_targets(self) -> Sequence[str]:
         """The table and the connection."""
-        return f"table `{self._table}` of connection `{self._conn_id}`"
+        return [f"table `{self._table}` of connection `{self._conn_id}`"]
 
     def open(self, load: Load) -> None:
         """Connect, and make or check the table; for a load without rows, check only the needs of removals."""

@@ -78,7 +78,9 @@ def load_without_renewing(bench: SyncBench, ledger: Ledger) -> None:
     """Load under a lease that expires, like that of a paused task."""
     lease = ledger.acquire(SYNC, holder="paused", ttl_s=TTL_S)
     store = FileStore(folder_of(bench, epoch=lease.epoch), SYNC)
-    sync = Sync(SyncContext(lease=lease, store=store, build=Recorder, settings=SyncSettings(), log=bench.log))
+    sync = Sync(
+        SyncContext(lease=lease, store=store, build=Recorder, settings=SyncSettings(), log=bench.log, key=lambda: KEY)
+    )
     permitted = verified(bench.filtered(people({1: ("a", True)})))
     sync.load(permitted, LoadReport(permitted=1), subject_key=KEY, make_recheck=None)
 

@@ -117,5 +117,5 @@ def test_withdrawals_build_it_without_an_airflow_task(monkeypatch: pytest.Monkey
     removing = from_parameters(partial(LoadToAcmeCrmOperator, conn_id="acme"), render=lambda value: value)
 
     assert removing is not None
-    assert removing.build_destination().target == "`/v2/contacts` of connection `acme`"
+    assert removing.build_destination().target == "https://acme.example:443/v2/contacts"
     assert removing.build_destination().limits.requests_per_s == 100

@@ -414,4 +414,5 @@ def test_says_where_rows_go_without_a_secret(sqlite: Database) -> None:
     destination = sqlite.destination("crm.people")
 
     assert destination.can_remove
-    assert destination.target == "table `crm.people` of connection `crm_sqlite`"
+    assert destination.target.startswith("table `crm.people` of sqlite:/")
+    assert list(destination.former_targets) == ["table `crm.people` of connection `crm_sqlite`"]

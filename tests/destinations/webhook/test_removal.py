@@ -339,5 +339,7 @@ def test_the_operator_passes_its_removal_parameters_on(server: Receiver, monkeyp
 
     assert destination.can_remove
     assert destination.limits.removal_rows == 50
-    assert destination.target == "`/api/v1/people` of connection `crm_http`"
+    assert list(destination.former_targets) == ["`/api/v1/people` of connection `crm_http`"]
+    assert destination.target.endswith("/api/v1/people")
+    assert destination.target_details == {"the query": "secret=1"}
     assert "removal_endpoint" in operator.template_fields

@@ -1,0 +1,20 @@
+"""The place of a PostgreSQL database: its server, its database, and the schemas in which names are looked up."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.databases.place import server_place
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+_SEARCH_PATH = re.compile(r"search_path(?:=|%3D)(\S+)", re.IGNORECASE)
+
+
+def place(connection: Connection) -> str:
+    """Return the place that a connection names."""
+    path = _SEARCH_PATH.search(str(connection.extra_dejson.get("options", "")))
+    shown = server_place(connection)
+    return shown if path is None else f"{shown} (search_path={path[1]})"
