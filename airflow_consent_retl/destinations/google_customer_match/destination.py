@@ -50,7 +50,7 @@ class GoogleCustomerMatchDestination(Destination):
         options: see there.
         consent_granted: whether everyone who is sent granted `ad_user_data` and `ad_personalization`. If not,
             no one is sent; removing people and asking for outcomes need no consent.
-        endpoint: of the API; None: Google's own.
+        endpoint: returns the endpoint of the API; None: Google's own.
         pace: for loads that share a quota; by default one of its own.
     """
 
@@ -64,7 +64,7 @@ class GoogleCustomerMatchDestination(Destination):
         *,
         consent_granted: bool,
         pace: Pace | None = None,
-        endpoint: str | None = None,
+        endpoint: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._audience = audience
@@ -88,7 +88,8 @@ class GoogleCustomerMatchDestination(Destination):
         """The audience, its account, and the endpoint of the API if it is not Google's own."""
         linked = self._audience.linked_account
         through = f" linked to {linked.account_type} account {linked.account_id}" if linked else ""
-        return f"{self._audience}{through}{f' at {self._endpoint}' if self._endpoint else ''}"
+        endpoint = self._endpoint()
+        return f"{self._audience}{through}{f' at {endpoint}' if endpoint else ''}"
 
     @property
     def former_targets(self) -> Sequence[str]:

@@ -83,5 +83,5 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
             self,
             consent_granted=consent_granted,
             pace=self._pace,
-            endpoint=hook.endpoint(),
+            endpoint=hook.endpoint,
         )

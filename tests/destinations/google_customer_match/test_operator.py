@@ -152,7 +152,7 @@ def test_one_category_may_stand_for_both_signals_and_for_any_of_one() -> None:
 
     load.check_permitted(counts("C0004", match="any"))
 
-    assert load.build_destination().target == "audience 42 of GOOGLE_ADS account 1234567890"
+    assert list(load.build_destination().former_targets) == ["audience 42 of GOOGLE_ADS account 1234567890"]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,22 @@ def test_wrong_parameters_are_refused_before_anybody_is_contacted(parameters: di
         operator(**parameters).build_destination()
 
 
-def test_the_account_may_be_of_another_product() -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "place"), [(None, ""), ("datamanager.example:443", " at datamanager.example:443")]
+)
+def test_the_account_may_be_of_another_product_and_the_api_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, place: str
+) -> None:
     account = {"account_id": "77", "account_type": "DISPLAY_VIDEO_ADVERTISER"}
+    connection = {"conn_type": "google_cloud_platform", "extra": {"data_manager_endpoint": endpoint}}
+    monkeypatch.setenv("AIRFLOW_CONN_SOME_GOOGLE", json.dumps(connection))
 
-    destination = operator(operating_account=account).build_destination()
+    destination = operator(
+        operating_account=account, linked_account="88", gcp_conn_id="some_google"
+    ).build_destination()
 
-    assert destination.target == "audience 42 of DISPLAY_VIDEO_ADVERTISER account 77"
+    audience = "audience 42 of DISPLAY_VIDEO_ADVERTISER account 77"
+    assert destination.target == f"{audience} linked to GOOGLE_ADS account 88{place}"
 
 
 def test_ids_are_templated_and_importing_the_operator_loads_no_client() -> None:
