@@ -116,6 +116,22 @@ class RemovalChecks:
         assert [outcome.status for outcome in outcomes] == expected
         assert_stored(stand_in, [who for who in people(5) if who.id in refused])
 
+    def test_a_removal_that_was_only_reported_is_not_accepted(self, stand_in: StandIn) -> None:
+        """Where the other side can be read, a success counts only if the person is not there."""
+        deliver(stand_in, people(5))
+        if not _can_remove(stand_in) or Circumstance.SWALLOWED_REMOVAL in stand_in.impossible:
+            return
+        kept = {people(5)[0].id, people(5)[3].id}
+        stand_in.swallowed_removal(kept)
+
+        outcomes = take_back(stand_in, people(5), decided=1)
+
+        accepted_ids = {
+            who.id for who, outcome in zip(people(5), outcomes, strict=True) if outcome.status == "accepted"
+        }
+        assert accepted_ids == {who.id for who in people(5)} - kept
+        assert_stored(stand_in, [who for who in people(5) if who.id in kept])
+
     def test_removing_nobody_asks_for_nothing(self, stand_in: StandIn) -> None:
         """An empty batch has no outcome."""
         deliver(stand_in, people(2))

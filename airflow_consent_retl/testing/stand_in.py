@@ -26,6 +26,7 @@ class Circumstance(StrEnum):
     REFUSED = "refused"
     PARTIAL_FAILURE = "partial_failure"
     PARTIAL_REMOVAL = "partial_removal"
+    SWALLOWED_REMOVAL = "swallowed_removal"
     REQUESTS = "requests"
     SECRETS = "secrets"
     OVERWRITING = "overwriting"
@@ -114,6 +115,10 @@ class StandIn(ABC):
     def partial_removal(self, held: Collection[str]) -> None:
         """Refuse to remove the people with these ids, and tell the destination; they are stored already."""
         self._not_here("partial_removal")
+
+    def swallowed_removal(self, held: Collection[str]) -> None:
+        """Report success for the removal of the people with these ids, and keep them; they are stored already."""
+        self._not_here("swallowed_removal")
 
     def recover(self) -> None:  # noqa: B027 - one without faults has nothing to end
         """End every fault; only called where there was one."""

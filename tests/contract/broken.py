@@ -46,6 +46,9 @@ class Optimist(GuestBookDestination):
             super().request(action, key, rows)
         return Outcomes.accepted(len(rows))
 
+    def remove(self, batch: Batch) -> Outcomes:
+        return self.request("leave", batch.key, rows_of(batch.rows))
+
 
 class Cleaner(GuestBookDestination):
     """Begins with an empty book, though it does not say that it replaces."""

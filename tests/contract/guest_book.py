@@ -35,6 +35,7 @@ class GuestBook:
         self.fault = ""
         self.unwelcome: frozenset[str] = frozenset()
         self.staying: frozenset[str] = frozenset()
+        self.hiding: frozenset[str] = frozenset()
         self._answered: dict[str, list[str]] = {}
 
     def post(self, key: str, action: str, rows: Sequence[Row], *, token: str, limit: int = 100) -> object:
@@ -60,7 +61,8 @@ class GuestBook:
             self.guests[guest] = [*earlier, row]
             return "ok"
         if action == "leave" and guest not in self.staying:
-            self.guests.pop(guest, None)
+            if guest not in self.hiding:
+                self.guests.pop(guest, None)
             return "ok"
         return "unwelcome" if action == "enter" else "staying"
 
@@ -95,7 +97,15 @@ class GuestBookDestination(Destination):
         return self.request("enter", batch.key, rows_of(batch.rows))
 
     def remove(self, batch: Batch) -> Outcomes:
-        return self.request("leave", batch.key, rows_of(batch.rows))
+        rows = rows_of(batch.rows)
+        outcomes = self.request("leave", batch.key, rows)
+        # The book can be read, so its word is not all that counts.
+        left = {
+            place: Outcome(RowStatus.REJECTED, "not_removed")
+            for place, (row, outcome) in enumerate(zip(rows, outcomes, strict=False))
+            if outcome.status is RowStatus.ACCEPTED and row["id"] in self.book.guests
+        }
+        return Outcomes(outcomes.rows, outcomes.common, {**outcomes.exceptions, **left})
 
     def request(self, action: str, key: str, rows: Sequence[Row]) -> Outcomes:
         if not rows:
@@ -179,6 +189,9 @@ class GuestBookStandIn(StandIn):
 
     def partial_removal(self, held: Collection[str]) -> None:
         self.book.staying = frozenset(held)
+
+    def swallowed_removal(self, held: Collection[str]) -> None:
+        self.book.hiding = frozenset(held)
 
     def recover(self) -> None:
         self.book.fault = ""

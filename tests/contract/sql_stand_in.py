@@ -112,8 +112,19 @@ class SqliteStandIn(FileDatabaseStandIn):
             "BEGIN SELECT RAISE(ABORT, 'has to stay'); END"
         )
 
+    def swallowed_removal(self, held: Collection[str]) -> None:
+        action = "UPDATE" if "mark_column" in self._options else "DELETE"
+        self.database.execute(
+            f"CREATE TRIGGER keep BEFORE {action} ON people WHEN OLD.id IN ({listed(held)}) "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+
 
 class DuckDbStandIn(FileDatabaseStandIn):
+    impossible: ClassVar[Mapping[str, str]] = {
+        **FileDatabaseStandIn.impossible,
+        "swallowed_removal": "it has no triggers, rules or policies that swallow a statement",
+    }
     missing = "SELECT 1 FROM information_schema.tables WHERE table_name = 'people'"
 
     def takes(self, kind: pa.DataType) -> bool:
@@ -168,6 +179,13 @@ class PostgresStandIn(SqlStandIn):
             "FOR EACH STATEMENT EXECUTE FUNCTION deadlock()"
         )
         self.faults.callback(self.database.execute, "DROP TRIGGER busy ON people")
+
+    def swallowed_removal(self, held: Collection[str]) -> None:
+        self.database.execute("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+        self.database.execute(
+            f"CREATE TRIGGER keep BEFORE DELETE ON people FOR EACH ROW WHEN (OLD.id IN ({listed(held)})) "
+            "EXECUTE FUNCTION keep()"
+        )
 
     def refused(self) -> None:
         self._connect({**self._connection, "login": "nobody"})

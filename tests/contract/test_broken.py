@@ -38,6 +38,7 @@ BROKEN: tuple[tuple[str, type[GuestBookDestination | StandIn], dict[str, object]
     ("somebody_who_was_removed_can_be_added_again", broken.Resentful, {}),
     ("one_load_removes_some_and_sends_others", broken.SingleMinded, {}),
     ("people_who_have_to_stay_are_rejected_and_the_others_go", broken.Optimist, {}),
+    ("a_removal_that_was_only_reported_is_not_accepted", broken.Optimist, {}),
     ("removing_nobody_asks_for_nothing", broken.Chatty, {}),
     ("removes_batches_up_to_its_limit", broken.Narrow, {"beyond": 0}),
     ("removes_as_many_batches_at_the_same_time_as_it_says", broken.Entangled, {}),

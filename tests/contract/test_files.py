@@ -30,6 +30,7 @@ class FilesStandIn(StandIn):
     impossible: ClassVar[Mapping[str, str]] = {
         "applied_then_timeout": NO_ANSWER,
         "unreadable_answer": NO_ANSWER,
+        "swallowed_removal": "the destination writes each version itself, and nothing reports a removal to it",
         "partial_removal": "a version without somebody can always be written",
         "requests": "writes to a file are no requests that arrive anywhere",
         "secrets": "a folder on a disk is reached without a password",

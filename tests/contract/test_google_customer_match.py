@@ -27,6 +27,7 @@ class AudienceStandIn(StandIn):
 
     impossible: ClassVar[Mapping[str, str]] = {
         "overwriting": "an audience keeps all that somebody was added with: changes remove the old values first",
+        "swallowed_removal": "an audience cannot be read, so that only Google's own answer says what was removed",
         "secrets": "a local server takes anonymous calls; the destination is handed a client, and no credentials",
     }
     key_field = None

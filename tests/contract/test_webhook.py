@@ -25,7 +25,9 @@ ALWAYS = 1000
 
 
 class WebhookStandIn(StandIn):
-    impossible: ClassVar[Mapping[str, str]] = {}
+    impossible: ClassVar[Mapping[str, str]] = {
+        "swallowed_removal": "a receiver that reports success and keeps somebody looks like one that removed them",
+    }
 
     def __init__(self, server: Receiver, options: WebhookOptions) -> None:
         self._server = server

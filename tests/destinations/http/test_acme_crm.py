@@ -41,7 +41,9 @@ def crm(refused: Collection[str] = ()) -> Answer:
 
 
 class AcmeCrmStandIn(StandIn):
-    impossible: ClassVar[Mapping[str, str]] = {}
+    impossible: ClassVar[Mapping[str, str]] = {
+        "swallowed_removal": "a receiver that reports success and keeps somebody looks like one that removed them",
+    }
 
     def __init__(self, server: Receiver) -> None:
         self._server = server
