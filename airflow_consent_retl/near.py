@@ -13,7 +13,18 @@ from rapidfuzz.distance import DamerauLevenshtein
 
 Name = TypeVar("Name", bound=str)
 
-_WITHOUT_SEPARATORS = str.maketrans("", "", "_-. :")
+_WITHOUT_SEPARATORS = str.maketrans("", "", "_-.:")
+# Spaces, and characters that no one sees: a zero-width space, a byte order mark.
+_UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+# Letters of other alphabets that look like Latin ones, and digits that look like letters.
+_LOOK_ALIKES = str.maketrans(
+    "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+    "\u0430\u0432\u0435\u0455\u0456\u0458\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0501\u04bb\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03b1\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
+    "01",
+    "abesijkmhopctyx" + "abesijkmhopctyxdhqw" + "abezhikmnoptyx" + "aikvopux" + "ol",
+)
 _SHORT_NAME_CHARACTERS = 5
 
 
@@ -21,8 +32,8 @@ def resembles(name: str, other: str) -> bool:
     """Return whether two different names differ only by case, by separators or by one or two edits.
 
     An edit is an insertion, a deletion, a substitution or a swap of neighbours. Names of up to five characters may
-    differ by one edit, longer names by two; the longer of the two names counts. Case and separators (`_`, `-`, `.`,
-    `:`, space) are removed first. Names without a common character never resemble each other.
+    differ by one edit, longer names by two; the longer of the two names counts. Everything that
+    `differs_in_form_only` ignores is removed first. Names without a common character never resemble each other.
     """
     if name == other:
         return False
@@ -35,7 +46,11 @@ def resembles(name: str, other: str) -> bool:
 
 
 def differs_in_form_only(name: str, other: str) -> bool:
-    """Return whether two different names differ only by case and separators."""
+    """Return whether two different names differ only by their form.
+
+    The form is: case, separators (`_`, `-`, `.`, `:`), white space and invisible characters, Unicode's form, and
+    letters that look the same (a Cyrillic letter and a Latin one; `0` and `O`).
+    """
     return name != other and _folded(name) == _folded(other)
 
 
@@ -75,4 +90,6 @@ def _edits(name: str, other: str) -> tuple[int, int]:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().translate(_WITHOUT_SEPARATORS)
+    seen = "".join(character for character in name if unicodedata.category(character) not in _UNSEEN)
+    letters = unicodedata.normalize("NFKC", seen).translate(_LOOK_ALIKES).casefold()
+    return letters.translate(_WITHOUT_SEPARATORS)

@@ -28,6 +28,7 @@ from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
@@ -116,6 +117,7 @@ __all__ = [
     "MaxAge",
     "MostRestrictive",
     "NoticeVersion",
+    "OptOut",
     "OptanonConsent",
     "OptanonConsentGroup",
     "Permitted",

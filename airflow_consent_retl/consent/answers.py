@@ -73,6 +73,10 @@ class Recorded:
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "notice_version", notice_version)
 
+    def where_silence_permits(self) -> Recorded:
+        """Return the record for a place where silence permits; see `CategorySignal.where_silence_permits`."""
+        return Recorded(self.signal.where_silence_permits(), time=self.time, notice_version=self.notice_version)
+
 
 class Answers:
     """Several records of one category's consent, in the order of their precedence."""

@@ -2,6 +2,7 @@
 
     {"format": "BooleanColumn", "column": "analytics_ok"}
     {"format": "our_formats:LoyaltyCard", "column": "card", "level": 2}
+    {"format": "OptOut", "signal": {"format": "BooleanColumn", "column": "unsubscribed"}, "false_is_yes": false}
 
 The document contains names of columns and declared values, and no value of a row.
 """
@@ -14,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.formats import format_named, is_built_in, name_of_format
+from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 from airflow_consent_retl.consent.switches import RowSwitches
@@ -32,7 +34,7 @@ def format_document(declared: Format) -> FormatDocument:
     """
     parameters = fields(declared) if is_dataclass(declared) else ()
     return {"format": name_of_format(type(declared))} | {
-        field.name: getattr(declared, field.name) for field in parameters if field.init
+        field.name: _parameter(getattr(declared, field.name)) for field in parameters if field.init
     }
 
 
@@ -71,6 +73,8 @@ def format_problems(declared: Format, path: str) -> list[Problem]:
         declared: a format.
         path: the path where it was declared.
     """
+    if isinstance(declared, OptOut):
+        return format_problems(declared.signal, path)
     if is_built_in(type(declared)):
         return []
     return [Problem(path, message) for message in _class_problems(declared) or _parameter_problems(declared)]
@@ -108,7 +112,7 @@ def _parameter_problems(declared: Format) -> list[str]:
 def _parse(document: object) -> Format:
     entry = document if isinstance(document, Mapping) else {}
     format_ = format_named(entry.get("format"))
-    parameters = {name: _tuples(value) for name, value in entry.items() if name != "format"}
+    parameters = {name: _value(value) for name, value in entry.items() if name != "format"}
     try:
         return format_(**parameters)
     except TypeError:
@@ -126,5 +130,11 @@ def _is_plain(value: object) -> bool:
     return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _parameter(value: Any) -> Any:
+    return format_document(value) if isinstance(value, CategorySignal) else value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return parse_signal(value)
+    return tuple(map(_value, value)) if isinstance(value, list) else value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.consent.document import parse_destination
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.literals import Literals
+from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.freshness import NoticeVersion, consent_time
 from airflow_consent_retl.consent.history import doubt_signal
 from airflow_consent_retl.consent.mapping import (
@@ -21,6 +22,7 @@ from airflow_consent_retl.consent.mapping import (
     parse_consent_mapping,
     records_of,
 )
+from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.plan import CategoryReading, CircumstancesReading, ConsentPlan, RecordReading
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import ColumnKind, Signal
@@ -196,7 +198,21 @@ class _Planner:
         if not declared:
             self.missing(consent, category, asked, "has no entry in the consent mapping")
             return [None]
+        self.check_direction(declared, consent.path_of(category.id))
+        if Regime.OPT_OUT in category.regimes:
+            # INVARIANT: where silence permits, an answer under another spelling of its key never counts as silence.
+            declared = tuple(record.where_silence_permits() for record in declared)
         return [self.present_record(consent, category, record, asked) for record in declared]
+
+    def check_direction(self, records: Sequence[Recorded], path: str) -> None:
+        """Note a column or a key whose name says the opposite of what its values would mean."""
+        for name in (name for record in records for name in record.signal.named_after if says_opposite(name)):
+            self.note(
+                path,
+                f"`{name}` sounds like an objection, and its yes would count as consent: turn it round with "
+                "OptOut(...), around the column or its format, whose granted values then mean an objection. If a yes "
+                "there is consent, give it a name in the model's SQL that says so",
+            )
 
     def present_record(
         self, consent: ConsentMapping, category: Category, record: Recorded, asked: tuple[DestinationName, ...]
@@ -315,6 +331,8 @@ class _Planner:
 def _kind_message(signal: Signal, kind: ColumnKind) -> str:
     expected = " or ".join(sorted(signal.kinds))
     message = f"column `{signal.column}` is {kind}, expected {expected}"
+    # Within `OptOut`, the same formats are declared.
+    signal = signal.signal if isinstance(signal, OptOut) else signal
     if isinstance(signal, BooleanColumn) and kind in (ColumnKind.TEXT, ColumnKind.INTEGER):
         message += f": declare the values that grant, Literals({signal.column!r}, granted=(...), denied=(...))"
     if isinstance(signal, BooleanColumn) and kind is ColumnKind.JSON:

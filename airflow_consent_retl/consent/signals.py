@@ -133,6 +133,23 @@ class CategorySignal(Signal):
     __slots__ = ()
 
     holds_consent: ClassVar[bool] = True
+    # Whether a public standard defines what the values mean, so that `OptOut` may not turn them round.
+    is_standard: ClassVar[bool] = False
+
+    @property
+    def named_after(self) -> tuple[str, ...]:
+        """The names of the column and of the keys in it whose yes is taken for consent.
+
+        Empty (default): the format itself says what a value means, whatever the column's name is.
+        """
+        return ()
+
+    def where_silence_permits(self) -> CategorySignal:
+        """Return the signal for a place where silence permits: whatever may hide an answer there is invalid.
+
+        The default is the signal itself, for formats that look nothing up.
+        """
+        return self
 
     @property
     @abstractmethod

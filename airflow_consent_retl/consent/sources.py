@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
+from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.signals import require
 from airflow_consent_retl.errors import PolicyError, Problem
 
@@ -102,6 +103,7 @@ class ConsentSource:
             problems.append(Problem("ConsentSource", "`category` and `value` belong together"))
         if category is not None and not isinstance(columns, Mapping | tuple):
             problems.append(Problem("ConsentSource.columns", "expected each category's id with the name of its column"))
+        problems += _turned_round(pairs, value)
         if time is None and (bring_time or profile is not None):
             problems.append(
                 Problem("ConsentSource", "`bring_time` and `profile` belong to events, which have a `time`")
@@ -290,6 +292,19 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
         checked.append(source)
     require(problems)
     return tuple(checked)
+
+
+def _turned_round(pairs: tuple[tuple[str, str], ...], value: str | None) -> list[Problem]:
+    """Return a problem for each column of objections whose name in the snapshot no longer says so."""
+    return [
+        Problem(
+            "ConsentSource.columns",
+            f"the answers of `{name}` are in `{source}`, which sounds like an objection: give the column a name that "
+            "says so, such as `ads_opt_out`, and map it with OptOut(...)",
+        )
+        for column, name in pairs
+        if says_opposite(source := str(column if value is None else value)) and not says_opposite(name)
+    ]
 
 
 def _rendered(source: Source, render: Callable[[str], str]) -> Source:

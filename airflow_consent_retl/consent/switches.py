@@ -6,7 +6,7 @@ Reads one destination's switch, strictly. A switch that cannot be read excludes 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_consent_retl.consent.json_path import child
@@ -90,34 +90,36 @@ def switch_status(token: int) -> ConsentStatus:
 class IntegrationSwitch(DestinationSwitch):
     """One destination in Segment's integrations object: `{"All": false, "Google Ads": true, "Braze": {"appId": "1"}}`.
 
-    `false` excludes the row; `true` and an object with settings do not. `All` applies to destinations that are not
-    listed; if it is missing, it is `true`. Anything else cannot be read: a key that occurs twice, another value, text
-    that is not JSON, a name that differs from the destination's only by case or separators.
+    `false` excludes the row; `true` and an object with settings do not. `keys` are all names of the destination, and an
+    instance is excluded with its base destination. `All` applies to destinations that are not listed; if it is missing,
+    it is `true`. Anything else cannot be read: a key that occurs twice, another value, text that is not JSON, a key
+    that differs from `All` or from a name of the destination only in form.
     Source: https://segment.com/docs/connections/spec/common/#integrations (read 2026-11-24).
     """
 
     column: str
-    key: str
+    keys: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        require(_problems(self.column, "IntegrationSwitch", key=self.key))
+        require(_problems(self.column, "IntegrationSwitch", keys=self.keys))
 
     def is_on(self, text: str) -> bool | None:
-        """Return the destination's own switch, otherwise the value of `All`."""
+        """Return the destination's own switches, otherwise the value of `All`."""
         try:
             found = read_json(text)
         except MalformedJsonError:
             return None
         if found is None:
             return True
-        if not isinstance(found, JsonObject) or {self.key, _ALL}.intersection(found.repeated):
+        names = (*self.keys, _ALL)
+        if not isinstance(found, JsonObject) or {*names}.intersection(found.repeated) or _has_near_name(names, found):
             return None
-        if self.key not in found and any(differs_in_form_only(self.key, listed) for listed in found):
-            return None
-        switch = found.get(self.key, found.get(_ALL, True))
-        if isinstance(switch, bool):
-            return switch
-        return True if isinstance(switch, JsonObject) and self.key in found else None
+        switches = [found[key] for key in self.keys if key in found]
+        if switches:
+            is_readable = all(isinstance(switch, bool | JsonObject) for switch in switches)
+            return False not in switches if is_readable else None
+        switch = found.get(_ALL, True)
+        return switch if isinstance(switch, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,7 @@ class ExclusionSwitch(DestinationSwitch):
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        problems = _problems(self.column, "ExclusionSwitch")
-        if not self.names or not all(isinstance(name, str) and name for name in self.names):
-            problems.append(Problem("ExclusionSwitch.names", "expected the names of a destination"))
-        require(problems)
+        require(_problems(self.column, "ExclusionSwitch", keys=self.names))
 
     def is_on(self, text: str) -> bool | None:
         """Return whether the array lists none of the destination's names."""
@@ -147,7 +146,7 @@ class ExclusionSwitch(DestinationSwitch):
             return True
         if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
             return None
-        if any(differs_in_form_only(name, listed) for name in self.names for listed in found):
+        if _has_near_name(self.names, found):
             return None
         return not set(self.names).intersection(found)
 
@@ -159,7 +158,7 @@ class IntegrationsObject(RowSwitches):
 
     def for_destination(self, destination: str) -> IntegrationSwitch:
         """Return the switch of one destination."""
-        return IntegrationSwitch(self.column, _name_of(destination, dict(self.names)))
+        return IntegrationSwitch(self.column, _names_of(destination, dict(self.names)))
 
 
 class ExcludedDestinations(RowSwitches):
@@ -169,16 +168,21 @@ class ExcludedDestinations(RowSwitches):
 
     def for_destination(self, destination: str) -> ExclusionSwitch:
         """Return the switch of one destination."""
-        names = dict(self.names)
-        base = destination.partition(":")[0]
-        return ExclusionSwitch(
-            self.column, tuple(dict.fromkeys([_name_of(destination, names), names.get(base, base), destination]))
-        )
+        return ExclusionSwitch(self.column, _names_of(destination, dict(self.names)))
 
 
-def _name_of(destination: str, names: Mapping[str, str]) -> str:
+def _names_of(destination: str, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return every name under which a column may exclude a destination or its base destination."""
     base = destination.partition(":")[0]
-    return names.get(destination, names.get(base, base))
+    declared = [names[name] for name in (destination, base) if name in names]
+    # The policy's own names too, unless the column uses them for another destination.
+    own = [name for name in (destination, base) if name not in names.values()]
+    return tuple(dict.fromkeys([*declared, *own]))
+
+
+def _has_near_name(names: Sequence[str], listed: Collection[str]) -> bool:
+    """Return whether a listed name is none of the names, and differs from one of them only in form."""
+    return any(differs_in_form_only(name, other) for other in listed if other not in names for name in names)
 
 
 def _pairs(names: object) -> list[tuple[str, str]]:
@@ -190,10 +194,10 @@ def _pairs(names: object) -> list[tuple[str, str]]:
     ]
 
 
-def _problems(column: object, path: str, *, key: object = "-", names: object = ()) -> list[Problem]:
+def _problems(column: object, path: str, *, keys: object = ("-",), names: object = ()) -> list[Problem]:
     problems = column_problems(column, path)
-    if not (isinstance(key, str) and key):
-        problems.append(Problem(f"{path}.key", "expected text that is not empty"))
+    if not isinstance(keys, tuple) or not keys or not all(isinstance(key, str) and key for key in keys):
+        problems.append(Problem(path, "expected the names of a destination"))
     if not isinstance(names, Mapping | tuple) or len(_pairs(names)) != len(names):
         problems.append(Problem(f"{path}.names", "expected the name of each destination, as text"))
     problems.extend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -648,6 +649,18 @@ def test_a_suppression_list_always_denies(policy: dict[str, Any]) -> None:
         ('{"Hook": 0}', ["row_switch:invalid"]),
         ('{"All": {"id": 7}}', ["row_switch:invalid"]),
         ('{"hook": false}', ["row_switch:invalid"]),
+        ('{"all": false}', ["row_switch:invalid"]),
+        ('{"ALL": false}', ["row_switch:invalid"]),
+        ('{"All ": false}', ["row_switch:invalid"]),
+        ('{"\\u0410ll": false}', ["row_switch:invalid"]),
+        ('{"all": true}', ["row_switch:invalid"]),
+        ('{"All": true, "all": false}', ["row_switch:invalid"]),
+        ('{"all": false, "Hook": true}', ["row_switch:invalid"]),
+        ('{"Hook": true, "HOOK": false}', ["row_switch:invalid"]),
+        ('{"webhook": false}', ["row_switch:denied"]),
+        ('{"Hook": true, "webhook": false}', ["row_switch:denied"]),
+        ('{"Hook": true, "webhook": 0}', ["row_switch:invalid"]),
+        ('{"Webhook": false}', ["row_switch:invalid"]),
         ('{"Hook": false, "Hook": true}', ["row_switch:invalid"]),
         ('["Hook"]', ["row_switch:invalid"]),
         ("", ["row_switch:invalid"]),
@@ -683,12 +696,40 @@ def test_an_array_of_excluded_destinations_can_only_exclude(text: str | None, ex
     assert answer(plan, ads=True, written=text) == expected
 
 
-def test_an_instance_is_excluded_with_its_base_destination() -> None:
-    excluded = ExcludedDestinations("written").for_destination("google_ads:emea")
-    objects = IntegrationsObject("written", names={"google_ads": "Google Ads"}).for_destination("google_ads:emea")
+@pytest.mark.parametrize(
+    ("key", "token"),
+    [
+        ("Google Ads", 1),
+        ("google_ads", 1),
+        ("google_ads:emea", 1),
+        ("GOOGLE ADS", 2),
+        ("Google_ads", 2),
+        ("google_ads:EMEA", 2),
+        ("google-ads:emea", 2),
+        ("google_ads:emea ", 2),
+        ("google_ads:apac", 0),
+        ("webhook", 0),
+    ],
+)
+def test_an_instance_is_excluded_under_each_of_its_names(key: str, token: int) -> None:
+    names = {"google_ads": "Google Ads"}
+    array = ExcludedDestinations("written", names=names).for_destination("google_ads:emea")
+    objects = IntegrationsObject("written", names=names).for_destination("google_ads:emea")
 
-    assert excluded.token('["google_ads"]') == excluded.token('["google_ads:emea"]') == 1
-    assert objects.token('{"Google Ads": false}') == 1
+    assert array.token(json.dumps([key])) == token
+    assert objects.token(json.dumps({key: False})) == token
+    assert (
+        objects.token(json.dumps({"Google Ads": True, "google_ads": True, "google_ads:emea": True, key: False}))
+        == token
+    )
+
+
+def test_a_name_that_the_column_uses_for_another_destination_excludes_only_that_one() -> None:
+    switches = IntegrationsObject("written", names={"crm": "webhook", "webhook": "Hook"})
+
+    assert switches.for_destination("crm").token('{"webhook": false}') == 1
+    assert switches.for_destination("webhook").token('{"webhook": false}') == 0
+    assert switches.for_destination("webhook").token('{"Hook": false}') == 1
 
 
 def test_switches_also_apply_to_destinations_without_a_category() -> None:

@@ -140,6 +140,22 @@ def test_a_whole_json_column_of_bigquery_is_compared_as_text_and_null_stays_null
     )
 
 
+def test_a_whole_json_column_of_snowflake_is_compared_as_text() -> None:
+    values = [RawValue("raw_0", "doc", "string", is_json=True)]
+    consent = WarehouseConsent(
+        dialect_of("snowflake"),
+        columns=COLUMNS,
+        primary_key="Id",
+        id_type="int64",
+        values=values,
+        find_duplicates=False,
+    )
+
+    sql = dialect_of("snowflake").compile(consent.signatures(), {"snapshot": "staging.t"})
+
+    assert " ".join(sql.split()).count("""COLLATE(TO_JSON("t0"."doc"), 'utf8')""") == 1
+
+
 @pytest.mark.parametrize("name", ["bigquery", "snowflake"])
 def test_a_decimal_id_becomes_text_before_its_zeros_are_cut(name: str) -> None:
     dialect = dialect_of(name, "decimal128(38, 5)")

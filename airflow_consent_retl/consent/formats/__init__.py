@@ -16,6 +16,7 @@ from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject, RowSwitches
@@ -38,6 +39,7 @@ _FORMATS: dict[str, type[Format]] = {
         GrantedIds,
         IntegrationsObject,
         Literals,
+        OptOut,
         OptanonConsent,
         OptanonConsentGroup,
         TcfString,

@@ -32,6 +32,11 @@ class BitMask(DocumentSignal):
         require(problems)
 
     @property
+    def named_after(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
     def kinds(self) -> frozenset[ColumnKind]:
         """Integers."""
         return frozenset({ColumnKind.INTEGER})

@@ -20,6 +20,11 @@ class BooleanColumn(CategorySignal):
         require(column_problems(self.column, "BooleanColumn"))
 
     @property
+    def named_after(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
     def granting(self) -> tuple[bool, ...]:
         """The raw values that grant."""
         return (True,)

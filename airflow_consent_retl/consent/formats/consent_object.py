@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from airflow_consent_retl.consent.formats.key_lookup import KeyLookup
 from airflow_consent_retl.consent.signals import (
     ColumnKind,
     ConsentStatus,
-    DocumentSignal,
     WholeConsent,
     boolean_token,
     column_problems,
@@ -19,18 +19,19 @@ from airflow_consent_retl.consent.signals import (
 )
 from airflow_consent_retl.consent.strict_json import JsonObject, MalformedJsonError, read_json
 from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.near import differs_in_form_only
 
 Missing = Literal["unknown", "denied"]
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentObjectKey(DocumentSignal):
+class ConsentObjectKey(KeyLookup):
     """One category's key in a JSON column: only JSON `true` grants, only JSON `false` denies.
 
     `path` leads from the top level to the key. SQL NULL, JSON null anywhere on the path and a missing key are unknown.
     With `missing="denied"`, a key that is missing in an existing object is a no, as in Segment. Everything else is
     invalid: another value, text that is not JSON, a value on the path that is not an object, or a key of the path that
-    occurs twice in its object.
+    occurs twice in its object. Under `opt_out`, a key that differs from a missing one only in form is invalid too.
     """
 
     column: str
@@ -71,6 +72,25 @@ class ConsentObjectKey(DocumentSignal):
                 return ConsentStatus.DENIED
             found = found.get(key)
         return self.status(boolean_token(found))
+
+    @property
+    def named_after(self) -> tuple[str, ...]:
+        """The column and the keys of the path."""
+        return (self.column, *self.path)
+
+    def has_near_key(self, text: str) -> bool:
+        """Return whether a key of the path is missing in its object, which has one that differs only in form."""
+        try:
+            found = read_json(text)
+        except MalformedJsonError:
+            return False
+        for key in self.path:
+            if not isinstance(found, JsonObject):
+                return False
+            if key not in found:
+                return any(differs_in_form_only(key, other) for other in found)
+            found = found[key]
+        return False
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, column_problems, require
 
@@ -33,6 +34,8 @@ class GoogleConsent(DocumentSignal):
     The spelling must be exactly that of one of the products. Unspecified and unknown states are unknown. Map a
     destination that needs both signals to two categories, one for each signal.
     """
+
+    is_standard: ClassVar[bool] = True
 
     column: str
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from airflow_consent_retl.consent.formats.bits import Bits, MalformedBitsError
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS, TCF_EU, US_PRIVACY, Layout
@@ -30,6 +31,8 @@ _STRICTEST = (ConsentStatus.INVALID, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 @dataclass(frozen=True, slots=True, init=False)
 class GppTcf(DocumentSignal):
     """A column of GPP strings, whose section 2 is read: a TC string. The arguments are those of `TcfString`."""
+
+    is_standard: ClassVar[bool] = True
 
     column: str
     purposes: tuple[int, ...]
@@ -86,6 +89,8 @@ class GppUs(DocumentSignal):
     Raises:
         PolicyError: a parameter is wrong.
     """
+
+    is_standard: ClassVar[bool] = True
 
     column: str
     section: str

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_consent_retl.consent.formats.key_lookup import KeyLookup
 from airflow_consent_retl.consent.signals import (
     ColumnKind,
     ConsentStatus,
-    DocumentSignal,
     WholeConsent,
     column_problems,
     require,
 )
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
 from airflow_consent_retl.errors import Problem
+from airflow_consent_retl.near import differs_in_form_only
 
 
 @dataclass(frozen=True, slots=True)
-class GrantedId(DocumentSignal):
+class GrantedId(KeyLookup):
     """One id in the list of granted ids: a listed id is granted, any other id is denied.
 
     Without a `separator`, the value is JSON, an array of text: `["C0002", "C0004"]`; `[]` denies. With a separator, it
     is text, `C0002,C0004`, with or without a separator at either end, such as OneTrust's `,C0002,C0004,`. `,` denies.
     Blank text is invalid, because missing values are often written as blank text. Ids are compared exactly. NULL is
-    unknown. An empty id, an id with space around it, and an array entry that is not text are invalid.
+    unknown. An empty id, an id with space around it, and an array entry that is not text are invalid. Under `opt_out`,
+    an id that differs from a missing one only in form is invalid too.
     """
 
     column: str
@@ -46,10 +48,23 @@ class GrantedId(DocumentSignal):
 
     def read(self, text: str) -> ConsentStatus:
         """Return whether the id is listed."""
-        ids = _json_ids(text) if self.separator is None else _text_ids(text, self.separator)
+        ids = self._ids(text)
         if ids is None:
             return ConsentStatus.INVALID
         return ConsentStatus.GRANTED if self.id in ids else ConsentStatus.DENIED
+
+    @property
+    def named_after(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    def has_near_key(self, text: str) -> bool:
+        """Return whether the id is not listed, but one that differs only in form is."""
+        ids = self._ids(text) or frozenset()
+        return self.id not in ids and any(differs_in_form_only(self.id, listed) for listed in ids)
+
+    def _ids(self, text: str) -> frozenset[str] | None:
+        return _json_ids(text) if self.separator is None else _text_ids(text, self.separator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,11 @@ class Literals(CategorySignal):
         object.__setattr__(self, "denied", tuple(denied))
 
     @property
+    def named_after(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
     def granting(self) -> Literals64:
         """The raw values that grant."""
         return self.granted

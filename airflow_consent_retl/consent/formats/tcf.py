@@ -7,7 +7,7 @@ string and vendor list formats v2.md` (read 2026-11-24). A string that does not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_consent_retl.consent.formats.bits import Bits, MalformedBitsError
 from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, column_problems, require
@@ -58,6 +58,8 @@ class TcfString(DocumentSignal):
     Raises:
         PolicyError: a parameter is wrong.
     """
+
+    is_standard: ClassVar[bool] = True
 
     column: str
     purposes: tuple[int, ...]

@@ -32,6 +32,10 @@ class SnowflakeDialect(Dialect):
         exact: ir.StringValue = function("COLLATE", 2)(text, "utf8")
         return exact
 
+    def json_column(self, value: ir.Value) -> ir.StringValue:
+        """Return a VARIANT or OBJECT as JSON text: it has no collation, and is no text."""
+        return self.exact(self.json_text(value))
+
     def json_kind(self, value: ir.Value) -> ir.StringValue:
         """Return `TYPEOF` with JSON's names."""
         kind = function("TYPEOF", 1)(value)

@@ -1,0 +1,61 @@
+"""Formats that look an answer up by a key, and what a key that is spelled otherwise means.
+
+A missing key is silence. Where silence permits, a key that differs from the wanted one only in form (case, white space,
+Unicode form, letters that look the same) may hide a no, so it is invalid.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, DocumentSignal
+
+
+class KeyLookup(DocumentSignal):
+    """A format that finds the answer of a category by a key, a path or an id. Implement `read` and `has_near_key`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def has_near_key(self, text: str) -> bool:
+        """Return whether a text lacks the wanted key and has one that differs from it only in form. Never raises."""
+
+    def where_silence_permits(self) -> CategorySignal:
+        """Return the same lookup, in which such a key is invalid."""
+        return StrictLookup(self)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class StrictLookup(CategorySignal):
+    """A lookup in which a key that differs only in form is invalid. It reads the whole document, to see every key."""
+
+    lookup: KeyLookup
+    column: str = field(init=False)
+
+    def __init__(self, lookup: KeyLookup) -> None:
+        object.__setattr__(self, "lookup", lookup)
+        object.__setattr__(self, "column", lookup.column)
+
+    @property
+    def kinds(self) -> frozenset[ColumnKind]:
+        """The kinds of the lookup."""
+        return self.lookup.kinds
+
+    @property
+    def granting(self) -> tuple[bool, ...]:
+        """The answer that grants."""
+        return self.lookup.granting
+
+    @property
+    def denying(self) -> tuple[bool, ...]:
+        """The answer that denies."""
+        return self.lookup.denying
+
+    def token(self, raw: object) -> int:
+        """Return the token of the lookup, unless the wanted key may be there under another spelling."""
+        token = self.lookup.token(raw)
+        is_granted = self.lookup.status(token) is ConsentStatus.GRANTED
+        if is_granted or type(raw) is not str or not self.lookup.has_near_key(raw):
+            return token
+        return self.unlisted_token
