@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Protocol
 from uuid import UUID
 
 import pyarrow as pa
@@ -20,8 +21,16 @@ from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.values.columns import cast, check_key_type, mixed_types
 
 _EXACT_IN_FLOAT = 2**53
+_MOST_DIGITS = 76
 _ZONED = pa.timestamp("us", "UTC")
 _NAIVE = pa.timestamp("us")
+
+
+class Cast(Protocol):
+    """A function that casts an array to a type without changing a value."""
+
+    def __call__(self, array: pa.Array, type_: pa.DataType, /, *, column: str) -> pa.Array:
+        """Return the array in the type; `column` is for the message of a `ModelError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,19 @@ class RowConverter:
         columns: in the order of the rows' values.
         primary_key: name of the column that holds the ids.
         declared: types that the DAG declares; they win over the driver's.
+        exact: casts an array to a type without changing a value, as `values.columns.cast` does.
     """
 
-    def __init__(self, columns: Sequence[RowColumn], *, primary_key: str, declared: Mapping[str, pa.DataType]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[RowColumn],
+        *,
+        primary_key: str,
+        declared: Mapping[str, pa.DataType],
+        exact: Cast = cast,
+    ) -> None:
         self.columns = tuple(columns)
+        self._exact = exact
         self._primary_key = primary_key
         self._declared = declared
         self.empty_schema = pa.schema(
@@ -80,7 +98,7 @@ class RowConverter:
         if column.name == self._primary_key:
             check_key_type(array.type, primary_key=column.name)
         wanted = self._declared.get(column.name) or column.type
-        return array if wanted is None else cast(array, wanted, column=column.name)
+        return array if wanted is None else self._exact(array, wanted, column=column.name)
 
 
 def column_array(name: str, values: Sequence[object], *, is_key: bool, mixed_as_text: bool = False) -> pa.Array:
@@ -110,8 +128,44 @@ def column_array(name: str, values: Sequence[object], *, is_key: bool, mixed_as_
         problem = mixed_types(name, *_type_names(kinds))
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         # The messages of Arrow and of codecs quote the value.
-        problem = ModelError(f"column `{name}` holds a value that Arrow cannot hold: {type(error).__name__}")
+        problem = _misfits(name, values, type(error).__name__)
     raise problem
+
+
+def _misfits(name: str, values: Sequence[object], failure: str) -> ModelError:
+    """Return the error for values without an Arrow type, with their kind and number."""
+    for kind, is_of, remedy in _MISFITS:
+        rows = sum(map(is_of, values))
+        if rows:
+            counted = "1 row" if rows == 1 else f"{rows:,} rows"
+            return ModelError(
+                f"column `{name}` holds {kind} in {counted}, which a snapshot cannot hold: leave the rows out, or "
+                f"{remedy} in the SQL"
+            )
+    return ModelError(f"column `{name}` holds a value that Arrow cannot hold ({failure}): cast it to text in the SQL")
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, Decimal) and not value.is_finite()
+
+
+def _is_too_long(value: object) -> bool:
+    if isinstance(value, int):
+        return len(str(abs(value))) > _MOST_DIGITS
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return False
+    _, digits, exponent = value.as_tuple()
+    return max(len(digits), len(digits) + int(exponent), -int(exponent)) > _MOST_DIGITS
+
+
+def _has_no_json(value: object) -> bool:
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    try:
+        json_text(value)
+    except (ValueError, TypeError):
+        return True
+    return False
 
 
 def _integers(values: Sequence[object]) -> pa.Array:
@@ -213,3 +267,9 @@ _CONVERSIONS: dict[type, Callable[[Sequence[object]], pa.Array]] = {
     list: _json_texts,
     tuple: _json_texts,
 }
+# For each kind of value that has no Arrow type: its name, the test for it, and how to do without it.
+_MISFITS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("NaN or infinity as a decimal", _is_no_number, "replace them with NULL"),
+    (f"a number of more than {_MOST_DIGITS} digits", _is_too_long, "cast it to text"),
+    ("a nested value that JSON cannot represent, such as NaN,", _has_no_json, "cast it to text"),
+)

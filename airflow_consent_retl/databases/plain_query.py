@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+# Editors write it in front of a file; no database takes it.
+BYTE_ORDER_MARK = "\ufeff"
+
 
 def plain_query(sql: str, *, dialect: str) -> str:
-    """Return a query without the semicolon at its end and the comments behind that.
+    """Return a query without the byte order mark before it, the semicolon at its end, and the comments behind that.
 
     Args:
         sql: one query.
@@ -13,6 +16,7 @@ def plain_query(sql: str, *, dialect: str) -> str:
     from sqlglot import TokenType, tokenize
     from sqlglot.errors import TokenError
 
+    sql = sql.removeprefix(BYTE_ORDER_MARK)
     try:
         tokens = tokenize(sql, read=dialect)
     except TokenError:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.fence import Fenced, Stage
-from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.plain_query import BYTE_ORDER_MARK, plain_query
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
-from airflow_consent_retl.values.columns import check_key_type, check_names
+from airflow_consent_retl.values.columns import cast, check_key_type, check_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,9 @@ class ModelQuery:
     more_memory: bool = False
     columns: tuple[str, ...] | None = None
     query_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sql", self.sql.removeprefix(BYTE_ORDER_MARK))
 
 
 class MoreMemoryNeededError(SourceUnavailableError):
@@ -170,8 +173,13 @@ class DbApiSource(Source):
             [self.column(described) for described in cursor.description],
             primary_key=self._query.primary_key,
             declared=self._query.column_types,
+            exact=self.exact,
         )
         return ModelRows(converter.empty_schema, self._batches(cursor, converter, resources))
+
+    def exact(self, array: pa.Array, type_: pa.DataType, /, *, column: str) -> pa.Array:
+        """Cast to the declared type without changing a value."""
+        return cast(array, type_, column=column)
 
     def connect(self, resources: ExitStack) -> Any:
         """Return the hook's connection."""

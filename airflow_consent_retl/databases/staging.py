@@ -176,6 +176,13 @@ class Warehouse(Fenced):
     def native_types(self, table: StagingTable) -> dict[str, str]:
         """Return the warehouse's name of each column's type, in the columns' order."""
 
+    def check_values(self, table: StagingTable) -> None:
+        """Refuse values that a snapshot in files cannot hold, so that both kinds of workspace take the same rows.
+
+        Raises:
+            ModelError: names the column, the kind of value and the number of rows.
+        """
+
     def cancel(self) -> None:
         """Cancel the running statement, from another thread or a signal handler."""
 

@@ -75,6 +75,7 @@ def warehouse_snapshot(
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
         check_key_type(columns[primary_key], primary_key=primary_key)
+        warehouse.check_values(table)
         if check_primary_key:
             _check_ids(warehouse, table, columns, primary_key=primary_key, rows=rows)
         manifest = SnapshotManifest(

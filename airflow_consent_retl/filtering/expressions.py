@@ -106,7 +106,7 @@ def raw_values(
         value = values.setdefault(
             (signal.column, path, bounds),
             RawValue(
-                f"raw_{len(values)}",
+                f"consent_retl_raw_{len(values)}",
                 signal.column,
                 _ibis_type(arrow[signal.column]),
                 path,
@@ -163,7 +163,9 @@ class WarehouseConsent:
         self.dialect = dialect
         self.columns = tuple(columns)
         self.values = tuple(values)
-        types = dict.fromkeys(columns, "string") | {value.column: value.type_ for value in values if not value.path}
+        # The key is read as text wherever people are matched, also if consent is read from it.
+        read = {value.column: value.type_ for value in values if not value.path and value.column != primary_key}
+        types = dict.fromkeys(columns, "string") | read
         self._snapshot = placeholder("snapshot", types)
         self._primary_key = primary_key
         self._ids = RepeatedIds(dialect=dialect, primary_key=primary_key, id_type=id_type)
@@ -208,6 +210,8 @@ class WarehouseConsent:
 
     def _raw(self, value: RawValue) -> ir.Value:
         column = self._snapshot[value.column]
+        if value.column == self._primary_key and value.type_ != "string":
+            column = column.cast(value.type_)
         if value.path:
             return self.dialect.json_skeleton(column, value.path)
         if value.is_array:

@@ -35,7 +35,7 @@ _NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
 # Python's JSON reader has a limit of nesting. Text shorter than this cannot reach it.
 _SURELY_SHALLOW_CHARACTERS = 900
 
-_ROWS, _ORDINAL = "consent_rows", "consent_ordinal"
+_ROWS, _ORDINAL = "consent_retl_rows", "consent_retl_ordinal"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

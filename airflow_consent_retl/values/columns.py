@@ -16,6 +16,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError, Permanen
 from airflow_consent_retl.near import suggestion
 
 MAX_NAME_CHARACTERS = 128
+_RESERVED = "consent_retl_"
 _NAMES_SHOWN = 20
 _MAX_DECIMAL_DIGITS = 38
 _DECIMAL = re.compile(r"decimal(?:128)?\((\d+),\s*(\d+)\)")
@@ -37,7 +38,7 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
     """Refuse results whose columns later stages could confuse.
 
     Raises:
-        ModelError: there is no column or no primary key, or a name is empty, too long or not unique.
+        ModelError: there is no column or no primary key, or a name is empty, too long, not unique or reserved.
         ConfigurationError: a type is declared for a column that does not exist.
     """
     columns = list(names)
@@ -45,11 +46,7 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
         raise ModelError("the query returns no columns")
     by_folded: dict[str, str] = {}
     for column in columns:
-        if not column or len(column) > MAX_NAME_CHARACTERS:
-            raise ModelError(
-                f"column `{column[:MAX_NAME_CHARACTERS]}` has a name of {len(column)} characters: "
-                f"1 to {MAX_NAME_CHARACTERS} are allowed"
-            )
+        _check_name(column)
         # Engines ignore case: `id` and `ID` would become one column.
         twin = by_folded.setdefault(column.casefold(), column)
         if twin != column:
@@ -68,6 +65,19 @@ def check_names(names: Iterable[str], *, primary_key: str, declared: Iterable[st
             raise ConfigurationError(
                 f"column_types names `{column}`, which the query does not return{suggestion(column, columns)}"
             )
+
+
+def _check_name(column: str) -> None:
+    if not column or len(column) > MAX_NAME_CHARACTERS:
+        raise ModelError(
+            f"column `{column[:MAX_NAME_CHARACTERS]}` has a name of {len(column)} characters: "
+            f"1 to {MAX_NAME_CHARACTERS} are allowed"
+        )
+    if column.casefold().startswith(_RESERVED):
+        raise ModelError(
+            f"column `{column}` begins with `{_RESERVED}`, which is reserved for columns of this package: rename it in "
+            "the SQL"
+        )
 
 
 def check_key_type(type_: pa.DataType, *, primary_key: str) -> None:

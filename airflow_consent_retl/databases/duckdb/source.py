@@ -35,6 +35,9 @@ _CASTS = {
     "TIMESTAMP_MS": "TIMESTAMP",
 }
 
+# Their largest number that a decimal of 38 digits holds.
+_WIDE, _MOST = ("HUGEINT", "UHUGEINT"), "9" * 38
+
 # The same types as items of a list or fields of a struct, where no cast reaches them.
 _INEXACT_WITHIN = ("HUGEINT", "TIME WITH TIME ZONE", "TIMESTAMP_S", "BIT[", "BIT)", "BIT,")
 
@@ -46,12 +49,14 @@ class DuckDbSource(ArrowSource):
     _owns_instance = True
     # Whether the query runs with the small memory limit of a plain scan.
     _is_tight = False
+    _relation: duckdb.DuckDBPyRelation | None = None
 
     def open(self, resources: ExitStack) -> ModelRows:
         """Connect, run the settings in front of the query, and bind the query."""
         connection = self._guarded("connect", lambda: self._connect(resources))
         relation = self._guarded("prepare", lambda: self._bind(connection))
         self._check_columns(relation.columns)
+        self._relation = relation
         exact = self._guarded("prepare", lambda: _exact(relation))
         reader = self._guarded("read", lambda: exact.to_arrow_reader(self._query.batch_rows))
         # A stream that was not read to its end keeps the file's instance, and the next attempt to open the file waits.
@@ -80,7 +85,30 @@ class DuckDbSource(ArrowSource):
             error, duckdb.ParserException | duckdb.CatalogException | duckdb.BinderException
         ):
             return self._failure(error, stage, message)
-        return self._failure(error, stage)
+        # A failure in the middle of a stream says so only in its message.
+        is_conversion = isinstance(error, duckdb.ConversionException) or message.startswith("Conversion Error")
+        return (self._too_long() if is_conversion else None) or self._failure(error, stage)
+
+    def _too_long(self) -> ModelError | None:
+        """Return the error for integers of more than 38 digits; None if there are none, or the query itself fails."""
+        relation = self._relation
+        if relation is None:
+            return None
+        names = [name for name, type_ in zip(relation.columns, relation.types, strict=True) if str(type_) in _WIDE]
+        for name in names:
+            quoted = _quoted(name)
+            fits = f"{quoted} BETWEEN -{_MOST}::HUGEINT AND {_MOST}::HUGEINT"
+            try:
+                rows = relation.filter(f"NOT ({fits})").aggregate("count(*)").fetchall()[0][0]
+            except duckdb.Error:
+                return None
+            if rows:
+                counted = "1 row" if rows == 1 else f"{rows:,} rows"
+                return ModelError(
+                    f"column `{name}` holds an integer of more than 38 digits in {counted}, which a snapshot cannot "
+                    f"hold: leave the rows out, or cast it to text, CAST({quoted} AS VARCHAR), in the SQL"
+                )
+        return None
 
     def _connect(self, resources: ExitStack) -> duckdb.DuckDBPyConnection:
         spill = resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
@@ -134,7 +162,7 @@ class DuckDbSource(ArrowSource):
         while (batch := self._guarded("read", lambda: next(reader, None))) is not None:
             arrays = []
             for array, source, target in zip(batch.columns, batch.schema, schema, strict=True):
-                _refuse_infinities(array, column=source.name)
+                _refuse_edges(array, column=source.name)
                 arrays.append(cast(array.cast(_plain(source)), target.type, column=source.name))
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -157,8 +185,12 @@ def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     return relation.project(", ".join(expression for _, expression in expressions))
 
 
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _expression(name: str, type_: str) -> tuple[bool, str]:
-    quoted = '"' + name.replace('"', '""') + '"'
+    quoted = _quoted(name)
     if type_.endswith(("]", ")")) and any(inexact in type_ for inexact in _INEXACT_WITHIN):
         raise ModelError(f"column `{name}` is {type_}, which a snapshot cannot hold exactly: cast it in the SQL")
     wanted = "VARCHAR" if type_ in _AS_TEXT else _CASTS.get(type_)
@@ -185,12 +217,33 @@ def _is_storable(type_: pa.DataType) -> bool:
     return not pt.is_interval(type_) and not isinstance(type_, pa.BaseExtensionType)
 
 
-def _refuse_infinities(array: pa.Array, *, column: str) -> None:
-    if not (pt.is_timestamp(array.type) or pt.is_date32(array.type)):
-        return
-    # DuckDB stores infinity as the largest number.
-    stored = array.view(pa.int32() if pt.is_date32(array.type) else pa.int64())
-    infinity = 2 ** (stored.type.bit_width - 1) - 1
+def _refuse_edges(array: pa.Array, *, column: str) -> None:
+    """Raise a `ModelError` for infinite dates and the time 24:00, also within lists and structs."""
+    if pt.is_list(array.type) or pt.is_large_list(array.type) or pt.is_fixed_size_list(array.type):
+        _refuse_edges(array.flatten(), column=column)
+    elif pt.is_struct(array.type):
+        for values in array.flatten():
+            _refuse_edges(values, column=column)
+    elif pt.is_map(array.type):
+        _refuse_edges(array.keys, column=column)
+        _refuse_edges(array.items, column=column)
+    elif pt.is_timestamp(array.type) or pt.is_date32(array.type):
+        # DuckDB stores infinity as the largest number.
+        infinity = 2 ** (array.type.bit_width - 1) - 1
+        _refuse(array, [infinity, -infinity], "an infinite date", "CASE WHEN isfinite({0}) THEN {0} END", column)
+    elif pt.is_time64(array.type):
+        midnight = 86_400 * 10 ** (6 if array.type.unit == "us" else 9)
+        _refuse(array, [midnight], "the time 24:00", "NULLIF({0}, '24:00:00')", column)
+
+
+def _refuse(array: pa.Array, edges: list[int], kind: str, without: str, column: str) -> None:
+    stored = array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
     extremes = pc.min_max(stored)
-    if infinity == extremes["max"].as_py() or -infinity == extremes["min"].as_py():
-        raise ModelError(f"column `{column}` holds an infinite date, which has no counterpart: exclude it in the SQL")
+    if not {extremes["min"].as_py(), extremes["max"].as_py()} & set(edges):
+        return
+    values = pc.sum(pc.is_in(stored, value_set=pa.array(edges, stored.type)), min_count=0).as_py()
+    counted = "1 value" if values == 1 else f"{values:,} values"
+    raise ModelError(
+        f"column `{column}` holds {kind} ({counted} in one batch), which a snapshot cannot hold: leave the rows out, "
+        f"or select {without.format(_quoted(column))}"
+    )

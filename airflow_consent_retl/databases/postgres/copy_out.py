@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, column_array
+from airflow_consent_retl.databases.postgres.edge_values import NOT_A_NUMBER, edge_error, exact
 from airflow_consent_retl.errors import ModelError
 
 # Arrow parses a block as a whole, and counts its bytes in 32 bits.
@@ -65,13 +66,7 @@ def copied_arrays(block: bytes, columns: Sequence[RowColumn], *, texts: Sequence
         ModelError: a value has no counterpart in its column's type, such as the date `infinity`.
     """
     types = {str(place): _read_as(column) for place, column in enumerate(columns)}
-    try:
-        table = _parsed(block, types)
-    except pa.ArrowInvalid:
-        table = None
-    # Arrow's own message quotes the value: it ends here.
-    if table is None:
-        raise ModelError(_misfit(block, columns, types))
+    table = _parsed_or_none(block, types) or _parsed_as_texts(block, columns, types)
     return [
         _array(table.column(place), column, is_text=is_text)
         for place, (column, is_text) in enumerate(zip(columns, texts, strict=True))
@@ -87,13 +82,27 @@ def _parsed(block: bytes, types: dict[str, pa.DataType], *, only: str | None = N
     )
 
 
-def _misfit(block: bytes, columns: Sequence[RowColumn], types: dict[str, pa.DataType]) -> str:
+def _parsed_or_none(block: bytes, types: dict[str, pa.DataType], *, only: str | None = None) -> pa.Table | None:
+    """Return the columns; None if Arrow's reader does not take a value. Its message quotes the value: it ends here."""
+    try:
+        return _parsed(block, types, only=only)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _parsed_as_texts(block: bytes, columns: Sequence[RowColumn], types: dict[str, pa.DataType]) -> pa.Table:
+    """Return the columns of a block with a value that Arrow's reader does not take."""
+    found = {}
     for place, column in enumerate(columns):
-        try:
-            _parsed(block, types, only=str(place))
-        except pa.ArrowInvalid:
-            return f"column `{column.name}` holds string values that are not exactly {types[str(place)]}"
-    return "the server sent rows that are no CSV"
+        name = str(place)
+        table = _parsed_or_none(block, types, only=name)
+        if table is None:
+            texts = _parsed_or_none(block, {**types, name: pa.string()}, only=name)
+            if texts is None:
+                raise ModelError("the server sent rows that are no CSV")
+            table = pa.table([exact(texts.column(0).combine_chunks(), types[name], column=column.name)], names=[name])
+        found[name] = table.column(0)
+    return pa.table(found)
 
 
 def _read_as(column: RowColumn) -> pa.DataType:
@@ -105,6 +114,9 @@ def _array(values: pa.ChunkedArray, column: RowColumn, *, is_text: bool) -> pa.A
     array = values.combine_chunks()
     if column.type is None and not is_text:
         numbers = [None if text is None else Decimal(text) for text in array.to_pylist()]
+        others = sum(number is not None and not number.is_finite() for number in numbers)
+        if others:
+            raise edge_error(column.name, NOT_A_NUMBER, others)
         return column_array(column.name, numbers, is_key=False)
     if column.type is not None and pa.types.is_binary(column.type):
         decoded = [None if text is None else bytes.fromhex(text[len("\\x") :]) for text in array.to_pylist()]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.postgres.copy_out import copied_arrays, copied_blocks, copy_statement, is_psycopg2
+from airflow_consent_retl.databases.postgres.edge_values import exact
 from airflow_consent_retl.databases.source import DbApiSource
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
 
@@ -60,6 +61,7 @@ _TEXT_TYPES = {
     "json": _JSON,
     "jsonb": _JSONB,
     "date": 1082,
+    "time": 1083,
     "timestamp": 1114,
     "timestamptz": 1184,
     "interval": 1186,
@@ -80,6 +82,8 @@ _TEXT_TYPES = {
     "tsmultirange": 4533,
     "tstzmultirange": 4534,
 }
+# Lists of time, timestamp, date, timestamptz, interval and timetz.
+_LISTS_OF_TIMES = (1183, 1115, 1182, 1185, 1187, 1270)
 # Classes of SQLSTATE whose messages are about the statement: syntax and names; unsupported features.
 _STATEMENT_SQLSTATES = ("42", "0A")
 _NOT_TRANSIENT_AT_CONNECT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
@@ -115,6 +119,10 @@ class PostgresSource(DbApiSource):
         if oid == _NUMERIC and precision and 1 <= precision <= 38 and 0 <= (scale or 0) <= precision:
             return RowColumn(name, pa.decimal128(precision, scale or 0))
         return RowColumn(name, _TYPES.get(oid))
+
+    def exact(self, array: pa.Array, type_: pa.DataType, /, *, column: str) -> pa.Array:
+        """Read texts as PostgreSQL writes them."""
+        return exact(array, type_, column=column)
 
     def _batches(self, cursor: Any, converter: RowConverter, resources: ExitStack) -> Iterator[pa.RecordBatch]:
         oids = [described[1] for described in cursor.description]
@@ -172,4 +180,6 @@ def _psycopg2_cursor(connection: Any) -> Any:
     extras.register_default_jsonb(cursor, loads=lambda text: text)
     as_text = extensions.new_type(tuple(_TEXT_TYPES.values()), "TEXT", lambda value, _cursor: value)
     extensions.register_type(as_text, cursor)
+    # Within a list, the driver would make the last day of year 9999 of `infinity`.
+    extensions.register_type(extensions.new_array_type(_LISTS_OF_TIMES, "TEXT[]", as_text), cursor)
     return cursor

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
+from airflow_consent_retl.databases.postgres.edge_values import edge_error, edges_of
 from airflow_consent_retl.databases.postgres.source import PostgresSource
 from airflow_consent_retl.databases.source import ModelQuery, ModelRows
 from airflow_consent_retl.databases.staging import StagingTable, Warehouse, is_staging_name
@@ -142,6 +143,17 @@ class PostgresWarehouse(Warehouse):
                 (self.name_of(table),),
             )
         )
+
+    def check_values(self, table: StagingTable) -> None:
+        """Count the values that a snapshot in files cannot hold, in one pass, if a column's type has such values."""
+        edges = edges_of(self.native_types(table))
+        if not edges:
+            return
+        counts = ", ".join(sql for _, _, sql in edges)
+        (found,) = self._rows(f"SELECT {counts} FROM {self.name_of(table)}")  # noqa: S608 - names are quoted
+        for (column, edge, _), rows in zip(edges, found, strict=True):
+            if rows:
+                raise edge_error(column, edge, rows)
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Return this package's error for a driver's, without a value of a row."""
