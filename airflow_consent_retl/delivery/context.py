@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import Delivery
     from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.sharing import SharedTarget
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
@@ -37,6 +38,8 @@ class SyncContext:
         build: builds the destination, not yet opened. A destination is opened once: each delivery builds its own.
         settings: the DAG's settings for the sync.
         log: the task's log.
+        dag: the id of the DAG that serves it; None: there is none.
+        shared: the people whom other syncs have at the same target.
         key: returns the key of the workspace's digests.
         progress: makes the function that reports progress.
     """
@@ -47,6 +50,8 @@ class SyncContext:
     settings: SyncSettings
     log: TaskLog
     key: Callable[[], SubjectKey]
+    dag: str | None = None
+    shared: SharedTarget | None = None
     progress: MakeProgress = lambda verb, rows: lambda done: None
 
     def state(self) -> DeliveredState | WarehouseState | None:

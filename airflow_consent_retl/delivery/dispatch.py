@@ -83,7 +83,7 @@ class _Dispatch:
         self._run = run
         self._kind = kind
         self._recheck = recheck
-        self._hand_over = run.destination.remove if kind is BatchKind.REMOVE else run.destination.send
+        self._hand_over = run.remove if kind is BatchKind.REMOVE else run.destination.send
         self._most_under_way = 2 * concurrency
         self._tally = Tally(planned=run.planned_rows(kind))
         self._under_way: dict[Future[Outcomes], PlannedBatch] = {}

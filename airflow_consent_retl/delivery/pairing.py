@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -166,17 +168,38 @@ def _check_current(ledger: Ledger, folder: SyncFolder, sync: SyncName, known: Kn
     )
 
 
-def acquire(ledger: Ledger, root: Folder, sync: SyncName, *, holder: str, ttl_s: float, wait_s: float) -> Lease:
-    """Return the lease of a sync whose folder in a workspace the ledger knows: see `check_sync` and `Ledger.acquire`.
+@contextmanager
+def leased(
+    ledger: Ledger,
+    root: Folder,
+    sync: SyncName,
+    *,
+    holder: str,
+    ttl_s: float,
+    wait_s: float,
+    shares: Sequence[str] = (),
+) -> Iterator[Lease]:
+    """Yield the lease of a sync whose folder the ledger knows: see `check_sync` and `Ledger.acquire`.
+
+    The leases of the syncs that share its target are held too, taken in one order by all: of two syncs that let go of
+    one person at the same time, each would leave the removal to the other.
 
     Args:
         ledger: opened for the workspace.
         root: of the workspace.
         sync: the sync's name.
         holder, ttl_s, wait_s: as for `Ledger.acquire`.
+        shares: the names of the syncs that share its target.
     """
     known = check_sync(ledger, SyncFolder(root, sync), sync)
-    lease = ledger.acquire(sync, holder=holder, ttl_s=ttl_s, wait_s=wait_s)
-    if ledger.workspace is not None and known.workspace is None:
-        lease.keep_in(ledger.workspace)
-    return lease
+    with ledger.identity() as present:
+        others = set(present.syncs()).intersection(shares)
+    with ExitStack() as leases:
+        taken = {
+            name: leases.enter_context(ledger.acquire(name, holder=holder, ttl_s=ttl_s, wait_s=wait_s))
+            for name in sorted({sync, *others})
+        }
+        own = taken[sync]
+        if ledger.workspace is not None and known.workspace is None:
+            own.keep_in(ledger.workspace)
+        yield own

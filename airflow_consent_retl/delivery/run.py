@@ -6,7 +6,7 @@ steps is in `protocol`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -17,10 +17,12 @@ from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
 from airflow_consent_retl.delivery.report import Tally
+from airflow_consent_retl.delivery.sharing import remove_unless_kept
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.errors import DestinationUnavailableError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Batch
     from airflow_consent_retl.delivery.attempts import EndedBatch, IntendedBatch
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger.records import Delivery
@@ -68,6 +70,15 @@ class DeliveryRun:
     def progress(self) -> Callable[[int], None]:
         """Called with the number of rows of each batch that ended."""
         return self.context.progress("sent and removed", sum(map(self.planned_rows, BatchKind)))
+
+    @cached_property
+    def _kept(self) -> Collection[tuple[str | None, ...]]:
+        shared = self.context.shared
+        return () if shared is None else shared.kept_of(self.changes)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Remove people, except those whom another sync has at the same target."""
+        return remove_unless_kept(self.destination, batch, self._kept)
 
     def planned_rows(self, kind: BatchKind) -> int:
         """Return how many rows the changes have to send or to remove."""

@@ -70,6 +70,8 @@ class SyncSettings:
         guards: limits on the changes of one run.
         max_rejected_ratio: rows that the destination may reject, as a share of the permitted rows, 0 to 1.
         accept_no_removal: whether a destination that cannot remove people is allowed.
+        shares_target_with: the names of other syncs with people at the same target.
+        shares_sync_with_dags: the ids of other DAGs that serve the sync.
         moved_from: the recorded target from which the people were moved to the destination's.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
@@ -83,6 +85,8 @@ class SyncSettings:
     guards: Guards = field(default_factory=Guards)
     max_rejected_ratio: float = 0.0
     accept_no_removal: bool = False
+    shares_target_with: tuple[str, ...] = ()
+    shares_sync_with_dags: tuple[str, ...] = ()
     moved_from: str | None = None
     settle_s: float = 3600.0
     confirm_interval_s: float = 30.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
@@ -18,6 +19,7 @@ from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS, DeliveryRun
+from airflow_consent_retl.delivery.sharing import SharedTarget, check_dag, check_target_shared
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.delivery.target import settle_target, target_of
 from airflow_consent_retl.errors import ConfigurationError, GuardError, RefusedError
@@ -117,6 +119,7 @@ class Sync:
             DestinationUnavailableError, LedgerUnavailableError, LeaseLostError, SourceUnavailableError: the next try
                 resumes the load.
         """
+        check_dag(self._lease, self._context.dag, shares=self._context.settings.shares_sync_with_dags)
         key = self._load_key(permitted)
         delivery = self._lease.open_delivery()
         if delivery is not None and delivery.key == key and self._accepts_batches_of(delivery):
@@ -215,12 +218,11 @@ class Sync:
                 f"{type(destination).__name__} cannot remove people: those who withdraw consent would stay there. "
                 "Accept that with accept_no_removal=True, or choose another destination"
             )
-        settle_target(
-            self._lease,
-            destination,
-            target_of(destination, self._context.key),
-            moved_from=self._context.settings.moved_from,
-            log=self._context.log,
+        settings, target = self._context.settings, target_of(destination, self._context.key)
+        settle_target(self._lease, destination, target, moved_from=settings.moved_from, log=self._context.log)
+        others = check_target_shared(self._lease, destination, target, shares=settings.shares_target_with)
+        self._context = replace(
+            self._context, shared=SharedTarget(others, self._context.store.folder, self._context.log)
         )
 
     def _accepts_batches_of(self, delivery: Delivery) -> bool:

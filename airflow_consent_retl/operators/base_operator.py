@@ -47,6 +47,12 @@ class ConsentRetlOperator(BaseOperator):
         return render(content, *args, **kwargs)
 
 
+def dag_of(context: Any) -> str | None:
+    """Return the id of the running DAG; None without one."""
+    ti = context.get("ti")
+    return None if ti is None else str(ti.dag_id)
+
+
 def holder_of(context: Any) -> str:
     """Return the name of the running task, for people who read the ledger: DAG, run, task and try."""
     ti = context.get("ti")

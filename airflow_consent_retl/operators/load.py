@@ -22,7 +22,8 @@ from airflow_consent_retl.errors import (
     PermanentError,
     RefusedError,
 )
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
+from airflow_consent_retl.operators.one_load import check_one_load
 from airflow_consent_retl.progress import Progress, filled, table
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class LoadOperator(ConsentRetlOperator):
             and `max_age_s` applies.
         max_age_s: seconds after which the filter's decision is too old, where the source is not asked again; in that
             case a policy that has changed since is refused too.
+        shares_target_with: the names (`leads/webhook`) of other syncs that deliver to the same target; each of them has
+            to name this one. Then a person is removed there only when no sync has the person. Without it, a target at
+            which another sync has people is refused.
+        shares_sync_with_dags: the ids of other DAGs that load this sync too; each of them has to name this DAG. Without
+            it, a sync that another DAG loads is refused.
         moved_from: the old target, exactly as the error about a changed target has it, if all people who were
             delivered there were moved to the new one. Without it, a changed target is refused. Templated.
         settle_s: seconds for which a request that was never answered may still take effect: a removal confirmed
@@ -130,6 +136,8 @@ class LoadOperator(ConsentRetlOperator):
         max_rejected_ratio: float = 0.0,
         recheck_interval_s: float | None = 300,
         max_age_s: float = 86_400,
+        shares_target_with: Sequence[str] = (),
+        shares_sync_with_dags: Sequence[str] = (),
         moved_from: str | None = None,
         settle_s: float = 3600,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -153,6 +161,8 @@ class LoadOperator(ConsentRetlOperator):
         self.max_rejected_ratio = max_rejected_ratio
         self.recheck_interval_s = recheck_interval_s
         self.max_age_s = max_age_s
+        self.shares_target_with = shares_target_with
+        self.shares_sync_with_dags = shares_sync_with_dags
         self.moved_from = moved_from
         self.settle_s = settle_s
         self.deferrable = deferrable
@@ -162,6 +172,7 @@ class LoadOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        check_one_load(self, LoadOperator)
         # An asset's name has to be known now, and a templated one is not.
         self._asset = None if "{{" in destination else destination_asset(destination)
         if self._asset is not None:
@@ -186,7 +197,7 @@ class LoadOperator(ConsentRetlOperator):
         """Verify, compare, remove and send; return the counts."""
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.delivery.pairing import acquire
+        from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
@@ -208,13 +219,14 @@ class LoadOperator(ConsentRetlOperator):
         report = LoadReport(permitted=permitted.rows)
         with (
             open_ledger(workspace, self.ledger_conn_id) as ledger,
-            acquire(
+            leased(
                 ledger,
                 open_folder(workspace_root(workspace)),
                 name,
                 holder=holder_of(context),
                 ttl_s=self.lease_ttl_s,
                 wait_s=self.lease_wait_s,
+                shares=settings.shares_target_with,
             ) as lease,
         ):
             store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
@@ -225,6 +237,7 @@ class LoadOperator(ConsentRetlOperator):
                     build=self.build_destination,
                     settings=settings,
                     key=partial(subject_key, workspace),
+                    dag=dag_of(context),
                     log=self.log,
                     progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
                 )
@@ -279,6 +292,8 @@ class LoadOperator(ConsentRetlOperator):
             guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
             max_rejected_ratio=self.max_rejected_ratio,
             accept_no_removal=self.accept_no_removal,
+            shares_target_with=tuple(self.shares_target_with),
+            shares_sync_with_dags=tuple(self.shares_sync_with_dags),
             moved_from=self.moved_from,
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,

@@ -28,12 +28,13 @@ class RemovingLoad:
     Args:
         build_destination: returns the destination, not yet opened.
         accept_no_removal: use a destination that cannot remove people.
-        moved_from: see `LoadOperator`.
+        moved_from, shares_target_with: see `LoadOperator`.
     """
 
     build_destination: Callable[[], Destination]
     accept_no_removal: bool
     moved_from: str | None
+    shares_target_with: tuple[str, ...]
 
 
 def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLoad | None:
@@ -77,6 +78,7 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
         build_destination=lambda: spec().build(),
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
         moved_from=render(parameters.get("moved_from")),
+        shares_target_with=tuple(parameters.get("shares_target_with", ())),
     )
 
 

@@ -153,7 +153,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
     ) -> dict[str, Any]:
         from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.delivery.pairing import acquire, check_sync
+        from airflow_consent_retl.delivery.pairing import check_sync, leased
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings
         from airflow_consent_retl.delivery.syncing import Sync
@@ -170,13 +170,20 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
             accept_no_removal=removing.accept_no_removal,
             moved_from=removing.moved_from,
+            shares_target_with=removing.shares_target_with,
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=self.confirm_timeout_s,
         )
         report = LoadReport(permitted=0)
-        with acquire(
-            ledger, root, name, holder=holder_of(context), ttl_s=self.lease_ttl_s, wait_s=self.lease_wait_s
+        with leased(
+            ledger,
+            root,
+            name,
+            holder=holder_of(context),
+            ttl_s=self.lease_ttl_s,
+            wait_s=self.lease_wait_s,
+            shares=removing.shares_target_with,
         ) as lease:
             asker = self._asker(destination)
             store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
@@ -217,6 +224,7 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             build_destination=operator.build_destination,
             accept_no_removal=operator.accept_no_removal,
             moved_from=operator.moved_from,
+            shares_target_with=tuple(operator.shares_target_with),
         )
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:

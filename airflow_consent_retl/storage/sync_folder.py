@@ -55,7 +55,12 @@ class SyncFolder:
         # Two names that differ only in a character not allowed in paths still get two folders.
         digest = hashlib.sha256(sync.encode()).hexdigest()[:8]
         self.root = workspace / SYNCS / f"{_UNSAFE.sub('_', sync)[:100]}-{digest}"
+        self._workspace = workspace
         self._mark = "" if epoch is None else f"e{epoch}-"
+
+    def of(self, sync: str) -> SyncFolder:
+        """Return the folder of another sync in the same workspace, for reading."""
+        return SyncFolder(self._workspace, sync)
 
     def new(self, kind: Literal["changes", "delivered"]) -> Folder:
         """Return a new folder that no one else will ever use, without making it."""

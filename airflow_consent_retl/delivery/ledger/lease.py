@@ -6,6 +6,7 @@ lease's own attempts ended.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sys
@@ -28,6 +29,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
 )
 from airflow_consent_retl.delivery.ledger.records import VersionRef
 from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
+from airflow_consent_retl.delivery.ledger.sharing import OtherSync, Service, others_at, service_of
 from airflow_consent_retl.delivery.ledger.writes import (
     add_version,
     close_delivery,
@@ -172,6 +174,31 @@ class Lease:
         """Return those of some folders' names that the ledger has as a version or as changes of this sync."""
         with self._database.read() as connection:
             return named_folders(connection, self.sync).intersection(names)
+
+    def others_at(self, target: str) -> list[OtherSync]:
+        """Return the other syncs with this target that have people there, or may get some now."""
+        with self._database.read() as connection:
+            return others_at(connection, self._database, self.sync, target)
+
+    def declare_shares(self, syncs_: Sequence[str]) -> None:
+        """Record the syncs with which this one shares its target."""
+        text = json.dumps(sorted(syncs_)) if syncs_ else None
+        with self._fenced() as (connection, row):
+            if row.shares != text:
+                update_sync(connection, self.sync, shares=text)
+
+    def serve(self, dag: str, shares: Sequence[str]) -> Service:
+        """Record the DAG that serves the sync if there was none, or if both share it; return who served it before."""
+        with self._fenced() as (connection, row):
+            before = service_of(row)
+            if before.dag in (None, dag) or (before.dag in shares and dag in before.shares):
+                update_sync(connection, self.sync, dag=dag, dags=json.dumps(sorted(shares)))
+            return before
+
+    def note_served(self) -> None:
+        """Record that a run of this sync ended well now."""
+        with self._fenced() as (connection, _):
+            update_sync(connection, self.sync, served_at=self._database.now(connection))
 
     def keep_in(self, workspace: str) -> None:
         """Record the id of the workspace that has the sync's delivered state."""

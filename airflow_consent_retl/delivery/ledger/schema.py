@@ -53,6 +53,12 @@ syncs = sa.Table(
     sa.Column("delivery", sa.BigInteger),
     # Since version 2. The workspace that has the sync's delivered state.
     sa.Column("workspace", sa.Text),
+    # Since version 2. The DAG that serves the sync, JSON lists of DAGs and syncs that share it or its target, and the
+    # time when a run last ended well.
+    sa.Column("dag", sa.Text),
+    sa.Column("dags", sa.Text),
+    sa.Column("shares", sa.Text),
+    sa.Column("served_at", Timestamp),
 )
 
 # Since version 2. One row: the ledger's own id, which each of its workspaces carries.

@@ -1,0 +1,61 @@
+"""What the ledger knows of syncs beside each other: their targets, who shares them, and which DAG serves a sync."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from airflow_consent_retl.delivery.ledger.queries import current_version
+from airflow_consent_retl.delivery.ledger.records import SyncName, VersionRef
+from airflow_consent_retl.delivery.ledger.schema import syncs
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSync:
+    """Another sync with the same target.
+
+    Args:
+        sync: its name.
+        shares: the syncs with which its last load shared the target.
+        current: the present version of its delivered state.
+    """
+
+    sync: SyncName
+    shares: tuple[str, ...]
+    current: VersionRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The DAG that served a sync last, and the DAGs with which it shared the sync."""
+
+    dag: str | None
+    shares: tuple[str, ...]
+
+
+def others_at(connection: sa.Connection, database: LedgerDatabase, sync: SyncName, target: str) -> list[OtherSync]:
+    """Return the other syncs with this target that have people there, or may get some now."""
+    now = database.now(connection)
+    found = connection.execute(sa.select(syncs).where(syncs.c.target == target, syncs.c.sync != sync))
+    others = []
+    for row in found.all():
+        current = current_version(connection, SyncName(row.sync))
+        is_running = bool(row.holder) and row.expires_at > now
+        if (current is not None and current.rows) or row.delivery is not None or is_running:
+            others.append(OtherSync(SyncName(row.sync), _names(row.shares), current))
+    return others
+
+
+def service_of(row: sa.Row[tuple[object, ...]]) -> Service:
+    """Return who served a sync last, from its row."""
+    return Service(None if row.dag is None else str(row.dag), _names(row.dags))
+
+
+def _names(text: object) -> tuple[str, ...]:
+    return tuple(json.loads(str(text))) if text else ()
