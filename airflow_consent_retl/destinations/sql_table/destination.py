@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.batches import Batches
     from airflow_consent_retl.databases.tables.target import TableWriter
     from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
+
+
+_log = logging.getLogger(__name__)
+# For rows that the database took without an error, and did not keep as they were sent.
+_REMEDIES = {
+    "not_stored": "a trigger, a rule or a policy swallowed rows: exempt the load's role from it",
+    "key_changed": "the key column stores keys in another form: cast the primary key in the model to that form",
+    "not_removed": "a trigger, a rule or a missing policy kept people: let the load's role delete or update them",
+    "not_visible": "the load's role does not see rows that it wrote: give it access to all rows",
+}
 
 
 class SqlTableDestination(Destination):
@@ -84,6 +95,7 @@ class SqlTableDestination(Destination):
         )
         self._batches: Batches | None = None
         self._key = ""
+        self._warned: set[str] = set()
 
     @property
     def limits(self) -> Limits:
@@ -119,6 +131,7 @@ class SqlTableDestination(Destination):
         refused = {**self._writer.stage(batch.rows), **self._nulls(batch.rows)}
         positions = [row for row in range(batch.rows.num_rows) if row not in refused]
         uncertain = self._opened.apply(self._writer.write, positions, refused)
+        self._warn([*refused.values(), *uncertain.values()])
         return Outcomes(
             batch.rows.num_rows,
             exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()}
@@ -139,6 +152,7 @@ class SqlTableDestination(Destination):
         kept = {
             row: code for row, code in refused.items() if code == NOT_REMOVED or self._opened.holds(self._writer, row)
         }
+        self._warn(kept.values())
         return Outcomes(
             batch.rows.num_rows,
             exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in kept.items()}
@@ -158,6 +172,11 @@ class SqlTableDestination(Destination):
     def abort(self) -> None:
         """Release the connection; committed batches stay."""
         self._writer.close()
+
+    def _warn(self, codes: Iterable[str]) -> None:
+        for code in sorted({*codes} & _REMEDIES.keys() - self._warned):
+            self._warned.add(code)
+            _log.warning("table `%s`, %s: %s", self._table, code, _REMEDIES[code])
 
     def _nulls(self, rows: pa.RecordBatch) -> dict[int, str]:
         # SQLite accepts NULL for most primary keys; and a value that no database accepts needs no search by halves.

@@ -284,6 +284,25 @@ def test_a_whole_batch_that_is_swallowed_is_refused_in_a_few_statements(pg: Data
     assert len(asked) == 1
 
 
+def test_a_code_of_rows_that_were_not_kept_comes_with_its_remedy_once(
+    pg: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    pg.execute("CREATE TABLE people (id uuid PRIMARY KEY)")
+    trigger(pg, "RETURN NULL;", on="BEFORE DELETE")
+    people = pa.table({"id": [UUID.upper(), UUID, UUID.replace("-", "")]})
+
+    deliver(pg.destination(batch_rows=1), people)
+    take_back(pg.destination(batch_rows=1), leaving(UUID, UUID), without_rows(people))
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.partition(":")[0] for text in warnings] == [
+        "table `people`, key_changed",
+        "table `people`, not_removed",
+    ]
+    assert "cast the primary key in the model" in warnings[0]
+    assert UUID not in caplog.text.lower()
+
+
 @pytest.mark.parametrize("key", [[1, 2], [b"\x00", b"\xff"], [1.5, 2.5], [True, False]], ids=str)
 def test_keys_that_are_no_text_are_read_back_too(database: Database, key: list[Any]) -> None:
     people = pa.table({"id": key, "email": ["a", "b"]})
