@@ -23,7 +23,16 @@ def _parser() -> argparse.ArgumentParser:
     adopt.add_argument("syncs", nargs="*", help="names such as customers/webhook; default: all")
     adopt.add_argument("--gone", action="store_true", help="declare that no one of these syncs is there any more")
     adopt.set_defaults(run=_adopt)
+
+    times = verbs.add_parser("reset-times", parents=[places], help="bring times in the future back to the present")
+    times.set_defaults(run=_reset_times)
     return parser
+
+
+def _reset_times(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.upkeep import reset_times
+
+    return reset_times(workspace=given.workspace, ledger_conn_id=given.ledger_conn_id)
 
 
 def _adopt(given: argparse.Namespace) -> object:

@@ -8,6 +8,7 @@ The branch answers one question: is a retry worth it?
     │   ├── ConfigurationError       an operator's parameters, a connection, a field mapping
     │   ├── ModelError               the model's query, its columns or its primary key
     │   ├── RefusedError             the input of a load is not what a filter permitted
+    │   ├── OvertakenError           a newer run delivered: the task is skipped
     │   ├── GuardError               a limit on denied, invalid or rejected rows was exceeded
     │   └── DestinationError         the destination refused the whole load
     └── TransientError               yes, after `retry_after_s` if the other side named a time
@@ -67,6 +68,10 @@ class ModelError(PermanentError):
 
 class RefusedError(PermanentError):
     """A load received something that no filter permitted, or that has changed since."""
+
+
+class OvertakenError(PermanentError):
+    """A newer run delivered while this one ran: there is nothing left to do. Operators skip the task."""
 
 
 class GuardError(PermanentError):

@@ -36,6 +36,9 @@ def consent_sync(
     max_released_ratio: float | None = None,
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
+    session_time_zone: str | None = None,
+    as_of: str | None = None,
+    current_consent_sql: str | None = None,
     consent_sources: Sequence[ExternalConsent] = (),
     moved_from: Mapping[str, str] | None = None,
     workspace: str | None = None,
@@ -71,6 +74,9 @@ def consent_sync(
             column_types=column_types,
             check_primary_key=on_duplicate_id == "fail",
             hook_params=hook_params,
+            session_time_zone=session_time_zone,
+            as_of=as_of,
+            current_consent_sql=current_consent_sql,
             consent_sources=consent_sources,
             workspace=workspace,
             **waiting,
@@ -105,6 +111,7 @@ def consent_sync(
                 schema=schema,
                 snapshot=snapshot.output,
                 permitted=permitted.output,
+                hook_params=hook_params,
             )
             loaded >> drop.as_teardown(setups=snapshot)
     return task_group

@@ -71,6 +71,7 @@ def extract_with_consent(hook: BareHook, folder: Path) -> None:
         [_SOURCE],
         hook_of=lambda conn_id: hook,  # type: ignore[arg-type, return-value]
         conn_id="bench",
+        time_zone="UTC",
         at=datetime.now(UTC),
         log=lambda message: None,
     )

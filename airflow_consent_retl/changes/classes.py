@@ -62,6 +62,7 @@ def classify(
     *,
     rows: int,
     mode: SyncMode,
+    adds: bool = True,
 ) -> Classes:
     """Classify matched rows and entries.
 
@@ -71,6 +72,7 @@ def classify(
         is_same: for each entry, whether its row has the same payload now.
         rows: the number of permitted rows.
         mode: the sync's mode.
+        adds: whether new people are sent; otherwise they count as skipped.
     """
     gone = owners < 0
 
@@ -86,7 +88,8 @@ def classify(
     changed = was_delivered & ~unchanged
     skipped = changed & (confirmed > 0) if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
     updated = changed & ~skipped
-    send = np.ones(rows, dtype=np.bool_) if mode is SyncMode.FULL else updated | ~was_delivered
+    added = ~was_delivered & adds
+    send = was_delivered | added if mode is SyncMode.FULL else updated | added
     owned = np.where(gone, 0, owners)
     may_lose = ~gone & ~(is_confirmed & is_same) & (send[owned] if rows else False)
     return Classes(
@@ -96,11 +99,11 @@ def classify(
         gone=gone,
         tally=PeopleCounts(
             permitted=rows,
-            added=_count(~was_delivered),
+            added=_count(added),
             updated=_count(updated),
             unconfirmed=_count(updated & (confirmed < entries)),
             unchanged=_count(unchanged),
-            skipped=_count(skipped),
+            skipped=_count(skipped | (~was_delivered & ~added)),
         ),
     )
 

@@ -76,6 +76,7 @@ class Comparison:
         id_type: the type in which ids are compared.
         shape: the shape of the changes that are written.
         mode: the sync's mode.
+        adds: whether new people are sent.
         load: the load, for the destination.
         destination: asked for what a removal needs.
         causes: finds why people are not permitted any more.
@@ -89,6 +90,7 @@ class Comparison:
     id_type: pa.DataType
     shape: Shape
     mode: SyncMode
+    adds: bool
     load: Load
     destination: Destination
     causes: Causes
@@ -123,6 +125,10 @@ class Comparison:
         tally = PeopleCounts()
         for some in hashed:
             rows = some.read.rows.num_rows
+            self.progress(rows)
+            if not self.adds:
+                tally += PeopleCounts(permitted=rows, skipped=rows)
+                continue
             columns = [
                 pa.array(np.arange(rows)),
                 pa.array(some.buckets),
@@ -131,7 +137,6 @@ class Comparison:
             ]
             self.send(Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN)))
             tally += PeopleCounts(permitted=rows, added=rows)
-            self.progress(rows)
         return tally
 
     def send(self, sending: Sending) -> pa.Array | None:
@@ -224,6 +229,7 @@ class _Passes:
             is_same,
             rows=people.num_rows,
             mode=self._c.mode,
+            adds=self._c.adds,
         )
         return _Compared(people, entries, matched, found)
 

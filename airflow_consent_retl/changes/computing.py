@@ -49,6 +49,7 @@ def compute_changes(
     subject_key: SubjectKey,
     progress: Progress = lambda rows: None,
     unchanged: int = 0,
+    adds: bool = True,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish the changes.
 
@@ -62,6 +63,7 @@ def compute_changes(
         destination: only asked what a removal needs: `can_remove`, `removal_schema`, `removal_rows`.
         subject_key: the key of the filter's decision log.
         progress: called with numbers of permitted rows when they are read for the first time.
+        adds: whether new people are sent; otherwise they count as skipped.
         unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
             not contain them.
 
@@ -92,6 +94,7 @@ def compute_changes(
             id_type=id_type,
             shape=shape,
             mode=mode,
+            adds=adds,
             load=load,
             destination=destination,
             causes=Causes(permitted, subject_key),

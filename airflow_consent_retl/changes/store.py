@@ -80,6 +80,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         destination: Destination,
         subject_key: SubjectKey,
         progress: Progress,
+        adds: bool = True,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
 
@@ -146,6 +147,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         destination: Destination,
         subject_key: SubjectKey,
         progress: Progress,
+        adds: bool = True,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
         return compute_changes(
@@ -158,6 +160,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             destination=destination,
             subject_key=subject_key,
             progress=progress,
+            adds=adds,
         )
 
     def lost(self, state: DeliveredState, ask: Ask) -> WithdrawnRemovals:

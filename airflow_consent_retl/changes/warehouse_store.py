@@ -42,7 +42,6 @@ from airflow_consent_retl.filtering.expressions import PERSON
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter
 from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
-from airflow_consent_retl.storage.manifest import ModelSource
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
@@ -99,6 +98,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         destination: Destination,
         subject_key: SubjectKey,
         progress: Progress,
+        adds: bool = True,
     ) -> Changes:
         """Read the people who may have changed from the warehouse, and compare as in files: see `compute_changes`.
 
@@ -126,6 +126,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 subject_key=subject_key,
                 progress=progress,
                 unchanged=permitted.rows - found.permitted.rows,
+                adds=adds,
             )
 
     def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
@@ -239,7 +240,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             warehouse_snapshot(
                 warehouse,
                 model=state.manifest.model,
-                source=ModelSource(conn_id=question.source.conn_id, sql=sql),
+                source=question.source.with_sql(sql),
                 primary_key=question.primary_key,
                 check_primary_key=False,
                 read_at=at,
@@ -279,8 +280,8 @@ def _query_of_people(
     """
     dialect = dialect_of(warehouse.dialect, id_type)
     # On lines of its own, so that a comment at its end does not comment out the rest.
-    model = f"(\n{plain_query(question.source.sql, dialect=warehouse.dialect)}\n)"
-    sources = sources_of(question.source)
+    model = f"(\n{plain_query(question.source.question_sql, dialect=warehouse.dialect)}\n)"
+    sources = [source for source in sources_of(question.source) if set(source.brought).intersection(question.columns)]
     brought = {name for source in sources for name in source.brought}
     own = [name for name in question.columns if name not in brought]
     keys = [str(source.key) for source in sources]
@@ -290,7 +291,14 @@ def _query_of_people(
     if not sources:
         yield some
         return
-    with reachable(warehouse, sources, at=datetime.now(UTC), staged=False, hook_of=question.hook_of) as places:
+    with reachable(
+        warehouse,
+        sources,
+        at=datetime.now(UTC),
+        staged=False,
+        time_zone=question.source.time_zone,
+        hook_of=question.hook_of,
+    ) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
 
 

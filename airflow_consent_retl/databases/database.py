@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any
 
 _PACKAGE = __package__
+# The time zone of every session, unless the model names another one.
+UTC_ZONE = "UTC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Database:
         sqlalchemy: the names of its dialects in SQLAlchemy.
         hooks: for each connection type whose own hook runs no SQL, a function that makes a hook that does.
         engine: a function that returns arguments for the driver of the hook's SQLAlchemy engine.
+        has_time_zone: whether its source and its warehouse set the session's time zone.
         is_for_ledgers: whether it can hold a ledger for several machines.
         source: the class that reads a model's rows.
         submitted: the class for queries that run without a waiting worker; empty if there are none.
@@ -47,6 +50,7 @@ class Database:
     sqlalchemy: tuple[str, ...] = ()
     hooks: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
+    has_time_zone: bool = False
     is_for_ledgers: bool = False
     source: str = "..source:DbApiSource"
     submitted: str = ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
+from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.fence import Fenced, Stage
 from airflow_consent_retl.databases.plain_query import BYTE_ORDER_MARK, plain_query
 from airflow_consent_retl.databases.registry import database_of
@@ -40,6 +41,7 @@ class ModelQuery:
         batch_rows: the largest number of rows in a batch.
         more_memory: give an embedded engine its full memory from the start, after `MoreMemoryNeededError`.
         columns: read only these of the query's columns; None for all.
+        time_zone: the session's, where the database can set it.
         query_id: of `sql`, if it was submitted before (`databases.submitted`): its result is read, nothing is run.
     """
 
@@ -50,6 +52,7 @@ class ModelQuery:
     batch_rows: int = 32_768
     more_memory: bool = False
     columns: tuple[str, ...] | None = None
+    time_zone: str = UTC_ZONE
     query_id: str | None = None
 
     def __post_init__(self) -> None:

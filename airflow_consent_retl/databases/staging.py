@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.fence import Fenced
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
@@ -182,6 +183,21 @@ class Warehouse(Fenced):
         Raises:
             ModelError: names the column, the kind of value and the number of rows.
         """
+
+    @contextmanager
+    def in_time_zone(self, time_zone: str) -> Iterator[None]:
+        """Run a model's own SQL in the block under its time zone. Every other statement runs under UTC."""
+        if time_zone == UTC_ZONE:
+            yield
+            return
+        self.set_time_zone(time_zone)
+        yield
+        # After an error the session ends with this context's warehouse.
+        self.set_time_zone(UTC_ZONE)
+
+    @abstractmethod
+    def set_time_zone(self, time_zone: str) -> None:
+        """Change the time zone in which the session's next statements run; it begins with UTC."""
 
     def cancel(self) -> None:
         """Cancel the running statement, from another thread or a signal handler."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.fence import Fenced
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
@@ -25,11 +26,13 @@ class SubmittedQueries(Fenced):
     Args:
         hook: of the connection.
         conn_id: of the connection, for messages.
+        time_zone: of the session in which a query is submitted.
     """
 
-    def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
+    def __init__(self, hook: DbApiHook, *, conn_id: str, time_zone: str) -> None:
         self.hook = hook
         self.conn_id = conn_id
+        self.time_zone = time_zone
 
     @abstractmethod
     def __enter__(self) -> Self:
@@ -62,7 +65,7 @@ def can_submit(hook: DbApiHook) -> bool:
     return bool(database_of(hook.conn_type).submitted)
 
 
-def submitted_queries(hook: DbApiHook, *, conn_id: str) -> SubmittedQueries:
+def submitted_queries(hook: DbApiHook, *, conn_id: str, time_zone: str = UTC_ZONE) -> SubmittedQueries:
     """Return the submitted queries of a connection, not yet entered.
 
     Raises:
@@ -75,4 +78,4 @@ def submitted_queries(hook: DbApiHook, *, conn_id: str) -> SubmittedQueries:
             f"connection `{conn_id}` is of type `{hook.conn_type}`: only {able} support deferrable=True; remove it"
         )
     class_: type[SubmittedQueries] = database.load(database.submitted)
-    return class_(hook, conn_id=conn_id)
+    return class_(hook, conn_id=conn_id, time_zone=time_zone)

@@ -73,6 +73,8 @@ class SyncSettings:
         shares_target_with: the names of other syncs with people at the same target.
         shares_sync_with_dags: the ids of other DAGs that serve the sync.
         moved_from: the recorded target from which the people were moved to the destination's.
+        allow_older: whether data older than those delivered may be delivered; then no one is added.
+        accept_time_zone: the time zone to which the model's sessions may change.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
@@ -88,6 +90,8 @@ class SyncSettings:
     shares_target_with: tuple[str, ...] = ()
     shares_sync_with_dags: tuple[str, ...] = ()
     moved_from: str | None = None
+    allow_older: bool = False
+    accept_time_zone: str | None = None
     settle_s: float = 3600.0
     confirm_interval_s: float = 30.0
     confirm_timeout_s: float = 3600.0

@@ -15,6 +15,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.delivery.order import check_order, check_time_zone, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
@@ -29,7 +30,7 @@ from airflow_consent_retl.storage.sync_mode import SyncMode
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.delivery.context import SyncContext
-    from airflow_consent_retl.delivery.ledger.records import Delivery
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.permitted import PermittedRows
@@ -112,7 +113,8 @@ class Sync:
             The ids of requests that the destination still processes: call again later, with the same rows.
 
         Raises:
-            RefusedError: a newer decision was delivered before, or a file was changed.
+            OvertakenError: a newer decision was delivered before.
+            RefusedError: newer data were delivered before, or a file was changed.
             GuardError: the changes exceed a limit. Explicit withdrawals were removed all the same.
             ConfigurationError, DestinationError: another try does not help. Removals, which need only the key, were
                 carried out all the same, or the message says how many people wait.
@@ -129,18 +131,18 @@ class Sync:
         else:
             self._resolve(delivery)
             reached(Step.RESOLVED)
-            self._refuse_older(permitted, asks_again=make_recheck is not None)
+            adds = self._may_add(permitted, asks_again=make_recheck is not None)
             with removals_first(self, report, ask=ask):
-                changes = self._find_changes(permitted, subject_key)
+                changes = self._find_changes(permitted, subject_key, adds=adds)
             reached(Step.CHANGES_PUBLISHED)
             self._log_changes(changes)
             self._check_guards(changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
-                self._lease.note_decision(permitted.manifest.decided_at)
+                self._lease.note_decision(permitted.manifest.decided_at, self._source_of(permitted))
                 self._context.sweep()
                 return []
-            run = self._begin(LOAD, key, changes)
+            run = self._begin(LOAD, key, changes, self._source_of(permitted))
             reached(Step.BEGUN)
         report.count_changes(run.changes.counts)
         with nullcontext() if make_recheck is None else make_recheck(run.changes) as recheck:
@@ -238,31 +240,53 @@ class Sync:
         if delivery is not None:
             resolve(DeliveryRun(self._context, delivery, self._context.changes_of(delivery)))
 
-    def _refuse_older(self, permitted: PermittedRows, *, asks_again: bool) -> None:
-        decided_at = permitted.manifest.decided_at
-        newest = self._lease.decided_at()
-        if newest is not None and newest > decided_at:
+    def _may_add(self, permitted: PermittedRows, *, asks_again: bool) -> bool:
+        """Check the permitted set against the newest that was delivered, and return whether it may add people."""
+        newest, settings, manifest = self._lease.newest(), self._context.settings, permitted.manifest
+        check_time_zone(
+            newest.source,
+            manifest.source.session_time_zone,
+            sync=self._lease.sync,
+            accepted=settings.accept_time_zone,
+        )
+        adds = check_order(newest, manifest, destination=permitted.destination, allow_older=settings.allow_older)
+        if newest.is_ahead and not asks_again:
             raise RefusedError(
-                f"`{permitted.destination}` already has a decision of {newest:%F %T %Z}; this one is older "
-                f"({decided_at:%F %T %Z}) and never replaces it: run the filter again"
+                f"the newest decision for `{permitted.destination}` is recorded for {newest.decided_at:%F %T %Z}, "
+                "which is in the future: a clock was ahead, and the source is not asked again. Reset the ledger's "
+                "times with ResetLedgerTimesOperator, then run the filter again"
             )
+        if newest.is_ahead:
+            self._context.log.warning(
+                "the newest decision is recorded for %s, which is in the future: a clock was ahead, and this decision "
+                "replaces it",
+                f"{newest.decided_at:%F %T %Z}",
+            )
+        if not adds:
+            self._context.log.warning("allow_older: these data are older than those delivered, so no one is added")
         withdrawn = self._lease.withdrawn_at()
-        if not asks_again and withdrawn is not None and withdrawn > decided_at:
+        if not asks_again and withdrawn is not None and withdrawn > manifest.decided_at:
             raise RefusedError(
                 f"withdrawals were carried out after consent for `{permitted.destination}` was decided "
                 f"({withdrawn:%F %T %Z}), and the source is not asked again: run the filter again"
             )
+        return adds
 
-    def _find_changes(self, permitted: PermittedRows, subject_key: SubjectKey) -> Changes:
+    def _find_changes(self, permitted: PermittedRows, subject_key: SubjectKey, *, adds: bool) -> Changes:
         state = self._context.state()
         return self._context.store.compare(
             permitted,
             state,
             mode=SyncMode.FULL if self._destination.replaces else self._context.settings.mode,
+            adds=adds,
             destination=self._destination,
             subject_key=subject_key,
             progress=self._context.progress("compared", permitted.rows + (state.rows if state else 0)),
         )
+
+    def _source_of(self, permitted: PermittedRows) -> SourceRecord:
+        manifest = permitted.manifest
+        return source_record(manifest.source, as_of=manifest.data_time, newest=self._lease.newest().source)
 
     def _check_guards(self, changes: Changes, report: LoadReport) -> None:
         exceeded = self._context.settings.guards.exceeded(changes.counts)
@@ -281,7 +305,7 @@ class Sync:
         report.count_changes(changes.counts)
         return carry_out(self._begin(WITHDRAWALS, key, changes), report, recheck=None)
 
-    def _begin(self, kind: str, key: str, changes: Changes) -> DeliveryRun:
+    def _begin(self, kind: str, key: str, changes: Changes, source: SourceRecord | None = None) -> DeliveryRun:
         limits = self._destination.limits
         delivery = self._lease.begin(
             key=key,
@@ -291,6 +315,7 @@ class Sync:
             decided_at=changes.manifest.decided_at,
             send_rows=limits.batch_rows,
             remove_rows=limits.removal_rows or limits.batch_rows,
+            source=source,
         )
         return DeliveryRun(self._context, delivery, changes)
 

@@ -51,7 +51,14 @@ _DIALECT = Dialect("duckdb")
 
 @contextmanager
 def reading_with_consent(
-    open_model: OpenModel, sources: Sequence[ExternalConsent], *, hook_of: HookOf, conn_id: str, at: datetime, log: Log
+    open_model: OpenModel,
+    sources: Sequence[ExternalConsent],
+    *,
+    hook_of: HookOf,
+    conn_id: str,
+    time_zone: str,
+    at: datetime,
+    log: Log,
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
@@ -62,6 +69,7 @@ def reading_with_consent(
         sources: the sources to join, with different columns.
         hook_of: returns the hook of a connection; None: the model's connection.
         conn_id: the model's connection, for messages.
+        time_zone: of the model's sessions; the queries of sources run under it too.
         at: a time before the model's query started.
         log: gets messages about the sources, never with a value of a row.
 
@@ -85,7 +93,7 @@ def reading_with_consent(
             "autoinstall_known_extensions": "false",
         }
         connection = resources.enter_context(duckdb.connect(config=config))
-        join = _Join(connection, folder, sources, at=at, log=log)
+        join = _Join(connection, folder, sources, time_zone=time_zone, at=at, log=log)
         for number, source in enumerate(sources):
             join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
         # One after the other, because a DuckDB file cannot be open twice with different settings.
@@ -104,12 +112,14 @@ class _Join:
         folder: Path,
         sources: Sequence[ExternalConsent],
         *,
+        time_zone: str,
         at: datetime,
         log: Log,
     ) -> None:
         self._connection = connection
         self._folder = folder
         self._sources = sources
+        self._time_zone = time_zone
         self._at = at
         self._log = log
         self._subject_kinds: list[str] = []
@@ -127,7 +137,7 @@ class _Join:
         }
         table, read_rows, without = f"source_{number}", 0, 0
         self._create(table, {name: "BIGINT" if name == time else "VARCHAR" for name in wanted})
-        with read_model(hook, source_query(source, conn_id)) as read:
+        with read_model(hook, source_query(source, conn_id, time_zone=self._time_zone)) as read:
             for batch in read.batches:
                 self._insert(table, [sent(batch.column(name), kinds[name]) for name in wanted])
                 read_rows += batch.num_rows

@@ -152,8 +152,8 @@ def check_matched(
         )
 
 
-def source_query(source: ExternalConsent, conn_id: str) -> ModelQuery:
-    """Return the query of a source."""
+def source_query(source: ExternalConsent, conn_id: str, *, time_zone: str) -> ModelQuery:
+    """Return the query of a source, under the model's time zone."""
     return ModelQuery(
         conn_id=conn_id,
         sql=source.sql,
@@ -162,4 +162,5 @@ def source_query(source: ExternalConsent, conn_id: str) -> ModelQuery:
         batch_rows=_BATCH_ROWS,
         more_memory=True,
         columns=wanted_columns(source),
+        time_zone=time_zone,
     )

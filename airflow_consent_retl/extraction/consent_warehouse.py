@@ -24,6 +24,7 @@ from airflow_consent_retl.extraction.consent_kinds import ValueKind, kind_of, so
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
@@ -68,7 +69,13 @@ def joined_sql(
 
 @contextmanager
 def reachable(
-    warehouse: Warehouse, sources: Sequence[ExternalConsent], *, at: datetime, staged: bool, hook_of: HookOf
+    warehouse: Warehouse,
+    sources: Sequence[ExternalConsent],
+    *,
+    at: datetime,
+    staged: bool,
+    time_zone: str,
+    hook_of: HookOf,
 ) -> Iterator[list[str]]:
     """Yield each source in SQL: a table's name, or a query in brackets. Tables made for this are dropped at the end.
 
@@ -77,6 +84,7 @@ def reachable(
         sources: the sources; their queries run on the warehouse's connection or on another one.
         at: the time for the names of tables.
         staged: whether the warehouse's own sources become tables too, so that their types can be checked.
+        time_zone: of the model's sessions; the queries of sources run under it too.
         hook_of: returns the hook of another connection.
     """
     with ExitStack() as resources:
@@ -91,9 +99,11 @@ def reachable(
             table = warehouse.table("consent", at=at)
             resources.callback(warehouse.drop, table)
             if is_own:
-                warehouse.create_as(table, source.sql)
+                with warehouse.in_time_zone(time_zone):
+                    warehouse.create_as(table, source.sql)
             else:
-                _bring(warehouse, table, source, str(source.conn_id), hook_of)
+                query_of_source = source_query(source, str(source.conn_id), time_zone=time_zone)
+                _bring(warehouse, table, source, query_of_source, hook_of)
             places.append(warehouse.name_of(table))
         yield places
 
@@ -132,10 +142,12 @@ def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis
     return AnswerHistory(source, dialect, table, latest=latest).reduced()
 
 
-def _bring(warehouse: Warehouse, table: StagingTable, source: ExternalConsent, conn_id: str, hook_of: HookOf) -> None:
+def _bring(
+    warehouse: Warehouse, table: StagingTable, source: ExternalConsent, query: ModelQuery, hook_of: HookOf
+) -> None:
     """Load the rows of a source behind another connection into a table."""
     wanted = wanted_columns(source)
-    with read_model(hook_of(conn_id), source_query(source, conn_id)) as rows:
+    with read_model(hook_of(query.conn_id), query) as rows:
         batches = rows.batches
         first = next(batches, None)
         schema = pa.schema([(name, _loaded(first, name)) for name in wanted])

@@ -84,12 +84,15 @@ class SnapshotWriter:
         self._pending_rows += batch.num_rows
         self.rows += batch.num_rows
 
-    def publish(self, *, model: str, source: ModelSource, read_at: datetime) -> tuple[SnapshotManifest, ManifestRef]:
+    def publish(
+        self, *, model: str, source: ModelSource, read_at: datetime, as_of: datetime | None = None
+    ) -> tuple[SnapshotManifest, ManifestRef]:
         """Check the primary key, write the manifest, and return the manifest and its reference.
 
         Args:
             source: the source of the rows, so that their consent can be read again.
             read_at: a time before the query started.
+            as_of: the time that the rows stand for, as the model declares it.
 
         Raises:
             ModelError: ids are NULL or occur more than once.
@@ -107,6 +110,7 @@ class SnapshotWriter:
             source=source,
             sql_sha256=sql_sha256(source),
             read_at=read_at,
+            as_of=as_of,
             columns=tuple(Column(name=field.name, type=str(field.type)) for field in self._schema),
             parts=parts,
             rows=self.rows,

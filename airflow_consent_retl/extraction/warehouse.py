@@ -12,6 +12,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedE
 from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
 from airflow_consent_retl.extraction.consent_kinds import check_names as check_brought
 from airflow_consent_retl.extraction.consent_warehouse import check_types, joined_sql, reachable, sources_of
+from airflow_consent_retl.extraction.data_time import DataTime, DeclaredTime
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
 from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, WarehouseTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
@@ -38,6 +39,7 @@ def warehouse_snapshot(
     check_primary_key: bool,
     read_at: datetime,
     hook_of: HookOf,
+    declared_time: DeclaredTime | None = None,
     made: StagingTable | None = None,
     log: Callable[[str], object] = lambda message: None,
 ) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
@@ -51,6 +53,7 @@ def warehouse_snapshot(
         check_primary_key: whether ids that are NULL or occur twice are an error.
         read_at: a time before the query started.
         hook_of: returns the hook of another connection, for consent sources.
+        declared_time: what the model says about the time of its rows.
         made: the table, if its query has already run; otherwise the table is made now.
         log: gets messages about consent sources.
 
@@ -66,7 +69,11 @@ def warehouse_snapshot(
     with ExitStack() as undo:
         table = made or warehouse.table("snapshot", at=read_at)
         undo.callback(warehouse.drop, table)
-        rows = warehouse.create_as(table, source.sql) if made is None else warehouse.count(table)
+        if made is None:
+            with warehouse.in_time_zone(source.time_zone):
+                rows = warehouse.create_as(table, source.sql)
+        else:
+            rows = warehouse.count(table)
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
             undo.callback(warehouse.drop, table)
@@ -85,6 +92,7 @@ def warehouse_snapshot(
             source=source,
             sql_sha256=sql_sha256(source),
             read_at=read_at,
+            as_of=_data_time(warehouse, table, columns, declared_time or DeclaredTime()).of(read_at),
             columns=tuple(Column(name=name, type=str(type_)) for name, type_ in columns.items()),
             parts=(),
             rows=rows,
@@ -111,7 +119,7 @@ def _join(
     columns = _columns(warehouse, alone)
     check_names(columns, primary_key=next(iter(columns)), declared=())
     check_brought(columns, sources)
-    with reachable(warehouse, sources, at=at, staged=True, hook_of=hook_of) as places:
+    with reachable(warehouse, sources, at=at, staged=True, time_zone=source.time_zone, hook_of=hook_of) as places:
         for number, (one, place) in enumerate(zip(sources, places, strict=True)):
             key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
             check_kinds(number, one, key=key, subject=subject)
@@ -126,6 +134,24 @@ def _join(
         for name, condition in _answers(warehouse, one):
             matched = _count(warehouse, table, condition)
             check_matched(number, one, name, rows=rows, matched=matched, log=log)
+
+
+def _data_time(
+    warehouse: Warehouse, table: StagingTable, columns: Mapping[str, pa.DataType], declared: DeclaredTime
+) -> DataTime:
+    """Return the time of the table's rows."""
+    found = DataTime(declared)
+    if declared.column is None:
+        return found
+    if declared.column not in columns:
+        raise ModelError(f"as_of: there is no column `{declared.column}`")
+    column = warehouse.quote(declared.column)
+    # A third one would tell nothing more.
+    sql = f"SELECT DISTINCT {column} FROM {warehouse.name_of(table)} LIMIT 2"  # noqa: S608 - names are quoted
+    with warehouse.read(sql) as rows:
+        for batch in rows.batches:
+            found.see(batch)
+    return found
 
 
 def _answers(warehouse: Warehouse, source: ExternalConsent) -> list[tuple[str, str]]:

@@ -115,9 +115,14 @@ class ConsentQuestion:
         )
 
     @property
+    def consent_columns(self) -> list[str]:
+        """The columns with the consent that the destinations need."""
+        return [column for column in self._plan().consent_columns if column in self.columns]
+
+    @property
     def wanted_columns(self) -> tuple[str, ...]:
         """The columns that are read: the primary key, the columns with the needed consent, and the time."""
-        needed = [column for column in self._plan().consent_columns if column in self.columns]
+        needed = self.consent_columns
         time = [] if self.withdrawn_at is None else [self.withdrawn_at]
         return tuple(dict.fromkeys([self.query.primary_key, *needed, *time]))
 
@@ -149,6 +154,7 @@ class ConsentQuestion:
             batch_rows=_BATCH_ROWS,
             more_memory=True,
             columns=own,
+            time_zone=self.query.time_zone,
         )
         with (
             reading_with_consent(
@@ -156,6 +162,7 @@ class ConsentQuestion:
                 sources,
                 hook_of=self._hook_of,
                 conn_id=self.query.conn_id,
+                time_zone=self.query.time_zone,
                 at=at,
                 log=self.log,
             ) as rows,

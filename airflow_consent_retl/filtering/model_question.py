@@ -86,10 +86,15 @@ class ModelAsker:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the model that a question may read, with the primary key."""
-        time = [] if self._withdrawn_at is None else [self._withdrawn_at]
-        known = [column for column in self._mapping.columns if column in self._columns]
-        return tuple(dict.fromkeys([self._primary_key, *known, *time]))
+        """The columns that the present policy needs for the destinations, with the primary key."""
+        return self._question(None).wanted_columns
+
+    @property
+    def reads_model(self) -> bool:
+        """Whether consent that is needed is in the model itself, not only in consent sources."""
+        question = self._question(None)
+        brought = {name for source in question.sources for name in source.brought}
+        return not brought.issuperset(question.consent_columns)
 
     @property
     def primary_key(self) -> str:
@@ -129,7 +134,7 @@ class ModelAsker:
         The query already has the columns of consent sources.
         """
         asker = copy(self)
-        asker._source = self._source.model_copy(update={"sql": sql, "consent_sources": ()})
+        asker._source = self._source.with_sql(sql)
         return asker
 
     def _question(self, id_type: pa.DataType | None) -> ConsentQuestion:
@@ -142,9 +147,10 @@ class ModelAsker:
 
         query = ModelQuery(
             conn_id=self._source.conn_id,
-            sql=self._source.sql,
+            sql=self._source.question_sql,
             primary_key=self._primary_key,
             column_types=declared_types(self._source.column_types),
+            time_zone=self._source.time_zone,
         )
         return ConsentQuestion(
             hook=self._hook_of(None),

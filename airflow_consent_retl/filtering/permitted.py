@@ -101,12 +101,7 @@ def check_permitted(
         near = nearest(destination, manifest.destinations)
         hint = f", did you mean `{near}`?" if near else f": it was made for {_names(manifest.destinations)}"
         raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
-    if policy_digest is not None and manifest.policy_digest != policy_digest:
-        raise RefusedError(
-            f"the policy changed since consent was decided for `{destination}`: run the filter again "
-            f"(decided under {manifest.policy_digest}, now {policy_digest})"
-        )
-    check_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
+    check_decision(manifest, destination=destination, policy_digest=policy_digest, max_age_s=max_age_s, now=now)
     mapped = _checked_fields(fields, [column.name for column in manifest.columns])
     guarded = [name for group in manifest.groups for name in group.withheld.get(destination, ())]
     check_guarded(guarded, mapped, destination=destination, primary_key=manifest.primary_key)
@@ -122,6 +117,41 @@ def check_sum(opened: OpenedPermitted, destination: str, rows: int) -> None:
     counts = opened.manifest.destinations[destination]
     if rows != counts.permitted or counts.read != counts.permitted + counts.denied:
         raise RefusedError(f"{opened.folder.uri}: the rows for `{destination}` do not add up to {counts.permitted:,}")
+
+
+def check_decision(
+    manifest: PermittedManifest,
+    *,
+    destination: str,
+    policy_digest: str | None,
+    max_age_s: float | None,
+    now: datetime,
+) -> None:
+    """Check that a decision, and the data that it is about, still hold where the source is not asked again.
+
+    Arguments and errors as in `check_permitted`.
+    """
+    if policy_digest is not None and manifest.policy_digest != policy_digest:
+        raise RefusedError(
+            f"the policy changed since consent was decided for `{destination}`: run the filter again "
+            f"(decided under {manifest.policy_digest}, now {policy_digest})"
+        )
+    check_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
+    check_data_age(manifest, destination=destination, max_age_s=max_age_s, now=now)
+
+
+def check_data_age(manifest: PermittedManifest, *, destination: str, max_age_s: float | None, now: datetime) -> None:
+    """Check that the data of a decision are not too old. With `max_age_s=None`, none are.
+
+    Raises:
+        RefusedError: newer data must be extracted.
+    """
+    age = now - manifest.data_time
+    if max_age_s is not None and age > timedelta(seconds=max_age_s):
+        raise RefusedError(
+            f"consent for `{destination}` stands in data that are {age.total_seconds():,.0f} s old, max_age_s is "
+            f"{max_age_s:,.0f}: extract newer data"
+        )
 
 
 def check_age(manifest: PermittedManifest, *, destination: str, max_age_s: float | None, now: datetime) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.storage.manifest import ModelSource
 
 
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApiHook:
@@ -52,7 +55,19 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
             f"connection `{conn_id}` is of type `{connection.conn_type}`, which is no SQL connection: "
             f"{type(hook).__name__} is not a DbApiHook"
         )
+    _override_extra(hook, connection, hook_params or {})
     return hook
+
+
+def _override_extra(hook: DbApiHook, connection: Connection, hook_params: Mapping[str, Any]) -> None:
+    """Let the parameters win over the connection's extra, which some hooks apply last."""
+    extra = connection.extra_dejson
+    both = extra.keys() & hook_params.keys()
+    if both:
+        overridden = copy(connection)
+        overridden.extra = json.dumps({**extra, **{name: hook_params[name] for name in both}})
+        # Hooks read their connection when they first need it.
+        setattr(hook, "get_connection", lambda conn_id: overridden)  # noqa: B010 - mypy refuses to assign a method
 
 
 def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
@@ -63,16 +78,11 @@ def _hook(connection: Connection, parameters: dict[str, Any]) -> object:
     return connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
 
 
-def hooks_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> HookOf:
-    """Return a function that finds the hooks of a model: the model's own for None and its own connection, or another.
-
-    Args:
-        conn_id: of the model.
-        hook_params: arguments of the model's own hook.
-    """
+def hooks_of(source: ModelSource) -> HookOf:
+    """Return a function that finds hooks: the model's own for None and for its own connection, or another one."""
 
     @cache
     def own() -> DbApiHook:
-        return sql_hook(conn_id, hook_params)
+        return sql_hook(source.conn_id, source.hook_params)
 
-    return lambda other: own() if other is None or other == conn_id else sql_hook(other)
+    return lambda other: own() if other is None or other == source.conn_id else sql_hook(other)

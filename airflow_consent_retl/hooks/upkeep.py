@@ -44,3 +44,17 @@ def adopt(
     with open_unpaired(workspace, ledger_conn_id) as ledger:
         root = open_folder(workspace_root(workspace))
         return adopt_delivered_states(ledger, root, syncs=syncs, gone=gone, holder=holder, log=log)
+
+
+def reset_times(*, workspace: str | None = None, ledger_conn_id: str | None = None, log: TaskLog = _log) -> list[str]:
+    """Bring the times of a ledger that are in the future back to the present, and return the names of their syncs.
+
+    A clock that was ahead wrote them. Arguments as for `adopt`.
+
+    Raises:
+        LedgerUnavailableError: try again.
+    """
+    with open_unpaired(workspace, ledger_conn_id) as ledger:
+        changed = [str(sync) for sync in ledger.reset_times()]
+    log.info("times in the future were reset for %s syncs: %s", f"{len(changed):,}", ", ".join(changed) or "none")
+    return changed

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.progress import TaskLog
-    from airflow_consent_retl.storage.manifest import DeliveredManifest, PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.storage.manifest import (
+        DeliveredManifest,
+        ModelSource,
+        PermittedManifest,
+        SnapshotManifest,
+    )
     from airflow_consent_retl.workspace.base import Workspace
 
 
@@ -37,24 +42,22 @@ def staging_warehouse(
 def open_workspace(
     place: str | SnapshotManifest | PermittedManifest | DeliveredManifest | None,
     *,
-    conn_id: str,
+    source: ModelSource,
     model: str,
     log: TaskLog,
     configured: str | None = None,
     context: Context | None = None,
-    hook_params: Mapping[str, Any] | None = None,
 ) -> Workspace:
     """Return the workspace of an operator, or of the rows that a manifest describes. Nothing is contacted yet.
 
     Args:
         place: an operator's `workspace`, or the manifest of rows that exist already; None: files, in the deployment's
             default.
-        conn_id: of the model's connection.
+        source: of the model's rows.
         model: the model's name, a label of jobs.
         log: the task's.
         configured: the operator's `workspace`, where `place` is a manifest; both have to name the same place.
         context: the task's, for labels of jobs.
-        hook_params: arguments of the model's hook.
 
     Raises:
         ConfigurationError: the workspace is misspelt, or is not where the manifest's rows are.
@@ -67,14 +70,14 @@ def open_workspace(
     else:
         schema, documents = schema_of(place), configured
         _check_configured(configured, schema)
-    hook_of = hooks_of(conn_id, hook_params)
+    conn_id, hook_of = source.conn_id, hooks_of(source)
     if schema is None:
         from airflow_consent_retl.workspace.files import FileWorkspace
 
         return FileWorkspace(documents, conn_id, hook_of, log)
     from airflow_consent_retl.workspace.warehouse import WarehouseWorkspace
 
-    reach = partial(staging_warehouse, conn_id, schema, context, hook_params=hook_params, model=model)
+    reach = partial(staging_warehouse, conn_id, schema, context, hook_params=source.hook_params, model=model)
     return WarehouseWorkspace(schema, reach, conn_id, hook_of, log)
 
 

@@ -8,32 +8,38 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
 
-from airflow_consent_retl.errors import PermanentError, TransientError
+from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class ConsentRetlOperator(BaseOperator):
-    """An operator whose permanent errors fail the task at once, and whose transient errors Airflow retries."""
+    """An operator whose permanent errors fail the task at once, and whose transient errors Airflow retries.
+
+    A task that a newer run overtook is skipped.
+    """
 
     def execute(self, context: Context) -> Any:
         """Run, and translate a `PermanentError` into "do not retry"."""
         failure: str
+        outcome: type[AirflowFailException | AirflowSkipException] = AirflowFailException
         try:
             return self.run(context)
         except TransientError as error:
             # A chained exception could put a driver's message, and with it a row, into the log.
             error.__cause__ = error.__context__ = None
             raise
+        except OvertakenError as error:
+            failure, outcome = str(error), AirflowSkipException
         except PermanentError as error:
             failure = str(error)
         # Outside the handler, so that nothing is chained to it.
-        raise AirflowFailException(failure)
+        raise outcome(failure)
 
     @abstractmethod
     def run(self, context: Context) -> Any:

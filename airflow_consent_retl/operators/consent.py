@@ -102,7 +102,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         manifest = snapshot.manifest
         workspace = open_workspace(
             manifest,
-            conn_id=manifest.source.conn_id,
+            source=manifest.source,
             model=manifest.model,
             log=self.log,
             configured=self.workspace,
@@ -159,6 +159,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             consent=mapping_document(self._mapping(manifest)),
             snapshot_sha256=snapshot.sha256,
             snapshot_read_at=manifest.read_at,
+            as_of=manifest.as_of,
             policy_source=loaded.source,
             policy_digest=loaded.policy.digest,
             decided_at=at,

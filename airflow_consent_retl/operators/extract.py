@@ -13,15 +13,16 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
-from airflow_consent_retl.errors import ConsentRetlError, SourceUnavailableError
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
+from airflow_consent_retl.operators.dated_sql import DatedSqlOperator, date_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.source import ModelQuery
-    from airflow_consent_retl.storage.manifest import SnapshotManifest
+    from airflow_consent_retl.extraction.data_time import DeclaredTime
+    from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
     from airflow_consent_retl.workspace.base import Extraction, Workspace
 
 
@@ -34,7 +35,7 @@ class _Submitted:
     table: str | None
 
 
-class ExtractModelOperator(ConsentRetlOperator):
+class ExtractModelOperator(DatedSqlOperator):
     """Read a model's rows through an Airflow SQL connection and write them as a snapshot.
 
     Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
@@ -63,7 +64,18 @@ class ExtractModelOperator(ConsentRetlOperator):
         query_timeout_s: seconds after which a query without a waiting worker is cancelled and the task retried.
         hook_params: arguments of the connection's hook, for this model only; they override the connection's extra:
             `{"warehouse": "LARGE"}` for Snowflake, `{"labels": {"team": "crm"}, "api_resource_configs": {"query":
-            {"maximumBytesBilled": "1000000000"}}}` for BigQuery. Templated.
+            {"maximumBytesBilled": "1000000000"}}}` for BigQuery. They are written into manifests, and every later
+            reader of the model uses them: plain JSON values, never a secret. Templated.
+        session_time_zone: the time zone in which the model's SQL runs, such as `Europe/Paris`; UTC by default,
+            whatever the connection, the role or the worker says. Databases whose sessions have no time zone (SQLite,
+            and all but DuckDB, PostgreSQL, Snowflake and BigQuery) accept none. Templated.
+        as_of: the time that the rows stand for: a time in ISO 8601, such as `{{ data_interval_end }}`, a date, or the
+            name of a column that contains one time in all rows. By default the time of the query or, if the template
+            of the SQL or of a consent source names a date of the run, the end of the run's data interval. A sync
+            refuses data older than it delivered. Templated.
+        current_consent_sql: a query for the present ids and consent columns, by which loads ask for consent again just
+            before sending. Give it where the model's SQL is bound to a date (`WHERE ds = '{{ ds }}'`): asking that
+            again says nothing about the present, so without it loads do not ask, and `max_age_s` applies. Templated.
         consent_sources: the other sources of consent: each `ConsentSource` or `SuppressionList` adds columns to the
             rows by a join, for the consent mapping to name. Later checks of consent read these sources again too.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
@@ -85,10 +97,13 @@ class ExtractModelOperator(ConsentRetlOperator):
         "primary_key",
         "workspace",
         "hook_params",
+        "session_time_zone",
+        "as_of",
+        "current_consent_sql",
         "consent_sources",
     )
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "current_consent_sql": "sql"}
     ui_color = "#d9ead3"
 
     def __init__(
@@ -106,6 +121,9 @@ class ExtractModelOperator(ConsentRetlOperator):
         poll_interval_s: float = 10,
         query_timeout_s: float = 21_600,
         hook_params: Mapping[str, Any] | None = None,
+        session_time_zone: str | None = None,
+        as_of: str | None = None,
+        current_consent_sql: str | None = None,
         consent_sources: Sequence[ExternalConsent] = (),
         workspace: str | None = None,
         **kwargs: Any,
@@ -116,6 +134,9 @@ class ExtractModelOperator(ConsentRetlOperator):
         self.poll_interval_s = poll_interval_s
         self.query_timeout_s = query_timeout_s
         self.hook_params = hook_params
+        self.session_time_zone = session_time_zone
+        self.as_of = as_of
+        self.current_consent_sql = current_consent_sql
         self.model = model
         self.conn_id = conn_id
         self.sql = sql
@@ -134,21 +155,15 @@ class ExtractModelOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage.location import run_folder
 
-        workspace = open_workspace(
-            self.workspace,
-            conn_id=self.conn_id,
-            model=self.model,
-            log=self.log,
-            context=context,
-            hook_params=self.hook_params,
-        )
+        source, declared = self._source(), self._declared_time(context)
+        workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
-            self._submit(workspace)
+            self._submit(workspace, source)
         started = time.monotonic()
         self._workspace = workspace
         try:
             with run_folder(workspace.documents, context, kind="snapshots").publishing() as folder:
-                manifest, reference = workspace.extract(self._extraction(), folder)
+                manifest, reference = workspace.extract(self._extraction(source, declared), folder)
         finally:
             self._workspace = None
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
@@ -179,7 +194,32 @@ class ExtractModelOperator(ConsentRetlOperator):
         except ConsentRetlError as error:
             self.log.warning("the query was not cancelled: %s", error)
 
-    def _query(self) -> ModelQuery:
+    def _declared_time(self, context: Context) -> DeclaredTime:
+        from airflow_consent_retl.extraction.data_time import DeclaredTime
+
+        is_dated = self.sql_is_dated or self.consent_sources_are_dated
+        return DeclaredTime.parse(date_of_run(context) if self.as_of is None and is_dated else self.as_of)
+
+    def _source(self) -> ModelSource:
+        from airflow_consent_retl.operators.model_source import model_source
+
+        if self.question_is_dated:
+            raise ConfigurationError(
+                "current_consent_sql names a date of the run in its template: it has to ask for the present consent"
+            )
+        return model_source(
+            conn_id=self.conn_id,
+            sql=self.sql,
+            current_consent_sql=self.current_consent_sql,
+            sql_is_dated=self.sql_is_dated,
+            consent_sources_are_dated=self.consent_sources_are_dated,
+            hook_params=self.hook_params,
+            session_time_zone=self.session_time_zone,
+            column_types=self.column_types,
+            consent_sources=self.consent_sources,
+        )
+
+    def _query(self, source: ModelSource) -> ModelQuery:
         from airflow_consent_retl.databases.source import ModelQuery
         from airflow_consent_retl.values.columns import declared_types
 
@@ -189,45 +229,41 @@ class ExtractModelOperator(ConsentRetlOperator):
             primary_key=self.primary_key,
             column_types=declared_types(self.column_types),
             batch_rows=self.batch_rows,
+            time_zone=source.time_zone,
             query_id=None if self._submitted is None else self._submitted.query_id,
         )
 
-    def _extraction(self) -> Extraction:
-        from airflow_consent_retl.consent import check_sources, source_document
-        from airflow_consent_retl.storage.manifest import ModelSource
+    def _extraction(self, source: ModelSource, declared_time: DeclaredTime) -> Extraction:
+        from airflow_consent_retl.consent import check_sources
         from airflow_consent_retl.workspace.base import Extraction
 
         submitted = self._submitted
-        sources = check_sources(self.consent_sources)
         return Extraction(
             model=self.model,
-            query=self._query(),
-            source=ModelSource(
-                conn_id=self.conn_id,
-                sql=self.sql,
-                column_types=dict(self.column_types or {}),
-                consent_sources=tuple(map(source_document, sources)),
-            ),
-            sources=sources,
+            query=self._query(source),
+            source=source,
+            sources=check_sources(self.consent_sources),
             check_primary_key=self.check_primary_key,
             part_bytes=self.part_bytes,
             read_at=datetime.now(UTC) if submitted is None else datetime.fromisoformat(submitted.read_at),
+            declared_time=declared_time,
             made_table=None if submitted is None else submitted.table,
         )
 
-    def _submit(self, workspace: Workspace) -> None:
+    def _submit(self, workspace: Workspace, source: ModelSource) -> None:
         """Submit the query, and wait outside of a worker."""
         from airflow_consent_retl.databases.submitted import submitted_queries
         from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
         read_at = datetime.now(UTC)
-        submission = workspace.submission(self._query(), at=read_at)
-        with submitted_queries(workspace.hook_of(None), conn_id=self.conn_id) as queries:
+        submission = workspace.submission(self._query(source), at=read_at)
+        with submitted_queries(workspace.hook_of(None), conn_id=self.conn_id, time_zone=source.time_zone) as queries:
             query_id = queries.submit(submission.statement)
         self.log.info("query %s runs on connection `%s`: waiting", query_id, self.conn_id)
         self.defer(
             trigger=SubmittedQueryTrigger(
                 conn_id=self.conn_id,
+                hook_params=source.hook_params,
                 query_id=query_id,
                 deadline=(read_at + timedelta(seconds=self.query_timeout_s)).isoformat(),
                 poll_interval_s=self.poll_interval_s,
@@ -247,4 +283,6 @@ class ExtractModelOperator(ConsentRetlOperator):
             checked,
             duration_s,
         )
+        if manifest.as_of is not None:
+            self.log.info("the rows stand for %s", f"{manifest.as_of:%F %T %Z}")
         self.log.info("snapshot %s", uri)

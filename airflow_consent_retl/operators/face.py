@@ -19,6 +19,7 @@ MODULES = {
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",
+    "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",
     "permitted_dataframes": f"{_OPERATORS}.permitted_rows",
 }

@@ -78,8 +78,12 @@ class LoadOperator(ConsentRetlOperator):
             the permitted rows, since each run tries rejected people again.
         recheck_interval_s: seconds after which a running load asks the source for consent again; None: it never asks,
             and `max_age_s` applies.
-        max_age_s: seconds after which the filter's decision is too old, where the source is not asked again; in that
-            case a policy that has changed since is refused too.
+        max_age_s: seconds after which the filter's decision, and the data it is about, are too old, where the source is
+            not asked again; in that case a policy that has changed since is refused too. A source whose SQL is bound
+            to a date is not asked again: see `current_consent_sql` of `ExtractModelOperator`.
+        allow_older: deliver data older than those that the sync delivered. It then removes and updates people, and
+            adds no one.
+        accept_time_zone: the time zone to which the model's sessions may change from that of the newest delivered run.
         shares_target_with: the names (`leads/webhook`) of other syncs that deliver to the same target; each of them has
             to name this one. Then a person is removed there only when no sync has the person. Without it, a target at
             which another sync has people is refused.
@@ -102,6 +106,7 @@ class LoadOperator(ConsentRetlOperator):
         The counts of the load.
 
     Raises:
+        AirflowSkipException: a newer run delivered while this one ran.
         AirflowFailException: not retried: the input is refused, the configuration is wrong, a limit is exceeded, the
             destination refuses the load, or did not remove a person.
         DestinationUnavailableError: retried: the destination did not answer, or left the outcome of some rows unclear.
@@ -136,6 +141,8 @@ class LoadOperator(ConsentRetlOperator):
         max_rejected_ratio: float = 0.0,
         recheck_interval_s: float | None = 300,
         max_age_s: float = 86_400,
+        allow_older: bool = False,
+        accept_time_zone: str | None = None,
         shares_target_with: Sequence[str] = (),
         shares_sync_with_dags: Sequence[str] = (),
         moved_from: str | None = None,
@@ -161,6 +168,8 @@ class LoadOperator(ConsentRetlOperator):
         self.max_rejected_ratio = max_rejected_ratio
         self.recheck_interval_s = recheck_interval_s
         self.max_age_s = max_age_s
+        self.allow_older = allow_older
+        self.accept_time_zone = accept_time_zone
         self.shares_target_with = shares_target_with
         self.shares_sync_with_dags = shares_sync_with_dags
         self.moved_from = moved_from
@@ -202,6 +211,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.hooks.ledgers import open_ledger
+        from airflow_consent_retl.operators.present_consent import present_asker
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
         settings = self.sync_settings()
@@ -229,6 +239,15 @@ class LoadOperator(ConsentRetlOperator):
                 shares=settings.shares_target_with,
             ) as lease,
         ):
+            asker = present_asker(
+                asker,
+                permitted,
+                lease.newest(),
+                policy=self.policy,
+                max_age_s=self.max_age_s,
+                allow_older=self.allow_older,
+                log=self.log,
+            )
             store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(
                 SyncContext(
@@ -292,6 +311,8 @@ class LoadOperator(ConsentRetlOperator):
             guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
             max_rejected_ratio=self.max_rejected_ratio,
             accept_no_removal=self.accept_no_removal,
+            allow_older=self.allow_older,
+            accept_time_zone=self.accept_time_zone,
             shares_target_with=tuple(self.shares_target_with),
             shares_sync_with_dags=tuple(self.shares_sync_with_dags),
             moved_from=self.moved_from,
@@ -359,7 +380,7 @@ class LoadOperator(ConsentRetlOperator):
             columns=[column.name for column in manifest.columns],
             mapping=parse_mapping_document(manifest.consent),
             read_policy=lambda: read_policy(source).policy,
-            hook_of=hooks_of(manifest.source.conn_id),
+            hook_of=hooks_of(manifest.source),
             destinations=[self.destination],
             log=self.log,
         )

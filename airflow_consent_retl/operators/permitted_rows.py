@@ -73,7 +73,7 @@ def verified_rows(
         max_age_s=None if asks_again else max_age_s,
         now=datetime.now(UTC),
     )
-    workspace = open_workspace(manifest, conn_id=manifest.source.conn_id, model=manifest.model, log=log)
+    workspace = open_workspace(manifest, source=manifest.source, model=manifest.model, log=log)
     return workspace.open_permitted(opened, destination=destination, fields=mapped), workspace
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.databases.staging import StagingTable
+    from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
 
 # The sync of a state keeps it while the ledger points at it.
 _KEPT = "delivered"
@@ -32,6 +32,8 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         schema: the staging schema, as in `workspace="warehouse:<schema>"`. Templated.
         snapshot: the output of the extraction whose tables are dropped now. Templated.
         permitted: the output of the filter whose tables are dropped now. Templated.
+        hook_params: arguments of the connection's hook, as for the extraction; by default those of the snapshot.
+            Templated.
         older_than_s: seconds after which any other run's tables are dropped too; None: they stay.
 
     Returns:
@@ -42,7 +44,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         SourceUnavailableError: retried: the warehouse did not answer.
     """
 
-    template_fields: Sequence[str] = ("conn_id", "schema", "snapshot", "permitted")
+    template_fields: Sequence[str] = ("conn_id", "schema", "snapshot", "permitted", "hook_params")
     ui_color = "#d9d9d9"
 
     def __init__(
@@ -52,6 +54,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         schema: str,
         snapshot: Any = None,
         permitted: Any = None,
+        hook_params: Mapping[str, Any] | None = None,
         older_than_s: float | None = 7 * 86_400,
         **kwargs: Any,
     ) -> None:
@@ -60,6 +63,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         self.schema = schema
         self.snapshot = snapshot
         self.permitted = permitted
+        self.hook_params = hook_params
         self.older_than_s = older_than_s
 
     def run(self, context: Context) -> dict[str, int]:
@@ -68,8 +72,8 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
         if self.older_than_s is not None and self.older_than_s < 0:
             raise ConfigurationError("older_than_s has to be 0 or more")
-        with staging_warehouse(self.conn_id, self.schema, context) as warehouse:
-            ours = {table.name for table in self._named()}
+        hook_params, ours = self._of_run()
+        with staging_warehouse(self.conn_id, self.schema, context, hook_params=hook_params) as warehouse:
             there = [table for table in warehouse.tables() if table.kind != _KEPT]
             limit = None if self.older_than_s is None else datetime.now(UTC) - timedelta(seconds=self.older_than_s)
             dropped = [table for table in there if table.name in ours]
@@ -79,13 +83,17 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         self.log.info("dropped %s tables of this run, swept %s older ones", len(dropped), len(swept))
         return {"dropped": len(dropped), "swept": len(swept)}
 
-    def _named(self) -> list[StagingTable]:
-        """Return the tables that the references name; a task that made nothing has none."""
+    def _of_run(self) -> tuple[Mapping[str, Any] | None, set[str]]:
+        """Return the hook's parameters, and the tables that the references name; a task that made nothing has none."""
         from airflow_consent_retl.storage import open_permitted, open_snapshot
 
-        found = []
+        manifests: list[SnapshotManifest | PermittedManifest] = []
         if self.snapshot is not None:
-            found += open_snapshot(self.snapshot).manifest.staging_tables
+            manifests.append(open_snapshot(self.snapshot).manifest)
         if self.permitted is not None:
-            found += open_permitted(self.permitted).manifest.staging_tables
-        return found
+            manifests.append(open_permitted(self.permitted).manifest)
+        hook_params = self.hook_params
+        for manifest in manifests:
+            if hook_params is None and manifest.source.conn_id == self.conn_id:
+                hook_params = manifest.source.hook_params
+        return hook_params, {table.name for manifest in manifests for table in manifest.staging_tables}

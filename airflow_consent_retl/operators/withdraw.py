@@ -7,8 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, PermanentError, TransientError
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
+from airflow_consent_retl.errors import (
+    ConfigurationError,
+    DestinationUnavailableError,
+    PermanentError,
+    RefusedError,
+    TransientError,
+)
+from airflow_consent_retl.operators.base_operator import holder_of
+from airflow_consent_retl.operators.dated_sql import DatedSqlOperator, date_of_run
 from airflow_consent_retl.progress import filled, table
 
 if TYPE_CHECKING:
@@ -18,15 +25,17 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.ledger.records import SourceRecord
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.removing_load import RemovingLoad
+    from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
-class PropagateWithdrawalsOperator(ConsentRetlOperator):
+class PropagateWithdrawalsOperator(DatedSqlOperator):
     """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
 
     Run it every few minutes, next to the loads. For each destination it takes the sync's lease, resolves what an
@@ -49,6 +58,12 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         withdrawn_at: a column of the model with the time, with a zone, of the last change of consent: the start of the
             lag. None: no lag is reported.
         column_types: Arrow type by column, as for the extraction.
+        hook_params: arguments of the connection's hook, as for the extraction; by default those of the newest delivered
+            run, if it read the same connection. Templated.
+        session_time_zone: the time zone in which the SQL runs, which has to be the extraction's; by default that of the
+            newest delivered run. Templated.
+        as_of: the time for which the answers stand, as for the extraction: one older than the delivered data is
+            refused. Templated.
         consent_sources: the other sources of consent, as for the extraction.
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered. Beyond
             it the task carries out only the explicit withdrawals and fails. None: no limit.
@@ -76,6 +91,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         "sql",
         "primary_key",
         "policy",
+        "hook_params",
+        "session_time_zone",
+        "as_of",
         "consent_sources",
         "ledger_conn_id",
         "workspace",
@@ -96,6 +114,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         loads: Mapping[str, Callable[..., LoadOperator]],
         withdrawn_at: str | None = None,
         column_types: Mapping[str, str] | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        session_time_zone: str | None = None,
+        as_of: str | None = None,
         consent_sources: Sequence[ExternalConsent] = (),
         max_removed_ratio: float | None = 0.5,
         settle_s: float = 3600,
@@ -117,6 +138,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
         self.loads = loads
         self.withdrawn_at = withdrawn_at
         self.column_types = column_types
+        self.hook_params = hook_params
+        self.session_time_zone = session_time_zone
+        self.as_of = as_of
         self.consent_sources = consent_sources
         self.max_removed_ratio = max_removed_ratio
         self.settle_s = settle_s
@@ -185,7 +209,9 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
             wait_s=self.lease_wait_s,
             shares=removing.shares_target_with,
         ) as lease:
-            asker = self._asker(destination)
+            newest = lease.newest().source
+            asker = self._asker(destination, newest)
+            self._check_source(asker.source, newest, name, context)
             store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(
                 SyncContext(
@@ -234,30 +260,51 @@ class PropagateWithdrawalsOperator(ConsentRetlOperator):
 
         current = lease.current()
         version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
-        workspace = open_workspace(version, conn_id=self.conn_id, model=self.model, log=self.log)
+        workspace = open_workspace(version, source=asker.source, model=self.model, log=self.log)
         return workspace.store(folder, sync, asker)
 
-    def _asker(self, destination: str) -> ModelAsker:
-        from airflow_consent_retl.consent import check_sources, parse_consent_mapping, source_document
+    def _check_source(self, source: ModelSource, newest: SourceRecord | None, sync: str, context: Context) -> None:
+        """Refuse to ask under another time zone than the extraction's, or data older than the delivered ones."""
+        from airflow_consent_retl.delivery.order import check_time_zone
+        from airflow_consent_retl.extraction.data_time import DeclaredTime
+
+        check_time_zone(newest, source.session_time_zone, sync=sync, accepted=None)
+        is_dated = self.sql_is_dated or self.consent_sources_are_dated
+        declared = DeclaredTime.parse(date_of_run(context) if self.as_of is None and is_dated else self.as_of)
+        if declared.column is not None:
+            raise ConfigurationError(
+                "as_of: expected a time, such as `{{ data_interval_end }}`: rows are not looked at"
+            )
+        if newest is not None and declared.time is not None and declared.time < newest.as_of:
+            raise RefusedError(
+                f"sync `{sync}` delivered data of {newest.as_of:%F %T %Z}, and these answers are of "
+                f"{declared.time:%F %T %Z}: ask for the present consent"
+            )
+
+    def _asker(self, destination: str, newest: SourceRecord | None) -> ModelAsker:
+        from airflow_consent_retl.consent import check_sources, parse_consent_mapping
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.hooks.policies import read_policy
         from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.storage.manifest import ModelSource
+        from airflow_consent_retl.operators.model_source import model_source
 
-        sources = check_sources(self.consent_sources)
-        mapping = parse_consent_mapping(self.consent).with_sources(sources)
+        mapping = parse_consent_mapping(self.consent).with_sources(check_sources(self.consent_sources))
+        known = newest if newest is not None and newest.conn_id == self.conn_id else None
+        source = model_source(
+            conn_id=self.conn_id,
+            sql=self.sql,
+            hook_params=known.hook_params if known is not None and self.hook_params is None else self.hook_params,
+            session_time_zone=self.session_time_zone or (None if known is None else known.time_zone),
+            column_types=self.column_types,
+            consent_sources=self.consent_sources,
+        )
         return ModelAsker(
-            ModelSource(
-                conn_id=self.conn_id,
-                sql=self.sql,
-                column_types=dict(self.column_types or {}),
-                consent_sources=tuple(map(source_document, sources)),
-            ),
+            source,
             primary_key=self.primary_key,
             columns=mapping.columns,
             mapping=mapping,
             read_policy=lambda: read_policy(self.policy).policy,
-            hook_of=hooks_of(self.conn_id),
+            hook_of=hooks_of(source),
             destinations=[destination],
             log=self.log,
             withdrawn_at=self.withdrawn_at,

@@ -30,7 +30,7 @@ def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike) -> Consent
 def workspace_of(snapshot: OpenedSnapshot) -> Workspace:
     """Return the workspace of a snapshot's rows."""
     manifest = snapshot.manifest
-    return open_workspace(manifest, conn_id=manifest.source.conn_id, model=manifest.model, log=_log)
+    return open_workspace(manifest, source=manifest.source, model=manifest.model, log=_log)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from airflow_consent_retl.databases.database import UTC_ZONE
+from airflow_consent_retl.databases.session_settings import SERVER_ZONE
 from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.errors import RefusedError
 
@@ -70,14 +72,38 @@ class WarehouseTable(_Document):
 
 
 class ModelSource(_Document):
-    """The source of a model's rows, kept so that their consent can be read again."""
+    """Everything that decides which rows a query sees, kept so that every later reader sees the same rows."""
 
     conn_id: str
     sql: str
+    # Arguments of the connection's hook, which override the connection's extra. They contain no secret.
+    hook_params: dict[str, Any] = {}
+    # The time zone of the session; `server` where a session has none of its own, empty in an earlier release.
+    session_time_zone: str = ""
+    # The query that a later question about the present asks instead of `sql`; empty: `sql` itself.
+    current_consent_sql: str = ""
+    # Whether the template of the SQL, or of a consent source, names a date of its run.
+    sql_is_dated: bool = False
+    consent_sources_are_dated: bool = False
     # The types that the DAG declared, by column, in Arrow's own notation.
     column_types: dict[str, str] = {}
     # The other sources of consent, as `consent.source_document` writes them.
     consent_sources: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def question_sql(self) -> str:
+        """The query that asks for the present consent."""
+        return self.current_consent_sql or self.sql
+
+    def with_sql(self, sql: str) -> ModelSource:
+        """Return the source with another query, which has its types and the columns of consent sources already."""
+        changed = {"sql": sql, "current_consent_sql": "", "column_types": {}, "consent_sources": ()}
+        return self.model_copy(update=changed)
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone that the readers of this source set."""
+        return UTC_ZONE if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
 
 
 class SnapshotManifest(_Document):
@@ -92,6 +118,8 @@ class SnapshotManifest(_Document):
     source: ModelSource
     sql_sha256: str
     read_at: AwareDatetime
+    # The time that the rows stand for, as the DAG declares it; None: the time of the query.
+    as_of: AwareDatetime | None = None
     columns: tuple[Column, ...]
     parts: tuple[Part, ...]
     rows: int
@@ -182,6 +210,8 @@ class PermittedManifest(_Document):
     consent: dict[str, object]
     snapshot_sha256: str
     snapshot_read_at: AwareDatetime
+    # As the snapshot's.
+    as_of: AwareDatetime | None = None
     # Where the policy was read: `variable:…`, `connection:…`, `file:…`, or `inline`.
     policy_source: str
     policy_digest: str
@@ -196,6 +226,11 @@ class PermittedManifest(_Document):
     conflicts: dict[str, int] = {}
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
+
+    @property
+    def data_time(self) -> datetime:
+        """The time that the rows stand for."""
+        return self.snapshot_read_at if self.as_of is None else min(self.as_of, self.snapshot_read_at)
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:

@@ -30,6 +30,7 @@ class SubmittedQueryTrigger(BaseTrigger):
 
     Args:
         conn_id: the connection that the query runs on.
+        hook_params: arguments of its hook, as in the extraction; they contain no secret.
         query_id: the query's id on the server.
         deadline: ISO 8601 with offset; it survives a restart of the triggerer.
         poll_interval_s: seconds between two polls.
@@ -44,6 +45,7 @@ class SubmittedQueryTrigger(BaseTrigger):
         deadline: str,
         poll_interval_s: float = 10,
         note: Mapping[str, str | None] | None = None,
+        hook_params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -51,6 +53,7 @@ class SubmittedQueryTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval_s = poll_interval_s
         self.note = dict(note or {})
+        self.hook_params = dict(hook_params or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""
@@ -62,6 +65,7 @@ class SubmittedQueryTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "poll_interval_s": self.poll_interval_s,
                 "note": self.note,
+                "hook_params": self.hook_params,
             },
         )
 
@@ -89,7 +93,7 @@ class SubmittedQueryTrigger(BaseTrigger):
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     def _queries(self) -> SubmittedQueries:
-        return submitted_queries(sql_hook(self.conn_id), conn_id=self.conn_id)
+        return submitted_queries(sql_hook(self.conn_id, self.hook_params), conn_id=self.conn_id)
 
     def _is_running(self) -> bool:
         try:

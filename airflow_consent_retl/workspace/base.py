@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.data_time import DeclaredTime
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.filtering.permitted import PermittedRows
@@ -48,6 +49,7 @@ class Extraction:
         check_primary_key: whether ids that are NULL or occur twice are an error.
         part_bytes: size in bytes after which a Parquet part is closed.
         read_at: a time before the query started.
+        declared_time: what the model says about the time of its rows.
         made_table: the name of the staging table that a submitted query made.
     """
 
@@ -58,6 +60,7 @@ class Extraction:
     check_primary_key: bool
     part_bytes: int
     read_at: datetime
+    declared_time: DeclaredTime
     made_table: str | None = None
 
 

@@ -15,6 +15,7 @@ from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_of
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.extraction.consent_files import reading_with_consent
+from airflow_consent_retl.extraction.data_time import DataTime
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
@@ -140,6 +141,7 @@ class FileWorkspace(Workspace):
                 extraction.sources,
                 hook_of=self.hook_of,
                 conn_id=self.conn_id,
+                time_zone=query.time_zone,
                 at=extraction.read_at,
                 log=self.log.info,
             ) as rows,
@@ -151,11 +153,17 @@ class FileWorkspace(Workspace):
                 part_bytes=extraction.part_bytes,
             ) as writer,
         ):
-            progress = Progress(self.log, "read")
+            progress, data_time = Progress(self.log, "read"), DataTime(extraction.declared_time)
             for batch in rows.batches:
+                data_time.see(batch)
                 writer.write(batch)
                 progress(batch.num_rows)
-            return writer.publish(model=extraction.model, source=extraction.source, read_at=extraction.read_at)
+            return writer.publish(
+                model=extraction.model,
+                source=extraction.source,
+                read_at=extraction.read_at,
+                as_of=data_time.of(extraction.read_at),
+            )
 
     def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
         """Return a filter run over files."""

@@ -23,6 +23,7 @@ from airflow_consent_retl.errors import (
     DestinationError,
     DestinationUnavailableError,
     GuardError,
+    OvertakenError,
     RefusedError,
 )
 from airflow_consent_retl.filtering import asking as permission
@@ -116,7 +117,7 @@ def test_an_older_decision_never_replaces_a_newer_one(bench: SyncBench) -> None:
     loaded(bench, AFTER)
     destination = Recorder()
 
-    with pytest.raises(RefusedError, match="this one is older"):
+    with pytest.raises(OvertakenError, match=r"already has a newer decision.* is not needed any more"):
         bench.load(older, destination)
 
     assert destination.calls == []
@@ -127,7 +128,7 @@ def test_an_older_decision_is_refused_also_where_the_newer_one_changed_nothing(b
     older = verified(bench.filtered(people(AFTER)), fields=FIELDS)
     loaded(bench, BEFORE)
 
-    with pytest.raises(RefusedError, match="this one is older"):
+    with pytest.raises(OvertakenError, match=r"already has a newer decision.* is not needed any more"):
         bench.load(older, Recorder())
 
 

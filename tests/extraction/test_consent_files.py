@@ -80,6 +80,7 @@ def read(
         sources,
         hook_of=lambda conn_id: sql_hook(conn_id or "consents"),
         conn_id="consents",
+        time_zone="UTC",
         at=AT,
         log=(log if log is not None else []).append,
     ) as rows:
@@ -334,6 +335,7 @@ def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
         [source],
         hook_of=lambda _: sql_hook("consents"),
         conn_id="c",
+        time_zone="UTC",
         at=AT,
         log=print,
     ) as rows:

@@ -105,7 +105,7 @@ def snapshot_of(
     with SnapshotWriter(folder, rows.schema, primary_key=primary_key, check_primary_key=checked) as writer:
         for batch in rows.to_batches():
             writer.write(batch)
-        return writer.publish(model="customers", source=SOURCE, read_at=AT)
+        return writer.publish(model="customers", source=SOURCE, read_at=datetime.now(UTC))
 
 
 def snapshot_in_parts(

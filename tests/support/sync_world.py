@@ -311,7 +311,7 @@ class SyncWorld:
             columns=list(TYPES),
             mapping=parse_consent_mapping(CONSENT),
             read_policy=lambda: read_policy(self.source.policy).policy,
-            hook_of=hooks_of(CONN_ID),
+            hook_of=hooks_of(ModelSource(conn_id=CONN_ID, sql="")),
             destinations=[DESTINATION],
             log=_log,
         )

@@ -11,6 +11,7 @@ DATABASE = Database(
     extra="google",
     sql="bigquery",
     hooks={"google_cloud_platform": ".hook:bigquery_hook"},
+    has_time_zone=True,
     source=".source:BigQuerySource",
     submitted=".submitted:SubmittedBigQuery",
     staging=".staging:BigQueryWarehouse",

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _CANCEL_TIMEOUT_S = 10.0
 _FIRST_PAGE_ROWS = 1_000
 _MIB = 1 << 20
 _DONE = "DONE"
+# https://docs.cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty (read 2026-11-28)
+_TIME_ZONE = "time_zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,19 @@ class BigQuerySession:
         client: of the hook, a `google.cloud.bigquery.Client`.
         labels: of every job.
         settings: of the connection.
+        time_zone: of the next queries.
     """
 
-    def __init__(self, hook: Any, client: Any, labels: Mapping[str, str], settings: Settings) -> None:
+    def __init__(
+        self, hook: Any, client: Any, labels: Mapping[str, str], settings: Settings, *, time_zone: str
+    ) -> None:
         from google.cloud.bigquery import DEFAULT_RETRY
 
         self.client: Any = client
         self.labels = dict(labels)
         self.settings = settings
         self.location: str | None = settings.location
+        self.time_zone = time_zone
         self.retry = DEFAULT_RETRY.with_timeout(settings.retry_timeout_s)
         self._hook = hook
         self._storage: Any = None
@@ -192,11 +199,13 @@ class BigQuerySession:
 
     def _query(self, statement: str, number: str, *, is_dry_run: bool = False) -> QueryJob:
         from google.api_core.exceptions import Conflict
-        from google.cloud.bigquery import QueryJobConfig
+        from google.cloud.bigquery import ConnectionProperty, QueryJobConfig
 
         config: Any = QueryJobConfig.from_api_repr(dict(self.settings.job_config))
         config.use_legacy_sql = False
         config.labels = {**config.labels, **self.labels}
+        others = [one for one in config.connection_properties if one.key != _TIME_ZONE]
+        config.connection_properties = [*others, ConnectionProperty(_TIME_ZONE, self.time_zone)]
         if self.settings.maximum_bytes_billed is not None:
             config.maximum_bytes_billed = self.settings.maximum_bytes_billed
         if self.settings.priority:
@@ -234,11 +243,14 @@ class Settings:
     job_config: Mapping[str, Any]
 
 
-def open_session(hook: DbApiHook, *, labels: Mapping[str, str] | None = None) -> BigQuerySession:
+def open_session(
+    hook: DbApiHook, *, time_zone: str = UTC_ZONE, labels: Mapping[str, str] | None = None
+) -> BigQuerySession:
     """Return a session through the hook. Sends no request yet.
 
     Args:
         hook: a `BigQueryHook`.
+        time_zone: of every query, whatever the project or the connection says.
         labels: names and values for every job, in addition to those of the connection and of the task.
 
     Raises:
@@ -252,7 +264,11 @@ def open_session(hook: DbApiHook, *, labels: Mapping[str, str] | None = None) ->
     connection_labels = _mapping(any_hook.labels, "labels")
     all_labels = {"app": "airflow-consent-retl", **connection_labels, **context, **(labels or {})}
     return BigQuerySession(
-        any_hook, client, {_label(name): _label(value) for name, value in all_labels.items()}, settings
+        any_hook,
+        client,
+        {_label(name): _label(value) for name, value in all_labels.items()},
+        settings,
+        time_zone=time_zone,
     )
 
 

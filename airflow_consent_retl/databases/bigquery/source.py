@@ -54,7 +54,7 @@ class BigQuerySource(ArrowSource):
 
     def open(self, resources: ExitStack) -> ModelRows:
         """Run the query to its end, and return its rows as they are downloaded."""
-        session = self._guarded("connect", lambda: open_session(self._hook))
+        session = self._guarded("connect", lambda: open_session(self._hook, time_zone=self._query.time_zone))
         resources.callback(session.close)
         self._stop = session.cancel
         job = self._attached(session, self._query.query_id) if self._query.query_id else self._run(session)

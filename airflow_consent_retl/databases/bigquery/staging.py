@@ -179,6 +179,10 @@ class BigQueryWarehouse(Warehouse):
         )
         return [StagingTable(self.schema, name) for name in names if is_staging_name(name)]
 
+    def set_time_zone(self, time_zone: str) -> None:
+        """Change the time zone of the next queries."""
+        self._session.time_zone = time_zone
+
     @property
     def _session(self) -> BigQuerySession:
         if self._entered is None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class SubmittedBigQuery(SubmittedQueries):
     """Jobs of one BigQuery connection. A job belongs to no session: it runs until it finishes or is cancelled."""
 
-    def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
-        super().__init__(hook, conn_id=conn_id)
+    def __init__(self, hook: DbApiHook, *, conn_id: str, time_zone: str) -> None:
+        super().__init__(hook, conn_id=conn_id, time_zone=time_zone)
         self._entered: BigQuerySession | None = None
 
     def __enter__(self) -> Self:
         """Sign in."""
-        self._entered = self._guarded("connect", lambda: open_session(self.hook))
+        self._entered = self._guarded("connect", lambda: open_session(self.hook, time_zone=self.time_zone))
         return self
 
     def __exit__(self, *exception: object) -> None:

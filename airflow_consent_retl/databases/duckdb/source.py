@@ -143,8 +143,10 @@ class DuckDbSource(ArrowSource):
         statements = connection.extract_statements(self._query.sql)
         if not statements or statements[-1].type != duckdb.StatementType.SELECT:
             raise ModelError("the SQL does not end in a query")
+        connection.execute(f"SET TimeZone = '{self._query.time_zone}'")
         for statement in statements[:-1]:
             connection.execute(statement)
+        self._check_time_zone(connection)
         query = statements[-1].query
         if self._owns_instance and len(statements) == 1 and not self._query.more_memory and _is_scan(connection, query):
             threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
@@ -154,6 +156,14 @@ class DuckDbSource(ArrowSource):
         if self._query.columns is None:
             return relation
         return relation.select(*map(duckdb.ColumnExpression, self._query.columns))
+
+    def _check_time_zone(self, connection: duckdb.DuckDBPyConnection) -> None:
+        ((found,),) = connection.execute("SELECT current_setting('TimeZone')").fetchall()
+        if found != self._query.time_zone:
+            raise ConfigurationError(
+                f"the SQL for connection `{self._query.conn_id}` sets the time zone {found}, the model's is "
+                f"{self._query.time_zone}: remove the setting and give the model session_time_zone='{found}'"
+            )
 
     def _type(self, field: pa.Field) -> pa.DataType:
         return self._query.column_types.get(field.name) or _plain(field)

@@ -13,6 +13,7 @@ DATABASE = Database(
     sqlalchemy=("postgresql",),
     engine=".engine:driver_arguments",
     is_for_ledgers=True,
+    has_time_zone=True,
     source=".source:PostgresSource",
     staging=".staging:PostgresWarehouse",
     dialect=".dialect:PostgresDialect",

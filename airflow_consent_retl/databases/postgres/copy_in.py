@@ -41,6 +41,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Return a text as a literal of PostgreSQL's SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 class _Stream(io.RawIOBase):
     """The file object that psycopg2 reads a COPY from."""
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.databases.postgres.copy_in import literal
 from airflow_consent_retl.databases.postgres.copy_out import copied_arrays, copied_blocks, copy_statement, is_psycopg2
 from airflow_consent_retl.databases.postgres.edge_values import exact
 from airflow_consent_retl.databases.source import DbApiSource
@@ -29,7 +30,7 @@ _ZONED = pa.timestamp("us", "UTC")
 # The text of a value must not depend on the server's or the role's settings.
 _SETTINGS = (
     "SET LOCAL datestyle TO 'ISO'; SET LOCAL intervalstyle TO 'iso_8601'; SET LOCAL bytea_output TO 'hex'; "
-    "SET LOCAL extra_float_digits TO 1"
+    "SET LOCAL extra_float_digits TO 1; "
 )
 
 # https://github.com/postgres/postgres/blob/REL_18_0/src/include/catalog/pg_type.dat (read 2026-11-23)
@@ -104,7 +105,7 @@ class PostgresSource(DbApiSource):
     def execute(self, connection: Any, resources: ExitStack) -> Any:
         """Declare a server-side cursor. It describes the result before the server computes a row."""
         with connection.cursor() as settings:
-            settings.execute(_SETTINGS)
+            settings.execute(_SETTINGS + f"SET LOCAL timezone TO {literal(self._query.time_zone)}")
         cursor = _psycopg2_cursor(connection) if is_psycopg2(connection) else _psycopg_cursor(connection)
         resources.callback(cursor.close)
         cursor.execute(self.statement)

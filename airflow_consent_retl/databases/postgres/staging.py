@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from airflow_consent_retl.databases.plain_query import plain_query
-from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
+from airflow_consent_retl.databases.postgres.copy_in import copy_into, literal, quote
 from airflow_consent_retl.databases.postgres.edge_values import edge_error, edges_of
 from airflow_consent_retl.databases.postgres.source import PostgresSource
 from airflow_consent_retl.databases.source import ModelQuery, ModelRows
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 # The text of a value must not depend on the server's or the role's settings.
 _SETTINGS = (
-    "SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; SET timezone TO 'UTC'; SET bytea_output TO 'hex'; "
+    "SET datestyle TO 'ISO'; SET intervalstyle TO 'iso_8601'; SET bytea_output TO 'hex'; SET extra_float_digits TO 1; "
 )
-_EXACT = "SET extra_float_digits TO 1"
+_UTC = "SET timezone TO 'UTC'"
 _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_RIGHT = "42P01", "3F000", "42501"
 
 
@@ -54,7 +54,7 @@ class PostgresWarehouse(Warehouse):
         is_ready = False
         try:
             self._guarded("connect", lambda: setattr(self._connection, "autocommit", True))
-            self._rows(_SETTINGS + _EXACT)
+            self._rows(_SETTINGS + _UTC)
             self._check_schema()
             is_ready = True
         finally:
@@ -97,6 +97,10 @@ class PostgresWarehouse(Warehouse):
         query = plain_query(query, dialect="postgres")
         # On separate lines, so that a comment at the end of the query comments out nothing else.
         return f"CREATE {_kind(expires=expires)}TABLE {self.name_of(table)} AS\n{query}\n"
+
+    def set_time_zone(self, time_zone: str) -> None:
+        """Change the session's time zone."""
+        self._rows(f"SET timezone TO {literal(time_zone)}")
 
     def count(self, table: StagingTable) -> int:
         """Return the number of rows of a table."""
@@ -211,7 +215,7 @@ class _StagedRows(PostgresSource):
         """Return a separate session, so that tables can be made while rows are read."""
         connection = super().connect(resources)
         with connection.cursor() as cursor:
-            cursor.execute(_SETTINGS + _EXACT)
+            cursor.execute(_SETTINGS + _UTC)
         return connection
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:

@@ -10,6 +10,7 @@ DATABASE = Database(
     conn_types=("snowflake",),
     extra="snowflake",
     sql="snowflake",
+    has_time_zone=True,
     source=".source:SnowflakeSource",
     submitted=".submitted:SubmittedSnowflake",
     staging=".staging:SnowflakeWarehouse",

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from airflow_consent_retl.databases.database import UTC_ZONE
+
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from snowflake.connector import SnowflakeConnection
@@ -33,7 +35,6 @@ _SETTINGS: Mapping[str, Setting] = {
     "ROWS_PER_RESULTSET": 0,
     # Otherwise an array's NULL is written `undefined`, which is not JSON.
     "STRICT_JSON_OUTPUT": True,
-    "TIMEZONE": "UTC",
     # The text of a value must have all its digits: the defaults cut timestamps at milliseconds.
     "BINARY_OUTPUT_FORMAT": "HEX",
     "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
@@ -53,7 +54,7 @@ _CLIENT_SETTINGS: Mapping[str, Setting] = {
     "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "ARROW",
 }
 # Parameters that a connection's own `session_parameters` may set.
-_FOR_THE_CONNECTION = frozenset({"QUERY_TAG", "TIMEZONE", "CLIENT_RESULT_CHUNK_SIZE"})
+_FOR_THE_CONNECTION = frozenset({"QUERY_TAG", "CLIENT_RESULT_CHUNK_SIZE"})
 # Memory holds this many chunks, in several forms, and the one in progress.
 _PREFETCHED_CHUNKS = 2
 _TAG_CHARACTERS = 2000
@@ -88,6 +89,10 @@ class SnowflakeSession:
             raise
         self._is_running = False
         return cursor
+
+    def set_time_zone(self, time_zone: str) -> None:
+        """Change the session's time zone. Raises the errors of `run`."""
+        self.run(_set({"TIMEZONE": time_zone}))
 
     def submit(self, statement: str) -> str:
         """Start one statement, and return its query id at once.
@@ -148,15 +153,20 @@ class SnowflakeSession:
 
 
 def open_session(
-    hook: DbApiHook, *, labels: Mapping[str, str] | None = None, settings: Mapping[str, Setting] | None = None
+    hook: DbApiHook,
+    *,
+    time_zone: str = UTC_ZONE,
+    labels: Mapping[str, str] | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> SnowflakeSession:
     """Connect through the hook, and apply this package's session parameters.
 
-    The connection's own `session_parameters` keep QUERY_TAG, TIMEZONE and CLIENT_RESULT_CHUNK_SIZE. A `network_timeout`
+    The connection's own `session_parameters` keep QUERY_TAG and CLIENT_RESULT_CHUNK_SIZE. A `network_timeout`
     in its extra, in seconds, ends statements that take longer; without it there is no limit, as in the connector.
 
     Args:
         hook: of an Airflow connection.
+        time_zone: the session's, whatever the connection says.
         labels: names and values for the query tag.
         settings: more session parameters.
 
@@ -177,7 +187,7 @@ def open_session(
     given = getattr(hook, "session_parameters", None) or extra.get("session_parameters") or {}
     own = {str(name).upper() for name in given} & _FOR_THE_CONNECTION
     needed = {name: value for name, value in {"QUERY_TAG": _tag(labels), **_SETTINGS}.items() if name not in own}
-    needed |= settings or {}
+    needed |= {"TIMEZONE": time_zone, **(settings or {})}
     wished = {name: value for name, value in _CLIENT_SETTINGS.items() if name not in own}
     is_open = False
     try:

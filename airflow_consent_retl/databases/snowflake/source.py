@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class SnowflakeSource(ArrowSource):
     """One query through Airflow's `SnowflakeHook`.
 
-    The query runs as a subquery, so that it can only read. The session's time zone is UTC, unless the connection's
-    `session_parameters` name another one. Leaving the context cancels the query.
+    The query runs as a subquery, so that it can only read. Leaving the context cancels the query.
     """
 
     @property
@@ -39,7 +38,7 @@ class SnowflakeSource(ArrowSource):
 
     def open(self, resources: ExitStack) -> ModelRows:
         """Connect, run the query to its end, and return its chunks as they are downloaded."""
-        session = self._guarded("connect", lambda: open_session(self._hook))
+        session = self._guarded("connect", lambda: open_session(self._hook, time_zone=self._query.time_zone))
         resources.callback(session.close)
         self._stop = session.cancel
         result = SnowflakeResult(

@@ -218,6 +218,10 @@ class SnowflakeWarehouse(Warehouse):
         finally:
             batches.close()
 
+    def set_time_zone(self, time_zone: str) -> None:
+        """Change the session's time zone."""
+        self._guarded("prepare", lambda: self._session.set_time_zone(time_zone))
+
     def _run(self, statement: str) -> SnowflakeCursor:
         return self._guarded("prepare", lambda: self._session.run(statement))
 

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 class SubmittedSnowflake(SubmittedQueries):
     """Queries of one Snowflake connection. They continue after the session ends."""
 
-    def __init__(self, hook: DbApiHook, *, conn_id: str) -> None:
-        super().__init__(hook, conn_id=conn_id)
+    def __init__(self, hook: DbApiHook, *, conn_id: str, time_zone: str) -> None:
+        super().__init__(hook, conn_id=conn_id, time_zone=time_zone)
         self._entered: SnowflakeSession | None = None
 
     def __enter__(self) -> Self:
         """Connect."""
         self._entered = self._guarded(
-            "connect", lambda: open_session(self.hook, settings={"ABORT_DETACHED_QUERY": False})
+            "connect",
+            lambda: open_session(self.hook, time_zone=self.time_zone, settings={"ABORT_DETACHED_QUERY": False}),
         )
         return self
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
 from airflow_consent_retl.delivery.ledger.lease import Lease, boottime
 from airflow_consent_retl.delivery.ledger.queries import attempts_at, current_version, delivery_of, open_delivery
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
-from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
+from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
 
@@ -114,6 +114,8 @@ class Ledger:
         """
         if ttl_s <= 0:
             raise ValueError("ttl_s must be more than 0")
+        if not holder:
+            raise ValueError("a lease needs a holder: a released one has none")
         deadline = time.monotonic() + wait_s
         pause_s = _FIRST_PAUSE_S
         has_waited = False
@@ -140,14 +142,29 @@ class Ledger:
                     sync=SyncName(row.sync),
                     target=row.target,
                     epoch=row.epoch,
-                    holder=row.holder if row.expires_at > now else None,
-                    expires_at=row.expires_at if row.expires_at > now else None,
+                    holder=row.holder if _is_held(row, now) else None,
+                    expires_at=row.expires_at if _is_held(row, now) else None,
                     decided_at=row.decided_at,
                     current=current_version(connection, row.sync),
                     open_delivery=open_delivery(connection, row.sync),
                 )
                 for row in found
             ]
+
+    def reset_times(self) -> list[SyncName]:
+        """Bring every recorded time that is later than the ledger's clock back to it: a clock was ahead.
+
+        Returns:
+            The syncs whose times changed.
+        """
+        changed: set[SyncName] = set()
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            for time in (syncs.c.decided_at, syncs.c.withdrawn_at, sources.c.as_of):
+                late = connection.execute(sa.select(time.table.c.sync).where(time > now)).scalars().all()
+                connection.execute(sa.update(time.table).where(time > now).values({time.name: now}))
+                changed.update(map(SyncName, late))
+        return sorted(changed)
 
     def current(self, sync: SyncName) -> VersionRef | None:
         """Return the present version of the delivered state, without taking a lease."""
@@ -174,16 +191,28 @@ class Ledger:
             connection.execute(self._database.insert(syncs).values(new).on_conflict_do_nothing())
             row = connection.execute(sa.select(syncs).where(syncs.c.sync == sync).with_for_update()).one()
             now = self._database.now(connection)
-            if row.expires_at > now:
-                left_s = (row.expires_at - now).total_seconds()
-                raise SyncBusyError(
-                    f"sync `{sync}` is being loaded by `{row.holder}`, whose lease expires in {left_s:.0f} s "
-                    "unless it is renewed",
-                    retry_after_s=left_s,
-                )
-            if row.delivery is not None:
-                note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))
-            expires_at = now + timedelta(seconds=ttl_s)
-            epoch = max(row.epoch, after_epoch) + 1
-            update_sync(connection, sync, epoch=epoch, holder=holder, expires_at=expires_at)
+            epoch = row.epoch
+            left_s = (row.expires_at - now).total_seconds() if _is_held(row, now) else 0.0
+            if left_s and row.lease_s is not None and left_s > row.lease_s:
+                # Its holder wrote this time by a clock that was ahead. If it is alive, it renews the lease.
+                left_s = row.lease_s
+                update_sync(connection, sync, expires_at=now + timedelta(seconds=left_s))
+            if not left_s:
+                if row.delivery is not None:
+                    note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))
+                expires_at = now + timedelta(seconds=ttl_s)
+                epoch = max(row.epoch, after_epoch) + 1
+                taken = {"epoch": epoch, "holder": holder, "expires_at": expires_at, "lease_s": ttl_s}
+                update_sync(connection, sync, **taken)
+        if left_s:
+            raise SyncBusyError(
+                f"sync `{sync}` is being loaded by `{row.holder}`, whose lease expires in {left_s:.0f} s "
+                "unless it is renewed",
+                retry_after_s=left_s,
+            )
         return Lease(self._database, sync=sync, epoch=epoch, ttl_s=ttl_s, asked_at=asked_at)
+
+
+def _is_held(row: sa.Row[tuple[object, ...]], now: datetime) -> bool:
+    """Return whether a task has the lease: it was not released and has not expired."""
+    return bool(row.holder) and cast("datetime", row.expires_at) > now

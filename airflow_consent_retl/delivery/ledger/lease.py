@@ -25,9 +25,10 @@ from airflow_consent_retl.delivery.ledger.queries import (
     current_version,
     last_version,
     named_folders,
+    newest_source,
     open_delivery,
 )
-from airflow_consent_retl.delivery.ledger.records import VersionRef
+from airflow_consent_retl.delivery.ledger.records import NewestDecision, VersionRef
 from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger.sharing import OtherSync, Service, others_at, service_of
 from airflow_consent_retl.delivery.ledger.writes import (
@@ -38,6 +39,7 @@ from airflow_consent_retl.delivery.ledger.writes import (
     has_attempts,
     note_ends,
     note_intents,
+    note_source,
     prune_batches,
     update_sync,
 )
@@ -46,7 +48,7 @@ from airflow_consent_retl.errors import ConfigurationError, LeaseLostError, Ledg
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt, EndedBatch, IntendedBatch
     from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
-    from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName
 
 # Closed deliveries whose batches are kept, for reports.
 KEPT_DELIVERIES: Final = 20
@@ -143,22 +145,33 @@ class Lease:
                 update_sync(connection, self.sync, target=target)
             return target if is_empty else str(row.target or target)
 
-    def decided_at(self) -> datetime | None:
-        """Return when consent was decided for the newest permitted set whose delivery began."""
+    def newest(self) -> NewestDecision:
+        """Return the newest decision whose delivery began, and what was read for the newest data."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(syncs).where(syncs.c.sync == self.sync)).one()
-            return cast("datetime | None", row.decided_at)
+            decided_at = cast("datetime | None", row.decided_at)
+            return NewestDecision(
+                decided_at=decided_at,
+                is_ahead=decided_at is not None and decided_at > self._database.now(connection),
+                source=newest_source(connection, self.sync),
+            )
 
-    def note_decision(self, decided_at: datetime) -> None:
+    def note_decision(self, decided_at: datetime, source: SourceRecord | None = None) -> None:
         """Record a permitted set that changes nothing: an older one must not be delivered after it."""
         with self._fenced() as (connection, row):
-            update_sync(connection, self.sync, decided_at=_later(row.decided_at, decided_at))
+            self._note_decision(connection, row, decided_at, source)
 
     def withdrawn_at(self) -> datetime | None:
-        """Return when withdrawals were last removed outside of a load, by the ledger's clock."""
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(syncs.c.withdrawn_at).where(syncs.c.sync == self.sync)).one()
-            return cast("datetime | None", row.withdrawn_at)
+        """Return when withdrawals were last removed outside of a load, by the ledger's clock.
+
+        A time later than that clock, written by a clock that was ahead, becomes the present time.
+        """
+        with self._fenced() as (connection, row):
+            withdrawn_at, now = cast("datetime | None", row.withdrawn_at), self._database.now(connection)
+            if withdrawn_at is not None and withdrawn_at > now:
+                update_sync(connection, self.sync, withdrawn_at=now)
+                return now
+            return withdrawn_at
 
     def note_withdrawals(self) -> None:
         """Record that withdrawals are being removed now."""
@@ -226,8 +239,11 @@ class Lease:
         decided_at: datetime,
         send_rows: int,
         remove_rows: int,
+        source: SourceRecord | None = None,
     ) -> Delivery:
         """Open a delivery whose changes start from the current version. Arguments as in `Delivery`.
+
+        `source` is what was read for a load; removals alone have none.
 
         Raises:
             ValueError: another delivery is open.
@@ -250,7 +266,8 @@ class Lease:
                 )
             )
             (number,) = inserted.inserted_primary_key or (None,)
-            update_sync(connection, self.sync, delivery=number, decided_at=_later(row.decided_at, decided_at))
+            update_sync(connection, self.sync, delivery=number)
+            self._note_decision(connection, row, decided_at, source)
             begun = open_delivery(connection, self.sync)
         if begun is None:
             raise RuntimeError("the ledger does not return the delivery that was just written")
@@ -327,6 +344,21 @@ class Lease:
             close_open_delivery(connection, self._database, self.sync)
             forget_versions(connection, self.sync)
 
+    def _note_decision(
+        self,
+        connection: sa.Connection,
+        row: sa.Row[tuple[object, ...]],
+        decided_at: datetime,
+        source: SourceRecord | None,
+    ) -> None:
+        """Record a decision as the newest, at a time that is not later than the ledger's clock."""
+        now = self._database.now(connection)
+        known, decided_at = cast("datetime | None", row.decided_at), min(decided_at, now)
+        if known is None or known > now or known < decided_at:
+            update_sync(connection, self.sync, decided_at=decided_at)
+        if source is not None:
+            note_source(connection, self._database, self.sync, source, served_by=str(row.holder))
+
     def _note_ends(
         self, connection: sa.Connection, delivery: Delivery, ended: Sequence[EndedBatch], *, is_valid: bool
     ) -> None:
@@ -362,7 +394,7 @@ class Lease:
         asked_at = boottime()
         with self._fenced() as (connection, _):
             expires_at = self._database.now(connection) + timedelta(seconds=self._ttl_s)
-            update_sync(connection, self.sync, expires_at=expires_at)
+            update_sync(connection, self.sync, expires_at=expires_at, lease_s=self._ttl_s)
         self._valid_until = self._end_of(asked_at)
 
     def _keep_renewing(self) -> None:
@@ -382,10 +414,7 @@ class Lease:
         own = sa.and_(syncs.c.sync == self.sync, syncs.c.epoch == self.epoch)
         try:
             with self._database.write() as connection:
-                connection.execute(syncs.update().where(own).values(expires_at=self._database.clock()))
+                # The mark of a released lease is that it has no holder: its time may come from a clock that was ahead.
+                connection.execute(syncs.update().where(own).values(holder="", expires_at=self._database.clock()))
         except (LedgerUnavailableError, ConfigurationError) as error:
             _log.warning("the lease of sync `%s` was not released and has to expire: %s", self.sync, error)
-
-
-def _later(known: datetime | None, new: datetime) -> datetime:
-    return new if known is None else max(known, new)

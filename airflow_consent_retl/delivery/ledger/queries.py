@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, decoded
-from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, VersionRef
-from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
+from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName, VersionRef
+from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, sources, syncs, versions
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.sync_folder import base_name
 
@@ -39,6 +41,27 @@ def named_folders(connection: sa.Connection, sync: SyncName) -> set[str]:
     of_versions = sa.select(versions.c.uri).where(versions.c.sync == sync)
     of_changes = sa.select(deliveries.c.changes_uri).where(deliveries.c.sync == sync)
     return {base_name(uri) for uri in connection.scalars(of_versions.union_all(of_changes)) if uri}
+
+
+def newest_source(connection: sa.Connection, sync: SyncName) -> SourceRecord | None:
+    """Return what the sync read for the newest data that it delivered."""
+    row = connection.execute(sa.select(sources).where(sources.c.sync == sync)).one_or_none()
+    if row is None:
+        return None
+    return SourceRecord(
+        as_of=row.as_of,
+        conn_id=row.conn_id,
+        hook_params=json.loads(row.hook_params),
+        session_time_zone=row.session_time_zone,
+        sql_sha256=row.sql_sha256,
+        sources_sha256=row.sources_sha256,
+        sql_outline=row.sql_outline,
+        sources_outline=row.sources_outline,
+        sql_shape=row.sql_shape,
+        sql_date=row.sql_date,
+        is_dated=row.is_dated,
+        served_by=row.served_by,
+    )
 
 
 def attempts_at(connection: sa.Connection, delivery: Delivery) -> list[Attempt]:

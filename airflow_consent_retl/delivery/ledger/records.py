@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType
+from typing import Any, NewType
+
+from airflow_consent_retl.databases.session_settings import SERVER_ZONE
 
 SyncName = NewType("SyncName", str)
 
@@ -68,6 +71,59 @@ class Delivery:
     began_at: datetime
     closed_at: datetime | None
     version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """The source that a sync read, and the time that its data stand for.
+
+    Args:
+        as_of: the time of the data.
+        conn_id: the model's connection.
+        hook_params: arguments of its hook.
+        session_time_zone: of its sessions, as in the manifest; empty if unknown.
+        sql_sha256: the digest of the model's SQL.
+        sources_sha256: the digest of its consent sources.
+        sql_outline: the digest of the model's SQL without its digits.
+        sources_outline: the digest of its consent sources without their digits.
+        sql_shape: the digest of the model's SQL without the dates in it.
+        sql_date: the latest date in it; empty without one.
+        is_dated: whether the SQL is known to be bound to a date.
+        served_by: the task that delivered these data; set by the ledger.
+    """
+
+    as_of: datetime
+    conn_id: str
+    hook_params: Mapping[str, Any]
+    session_time_zone: str
+    sql_sha256: str
+    sources_sha256: str
+    sql_outline: str
+    sources_outline: str
+    sql_shape: str
+    sql_date: str
+    is_dated: bool
+    served_by: str = ""
+
+    @property
+    def time_zone(self) -> str | None:
+        """The time zone that the sessions had; None where it is unknown, or cannot be set."""
+        return None if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestDecision:
+    """The newest decision that a sync delivered, or began to deliver.
+
+    Args:
+        decided_at: when consent was decided; None if no decision was delivered.
+        is_ahead: the recorded time is later than the ledger's clock: the clock that wrote it was ahead.
+        source: what was read for the newest data; None if unknown.
+    """
+
+    decided_at: datetime | None
+    is_ahead: bool
+    source: SourceRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,30 @@ syncs = sa.Table(
     sa.Column("dags", sa.Text),
     sa.Column("shares", sa.Text),
     sa.Column("served_at", Timestamp),
+    # Since version 2. The time for which the lease was taken: one that ends later than that was written by a clock
+    # that was ahead.
+    sa.Column("lease_s", sa.Float),
+)
+
+# Since version 2. What each sync read for the newest data that it delivered, and the time that these data stand for.
+sources = sa.Table(
+    f"{_PREFIX}sources",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("as_of", Timestamp, nullable=False),
+    sa.Column("served_by", sa.Text, nullable=False),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("hook_params", sa.Text, nullable=False),
+    sa.Column("session_time_zone", sa.Text, nullable=False),
+    sa.Column("sql_sha256", sa.Text, nullable=False),
+    sa.Column("sources_sha256", sa.Text, nullable=False),
+    # The digests of both without any digit.
+    sa.Column("sql_outline", sa.Text, nullable=False),
+    sa.Column("sources_outline", sa.Text, nullable=False),
+    # The digest of the SQL without its dates, and the latest of these dates.
+    sa.Column("sql_shape", sa.Text, nullable=False),
+    sa.Column("sql_date", sa.Text, nullable=False),
+    sa.Column("is_dated", sa.Boolean, nullable=False),
 )
 
 # Since version 2. One row: the ledger's own id, which each of its workspaces carries.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,18 +10,45 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.attempts import encoded
-from airflow_consent_retl.delivery.ledger.queries import open_delivery
-from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, syncs, versions
+from airflow_consent_retl.delivery.ledger.queries import newest_source, open_delivery
+from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, sources, syncs, versions
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import BatchKind, EndedBatch, IntendedBatch
     from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
-    from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, VersionRef
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName, VersionRef
 
 
 def update_sync(connection: sa.Connection, sync: SyncName, **values: object) -> None:
     """Update columns of a sync's row."""
     connection.execute(syncs.update().where(syncs.c.sync == sync).values(values))
+
+
+def note_source(
+    connection: sa.Connection, database: LedgerDatabase, sync: SyncName, source: SourceRecord, *, served_by: str
+) -> None:
+    """Record what was read for the data that are delivered now, unless newer data were delivered before."""
+    now = database.now(connection)
+    known = newest_source(connection, sync)
+    # A time later than the ledger's clock was written by a clock that was ahead.
+    if known is not None and source.as_of < known.as_of <= now:
+        return
+    values = {
+        "as_of": min(source.as_of, now),
+        "served_by": served_by,
+        "conn_id": source.conn_id,
+        "hook_params": json.dumps(dict(source.hook_params), sort_keys=True),
+        "session_time_zone": source.session_time_zone,
+        "sql_sha256": source.sql_sha256,
+        "sources_sha256": source.sources_sha256,
+        "sql_outline": source.sql_outline,
+        "sources_outline": source.sources_outline,
+        "sql_shape": source.sql_shape,
+        "sql_date": source.sql_date,
+        "is_dated": source.is_dated,
+    }
+    inserted = database.insert(sources).values(sync=sync, **values)
+    connection.execute(inserted.on_conflict_do_update(index_elements=[sources.c.sync], set_=values))
 
 
 def note_intents(
@@ -123,8 +151,9 @@ def close_open_delivery(connection: sa.Connection, database: LedgerDatabase, syn
 
 
 def forget_versions(connection: sa.Connection, sync: SyncName) -> None:
-    """Delete all versions of a sync, and where it delivered: it begins anew."""
+    """Delete all versions of a sync, what it read and where it delivered: it begins anew."""
     connection.execute(versions.delete().where(versions.c.sync == sync))
+    connection.execute(sources.delete().where(sources.c.sync == sync))
     update_sync(connection, sync, version=0, target="")
 
 

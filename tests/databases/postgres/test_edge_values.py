@@ -39,7 +39,7 @@ def test_an_offset_with_seconds_is_the_same_instant(zone: str, path: str, worksp
     born = OLD_OFFSETS[zone]
     sql = f"SELECT i AS id, CASE i WHEN 1 THEN '{born}'::timestamptz WHEN 2 THEN now() END AS x{path} FROM"
 
-    extracted = workspace.extract(f"{sql} generate_series(1, 3) i ORDER BY i", conn_id="pg")
+    extracted = workspace.extract(f"{sql} generate_series(1, 3) i ORDER BY i", conn_id="pg", session_time_zone=zone)
 
     found = dict(zip(extracted.column("id"), extracted.column("x"), strict=True))
     assert found[1] == datetime.fromisoformat(born)
@@ -48,12 +48,11 @@ def test_an_offset_with_seconds_is_the_same_instant(zone: str, path: str, worksp
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris"], indirect=True)
-@pytest.mark.usefixtures("zone")
-def test_an_instant_before_year_1_is_named(path: str, workspace: Any) -> None:
+def test_an_instant_before_year_1_is_named(zone: str, path: str, workspace: Any) -> None:
     sql = f"SELECT 1 AS id, '0001-01-01 00:00:00'::timestamptz AS x{path}"
 
     with pytest.raises(AirflowFailException, match="column `x` holds a year outside 1 to 9999 in 1 row"):
-        workspace.extract(sql, conn_id="pg")
+        workspace.extract(sql, conn_id="pg", session_time_zone=zone)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_the_query_tag_says_which_task_it_is(
     assert tag == {"app": "airflow-consent-retl", "dag_id": "it's \\ a dag", "task_id": "extract"}
 
 
-def test_a_tag_and_a_time_zone_of_the_connection_stay(
+def test_a_tag_of_the_connection_stays_and_its_time_zone_does_not(
     snowflake: Snowflake, extracted: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"QUERY_TAG": "finance", "timezone": "Europe/Berlin"}
@@ -140,7 +140,7 @@ def test_a_tag_and_a_time_zone_of_the_connection_stay(
 
     settings = {name.upper(): value for name, value in snowflake.seen("SELECT * FROM (")[0]["parameters"].items()}
     assert settings["QUERY_TAG"] == "finance"
-    assert settings["TIMEZONE"] == "Europe/Berlin"
+    assert settings["TIMEZONE"] == "UTC"
 
 
 def test_an_account_that_knows_not_every_client_setting_is_read_all_the_same(

@@ -56,14 +56,17 @@ def test_a_ledger_of_the_first_version_gets_what_it_lacks_and_keeps_what_it_has(
         delivery = begun(lease)
     engine = raw_engine(ledger_url)
     with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE consent_retl_sources"))
         connection.execute(sa.text("DROP TABLE consent_retl_identity"))
         connection.execute(sa.text("DROP TABLE consent_retl_workspaces"))
         connection.execute(sa.text("ALTER TABLE consent_retl_syncs DROP COLUMN workspace"))
+        connection.execute(sa.text("ALTER TABLE consent_retl_syncs DROP COLUMN lease_s"))
         connection.execute(sa.text("UPDATE consent_retl_schema SET version = 1"))
     engine.dispose()
 
     with opened(ledger_url) as ledger, ledger.acquire(SYNC, holder="second") as lease:
         assert lease.open_delivery() == delivery
+        assert lease.newest().source is None
         lease.keep_in("a workspace")
     with opened(ledger_url) as ledger, ledger.identity() as first:
         assert first.sync(SYNC).workspace == "a workspace"
