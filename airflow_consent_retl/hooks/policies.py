@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.local_path import local_path
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
@@ -130,7 +131,8 @@ def _variable(key: str) -> str:
 
 def _file(path: str) -> bytes:
     try:
-        content: bytes = ObjectStoragePath(path if "://" in path else str(Path(path).absolute())).read_bytes()
+        local = local_path(path) if "://" in path else path
+        content: bytes = ObjectStoragePath(path).read_bytes() if local is None else Path(local).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigurationError(f"policy file `{path}` does not exist") from None
     except (ValueError, ImportError) as error:

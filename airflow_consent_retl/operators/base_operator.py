@@ -25,7 +25,7 @@ class ConsentRetlOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> Any:
-        """Run, and translate a `PermanentError` into "do not retry"."""
+        """Run, and translate a `PermanentError`, and a failure of the disk, into "do not retry"."""
         failure: str
         outcome: type[AirflowFailException | AirflowSkipException] = AirflowFailException
         try:
@@ -38,6 +38,13 @@ class ConsentRetlOperator(BaseOperator):
             failure, outcome = str(error), AirflowSkipException
         except PermanentError as error:
             failure = str(error)
+        except OSError as error:
+            from airflow_consent_retl.operators.disk import disk_failure
+
+            found = disk_failure(error, workspace=getattr(self, "workspace", None))
+            if found is None:
+                raise
+            failure = found
         # Outside the handler, so that nothing is chained to it.
         raise outcome(failure)
 

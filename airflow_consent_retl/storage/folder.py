@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.local_path import local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ class Folder:
     @classmethod
     def local(cls, path: str | Path) -> Self:
         """Return the folder at a local path, which need not exist yet."""
-        absolute = Path(path).absolute()
-        # Spelled as ObjectStoragePath reads it: without escapes.
-        return cls(LocalFileSystem(), str(absolute), f"file://{absolute}")
+        return cls(LocalFileSystem(), str(Path(path).absolute()), local_uri(path))
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from airflow.sdk import ObjectStoragePath
+from fsspec.implementations.local import LocalFileSystem
 
 try:
     from airflow.sdk import conf
@@ -22,6 +23,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -40,8 +42,7 @@ def workspace_root(workspace: str | None) -> str:
     if configured:
         return str(configured).rstrip("/")
     home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    # Not `as_uri`: ObjectStoragePath takes the path literally and would keep the escapes.
-    return f"file://{(home / 'consent_retl').absolute()}"
+    return local_uri(home / "consent_retl")
 
 
 def open_folder(uri: str) -> Folder:
@@ -52,6 +53,9 @@ def open_folder(uri: str) -> Folder:
     """
     if "#" in uri or "?" in uri:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: a path ends at `#` and `?`")
+    local = local_path(uri)
+    if local is not None:
+        return Folder(LocalFileSystem(), local, uri)
     try:
         path = ObjectStoragePath(uri)
         return Folder(path.fs, path.path, uri)

@@ -216,6 +216,8 @@ def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     """Return the storage, the folder as it spells it, and the folder without credentials, for messages."""
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_consent_retl.storage.local_path import local_path
+
     parts = urlsplit(path)
     host = parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme or 'file'}://{host}{parts.path}".rstrip("/")
@@ -229,7 +231,8 @@ def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
         raise ConfigurationError(f"path `{shown}` contains `..`")
     try:
         storage = ObjectStoragePath(path)
-        return storage.fs, storage.path.rstrip("/"), shown
+        found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
+        return storage.fs, (found or storage.path).rstrip("/"), shown
     except (ValueError, ImportError):
         raise ConfigurationError(f"no installed provider serves `{parts.scheme}://`") from None
 
