@@ -19,7 +19,7 @@ from airflow_consent_retl.consent.decision import (
     decide,
     withheld_fields,
 )
-from airflow_consent_retl.consent.document import parse_policy
+from airflow_consent_retl.consent.document import parse_policy, parse_recorded_policy
 from airflow_consent_retl.consent.formats.bit_mask import BitMask
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
@@ -152,6 +152,7 @@ __all__ = [
     "parse_consent_mapping",
     "parse_mapping_document",
     "parse_policy",
+    "parse_recorded_policy",
     "parse_source_document",
     "plan_consent",
     "policy_document",

@@ -132,12 +132,15 @@ def decide(
     if at.utcoffset() is None:
         raise ValueError("`at` needs a time zone")
     asked = requirement_of(policy, destination)
-    refused = [
-        f"{category.id}:{status}"
-        for category in asked.required
-        if not category.regime_in(circumstances.region).permits(status := _status(consent, category.id))
-    ]
-    codes = [] if asked.rule.match == "any" and len(refused) < len(asked.required) else refused
+    codes: list[str] = []
+    for match, group in asked.groups:
+        refused = [
+            f"{category.id}:{status}"
+            for category in group
+            if not category.regime_in(circumstances.region).permits(status := _status(consent, category.id))
+        ]
+        if match == "all" or len(refused) == len(group):
+            codes += refused
     if asked.rule.consent_required and not asked.required and policy.unmapped_destinations != "permit":
         codes.append("unmapped_destination")
     if asked.misspelt is not None:
@@ -146,7 +149,7 @@ def decide(
         codes.append(str(subject))
     codes += _overruled(destination, asked.required, circumstances)
     if codes:
-        return Denied(tuple(Reason(code) for code in sorted(codes)))
+        return Denied(tuple(Reason(code) for code in sorted(set(codes))))
     if asked.required:
         return Permitted(_ground(asked.required, consent, circumstances.region), asked.categories)
     return Permitted(Ground.UNMAPPED if asked.rule.consent_required else Ground.NOT_REQUIRED)

@@ -23,6 +23,7 @@ from airflow_consent_retl.consent.policy import (
     UnmappedDestinations,
     base_of,
 )
+from airflow_consent_retl.consent.policy_clauses import clause_problems
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json
 from airflow_consent_retl.consent.terms import TERMS, read_terms
 from airflow_consent_retl.errors import PolicyError, Problem
@@ -35,17 +36,31 @@ _DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_
 
 _TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations")
 _CATEGORY_KEYS = ("id", "name", "destinations", "enabled", *TERMS)
-_RULE_KEYS = ("match", "consent", "reason")
+_RULE_KEYS = ("match", "consent", "reason", "any_may_permit_without_consent")
 
 
 def parse_policy(document: str | bytes | Mapping[str, object]) -> ConsentPolicy:
-    """Read and check a policy document. This is the only maker of `ConsentPolicy`.
+    """Read and check a policy document. This is the only maker of a `ConsentPolicy` that rows are decided under.
 
     Text and bytes are JSON (bytes in UTF-8). Raises `PolicyError` with every problem, each with its JSON path. For a
     name that is nearly right, the message suggests the name that was probably meant.
     """
     reader = _PolicyReader()
     policy = reader.policy(_loaded(document))
+    problems = reader.problems or clause_problems(policy, reader.guarded_at)
+    if problems:
+        raise PolicyError(problems)
+    return policy
+
+
+def parse_recorded_policy(document: Mapping[str, object]) -> ConsentPolicy:
+    """Read the document of a policy that an earlier run decided under, to compare it with a present one.
+
+    Only its form is checked: what `parse_policy` refuses about its clauses may have been accepted at that time. Raises
+    `PolicyError`.
+    """
+    reader = _PolicyReader()
+    policy = reader.policy(document)
     if reader.problems:
         raise PolicyError(reader.problems)
     return policy
@@ -195,15 +210,25 @@ class _PolicyReader(DocumentReader):
         consent_required = (
             self.choice(document, path, "consent", ("required", "not_required"), "required") == "required"
         )
+        without_consent = document.get("any_may_permit_without_consent", False)
+        if not isinstance(without_consent, bool):
+            self.note(
+                f"{path}.any_may_permit_without_consent", f"expected a boolean, found {type_name(without_consent)}"
+            )
+        any_without_consent = without_consent is True
+        if any_without_consent and match != "any":
+            self.note(f"{path}.any_may_permit_without_consent", 'it belongs to `"match": "any"` only')
         raw_reason = document.get("reason")
         reason = raw_reason if isinstance(raw_reason, str) and raw_reason.strip() else None
-        if consent_required and "reason" in document:
+        if consent_required and not any_without_consent and "reason" in document:
             self.note(f"{path}.reason", 'a reason belongs to `"consent": "not_required"` only')
+        elif any_without_consent and reason is None:
+            self.note(f"{path}.reason", "a destination that may permit without consent needs a reason, as text")
         elif not consent_required and reason is None:
             self.note(f"{path}.reason", "a destination without required consent needs a reason, as text")
         if not consent_required and "match" in document:
             self.note(f"{path}.match", "where consent is not required there is nothing to match")
-        return DestinationRule(match, consent_required, reason)
+        return DestinationRule(match, consent_required, reason, any_without_consent)
 
     def check_not_required(
         self, categories: Sequence[Category], rules: Mapping[DestinationName, DestinationRule]

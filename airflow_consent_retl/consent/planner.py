@@ -24,6 +24,7 @@ from airflow_consent_retl.consent.mapping import (
 )
 from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.plan import CategoryReading, CircumstancesReading, ConsentPlan, RecordReading
+from airflow_consent_retl.consent.policy_clauses import category_warnings, destination_warnings
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import ColumnKind, Signal
 from airflow_consent_retl.errors import PolicyError, Problem
@@ -57,6 +58,7 @@ def plan_consent(
     needed = {category_id for name in asked for category_id in policy.required_for(name)}
     needed |= {category.id for name in asked for category, _ in policy.guarded_fields(name)}
     categories = [category for category in policy.categories if category.id in needed]
+    planner.warnings += category_warnings(categories)
     plan = ConsentPlan(policy, asked, tuple(category.id for category in categories), (), ())
     if consent is not None:
         readings = planner.readings(consent, categories, asked)
@@ -115,14 +117,10 @@ class _Planner:
                 f"destination `{destination}` is not in the policy, did you mean `{misspelt}`? "
                 "If it is another one, name it in the policy's `destinations` section"
             )
-        disabled = [f"`{category.id}`" for category in self.policy.mapped_to(destination) if not category.enabled]
-        if disabled:
-            self.warnings.append(
-                f"destination `{destination}` is mapped to {', '.join(disabled)}, disabled: not enforced"
-            )
+        self.warnings += destination_warnings(self.policy, destination)
         if self.policy.required_for(destination) or not self.policy.rule_for(destination).consent_required:
             return None
-        mapped = "no enabled consent category" if disabled else "no consent category"
+        mapped = "no enabled consent category" if self.policy.mapped_to(destination) else "no consent category"
         if self.policy.unmapped_destinations == "error":
             return f"destination `{destination}` is mapped to {mapped}"
         received = "every row" if self.policy.unmapped_destinations == "permit" else "nothing"

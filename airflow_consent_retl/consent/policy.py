@@ -72,11 +72,15 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class DestinationRule:
-    """The rule of one destination: how its categories combine, or the reason why it requires no consent."""
+    """The rule of one destination: how its categories combine, or the reason why it requires no consent.
+
+    `any_without_consent`: one of the alternatives may permit a person who never said yes; `reason` is why.
+    """
 
     match: Match = "all"
     consent_required: bool = True
     reason: str | None = None
+    any_without_consent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,11 @@ class ConsentPolicy:
     Two policies with the same meaning have the same `digest` and are equal.
 
     A mapping to a destination covers its instances (`google_ads` covers `google_ads:emea`); a mapping to an instance
-    adds to it. With match `all`, each added mapping is one more requirement and can only shrink the recipients. With
-    match `any`, the mapped categories are alternatives, and a further one can enlarge the recipients. The policy's
-    author asks for this by writing `any`. It is the reason why an instance never inherits `any` for its own mappings:
-    the document must state the instance's match.
+    adds to it. INVARIANT: what its base requires is always required of an instance. With match `all`, each added
+    mapping is one more requirement and can only shrink the recipients. With match `any`, the mapped categories are
+    alternatives, and a further one can enlarge the recipients. The policy's author asks for this by writing `any`. It
+    is the reason why an instance never inherits `any` for its own mappings: the document must state the instance's
+    match, which chooses among the instance's own categories.
     """
 
     categories: tuple[Category, ...] = field(compare=False)
@@ -121,6 +126,31 @@ class ConsentPolicy:
     def required_for(self, destination: str) -> tuple[CategoryId, ...]:
         """Return the ids of the enabled categories that the destination is mapped to, sorted."""
         return tuple(category.id for category in self.mapped_to(destination) if category.enabled)
+
+    def groups_for(self, destination: str) -> tuple[tuple[Match, tuple[Category, ...]], ...]:
+        """Return the groups of enabled categories that all have to permit, each with the match within it.
+
+        They are the categories of the base destination and, for an instance, its own. An instance whose own match is
+        `all` needs all of both.
+        """
+        rules = dict(self.destination_rules)
+        base, name = base_of(destination), DestinationName(destination)
+        own: Match = rules.get(name, DestinationRule()).match
+        shared: Match = "all" if name in rules and own == "all" else rules.get(base, DestinationRule()).match
+        found: list[tuple[Match, tuple[Category, ...]]] = []
+        for place, match in {base: shared, name: own}.items():
+            mapped = (category for category in self.categories if place in category.destinations)
+            enabled = tuple(category for category in mapped if category.enabled)
+            if enabled:
+                found.append((match, enabled))
+        return tuple(found)
+
+    def needs_of(self, destination: str) -> str:
+        """Return the requirement in words: `C0004 and (C0002 or C0003)`; empty if there is none."""
+        words = {"all": " and ", "any": " or "}
+        groups = [words[match].join(category.id for category in group) for match, group in self.groups_for(destination)]
+        several = len(groups) > 1
+        return " and ".join(f"({group})" if several and " or " in group else group for group in groups)
 
     def guarded_fields(self, destination: str) -> tuple[tuple[Category, tuple[str, ...]], ...]:
         """Return the enabled categories that guard fields of the destination or of its base destination."""
@@ -164,10 +194,14 @@ class ConsentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Everything that the policy contains about one destination. `required` are the categories of `categories`."""
+    """Everything that the policy contains about one destination. `required` are the categories of `categories`.
+
+    `groups` are as in `ConsentPolicy.groups_for`.
+    """
 
     categories: tuple[CategoryId, ...]
     required: tuple[Category, ...]
+    groups: tuple[tuple[Match, tuple[Category, ...]], ...]
     rule: DestinationRule
     misspelt: DestinationName | None
     guarded_fields: tuple[tuple[Category, tuple[str, ...]], ...]
@@ -180,6 +214,7 @@ def requirement_of(policy: ConsentPolicy, destination: str) -> Requirement:
     return Requirement(
         categories=policy.required_for(destination),
         required=required,
+        groups=policy.groups_for(destination),
         rule=policy.rule_for(destination),
         misspelt=policy.misspelt(destination),
         guarded_fields=policy.guarded_fields(destination),
@@ -199,7 +234,9 @@ def _digest(policy: ConsentPolicy) -> str:
         "missing_consent_column": policy.missing_consent_column,
         "categories": [_meaning(category) for category in policy.categories],
         "destinations": {
-            name: [rule.match, rule.consent_required, rule.reason] for name, rule in policy.destination_rules
+            # A rule without this term keeps the digest that it had before the term existed.
+            name: [rule.match, rule.consent_required, rule.reason, *([True] if rule.any_without_consent else [])]
+            for name, rule in policy.destination_rules
         },
     }
     canonical = json.dumps(meaning, separators=(",", ":"))

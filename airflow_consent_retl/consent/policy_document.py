@@ -45,4 +45,6 @@ def _category(category: Category) -> PolicyDocument:
 def _rule(rule: DestinationRule) -> PolicyDocument:
     if not rule.consent_required:
         return {"consent": "not_required", "reason": rule.reason}
+    if rule.any_without_consent:
+        return {"match": rule.match, "any_may_permit_without_consent": True, "reason": rule.reason}
     return {"match": rule.match}

@@ -53,6 +53,7 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, P
         described[str(name)] = PermittedCounts(
             required=tuple(map(str, required)),
             match=rule.match,
+            needs=plan.policy.needs_of(name),
             without_consent=tuple(
                 category.id
                 for category in plan.policy.mapped_to(name)
@@ -80,6 +81,8 @@ def summary(manifest: PermittedManifest) -> str:
 
 def requirement(counts: PermittedCounts) -> str:
     """Return the requirement of a destination in words: `C0002 and C0004`, or the reason why it needs nothing."""
+    if counts.needs:
+        return counts.needs
     if counts.required:
         return (" and " if counts.match == "all" else " or ").join(counts.required)
     return {"consent": "consent", "unmapped": "nothing (unmapped)", "not_required": "nothing (not required)"}[

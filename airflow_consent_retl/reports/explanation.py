@@ -187,9 +187,9 @@ def _explained(plan: ConsentPlan, decided: SignatureDecision, name: Any) -> Dest
 
 
 def _rule(policy: ConsentPolicy, name: str) -> str:
-    required, rule = policy.required_for(name), policy.rule_for(name)
-    if required:
-        return (" and " if rule.match == "all" else " or ").join(required)
+    needs, rule = policy.needs_of(name), policy.rule_for(name)
+    if needs:
+        return needs
     return "nothing: " + ("it is mapped to no category" if rule.consent_required else f"not required, {rule.reason}")
 
 
@@ -223,12 +223,17 @@ def _regimes(policy: ConsentPolicy, category_id: str) -> str:
     return f"{category.regime}" + (f" ({regional})" if regional else "")
 
 
+_CLASSES = {
+    ConsentStatus.GRANTED: "a declared yes",
+    ConsentStatus.DENIED: "a declared no",
+    ConsentStatus.UNKNOWN: "no objection, which is no answer",
+}
+
+
 def _class_of(signal: Signal, token: int) -> str:
     """Return the class of a value, in words that contain nothing of it."""
     if token == NULL_TOKEN:
         return "NULL, or no answer"
     if signal.holds_consent:
-        return {ConsentStatus.GRANTED: "a declared yes", ConsentStatus.DENIED: "a declared no"}.get(
-            signal.status(token), "an undeclared value"
-        )
+        return _CLASSES.get(signal.status(token), "an undeclared value")
     return "a value that cannot be read" if token == signal.unlisted_token else f"class {token}"

@@ -150,6 +150,8 @@ class PermittedCounts(_Document):
 
     required: tuple[str, ...]
     match: Literal["all", "any"]
+    # The requirement in words, such as `C0004 and (C0002 or C0003)`. Empty: the manifest is older than this field.
+    needs: str = ""
     # Of these, the categories that permit a person who did not consent: opt-out, or exempt, in some region.
     without_consent: tuple[str, ...] = ()
     ground: Literal["consent", "not_required", "unmapped"]

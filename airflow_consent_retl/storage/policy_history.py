@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent import ConsentPolicy, parse_policy, policy_document
+from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
 from airflow_consent_retl.errors import PolicyError, RefusedError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class PolicyHistory:
             return None
         try:
             kept: dict[str, Any] = json.loads(self.folder.read(names[-1]))
-            policy = parse_policy(kept["policy"])
+            policy = parse_recorded_policy(kept["policy"])
         except (ValueError, KeyError, PolicyError):
             raise RefusedError(f"{self.folder.uri}/{names[-1]}: no policy of this version of the package") from None
         if policy.digest != kept["digest"]:

@@ -29,7 +29,7 @@ TERMS: dict[str, Any] = {
     "regions": {"US-CA": "opt_out", "DE": "opt_in"},
     "max_age": "13 months",
     "min_notice_version": "2.10",
-    "fields": {"crm_table": ["phone", "street"]},
+    "fields": {"webhook:emea": ["phone", "street"]},
     "reason": "none",
     "owner": "legal",
 }
@@ -43,7 +43,7 @@ def test_a_policy_survives_being_written_down(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "terms", [TERMS, {"min_notice_version": 0}, {"fields": {"lake": ["a"]}}, {"max_age": "1 year", "enabled": False}]
+    "terms", [TERMS, {"min_notice_version": 0}, {"fields": {"webhook": ["a"]}}, {"max_age": "1 year", "enabled": False}]
 )
 def test_terms_survive_being_written_down(terms: dict[str, Any]) -> None:
     document = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"], **terms}]}

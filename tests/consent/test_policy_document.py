@@ -178,7 +178,10 @@ def test_the_digest_changes_with_every_meaning() -> None:
         changed(categories=[{**first, "id": "C0002"}, {**second, "id": "C0004"}]),
         changed(destinations={}),
         changed(destinations={"webhook": {"match": "any"}}),
-        changed(destinations={"webhook": {"match": "any"}, "lake": {}}),
+        changed(destinations={"webhook": {"match": "any"}, "crm_table": {}}),
+        changed(
+            destinations={"webhook": {"match": "any", "any_may_permit_without_consent": True, "reason": "own store"}}
+        ),
         changed(destinations={**BASE["destinations"], "webhook": {"match": "all"}}),
         changed(destinations={**BASE["destinations"], "lake": {"consent": "not_required", "reason": "another"}}),
     ]

@@ -80,7 +80,7 @@ def destinations_of(count: int) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 def a_policy(count: int, unmapped: str, enabled: Sequence[bool]) -> ConsentPolicy:
     destinations = list(destinations_of(count))
-    rules: dict[str, dict[str, str]] = {name: {"match": match} for name, match, _ in destinations}
+    rules: dict[str, dict[str, str]] = {name: {"match": match} for name, match, subset in destinations if subset}
     rules["own_lake"] = {"consent": "not_required", "reason": "own store"}
     return parse_policy(
         {

@@ -91,7 +91,7 @@ def models(draw: st.DrawFn) -> list[Row]:
 @st.composite
 def policies(draw: st.DrawFn) -> dict[str, Any]:
     mapped = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
-    categories = [
+    categories: list[dict[str, Any]] = [
         {"id": category, "name": category, "destinations": draw(mapped), "enabled": draw(st.booleans())}
         for category in SIGNALS
     ]
@@ -102,7 +102,12 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         "unmapped_destinations": draw(st.sampled_from(["permit", "deny"])),
         "missing_consent_column": "deny",
         "categories": categories,
-        "destinations": {name: {"match": "any"} for name in any_of},
+        # A destination without a category of its own has nothing to choose from, and would be refused.
+        "destinations": {
+            name: {"match": "any"}
+            for name in any_of
+            if any(name in category["destinations"] for category in categories)
+        },
     }
 
 
