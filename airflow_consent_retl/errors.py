@@ -11,6 +11,7 @@ The branch answers one question: is a retry worth it?
     │   ├── OvertakenError           a newer run delivered: the task is skipped
     │   ├── GuardError               a limit on denied, invalid or rejected rows was exceeded
     │   └── DestinationError         the destination refused the whole load
+    │       └── PeopleMissingError   the destination has no place or no row where people were delivered
     └── TransientError               yes, after `retry_after_s` if the other side named a time
         ├── SourceUnavailableError   the source did not answer
         ├── DestinationUnavailableError  the destination did not answer, or did not report the outcome of some rows
@@ -80,6 +81,10 @@ class GuardError(PermanentError):
 
 class DestinationError(PermanentError):
     """The destination refused the whole load: credentials, address, table, permissions."""
+
+
+class PeopleMissingError(DestinationError):
+    """The destination has no place, or no row, where people were delivered before."""
 
 
 class TransientError(ConsentRetlError):

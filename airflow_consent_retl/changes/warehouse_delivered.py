@@ -66,6 +66,11 @@ class WarehouseState:
         return self.manifest.rows
 
     @property
+    def has_confirmed(self) -> bool:
+        """Whether the destination certainly accepted one of the people: it is taken for granted, without a query."""
+        return True
+
+    @property
     def columns(self) -> list[str]:
         """The columns of the table."""
         return entry_columns(self.shape)

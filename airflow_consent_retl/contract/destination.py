@@ -64,6 +64,8 @@ class Load:
         key_field: the destination's name for the primary key, or None where it is not mapped.
         rows: the number of rows that will be sent.
         decided_at: the time when consent was decided.
+        delivered: how many people were delivered before: where it is not 0, a place that is missing or empty is an
+            error, and is not made anew. Only `look` sets it.
         before_request: the destination calls it just before each request that carries rows, also before each repeated
             one. It raises when the load may no longer send; the destination does not catch that error.
     """
@@ -75,6 +77,7 @@ class Load:
     key_field: str | None
     rows: int
     decided_at: datetime
+    delivered: int = 0
     before_request: Callable[[], None] = _always
 
 
@@ -141,6 +144,17 @@ class Destination(ABC):
             ConfigurationError: the fields do not suit the destination.
             DestinationError: the destination refuses: credentials, address, a table of another shape.
             DestinationUnavailableError: it does not answer.
+        """
+
+    def look(self, load: Load) -> None:  # noqa: B027 - a destination that cannot be read has nothing to look at
+        """Check that the place still has people, without a change, in each run; called instead of `open`.
+
+        Args:
+            load: with the number of people who were delivered before, and with the fields that they have.
+
+        Raises:
+            PeopleMissingError: the place is gone, or is empty.
+            ConfigurationError, DestinationError, DestinationUnavailableError: as `open`.
         """
 
     @abstractmethod

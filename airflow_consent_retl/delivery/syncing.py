@@ -15,6 +15,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
@@ -133,6 +134,7 @@ class Sync:
             reached(Step.RESOLVED)
             adds = self._may_add(permitted, asks_again=make_recheck is not None)
             with removals_first(self, report, ask=ask):
+                look_at_target(self._context, self._context.state(), fields=permitted.fields)
                 changes = self._find_changes(permitted, subject_key, adds=adds)
             reached(Step.CHANGES_PUBLISHED)
             self._log_changes(changes)
@@ -174,6 +176,7 @@ class Sync:
         state = self._context.state()
         if state is None:
             return []
+        look_at_target(self._context, state)
         lost = self._context.store.lost(state, ask)
         if lost.changes is None:
             return []

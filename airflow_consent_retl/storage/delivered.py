@@ -83,6 +83,12 @@ class DeliveredState:
         """The ids' type, None where no one is delivered."""
         return self.folder.schema(self.manifest.parts).field("id").type if self.manifest.parts else None
 
+    @property
+    def has_confirmed(self) -> bool:
+        """Whether the destination certainly accepted one of the people; False if no answer was ever clear."""
+        hashes = self.folder.read_rows(self.manifest.parts, columns=["hash"], batch_rows=ROW_GROUP_ROWS)
+        return any(rows.column(0).null_count < rows.num_rows for rows in hashes)
+
     def verify(self) -> None:
         """Compare every part's bytes with the manifest.
 

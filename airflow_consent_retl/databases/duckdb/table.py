@@ -30,6 +30,7 @@ from airflow_consent_retl.databases.tables.target import (
     TargetColumn,
     UnprovenError,
     check_fields,
+    check_people,
     check_target,
     family,
     missing_table,
@@ -227,12 +228,16 @@ class DuckDbWriter(TableWriter):
         kind = self._table_kind()
         if kind == "VIEW":
             raise ConfigurationError(f"`{self._table}` is a view: name a table")
+        check_people(self._table, load, is_there=kind is not None)
         if kind is None:
             if not self._create_table:
                 raise missing_table(self._table, self._table_names())
             self._make(load, key=key)
         target = self._existing()
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        if load.delivered:
+            row = self._opened.execute(f"SELECT 1 FROM {table_name(self._table)} LIMIT 1").fetchone()  # noqa: S608 - quoted
+            check_people(self._table, load, is_there=row is not None)
         return target
 
     def _table_kind(self) -> str | None:

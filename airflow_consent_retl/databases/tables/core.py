@@ -41,6 +41,7 @@ from airflow_consent_retl.databases.tables.target import (
     Target,
     UnprovenError,
     check_fields,
+    check_people,
     check_target,
     family,
     missing_table,
@@ -243,6 +244,7 @@ class CoreWriter(TableWriter):
 
     def _made_or_checked(self, connection: sa.Connection, load: Load, *, key: str) -> Target:
         target = self._existing(connection)
+        check_people(self._table, load, is_there=target is not None)
         if target is None:
             if not self._create_table:
                 raise missing_table(self._table, sa.inspect(connection).get_table_names(schema=self._table.schema))
@@ -251,6 +253,10 @@ class CoreWriter(TableWriter):
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the database does not show it")
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
+        if load.delivered:
+            table = sa.table(quoted(self._table.name), schema=quoted_or_none(self._table.schema))
+            row = connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
+            check_people(self._table, load, is_there=row is not None)
         return target
 
     def _existing(self, connection: sa.Connection) -> Target | None:

@@ -30,6 +30,7 @@ from airflow_consent_retl.databases.tables.target import (
     Target,
     UnprovenError,
     check_fields,
+    check_people,
     check_target,
     missing_table,
 )
@@ -210,6 +211,7 @@ class MergeWriter(TableWriter, Generic[W]):
     def _made_or_checked(self, load: Load, *, key: str) -> Target:
         warehouse = self._opened
         target = self._existing(warehouse)
+        check_people(self._table, load, is_there=target is not None)
         if target is None:
             if not self._create_table:
                 raise missing_table(self._table, self._table_names(warehouse))
@@ -223,6 +225,9 @@ class MergeWriter(TableWriter, Generic[W]):
         read_back = [key, self._mark.column] if self._mark else [key]
         columns, name = ", ".join(map(self._quote, read_back)), self._full_name(warehouse)
         self._run(f"SELECT {columns} FROM {name} WHERE FALSE")  # noqa: S608 - names are quoted
+        if load.delivered:
+            rows = self._run(f"SELECT 1 FROM {name} LIMIT 1")  # noqa: S608 - names are quoted
+            check_people(self._table, load, is_there=bool(rows))
         return target
 
     def _staged(self, columns: dict[str, pa.Array]) -> Refused:

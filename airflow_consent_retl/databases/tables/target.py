@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
 
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, PeopleMissingError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
@@ -301,6 +301,22 @@ def _unfit_for_upserts(target: Target, *, key: str, written: set[str]) -> list[s
         if not column.nullable and not column.filled:
             problems.append(f"column `{name}` takes no NULL, has no default, and no field is mapped to it")
     return problems
+
+
+def check_people(table: TableName, load: Load, *, is_there: bool) -> None:
+    """Raise a `PeopleMissingError` if people were delivered to a table that is missing or empty.
+
+    Args:
+        table: of the load.
+        load: with the number of people who were delivered before.
+        is_there: whether the table exists, or whether it has a row.
+    """
+    if load.delivered and not is_there:
+        raise PeopleMissingError(
+            f"table `{table}` is missing or empty, and {load.delivered:,} people were delivered to it: if it was "
+            "renamed or moved, name the table where they are now, and say so with moved_from. If it was dropped or "
+            'emptied, run the load once with mode="full": it sends everyone again'
+        )
 
 
 def missing_table(table: TableName, others: Sequence[str]) -> ConfigurationError:

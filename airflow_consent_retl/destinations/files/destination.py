@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, PeopleMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +98,18 @@ class FilesDestination(Destination):
         options: dict[str, str | int | bool] = {**self._format.options(), "part_rows": self._part_rows}
         self._versions = Versions(ExportFolder(self._fs, self._path, self._uri), load, options)
         self._versions.begin()
+
+    def look(self, load: Load) -> None:
+        """Check that the current version and all its files are there."""
+        from airflow_consent_retl.destinations.files.storage import ExportFolder
+        from airflow_consent_retl.destinations.files.versions import Versions
+
+        if not Versions(ExportFolder(self._fs, self._path, self._uri), load, {}).is_there():
+            raise PeopleMissingError(
+                f"{self._uri} has no complete current version, and {load.delivered:,} people were delivered to it: if "
+                "the folder was renamed or moved, name the folder where they are now, and say so with moved_from. If "
+                'it was deleted, run the load once with mode="full": it writes a new version'
+            )
 
     def send(self, batch: Batch) -> Outcomes:
         """Append the rows to the version; JSON rejects what it cannot express, such as NaN (`not_a_number`)."""

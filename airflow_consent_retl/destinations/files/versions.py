@@ -112,6 +112,26 @@ class Versions:
             )
         return manifest
 
+    def is_there(self) -> bool:
+        """Return whether the version that readers follow is complete, by the names and sizes of its files.
+
+        Raises:
+            DestinationError: the folder is not one of loads.
+            DestinationUnavailableError: the storage does not answer.
+        """
+        with self.folder.storage("look into"):
+            pointer = self._pointer()
+            if pointer is None:
+                return False
+            manifest = parsed(ExportManifest, self.folder.read(f"{pointer.current}/{MANIFEST_NAME}"))
+            if manifest is None:
+                return False
+            try:
+                sizes = [self.folder.size_bytes(f"{pointer.current}/{file.name}") for file in manifest.files]
+            except FileNotFoundError:
+                return False
+            return sizes == [file.size_bytes for file in manifest.files]
+
     def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None) -> None:
         """Make the files the current version, then remove older ones beyond `keep`."""
         with self.folder.storage("publish in"):

@@ -124,6 +124,13 @@ class SqlTableDestination(Destination):
         self._writer.open(load, key=load.key_field)
         self._batches = Batches(self._table, before_transaction=load.before_request)
 
+    def look(self, load: Load) -> None:
+        """Check that the table exists, has a row, and suits the fields."""
+        try:
+            self.open(load)
+        finally:
+            self.abort()
+
     def send(self, batch: Batch) -> Outcomes:
         """Upsert a batch."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
