@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -205,6 +205,16 @@ class Warehouse(Fenced):
     @abstractmethod
     def tables(self) -> list[StagingTable]:
         """Return the tables of the staging schema whose names this package made."""
+
+    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+        """Add the batches to `bytes_read` as they are read; at the end close what generates them."""
+        try:
+            for batch in batches:
+                self.bytes_read += batch.nbytes
+                yield batch
+        finally:
+            if isinstance(batches, Generator):
+                batches.close()
 
 
 def warehouse(hook: DbApiHook, schema: str, *, conn_id: str, labels: Mapping[str, str] | None = None) -> Warehouse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -246,14 +246,6 @@ class BigQueryWarehouse(Warehouse):
                 job_config=config,
             )
         self._session.load(job)
-
-    def _counted(self, batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordBatch, None, None]:
-        try:
-            for batch in batches:
-                self.bytes_read += batch.nbytes
-                yield batch
-        finally:
-            batches.close()
 
     def _run(self, statement: str) -> QueryJob:
         return fenced(lambda: self._session.run(statement), lambda error: self._explained(error, statement))

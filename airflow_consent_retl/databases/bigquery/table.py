@@ -17,6 +17,7 @@ from airflow_consent_retl.databases.bigquery.types import sql_type
 from airflow_consent_retl.databases.fence import fenced, refusal_of
 from airflow_consent_retl.databases.tables.bulk import Capacity
 from airflow_consent_retl.databases.tables.merge import MergeWriter
+from airflow_consent_retl.databases.tables.merge_statements import TargetWarehouse
 from airflow_consent_retl.databases.tables.target import (
     BusyError,
     ConnectionLostError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob, SchemaField, Table
 
     from airflow_consent_retl.databases.fence import Stage
-    from airflow_consent_retl.databases.tables.merge import Rows
+    from airflow_consent_retl.databases.tables.merge_statements import Rows
     from airflow_consent_retl.databases.tables.removal import MarkKind
 
 _TYPE = re.compile(r"(?P<name>\w+)(?:\((?P<first>\d+)(?:, (?P<second>\d+))?\))?")
@@ -100,9 +101,6 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
     def _connected(self) -> BigQueryTarget:
         return BigQueryTarget(self._hook, self._table, conn_id=self._conn_id).__enter__()
 
-    def _execute(self, warehouse: BigQueryTarget, statement: str) -> Rows:
-        return warehouse.rows(statement)
-
     def _existing(self, warehouse: BigQueryTarget) -> Target | None:
         table = warehouse.found()
         if table is None:
@@ -128,9 +126,6 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
             )
         return Target(columns)
 
-    def _table_names(self, warehouse: BigQueryTarget) -> list[str]:
-        return warehouse.names()
-
     def _create(self, warehouse: BigQueryTarget, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
         from google.cloud.bigquery import SchemaField
 
@@ -141,9 +136,6 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
         if mark is not None:
             columns.append(SchemaField(mark, "TIMESTAMP"))
         warehouse.make(columns)
-
-    def _full_name(self, warehouse: BigQueryTarget) -> str:
-        return warehouse.target
 
     def _capacity(self, shown: str) -> Capacity:
         found = _TYPE.match(shown)
@@ -167,7 +159,7 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
         return f"TIMESTAMP '{text}+00:00'" if kind == "timestamptz" else f"DATETIME '{text}'"
 
 
-class BigQueryTarget(BigQueryWarehouse):
+class BigQueryTarget(BigQueryWarehouse, TargetWarehouse):
     """The dataset of one table, which holds batches in tables that expire. Raises the errors of a `TableWriter`.
 
     Args:

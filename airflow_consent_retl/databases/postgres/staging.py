@@ -198,11 +198,6 @@ class PostgresWarehouse(Warehouse):
 
         return self._guarded("prepare", run)
 
-    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self.bytes_read += batch.nbytes
-            yield batch
-
 
 class _StagedRows(PostgresSource):
     """Rows of staging tables: any columns that a query of this package selects, with or without an id."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -209,14 +209,6 @@ class SnowflakeWarehouse(Warehouse):
         place = [column.name for column in cursor.description].index("rows_loaded")
         files: list[Any] = self._guarded("read", cursor.fetchall)
         return sum(int(file[place]) for file in files)
-
-    def _counted(self, batches: Generator[pa.RecordBatch, None, None]) -> Generator[pa.RecordBatch, None, None]:
-        try:
-            for batch in batches:
-                self.bytes_read += batch.nbytes
-                yield batch
-        finally:
-            batches.close()
 
     def set_time_zone(self, time_zone: str) -> None:
         """Change the session's time zone."""

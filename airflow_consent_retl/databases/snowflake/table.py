@@ -15,6 +15,7 @@ from airflow_consent_retl.databases.snowflake.source import quoted
 from airflow_consent_retl.databases.snowflake.staging import SnowflakeWarehouse
 from airflow_consent_retl.databases.tables.bulk import Capacity
 from airflow_consent_retl.databases.tables.merge import MergeWriter
+from airflow_consent_retl.databases.tables.merge_statements import TargetWarehouse
 from airflow_consent_retl.databases.tables.target import (
     BusyError,
     ConnectionLostError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.staging import StagingTable
-    from airflow_consent_retl.databases.tables.merge import Rows
+    from airflow_consent_retl.databases.tables.merge_statements import Rows
     from airflow_consent_retl.databases.tables.removal import MarkKind
 
 # The effect of a statement must not depend on the account's or user's defaults.
@@ -99,9 +100,6 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
     def _connected(self) -> SnowflakeTarget:
         return SnowflakeTarget(self._hook, self._table, conn_id=self._conn_id).__enter__()
 
-    def _execute(self, warehouse: SnowflakeTarget, statement: str) -> Rows:
-        return warehouse.rows(statement)
-
     def _existing(self, warehouse: SnowflakeTarget) -> Target | None:
         kind = warehouse.kinds(like=self._table.name).get(self._table.name)
         if kind is None:
@@ -123,9 +121,6 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
             )
         return Target(columns)
 
-    def _table_names(self, warehouse: SnowflakeTarget) -> list[str]:
-        return [name for name, kind in warehouse.kinds().items() if "VIEW" not in kind.upper()]
-
     def _create(self, warehouse: SnowflakeTarget, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
         columns = [
             f"{quoted(field.name)} {_made(field.type)}{' NOT NULL PRIMARY KEY' if field.name == key else ''}"
@@ -134,9 +129,6 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
         if mark is not None:
             columns.append(f"{quoted(mark)} {_MARK}")
         warehouse.rows(f"CREATE TABLE IF NOT EXISTS {warehouse.target} ({', '.join(columns)})")
-
-    def _full_name(self, warehouse: SnowflakeTarget) -> str:
-        return warehouse.target
 
     def _capacity(self, shown: str) -> Capacity:
         parsed = _parsed(shown)
@@ -160,7 +152,7 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
         return f"CAST('{now:%Y-%m-%d %H:%M:%S.%f}{zone}' AS {shown})"
 
 
-class SnowflakeTarget(SnowflakeWarehouse):
+class SnowflakeTarget(SnowflakeWarehouse, TargetWarehouse):
     """The schema of one table, which holds batches in temporary tables. Raises the errors of a `TableWriter`.
 
     Args:
@@ -202,6 +194,10 @@ class SnowflakeTarget(SnowflakeWarehouse):
         cursor = self._run(statement)
         rows: list[Any] = self._guarded("read", cursor.fetchall)
         return rows
+
+    def names(self) -> list[str]:
+        """Return the tables of the schema, without its views."""
+        return [name for name, kind in self.kinds().items() if "VIEW" not in kind.upper()]
 
     def kinds(self, *, like: str | None = None) -> dict[str, str]:
         """Return the kind of each table and view of the schema; only of those with a name like `like`, if given."""

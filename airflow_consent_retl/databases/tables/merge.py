@@ -1,6 +1,6 @@
 """The base class of table writers for warehouses: a bulk load into a temporary table, then one MERGE.
 
-It has the flow and the statements that warehouses share. Names of types and sessions are in the databases' folders.
+It has the flow that warehouses share. Names of types and sessions are in the databases' folders.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
-from airflow_consent_retl.databases.staging import StagingTable, Warehouse
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, last_of_each, staged
-from airflow_consent_retl.databases.tables.removal import Mark, MarkKind, mark_kind
+from airflow_consent_retl.databases.tables.merge_statements import (
+    KEY,
+    POSITION,
+    MergeStatements,
+    TargetWarehouse,
+    loaded_name,
+)
 from airflow_consent_retl.databases.tables.target import (
     NOT_REMOVED,
     NOT_VISIBLE,
@@ -47,15 +52,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.destination import Load
-    from airflow_consent_retl.databases.staging import Kind
-
-    Rows: TypeAlias = Sequence[Sequence[object]]
+    from airflow_consent_retl.databases.staging import Kind, StagingTable
+    from airflow_consent_retl.databases.tables.merge_statements import Rows
+    from airflow_consent_retl.databases.tables.removal import Mark, MarkKind
 
 # The table of a batch is named like a workspace's tables, so that a person finds all of them in one way.
 _KIND: Kind = "batch"
-_POSITION = "P"
-_KEY = "C0"
-W = TypeVar("W", bound=Warehouse)
+W = TypeVar("W", bound=TargetWarehouse)
 
 
 class MergeWriter(TableWriter, Generic[W]):
@@ -111,6 +114,11 @@ class MergeWriter(TableWriter, Generic[W]):
         code = ""
         try:
             self._target = self._made_or_checked(load, key=key)
+            # A role that may write and not read could check nothing that it wrote.
+            self._run(self._sql.readable())
+            if load.delivered:
+                rows = self._run(f"SELECT 1 FROM {self._opened.target} LIMIT 1")  # noqa: S608 - quoted
+                check_people(self._table, load, is_there=bool(rows))
         except (BusyError, RowRefusedError) as error:
             code = error.code
         except ConnectionLostError:
@@ -126,10 +134,8 @@ class MergeWriter(TableWriter, Generic[W]):
     def write(self, positions: Sequence[int]) -> None:
         """Upsert with one MERGE, and look for the keys."""
         source = self._source(positions)
-        self._run(self._upsert(source))
-        key, table = self._quote(self._key), self._full_name(self._opened)
-        shown = f"SELECT {key} FROM {table} WHERE {self._has_key_of(source)}"  # noqa: S608 - names are quoted
-        if hidden := self._read_back(source, f"NOT IN ({shown})"):
+        self._run(self._sql.upsert(source, self._names))
+        if hidden := self._read_back(self._sql.hidden(source)):
             # The MERGE is committed: the rows may be there, where this role does not see them.
             raise UnprovenError(dict.fromkeys(hidden, NOT_VISIBLE), applied="unknown")
 
@@ -140,13 +146,13 @@ class MergeWriter(TableWriter, Generic[W]):
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark with one statement, and look for the keys."""
         source = self._source(positions)
-        self._run(self._removal(source))
-        if left := self._unremoved(source):
+        self._run(self._sql.removal(source))
+        if left := self._read_back(self._sql.unremoved(source)):
             raise UnprovenError(dict.fromkeys(left, NOT_REMOVED), applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""
-        return bool(self._unremoved(self._source([position])))
+        return bool(self._run(self._sql.unremoved(self._source([position]))))
 
     def close(self) -> None:
         """Drop the table of the last batch, and disconnect."""
@@ -162,11 +168,7 @@ class MergeWriter(TableWriter, Generic[W]):
 
     @abstractmethod
     def _connected(self) -> W:
-        """Return the entered warehouse. It raises the errors of a `TableWriter`, always with `in_commit`."""
-
-    @abstractmethod
-    def _execute(self, warehouse: W, statement: str) -> Rows:
-        """Run one statement, and return its rows."""
+        """Return the warehouse, entered."""
 
     @abstractmethod
     def _existing(self, warehouse: W) -> Target | None:
@@ -177,16 +179,8 @@ class MergeWriter(TableWriter, Generic[W]):
         """
 
     @abstractmethod
-    def _table_names(self, warehouse: W) -> list[str]:
-        """Return the names of all tables in the table's schema."""
-
-    @abstractmethod
     def _create(self, warehouse: W, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
         """Make the table; an existing one is not an error."""
-
-    @abstractmethod
-    def _full_name(self, warehouse: W) -> str:
-        """Return the table's name, quoted."""
 
     @abstractmethod
     def _capacity(self, shown: str) -> Capacity:
@@ -214,20 +208,13 @@ class MergeWriter(TableWriter, Generic[W]):
         check_people(self._table, load, is_there=target is not None)
         if target is None:
             if not self._create_table:
-                raise missing_table(self._table, self._table_names(warehouse))
+                raise missing_table(self._table, warehouse.names())
             self._create(warehouse, load.schema, key=key, mark=self._mark.column if self._mark else None)
             target = self._existing(warehouse)
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the warehouse does not show it")
         target = Target(target.columns, target.unique | {frozenset({key})})
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
-        # A role that may write and not read could check nothing that it wrote.
-        read_back = [key, self._mark.column] if self._mark else [key]
-        columns, name = ", ".join(map(self._quote, read_back)), self._full_name(warehouse)
-        self._run(f"SELECT {columns} FROM {name} WHERE FALSE")  # noqa: S608 - names are quoted
-        if load.delivered:
-            rows = self._run(f"SELECT 1 FROM {name} LIMIT 1")  # noqa: S608 - names are quoted
-            check_people(self._table, load, is_there=bool(rows))
         return target
 
     def _staged(self, columns: dict[str, pa.Array]) -> Refused:
@@ -238,9 +225,9 @@ class MergeWriter(TableWriter, Generic[W]):
             array, unfit = staged(values, self._capacity(self._target.columns[name].shown))
             refused = {**unfit, **refused}
             taken.append(array)
-        names = [_loaded_name(index) for index in range(len(taken))]
+        names = [loaded_name(index) for index in range(len(taken))]
         positions = pa.array(range(len(taken[0])), pa.int64())
-        self._names, self._rows = list(columns), pa.table([*taken, positions], [*names, _POSITION])
+        self._names, self._rows = list(columns), pa.table([*taken, positions], [*names, POSITION])
         return refused
 
     def _source(self, positions: Sequence[int]) -> str:
@@ -252,14 +239,14 @@ class MergeWriter(TableWriter, Generic[W]):
             loaded = self._load(wanted)
         return (
             f"{self._opened.name_of(loaded)} "
-            f"WHERE {self._quote(_POSITION)} BETWEEN {int(wanted[0])} AND {int(wanted[-1])}"
+            f"WHERE {self._opened.quote(POSITION)} BETWEEN {int(wanted[0])} AND {int(wanted[-1])}"
         )
 
     def _load(self, positions: list[int]) -> StagingTable:
         warehouse = self._opened
         taken = self._rows.take(pa.array(positions, pa.int64()))
         # A MERGE would insert a new key twice.
-        rows = last_of_each(taken, key=_KEY, position=_POSITION).combine_chunks()
+        rows = last_of_each(taken, key=KEY, position=POSITION).combine_chunks()
         table = warehouse.table(_KIND, at=datetime.now(UTC))
         # Set before the table exists, so that a table that is half loaded is dropped too.
         self._loaded, self._loaded_positions = table, []
@@ -279,31 +266,18 @@ class MergeWriter(TableWriter, Generic[W]):
 
     def _run(self, statement: str) -> Rows:
         try:
-            return self._execute(self._opened, statement)
+            return self._opened.rows(statement)
         except ConnectionLostError:
             # The next try connects again.
             self._disconnect()
             raise
 
-    def _unremoved(self, source: str) -> list[int]:
-        """Return the positions of the people who are still there: with a row that is not marked or not emptied."""
-        conditions = [self._has_key_of(source)]
-        if self._mark is not None:
-            mark = self._quote(self._mark.column)
-            is_unmarked = f"COALESCE({mark}, FALSE) = FALSE" if self._mark_kind == "flag" else f"{mark} IS NULL"
-            kept = [f"{self._quote(name)} IS NOT NULL" for name in self._emptied]
-            conditions.append(f"({' OR '.join([is_unmarked, *kept])})")
-        key, table = self._quote(self._key), self._full_name(self._opened)
-        there = f"SELECT {key} FROM {table} WHERE {' AND '.join(conditions)}"  # noqa: S608 - names are quoted
-        return self._read_back(source, f"IN ({there})")
-
-    def _read_back(self, source: str, condition: str) -> list[int]:
-        """Return the positions of the loaded rows or people whose key meets a condition."""
-        statement = f"SELECT {self._quote(_POSITION)} FROM {source} AND {self._sent_key} {condition}"  # noqa: S608 - quoted
+    def _read_back(self, statement: str) -> list[int]:
+        """Return the positions that a query returns after a statement that is committed."""
         try:
             return [int(str(row[0])) for row in self._run(statement)]
         except (BusyError, RowRefusedError):
-            # The statement before this one is committed.
+            # Otherwise it would seem that nothing was applied.
             raise ConnectionLostError(in_commit=True) from None
 
     def _drop(self) -> None:
@@ -319,62 +293,15 @@ class MergeWriter(TableWriter, Generic[W]):
         if warehouse is not None:
             warehouse.__exit__(None, None, None)
 
-    def _quote(self, name: str) -> str:
-        return self._opened.quote(name)
-
-    def _upsert(self, source: str) -> str:
-        values = {}
-        for index, name in enumerate(self._names):
-            column, kind = self._quote(_loaded_name(index)), self._schema.field(name).type
-            values[name] = self._value(column, kind, self._target.columns[name].shown) + f" AS {column}"
-        loaded = {name: f"source.{self._quote(_loaded_name(index))}" for index, name in enumerate(self._names)}
-        changes = {
-            name: f"COALESCE({new}, target.{self._quote(name)})" if self._keep else new
-            for name, new in loaded.items()
-            if name != self._key
-        }
-        if self._mark is not None:
-            # A person who is sent again is no longer removed, so the mark is cleared.
-            loaded[self._mark.column] = changes[self._mark.column] = "FALSE" if self._mark_kind == "flag" else "NULL"
-        changed = ", ".join(f"{self._quote(name)} = {new}" for name, new in changes.items())
-        update = f"WHEN MATCHED THEN UPDATE SET {changed} " if changed else ""
-        return (
-            f"MERGE INTO {self._full_name(self._opened)} AS target "  # noqa: S608 - names are quoted
-            f"USING (SELECT {', '.join(values.values())} FROM {source}) AS source "
-            f"ON target.{self._quote(self._key)} = source.{self._quote(_KEY)} "
-            f"{update}WHEN NOT MATCHED THEN INSERT ({', '.join(map(self._quote, loaded))}) "
-            f"VALUES ({', '.join(loaded.values())})"
+    @property
+    def _sql(self) -> MergeStatements:
+        return MergeStatements(
+            warehouse=self._opened,
+            target=self._target,
+            schema=self._schema,
+            key=self._key,
+            keep=self._keep,
+            mark=self._mark,
+            value=self._value,
+            mark_time=self._mark_time,
         )
-
-    def _removal(self, source: str) -> str:
-        table, condition = self._full_name(self._opened), self._has_key_of(source)
-        if self._mark is None:
-            return f"DELETE FROM {table} WHERE {condition}"  # noqa: S608 - names are quoted
-        mark, kind = self._quote(self._mark.column), self._mark_kind
-        changes = [f"{mark} = TRUE"]
-        if kind != "flag":
-            time = self._mark_time(kind, self._target.columns[self._mark.column].shown, datetime.now(UTC))
-            changes = [f"{mark} = COALESCE({mark}, {time})"]
-        changes += [f"{self._quote(name)} = NULL" for name in self._emptied]
-        return f"UPDATE {table} SET {', '.join(changes)} WHERE {condition}"  # noqa: S608 - names are quoted
-
-    def _has_key_of(self, source: str) -> str:
-        return f"{self._quote(self._key)} IN (SELECT {self._sent_key} FROM {source})"  # noqa: S608 - names are quoted
-
-    @property
-    def _sent_key(self) -> str:
-        column, kind = self._quote(_KEY), self._schema.field(self._key).type
-        return self._value(column, kind, self._target.columns[self._key].shown)
-
-    @property
-    def _emptied(self) -> list[str]:
-        emptied = self._mark is not None and self._mark.nulls
-        return [name for name in self._schema.names if name != self._key and name in self._target.columns and emptied]
-
-    @property
-    def _mark_kind(self) -> MarkKind | None:
-        return None if self._mark is None else mark_kind(self._target.columns[self._mark.column])
-
-
-def _loaded_name(index: int) -> str:
-    return f"C{index}"

@@ -56,6 +56,11 @@ class Proof:
         """Read no row of the columns that are read back. The driver's error passes if the role may not read them."""
         connection.execute(sa.select(*self._table.columns).select_from(self._table).where(sa.false()))
 
+    def has_rows(self, connection: sa.Connection) -> bool:
+        """Return whether the table has a row."""
+        one: sa.ColumnElement[int] = sa.literal_column("1")
+        return connection.execute(sa.select(one).select_from(self._table).limit(1)).first() is not None
+
     def distinct(self, connection: sa.Connection, texts: Sequence[str]) -> int | None:
         """Return how many of some texts without quotes the key column tells apart; None if it takes no such text."""
         none: sa.Select[Any] = sa.select(self._key).select_from(self._table).where(sa.false())
