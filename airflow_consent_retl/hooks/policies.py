@@ -64,7 +64,13 @@ class ConsentPolicyHook(BaseHook):
         # The extra is read as an object only to find the document. The document itself stays text, so that
         # repeated keys can still be detected.
         policy = self.get_connection(self.policy_conn_id).extra_dejson.get("policy")
-        if not isinstance(policy, str | Mapping) or not policy:
+        if policy and isinstance(policy, Mapping):
+            # INVARIANT: repeated keys of a policy are seen. In an object they are lost before anyone can see them.
+            raise ConfigurationError(
+                f"connection `{self.policy_conn_id}` has its policy as an object, which hides repeated keys: put the "
+                "document as text into the field `policy` of the extra"
+            )
+        if not isinstance(policy, str) or not policy:
             raise ConfigurationError(
                 f"connection `{self.policy_conn_id}` has no policy: put it in the field `policy` of the extra"
             )

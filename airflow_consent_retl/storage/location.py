@@ -5,10 +5,13 @@ The only module of this package that knows Airflow: the rest works on fsspec.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
+import stat
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -49,18 +52,52 @@ def open_folder(uri: str) -> Folder:
     """Return the folder at an ObjectStoragePath URI, with the credentials of the connection the URI names.
 
     Raises:
-        ConfigurationError: no installed package serves this kind of storage, or the URI would be cut.
+        ConfigurationError: no installed package serves this kind of storage, the URI would be cut, or every user of
+            this machine may write to the folder.
     """
     if "#" in uri or "?" in uri:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: a path ends at `#` and `?`")
     local = local_path(uri)
-    if local is not None:
-        return Folder(LocalFileSystem(), local, uri)
     try:
-        path = ObjectStoragePath(uri)
-        return Folder(path.fs, path.path, uri)
+        storage = None if local is not None else ObjectStoragePath(uri)
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
+    folder = Folder(LocalFileSystem(), local or "/", uri) if storage is None else Folder(storage.fs, storage.path, uri)
+    if folder.is_local:
+        _refuse_public(folder.path)
+    return folder
+
+
+def _below(workspace: str | None, names: Iterable[str]) -> Folder:
+    folder = open_folder(workspace_root(workspace))
+    for name in names:
+        folder /= name
+    return folder
+
+
+def _refuse_public(path: str) -> None:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        # It is made later, for its owner only.
+        return
+    if mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"every user of this machine may write to the workspace's folder {path}: take the right away (chmod o-w), "
+            "or name a folder below it, which is made for its owner only"
+        )
+
+
+def _safe(name: str) -> str:
+    """Return a name for one folder: it never leads out of its parent."""
+    safe = _UNSAFE.sub("_", name)
+    return safe if safe.strip(".") else "_"
+
+
+def _distinct(name: str) -> str:
+    """Return a name for one folder, another one for each name."""
+    safe = _safe(name)
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def manifest_folder(manifest_uri: str) -> Folder:
@@ -78,7 +115,7 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     if ti is not None and ti.map_index is not None and ti.map_index >= 0:
         names.append(f"map-{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
-    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+    return _below(workspace, map(_safe, names))
 
 
 def policy_folder(workspace: str | None, context: Context) -> Folder | None:
@@ -89,7 +126,7 @@ def policy_folder(workspace: str | None, context: Context) -> Folder | None:
     names = ["policies", ti.dag_id, ti.task_id]
     if ti.map_index is not None and ti.map_index >= 0:
         names.append(f"map-{ti.map_index}")
-    return open_folder("/".join([workspace_root(workspace), *(_UNSAFE.sub("_", name) for name in names)]))
+    return _below(workspace, map(_distinct, names))
 
 
 def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:

@@ -99,11 +99,16 @@ def test_a_connection_holds_the_policy_as_text(monkeypatch: pytest.MonkeyPatch) 
     assert (loaded.policy.digest, loaded.source) == (DIGEST, "connection:crm_policy")
 
 
-@pytest.mark.parametrize("extra", [{"policy": POLICY}, json.dumps({"policy": POLICY})])
-def test_a_connection_holds_the_policy_as_an_object(monkeypatch: pytest.MonkeyPatch, extra: Any) -> None:
+@pytest.mark.parametrize(
+    "extra", [{"policy": POLICY}, json.dumps({"policy": POLICY}), '{"policy": {"categories": [], "categories": []}}']
+)
+def test_an_object_in_a_connection_is_refused_since_it_hides_repeated_keys(
+    monkeypatch: pytest.MonkeyPatch, extra: Any
+) -> None:
     connection(monkeypatch, extra)
 
-    assert read_policy("connection:crm_policy").policy.digest == DIGEST
+    with pytest.raises(ConfigurationError, match=r"as an object, which hides repeated keys: put the document as text"):
+        read_policy("connection:crm_policy")
 
 
 def test_a_key_that_the_text_in_a_connection_repeats_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,9 @@ class PostgresSource(DbApiSource):
             if any(part in message for part in _NOT_TRANSIENT_AT_CONNECT):
                 return ConfigurationError(f"connection `{self._query.conn_id}` cannot be opened: {message}")
             return self._failure(error, stage, message)
-        if sqlstate.startswith(_STATEMENT_SQLSTATES):
-            return self._failure(error, "prepare", primary)
+        # INVARIANT: as soon as rows are computed, a message of any class may quote one: `email::regclass` does.
+        if stage == "prepare" and sqlstate.startswith(_STATEMENT_SQLSTATES):
+            return self._failure(error, stage, primary)
         if not sqlstate and type(error).__name__ in {"OperationalError", "InterfaceError"}:
             return SourceUnavailableError(f"connection `{self._query.conn_id}` is not available: the connection broke")
         return self._failure(error, "read")

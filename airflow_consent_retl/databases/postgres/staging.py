@@ -87,7 +87,10 @@ class PostgresWarehouse(Warehouse):
 
     def create_as(self, table: StagingTable, query: str, *, expires: bool = True) -> int:
         """Make a table of a query's rows, in one statement, and return the number of rows."""
-        rows = self._rows(self.creation(table, query, expires=expires), counted=True)
+        statement = self.creation(table, query, expires=expires)
+        # Planned first, so that a message about the statement itself can be shown: no row is computed yet.
+        self._rows(f"EXPLAIN {statement}")
+        rows = self._rows(statement, counted=True, stage="read")
         # The planner has no statistics of a new table, and would assume that it is small.
         self._rows(f"ANALYZE {self.name_of(table)}")
         return int(rows[0][0])
@@ -163,9 +166,11 @@ class PostgresWarehouse(Warehouse):
         """Return this package's error for a driver's, without a value of a row."""
         sqlstate = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
         primary = getattr(getattr(error, "diag", None), "message_primary", None) or ""
+        if stage == "read":
+            primary = ""
         if sqlstate == _UNDEFINED_TABLE and "consent_retl_" in primary:
             return RefusedError(f"a staging table on connection `{self.conn_id}` is gone: {primary}")
-        if sqlstate in (_NO_RIGHT, _UNDEFINED_SCHEMA):
+        if primary and sqlstate in (_NO_RIGHT, _UNDEFINED_SCHEMA):
             return ConfigurationError(f"connection `{self.conn_id}`: {primary}")
         source = _StagedRows(self.hook, ModelQuery(conn_id=self.conn_id, sql="", primary_key=""), self)
         return PostgresSource.translate(source, error, stage)
@@ -187,7 +192,9 @@ class PostgresWarehouse(Warehouse):
                 "USAGE, CREATE on it"
             )
 
-    def _rows(self, statement: str, parameters: Sequence[object] = (), *, counted: bool = False) -> list[Any]:
+    def _rows(
+        self, statement: str, parameters: Sequence[object] = (), *, counted: bool = False, stage: Stage = "prepare"
+    ) -> list[Any]:
         def run() -> list[Any]:
             with self._connection.cursor() as cursor:
                 # Without parameters the driver reads no `%` in a model's SQL as a placeholder.
@@ -196,7 +203,7 @@ class PostgresWarehouse(Warehouse):
                     return [(cursor.rowcount,)]
                 return list(cursor.fetchall()) if cursor.description else []
 
-        return self._guarded("prepare", run)
+        return self._guarded(stage, run)
 
 
 class _StagedRows(PostgresSource):
