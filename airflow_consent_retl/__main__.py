@@ -26,6 +26,14 @@ def _parser() -> argparse.ArgumentParser:
 
     times = verbs.add_parser("reset-times", parents=[places], help="bring times in the future back to the present")
     times.set_defaults(run=_reset_times)
+
+    listed = verbs.add_parser("syncs", parents=[places], help="list the syncs with people, and their last runs")
+    listed.set_defaults(run=_syncs)
+
+    over = verbs.add_parser("hand-over", parents=[places], help="hand a sync over to another DAG, or to its new name")
+    over.add_argument("sync", help="a name such as customers/webhook")
+    over.add_argument("--dag", required=True, help="the id of the DAG that loads it from now on")
+    over.set_defaults(run=_hand_over)
     return parser
 
 
@@ -42,6 +50,30 @@ def _adopt(given: argparse.Namespace) -> object:
         workspace=given.workspace, ledger_conn_id=given.ledger_conn_id, syncs=given.syncs or None, gone=given.gone
     )
     return [asdict(one) for one in adopted]
+
+
+def _syncs(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.upkeep import syncs
+
+    return [
+        {
+            "sync": one.sync,
+            "people": 0 if one.current is None else one.current.rows,
+            "target": one.target,
+            "dag": one.dag,
+            "served_at": one.served_at,
+            "decided_at": one.decided_at,
+            "is_in_progress": one.open_delivery is not None,
+        }
+        for one in syncs(workspace=given.workspace, ledger_conn_id=given.ledger_conn_id)
+    ]
+
+
+def _hand_over(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.upkeep import hand_over
+
+    hand_over(given.sync, dag=given.dag, workspace=given.workspace, ledger_conn_id=given.ledger_conn_id)
+    return {"sync": given.sync, "dag": given.dag}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -81,6 +81,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "postgres_default",
                         "default": None,
                     },
+                    "unserved_days": {
+                        "description": (
+                            "After how many days each load warns of syncs that have people at a destination and that "
+                            "no run has served since. 0: never."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "3",
+                        "default": "7",
+                    },
                     "digest_key": {
                         "description": (
                             "Secret of at least 32 characters. The decision log uses it to pseudonymise subjects. "

@@ -46,6 +46,11 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
     return ledger
 
 
+def unserved_days() -> float:
+    """Return after how many days each load warns of syncs with people that no run has served; 0: never."""
+    return float(conf.getfloat("consent_retl", "unserved_days", fallback=7.0))
+
+
 def open_unpaired(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
     """Open the ledger that a workspace and the settings name, whatever workspace it belongs to: see `open_ledger`."""
     from sqlalchemy.exc import ArgumentError

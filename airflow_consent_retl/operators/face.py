@@ -13,6 +13,7 @@ MODULES = {
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
     "DropStagingTablesOperator": f"{_OPERATORS}.staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",
+    "HandOverSyncOperator": f"{_OPERATORS}.upkeep",
     "LoadOperator": f"{_OPERATORS}.load",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",

@@ -210,7 +210,8 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
-        from airflow_consent_retl.hooks.ledgers import open_ledger
+        from airflow_consent_retl.delivery.unserved import warn_of_unserved
+        from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
         from airflow_consent_retl.operators.present_consent import present_asker
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
@@ -275,8 +276,12 @@ class LoadOperator(ConsentRetlOperator):
                 )
             finally:
                 counts = self._log_summary(permitted, report)
+            if not waiting:
+                lease.note_served()
+            known = ledger.syncs()
         if waiting:
             self._wait_for(waiting)
+        warn_of_unserved(known, days=unserved_days(), log=self.log)
         events = context.get("outlet_events")
         if events is not None and self._asset is not None:
             events[self._asset].extra = counts

@@ -1,4 +1,4 @@
-"""The operators for the life of a sync outside of its runs: adoption after a loss."""
+"""The operators for the life of a sync outside of its runs: adoption after a loss, and another DAG."""
 
 from __future__ import annotations
 
@@ -68,3 +68,53 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
             log=self.log,
         )
         return [asdict(one) for one in adopted]
+
+
+class HandOverSyncOperator(ConsentRetlOperator):
+    """Hand a sync over to another DAG, or to the new name of its DAG. Run it once.
+
+    A load refuses a sync that another DAG serves, since each would remove whom the other delivers. After this task only
+    the named DAG may load the sync.
+
+    Writes: the ledger. Contacts no destination.
+
+    Args:
+        sync: the name of the sync, such as `customers/webhook`. Templated.
+        new_dag_id: the id of the DAG that loads it from now on. Templated.
+        ledger_conn_id: as for the loads. Templated.
+        workspace: as for the loads. Templated.
+
+    Raises:
+        AirflowFailException: not retried: the ledger does not know the sync.
+        SyncBusyError, LedgerUnavailableError: retried.
+    """
+
+    template_fields: Sequence[str] = ("sync", "new_dag_id", "ledger_conn_id", "workspace")
+    ui_color = "#d9d2e9"
+
+    def __init__(
+        self,
+        *,
+        sync: str,
+        new_dag_id: str,
+        ledger_conn_id: str | None = None,
+        workspace: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sync = sync
+        self.new_dag_id = new_dag_id
+        self.ledger_conn_id = ledger_conn_id
+        self.workspace = workspace
+
+    def run(self, context: Context) -> None:
+        """Hand it over."""
+        from airflow_consent_retl.hooks.upkeep import hand_over
+
+        hand_over(
+            self.sync,
+            dag=self.new_dag_id,
+            workspace=self.workspace,
+            ledger_conn_id=self.ledger_conn_id,
+            holder=holder_of(context),
+        )

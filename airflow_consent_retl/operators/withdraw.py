@@ -225,6 +225,8 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             )
             waiting = sync.withdraw(asker.ask, report)
             state = sync.state()
+            if not waiting:
+                lease.note_served()
         if waiting:
             raise DestinationUnavailableError(
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"

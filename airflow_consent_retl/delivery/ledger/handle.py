@@ -147,6 +147,8 @@ class Ledger:
                     decided_at=row.decided_at,
                     current=current_version(connection, row.sync),
                     open_delivery=open_delivery(connection, row.sync),
+                    dag=row.dag,
+                    served_at=row.served_at,
                 )
                 for row in found
             ]

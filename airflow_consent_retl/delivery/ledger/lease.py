@@ -208,6 +208,11 @@ class Lease:
                 update_sync(connection, self.sync, dag=dag, dags=json.dumps(sorted(shares)))
             return before
 
+    def hand_over(self, dag: str) -> None:
+        """Record another DAG as the only one that serves the sync."""
+        with self._fenced() as (connection, _):
+            update_sync(connection, self.sync, dag=dag, dags=None)
+
     def note_served(self) -> None:
         """Record that a run of this sync ended well now."""
         with self._fenced() as (connection, _):

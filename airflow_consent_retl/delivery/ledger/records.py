@@ -139,6 +139,8 @@ class SyncOverview:
         decided_at: when consent was decided for the newest permitted set whose delivery began.
         current: the present version of the delivered state.
         open_delivery: the delivery that is in progress, or was when its worker died.
+        dag: the id of the DAG that serves it, if it is recorded.
+        served_at: when a run last ended well, if it is recorded.
     """
 
     sync: SyncName
@@ -149,3 +151,5 @@ class SyncOverview:
     decided_at: datetime | None
     current: VersionRef | None
     open_delivery: Delivery | None
+    dag: str | None
+    served_at: datetime | None
