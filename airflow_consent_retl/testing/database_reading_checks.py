@@ -42,7 +42,7 @@ class ReadingChecks:
 
     def test_an_error_quotes_no_value_of_a_row_and_chains_no_driver(self, database: DatabaseStandIn) -> None:
         """The driver's exception ends at the fence."""
-        with pytest.raises(ModelError, match="the query failed") as failure:
+        with pytest.raises(ModelError) as failure:
             _read(_source(database, database.quoting))
 
         assert CANARY not in repr(failure.value)
