@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import TypeGuard, get_args
 
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
@@ -18,6 +18,7 @@ from airflow_consent_retl.consent.policy import (
     ConsentPolicy,
     DestinationName,
     DestinationRule,
+    FieldClass,
     Match,
     MissingConsentColumn,
     UnmappedDestinations,
@@ -153,33 +154,55 @@ class _PolicyReader(DocumentReader):
         enabled = document.get("enabled", True)
         if not isinstance(enabled, bool):
             self.note(f"{path}.enabled", f"expected a boolean, found {type_name(enabled)}")
-        fields = self.fields(document, path)
+        fields, classes = self.fields(document, path)
         terms = read_terms(self, document, path)
         if category_id is None or name is None:
             return None
         category = Category(CategoryId(category_id), name, tuple(sorted(destinations)), enabled is not False)
-        return replace(category, fields=fields, **terms)
+        return replace(category, fields=fields, field_classes=classes, **terms)
 
-    def fields(self, document: Mapping[str, object], path: str) -> tuple[tuple[DestinationName, tuple[str, ...]], ...]:
+    def fields(
+        self, document: Mapping[str, object], path: str
+    ) -> tuple[
+        tuple[tuple[DestinationName, tuple[str, ...]], ...], tuple[tuple[DestinationName, tuple[FieldClass, ...]], ...]
+    ]:
         if "fields" not in document:
-            return ()
+            return (), ()
         section = self.an_object(document["fields"], f"{path}.fields")
         if section is None:
-            return ()
+            return (), ()
         self.note_repeated(section, f"{path}.fields")
         if not section:
             self.note(f"{path}.fields", "expected at least one destination with its guarded fields")
         guarded: dict[DestinationName, tuple[str, ...]] = {}
+        classes: dict[DestinationName, tuple[FieldClass, ...]] = {}
         for key in section:
             at = child(f"{path}.fields", str(key))
             destination = self.destination(key, at)
-            names = self.filled_list(section, f"{path}.fields", key)
-            if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            listed = self.filled_list(section, f"{path}.fields", key)
+            found = [self.field_class(raw, f"{at}[{index}]") for index, raw in enumerate(listed) if not _is_name(raw)]
+            names: list[str] = [raw for raw in listed if _is_name(raw)]
+            names += [name for guard in found if guard is not None for name in (guard.name, *guard.aliases)]
+            if len(set(names)) < len(names):
                 self.note(at, "expected the names of fields, each once")
-            elif destination is not None:
-                guarded[destination] = tuple(sorted(map(str, names)))
+            elif destination is not None and None not in found:
+                guarded[destination] = tuple(sorted(names))
                 self.guarded_at.setdefault(destination, at)
-        return tuple(sorted(guarded.items()))
+                if found:
+                    classes[destination] = tuple(sorted(guard for guard in found if guard is not None))
+        return tuple(sorted(guarded.items())), tuple(sorted(classes.items()))
+
+    def field_class(self, raw: object, path: str) -> FieldClass | None:
+        if not isinstance(raw, Mapping):
+            self.note(path, "expected the name of a field, or a data class with its aliases")
+            return None
+        self.known_keys(raw, path, ("class", "aliases"), required=("class", "aliases"))
+        aliases = self.filled_list(raw, path, "aliases")
+        name = raw.get("class")
+        if not _is_name(name) or not all(map(_is_name, aliases)):
+            self.note(path, "expected the names of a data class and of its aliases, as text")
+            return None
+        return FieldClass(name, tuple(sorted(map(str, aliases))))
 
     def destination(self, raw: object, path: str) -> DestinationName | None:
         try:
@@ -266,3 +289,7 @@ class _PolicyReader(DocumentReader):
                     "If they differ, name both in the `destinations` section",
                 )
             seen.append(destination)
+
+
+def _is_name(raw: object) -> TypeGuard[str]:
+    return isinstance(raw, str) and bool(raw)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NewType
+from typing import TYPE_CHECKING, Literal, NamedTuple, NewType
 
 from airflow_consent_retl.consent.regime import Regime, strictest
 from airflow_consent_retl.near import nearest_destination
@@ -27,12 +27,20 @@ MissingConsentColumn = Literal["error", "deny"]
 _DIGEST_VERSION = "consent-policy/1"
 
 
+class FieldClass(NamedTuple):
+    """A guarded data class: one kind of value that fields and columns hold under several names."""
+
+    name: str
+    aliases: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Category:
     """One consent category and the destinations mapped to it. A disabled one is not enforced.
 
     `regions` name the regions whose regime differs from `regime`. `fields` are the fields that the category guards, by
-    destination. `max_age` and `min_notice_version` are conditions of a grant. An exempt category has `reason` and
+    destination, all aliases included; `field_classes` are those of them that are one data class under several names.
+    `max_age` and `min_notice_version` are conditions of a grant. An exempt category has `reason` and
     `owner`.
     """
 
@@ -45,6 +53,7 @@ class Category:
     max_age: MaxAge | None = None
     min_notice_version: NoticeNumber | None = None
     fields: tuple[tuple[DestinationName, tuple[str, ...]], ...] = ()
+    field_classes: tuple[tuple[DestinationName, tuple[FieldClass, ...]], ...] = ()
     reason: str | None = None
     owner: str | None = None
 
@@ -162,6 +171,20 @@ class ConsentPolicy:
                 found.append((category, tuple(sorted(names))))
         return tuple(found)
 
+    def guards(self, destination: str) -> dict[str, tuple[str, ...]]:
+        """Return what the enabled categories guard at the destination or its base: each guard with all its names."""
+        covering = {destination, base_of(destination)}
+        found: dict[str, set[str]] = {}
+        for category, names in self.guarded_fields(destination):
+            plain = set(names)
+            for place, classes in category.field_classes:
+                for guard in classes if place in covering else ():
+                    found.setdefault(guard.name, set()).update((guard.name, *guard.aliases))
+                    plain.difference_update((guard.name, *guard.aliases))
+            for name in plain:
+                found.setdefault(name, set()).add(name)
+        return {name: tuple(sorted(names)) for name, names in sorted(found.items())}
+
     def rule_for(self, destination: str) -> DestinationRule:
         """Return the destination's own rule; otherwise, for an instance, the rule of its base; otherwise the default.
 
@@ -251,6 +274,7 @@ def _meaning(category: Category) -> list[object]:
         "max_age": None if category.max_age is None else str(category.max_age),
         "min_notice_version": category.min_notice_version,
         "fields": category.fields,
+        "field_classes": category.field_classes,
         "reason": category.reason,
         "owner": category.owner,
     }

@@ -28,7 +28,7 @@ def _category(category: Category) -> PolicyDocument:
     if category.destinations:
         document["destinations"] = list(category.destinations)
     if category.fields:
-        document["fields"] = {str(name): list(fields) for name, fields in category.fields}
+        document["fields"] = _fields(category)
     if category.regime is not Regime.OPT_IN:
         document["regime"] = str(category.regime)
     if category.regions:
@@ -40,6 +40,17 @@ def _category(category: Category) -> PolicyDocument:
     return document | {
         name: text for name, text in (("reason", category.reason), ("owner", category.owner)) if text is not None
     }
+
+
+def _fields(category: Category) -> dict[str, list[object]]:
+    classes = dict(category.field_classes)
+    document: dict[str, list[object]] = {}
+    for destination, names in category.fields:
+        own = classes.get(destination, ())
+        in_classes = {name for guard in own for name in (guard.name, *guard.aliases)}
+        plain: list[object] = [name for name in names if name not in in_classes]
+        document[str(destination)] = plain + [{"class": guard.name, "aliases": list(guard.aliases)} for guard in own]
+    return document
 
 
 def _rule(rule: DestinationRule) -> PolicyDocument:

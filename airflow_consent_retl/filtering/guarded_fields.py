@@ -6,7 +6,7 @@ column to another field does not bypass the guard.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pyarrow as pa
 
@@ -25,21 +25,54 @@ def guarded_columns(names: Iterable[str], fields: Mapping[str, str]) -> frozense
     return frozenset(column for name, column in fields.items() if guarded.intersection((name, column)))
 
 
-def check_guarded(names: Iterable[str], fields: Mapping[str, str], *, destination: str, primary_key: str) -> None:
-    """Check that guarded names can be withheld.
+def check_guarded(
+    guards: Mapping[str, Collection[str]],
+    fields: Mapping[str, str],
+    *,
+    destination: str,
+    primary_key: str,
+    not_sent: Collection[str],
+) -> dict[str, list[str]]:
+    """Check that every guard applies to a field, and return the fields by guard; a guard without one is not sent.
+
+    Args:
+        guards: what the policy guards at the destination: each guard with all its names.
+        fields: the mapped fields: the destination's names, each with the model's column.
+        destination: for messages.
+        primary_key: the model's, which cannot be withheld.
+        not_sent: the guards that the DAG declares as not sent.
 
     Raises:
-        RefusedError: a name is the primary key, or it is not a field but so similar to one that it may be misspelt.
+        RefusedError: a guard names the primary key; or it names no field and the DAG does not declare it as not sent;
+            or the DAG declares it and sends it.
     """
     known = sorted({*fields, *fields.values()})
-    for name in sorted(set(names)):
-        if primary_key in guarded_columns([name], fields) or name == primary_key:
-            raise RefusedError(f"the policy guards field `{name}` of `{destination}`, which is the row's primary key")
-        near = None if name in known else nearest(name, known)
-        if near is not None:
-            raise RefusedError(
-                f"the policy guards field `{name}`, which `{destination}` does not have, did you mean `{near}`?"
-            )
+    applied = {}
+    for guard, names in guards.items():
+        columns = guarded_columns(names, fields)
+        if primary_key in columns or primary_key in names:
+            raise RefusedError(f"the policy guards field `{guard}` of `{destination}`, which is the row's primary key")
+        applied[guard] = [name for name, column in fields.items() if column in columns]
+        if applied[guard] and guard in not_sent:
+            shown = ", ".join(f"`{name}`" for name in applied[guard])
+            raise RefusedError(f"fields_not_sent names `{guard}`, but `{destination}` is sent it as {shown}")
+        if not applied[guard]:
+            _check_not_sent(guard, names, known, destination=destination, declared=guard in not_sent)
+    return applied
+
+
+def _check_not_sent(guard: str, names: Collection[str], known: list[str], *, destination: str, declared: bool) -> None:
+    folded = {name.strip().casefold() for name in names}
+    same = next((name for name in known if name.strip().casefold() in folded), None)
+    near = same or next(filter(None, (nearest(name, known) for name in sorted(names))), None)
+    if same is None and declared:
+        return
+    raise RefusedError(
+        f"the policy guards field `{guard}`, which `{destination}` does not have"
+        + (f", did you mean `{near}`?" if near else "")
+        + ": the guard would withhold nothing; send the values under this name, add the name under which they are "
+        f'sent to the policy as an alias, or, if they are not sent, set fields_not_sent=["{guard}"] in the DAG'
+    )
 
 
 def without(rows: pa.RecordBatch, fields: Mapping[str, str], columns: frozenset[str]) -> pa.RecordBatch:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
@@ -72,6 +72,13 @@ class PermittedRows(ABC):
         """Yield the rows in batches that are full, except for the last one. Only mapped columns are read."""
 
 
+class CheckedFields(NamedTuple):
+    """The fields, each with the model's column, and by guard of the policy the fields that it withholds."""
+
+    fields: dict[str, str]
+    guarded: dict[str, list[str]]
+
+
 def check_permitted(
     opened: OpenedPermitted,
     *,
@@ -80,7 +87,9 @@ def check_permitted(
     policy_digest: str | None,
     max_age_s: float | None,
     now: datetime,
-) -> dict[str, str]:
+    guards: Mapping[str, Collection[str]],
+    fields_not_sent: Collection[str] | None = (),
+) -> CheckedFields:
     """Check a manifest before a row is read, and return the fields, each with the model's column.
 
     Args:
@@ -90,10 +99,12 @@ def check_permitted(
         policy_digest: the digest of the present policy; None: the caller asks the source again under that policy.
         max_age_s: the maximum age of the decision, in seconds; None: any, for the same reason.
         now: the present time, with a zone.
+        guards: what the present policy guards at the destination: each guard with all its names.
+        fields_not_sent: the guards that the DAG declares as not sent; None: no row is sent, so no guard has to apply.
 
     Raises:
         RefusedError: another destination, a changed policy, an old decision, or a guarded field that cannot be
-            withheld.
+            withheld, or that is sent under no known name and not declared in `fields_not_sent`.
         ConfigurationError: a field is mapped to a column that the model does not have.
     """
     manifest = opened.manifest
@@ -103,9 +114,18 @@ def check_permitted(
         raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
     check_decision(manifest, destination=destination, policy_digest=policy_digest, max_age_s=max_age_s, now=now)
     mapped = _checked_fields(fields, [column.name for column in manifest.columns])
-    guarded = [name for group in manifest.groups for name in group.withheld.get(destination, ())]
-    check_guarded(guarded, mapped, destination=destination, primary_key=manifest.primary_key)
-    return mapped
+    if fields_not_sent is None:
+        return CheckedFields(mapped, {})
+    named = {name for names in guards.values() for name in names}
+    withheld = sorted({name for group in manifest.groups for name in group.withheld.get(destination, ())} - named)
+    applied = check_guarded(
+        {**guards, **{name: (name,) for name in withheld}},
+        mapped,
+        destination=destination,
+        primary_key=manifest.primary_key,
+        not_sent=fields_not_sent,
+    )
+    return CheckedFields(mapped, applied)
 
 
 def check_sum(opened: OpenedPermitted, destination: str, rows: int) -> None:

@@ -66,6 +66,8 @@ class LoadOperator(ConsentRetlOperator):
             carry the counts of each load.
         fields: the fields to send: the destination's field names, each with the model's column. Only these columns are
             read, and only they make a row count as changed. Templated.
+        fields_not_sent: the fields that the policy guards at this destination and that this load does not send under
+            any name. A guarded field that is neither sent nor listed here is an error. Templated.
         policy: the source from which to read the policy again; by default the filter's. Templated.
         mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
             keeps people who left the model; `insert` sends new people only; `full` sends every permitted row. Every
@@ -120,6 +122,7 @@ class LoadOperator(ConsentRetlOperator):
         "permitted",
         "destination",
         "fields",
+        "fields_not_sent",
         "policy",
         "ledger_conn_id",
         "workspace",
@@ -133,6 +136,7 @@ class LoadOperator(ConsentRetlOperator):
         permitted: Any,
         destination: str,
         fields: Mapping[str, str],
+        fields_not_sent: Sequence[str] = (),
         policy: PolicySource | None = None,
         mode: Literal["mirror", "upsert", "insert", "full"] = "mirror",
         accept_no_removal: bool = False,
@@ -160,6 +164,7 @@ class LoadOperator(ConsentRetlOperator):
         self.permitted = permitted
         self.destination = destination
         self.fields = fields
+        self.fields_not_sent = fields_not_sent
         self.policy = inline_policy_of(permitted) if policy is None else policy
         self.mode = mode
         self.accept_no_removal = accept_no_removal
@@ -218,7 +223,7 @@ class LoadOperator(ConsentRetlOperator):
         settings = self.sync_settings()
         unfit: PermanentError | None = None
         try:
-            permitted, rows_workspace, asker = self._open_permitted(self.fields)
+            permitted, rows_workspace, asker = self._open_permitted(self.fields, fields_not_sent=self.fields_not_sent)
         except (ConfigurationError, RefusedError) as error:
             unfit = error
             permitted, rows_workspace, asker = self._open_keys(error)
@@ -336,14 +341,16 @@ class LoadOperator(ConsentRetlOperator):
 
         try:
             key = open_permitted(self.permitted).manifest.primary_key
-            permitted, workspace, asker = self._open_permitted({key: key})
+            permitted, workspace, asker = self._open_permitted({key: key}, fields_not_sent=None)
         except PermanentError:
             raise failure from None
         if asker is None:
             raise failure
         return permitted, workspace, asker
 
-    def _open_permitted(self, fields: Mapping[str, str] | None) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
+    def _open_permitted(
+        self, fields: Mapping[str, str] | None, *, fields_not_sent: Sequence[str] | None
+    ) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
         from airflow_consent_retl.consent import parse_mapping_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
@@ -355,6 +362,7 @@ class LoadOperator(ConsentRetlOperator):
             self.permitted,
             destination=self.destination,
             fields=fields,
+            fields_not_sent=fields_not_sent,
             policy=self.policy,
             max_age_s=self.max_age_s,
             log=self.log,

@@ -9,7 +9,7 @@ def score(permitted):
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,7 @@ def verified_rows(
     max_age_s: float,
     log: TaskLog,
     asks_again: bool = False,
+    fields_not_sent: Sequence[str] | None = (),
 ) -> tuple[PermittedRows, Workspace]:
     """Read the policy again, verify everything before the first row is read, and return the rows and their workspace.
 
@@ -50,6 +51,8 @@ def verified_rows(
         log: the task's.
         asks_again: the caller asks the source for consent again, under the present policy. In that case an older
             decision, under another policy, is accepted as the upper limit of what may be sent.
+        fields_not_sent: the guarded fields that are not sent, under any name; None: the caller sends no row, so no
+            guard has to apply.
 
     Raises:
         RefusedError: the permitted set differs from what a filter permitted for this destination under this policy.
@@ -65,16 +68,21 @@ def verified_rows(
     opened = open_permitted(permitted)
     manifest = opened.manifest
     present = read_policy(policy_source(manifest, policy)).policy
-    mapped = check_permitted(
+    checked = check_permitted(
         opened,
         destination=destination,
         fields=fields,
         policy_digest=None if asks_again else present.digest,
         max_age_s=None if asks_again else max_age_s,
         now=datetime.now(UTC),
+        guards=present.guards(destination),
+        fields_not_sent=fields_not_sent,
     )
+    for guard, names in checked.guarded.items():
+        sent = ", ".join(f"`{name}`" for name in names)
+        log.info("`%s`: the policy guards `%s`: %s", destination, guard, f"applied to {sent}" if sent else "not sent")
     workspace = open_workspace(manifest, source=manifest.source, model=manifest.model, log=log)
-    return workspace.open_permitted(opened, destination=destination, fields=mapped), workspace
+    return workspace.open_permitted(opened, destination=destination, fields=checked.fields), workspace
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:
@@ -97,6 +105,7 @@ def permitted_batches(
     *,
     destination: str,
     fields: Mapping[str, str] | None = None,
+    fields_not_sent: Sequence[str] = (),
     policy: PolicySource | None = None,
     max_age_s: float = DEFAULT_MAX_AGE_S,
     batch_rows: int = DEFAULT_BATCH_ROWS,
@@ -107,7 +116,13 @@ def permitted_batches(
     parameters and the errors.
     """
     rows, _ = verified_rows(
-        permitted, destination=destination, fields=fields, policy=policy, max_age_s=max_age_s, log=_log
+        permitted,
+        destination=destination,
+        fields=fields,
+        fields_not_sent=fields_not_sent,
+        policy=policy,
+        max_age_s=max_age_s,
+        log=_log,
     )
     return rows.batches(batch_rows)
 
@@ -117,6 +132,7 @@ def permitted_dataframes(
     *,
     destination: str,
     fields: Mapping[str, str] | None = None,
+    fields_not_sent: Sequence[str] = (),
     policy: PolicySource | None = None,
     max_age_s: float = DEFAULT_MAX_AGE_S,
     batch_rows: int = DEFAULT_BATCH_ROWS,
@@ -130,7 +146,13 @@ def permitted_dataframes(
     """
     mapper = _types_mapper(dtype_backend)
     batches = permitted_batches(
-        permitted, destination=destination, fields=fields, policy=policy, max_age_s=max_age_s, batch_rows=batch_rows
+        permitted,
+        destination=destination,
+        fields=fields,
+        fields_not_sent=fields_not_sent,
+        policy=policy,
+        max_age_s=max_age_s,
+        batch_rows=batch_rows,
     )
     return (rows.to_pandas(types_mapper=mapper) for rows in batches)
 

@@ -789,6 +789,22 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
         ({"fields": {"webhook": []}}, ["expected a list with at least one entry @ {}.fields.webhook"]),
         ({"fields": {"webhook": ["a", "a"]}}, ["expected the names of fields, each once @ {}.fields.webhook"]),
         (
+            {"fields": {"webhook": ["tel", {"class": "phone", "aliases": ["tel"]}]}},
+            ["expected the names of fields, each once @ {}.fields.webhook"],
+        ),
+        (
+            {"fields": {"webhook": [{"class": "phone"}]}},
+            ["key `aliases` is missing @ {}.fields.webhook[0]"],
+        ),
+        (
+            {"fields": {"webhook": [{"class": "phone", "aliases": [7]}]}},
+            ["expected the names of a data class and of its aliases, as text @ {}.fields.webhook[0]"],
+        ),
+        (
+            {"fields": {"webhook": [7]}},
+            ["expected the name of a field, or a data class with its aliases @ {}.fields.webhook[0]"],
+        ),
+        (
             {"fields": {"web_hook": ["phone"]}},
             [
                 "destination `webhook` resembles `web_hook`, did you mean `web_hook`? If they differ, name both in the "
@@ -817,6 +833,8 @@ def test_a_policy_without_terms_keeps_its_digest_and_every_term_changes_it() -> 
         {"min_notice_version": 0},
         {"min_notice_version": 1},
         {"fields": {"webhook": ["phone"]}},
+        {"fields": {"webhook": ["phone", "tel"]}},
+        {"fields": {"webhook": [{"class": "phone", "aliases": ["tel"]}]}},
     ]
 
     digests = [parse_policy(policy_of(**some)).digest for some in terms]

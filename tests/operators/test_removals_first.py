@@ -20,7 +20,7 @@ from airflow_consent_retl.operators import (
     LoadToSqlTableOperator,
 )
 
-POLICY = {"categories": [{"id": "C1", "name": "Ads", "destinations": ["out"]}]}
+POLICY: dict[str, Any] = {"categories": [{"id": "C1", "name": "Ads", "destinations": ["out"]}]}
 FIELDS = {"id": "id", "v": "v"}
 BEFORE = "SELECT i AS id, TRUE AS ok, i AS v FROM range(5) t(i)"
 
@@ -39,7 +39,11 @@ def permitted(sql: str) -> Any:
         {}
     )
     return ConsentFilterOperator(
-        task_id="consent", snapshot=snapshot, policy=POLICY, consent={"C1": "ok"}, destinations=["out"]
+        task_id="consent",
+        snapshot=snapshot,
+        policy=POLICY,
+        consent={category["id"]: "ok" for category in POLICY["categories"]},
+        destinations=["out"],
     ).execute({})
 
 
@@ -178,3 +182,18 @@ def test_a_first_load_that_fails_says_nothing_about_removals(tmp_path: Path) -> 
     message = failure(lambda: to_table("SELECT i AS id, TRUE AS ok, i AS w FROM range(5) t(i)"))
 
     assert message == "fields['v']: column `v` is not in the model"
+
+
+def test_a_guard_that_applies_to_no_field_does_not_delay_a_withdrawal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_table(BEFORE)
+    calls = {"id": "C2", "name": "Telephone", "fields": {"out": ["phone"]}}
+    monkeypatch.setitem(POLICY, "categories", [*POLICY["categories"], calls])
+    sql = "SELECT i AS id, i <> 2 AS ok, i AS v FROM range(5) t(i)"
+
+    message = failure(lambda: to_table(sql))
+
+    assert "the guard would withhold nothing" in message
+    assert "removed first, since a removal needs only the key: 1 person" in message
+    assert in_crm(tmp_path, "SELECT id FROM people ORDER BY id") == [0, 1, 3, 4]

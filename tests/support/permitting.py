@@ -232,7 +232,13 @@ def verify(
 ) -> FilePermittedRows:
     """Check a manifest and verify its files, as a load does."""
     opened = OpenedPermitted(folder, manifest, manifest_sha256)
-    mapped = check_permitted(
-        opened, destination=destination, fields=fields, policy_digest=policy_digest, max_age_s=max_age_s, now=now
+    checked = check_permitted(
+        opened,
+        destination=destination,
+        fields=fields,
+        policy_digest=policy_digest,
+        max_age_s=max_age_s,
+        now=now,
+        guards={},
     )
-    return verified_files(opened, destination=destination, fields=mapped)
+    return verified_files(opened, destination=destination, fields=checked.fields)
