@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from support.bigquery_server import BigQuery
 from support.extracting import run_duckdb, run_sqlite
 from support.postgres import Postgres, postgres
@@ -17,6 +19,7 @@ from support.snowflake_server import Snowflake
 
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.operators import ExtractModelOperator
+from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger
 
 __all__ = ["postgres", "run_duckdb", "run_sqlite"]
 
@@ -149,3 +152,40 @@ def test_bigquery_is_told_the_model_s_zone_in_each_query(
         if "SELECT 1 AS id" in str(job["configuration"])
     }
     assert told == {(("time_zone", zone or "UTC"),)}
+
+
+async def first_event(trigger: SubmittedQueryTrigger) -> dict[str, Any]:
+    async for event in trigger.run():
+        payload: dict[str, Any] = event.payload
+        return payload
+    raise AssertionError("the trigger ended without an event")
+
+
+def test_a_query_that_runs_without_a_worker_keeps_zone_parameters_and_time_of_its_model(bigquery: BigQuery) -> None:
+    def operator() -> ExtractModelOperator:
+        return ExtractModelOperator(
+            task_id="extract",
+            model="people",
+            conn_id="bq",
+            sql="SELECT 1 AS id",
+            primary_key="id",
+            session_time_zone="Europe/Berlin",
+            hook_params={"labels": {"team": "crm"}},
+            as_of="2026-11-27T02:00:00+02:00",
+            deferrable=True,
+            poll_interval_s=0.05,
+        )
+
+    with pytest.raises(TaskDeferred) as deferral:
+        operator().execute({})
+    _, stored = deferral.value.trigger.serialize()
+    event = asyncio.run(first_event(SubmittedQueryTrigger(**stored)))
+    snapshot, _ = extracted(operator().resume({}, event))
+
+    assert stored["hook_params"] == {"labels": {"team": "crm"}}
+    source = snapshot.manifest.source
+    assert (source.session_time_zone, source.hook_params) == ("Europe/Berlin", {"labels": {"team": "crm"}})
+    assert snapshot.manifest.as_of == datetime(2026, 11, 27, tzinfo=UTC)
+    jobs = [job["configuration"] for job in bigquery.jobs() if "SELECT 1 AS id" in str(job["configuration"])]
+    assert {job["labels"]["team"] for job in jobs} == {"crm"}
+    assert {job["query"]["connectionProperties"][0]["value"] for job in jobs} == {"Europe/Berlin"}

@@ -20,9 +20,11 @@ from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
+    LoadToFilesOperator,
     LoadToSqlTableOperator,
     PropagateWithdrawalsOperator,
 )
+from airflow_consent_retl.storage.dated_sql import DatedSql
 
 __all__ = ["postgres"]
 
@@ -313,3 +315,66 @@ def test_a_changed_time_zone_is_refused_by_load_and_fast_lane_until_a_load_accep
     assert source.day("2026-11-27", extraction=paris)["unchanged"] == 2
     with pytest.raises(AirflowFailException, match="under the time zone Europe/Paris, now it is UTC"):
         source.day("2026-11-27")
+
+
+@pytest.mark.parametrize("mode", ["upsert", "insert", "full"])
+def test_older_data_that_are_allowed_add_no_one_in_any_mode(source: Source, mode: str) -> None:
+    source.day("2026-11-26")
+    source.day("2026-11-27")
+    source.run("UPDATE days SET email = 'old@x.example' WHERE ds = '2026-11-26'")
+
+    counts = source.day("2026-11-26", allow_older=True, mode=mode)
+
+    assert counts["added"] == 0
+    assert source.people() <= {1, 4}
+
+
+def test_older_data_that_are_allowed_add_no_one_to_files(source: Source, tmp_path: Path) -> None:
+    def lake(ds: str, **options: Any) -> list[int]:
+        permitted = source.permit(source.extract(f"SELECT id, email, ads_ok FROM days WHERE ds = '{ds}'"))
+        LoadToFilesOperator(
+            task_id="load",
+            permitted=permitted,
+            destination="crm",
+            policy=POLICY,
+            path=(tmp_path / "lake").as_uri(),
+            format="jsonl",
+            fields=FIELDS,
+            max_removed_ratio=None,
+            **options,
+        ).execute({})
+        version = json.loads((tmp_path / "lake" / "_current.json").read_text())["current"]
+        parts = (tmp_path / "lake" / version).glob("*.jsonl")
+        lines = [line for part in parts for line in part.read_text().splitlines()]
+        return sorted(json.loads(line)["id"] for line in lines)
+
+    assert lake("2026-11-26") == [1, 2, 3]
+    assert lake("2026-11-27") == [1, 4]
+    with pytest.raises(AirflowFailException, match="bound to 2026-11-26"):
+        lake("2026-11-26")
+
+    assert lake("2026-11-26", allow_older=True) == [1]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("SELECT id FROM days WHERE ds = '2026-11-26'", "SELECT id FROM days WHERE ds = '2026-11-27'"),
+        ("SELECT id FROM days_20261126", "SELECT id FROM days_20261127"),
+        ("SELECT id WHERE '2026-11-26T23:00:00+00:00' > ds", "SELECT id WHERE '2026-11-27T23:00:00+00:00' > ds"),
+        (
+            "SELECT id FROM days WHERE at < '2026-11-26 01:30:00'",
+            "SELECT id FROM days WHERE at < '2026-11-26 01:30:01'",
+        ),
+    ],
+)
+def test_dates_in_sql_are_ordered(older: str, newer: str) -> None:
+    first, second = DatedSql.of(older), DatedSql.of(newer)
+
+    assert first.shape == second.shape
+    assert first.date < second.date
+
+
+@pytest.mark.parametrize("text", ["SELECT 20261340 AS id", "SELECT 123420261126 AS id", "SELECT 1 AS id", "LIMIT 2026"])
+def test_a_number_is_no_date(text: str) -> None:
+    assert DatedSql.of(text).date == ""
