@@ -34,6 +34,7 @@ def consent_sync(
     max_denied_ratio: float | Mapping[str, float] | None = None,
     max_invalid_ratio: float | None = None,
     max_released_ratio: float | None = None,
+    accept_silence: Sequence[str] = (),
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
     session_time_zone: str | None = None,
@@ -91,6 +92,7 @@ def consent_sync(
             max_denied_ratio=max_denied_ratio,
             max_invalid_ratio=max_invalid_ratio,
             max_released_ratio=max_released_ratio,
+            accept_silence=accept_silence,
             workspace=workspace,
         )
         loaded = [

@@ -5,6 +5,7 @@ Pure: no Airflow, no engine, no I/O, no clock. `decide` is the only implementati
 
 from __future__ import annotations
 
+from airflow_consent_retl.consent.absence import dead_regions, silent_categories
 from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
 from airflow_consent_retl.consent.decision import (
@@ -145,6 +146,7 @@ __all__ = [
     "count_decisions",
     "counted_answer",
     "counted_answers",
+    "dead_regions",
     "decide",
     "mapping_document",
     "nearest",
@@ -159,6 +161,7 @@ __all__ = [
     "removal_cause",
     "resembles",
     "segment_preference_events",
+    "silent_categories",
     "source_document",
     "withheld_fields",
 ]

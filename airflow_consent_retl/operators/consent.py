@@ -48,6 +48,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_released_ratio: the share of rows, 0 to 1, that a changed policy may newly permit to one destination before
             the task fails. None: no limit. Whenever the policy differs from that of the task's last run, the numbers of
             rows that gain and lose permission are logged.
+        accept_silence: the ids of categories under `opt_out` for which no row has to have an answer. For any other one
+            the task fails if no row has one, because a wrong path or an empty column would permit everyone. Templated.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
             snapshot that stayed in a warehouse is filtered there. Templated.
 
@@ -59,7 +61,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             wrong, ids occur more than once, a limit is exceeded. Nothing is published.
     """
 
-    template_fields: Sequence[str] = ("snapshot", "policy", "destinations", "workspace")
+    template_fields: Sequence[str] = ("snapshot", "policy", "destinations", "accept_silence", "workspace")
     ui_color = "#cfe2f3"
 
     def __init__(
@@ -73,6 +75,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_denied_ratio: float | Mapping[str, float] | None = None,
         max_invalid_ratio: float | None = None,
         max_released_ratio: float | None = None,
+        accept_silence: Sequence[str] = (),
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -85,11 +88,13 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self.max_denied_ratio = max_denied_ratio
         self.max_invalid_ratio = max_invalid_ratio
         self.max_released_ratio = max_released_ratio
+        self.accept_silence = accept_silence
         self.workspace = workspace
 
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
+        from airflow_consent_retl.filtering.absence import check_absence, check_accepted
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.hooks.policies import read_policy
         from airflow_consent_retl.hooks.workspaces import open_workspace
@@ -115,6 +120,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at
             )
 
+        check_accepted(loaded.policy, self.accept_silence)
         change = self._policy_change(context, loaded, workspace)
         plan_for = change.both(plan_of(loaded.policy), plan_of(change.before))
         # Before any row is read: a broken configuration fails first, with every problem.
@@ -124,6 +130,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
+            check_absence(run.plan, decided, self.log, accept_silence=self.accept_silence)
             change.check(decided, at=at)
             check_limits(
                 decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio

@@ -1,0 +1,51 @@
+"""What no row of a run says: opt-out categories without any answer, and regions that no row has.
+
+Reads tokens of signatures only. Never sees a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent.regime import Regime
+from airflow_consent_retl.consent.signals import NULL_TOKEN
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.decision import SubjectStatus
+    from airflow_consent_retl.consent.plan import ConsentPlan, Signature
+    from airflow_consent_retl.consent.policy import CategoryId
+
+    Counted = Iterable[tuple[SubjectStatus, Signature, int]]
+
+
+def silent_categories(plan: ConsentPlan, signatures: Counted) -> tuple[CategoryId, ...]:
+    """Return the categories under `opt_out`, in any region, for which no row has an answer. Without rows, none.
+
+    A value that is no answer, such as the FALSE of an `OptOut`, shows that the column is in use, so it is not silence.
+    A wrong path, a wrong key and a column of nothing but NULL are silent, and would permit every person.
+    """
+    silent = {
+        category: [record.answer for record in reading.records if record.answer is not None]
+        for category, reading in zip(plan.categories, plan.readings, strict=True)
+        if (found := plan.policy.category(category)) is not None and Regime.OPT_OUT in found.regimes
+    }
+    has_rows = False
+    for _, tokens, rows in signatures:
+        has_rows = has_rows or rows > 0
+        for category in [name for name, places in silent.items() if any(tokens[at] != NULL_TOKEN for at in places)]:
+            if rows > 0:
+                del silent[category]
+    return tuple(silent) if has_rows else ()
+
+
+def dead_regions(plan: ConsentPlan, signatures: Counted) -> tuple[str, ...]:
+    """Return the regions that the plan's categories name and that no row has. Without rows, none."""
+    reading = plan.circumstances
+    if reading.region is None:
+        return ()
+    # The regions are the alphabet of the signal: token i stands for the i-th of them.
+    tokens_found = {tokens[reading.region] for _, tokens, rows in signatures if rows > 0}
+    if not tokens_found:
+        return ()
+    return tuple(region for token, region in enumerate(reading.regions, start=1) if token not in tokens_found)

@@ -1,0 +1,75 @@
+"""The check of a filter run for what no row says: silence under `opt_out` stops it, a region without rows is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent import Regime, dead_regions, silent_categories
+from airflow_consent_retl.errors import ConfigurationError, GuardError
+from airflow_consent_retl.near import suggestion
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent import ConsentPlan, ConsentPolicy
+    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.progress import TaskLog
+
+
+def check_accepted(policy: ConsentPolicy, accept_silence: Sequence[str]) -> None:
+    """Check the categories whose silence a DAG accepts.
+
+    Raises:
+        ConfigurationError: the policy has no such category, or it is not `opt_out` anywhere.
+    """
+    if isinstance(accept_silence, str):
+        raise ConfigurationError("accept_silence: expected a list of category ids, found text")
+    for category_id in accept_silence:
+        category = policy.category(category_id)
+        if category is None:
+            near = suggestion(category_id, [known.id for known in policy.categories])
+            raise ConfigurationError(f"accept_silence: category `{category_id}` is not in the policy{near}")
+        if Regime.OPT_OUT not in category.regimes:
+            raise ConfigurationError(
+                f"accept_silence: category `{category_id}` is not opt_out, so silence permits no one: remove it"
+            )
+
+
+def check_absence(
+    plan: ConsentPlan, decided: DecidedSignatures, log: TaskLog, *, accept_silence: Sequence[str]
+) -> None:
+    """Check what no row of a run says.
+
+    Args:
+        plan: the plan of the run.
+        decided: its signatures.
+        log: gets a warning for each accepted silence, and for regions that no row has.
+        accept_silence: the categories for which no row has to have an answer.
+
+    Raises:
+        GuardError: no row has an answer to another opt-out category.
+    """
+    regions = dead_regions(plan, decided.signatures())
+    if regions:
+        log.warning(
+            "no row has region %s, which the policy names: compare its spelling with column `%s`; a row of any other "
+            "region gets the strictest regime of each category",
+            ", ".join(f"`{region}`" for region in regions),
+            _column_of_region(plan),
+        )
+    silent = silent_categories(plan, decided.signatures())
+    for category in silent:
+        if category in accept_silence:
+            log.warning("category `%s` is opt_out and no row has an answer to it: accepted by accept_silence", category)
+    refused = ", ".join(f"`{category}`" for category in silent if category not in accept_silence)
+    if refused:
+        raise GuardError(
+            f"nothing was published: no row has any answer to {refused}, which is opt_out, so that every person would "
+            "be permitted: check the column, the path and the key in `consent`. If no one has answered yet, name the "
+            "category in `accept_silence`"
+        )
+
+
+def _column_of_region(plan: ConsentPlan) -> str:
+    place = plan.circumstances.region
+    signal = None if place is None else plan.signals[place]
+    return "" if signal is None else signal.column
