@@ -23,6 +23,7 @@ from airflow_consent_retl.consent import (
     Literals,
     MostRestrictive,
     NoticeVersion,
+    OptOut,
     Permitted,
     Recorded,
     RowConsent,
@@ -457,13 +458,15 @@ class RecordAnswer:
     """The answer of one record of a row.
 
     Args:
-        yes: of the column; None: NULL.
+        raw: of the column; None: NULL.
+        kind: how the column is read: as consent, as an objection, or as one whose absence is declared a yes.
         at: the time of the answer.
         notice: to which version of the notice.
         doubt: that the source has about it.
     """
 
-    yes: bool | None
+    raw: bool | None
+    kind: str
     at: datetime | None
     notice: int | None
     doubt: int | None
@@ -472,18 +475,28 @@ class RecordAnswer:
     def is_fresh_yes(self) -> bool:
         """Whether it is an explicit yes that meets the conditions of the policy below."""
         recent = self.at is not None and AT - timedelta(days=365) <= self.at <= AT
-        return self.yes is True and recent and self.notice is not None and self.notice >= 2 and not self.doubt
+        is_yes = self.raw is {"consent": True, "declared": False}.get(self.kind, ...)
+        return is_yes and recent and self.notice is not None and self.notice >= 2 and not self.doubt
 
     @property
     def is_no(self) -> bool:
         """Whether it is a no without a doubt."""
-        return self.yes is False and not self.doubt
+        return self.raw is (self.kind != "consent") and not self.doubt
+
+    def record(self, word: str) -> Recorded:
+        """Return the declaration of the record, in the columns of a word."""
+        column = f"{word}_yes"
+        signal: str | OptOut = (
+            column if self.kind == "consent" else OptOut(column, false_is_yes=self.kind == "declared")
+        )
+        return Recorded(signal, time=f"{word}_time", notice_version=f"{word}_notice")
 
 
 answers_by_records = st.lists(
     st.builds(
         RecordAnswer,
         st.sampled_from([True, True, False, None]),
+        st.sampled_from(["consent", "consent", "objection", "declared"]),
         st.sampled_from([None, FRESH, STALE, AT + timedelta(days=2)]),
         st.sampled_from([None, 1, 2]),
         st.sampled_from([None, None, None, 0, 1, 2]),
@@ -513,9 +526,7 @@ def test_only_an_explicit_present_and_fresh_yes_outvotes_a_no(
     opts_out = "opt_out" in (regimes.get("regime"), *regimes.get("regions", {}).values())
     # A record without a column is refused if silence may permit.
     there = [not (place in missing and not opts_out) for place in range(len(answers))]
-    records = [
-        Recorded(f"{word}_yes", time=f"{word}_time", notice_version=f"{word}_notice") for word in WORDS[: len(answers)]
-    ]
+    records = [one.record(word) for word, one in zip(WORDS, answers, strict=False)]
     kinds = {f"{word}_{name}": kind for word in WORDS for name, kind in PER_RECORD.items()} | {"land": ColumnKind.TEXT}
     for record, is_there in zip(records, there, strict=True):
         if not is_there:
@@ -531,7 +542,7 @@ def test_only_an_explicit_present_and_fresh_yes_outvotes_a_no(
     row: dict[str, Any] = {"land": region}
     for word, one in zip(WORDS, answers, strict=False):
         row |= {
-            f"{word}_yes": one.yes,
+            f"{word}_yes": one.raw,
             f"{word}_time": one.at,
             f"{word}_notice": one.notice,
             f"{word}_doubt": one.doubt,
