@@ -22,7 +22,7 @@ NULL_TOKEN = 0
 
 
 class ConsentStatus(StrEnum):
-    """The status of one subject's consent to one category. Only `granted` lets a row through."""
+    """The status of one subject's consent to one category. The regime says which statuses let a row through."""
 
     GRANTED = "granted"
     DENIED = "denied"
