@@ -35,6 +35,7 @@ def consent_sync(
     max_invalid_ratio: float | None = None,
     max_released_ratio: float | None = None,
     accept_silence: Sequence[str] = (),
+    absent: Literal["left_model", "withdrawn"] = "left_model",
     deferrable: bool | None = None,
     hook_params: Mapping[str, Any] | None = None,
     session_time_zone: str | None = None,
@@ -57,6 +58,8 @@ def consent_sync(
         on_duplicate_id: `deny` withholds rows whose id is missing or occurs more than once; with `fail` the extraction
             fails.
         moved_from: by destination, the old target of its load, if all people there were moved to the new one.
+        absent: `withdrawn` for SQL that keeps only people who consent: every load then removes the people who are not
+            in the model any more, whatever its mode. The same parameter of `PropagateWithdrawalsOperator` has to agree.
         group: parameters of the task group, such as `tooltip` or `default_args`.
 
     The other parameters are those of `ExtractModelOperator` and `ConsentFilterOperator`.
@@ -65,6 +68,8 @@ def consent_sync(
     if unknown := sorted(moved.keys() - loads.keys()):
         raise ConfigurationError(f"moved_from names `{unknown[0]}`, which is no destination of this sync")
     waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
+    # Loads that declare it themselves keep their choice.
+    declared: dict[str, Any] = {} if absent == "left_model" else {"absent": absent}
     with TaskGroup(group_id, **group) as task_group:
         snapshot = ExtractModelOperator(
             task_id="extract",
@@ -93,6 +98,7 @@ def consent_sync(
             max_invalid_ratio=max_invalid_ratio,
             max_released_ratio=max_released_ratio,
             accept_silence=accept_silence,
+            absent=absent,
             workspace=workspace,
         )
         loaded = [
@@ -102,6 +108,7 @@ def consent_sync(
                 destination=destination,
                 policy=policy,
                 **({"moved_from": moved[destination]} if destination in moved else {}),
+                **declared,
             )
             for destination, load in loads.items()
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent.removal import CauseRank, removal_cause
+from airflow_consent_retl.consent.removal import CauseRank, RemovalCause, removal_cause
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.values.canonical import values_of, words_of
 from airflow_consent_retl.values.columns import cast
@@ -30,11 +30,15 @@ class Causes:
     Args:
         permitted: the permitted set whose log is read.
         key: the key of the log's digests.
+        absent: the cause for people who are not in the model any more.
     """
 
-    def __init__(self, permitted: FilePermittedRows, key: SubjectKey) -> None:
+    def __init__(
+        self, permitted: FilePermittedRows, key: SubjectKey, *, absent: RemovalCause = RemovalCause.LEFT_MODEL
+    ) -> None:
         self._permitted = permitted
         self._key = key
+        self._absent = absent
         self._by_signature: NDArray[np.int8] | None = None
 
     def of(self, ids: pa.Array) -> NDArray[np.int8]:
@@ -47,7 +51,7 @@ class Causes:
             RefusedError: the log was changed, or permits a person who is missing from the permitted rows.
         """
         manifest = self._permitted.manifest
-        found = np.full(len(ids), CauseRank.LEFT_MODEL, dtype=np.int8)
+        found = np.full(len(ids), self._absent.rank, dtype=np.int8)
         if not manifest.decision_log.rows or not len(ids):
             return found
         signatures = self._signatures()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from airflow_consent_retl.changes.causes import Causes
 from airflow_consent_retl.changes.classes import PeopleCounts
 from airflow_consent_retl.changes.comparison import Comparison
-from airflow_consent_retl.consent.removal import CauseRank
+from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.change_set import Changes, ChangesWriter
 from airflow_consent_retl.storage.manifest import ChangesCounts
@@ -26,7 +26,6 @@ from airflow_consent_retl.values.pipeline import lean_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent.removal import RemovalCause
     from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
@@ -50,6 +49,7 @@ def compute_changes(
     progress: Progress = lambda rows: None,
     unchanged: int = 0,
     adds: bool = True,
+    absent: RemovalCause = RemovalCause.LEFT_MODEL,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish the changes.
 
@@ -66,6 +66,7 @@ def compute_changes(
         adds: whether new people are sent; otherwise they count as skipped.
         unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
             not contain them.
+        absent: the cause for people who are not in the model any more.
 
     Raises:
         RefusedError: the state belongs to another sync, its ids are of another kind, a file was changed, or the
@@ -97,7 +98,7 @@ def compute_changes(
             adds=adds,
             load=load,
             destination=destination,
-            causes=Causes(permitted, subject_key),
+            causes=Causes(permitted, subject_key, absent=absent),
             payload_hash=PayloadHash(list(permitted.fields), digests, tag=shape.hash_tag),
             writer=writer,
             progress=progress,

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
@@ -21,7 +23,6 @@ from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.delivered import DeliveredState
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 State = TypeVar("State", bound="DeliveredState | WarehouseState")
 Rows = TypeVar("Rows", bound="PermittedRows")
+_NO_ENTRIES = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,21 @@ class WithdrawnRemovals:
     """The people who were delivered and lost permission.
 
     Args:
-        changes: their removal; None: no one lost permission.
+        delivered: the number of entries of the delivered state.
+        absent: the number of these entries whose people the answer did not contain.
+        changes: the removal of people who lost permission; None: no one lost it.
         moments: the times of their withdrawals, where the source has them.
     """
 
+    delivered: int
+    absent: int
     changes: Changes | None = None
     moments: list[datetime] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """The number of entries whose people the answer contained."""
+        return self.delivered - self.absent
 
 
 class SyncStore(ABC, Generic[State, Rows]):
@@ -81,14 +92,18 @@ class SyncStore(ABC, Generic[State, Rows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        absent: RemovalCause,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
 
     @abstractmethod
-    def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
+    def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
         """Ask the source, and publish the removal of who is delivered and not permitted any more.
 
-        Who merely left the model stays.
+        Args:
+            state: the present version.
+            ask: asks the source.
+            absent: the cause for people who are not in the answer. They stay if it is `left_model`.
         """
 
     @abstractmethod
@@ -148,6 +163,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        absent: RemovalCause,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
         return compute_changes(
@@ -161,14 +177,17 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             subject_key=subject_key,
             progress=progress,
             adds=adds,
+            absent=absent,
         )
 
-    def lost(self, state: DeliveredState, ask: Ask) -> WithdrawnRemovals:
+    def lost(self, state: DeliveredState, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
         """Ask the source about everyone who is delivered."""
         found, moments = not_permitted(state, ask)
-        if not found:
-            return WithdrawnRemovals(moments=moments)
-        return WithdrawnRemovals(removals_of(state, found, self.folder.new("changes"), sync=self.sync), moments)
+        missing = found.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
+        if absent is not RemovalCause.LEFT_MODEL and len(missing):
+            found[absent] = missing
+        changes = removals_of(state, found, self.folder.new("changes"), sync=self.sync) if found else None
+        return WithdrawnRemovals(state.rows, len(missing), changes, moments)
 
     def folding(self, state: DeliveredState | None, changes: Changes) -> Folding:
         """Begin to fold: see `Folding`."""
@@ -187,11 +206,13 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
 
 
 def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:
-    """Return the entries whose people the source no longer permits, by cause, and the times of withdrawal."""
+    """Return the entries whose people the source no longer permits, by cause, and the times of withdrawal.
+
+    The entries of people who are not in the answer have the cause `left_model`.
+    """
     if state.id_type is None:
         return {}, []
     with SubjectIndex(state.ids(), state.id_type) as people:
         found = people.not_permitted(ask(people.id_type), state.manifest.destination)
         moments = people.moments
-    found.pop(RemovalCause.LEFT_MODEL, None)
     return found, moments

@@ -146,6 +146,32 @@ def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
     return state.mutate(**{PERSON: dialect.person(state["id"])})
 
 
+class DeliveredEntries:
+    """The entries of people who lost permission, or are absent from the model.
+
+    The expressions read the placeholders `delivered`, `people` (ids as text of people who are denied) and `model` (rows
+    of the model).
+    """
+
+    def __init__(self, dialect: Dialect, entries: Sequence[str], *, primary_key: str) -> None:
+        state = delivered(dialect, entries)
+        people = placeholder("people", {PERSON: "string"})
+        model = people_of(dialect, "model", primary_key, [primary_key])
+        # Not the warehouse's own hash: the next version gets it again.
+        self._columns = [name for name in entries if name != "row_hash"]
+        self._denied = state.semi_join(people, state[PERSON] == people[PERSON])
+        self._absent = state.anti_join(model, state[PERSON] == model[PERSON])
+
+    def absent_count(self) -> ir.Table:
+        """The number of entries whose people the model does not contain."""
+        return self._absent.aggregate(absent=self._absent.count())
+
+    def lost(self, *, with_absent: bool) -> ir.Table:
+        """The entries of people who are denied, and of absent people where they count as withdrawn."""
+        denied = self._denied.select(*self._columns)
+        return denied.union(self._absent.select(*self._columns), distinct=False) if with_absent else denied
+
+
 def people_of(dialect: Dialect, table: str, column: str, columns: Sequence[str]) -> ir.Table:
     """Return the text of each id of a table."""
     ids = placeholder(table, dict.fromkeys(columns, "string"))

@@ -21,11 +21,7 @@ import pyarrow as pa
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, not_permitted
-from airflow_consent_retl.changes.warehouse_comparison import (
-    delivered,
-    only_people,
-    people_of,
-)
+from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, only_people, people_of
 from airflow_consent_retl.changes.warehouse_delivered import (
     WarehouseState,
     WarehouseVersions,
@@ -33,6 +29,7 @@ from airflow_consent_retl.changes.warehouse_delivered import (
 )
 from airflow_consent_retl.changes.warehouse_hashes import row_hashes
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
+from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.errors import RefusedError
@@ -42,10 +39,11 @@ from airflow_consent_retl.filtering.expressions import PERSON
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter
 from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
+from airflow_consent_retl.values.columns import declared_types
+from airflow_consent_retl.values.ids import meeting_type
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
-    from airflow_consent_retl.consent import RemovalCause
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.filtering.asking import Ask
@@ -99,6 +97,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        absent: RemovalCause,
     ) -> Changes:
         """Read the people who may have changed from the warehouse, and compare as in files: see `compute_changes`.
 
@@ -127,9 +126,10 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 progress=progress,
                 unchanged=permitted.rows - found.permitted.rows,
                 adds=adds,
+                absent=absent,
             )
 
-    def lost(self, state: State, ask: Ask) -> WithdrawnRemovals:
+    def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
         """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
             raise RefusedError(
@@ -139,26 +139,38 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         with ExitStack() as unused:
             folder = self.folder.new("changes")
             unused.callback(folder.remove)
-            with self._reach() as warehouse, self._suspects(warehouse, state, self._question) as (suspects, question):
+            removes_absent = absent is not RemovalCause.LEFT_MODEL
+            with (
+                self._reach() as warehouse,
+                self._suspects(warehouse, state, self._question) as (
+                    suspects,
+                    model,
+                    question,
+                ),
+            ):
                 dialect = dialect_of(warehouse.dialect, state.id_type)
-                entries = delivered(dialect, state.columns)
-                people = placeholder("people", {PERSON: "string"})
-                columns = [name for name in state.columns if name != "row_hash"]
-                chosen = entries.semi_join(people, entries[PERSON] == people[PERSON]).select(*columns)
+                entries = DeliveredEntries(dialect, state.columns, primary_key=question.primary_key)
                 tables = {
                     "delivered": warehouse.name_of(state.table),
                     "people": warehouse.name_of(suspects),
+                    "model": warehouse.name_of(model),
                 }
+                with warehouse.read(dialect.compile(entries.absent_count(), tables)) as counted:
+                    missing = sum(int(batch.column(0)[0].as_py()) for batch in counted.batches)
+                chosen = entries.lost(with_absent=removes_absent)
                 with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
                     touched = as_files(state, rows.batches, folder / "touched")
                 found, moments = not_permitted(touched, question.ask)
+                gone = found.pop(RemovalCause.LEFT_MODEL, None)
+                if removes_absent and gone is not None:
+                    found[absent] = gone
                 self._log_moved(warehouse, touched.rows, state.rows)
             if not found:
-                return WithdrawnRemovals(moments=moments)
+                return WithdrawnRemovals(state.rows, missing, moments=moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
             unused.pop_all()
-            return WithdrawnRemovals(changes, moments)
+            return WithdrawnRemovals(state.rows, missing, changes, moments)
 
     @contextmanager
     def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
@@ -231,8 +243,14 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
     @contextmanager
     def _suspects(
         self, warehouse: Warehouse, state: WarehouseState, question: Question
-    ) -> Iterator[tuple[StagingTable, Question]]:
-        """Yield a table with the ids, as text, of delivered people who are denied now, and the question about them."""
+    ) -> Iterator[tuple[StagingTable, StagingTable, Question]]:
+        """Yield a table of people who are denied now, a table of the model's rows, and the question about these people.
+
+        Both tables contain delivered people only; the first has their ids as text.
+
+        Raises:
+            RefusedError: the model's ids are of another kind than the delivered ids.
+        """
         at = datetime.now(UTC)
         delivered_people = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
@@ -248,11 +266,15 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             ) as (snapshot, table),
         ):
             try:
+                key_type = {column.name: column.type for column in snapshot.columns}[question.primary_key]
+                if key_type != "null":
+                    now = declared_types({question.primary_key: key_type})[question.primary_key]
+                    meeting_type(state.id_type, now, primary_key=question.primary_key)
                 with WarehouseFilter(warehouse, snapshot, question.plan, at=at) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
                     with _query_of_people(warehouse, question, people, suspects, state.id_type) as about:
-                        yield suspects, question.among(about)
+                        yield suspects, table, question.among(about)
             finally:
                 warehouse.drop(table)
 

@@ -41,7 +41,7 @@ class DecisionCounts:
 
     `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` the rows that no
     destination receives, `by_subject` all rows by the status of their ids, and `conflicts`, by category, the rows in
-    which two records of the category disagree.
+    which two records of the category disagree. `always_granted` are the categories that every row grants.
     """
 
     read: int
@@ -50,6 +50,7 @@ class DecisionCounts:
     by_subject: Mapping[SubjectStatus, int]
     destinations: Mapping[DestinationName, DestinationCounts]
     conflicts: Mapping[CategoryId, int] = field(default_factory=dict)
+    always_granted: tuple[CategoryId, ...] = ()
 
 
 def count_decisions(
@@ -60,6 +61,7 @@ def count_decisions(
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
     withheld: dict[DestinationName, Counter[str]] = {name: Counter() for name in plan.destinations}
     conflicts: Counter[CategoryId] = Counter()
+    granted: Counter[CategoryId] = Counter()
     read = invalid = for_nobody = 0
     for (subject, tokens), rows in histogram.items():
         if rows < 0:
@@ -71,6 +73,8 @@ def count_decisions(
         by_subject[subject] += rows
         invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
         for_nobody += rows if not decided.recipients else 0
+        for category, status in zip(plan.categories, decided.statuses, strict=True):
+            granted[category] += rows if status is ConsentStatus.GRANTED else 0
         conflicts.update(dict.fromkeys(decided.conflicts, rows))
         for destination, fields in decided.withheld.items():
             withheld[destination].update(dict.fromkeys(fields, rows))
@@ -78,7 +82,10 @@ def count_decisions(
             if isinstance(decision, Denied):
                 reasons[destination][tuple(reason.code for reason in decision.reasons)] += rows
     destinations = {name: _destination_counts(read, counter, withheld[name]) for name, counter in reasons.items()}
-    return DecisionCounts(read, invalid, for_nobody, by_subject, destinations, dict(sorted(conflicts.items())))
+    always_granted = tuple(category for category, rows in granted.items() if rows == read)
+    return DecisionCounts(
+        read, invalid, for_nobody, by_subject, destinations, dict(sorted(conflicts.items())), always_granted
+    )
 
 
 def _destination_counts(read: int, by_reasons: Counter[tuple[str, ...]], withheld: Counter[str]) -> DestinationCounts:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class RemovalCause(StrEnum):
-    """The cause of a removal. Only `left_model` depends on the sync's mode."""
+    """The cause of a removal. Only `left_model` depends on the sync's mode.
+
+    A sync counts the people who are not in the model any more under one of two causes, as its DAG declares:
+    `left_model` or `withdrawn_by_absence`.
+    """
 
     # A required category is denied.
     CONSENT_WITHDRAWN = "consent_withdrawn"
@@ -27,6 +31,8 @@ class RemovalCause(StrEnum):
     CONSENT_MISSING = "consent_missing"
     # The model no longer has a row of this person.
     LEFT_MODEL = "left_model"
+    # The model no longer has a row of this person, and its query keeps only people who consent.
+    WITHDRAWN_BY_ABSENCE = "withdrawn_by_absence"
     # The policy maps no category to the destination, and does not permit unmapped destinations.
     DESTINATION_UNMAPPED = "destination_unmapped"
     # Several rows have this person's id.
@@ -54,6 +60,7 @@ class CauseCode(IntEnum):
     DESTINATION_UNMAPPED = 3
     ID_AMBIGUOUS = 4
     IDENTIFIERS_CHANGED = 5
+    WITHDRAWN_BY_ABSENCE = 6
 
     @property
     def cause(self) -> RemovalCause:
@@ -70,10 +77,11 @@ class CauseRank(IntEnum):
     # A denied person is removed because of the denial: not because of identifiers, nor for having left the model.
     IDENTIFIERS_CHANGED = 1
     LEFT_MODEL = 2
-    CONSENT_MISSING = 3
-    DESTINATION_UNMAPPED = 4
-    ID_AMBIGUOUS = 5
-    CONSENT_WITHDRAWN = 6
+    WITHDRAWN_BY_ABSENCE = 3
+    CONSENT_MISSING = 4
+    DESTINATION_UNMAPPED = 5
+    ID_AMBIGUOUS = 6
+    CONSENT_WITHDRAWN = 7
 
     @property
     def cause(self) -> RemovalCause:

@@ -95,6 +95,9 @@ class LoadReport:
     removals_by_cause: Counter[str] = field(default_factory=Counter)
     # For people who were removed: seconds from their withdrawal to the confirmation, if the model has its time.
     lags_s: list[float] = field(default_factory=list)
+    # For a question about withdrawals: delivered people that the answer contained, and did not contain.
+    found: int = 0
+    absent: int = 0
     # People who should be removed from a destination that cannot remove.
     unremovable: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import UNGUARDED
+from airflow_consent_retl.consent import UNGUARDED, RemovalCause
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -61,6 +61,21 @@ class Guards:
         return sentences
 
 
+# The choices of a DAG author for people who are not in the model any more.
+_ABSENT = {"left_model": RemovalCause.LEFT_MODEL, "withdrawn": RemovalCause.WITHDRAWN_BY_ABSENCE}
+
+
+def absent_cause(absent: str) -> RemovalCause:
+    """Return the cause for people who are not in the model any more, by the `absent` of a DAG.
+
+    Raises:
+        ConfigurationError: there is no such choice.
+    """
+    if absent not in _ABSENT:
+        raise ConfigurationError(f"absent is one of {', '.join(_ABSENT)}, not `{absent}`")
+    return _ABSENT[absent]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
     """The settings of one sync.
@@ -69,6 +84,10 @@ class SyncSettings:
         mode: which changes of the model the destination follows.
         guards: limits on the changes of one run.
         max_rejected_ratio: rows that the destination may reject, as a share of the permitted rows, 0 to 1.
+        absent: the cause for delivered people who are not in the model any more: `left_model` or
+            `withdrawn_by_absence`, which is a removal in every mode.
+        min_found_ratio: for withdrawals: people that the answer must contain, as a share of the people delivered; None:
+            no limit.
         accept_no_removal: whether a destination that cannot remove people is allowed.
         shares_target_with: the names of other syncs with people at the same target.
         shares_sync_with_dags: the ids of other DAGs that serve the sync.
@@ -86,6 +105,8 @@ class SyncSettings:
     mode: SyncMode = SyncMode.MIRROR
     guards: Guards = field(default_factory=Guards)
     max_rejected_ratio: float = 0.0
+    absent: RemovalCause = RemovalCause.LEFT_MODEL
+    min_found_ratio: float | None = None
     accept_no_removal: bool = False
     shares_target_with: tuple[str, ...] = ()
     shares_sync_with_dags: tuple[str, ...] = ()
@@ -100,5 +121,6 @@ class SyncSettings:
         wrong = [name for name in ("settle_s", "confirm_timeout_s") if not getattr(self, name) >= 0]
         wrong += ["confirm_interval_s"] if not self.confirm_interval_s > 0 else []
         wrong += ["max_rejected_ratio"] if not 0 <= self.max_rejected_ratio <= 1 else []
+        wrong += ["min_found_ratio"] if not 0 <= (self.min_found_ratio or 0) <= 1 else []
         if wrong:
             raise ConfigurationError(f"out of range: {', '.join(wrong)}")

@@ -29,6 +29,7 @@ from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.changes.store import WithdrawnRemovals
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
 _SCAN_ROWS = 65_536
+_ABSENT_CAUSES = (RemovalCause.LEFT_MODEL, RemovalCause.WITHDRAWN_BY_ABSENCE)
+# A run warns if more than this share of the people delivered is not in the model any more.
+_MANY_ABSENT = 0.2
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
@@ -164,25 +168,42 @@ class Sync:
     def withdraw(self, ask: Ask, report: LoadReport) -> list[str]:
         """Remove every person who was delivered and is not permitted by the source any more.
 
-        People who only left the model stay: a load decides about them, by its mode.
+        People who only left the model stay, unless the settings say that absence is a withdrawal: a load decides about
+        them, by its mode.
 
         Args:
             ask: asks the source for the present consent of all people.
             report: counts what was removed.
 
-        Returns, Raises: as `load`.
+        Returns, Raises: as `load`. A `GuardError` also says that the answer contains too few of the people delivered;
+        everyone else was removed all the same.
         """
         self._resolve(self._lease.open_delivery())
         state = self._context.state()
         if state is None:
             return []
         look_at_target(self._context, state)
-        lost = self._context.store.lost(state, ask)
+        lost = self._context.store.lost(state, ask, absent=self._context.settings.absent)
+        report.found, report.absent = lost.found, lost.absent
+        too_few = self._too_few(lost)
         if lost.changes is None:
+            waiting = []
+        else:
+            changes = lost.changes
+            if too_few:
+                # An answer that lacks most people is no proof that they withdrew.
+                changes = self._context.store.only(changes, set(RemovalCause) - {self._context.settings.absent})
+            waiting = self._remove_lost(changes, lost, report)
+        if too_few:
+            raise GuardError(too_few)
+        return waiting
+
+    def _remove_lost(self, changes: Changes, lost: WithdrawnRemovals, report: LoadReport) -> list[str]:
+        if not changes.manifest.removal_rows:
             return []
-        self._check_guards(lost.changes, report)
+        self._check_guards(changes, report)
         self._lease.note_withdrawals()
-        waiting = self._carry_out_removals(lost.changes, report)
+        waiting = self._carry_out_removals(changes, report)
         self._context.sweep()
         if not waiting and report.removed.accepted == report.removed.planned:
             confirmed = datetime.now(UTC)
@@ -205,6 +226,18 @@ class Sync:
             return []
         self._resolve(self._lease.open_delivery())
         return self._carry_out_removals(removals, report)
+
+    def _too_few(self, lost: WithdrawnRemovals) -> str | None:
+        """Return a sentence where the answer contains too few of the people delivered."""
+        least = self._context.settings.min_found_ratio
+        if least is None or lost.found >= least * lost.delivered:
+            return None
+        return (
+            f"`{self._lease.sync}`: the answer contains only {lost.found:,} of {lost.delivered:,} people delivered, "
+            f"min_found_ratio is {least}: check `sql`, `conn_id` and `primary_key`; if the query keeps only people who "
+            'consent, set absent="withdrawn"; if it is right that the others are gone, run the load or lower '
+            "min_found_ratio"
+        )
 
     def _late(self, changes: Changes, report: LoadReport, recheck: Recheck) -> Ask | None:
         """Return how to ask who must be removed, if people were withheld who may have been delivered before."""
@@ -285,6 +318,7 @@ class Sync:
             destination=self._destination,
             subject_key=subject_key,
             progress=self._context.progress("compared", permitted.rows + (state.rows if state else 0)),
+            absent=self._context.settings.absent,
         )
 
     def _source_of(self, permitted: PermittedRows) -> SourceRecord:
@@ -347,6 +381,17 @@ class Sync:
             f"{changes.manifest.removal_rows:,}",
             ", ".join(f"{cause} {rows:,}" for cause, rows in counts.removed.items() if rows) or "no one",
         )
+        gone = counts.kept_left_model + sum(counts.removed.get(str(cause), 0) for cause in _ABSENT_CAUSES)
+        if gone > _MANY_ABSENT * counts.delivered:
+            self._context.log.warning(
+                "%s of %s people delivered before are not in the model any more (%s removed, %s kept): if its query "
+                'keeps only people who consent, their absence is a withdrawal: set absent="withdrawn"; otherwise check '
+                "that the model is complete",
+                f"{gone:,}",
+                f"{counts.delivered:,}",
+                f"{gone - counts.kept_left_model:,}",
+                f"{counts.kept_left_model:,}",
+            )
 
 
 def _were_delivered(changes: Changes, recheck: Recheck) -> bool:

@@ -36,6 +36,7 @@ from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.storage.manifest import Column
 from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.ids import meeting_type
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -140,6 +141,7 @@ class ConsentQuestion:
         Raises:
             PolicyError: the policy no longer fits the model's columns.
             ModelError, ConfigurationError: the query fails.
+            RefusedError: the ids are of another kind than `id_type`.
             SourceUnavailableError: the source does not answer.
         """
         wanted = self.wanted_columns
@@ -203,6 +205,7 @@ class _Decider:
 
     def verdicts(self, rows: pa.RecordBatch) -> ConsentAnswers:
         primary_key = self._question.query.primary_key
+        self._check_id_type(rows.schema.field(primary_key).type)
         if rows.column(primary_key).null_count:
             rows = rows.filter(rows.column(primary_key).is_valid())
         codes, places = np.unique(self._reader.codes(rows), return_inverse=True)
@@ -216,6 +219,12 @@ class _Decider:
             moments=self._times(rows),
             partial=self._partial,
         )
+
+    def _check_id_type(self, type_: pa.DataType) -> None:
+        """Raise `RefusedError` if ids of this type cannot equal the known ids: no one would be found."""
+        known = self._question.id_type
+        if not pa.types.is_null(type_) and not pa.types.is_null(known):
+            meeting_type(known, type_, primary_key=self._question.query.primary_key)
 
     def _times(self, rows: pa.RecordBatch) -> pa.Array | None:
         name = self._question.withdrawn_at

@@ -79,6 +79,15 @@ class ModelAsker:
         """
         return self._question(None).needs_asking
 
+    def is_unmapped(self, destination: str) -> bool:
+        """Return whether the present policy permits everyone at a destination without saying so for it."""
+        policy = self._read_policy()
+        return (
+            policy.unmapped_destinations == "permit"
+            and not policy.required_for(destination)
+            and policy.rule_for(destination).consent_required
+        )
+
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         """Ask the source under the present policy. The ids are returned in this type."""
         self._log.info("asking connection `%s` for consent again", self._source.conn_id)

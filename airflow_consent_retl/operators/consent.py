@@ -50,6 +50,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             rows that gain and lose permission are logged.
         accept_silence: the ids of categories under `opt_out` for which no row has to have an answer. For any other one
             the task fails if no row has one, because a wrong path or an empty column would permit everyone. Templated.
+        absent: as for the loads. The filter warns about a category that every row grants, unless it is `withdrawn`.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
             snapshot that stayed in a warehouse is filtered there. Templated.
 
@@ -76,6 +77,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_invalid_ratio: float | None = None,
         max_released_ratio: float | None = None,
         accept_silence: Sequence[str] = (),
+        absent: Literal["left_model", "withdrawn"] = "left_model",
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +91,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self.max_invalid_ratio = max_invalid_ratio
         self.max_released_ratio = max_released_ratio
         self.accept_silence = accept_silence
+        self.absent = absent
         self.workspace = workspace
 
     def run(self, context: Context) -> dict[str, object]:
@@ -228,6 +231,12 @@ class ConsentFilterOperator(ConsentRetlOperator):
             f"{counts.for_nobody:,}",
             plan.policy.digest,
         )
+        if counts.always_granted and self.absent != "withdrawn":
+            self.log.warning(
+                "every row grants %s: if the model's SQL keeps only people who consent, a withdrawal shows only as an "
+                'absence: set absent="withdrawn" here, at the loads and at PropagateWithdrawalsOperator',
+                ", ".join(f"`{category}`" for category in counts.always_granted),
+            )
         for category, rows in counts.conflicts.items():
             self.log.warning("category `%s`: in %s rows, its records contradict each other", category, f"{rows:,}")
         for name, destination in counts.destinations.items():

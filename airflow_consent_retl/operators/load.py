@@ -72,6 +72,9 @@ class LoadOperator(ConsentRetlOperator):
         mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
             keeps people who left the model; `insert` sends new people only; `full` sends every permitted row. Every
             mode removes people who lose permission.
+        absent: what it means that a person is not in the model any more. `left_model`: the mode decides. `withdrawn`,
+            for a model whose SQL keeps only people who consent: a withdrawal, which every mode removes, up to
+            `max_removed_ratio`.
         accept_no_removal: use a destination that cannot remove people; each run reports how many it should remove.
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered before.
             Beyond it the task sends nothing and fails, but still carries out explicit withdrawals. None: no limit.
@@ -140,6 +143,7 @@ class LoadOperator(ConsentRetlOperator):
         policy: PolicySource | None = None,
         mode: Literal["mirror", "upsert", "insert", "full"] = "mirror",
         accept_no_removal: bool = False,
+        absent: Literal["left_model", "withdrawn"] = "left_model",
         max_removed_ratio: float | None = 0.5,
         max_added_ratio: float | None = None,
         max_rejected_ratio: float = 0.0,
@@ -168,6 +172,7 @@ class LoadOperator(ConsentRetlOperator):
         self.policy = inline_policy_of(permitted) if policy is None else policy
         self.mode = mode
         self.accept_no_removal = accept_no_removal
+        self.absent = absent
         self.max_removed_ratio = max_removed_ratio
         self.max_added_ratio = max_added_ratio
         self.max_rejected_ratio = max_rejected_ratio
@@ -311,7 +316,7 @@ class LoadOperator(ConsentRetlOperator):
         Raises:
             ConfigurationError: a value is out of its range.
         """
-        from airflow_consent_retl.delivery.settings import Guards, SyncSettings
+        from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
         from airflow_consent_retl.storage.sync_mode import SyncMode
 
         if self.mode not in list(SyncMode):
@@ -320,6 +325,7 @@ class LoadOperator(ConsentRetlOperator):
             mode=SyncMode(self.mode),
             guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
             max_rejected_ratio=self.max_rejected_ratio,
+            absent=absent_cause(self.absent),
             accept_no_removal=self.accept_no_removal,
             allow_older=self.allow_older,
             accept_time_zone=self.accept_time_zone,

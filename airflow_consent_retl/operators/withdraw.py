@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_consent_retl.errors import (
     ConfigurationError,
@@ -14,6 +14,7 @@ from airflow_consent_retl.errors import (
     RefusedError,
     TransientError,
 )
+from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import holder_of
 from airflow_consent_retl.operators.dated_sql import DatedSqlOperator, date_of_run
 from airflow_consent_retl.progress import filled, table
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.ledger.records import SourceRecord
+    from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.policies import PolicySource
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+# A run warns if more than this share of the people delivered is not in the answer.
+_MANY_ABSENT = 0.2
 
 
 class PropagateWithdrawalsOperator(DatedSqlOperator):
@@ -42,6 +46,10 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
     earlier task left, reads only the model's ids and consent columns, decides them under the present policy, and makes
     the destination remove everyone who lost permission. Loads remove people who only left the model. While a load has
     the lease of a sync, Airflow retries this task: that load asks for consent itself.
+
+    "Nothing to do" is a result only if it is proved. The task fails if the ledger does not know the sync, if the policy
+    does not name the destination, if the primary key or its type is not the one of the people delivered, or if the
+    answer contains too few of them.
 
     Reads: the policy, the model's ids and consent columns, the delivered state. Writes: the delivered state, the
     ledger. Contacts: the model's connection, and the destinations from which a person has to be removed.
@@ -65,6 +73,12 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         as_of: the time for which the answers stand, as for the extraction: one older than the delivered data is
             refused. Templated.
         consent_sources: the other sources of consent, as for the extraction.
+        absent: what it means that a delivered person is not in the answer. `left_model`: a load decides. `withdrawn`,
+            for SQL that keeps only people who consent: a withdrawal, up to `max_removed_ratio`. Set it at loads too.
+        allow_unknown: accept a sync that the ledger does not know, because nothing was ever loaded; remove it after
+            the first load. A name that resembles a known sync's is refused all the same.
+        min_found_ratio: the people delivered that the answer must contain, as a share, 0 to 1. Below it the task
+            removes everyone who is denied, then fails. None: no limit.
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered. Beyond
             it the task carries out only the explicit withdrawals and fails. None: no limit.
         settle_s: seconds for which a request that was never answered may still take effect.
@@ -76,12 +90,13 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         workspace: as for the loads. Templated.
 
     Returns:
-        By destination: delivered, removed and not removed people, causes, and the lag in seconds from withdrawal to
+        By destination: delivered, removed and not removed people, how many of the delivered people the answer contained
+        (`found`) and did not contain (`absent`), causes, and the lag in seconds from withdrawal to
         confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
 
     Raises:
-        AirflowFailException: not retried: the configuration or the policy is wrong, a limit is exceeded, a person could
-            not be removed. The other destinations are still served.
+        AirflowFailException: not retried: the configuration or the policy is wrong, the sync is unknown, a limit is
+            exceeded, a person could not be removed. The other destinations are still served.
         SyncBusyError, DestinationUnavailableError, SourceUnavailableError, LedgerUnavailableError: retried.
     """
 
@@ -118,6 +133,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         session_time_zone: str | None = None,
         as_of: str | None = None,
         consent_sources: Sequence[ExternalConsent] = (),
+        absent: Literal["left_model", "withdrawn"] = "left_model",
+        allow_unknown: bool = False,
+        min_found_ratio: float | None = 0.5,
         max_removed_ratio: float | None = 0.5,
         settle_s: float = 3600,
         confirm_interval_s: float = 30,
@@ -142,6 +160,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         self.session_time_zone = session_time_zone
         self.as_of = as_of
         self.consent_sources = consent_sources
+        self.absent = absent
+        self.allow_unknown = allow_unknown
+        self.min_found_ratio = min_found_ratio
         self.max_removed_ratio = max_removed_ratio
         self.settle_s = settle_s
         self.confirm_interval_s = confirm_interval_s
@@ -179,19 +200,21 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.pairing import check_sync, leased
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.settings import Guards, SyncSettings
+        from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
+        self._check_policy(destination)
         name = sync_name(self.model, destination)
         root = open_folder(workspace_root(self.workspace))
         check_sync(ledger, sync_folder(self.workspace, name), name)
-        if ledger.current(name) is None and not any(known.sync == name for known in ledger.syncs()):
-            self.log.info("`%s`: no one was delivered yet", destination)
+        if not self._is_known(name, ledger):
             return _counts(0, LoadReport(permitted=0))
         removing = self._removing(destination, load, context)
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
+            absent=absent_cause(self.absent),
+            min_found_ratio=self.min_found_ratio,
             accept_no_removal=removing.accept_no_removal,
             moved_from=removing.moved_from,
             shares_target_with=removing.shares_target_with,
@@ -223,7 +246,10 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                     key=partial(subject_key, self.workspace),
                 )
             )
-            waiting = sync.withdraw(asker.ask, report)
+            try:
+                waiting = sync.withdraw(asker.ask, report)
+            finally:
+                self._log_found(destination, report)
             state = sync.state()
             if not waiting:
                 lease.note_served()
@@ -232,6 +258,50 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
         return _counts(0 if state is None else state.rows, report)
+
+    def _is_known(self, name: SyncName, ledger: Ledger) -> bool:
+        """Return whether the ledger knows the sync.
+
+        Raises:
+            ConfigurationError: it does not, and the DAG does not accept that.
+        """
+        known = [one.sync for one in ledger.syncs()]
+        if name in known:
+            return True
+        near = suggestion(name, known)
+        if near or not self.allow_unknown:
+            remedy = "" if near else "; if nothing was loaded yet, set allow_unknown=True until the first load"
+            raise ConfigurationError(
+                f"sync `{name}` is not among the {len(known):,} syncs of the ledger{near}: `model`, the destination's "
+                f"name, `workspace` and `ledger_conn_id` must be those of the loads{remedy}"
+            )
+        self.log.warning("the ledger does not know sync `%s`: no one was delivered yet", name)
+        return False
+
+    def _check_policy(self, destination: str) -> None:
+        """Check the policy, the mapping and the destination as a load checks them.
+
+        Raises:
+            PolicyError: policy and mapping do not fit.
+            ConfigurationError: the policy requires no consent for the destination and does not say why.
+        """
+        asker = self._asker(destination, None)
+        asker.check()
+        if asker.is_unmapped(destination):
+            raise ConfigurationError(
+                f"the policy requires no consent for `{destination}`, so no one would be removed for having withdrawn "
+                'it: map an enabled category to it, or say "not_required" with a reason in its `destinations` section'
+            )
+
+    def _log_found(self, destination: str, report: LoadReport) -> None:
+        delivered = report.found + report.absent
+        log = self.log.warning if report.absent > _MANY_ABSENT * delivered else self.log.info
+        log(
+            "`%s`: the answer contains %s of %s people delivered",
+            destination,
+            f"{report.found:,}",
+            f"{delivered:,}",
+        )
 
     def _removing(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> RemovingLoad:
         from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters, rendered
@@ -262,6 +332,11 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
 
         current = lease.current()
         version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
+        if version is not None and version.primary_key != self.primary_key:
+            raise RefusedError(
+                f"people were delivered with primary key `{version.primary_key}`, now it is `{self.primary_key}`: no "
+                "one would be found"
+            )
         workspace = open_workspace(version, source=asker.source, model=self.model, log=self.log)
         return workspace.store(folder, sync, asker)
 
@@ -313,10 +388,12 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
-        headers = ["destination", "removed", "not removed", "may be there", "because", "lag median", "p95", "oldest"]
+        headers = ["destination", "found", "removed", "not removed", "may be there", "because"]
+        headers += ["lag median", "p95", "oldest"]
         rows = [
             [
                 name,
+                counts["found"],
                 counts["removed"],
                 counts["not_removed"],
                 counts["delivered"],
@@ -333,6 +410,8 @@ def _counts(delivered: int, report: LoadReport) -> dict[str, Any]:
     numbers = report.as_counts()
     return {
         "delivered": delivered,
+        "found": report.found,
+        "absent": report.absent,
         "removed": numbers["removed"],
         "not_removed": numbers["not_removed"],
         "removals_by_cause": dict(report.removals_by_cause),

@@ -118,3 +118,17 @@ def test_refuses_a_negative_number_of_rows() -> None:
 def test_counts_as_of_the_time_it_is_given() -> None:
     with pytest.raises(ValueError, match="needs a time zone"):
         count_decisions({(OK, (1, 1)): 1}, PLAN, at=datetime(2026, 11, 1))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("histogram", "always"),
+    [
+        ({(OK, (1, 1)): 5}, ("C0002", "C0004")),
+        ({(OK, (1, 1)): 5, (OK, (1, 2)): 1}, ("C0002",)),
+        ({(OK, (1, 1)): 5, (OK, (0, 1)): 1}, ("C0004",)),
+        ({(OK, (2, 2)): 3}, ()),
+        ({}, ()),
+    ],
+)
+def test_names_the_categories_that_every_row_grants(histogram: Histogram, always: tuple[str, ...]) -> None:
+    assert count_decisions(histogram, PLAN, at=AT).always_granted == always

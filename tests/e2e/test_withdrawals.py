@@ -105,12 +105,13 @@ def test_a_second_run_has_nothing_left_to_do(airflow: Airflow, customers: Path, 
     assert [counts["removed"] for counts in airflow.xcom(run, "withdraw").values()] == [0, 0]
 
 
-def test_before_the_first_load_no_one_is_removed(
+def test_before_the_first_load_the_sync_is_unknown_and_the_task_fails(
     airflow: Airflow, customers: Path, crm: Path, vendor: Receiver
 ) -> None:
     run = airflow.run("consent_withdrawals", module="withdrawals")
 
-    assert run.state == "success"
+    assert run.state == "failed"
+    assert "set allow_unknown=True until the first load" in run.output
     assert vendor.received == []
 
 

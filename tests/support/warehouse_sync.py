@@ -41,13 +41,13 @@ class Sync:
         self.monkeypatch = monkeypatch
         monkeypatch.setenv(f"AIRFLOW_CONN_{kind.upper()}", json.dumps({"conn_type": "sqlite", "host": str(self.file)}))
 
-    def permit(self, policy: Any = POLICY) -> Any:
+    def permit(self, policy: Any = POLICY, *, sql: str = "SELECT * FROM customers -- everybody") -> Any:
         self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
         snapshot = ExtractModelOperator(
             task_id="extract",
             model="customers",
             conn_id="pg",
-            sql="SELECT * FROM customers -- everybody",
+            sql=sql,
             primary_key="id",
             workspace="warehouse:staging" if self.kind == "warehouse" else None,
         ).execute({})
@@ -70,21 +70,26 @@ class Sync:
         # The time of the filter's run differs between the two.
         return {name: value for name, value in counts.items() if name != "decided_at"}
 
-    def run(self, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
-        return self.load(self.permit(policy), policy, **parameters)
+    def run(
+        self, policy: Any = POLICY, *, sql: str = "SELECT * FROM customers -- everybody", **parameters: Any
+    ) -> dict[str, Any]:
+        return self.load(self.permit(policy, sql=sql), policy, **parameters)
 
-    def withdraw(self) -> dict[str, Any]:
+    def withdraw(self, **parameters: Any) -> dict[str, Any]:
         self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
         served: dict[str, Any] = PropagateWithdrawalsOperator(
             task_id="withdraw",
-            model="customers",
-            conn_id="pg",
-            sql="SELECT * FROM customers",
-            primary_key="id",
-            policy=POLICY,
-            consent=CONSENT,
-            loads={"crm": partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS)},
-            withdrawn_at="seen",
+            **{
+                "model": "customers",
+                "conn_id": "pg",
+                "sql": "SELECT * FROM customers",
+                "primary_key": "id",
+                "policy": POLICY,
+                "consent": CONSENT,
+                "loads": {"crm": partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS)},
+                "withdrawn_at": "seen",
+                **parameters,
+            },
         ).execute({})
         counts: dict[str, Any] = served["crm"]
         return counts
