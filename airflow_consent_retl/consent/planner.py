@@ -117,6 +117,13 @@ class _Planner:
                 f"destination `{destination}` is not in the policy, did you mean `{misspelt}`? "
                 "If it is another one, name it in the policy's `destinations` section"
             )
+        guarded = self.policy.guarded_sibling(destination)
+        if guarded is not None and self.policy.unmapped_destinations == "permit":
+            return (
+                f"destination `{destination}` is mapped to no consent category and would receive every row, but its "
+                f"sibling `{guarded}` is guarded: map it to a category, or name it in the policy's `destinations` "
+                'section with `"consent": "not_required"` and a reason'
+            )
         self.warnings += destination_warnings(self.policy, destination)
         if self.policy.required_for(destination) or not self.policy.rule_for(destination).consent_required:
             return None

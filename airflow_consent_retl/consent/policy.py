@@ -214,6 +214,18 @@ class ConsentPolicy:
             return near
         return next((name for name in named if base_of(name) == destination), None)
 
+    def guarded_sibling(self, destination: str) -> DestinationName | None:
+        """Return an instance of the same base that a category names, if none covers this one; otherwise None.
+
+        None as well if the `destinations` section names this destination or its base.
+        """
+        base = base_of(destination)
+        if self.mapped_to(destination) or {destination, base}.intersection(dict(self.destination_rules)):
+            return None
+        named = {name for category in self.categories for name in category.destinations}
+        named |= {name for category in self.categories for name, _ in category.fields}
+        return next((name for name in sorted(named) if base_of(name) == base and name not in {base, destination}), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:

@@ -162,7 +162,7 @@ def test_order_and_layout_of_a_document_leave_the_digest_as_it_is(
 
 
 def a_plan(policy: ConsentPolicy, columns: dict[str, ColumnKind]) -> ConsentPlan:
-    named = [name for name in ASKED if policy.misspelt(name) is None]
+    named = [name for name in ASKED if policy.misspelt(name) is None and policy.guarded_sibling(name) is None]
     open_ = [
         name
         for name in named
