@@ -59,6 +59,7 @@ def classify(
     owners: NDArray[np.int64],
     is_confirmed: NDArray[np.bool_],
     is_same: NDArray[np.bool_],
+    clears: NDArray[np.bool_],
     *,
     rows: int,
     mode: SyncMode,
@@ -70,6 +71,7 @@ def classify(
         owners: for each entry the row with the same id, or -1.
         is_confirmed: for each entry, whether the destination certainly accepted the payload of its hash.
         is_same: for each entry, whether its row has the same payload now.
+        clears: for each row, whether a field of it is withheld, or NULL, that the destination may have a value of.
         rows: the number of permitted rows.
         mode: the sync's mode.
         adds: whether new people are sent; otherwise they count as skipped.
@@ -86,7 +88,8 @@ def classify(
     # A person with two entries was sent two payloads: it is not known which of them the destination has.
     unchanged = was_delivered & (same == entries)
     changed = was_delivered & ~unchanged
-    skipped = changed & (confirmed > 0) if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
+    # Without an update, the destination would keep the value of a field whose consent was withdrawn.
+    skipped = changed & (confirmed > 0) & ~clears if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
     updated = changed & ~skipped
     added = ~was_delivered & adds
     send = was_delivered | added if mode is SyncMode.FULL else updated | added

@@ -52,6 +52,8 @@ class _Hashed(NamedTuple):
     read: ReadRows
     buckets: NDArray[np.uint16]
     hashes: pa.Array
+    # Whether the row has a NULL that the destination has to be told.
+    clears: NDArray[np.bool_]
 
 
 class _Pair(NamedTuple):
@@ -119,7 +121,10 @@ class Comparison:
 
     def _hash(self, some: ReadRows) -> _Hashed:
         ids = as_type(some.ids, self.id_type, primary_key=self.permitted.manifest.primary_key)
-        return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows))
+        clears = np.zeros(some.rows.num_rows, dtype=np.bool_)
+        for name in self.load.cleared:
+            clears |= np.asarray(some.rows.column(name).is_null())
+        return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows), clears)
 
     def _send_all(self, hashed: Iterator[_Hashed]) -> PeopleCounts:
         tally = PeopleCounts()
@@ -191,7 +196,7 @@ class _Passes:
         for some in hashed:
             start, ids, _ = some.read
             positions = np.arange(start, start + len(ids), dtype=np.int64)
-            columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions)]
+            columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions), pa.array(some.clears)]
             self._people.put(
                 pa.RecordBatch.from_arrays(columns, schema=self._people.schema), self._partitions.of(some.buckets)
             )
@@ -227,6 +232,7 @@ class _Passes:
             matched.owners,
             np.asarray(entries["hash"].is_valid()),
             is_same,
+            np.asarray(people["clears"]),
             rows=people.num_rows,
             mode=self._c.mode,
             adds=self._c.adds,
@@ -288,4 +294,5 @@ class _Passes:
 
 
 def _people_schema(id_type: pa.DataType) -> pa.Schema:
-    return pa.schema([("id", id_type), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("position", pa.int64())])
+    columns = [("id", id_type), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("position", pa.int64())]
+    return pa.schema([*columns, ("clears", pa.bool_())])

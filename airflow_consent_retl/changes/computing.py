@@ -116,6 +116,7 @@ def compute_changes(
             permitted_sha256=permitted.manifest_sha256,
             delivered_sha256=None if state is None else state.sha256,
             counts=_counts(tally, writer, fields_changed=fields_changed),
+            cleared=load.cleared,
         )
 
 

@@ -217,7 +217,10 @@ class Reduction:
         described = log.close(list(self._signatures()))
         destination = self._permitted.destination
         counts = self._manifest.destinations[destination]
-        group = RecipientsGroup(recipients=(destination,), parts=rows.parts, rows=rows.rows)
+        withheld = sorted({name for group in self._manifest.groups for name in group.withheld.get(destination, ())})
+        group = RecipientsGroup(
+            recipients=(destination,), parts=rows.parts, rows=rows.rows, withheld={destination: tuple(withheld)}
+        )
         columns = {column.name: column for column in self._manifest.columns}
         # A column whose values are all NULL has no type of its own.
         columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}

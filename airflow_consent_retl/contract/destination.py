@@ -66,6 +66,8 @@ class Load:
         decided_at: the time when consent was decided.
         delivered: how many people were delivered before: where it is not 0, a place that is missing or empty is an
             error, and is not made anew. Only `look` sets it.
+        cleared: the fields that are withheld from some people who did not consent to them. The destination may still
+            have their value, so a NULL in these fields is sent, whatever it does with other NULLs.
         before_request: the destination calls it just before each request that carries rows, also before each repeated
             one. It raises when the load may no longer send; the destination does not catch that error.
     """
@@ -78,6 +80,7 @@ class Load:
     rows: int
     decided_at: datetime
     delivered: int = 0
+    cleared: frozenset[str] = frozenset()
     before_request: Callable[[], None] = _always
 
 

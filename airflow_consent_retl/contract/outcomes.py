@@ -91,11 +91,20 @@ class Outcomes:
     @classmethod
     def concatenated(cls, pieces: Iterable[Outcomes]) -> Outcomes:
         """Return the outcomes of a batch that was sent in pieces, in order."""
-        outcomes = [outcome for piece in pieces for outcome in piece]
-        if not outcomes:
+        pieces = list(pieces)
+        counts: Counter[Outcome] = Counter()
+        for piece in pieces:
+            counts.update(piece.counts())
+        if not counts:
             return cls(0)
-        common = Counter(outcomes).most_common(1)[0][0]
-        return cls(len(outcomes), common, {row: o for row, o in enumerate(outcomes) if o != common})
+        common = counts.most_common(1)[0][0]
+        exceptions: dict[int, Outcome] = {}
+        start = 0
+        for piece in pieces:
+            others = piece.exceptions.items() if piece.common == common else enumerate(piece)
+            exceptions.update((start + row, outcome) for row, outcome in others if outcome != common)
+            start += piece.rows
+        return cls(start, common, exceptions)
 
     def __len__(self) -> int:
         return self.rows

@@ -145,6 +145,7 @@ class DeliveryRun:
             key_field=next((name for name, column in shape.fields.items() if column == manifest.primary_key), None),
             rows=rows,
             decided_at=manifest.decided_at,
+            cleared=frozenset(manifest.cleared),
             before_request=self.context.lease.check,
         )
         ended = False

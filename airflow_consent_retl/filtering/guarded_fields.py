@@ -44,7 +44,7 @@ def check_guarded(
 
     Raises:
         RefusedError: a guard names the primary key; or it names no field and the DAG does not declare it as not sent;
-            or the DAG declares it and sends it.
+            or the DAG declares it and sends it, or declares a name that the policy does not guard.
     """
     known = sorted({*fields, *fields.values()})
     applied = {}
@@ -58,6 +58,12 @@ def check_guarded(
             raise RefusedError(f"fields_not_sent names `{guard}`, but `{destination}` is sent it as {shown}")
         if not applied[guard]:
             _check_not_sent(guard, names, known, destination=destination, declared=guard in not_sent)
+    for name in sorted(set(not_sent) - guards.keys()):
+        near = nearest(name, guards)
+        raise RefusedError(
+            f"fields_not_sent names `{name}`, which the policy does not guard at `{destination}`"
+            + (f", did you mean `{near}`?" if near else "")
+        )
     return applied
 
 
@@ -73,6 +79,35 @@ def _check_not_sent(guard: str, names: Collection[str], known: list[str], *, des
         + ": the guard would withhold nothing; send the values under this name, add the name under which they are "
         f'sent to the policy as an alias, or, if they are not sent, set fields_not_sent=["{guard}"] in the DAG'
     )
+
+
+def check_dropped(
+    guards: Mapping[str, Collection[str]], sent: Mapping[str, str], fields: Mapping[str, str], *, destination: str
+) -> None:
+    """Check that each guarded field that the destination got before is still mapped, so that it can be cleared.
+
+    Args:
+        guards: the names that the present policy guards at the destination, each with all names that it stands for.
+        sent: the fields of the last load.
+        fields: the fields of this load.
+        destination: the policy's name of the destination.
+
+    Raises:
+        RefusedError: one is not mapped any more: its values would stay at the destination after consent is withdrawn.
+    """
+    dropped = {name: column for name, column in sent.items() if name not in fields}
+    for name, names in sorted(guards.items()):
+        kept = _sent_as(guarded_columns(names, dropped), dropped)
+        if kept:
+            raise RefusedError(
+                f"the policy guards `{name}`, and `{destination}` got {kept} in the last load; this load does not map "
+                "it any more, so the destination would keep it from people who withdraw. Keep the field mapped. To "
+                "clear it for everybody, map it to a column that is always NULL"
+            )
+
+
+def _sent_as(columns: Collection[str], fields: Mapping[str, str]) -> str:
+    return ", ".join(f"field `{name}` from column `{column}`" for name, column in fields.items() if column in columns)
 
 
 def without(rows: pa.RecordBatch, fields: Mapping[str, str], columns: frozenset[str]) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.filtering.guarded_fields import check_guarded
+from airflow_consent_retl.filtering.guarded_fields import check_guarded, guarded_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +55,13 @@ class PermittedRows(ABC):
     def rows(self) -> int:
         """The number of rows."""
         return self.counts.permitted
+
+    @property
+    def withheld_fields(self) -> frozenset[str]:
+        """The destination's names of the fields that are withheld from some rows."""
+        names = {name for group in self.manifest.groups for name in group.withheld.get(self.destination, ())}
+        columns = guarded_columns(names, self.fields)
+        return frozenset(name for name, column in self.fields.items() if column in columns)
 
     @property
     def key(self) -> str:

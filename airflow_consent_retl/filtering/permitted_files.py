@@ -54,6 +54,7 @@ class FilePermittedRows(PermittedRows):
             key_field=self.key_field,
             rows=self.rows,
             decided_at=self.manifest.decided_at,
+            cleared=self.withheld_fields,
         )
 
     def schema(self) -> pa.Schema:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
+    from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
@@ -260,23 +261,23 @@ class LoadOperator(ConsentRetlOperator):
                 log=self.log,
             )
             store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
-            sync = Sync(
-                SyncContext(
-                    lease=lease,
-                    store=store,
-                    build=self.build_destination,
-                    settings=settings,
-                    key=partial(subject_key, workspace),
-                    dag=dag_of(context),
-                    log=self.log,
-                    progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
-                )
+            sync_context = SyncContext(
+                lease=lease,
+                store=store,
+                build=self.build_destination,
+                settings=settings,
+                key=partial(subject_key, workspace),
+                dag=dag_of(context),
+                log=self.log,
+                progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
             )
+            sync = Sync(sync_context)
             ask = None if asker is None else asker.ask
             try:
-                if unfit is not None:
-                    with removals_first(sync, report, ask=ask):
+                with removals_first(sync, report, ask=ask):
+                    if unfit is not None:
                         raise unfit
+                    self._check_dropped(permitted, sync_context)
                 waiting = sync.load(
                     permitted,
                     report,
@@ -336,6 +337,16 @@ class LoadOperator(ConsentRetlOperator):
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
         )
+
+    def _check_dropped(self, permitted: PermittedRows, sync: SyncContext) -> None:
+        from airflow_consent_retl.filtering.guarded_fields import check_dropped
+        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.operators.permitted_rows import policy_source
+
+        state = sync.state()
+        if state is not None:
+            guards = read_policy(policy_source(permitted.manifest, self.policy)).policy.guards(self.destination)
+            check_dropped(guards, state.shape.fields, permitted.fields, destination=self.destination)
 
     def _open_keys(self, failure: PermanentError) -> tuple[PermittedRows, Workspace, ModelAsker]:
         """Open the permitted rows with their key only, for the removals of a load whose fields do not fit.

@@ -272,6 +272,7 @@ class ChangesWriter:
         permitted_sha256: str | None,
         delivered_sha256: str | None,
         counts: ChangesCounts,
+        cleared: Iterable[str] = (),
     ) -> Changes:
         """Write the manifest, which makes the changes visible, and open them."""
         upserts = self._upserts.close()
@@ -296,6 +297,7 @@ class ChangesWriter:
             upsert_rows=self._upserts.rows,
             removals=removals,
             removal_rows=sum(group.rows for group in removals),
+            cleared=tuple(sorted(cleared)),
         )
         return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
 

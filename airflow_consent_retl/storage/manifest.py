@@ -340,6 +340,8 @@ class ChangesManifest(_Document):
     # In the order of removal.
     removals: tuple[RemovalGroup, ...]
     removal_rows: int
+    # The fields whose NULL the destination has to be told: see `Load.cleared`.
+    cleared: tuple[str, ...] = ()
 
 
 class ManifestRef(_Document):

@@ -101,6 +101,8 @@ class OpenLoad:
 
     def _settled(self, outcomes: Outcomes) -> Outcomes:
         pending = {o.code: rows for o, rows in outcomes.counts().items() if o.status is RowStatus.PENDING}
+        if not pending:
+            return outcomes
         answers = {code: iter(self._confirmed(code, rows)) for code, rows in pending.items()}
         known = [next(answers[o.code]) if o.status is RowStatus.PENDING else o for o in outcomes]
         return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])

@@ -7,7 +7,7 @@ a time costs ten times as much.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
@@ -28,6 +28,8 @@ Integers = Literal["number", "string"]
 Record = msgspec.Struct
 # Positions of values that JSON cannot represent, each with its code.
 _Refused = dict[int, str]
+# The default of a field that is never left out: no row has it.
+_NEVER = object()
 _Values = tuple[list[object], _Refused]
 
 # From year 1 to year 9999, in seconds since 1970.
@@ -57,6 +59,7 @@ class RowEncoder:
     Args:
         schema: the fields, in the order in which they are sent.
         nulls: `"null"` sends JSON null, `"omit"` leaves the field out of the row's object.
+        cleared: fields whose JSON null is sent in any case.
         integers: `"number"` sends all digits as a JSON integer, `"string"` sends text.
         envelope: the field of the body's object that contains the rows; None sends a bare array.
         beside: other fields of that object.
@@ -73,6 +76,7 @@ class RowEncoder:
         integers: Integers,
         envelope: str | None,
         beside: Mapping[str, str] | None = None,
+        cleared: Collection[str] = (),
     ) -> None:
         if not schema.names:
             raise ConfigurationError("fields names nothing to send")
@@ -87,7 +91,8 @@ class RowEncoder:
         # A struct is built and encoded four times as fast as a dictionary.
         self._record = msgspec.defstruct(
             "Record",
-            [(slot, Any, None) for slot in slots],
+            # A field is left out where it has its default, which is the very object.
+            [(slot, Any, _NEVER if name in cleared else None) for slot, name in zip(slots, schema.names, strict=True)],
             rename=dict(zip(slots, schema.names, strict=True)),
             omit_defaults=nulls == "omit",
             gc=False,

@@ -33,6 +33,7 @@ from airflow_consent_retl.databases.tables.target import (
     check_people,
     check_target,
     family,
+    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
@@ -72,7 +73,7 @@ class DuckDbWriter(TableWriter):
     ) -> None:
         self._hook = hook
         self._table = table
-        self._keep = nulls == "keep"
+        self._nulls = nulls
         self._create_table = create_table
         self._mark = mark
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -98,7 +99,8 @@ class DuckDbWriter(TableWriter):
     def _prepare(self, load: Load, *, key: str) -> None:
         self._connection = self._hook.get_conn()
         self._target = self._made_or_checked(load, key=key)
-        self._sql = Statements(self._table, self._target, load.schema, key=key, keep=self._keep, mark=self._mark)
+        keep = kept_columns(load, self._nulls)
+        self._sql = Statements(self._table, self._target, load.schema, key=key, keep=keep, mark=self._mark)
         if load.rows and family(load.schema.field(key).type) == "text":
             check_comparison(self._table, key, self._target.columns[key], self._distinct)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.databases.tables.removal import mark_kind
@@ -26,7 +26,7 @@ class Statements:
         target: its columns.
         schema: of the rows.
         key: the column that identifies a row.
-        keep: leave a column as it is where the row has NULL.
+        keep: the columns that stay as they are where the row has NULL.
         mark: what a removal leaves; None deletes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Statements:
     """
 
     def __init__(
-        self, table: TableName, target: Target, schema: pa.Schema, *, key: str, keep: bool, mark: Mark | None
+        self, table: TableName, target: Target, schema: pa.Schema, *, key: str, keep: Collection[str], mark: Mark | None
     ) -> None:
         self._name = table_name(table)
         self._target = target
@@ -63,7 +63,7 @@ class Statements:
         for name in self._names:
             if name != self._key:
                 new, old = f"excluded.{quoted(name)}", f"target.{quoted(name)}"
-                changes.append(f"{quoted(name)} = {f'coalesce({new}, {old})' if self._keep else new}")
+                changes.append(f"{quoted(name)} = {f'coalesce({new}, {old})' if name in self._keep else new}")
         if self._mark is not None:
             # A person who is sent again is no longer removed, so the mark is cleared.
             mark, cleared = quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"

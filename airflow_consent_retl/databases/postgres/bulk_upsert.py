@@ -5,7 +5,7 @@ Executes nothing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ def bulk_upsert_into(
     *,
     key: str,
     is_text: bool,
-    keep: bool,
+    keep: Collection[str],
     always: Mapping[str, sa.ColumnElement[Any]],
 ) -> BulkUpsert:
     """Return the statements of a bulk upsert. Arguments are those of `Upsert`, and whether the key is sent as text."""

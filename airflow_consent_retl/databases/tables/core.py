@@ -44,6 +44,7 @@ from airflow_consent_retl.databases.tables.target import (
     check_people,
     check_target,
     family,
+    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.databases.tables.values import bound_values
@@ -81,7 +82,8 @@ class CoreWriter(TableWriter):
     ) -> None:
         self._hook = hook
         self._table = table
-        self._keep = nulls == "keep"
+        self._nulls = nulls
+        self._keep: frozenset[str] = frozenset()
         self._create_table = create_table
         self._mark = mark
         self._generic = generic
@@ -115,6 +117,7 @@ class CoreWriter(TableWriter):
         with self._engine.connect() as connection:
             self._target = self._made_or_checked(connection, load, key=key)
         self._key, self._names = key, load.schema.names
+        self._keep = kept_columns(load, self._nulls)
         self._upsert = self._upsert_for()
         self._proof = proof = self._proof_for()
         with self._engine.connect() as connection:

@@ -37,6 +37,7 @@ from airflow_consent_retl.databases.tables.target import (
     check_fields,
     check_people,
     check_target,
+    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.errors import (
@@ -84,7 +85,8 @@ class MergeWriter(TableWriter, Generic[W]):
         self._hook = hook
         self._conn_id = hook.get_conn_id()
         self._table = table
-        self._keep = nulls == "keep"
+        self._nulls = nulls
+        self._keep: frozenset[str] = frozenset()
         self._create_table = create_table
         self._mark = mark
         self._entered: W | None = None
@@ -111,6 +113,7 @@ class MergeWriter(TableWriter, Generic[W]):
         if unfit:
             raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
         self._key, self._schema, self._writes = key, load.schema, bool(load.rows)
+        self._keep = kept_columns(load, self._nulls)
         code = ""
         try:
             self._target = self._made_or_checked(load, key=key)

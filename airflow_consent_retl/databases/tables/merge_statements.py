@@ -6,7 +6,7 @@ Executes nothing by itself.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -54,7 +54,7 @@ class MergeStatements:
         target: its columns.
         schema: of the rows.
         key: the column that identifies a row.
-        keep: leave a column as it is where the row has NULL.
+        keep: the columns that stay as they are where the row has NULL.
         mark: what a removal leaves; None deletes.
         value: returns the expression that converts a loaded value, for its type and the column's type.
         mark_time: returns the expression for the time of a mark.
@@ -64,7 +64,7 @@ class MergeStatements:
     target: Target
     schema: pa.Schema
     key: str
-    keep: bool
+    keep: Collection[str]
     mark: Mark | None
     value: Callable[[str, pa.DataType, str], str]
     mark_time: Callable[[MarkKind | None, str, datetime], str]
@@ -78,7 +78,7 @@ class MergeStatements:
             values[name] = self.value(column, kind, self.target.columns[name].shown) + f" AS {column}"
         loaded = {name: f"source.{quote(loaded_name(index))}" for index, name in enumerate(names)}
         changes = {
-            name: f"COALESCE({new}, target.{quote(name)})" if self.keep else new
+            name: f"COALESCE({new}, target.{quote(name)})" if name in self.keep else new
             for name, new in loaded.items()
             if name != self.key
         }

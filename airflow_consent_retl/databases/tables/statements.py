@@ -5,7 +5,7 @@ Columns are untyped: the driver's own types decide, and no cast is written aroun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ class Upsert:
         table: to write to.
         names: of the columns; a row's parameters are named by `parameter_names`.
         key: the column that identifies a row.
-        keep: leave a column as it is where the row has NULL.
+        keep: the columns that stay as they are where the row has NULL.
         dialect: of the database; one without an INSERT that upserts gets three statements that every database knows.
         always: further columns, each with the constant that every row gets.
     """
@@ -40,7 +40,7 @@ class Upsert:
         names: Sequence[str],
         *,
         key: str,
-        keep: bool,
+        keep: Collection[str],
         dialect: TableDialect,
         always: Mapping[str, sa.ColumnElement[Any]] | None = None,
     ) -> None:
@@ -137,7 +137,7 @@ class UpsertStatement:
         names: Sequence[str],
         *,
         key: str,
-        keep: bool,
+        keep: Collection[str],
         always: Mapping[str, sa.ColumnElement[Any]],
     ) -> None:
         columns: list[sa.ColumnClause[object]] = [sa.column(quoted(name)) for name in names]
@@ -213,17 +213,19 @@ class UpsertStatement:
         if found is None:
             return False
         sent = [row[name] for name in self._parameters]
-        values = zip(found, sent, strict=False)
         is_unmarked = not any(found[len(sent) :])
-        return is_unmarked and all(old == new or (self._keep and new is None) for old, new in values)
+        return is_unmarked and all(
+            old == new or (new is None and column.name in self._keep)
+            for old, new, column in zip(found, sent, self.columns, strict=False)
+        )
 
     def _changes(self, new: Any) -> dict[str, Any]:
         changes = {column.name: self.new(new[column.name], column) for column in self._others}
         return changes | {column.name: value for column, value in self.always.items()}
 
-    def new(self, new: Any, old: Any) -> Any:
+    def new(self, new: Any, old: sa.ColumnClause[object]) -> Any:
         """Return the value of an updated column, for its new and its old value."""
-        return sa.func.coalesce(new, old) if self._keep else new
+        return sa.func.coalesce(new, old) if old.name in self._keep else new
 
 
 def touched_by(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Parameters]) -> int:

@@ -55,6 +55,13 @@ ALL_FAMILIES: frozenset[Family] = frozenset(
         "nested",
     }
 )
+
+
+def kept_columns(load: Load, nulls: Nulls) -> frozenset[str]:
+    """Return the columns that an upsert leaves as they are where the row has NULL."""
+    return frozenset(load.schema.names) - load.cleared if nulls == "keep" else frozenset()
+
+
 # Codes of rows that the database took without an error, and that it does not show as they were sent.
 NOT_STORED, KEY_CHANGED, NOT_VISIBLE, NOT_REMOVED = "not_stored", "key_changed", "not_visible", "not_removed"
 _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')

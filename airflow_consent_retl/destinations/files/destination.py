@@ -95,6 +95,7 @@ class FilesDestination(Destination):
         from airflow_consent_retl.destinations.files.versions import Versions
 
         self._format.check(load.schema)
+        self._format = self._format.for_load(load)
         options: dict[str, str | int | bool] = {**self._format.options(), "part_rows": self._part_rows}
         self._versions = Versions(ExportFolder(self._fs, self._path, self._uri), load, options)
         self._versions.begin()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from airflow_consent_retl.destinations.files.options import Compression  # noqa: TC001 - msgspec reads it
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import Nulls, RowEncoder, _expressible, _values
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
 
 # Text that a spreadsheet reads as a formula, also after normalising full-width forms.
 # https://owasp.org/www-community/attacks/CSV_Injection, read 2026-11-23
@@ -49,6 +52,10 @@ class FileFormat(ABC):
     @abstractmethod
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
+
+    def for_load(self, load: Load) -> FileFormat:
+        """Return the format that writes what a load needs: every NULL of its `cleared` fields can be read."""
+        return self
 
     def options(self) -> dict[str, str | bool]:
         """Return the options that decide the bytes in addition to the rows."""
@@ -100,6 +107,7 @@ class JsonLines(FileFormat):
 
     extension: ClassVar[str] = "jsonl"
     nulls: Nulls = "null"
+    cleared: frozenset[str] = frozenset()
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse types and names without an exact form in JSON."""
@@ -107,7 +115,17 @@ class JsonLines(FileFormat):
 
     def encoder(self, sink: io.RawIOBase, schema: pa.Schema) -> PartEncoder:
         """Begin a file."""
-        return _JsonLinesEncoder(sink, RowEncoder(schema, nulls=self.nulls, integers="number", envelope=None))
+        rows = RowEncoder(schema, nulls=self.nulls, integers="number", envelope=None, cleared=self.cleared)
+        return _JsonLinesEncoder(sink, rows)
+
+    def for_load(self, load: Load) -> JsonLines:
+        """Return the format with the fields of which every row gets a NULL."""
+        return replace(self, cleared=load.cleared)
+
+    def options(self) -> dict[str, str | bool]:
+        """Return the options that decide the bytes in addition to the rows."""
+        own: dict[str, str | bool] = {"format": self.extension, "nulls": self.nulls}
+        return own | ({"cleared": " ".join(sorted(self.cleared))} if self.cleared and self.nulls == "omit" else {})
 
 
 class _JsonLinesEncoder(PartEncoder):

@@ -38,7 +38,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pyarrow as pa
 
@@ -89,7 +89,7 @@ class WebhookDestination(HttpDestination):
         return Purpose(
             method="POST",
             address=self._address,
-            encoder=self._encoder(load.schema),
+            encoder=self._encoder(load.schema, cleared=load.cleared),
             read=self._reader(load.key_field),
         )
 
@@ -105,10 +105,17 @@ class WebhookDestination(HttpDestination):
             removes=True,
         )
 
-    def _encoder(self, schema: pa.Schema, beside: Mapping[str, str] | None = None) -> RowEncoder:
+    def _encoder(
+        self, schema: pa.Schema, beside: Mapping[str, str] | None = None, *, cleared: Collection[str] = ()
+    ) -> RowEncoder:
         options = self._options
         return RowEncoder(
-            schema, nulls=options.nulls, integers=options.integers, envelope=options.envelope, beside=beside
+            schema,
+            nulls=options.nulls,
+            integers=options.integers,
+            envelope=options.envelope,
+            beside=beside,
+            cleared=cleared,
         )
 
     def _reader(self, key_field: str | None) -> ReadAnswer:

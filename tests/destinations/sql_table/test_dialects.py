@@ -80,7 +80,9 @@ def test_three_statements_apply_nothing_of_a_transaction_with_a_refused_row(data
 
 def compiled(names: list[str], *, keep: bool, **always: sa.ColumnElement[bool]) -> str:
     dialect = table_dialect("mysql")
-    upsert = Upsert(TableName("pe`ople", "crm"), names, key="id", keep=keep, dialect=dialect, always=always)
+    upsert = Upsert(
+        TableName("pe`ople", "crm"), names, key="id", keep=names if keep else (), dialect=dialect, always=always
+    )
     return said_to_mysql(lambda connection: upsert(connection, [{}]))
 
 

@@ -1,0 +1,252 @@
+"""Fields that a category guards, in real loads: a guard applies to something, and what was withdrawn is cleared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from support.postgres import Postgres
+from support.servers import Receiver, receiver
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator,
+    ExtractModelOperator,
+    LoadToFilesOperator,
+    LoadToSqlTableOperator,
+    LoadToWebhookOperator,
+    permitted_batches,
+)
+
+POLICY: dict[str, Any] = {
+    "unmapped_destinations": "deny",
+    "categories": [
+        {"id": "C0004", "name": "Advertising", "destinations": ["ads"]},
+        {"id": "C0005", "name": "Telephone", "fields": {"ads": ["phone"]}},
+    ],
+}
+_PHONE = {"class": "phone", "aliases": ["phone_e164", "tel"]}
+ALIASES = POLICY | {
+    "categories": [POLICY["categories"][0], {"id": "C0005", "name": "Telephone", "fields": {"ads": [_PHONE]}}]
+}
+FIELDS = {"id": "id", "phone": "phone_e164"}
+
+
+class World:
+    """Three people, whose phone may be sent or not, and their loads.
+
+    Args:
+        path: a folder of the test's own.
+        monkeypatch: sets the connections.
+    """
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        self.workspace = f"file://{path}/workspace"
+        source = {"conn_type": "sqlite", "host": str(path / "source.db")}
+        monkeypatch.setenv("AIRFLOW_CONN_SOURCE", json.dumps(source))
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "file"}))
+
+    def answers(self, *calls_ok: bool) -> None:
+        """Have the model hold one person for each answer about the phone; everyone permits advertising."""
+        with closing(sqlite3.connect(self.path / "source.db")) as connection:
+            connection.execute("DROP TABLE IF EXISTS people")
+            connection.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, phone_e164 TEXT, ads_ok, calls_ok)")
+            rows = [(number, f"+49{number}", True, answer) for number, answer in enumerate(calls_ok)]
+            connection.executemany("INSERT INTO people VALUES (?, ?, ?, ?)", rows)
+            connection.commit()
+
+    def permitted(self, *, policy: dict[str, Any] = POLICY, sql: str = "SELECT * FROM people") -> Any:
+        """Extract and filter."""
+        snapshot = ExtractModelOperator(
+            task_id="extract",
+            model="people",
+            conn_id="source",
+            sql=sql,
+            primary_key="id",
+            column_types={"ads_ok": "bool", "calls_ok": "bool"},
+            workspace=self.workspace,
+        ).execute({})
+        return ConsentFilterOperator(
+            task_id="consent",
+            snapshot=snapshot,
+            policy=policy,
+            consent={"C0004": "ads_ok", "C0005": "calls_ok"},
+            destinations=["ads"],
+            workspace=self.workspace,
+        ).execute({})
+
+    def load(
+        self, load: Any, *, policy: dict[str, Any] = POLICY, sql: str = "SELECT * FROM people", **more: Any
+    ) -> Any:
+        """Extract, filter and load."""
+        return load(
+            task_id="load",
+            permitted=self.permitted(policy=policy, sql=sql),
+            destination="ads",
+            policy=policy,
+            settle_s=0,
+            workspace=self.workspace,
+            **more,
+        ).execute({})
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiver() as server:
+        extra = {"allow_private": True}
+        connection = {"conn_type": "http", "host": "127.0.0.1", "port": server.port, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(connection))
+        yield server
+
+
+def webhook(**options: Any) -> Any:
+    return partial(LoadToWebhookOperator, conn_id="hook", endpoint="/people", **options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sql"),
+    [
+        ({"id": "id", "tel": "phone_e164"}, "SELECT * FROM people"),
+        ({"id": "id", "phone_number": "phone_e164"}, "SELECT * FROM people"),
+        ({"id": "id", "contact": "c"}, "SELECT id, ads_ok, calls_ok, phone_e164 AS c FROM people"),
+        ({"id": "id"}, "SELECT * FROM people"),
+    ],
+)
+def test_a_guard_that_applies_to_no_field_stops_the_load(
+    world: World, vendor: Receiver, fields: dict[str, str], sql: str
+) -> None:
+    world.answers(False, True)
+
+    with pytest.raises(AirflowFailException, match="fields_not_sent"):
+        world.load(webhook(fields=fields), sql=sql)
+
+    assert vendor.received == []
+
+
+def test_the_same_guard_stops_a_task_that_reads_the_rows_itself(world: World) -> None:
+    world.answers(False, True)
+    permitted = world.permitted()
+
+    with pytest.raises(RefusedError, match="the policy guards field `phone`"):
+        permitted_batches(permitted, destination="ads", policy=POLICY, fields={"x": "phone_e164"})
+
+    (rows,) = permitted_batches(
+        permitted, destination="ads", policy=POLICY, fields={"id": "id"}, fields_not_sent=["phone"]
+    )
+    assert sorted(rows.column("id").to_pylist()) == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["phone", "tel", "anything"])
+def test_an_alias_of_the_policy_guards_the_column_under_every_field_name(
+    world: World, vendor: Receiver, name: str
+) -> None:
+    world.answers(False, True)
+
+    world.load(webhook(fields={"id": "id", name: "phone_e164"}), policy=ALIASES)
+
+    assert {row["id"]: row[name] for row in vendor.applied_rows()} == {0: None, 1: "+491"}
+
+
+def test_a_dag_may_say_that_it_does_not_send_a_guarded_field(
+    world: World, vendor: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.answers(False, True)
+
+    world.load(webhook(fields={"id": "id"}), fields_not_sent=["phone"])
+
+    assert sorted(vendor.people.items()) == [(0, {"id": 0}), (1, {"id": 1})]
+    assert "the policy guards `phone`: not sent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("not_sent", "message"),
+    [(["phone"], "is sent it as `phone`"), (["phones"], "did you mean `phone`")],
+)
+def test_a_wrong_word_about_fields_that_are_not_sent_is_refused(
+    world: World, vendor: Receiver, not_sent: list[str], message: str
+) -> None:
+    world.answers(True)
+
+    with pytest.raises(AirflowFailException, match=message):
+        world.load(webhook(fields=FIELDS), fields_not_sent=not_sent)
+
+    assert vendor.received == []
+
+
+@pytest.mark.parametrize("mode", ["mirror", "upsert", "insert", "full"])
+@pytest.mark.parametrize("nulls", ["null", "omit"])
+def test_a_withdrawn_field_is_cleared_at_a_receiver_that_merges(
+    world: World, vendor: Receiver, mode: Any, nulls: str
+) -> None:
+    load = webhook(fields=FIELDS, nulls=nulls)
+    world.answers(True, True)
+    world.load(load, mode=mode)
+    world.answers(False, True)
+
+    world.load(load, mode=mode)
+
+    merged: dict[int, dict[str, Any]] = {}
+    for row in vendor.applied_rows():
+        merged.setdefault(row["id"], {}).update(row)
+    assert merged == {0: {"id": 0, "phone": None}, 1: {"id": 1, "phone": "+491"}}
+
+
+@pytest.mark.parametrize("mode", ["mirror", "insert"])
+@pytest.mark.parametrize("database", ["sqlite", "duckdb", "postgres"])
+def test_a_withdrawn_field_is_cleared_in_a_table_that_keeps_other_values(
+    world: World, monkeypatch: pytest.MonkeyPatch, postgres: Postgres, database: str, mode: Any
+) -> None:
+    connection = {
+        "sqlite": json.dumps({"conn_type": "sqlite", "host": str(world.path / "crm.db")}),
+        "duckdb": json.dumps({"conn_type": "duckdb", "host": str(world.path / "crm.duckdb")}),
+        "postgres": postgres.airflow_connection(),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", connection[database])
+    table = f"people_{mode}"
+    load = partial(LoadToSqlTableOperator, conn_id="crm", table=table, fields=FIELDS, nulls="keep")
+    world.answers(True, True)
+    world.load(load, mode=mode)
+    world.answers(False, True)
+
+    world.load(load, mode=mode)
+
+    from airflow.sdk import BaseHook
+
+    hook: Any = BaseHook.get_connection("crm").get_hook()  # type: ignore[no-untyped-call]
+    assert sorted(map(tuple, hook.get_records(f"SELECT id, phone FROM {table}"))) == [(0, None), (1, "+491")]
+
+
+def test_json_lines_say_that_a_withdrawn_field_is_empty(world: World) -> None:
+    target = f"file://{world.path}/lake"
+    load = partial(LoadToFilesOperator, path=target, format="jsonl", nulls="omit", fields=FIELDS)
+    world.answers(False, True)
+
+    world.load(load)
+
+    (file,) = (world.path / "lake").rglob("*.jsonl")
+    assert sorted(file.read_text().splitlines()) == ['{"id":0,"phone":null}', '{"id":1,"phone":"+491"}']
+
+
+def test_a_guarded_field_that_leaves_the_mapping_is_refused_until_it_is_cleared(world: World, vendor: Receiver) -> None:
+    world.answers(True, True)
+    world.load(webhook(fields=FIELDS))
+    world.answers(False, True)
+
+    with pytest.raises(AirflowFailException, match="does not map it any more"):
+        world.load(webhook(fields={"id": "id"}), fields_not_sent=["phone"])
+
+    world.load(webhook(fields=FIELDS), sql="SELECT id, NULL AS phone_e164, ads_ok, calls_ok FROM people")
+    assert [person["phone"] for person in vendor.people.values()] == [None, None]
