@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
+from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.signals import require
 from airflow_consent_retl.errors import PolicyError, Problem
@@ -157,7 +158,8 @@ class SuppressionList:
 
         SuppressionList("SELECT email_sha256 FROM do_not_contact", subject="email_sha256", conn_id="crm")
 
-    A row of the model without a key cannot be looked up, and is denied too.
+    A row of the model without a key cannot be looked up, and is denied too. Who is not found may be sent, so keys are
+    compared generously: white space at the ends, case and accents do not count, unless `match` says otherwise.
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
@@ -165,6 +167,11 @@ class SuppressionList:
         key: the model's column that `subject` equals; None: the column of the same name.
         conn_id: an Airflow connection; None: the model's. Templated.
         column: the snapshot's boolean column: whether the person of a row is on the list.
+        match: the form in which keys are compared: `folded`; `email`, in which no white space counts; `phone`, the last
+            nine digits without leading zeros; `sha256`, hex digits without a leading `0x`; `exact`, every byte. A text
+            that is no key of the form counts as missing.
+        min_rows: the fewest keys that the list must have, or reading it fails; 0 accepts an empty list.
+        require_match: fail if no row of the model is on the list, which may be the sign of a wrong key.
 
     Raises:
         PolicyError: a parameter is wrong. The error contains every problem.
@@ -175,19 +182,33 @@ class SuppressionList:
     key: str | None = None
     conn_id: str | None = None
     column: str = "suppressed"
+    match: str = "folded"
+    min_rows: int = 1
+    require_match: bool = False
 
     column_types: ClassVar[tuple[tuple[str, str], ...]] = ()
     doubts: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
-        required = ("sql", "subject", "column")
-        require(_texts("SuppressionList", asdict(self), required=required))
+        required = ("sql", "subject", "column", "match")
+        texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
+        problems = _texts("SuppressionList", texts, required=required)
+        if self.match not in list(MatchForm):
+            problems.append(Problem("SuppressionList.match", f"expected one of {', '.join(MatchForm)}"))
+        if type(self.min_rows) is not int or self.min_rows < 0:
+            problems.append(Problem("SuppressionList.min_rows", "expected a number of rows, at least 0"))
+        require(problems)
         object.__setattr__(self, "key", self.subject if self.key is None else self.key)
 
     @property
     def brought(self) -> tuple[str, ...]:
         """The name of the column that the snapshot gets."""
         return (self.column,)
+
+    @property
+    def form(self) -> MatchForm:
+        """The form in which keys are compared."""
+        return MatchForm(self.match)
 
     @property
     def suppressions(self) -> tuple[str, ...]:

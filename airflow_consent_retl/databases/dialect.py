@@ -6,6 +6,7 @@ All other SQL is written once, in Ibis. This module neither reads rows nor decid
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +17,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 
+from airflow_consent_retl.consent.match_forms import PHONE_DIGITS, WHITE_SPACE, MatchForm, folding
 from airflow_consent_retl.databases.registry import database_speaking
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 
 # Stands for a table until its name is known. No table and no column has such a name.
 _PLACE = "consent-retl:{}"
+
+
+@cache
+def _translated() -> Any:
+    return ibis.udf.scalar.builtin(
+        lambda text, known, by: None, name="TRANSLATE", signature=(("string", "string", "string"), "string")
+    )
 
 
 @cache
@@ -104,9 +113,36 @@ class Dialect:
         """Return text that equals another text only if every byte does."""
         return text
 
+    def uncollated(self, text: ir.Value) -> ir.StringValue:
+        """Return text that functions for patterns and characters accept."""
+        return self.exact(text)
+
     def exact_key(self, key: ir.Value) -> ir.StringValue:
         """Return the text of a key, text or integer. It equals another key's text only if every byte does."""
         return self.exact(self.text(key))
+
+    def key_in_form(self, key: ir.Value, form: MatchForm) -> ir.StringValue:
+        """Return the text of a key in the form in which it is compared: see `consent.match_forms`; NULL for no key."""
+        if form is MatchForm.EXACT:
+            return self.exact_key(key)
+        # Trimmed first: a pattern of Snowflake's does not look past the end of a line.
+        text = function("TRIM", 2)(self.uncollated(self.text(key)), WHITE_SPACE)
+        known, by = folding()
+        capitals = string.ascii_uppercase
+        # Translating all letters of all scripts is slow: most keys have none of them.
+        folded = ibis.cases(
+            (text.re_search("[^ -~]"), _translated()(text, known, by)),
+            else_=_translated()(text, capitals, capitals.lower()),
+        )
+        if form is MatchForm.EMAIL:
+            folded = _translated()(folded, WHITE_SPACE, "")
+        elif form is MatchForm.SHA256:
+            folded = folded.re_replace(r"^(0x|\\x)", "")
+        elif form is MatchForm.PHONE:
+            digits = folded.re_replace("[^0-9]", "").re_replace("^0+", "")
+            folded = ibis.cases((digits.length() > PHONE_DIGITS, digits.right(PHONE_DIGITS)), else_=digits)
+        in_form: ir.StringValue = self.exact(folded.nullif(""))
+        return in_form
 
     def json_column(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON column as the text that an extraction reads, comparable like `exact` text."""

@@ -197,9 +197,17 @@ class JoinedPart:
 
 
 def listed(source: SuppressionList, table: ir.Table, dialect: Dialect) -> ir.Table:
-    """Return each subject of a list once."""
-    subject = dialect.exact_key(table[source.subject])
-    return table.filter(table[source.subject].notnull()).select(**{SUBJECT: subject}).distinct()
+    """Return each subject of a list once, in the form in which it is compared."""
+    found = table.select(**{SUBJECT: dialect.key_in_form(table[source.subject], source.form)})
+    return found.filter(found[SUBJECT].notnull()).distinct()
+
+
+def key_of(source: ExternalConsent, key: ir.Value, dialect: Dialect) -> ir.Value:
+    """Return the model's key in the form in which it is compared with a source's subjects.
+
+    INVARIANT: a join whose match permits compares every byte; a list permits where it does not match.
+    """
+    return dialect.exact_key(key) if isinstance(source, ConsentSource) else dialect.key_in_form(key, source.form)
 
 
 def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:

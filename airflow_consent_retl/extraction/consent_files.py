@@ -22,10 +22,11 @@ from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
-from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
+from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, key_of, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import (
     ValueKind,
     check_kinds,
+    check_list,
     check_matched,
     check_names,
     received,
@@ -146,6 +147,8 @@ class _Join:
         self._brought += _fields(source, kinds)
         self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
         self._run(f"DROP TABLE {table}")
+        if not isinstance(source, ConsentSource):
+            check_list(number, source, self._count(f"SELECT count(*) FROM reduced_{number}"))  # noqa: S608
         ignored = f", {without:,} without a subject are ignored" if without else ""
         self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{ignored}")
 
@@ -173,9 +176,11 @@ class _Join:
         for number, source in enumerate(self._sources):
             check_kinds(number, source, key=kinds[number].kind, subject=self._subject_kinds[number])
             for name, where in _answers(source):
+                keyed = ibis.table({_key(number): "string"}, name="model")
+                in_form = _DIALECT.compile(keyed.select(key=key_of(source, keyed[_key(number)], _DIALECT)))
                 found = (
-                    f"SELECT count(*) FROM model SEMI JOIN (SELECT subject FROM reduced_{number}{where}) AS known "  # noqa: S608
-                    f"ON {_key(number)} = known.subject"
+                    f"SELECT count(*) FROM ({in_form}) AS rows SEMI JOIN (SELECT subject FROM reduced_{number}{where}) "  # noqa: S608
+                    "AS known ON rows.key = known.subject"
                 )
                 check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
 
@@ -186,7 +191,9 @@ class _Join:
         parts = [
             part
             for number, source in enumerate(self._sources)
-            for part in parts_of(source, model[_key(number)], self._reduced(number, source), _DIALECT)
+            for part in parts_of(
+                source, key_of(source, model[_key(number)], _DIALECT), self._reduced(number, source), _DIALECT
+            )
         ]
         found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
         brought = pa.schema(self._brought)

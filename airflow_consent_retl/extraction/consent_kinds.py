@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.values.columns import declared_types
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.consent import ExternalConsent, SuppressionList
 
 _BATCH_ROWS = 131_072
 _TIME = pa.timestamp("us", tz="UTC")
@@ -144,11 +144,32 @@ def check_matched(
         ModelError: it has none, and the source requires a match.
     """
     log(f"consent_sources[{number}]: {matched:,} of {rows:,} rows of the model have a subject there for `{column}`")
-    if rows and not matched and isinstance(source, ConsentSource) and source.require_match:
+    if not rows or matched:
+        return
+    is_list = not isinstance(source, ConsentSource)
+    found = (
+        f"consent_sources[{number}]: none of {rows:,} rows has a subject there for `{column}`: check that "
+        f"`{source.key}` is the key that equals `{source.subject}`"
+        + (f" in the form `{source.match}`" if not isinstance(source, ConsentSource) else "")
+        + ("" if is_list else ", and that the category's id is right")
+    )
+    if source.require_match:
+        raise ModelError(f"{found}; set require_match=False if this is expected")
+    if is_list:
+        log(found)
+
+
+def check_list(number: int, source: SuppressionList, keys: int) -> None:
+    """Check that a list has as many keys as it must have.
+
+    Raises:
+        ModelError: it has fewer.
+    """
+    if keys < source.min_rows:
         raise ModelError(
-            f"consent_sources[{number}]: none of {rows:,} rows has a subject there for `{column}`: check that "
-            f"`{source.key}` is the key that equals `{source.subject}`, and that the category's id is right; set "
-            "require_match=False if this is expected"
+            f"consent_sources[{number}]: the suppression list has {keys:,} keys in the form `{source.match}`, min_rows "
+            f"is {source.min_rows:,}: whoever is missing there could be sent. Check what fills the list and its "
+            f"`{source.subject}`; if it may be this short, lower min_rows (0 accepts an empty list)"
         )
 
 

@@ -19,8 +19,8 @@ from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
-from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
-from airflow_consent_retl.extraction.consent_kinds import ValueKind, kind_of, source_query, wanted_columns
+from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, key_of, listed, parts_of
+from airflow_consent_retl.extraction.consent_kinds import ValueKind, check_list, kind_of, source_query, wanted_columns
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
@@ -62,7 +62,7 @@ def joined_sql(
     for number, source in enumerate(sources):
         tables[f"source-{number}"] = places[number]
         parts += parts_of(
-            source, dialect.exact_key(rows[str(source.key)]), _answers(warehouse, number, source), dialect
+            source, key_of(source, rows[str(source.key)], dialect), _answers(warehouse, number, source), dialect
         )
     return dialect.compile(joined(rows, columns=columns, parts=parts), tables)
 
@@ -86,14 +86,18 @@ def reachable(
         staged: whether the warehouse's own sources become tables too, so that their types can be checked.
         time_zone: of the model's sessions; the queries of sources run under it too.
         hook_of: returns the hook of another connection.
+
+    Raises:
+        ModelError: a suppression list has too few keys.
     """
     with ExitStack() as resources:
         places = []
-        for source in sources:
+        for number, source in enumerate(sources):
             is_own = source.conn_id is None or source.conn_id == warehouse.conn_id
             # On separate lines, so that a comment at the query's end does not hide what follows.
             query = f"(\n{plain_query(source.sql, dialect=warehouse.dialect)}\n)"
             if is_own and not staged:
+                _check_keys(warehouse, number, source, query)
                 places.append(query)
                 continue
             table = warehouse.table("consent", at=at)
@@ -104,6 +108,7 @@ def reachable(
             else:
                 query_of_source = source_query(source, str(source.conn_id), time_zone=time_zone)
                 _bring(warehouse, table, source, query_of_source, hook_of)
+            _check_keys(warehouse, number, source, warehouse.name_of(table))
             places.append(warehouse.name_of(table))
         yield places
 
@@ -140,6 +145,16 @@ def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis
         else ibis.now().cast("timestamp('UTC')") + ibis.interval(seconds=int(CLOCK_SKEW.total_seconds()))
     )
     return AnswerHistory(source, dialect, table, latest=latest).reduced()
+
+
+def _check_keys(warehouse: Warehouse, number: int, source: ExternalConsent, place: str) -> None:
+    """Have the warehouse count the keys of a list, and check their number."""
+    if isinstance(source, ConsentSource):
+        return
+    keys = _answers(warehouse, number, source)
+    sql = dialect_of(warehouse.dialect).compile(keys.aggregate(keys=keys.count()), {f"source-{number}": place})
+    with warehouse.read(sql) as counted:
+        check_list(number, source, sum(int(batch.column(0)[0].as_py()) for batch in counted.batches))
 
 
 def _bring(

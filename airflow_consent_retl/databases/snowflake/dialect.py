@@ -36,6 +36,11 @@ class SnowflakeDialect(Dialect):
         """Return a VARIANT or OBJECT as JSON text: it has no collation, and is no text."""
         return self.exact(self.json_text(value))
 
+    def uncollated(self, text: ir.Value) -> ir.StringValue:
+        """Return text without any collation: functions for patterns accept none."""
+        plain: ir.StringValue = function("COLLATE", 2)(text, "")
+        return plain
+
     def json_kind(self, value: ir.Value) -> ir.StringValue:
         """Return `TYPEOF` with JSON's names."""
         kind = function("TYPEOF", 1)(value)
