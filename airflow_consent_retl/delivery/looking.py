@@ -9,7 +9,7 @@ from airflow_consent_retl.errors import PeopleMissingError
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import pyarrow as pa
 
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.delivery.context import SyncContext
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def look_at_target(
-    context: SyncContext, state: DeliveredState | WarehouseState | None, *, fields: Mapping[str, str] | None = None
+    context: SyncContext, state: DeliveredState | WarehouseState | None, *, schema: pa.Schema | None = None
 ) -> None:
     """Check that the target still has people, if some were delivered; with the mode `full`, everyone is sent anyway.
 
     Args:
         context: of the sync.
         state: the present version of its delivered state.
-        fields: the mapped fields of a load; where they are those of the state, the columns of the target are checked
-            too. None: for removals only.
+        schema: of the rows of a load that sends none: the columns of the target are checked too. None: for removals
+            only.
 
     Raises:
         PeopleMissingError: the place is gone, or is empty.
@@ -38,9 +38,9 @@ def look_at_target(
         key="",
         destination=manifest.destination,
         model=manifest.model,
-        schema=shape.load_schema,
+        schema=shape.load_schema if schema is None else schema,
         key_field=next((name for name, column in shape.fields.items() if column == manifest.primary_key), None),
-        rows=state.rows if fields is not None and dict(fields) == dict(shape.fields) else 0,
+        rows=0 if schema is None else state.rows,
         decided_at=manifest.decided_at,
         delivered=state.rows,
         before_request=context.lease.check,

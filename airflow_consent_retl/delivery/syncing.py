@@ -138,13 +138,15 @@ class Sync:
             reached(Step.RESOLVED)
             adds = self._may_add(permitted, asks_again=make_recheck is not None)
             with removals_first(self, report, ask=ask):
-                look_at_target(self._context, self._context.state(), fields=permitted.fields)
+                look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
             reached(Step.CHANGES_PUBLISHED)
             self._log_changes(changes)
             self._check_guards(changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
+                # Otherwise the columns are checked when the destination is opened, after the removals.
+                look_at_target(self._context, self._context.state(), schema=changes.shape.load_schema)
                 self._lease.note_decision(permitted.manifest.decided_at, self._source_of(permitted))
                 self._context.sweep()
                 return []

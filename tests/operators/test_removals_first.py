@@ -164,7 +164,7 @@ def test_removals_that_are_impossible_are_counted(tmp_path: Path) -> None:
 
     message = failure(lambda: to_table("SELECT i AS id, i > 2 AS ok, 'x' AS v FROM range(5) t(i)"))
 
-    assert "still waiting to be removed: 3 people" in message
+    assert "those of 5 people delivered who withdrew still wait to be removed" in message
     assert "there is no column `id`" in message
 
 
