@@ -15,6 +15,7 @@ from airflow_consent_retl.workspace.place import staging_schema
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
+    from airflow_consent_retl.filtering.policy_change import MaxReleased
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
@@ -33,7 +34,7 @@ def consent_sync(
     on_duplicate_id: Literal["fail", "deny"] = "fail",
     max_denied_ratio: float | Mapping[str, float] | None = None,
     max_invalid_ratio: float | None = None,
-    max_released_ratio: float | None = None,
+    max_released_ratio: MaxReleased = "default",
     accept_silence: Sequence[str] = (),
     absent: Literal["left_model", "withdrawn"] = "left_model",
     deferrable: bool | None = None,

@@ -35,6 +35,7 @@ from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxA
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
+from airflow_consent_retl.consent.omission import fell_out
 from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
 from airflow_consent_retl.consent.planner import plan_consent
 from airflow_consent_retl.consent.policy import (
@@ -148,6 +149,7 @@ __all__ = [
     "counted_answers",
     "dead_regions",
     "decide",
+    "fell_out",
     "mapping_document",
     "nearest",
     "pair_plans",

@@ -68,7 +68,7 @@ class PlanPair:
 
     Args:
         plan: the new policy's plan, which also reads the signals that only the old policy needs.
-        old: the old policy's plan.
+        old: the old policy's plan; its destinations are compared.
         places: the place of each signal of the old plan among the signals of the new plan.
     """
 
@@ -84,7 +84,7 @@ class PlanPair:
             at: the time of the decision.
         """
         rows = 0
-        names = self.plan.destinations
+        names = self.old.destinations
         counts: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
         gained: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
         lost: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
@@ -121,9 +121,12 @@ class PlanPair:
 
 
 def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
-    """Return two plans for one reading of the rows. Raises `ValueError` if their destinations differ."""
-    if old.destinations != new.destinations:
-        raise ValueError("both plans must have the same destinations")
+    """Return two plans for one reading of the rows.
+
+    Raises `ValueError` if the old plan has a destination that the new one has not.
+    """
+    if not set(old.destinations) <= set(new.destinations):
+        raise ValueError("the new plan must have every destination of the old one")
     signals = list(new.signals)
     places = []
     for signal in old.signals:

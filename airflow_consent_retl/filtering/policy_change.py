@@ -1,12 +1,13 @@
-"""The check of a policy that changed since a filter's last run: it reports the difference, or stops the run."""
+"""The check of a policy that changed since a sync's last run: it reports the difference, or stops the run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
-from airflow_consent_retl.errors import GuardError, PolicyError
+from airflow_consent_retl.errors import ConfigurationError, GuardError, PolicyError, Problem
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
@@ -15,60 +16,98 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.policy_history import PolicyHistory
 
+# Makes the plan of a policy for some destinations.
+PlanOf = Callable[["ConsentPolicy", Sequence[str]], "PlanFor"]
+MaxReleased = float | Literal["default"] | None
+
+DEFAULT_RELEASED_RATIO: Final = 0.05
+# In a small table, one person is a large share.
+DEFAULT_RELEASED_ROWS: Final = 10
+
 
 class PolicyChange:
-    """The policy of a run and the policy of the run before it.
+    """The policy of a run, and for each destination the policy of the run before it.
 
     Args:
-        history: the task's history of policies; None: it has none.
+        histories: by destination, the policies under which this model was decided for it.
         policy: the policy of this run.
         log: the task's log.
-        max_released_ratio: the largest share of rows that the changed policy may newly permit to one destination.
+        max_released_ratio: the largest share of rows that the changed policy may newly permit to one destination;
+            "default": `DEFAULT_RELEASED_RATIO` of the rows or `DEFAULT_RELEASED_ROWS` rows, whichever is more; None: no
+            limit.
+
+    Raises:
+        ConfigurationError: the limit is no number from 0 to 1.
+        RefusedError: a history cannot be read.
     """
 
     def __init__(
-        self, history: PolicyHistory | None, policy: ConsentPolicy, log: TaskLog, *, max_released_ratio: float | None
+        self,
+        histories: Mapping[str, PolicyHistory],
+        policy: ConsentPolicy,
+        log: TaskLog,
+        *,
+        max_released_ratio: MaxReleased = "default",
     ) -> None:
-        self._history = history
+        if not (max_released_ratio in (None, "default") or _is_ratio(max_released_ratio)):
+            raise ConfigurationError('max_released_ratio must be a number from 0 to 1, "default" or None')
+        self._histories = histories
         self._policy = policy
         self._log = log
         self._max_released_ratio = max_released_ratio
-        self._before = None if history is None else history.latest()
-        self._pair: PlanPair | None = None
+        self._latest = {name: history.latest() for name, history in histories.items()}
+        self._pairs: list[PlanPair] = []
+        self._is_comparable = True
 
     @property
-    def is_changed(self) -> bool:
-        """Whether the last run had another policy."""
-        return self._before is not None and self._before.digest != self._policy.digest
+    def _before(self) -> dict[ConsentPolicy, list[str]]:
+        """The destinations whose last run had another policy, by that policy."""
+        found: dict[ConsentPolicy, list[str]] = {}
+        for name, before in self._latest.items():
+            if before is not None and before.digest != self._policy.digest:
+                found.setdefault(before, []).append(name)
+        return found
 
-    def both(self, plan_for: PlanFor, before_for: PlanFor) -> PlanFor:
-        """Return the maker of the run's plan, which also reads everything that the previous policy needed.
+    def check_guarded(self) -> None:
+        """Refuse destinations that were guarded at the last run, and would be open now.
 
-        Args:
-            plan_for: makes this policy's plan.
-            before_for: makes the previous policy's plan.
+        Raises:
+            PolicyError: with every such destination.
         """
-        if not self.is_changed:
-            return plan_for
+        from airflow_consent_retl.consent import fell_out
+
+        problems = [
+            Problem("destinations", refusal)
+            for before, names in self._before.items()
+            for name in names
+            if (refusal := fell_out(before, self._policy, name)) is not None
+        ]
+        if problems:
+            raise PolicyError(sorted(problems))
+
+    def both(self, plan_of: PlanOf) -> PlanFor:
+        """Return the maker of the run's plan, which also reads everything that the previous policies needed."""
+        names = list(self._histories)
 
         def plan(kinds: Mapping[str, ColumnKind]) -> ConsentPlan:
             from airflow_consent_retl.consent import pair_plans
 
-            new = plan_for(kinds)
-            try:
-                self._pair = pair_plans(before_for(kinds), new)
-            except PolicyError as error:
-                self._pair = None
-                self._log.warning("the policy changed, and its effect on the rows cannot be computed: %s", error)
-                return new
-            return self._pair.plan
+            new, pairs = plan_of(self._policy, names)(kinds), []
+            self._is_comparable = True
+            for before, changed in self._before.items():
+                try:
+                    pair = pair_plans(plan_of(before, changed)(kinds), new)
+                except PolicyError as error:
+                    self._is_comparable = False
+                    self._log.warning("the policy changed, and its effect on the rows cannot be computed: %s", error)
+                    continue
+                pairs.append(pair)
+                new = pair.plan
+            # The last one reads the signals of all.
+            self._pairs = [replace(pair, plan=new) for pair in pairs]
+            return new
 
         return plan
-
-    @property
-    def before(self) -> ConsentPolicy:
-        """The policy of the last run; this policy if there was no last run."""
-        return self._before or self._policy
 
     def check(self, decided: DecidedSignatures, *, at: datetime) -> None:
         """Log the rows that are gained and lost.
@@ -76,35 +115,47 @@ class PolicyChange:
         Raises:
             GuardError: more rows than allowed would be released, or their number cannot be computed.
         """
-        if not self.is_changed:
-            return
-        if self._pair is None:
-            if self._max_released_ratio is not None:
-                raise GuardError(
-                    "nothing was published: the policy changed, and max_released_ratio is set, but the number of rows "
-                    "that the policy releases cannot be computed; set max_released_ratio to None for one run to accept "
-                    "the policy"
-                )
-            return
-        diff = self._pair.diff(decided.signatures(), at=at)
-        self._log.warning("the policy changed since the last run\n%s", diff.to_markdown())
-        self._check_released(diff)
-
-    def _check_released(self, diff: PolicyDiff) -> None:
-        limit = self._max_released_ratio
-        if limit is None:
-            return
+        diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
+        for diff in diffs:
+            self._log.warning("the policy changed since the last run\n%s", diff.to_markdown())
+        if not self._is_comparable and self._max_released_ratio is not None:
+            raise GuardError(
+                f"nothing was published: the policy changed, and max_released_ratio is {self._limit}, but the number "
+                "of rows that the policy releases cannot be computed; set max_released_ratio to None for one run to "
+                "accept the policy"
+            )
         passed = [
             f"`{name}`: {found.gained:,} of {diff.rows:,} rows are released"
+            for diff in diffs
             for name, found in diff.destinations.items()
-            if found.gained > limit * diff.rows
+            if found.gained > self._allowed(diff)
         ]
         if passed:
             raise GuardError(
-                f"nothing was published: the policy changed, and max_released_ratio is {limit}; " + "; ".join(passed)
+                f"nothing was published: the policy changed, and max_released_ratio is {self._limit}; "
+                f"{'; '.join(passed)}. If these people may be sent, set a higher max_released_ratio for one run"
             )
 
+    @property
+    def _limit(self) -> str:
+        if self._max_released_ratio == "default":
+            return f"{DEFAULT_RELEASED_RATIO} by default, and at least {DEFAULT_RELEASED_ROWS} rows"
+        return str(self._max_released_ratio)
+
+    def _allowed(self, diff: PolicyDiff) -> float:
+        limit = self._max_released_ratio
+        if limit is None:
+            return diff.rows
+        if limit == "default":
+            return max(DEFAULT_RELEASED_RATIO * diff.rows, DEFAULT_RELEASED_ROWS)
+        return limit * diff.rows
+
     def accept(self, *, at: datetime) -> None:
-        """Store the policy after the run has published under it."""
-        if self._history is not None and (self._before is None or self.is_changed):
-            self._history.add(self._policy, at=at)
+        """Store the policy, for each destination, after the run has published under it."""
+        for name, before in self._latest.items():
+            if before is None or before.digest != self._policy.digest:
+                self._histories[name].add(self._policy, at=at)
+
+
+def _is_ratio(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         DecisionCounts,
     )
     from airflow_consent_retl.consent.plan import PlanFor
-    from airflow_consent_retl.filtering.policy_change import PolicyChange
+    from airflow_consent_retl.filtering.policy_change import MaxReleased, PolicyChange
     from airflow_consent_retl.hooks.policies import LoadedPolicy, PolicySource
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
@@ -46,8 +46,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
             number for all or one by destination. None: no limit.
         max_invalid_ratio: the share of rows, 0 to 1, that may have an undeclared consent value. None: no limit.
         max_released_ratio: the share of rows, 0 to 1, that a changed policy may newly permit to one destination before
-            the task fails. None: no limit. Whenever the policy differs from that of the task's last run, the numbers of
-            rows that gain and lose permission are logged.
+            the task fails. Without it, 0.05 of the rows, and at least 10 rows. None: no limit. Whenever the policy
+            differs from that of the last run of this model for the destination, in whichever task, the numbers of
+            rows that gain and lose permission are logged. A first run has nothing to compare.
         accept_silence: the ids of categories under `opt_out` for which no row has to have an answer. For any other one
             the task fails if no row has one, because a wrong path or an empty column would permit everyone. Templated.
         absent: as for the loads. The filter warns about a category that every row grants, unless it is `withdrawn`.
@@ -75,7 +76,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         on_duplicate_id: Literal["fail", "deny"] = "fail",
         max_denied_ratio: float | Mapping[str, float] | None = None,
         max_invalid_ratio: float | None = None,
-        max_released_ratio: float | None = None,
+        max_released_ratio: MaxReleased = "default",
         accept_silence: Sequence[str] = (),
         absent: Literal["left_model", "withdrawn"] = "left_model",
         workspace: str | None = None,
@@ -118,14 +119,15 @@ class ConsentFilterOperator(ConsentRetlOperator):
         )
         mapping = self._mapping(manifest)
 
-        def plan_of(policy: ConsentPolicy) -> PlanFor:
-            return lambda kinds: plan_consent(
-                policy, destinations=self.destinations, mapping=mapping, columns=kinds, at=at
-            )
+        def plan_of(policy: ConsentPolicy, destinations: Sequence[str]) -> PlanFor:
+            return lambda kinds: plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=at)
 
         check_accepted(loaded.policy, self.accept_silence)
-        change = self._policy_change(context, loaded, workspace)
-        plan_for = change.both(plan_of(loaded.policy), plan_of(change.before))
+        # Before the histories are opened: the names of the destinations are not checked yet.
+        plan_of(loaded.policy, self.destinations)(column_kinds(manifest.columns))
+        change = self._policy_change(loaded, manifest.model, workspace)
+        change.check_guarded()
+        plan_for = change.both(plan_of)
         # Before any row is read: a broken configuration fails first, with every problem.
         for warning in plan_for(column_kinds(manifest.columns)).warnings:
             self.log.warning(warning)
@@ -197,14 +199,13 @@ class ConsentFilterOperator(ConsentRetlOperator):
             permitted={name: counts.permitted for name, counts in permitted.destinations.items()},
         ).to_xcom()
 
-    def _policy_change(self, context: Context, loaded: LoadedPolicy, workspace: Workspace) -> PolicyChange:
+    def _policy_change(self, loaded: LoadedPolicy, model: str, workspace: Workspace) -> PolicyChange:
         from airflow_consent_retl.filtering.policy_change import PolicyChange
         from airflow_consent_retl.storage.location import policy_folder
         from airflow_consent_retl.storage.policy_history import PolicyHistory
 
-        folder = policy_folder(workspace.documents, context)
-        history = None if folder is None else PolicyHistory(folder)
-        return PolicyChange(history, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
+        histories = {name: PolicyHistory(policy_folder(workspace.documents, model, name)) for name in self.destinations}
+        return PolicyChange(histories, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
 
     def _mapping(self, snapshot: SnapshotManifest) -> ConsentMapping:
         from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document

@@ -118,15 +118,9 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     return _below(workspace, map(_safe, names))
 
 
-def policy_folder(workspace: str | None, context: Context) -> Folder | None:
-    """Return the folder where a task keeps the policies of its decisions; None outside of a DAG run."""
-    ti = context.get("ti")
-    if ti is None:
-        return None
-    names = ["policies", ti.dag_id, ti.task_id]
-    if ti.map_index is not None and ti.map_index >= 0:
-        names.append(f"map-{ti.map_index}")
-    return _below(workspace, map(_distinct, names))
+def policy_folder(workspace: str | None, model: str, destination: str) -> Folder:
+    """Return the folder that keeps the policies under which a model was decided for a destination."""
+    return _below(workspace, ["policies", _distinct(model), _distinct(destination)])
 
 
 def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:

@@ -1,4 +1,4 @@
-"""The policies that a task has decided under, the newest last: the base for comparing a changed policy.
+"""The policies that a sync was decided under, the newest last: the base for comparing a changed policy.
 
 A policy is written once, at its first decision, and never changed. It names categories and destinations, but no
 person.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PolicyHistory:
-    """The policies of one task.
+    """The policies of one sync: one model at one destination, whichever task decides.
 
     Args:
         folder: the folder of their files.

@@ -103,5 +103,5 @@ def test_the_report_names_categories_and_numbers() -> None:
         "| `lake` | 6 | 11 | 5 | 0 | C0004:denied 3, C0004:unknown 2 |  |",
         "| `webhook` | 6 | 6 | 5 | 5 | C0004:denied 3, C0004:unknown 2 | C0002:denied 5 |",
     ]
-    with pytest.raises(ValueError, match="same destinations"):
+    with pytest.raises(ValueError, match="every destination of the old one"):
         pair_plans(plans[0], plan_consent(parse_policy(new), destinations=["lake"], mapping=MAPPING, columns=None))

@@ -78,7 +78,7 @@ class Workspace:
 
     def filter(self, snapshot: dict[str, Any], setup: Setup, **parameters: Any) -> dict[str, Any]:
         """Filter a snapshot."""
-        options: dict[str, Any] = {"on_duplicate_id": "deny", **parameters}
+        options: dict[str, Any] = {"on_duplicate_id": "deny", "max_released_ratio": None, **parameters}
         operator = ConsentFilterOperator(
             task_id="consent",
             snapshot=snapshot,

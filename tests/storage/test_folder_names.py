@@ -1,4 +1,4 @@
-"""The folders of a task lie below the workspace, whatever its ids are, and no two tasks share a policy history."""
+"""The folders of a task lie below the workspace, whatever its ids are, and no two syncs share a policy history."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ def test_no_id_leads_out_of_the_workspace(name: str, tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     given = context(dag_id=name, run_id=name, task_id=name)
 
-    folders = [run_folder(root.as_uri(), given, kind="permitted"), policy_folder(root.as_uri(), given)]
+    folders = [run_folder(root.as_uri(), given, kind="permitted"), policy_folder(root.as_uri(), name, name)]
 
     for folder in folders:
-        assert folder is not None
         assert Path(folder.path).resolve().is_relative_to(root)
         assert len(Path(folder.path).relative_to(root).parts) >= 3
 
@@ -40,17 +39,17 @@ def test_no_id_leads_out_of_the_workspace(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second"), [("é", "è"), ("a b", "a_b"), ("a/b", "a:b"), (".", ".."), ("日", "本"), ("e\u0301", "é")]
 )
-def test_two_dags_never_share_a_policy_history(first: str, second: str, tmp_path: Path) -> None:
-    folders = [policy_folder(tmp_path.as_uri(), context(dag_id=name)) for name in (first, second)]
+def test_two_syncs_never_share_a_policy_history(first: str, second: str, tmp_path: Path) -> None:
+    models = [policy_folder(tmp_path.as_uri(), name, "webhook") for name in (first, second)]
+    destinations = [policy_folder(tmp_path.as_uri(), "customers", name) for name in (first, second)]
 
-    assert len({folder.path for folder in folders if folder}) == 2
+    assert len({folder.path for folder in [*models, *destinations]}) == 4
 
 
 def test_an_ordinary_id_is_the_folders_name(tmp_path: Path) -> None:
-    folder = policy_folder(tmp_path.as_uri(), context(dag_id="daily.customers-v2", task_id="consent"))
+    folder = policy_folder(tmp_path.as_uri(), "daily.customers-v2", "webhook")
 
-    assert folder is not None
-    assert folder.path == f"{tmp_path}/policies/daily.customers-v2/consent"
+    assert folder.path == f"{tmp_path}/policies/daily.customers-v2/webhook"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])

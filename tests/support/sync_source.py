@@ -76,7 +76,11 @@ LAWS = {
         lambda consents: any(consent is True for consent in consents),
     ),
     "ads disabled": Law(_policy(True, True, disabled=True), ("analytics",), _granted),
-    "unmapped": Law(_policy(False, False), (), lambda consents: True),
+    "not required": Law(
+        _policy(False, False, destinations={DESTINATION: {"consent": "not_required", "reason": "own store"}}),
+        (),
+        lambda consents: True,
+    ),
     "unmapped denied": Law(_policy(False, False, unmapped_destinations="deny"), (), lambda consents: False),
 }
 

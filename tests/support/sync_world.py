@@ -198,6 +198,7 @@ class SyncWorld:
             policy=self.source.policy,
             consent=CONSENT,
             destinations=[DESTINATION],
+            max_released_ratio=None,
             workspace=self._workspace,
         ).execute({})
         permitted = {
