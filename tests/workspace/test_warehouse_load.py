@@ -125,8 +125,8 @@ def test_a_drifted_field_does_not_delay_a_withdrawal(
     for sync in syncs:
         with pytest.raises(AirflowFailException, match=reason) as failed:
             sync.run()
-        # Ids of another kind are other people: none of those delivered is found.
-        found = "of 800 people delivered, none was found to have withdrawn"
+        # Ids of another type cannot be matched with those delivered.
+        found = "those of 800 people delivered who withdrew still wait to be removed"
         expected = found if "id TYPE" in drift else "removed first, since a removal needs only the key: 2 people"
         assert expected in str(failed.value)
 
