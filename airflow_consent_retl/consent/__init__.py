@@ -49,7 +49,15 @@ from airflow_consent_retl.consent.policy import (
 from airflow_consent_retl.consent.policy_diff import DestinationDiff, PlanPair, PolicyDiff, pair_plans
 from airflow_consent_retl.consent.policy_document import PolicyDocument, policy_document
 from airflow_consent_retl.consent.regime import Regime
-from airflow_consent_retl.consent.removal import UNGUARDED, CauseCode, CauseRank, RemovalCause, cause_of, removal_cause
+from airflow_consent_retl.consent.removal import (
+    EXPLICIT,
+    UNGUARDED,
+    CauseCode,
+    CauseRank,
+    RemovalCause,
+    cause_of,
+    removal_cause,
+)
 from airflow_consent_retl.consent.signals import (
     NULL_TOKEN,
     CategorySignal,
@@ -74,6 +82,7 @@ from airflow_consent_retl.near import nearest, resembles
 
 __all__ = [
     "CLOCK_SKEW",
+    "EXPLICIT",
     "NULL_TOKEN",
     "UNGUARDED",
     "BitMask",

@@ -27,8 +27,14 @@ class RemovalCause(StrEnum):
 
     # A required category is denied.
     CONSENT_WITHDRAWN = "consent_withdrawn"
-    # No required category is denied, but one is not granted: it is unknown, invalid or expired.
+    # No required category is denied, but one is not granted: it is unknown or invalid.
     CONSENT_MISSING = "consent_missing"
+    # As `consent_missing`, but there is a yes, which is too old.
+    EXPIRED = "expired"
+    # The person objects in another way than by a category: Global Privacy Control, or the row's own switch.
+    OBJECTED = "objected"
+    # The person is on a suppression list.
+    SUPPRESSED = "suppressed"
     # The model no longer has a row of this person.
     LEFT_MODEL = "left_model"
     # The model no longer has a row of this person, and its query keeps only people who consent.
@@ -61,6 +67,9 @@ class CauseCode(IntEnum):
     ID_AMBIGUOUS = 4
     IDENTIFIERS_CHANGED = 5
     WITHDRAWN_BY_ABSENCE = 6
+    SUPPRESSED = 7
+    OBJECTED = 8
+    EXPIRED = 9
 
     @property
     def cause(self) -> RemovalCause:
@@ -78,10 +87,13 @@ class CauseRank(IntEnum):
     IDENTIFIERS_CHANGED = 1
     LEFT_MODEL = 2
     WITHDRAWN_BY_ABSENCE = 3
-    CONSENT_MISSING = 4
-    DESTINATION_UNMAPPED = 5
-    ID_AMBIGUOUS = 6
-    CONSENT_WITHDRAWN = 7
+    EXPIRED = 4
+    CONSENT_MISSING = 5
+    DESTINATION_UNMAPPED = 6
+    ID_AMBIGUOUS = 7
+    SUPPRESSED = 8
+    OBJECTED = 9
+    CONSENT_WITHDRAWN = 10
 
     @property
     def cause(self) -> RemovalCause:
@@ -90,13 +102,29 @@ class CauseRank(IntEnum):
 
 
 # INVARIANT: no guard delays a removal for one of these causes.
-UNGUARDED = frozenset({RemovalCause.CONSENT_WITHDRAWN, RemovalCause.IDENTIFIERS_CHANGED})
+UNGUARDED = frozenset(
+    {
+        RemovalCause.CONSENT_WITHDRAWN,
+        RemovalCause.OBJECTED,
+        RemovalCause.SUPPRESSED,
+        RemovalCause.IDENTIFIERS_CHANGED,
+    }
+)
+# A person's own no, in whichever way: these are carried out even where a guard stops the rest.
+EXPLICIT = UNGUARDED - {RemovalCause.IDENTIFIERS_CHANGED}
 
 _OTHER_REASONS: dict[str, RemovalCause] = {
     SubjectStatus.DUPLICATE_ID: RemovalCause.ID_AMBIGUOUS,
     SubjectStatus.MISSING_ID: RemovalCause.ID_AMBIGUOUS,
     "unmapped_destination": RemovalCause.DESTINATION_UNMAPPED,
     "misspelt_destination": RemovalCause.DESTINATION_UNMAPPED,
+    f"gpc:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,
+    f"row_switch:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,
+    f"suppression:{ConsentStatus.DENIED}": RemovalCause.SUPPRESSED,
+}
+_CATEGORY_STATUSES: dict[str, RemovalCause] = {
+    ConsentStatus.DENIED: RemovalCause.CONSENT_WITHDRAWN,
+    ConsentStatus.EXPIRED: RemovalCause.EXPIRED,
 }
 
 
@@ -119,6 +147,8 @@ def cause_of(denied: Denied) -> RemovalCause:
 
 
 def _cause_of_reason(code: str) -> RemovalCause:
-    if code.endswith(f":{ConsentStatus.DENIED}"):
-        return RemovalCause.CONSENT_WITHDRAWN
-    return _OTHER_REASONS.get(code, RemovalCause.CONSENT_MISSING)
+    other = _OTHER_REASONS.get(code)
+    if other is not None:
+        return other
+    _, _, status = code.rpartition(":")
+    return _CATEGORY_STATUSES.get(status, RemovalCause.CONSENT_MISSING)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.consent import EXPLICIT, RemovalCause
 from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
@@ -331,7 +331,7 @@ class Sync:
         exceeded = self._context.settings.guards.exceeded(changes.counts)
         if not exceeded:
             return
-        explicit = self._context.store.only(changes, [RemovalCause.CONSENT_WITHDRAWN])
+        explicit = self._context.store.only(changes, EXPLICIT)
         done = ""
         if explicit.manifest.removal_rows:
             self._carry_out_removals(explicit, report)

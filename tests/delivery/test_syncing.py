@@ -557,6 +557,29 @@ def withdrawn(bench: SyncBench, source: Source, destination: Destination, **sett
     return report
 
 
+@pytest.mark.parametrize("cause", ["consent_withdrawn", "objected", "suppressed"])
+def test_no_guard_delays_a_persons_own_no(bench: SyncBench, cause: str) -> None:
+    loaded(bench, BEFORE)
+    destination = Recorder()
+
+    report = withdrawn(bench, Source({**yes(1, 2), 3: cause, 4: cause}), destination, guards=guards(0.0))
+
+    assert destination.removed_ids == [3, 4]
+    assert report.removals_by_cause == {cause: 2}
+
+
+@pytest.mark.parametrize("cause", ["expired", "consent_missing", "destination_unmapped", "id_ambiguous"])
+def test_a_guard_stops_other_removals_and_carries_out_each_persons_own_no(bench: SyncBench, cause: str) -> None:
+    loaded(bench, BEFORE)
+    destination = Recorder()
+    source = Source({**yes(1), 2: "objected", 3: "suppressed", 4: cause})
+
+    with pytest.raises(GuardError, match=rf"\({cause} 1\), .*; 2 explicit withdrawals were carried out"):
+        withdrawn(bench, source, destination, guards=guards(0.0))
+
+    assert destination.removed_ids == [2, 3]
+
+
 def test_the_fast_lane_removes_exactly_the_people_who_lost_permission(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
     source = Source({**yes(1, 2), 3: "consent_withdrawn", 4: "consent_missing"})

@@ -17,6 +17,9 @@ REMOVAL_ORDER = (
     "destination_unmapped",
     "id_ambiguous",
     "identifiers_changed",
+    "suppressed",
+    "objected",
+    "expired",
 )
 
 

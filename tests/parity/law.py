@@ -152,11 +152,16 @@ def decided(setup: Setup, people: Sequence[Person], *, asked: Iterable[Any]) -> 
 def cause(reasons: Iterable[str]) -> str:
     """Return the cause of removal for a person who is denied for these reasons."""
     codes = list(reasons)
-    if any(code.endswith(":denied") for code in codes):
+    others = {"gpc:denied", "row_switch:denied", "suppression:denied"} & set(codes)
+    if any(code.endswith(":denied") and code not in others for code in codes):
         return "consent_withdrawn"
+    if others:
+        return "suppressed" if others == {"suppression:denied"} else "objected"
     if {"duplicate_id", "missing_id"} & set(codes):
         return "id_ambiguous"
-    return "destination_unmapped" if "unmapped_destination" in codes else "consent_missing"
+    if "unmapped_destination" in codes:
+        return "destination_unmapped"
+    return "expired" if all(code.endswith(":expired") for code in codes) else "consent_missing"
 
 
 def _subject(id_: Any, times: Mapping[Any, int]) -> SubjectStatus:
