@@ -24,14 +24,14 @@ EVERYONE: dict[str, dict[str, Any]] = {
     "old": {"at": NOW - timedelta(days=500)},
     "crm says yes": {"ads": False, "crm_ads_ok": True, "crm_changed_at": NOW},
     "crm says no": {"crm_ads_ok": False, "crm_changed_at": NOW},
-    "Californian": {"country": "US-CA", "stats": None},
+    "American": {"country": "US", "stats": None},
     "German": {"country": "DE", "stats": None},
     "signals": {"gpc": True},
     "switched off": {"integrations": '{"Webhooks": false}'},
     "suppressed": {},
     "no calls": {"calls": False},
 }
-SENT = {"yes", "crm says yes", "Californian", "no calls"}
+SENT = {"yes", "crm says yes", "American", "no calls"}
 
 
 def blocks(repo: Path, language: str) -> list[str]:

@@ -233,7 +233,7 @@ def test_a_workspace_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "permitted").write_text("a file where a folder has to be")
 
-    with pytest.raises(OSError, match="permitted"):
+    with pytest.raises(AirflowFailException, match="a part of the path is a file"):
         operator.execute({})
 
     assert published(tmp_path) == [tmp_path / "workspace" / "permitted"]

@@ -72,7 +72,7 @@ def sources(engine: Engine) -> list[ConsentSource | SuppressionList]:
         ConsentSource(
             query, columns={"yes": "long"}, category="said", value="ads", time="time", bring_time=True, **shared
         ),
-        SuppressionList(engine.query("never", {"address": "text"}), subject="address", key="email"),
+        SuppressionList(engine.query("never", {"address": "text"}), subject="address", key="email", min_rows=0),
     ]
 
 
