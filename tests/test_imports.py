@@ -29,7 +29,8 @@ from airflow.sdk import DAG, task
 from airflow_consent_retl.consent import ConsentObject, Literals
 from airflow_consent_retl.operators import (
     ConsentFilterOperator, ExtractModelOperator, LoadToFilesOperator, LoadToSqlTableOperator, LoadToWebhookOperator,
-    LoadToGoogleCustomerMatchOperator, PropagateWithdrawalsOperator, permitted_batches, permitted_dataframes,
+    LoadToGoogleCustomerMatchOperator, PropagateWithdrawalsOperator, RetireSyncOperator, permitted_batches,
+    permitted_dataframes,
 )
 from airflow_consent_retl.sync import consent_sync
 from airflow_consent_retl.contract import Batch, Destination, DestinationSpec, Limits, Load, Outcomes

@@ -107,6 +107,10 @@ class SyncStore(ABC, Generic[State, Rows]):
         """
 
     @abstractmethod
+    def everyone(self, state: State) -> Changes:
+        """Publish the removal of every entry of the present version, as `sync_retired`. The source is not asked."""
+
+    @abstractmethod
     def folding(self, state: State | None, changes: Changes) -> AbstractContextManager[Folding]:
         """Begin to fold: see `Folding`."""
 
@@ -189,6 +193,10 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         changes = removals_of(state, found, self.folder.new("changes"), sync=self.sync) if found else None
         return WithdrawnRemovals(state.rows, len(missing), changes, moments)
 
+    def everyone(self, state: DeliveredState) -> Changes:
+        """Publish the removal of every entry."""
+        return removals_of(state, all_entries(state), self.folder.new("changes"), sync=self.sync)
+
     def folding(self, state: DeliveredState | None, changes: Changes) -> Folding:
         """Begin to fold: see `Folding`."""
         return Folding(state, changes)
@@ -203,6 +211,11 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
     ) -> DeliveredState:
         """Publish the next version."""
         return folding.finish(sends, removes, self.folder.new("delivered"))
+
+
+def all_entries(state: DeliveredState) -> dict[RemovalCause, NDArray[np.int64]]:
+    """Return the numbers of all entries, under the cause of a sync that is retired."""
+    return {RemovalCause.SYNC_RETIRED: np.arange(state.rows, dtype=np.int64)}
 
 
 def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:

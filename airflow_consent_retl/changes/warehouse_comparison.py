@@ -146,6 +146,16 @@ def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
     return state.mutate(**{PERSON: dialect.person(state["id"])})
 
 
+def every_entry(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
+    """Return all entries of the placeholder `delivered`."""
+    return delivered(dialect, entries).select(*_kept_columns(entries))
+
+
+def _kept_columns(entries: Sequence[str]) -> list[str]:
+    # Not the warehouse's own hash: the next version gets it again.
+    return [name for name in entries if name != "row_hash"]
+
+
 class DeliveredEntries:
     """The entries of people who lost permission, or are absent from the model.
 
@@ -157,8 +167,7 @@ class DeliveredEntries:
         state = delivered(dialect, entries)
         people = placeholder("people", {PERSON: "string"})
         model = people_of(dialect, "model", primary_key, [primary_key])
-        # Not the warehouse's own hash: the next version gets it again.
-        self._columns = [name for name in entries if name != "row_hash"]
+        self._columns = _kept_columns(entries)
         self._denied = state.semi_join(people, state[PERSON] == people[PERSON])
         self._absent = state.anti_join(model, state[PERSON] == model[PERSON])
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
-from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, not_permitted
-from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, only_people, people_of
+from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries, not_permitted
+from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, every_entry, only_people, people_of
 from airflow_consent_retl.changes.warehouse_delivered import (
     WarehouseState,
     WarehouseVersions,
@@ -132,10 +132,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
     def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
         """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
-            raise RefusedError(
-                f"the delivered state of `{state.manifest.destination}` is in files: the next load moves it into the "
-                "warehouse"
-            )
+            raise _in_files(state)
         with ExitStack() as unused:
             folder = self.folder.new("changes")
             unused.callback(folder.remove)
@@ -171,6 +168,22 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
             unused.pop_all()
             return WithdrawnRemovals(state.rows, missing, changes, moments)
+
+    def everyone(self, state: State) -> Changes:
+        """Read all entries from the warehouse, and publish their removal."""
+        if isinstance(state, DeliveredState):
+            raise _in_files(state)
+        with self.folder.new("changes").publishing() as folder:
+            with self._reach() as warehouse:
+                dialect = dialect_of(warehouse.dialect, state.id_type)
+                sql = dialect.compile(
+                    every_entry(dialect, state.columns), {"delivered": warehouse.name_of(state.table)}
+                )
+                with warehouse.read(sql, batch_rows=_READ_ROWS) as rows:
+                    touched = as_files(state, rows.batches, folder / "touched")
+                self._log_moved(warehouse, touched.rows, state.rows)
+            _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
+            return removals_of(touched, all_entries(touched), folder, sync=self.sync, delivered=state.rows)
 
     @contextmanager
     def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
@@ -322,6 +335,12 @@ def _query_of_people(
         hook_of=question.hook_of,
     ) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
+
+
+def _in_files(state: State) -> RefusedError:
+    return RefusedError(
+        f"the delivered state of `{state.manifest.destination}` is in files: the next load moves it into the warehouse"
+    )
 
 
 def _touched_of(changes: Changes) -> DeliveredState | None:

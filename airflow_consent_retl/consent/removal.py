@@ -45,6 +45,8 @@ class RemovalCause(StrEnum):
     ID_AMBIGUOUS = "id_ambiguous"
     # Still permitted, but the destination's identifiers for the person changed: the old ones go first.
     IDENTIFIERS_CHANGED = "identifiers_changed"
+    # The whole sync is emptied on purpose, whoever is permitted.
+    SYNC_RETIRED = "sync_retired"
 
     @property
     def code(self) -> CauseCode:
@@ -70,6 +72,7 @@ class CauseCode(IntEnum):
     SUPPRESSED = 7
     OBJECTED = 8
     EXPIRED = 9
+    SYNC_RETIRED = 10
 
     @property
     def cause(self) -> RemovalCause:
@@ -94,6 +97,8 @@ class CauseRank(IntEnum):
     SUPPRESSED = 8
     OBJECTED = 9
     CONSENT_WITHDRAWN = 10
+    # The only cause of all removals of a sync that ends.
+    SYNC_RETIRED = 11
 
     @property
     def cause(self) -> RemovalCause:
@@ -101,17 +106,10 @@ class CauseRank(IntEnum):
         return RemovalCause[self.name]
 
 
-# INVARIANT: no guard delays a removal for one of these causes.
-UNGUARDED = frozenset(
-    {
-        RemovalCause.CONSENT_WITHDRAWN,
-        RemovalCause.OBJECTED,
-        RemovalCause.SUPPRESSED,
-        RemovalCause.IDENTIFIERS_CHANGED,
-    }
-)
 # A person's own no, in whichever way: these are carried out even where a guard stops the rest.
-EXPLICIT = UNGUARDED - {RemovalCause.IDENTIFIERS_CHANGED}
+EXPLICIT = frozenset({RemovalCause.CONSENT_WITHDRAWN, RemovalCause.OBJECTED, RemovalCause.SUPPRESSED})
+# INVARIANT: no guard delays a removal for one of these causes.
+UNGUARDED = EXPLICIT | {RemovalCause.IDENTIFIERS_CHANGED, RemovalCause.SYNC_RETIRED}
 
 _OTHER_REASONS: dict[str, RemovalCause] = {
     SubjectStatus.DUPLICATE_ID: RemovalCause.ID_AMBIGUOUS,

@@ -7,7 +7,7 @@ knows, then intents and outcomes, then the next version of the delivered state, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -195,12 +195,34 @@ class Sync:
             if too_few:
                 # An answer that lacks most people is no proof that they withdrew.
                 changes = self._context.store.only(changes, set(RemovalCause) - {self._context.settings.absent})
-            waiting = self._remove_lost(changes, lost, report)
+            waiting = self._remove_lost(changes, lost.moments, report)
         if too_few:
             raise GuardError(too_few)
         return waiting
 
-    def _remove_lost(self, changes: Changes, lost: WithdrawnRemovals, report: LoadReport) -> list[str]:
+    @_lease_before_refusal
+    def retire(self, report: LoadReport) -> list[str]:
+        """Remove everyone who is, or may be, delivered, without asking the source.
+
+        Args:
+            report: counts what was removed.
+
+        Returns, Raises: as `load`. A person whom an earlier request may still bring back stays in the delivered state.
+        """
+        self._resolve(self._lease.open_delivery())
+        state = self._context.state()
+        if state is None or not state.rows:
+            return []
+        if not self._destination.can_remove:
+            raise ConfigurationError(
+                f"`{state.manifest.destination}` cannot remove people, so sync `{self._lease.sync}` cannot be emptied: "
+                f"{state.rows:,} people are there. Remove them there by hand, then declare them gone with "
+                "AdoptDeliveredStateOperator(gone=True)"
+            )
+        look_at_target(self._context, state)
+        return self._remove_lost(self._context.store.everyone(state), [], report)
+
+    def _remove_lost(self, changes: Changes, moments: Sequence[datetime], report: LoadReport) -> list[str]:
         if not changes.manifest.removal_rows:
             return []
         self._check_guards(changes, report)
@@ -209,7 +231,7 @@ class Sync:
         self._context.sweep()
         if not waiting and report.removed.accepted == report.removed.planned:
             confirmed = datetime.now(UTC)
-            report.lags_s = [(confirmed - withdrawn).total_seconds() for withdrawn in lost.moments]
+            report.lags_s = [(confirmed - withdrawn).total_seconds() for withdrawn in moments]
         return waiting
 
     @property

@@ -58,7 +58,7 @@ def settle_target(lease: Lease, destination: Destination, target: str, *, moved_
         return
     raise ConfigurationError(
         f"sync `{lease.sync}` delivered to {recorded} before, now it would deliver to {target}, and the people "
-        "delivered before could not be removed there. Empty the sync first, give the new "
+        "delivered before could not be removed there. Empty the sync first with RetireSyncOperator, give the new "
         "target another destination instance in the policy and the DAG, or, if all of them were moved to the new "
         f"target, set moved_from to the text of the old one, exactly: {recorded!r}"
     )

@@ -21,6 +21,7 @@ MODULES = {
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",
     "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
+    "RetireSyncOperator": f"{_OPERATORS}.retire",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",
     "permitted_dataframes": f"{_OPERATORS}.permitted_rows",
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
+    from airflow_consent_retl.hooks.policies import PolicySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,46 @@ class RemovingLoad:
     accept_no_removal: bool
     moved_from: str | None
     shares_target_with: tuple[str, ...]
+
+
+def removing_load(
+    load: Callable[..., LoadOperator],
+    *,
+    destination: str,
+    policy: PolicySource | None,
+    task: BaseOperator,
+    context: Context,
+) -> RemovingLoad:
+    """Return what a task needs of a load to remove people.
+
+    Args:
+        load: the load with its own parameters, as for `consent_sync`.
+        destination: the policy's name for the destination.
+        policy: where the policy is read; None: the task needs none.
+        task: the running task.
+        context: of its run.
+
+    Raises:
+        ConfigurationError: a parameter is unknown or missing.
+    """
+    removing = from_parameters(load, render=lambda value: rendered(value, task, context))
+    if removing is not None:
+        return removing
+    # A function, or an operator of another kind: only the operator itself can build its destination.
+    operator = load(
+        task_id=f"{task.task_id}_{destination.replace(':', '__')}",
+        permitted=None,
+        destination=destination,
+        policy=policy,
+    )
+    if context:
+        operator.render_template_fields(context)
+    return RemovingLoad(
+        build_destination=operator.build_destination,
+        accept_no_removal=operator.accept_no_removal,
+        moved_from=operator.moved_from,
+        shares_target_with=tuple(operator.shares_target_with),
+    )
 
 
 def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLoad | None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.policies import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -202,6 +201,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.operators.removing_load import removing_load
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
         self._check_policy(destination)
@@ -210,7 +210,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         check_sync(ledger, sync_folder(self.workspace, name), name)
         if not self._is_known(name, ledger):
             return _counts(0, LoadReport(permitted=0))
-        removing = self._removing(destination, load, context)
+        removing = removing_load(load, destination=destination, policy=self.policy, task=self, context=context)
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
             absent=absent_cause(self.absent),
@@ -301,28 +301,6 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             destination,
             f"{report.found:,}",
             f"{delivered:,}",
-        )
-
-    def _removing(self, destination: str, load: Callable[..., LoadOperator], context: Context) -> RemovingLoad:
-        from airflow_consent_retl.operators.removing_load import RemovingLoad, from_parameters, rendered
-
-        removing = from_parameters(load, render=lambda value: rendered(value, self, context))
-        if removing is not None:
-            return removing
-        # A function, or an operator of another kind: only the operator itself can build its destination.
-        operator = load(
-            task_id=f"{self.task_id}_{destination.replace(':', '__')}",
-            permitted=None,
-            destination=destination,
-            policy=self.policy,
-        )
-        if context:
-            operator.render_template_fields(context)
-        return RemovingLoad(
-            build_destination=operator.build_destination,
-            accept_no_removal=operator.accept_no_removal,
-            moved_from=operator.moved_from,
-            shares_target_with=tuple(operator.shares_target_with),
         )
 
     def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:

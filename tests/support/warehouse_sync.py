@@ -18,6 +18,7 @@ from airflow_consent_retl.operators import (
     ExtractModelOperator,
     LoadToSqlTableOperator,
     PropagateWithdrawalsOperator,
+    RetireSyncOperator,
 )
 
 POLICY = {
@@ -92,6 +93,17 @@ class Sync:
             },
         ).execute({})
         counts: dict[str, Any] = served["crm"]
+        return counts
+
+    def retire(self) -> dict[str, Any]:
+        self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
+        counts: dict[str, Any] = RetireSyncOperator(
+            task_id="retire",
+            model="customers",
+            destination="crm",
+            load=partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS),
+            settle_s=0,
+        ).execute({})
         return counts
 
     def people(self) -> list[tuple[Any, ...]]:

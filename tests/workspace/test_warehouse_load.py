@@ -149,6 +149,23 @@ def test_a_sync_of_files_goes_on_in_the_warehouse_and_is_refused_on_its_way_back
         lake.run()
 
 
+def test_a_retired_sync_is_emptied_without_its_model(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    both(syncs)
+    change("ALTER TABLE customers RENAME TO gone")
+
+    counts = [sync.retire() for sync in syncs]
+
+    assert counts == [{"removed": 800, "not_removed": 0, "delivered": 0}] * 2
+    assert [sync.people() for sync in syncs] == [[], []]
+    assert [sync.retire()["removed"] for sync in syncs] == [0, 0]
+    change("ALTER TABLE gone RENAME TO customers")
+    assert both(syncs)["added"] == 800
+    # No version of the delivered state is left beside the present one.
+    assert in_staging(customers).count("delivered") == 1
+
+
 def test_a_permitted_table_that_was_changed_is_refused(syncs: list[Sync], customers: Postgres) -> None:
     sync = syncs[1]
     permitted = sync.permit()
