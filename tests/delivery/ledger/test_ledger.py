@@ -239,9 +239,14 @@ def test_timestamps_keep_their_microseconds_and_are_read_in_utc(lease: Lease) ->
     assert found.tzinfo is UTC
 
 
-def test_the_target_is_the_one_of_the_first_load(ledger: Ledger, lease: Lease) -> None:
+def test_the_target_stays_once_people_are_delivered(ledger: Ledger, lease: Lease) -> None:
     assert lease.target("") == ""
+    assert lease.target("table nobody") == "table nobody"
     assert lease.target("table people") == "table people"
+    delivery = begun(lease)
+    lease.record(delivery, intended=[intended(0)])
+    advanced(lease, delivery)
+
     assert lease.target("table persons") == "table people"
     assert ledger.syncs()[0].target == "table people"
 
