@@ -53,7 +53,12 @@ class Sync:
             workspace="warehouse:staging" if self.kind == "warehouse" else None,
         ).execute({})
         return ConsentFilterOperator(
-            task_id="consent", snapshot=snapshot, policy=policy, consent=CONSENT, destinations=["crm", "other"]
+            task_id="consent",
+            snapshot=snapshot,
+            policy=policy,
+            consent=CONSENT,
+            destinations=["crm", "other"],
+            max_released_ratio=None,
         ).execute({})
 
     def load(self, permitted: Any, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
