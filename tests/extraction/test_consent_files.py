@@ -311,7 +311,7 @@ def test_refuses_columns_that_the_model_has_and_keys_that_it_lacks(duck: Path) -
     fill(duck, [], "subject VARCHAR, id VARCHAR, ads BOOLEAN")
     sources: list[ExternalConsent] = [
         ConsentSource("FROM consents", subject="subject", key="gone", columns={"ads": "SCORE"}),
-        SuppressionList("FROM consents", subject="id", column="id"),
+        SuppressionList("FROM consents", subject="id", column="id", min_rows=0),
     ]
 
     with pytest.raises(ConfigurationError) as caught:
