@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         content = {"key": self.headers["Idempotency-Key"], "removes": removes, "rows": json.loads(body)["rows"]}
         vendor = self.server.vendor
-        number, fault = vendor.receive(worker=self.headers["X-Worker"], **content)
+        number, fault = vendor.receive(worker=self.headers["Authorization"].removeprefix("Bearer "), **content)
         if fault is Fault.UNAVAILABLE:
             self._answer(503)
         elif fault is Fault.TOO_MANY:

@@ -157,7 +157,8 @@ def _set_connections(place: Place, name: str) -> None:
         "conn_type": "http",
         "host": "127.0.0.1",
         "port": place.vendor_port,
-        "extra": {"allow_private": True, "headers": {"X-Worker": name}},
+        # The token names the worker: other headers would be part of the target.
+        "extra": {"allow_private": True, "token": name},
     }
     os.environ["AIRFLOW_CONN_VENDOR"] = json.dumps(vendor)
     if place.table is not None:
