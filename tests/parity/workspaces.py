@@ -5,6 +5,7 @@ Everything goes through `execute`, as in a task, and everything is read back wit
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class Workspace:
         return self._run(operator)
 
     def filter(self, snapshot: dict[str, Any], setup: Setup, **parameters: Any) -> dict[str, Any]:
-        """Filter a snapshot."""
+        """Filter a snapshot as a first run: a policy of before would be read as well, and be part of the signatures."""
+        shutil.rmtree(self.root / "policies", ignore_errors=True)
         options: dict[str, Any] = {"on_duplicate_id": "deny", "max_released_ratio": None, **parameters}
         operator = ConsentFilterOperator(
             task_id="consent",
