@@ -42,7 +42,13 @@ class Sync:
         self.monkeypatch = monkeypatch
         monkeypatch.setenv(f"AIRFLOW_CONN_{kind.upper()}", json.dumps({"conn_type": "sqlite", "host": str(self.file)}))
 
-    def permit(self, policy: Any = POLICY, *, sql: str = "SELECT * FROM customers -- everybody") -> Any:
+    def permit(
+        self,
+        policy: Any = POLICY,
+        *,
+        sql: str = "SELECT * FROM customers -- everybody",
+        max_released_ratio: Any = "default",
+    ) -> Any:
         self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
         snapshot = ExtractModelOperator(
             task_id="extract",
@@ -58,7 +64,7 @@ class Sync:
             policy=policy,
             consent=CONSENT,
             destinations=["crm", "other"],
-            max_released_ratio=None,
+            max_released_ratio=max_released_ratio,
         ).execute({})
 
     def load(self, permitted: Any, policy: Any = POLICY, **parameters: Any) -> dict[str, Any]:
@@ -79,7 +85,7 @@ class Sync:
     def run(
         self, policy: Any = POLICY, *, sql: str = "SELECT * FROM customers -- everybody", **parameters: Any
     ) -> dict[str, Any]:
-        return self.load(self.permit(policy, sql=sql), policy, **parameters)
+        return self.load(self.permit(policy, sql=sql, max_released_ratio=None), policy, **parameters)
 
     def withdraw(self, **parameters: Any) -> dict[str, Any]:
         self.monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", self.workspace)
