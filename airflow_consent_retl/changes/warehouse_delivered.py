@@ -67,7 +67,7 @@ class WarehouseState:
 
     @property
     def has_confirmed(self) -> bool:
-        """Whether the destination certainly accepted one of the people: it is taken for granted, without a query."""
+        """Always true: whether the destination accepted one of the people is assumed, without a query."""
         return True
 
     @property

@@ -139,11 +139,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             removes_absent = absent is not RemovalCause.LEFT_MODEL
             with (
                 self._reach() as warehouse,
-                self._suspects(warehouse, state, self._question) as (
-                    suspects,
-                    model,
-                    question,
-                ),
+                self._suspects(warehouse, state, self._question) as (suspects, model, question),
             ):
                 dialect = dialect_of(warehouse.dialect, state.id_type)
                 entries = DeliveredEntries(dialect, state.columns, primary_key=question.primary_key)

@@ -1,4 +1,4 @@
-"""What no row of a run says: opt-out categories without any answer, and regions that no row has.
+"""Findings about a whole run: opt-out categories for which no row has an answer, and regions that no row has.
 
 Reads tokens of signatures only. Never sees a row.
 """

@@ -131,7 +131,7 @@ class Destination(ABC):
 
     @property
     def target_details(self) -> Mapping[str, str]:
-        """What else decides where rows end up and may be secret, by name; the ledger records a keyed digest of it."""
+        """Further parts of the place that may be secret, by name; the ledger records a keyed digest of them."""
         return {}
 
     @property

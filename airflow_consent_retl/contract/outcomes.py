@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def may_come_late(self) -> bool:
-        """Whether the request may still take effect after its attempt ended."""
+        """True if the request may still take effect after its attempt ended."""
         is_unclear = self.status in {RowStatus.UNCERTAIN, RowStatus.PENDING}
         return is_unclear and not (self.status is RowStatus.UNCERTAIN and self.code in _ANSWERED)
 

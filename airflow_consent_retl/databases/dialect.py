@@ -178,15 +178,18 @@ class Dialect:
 
     def json_kind(self, value: ir.Value) -> ir.StringValue:
         """Return the kind of a JSON value: `object`, `boolean`, `null` or another word; NULL for NULL."""
-        raise ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
+        raise self._no_json()
 
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
         """Return the value of an object's key; NULL if it has no such key."""
-        raise NotImplementedError
+        raise self._no_json()
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""
-        raise NotImplementedError
+        raise self._no_json()
+
+    def _no_json(self) -> ConfigurationError:
+        return ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
 
     def json_skeleton(self, value: ir.Value, path: Sequence[str]) -> ir.StringValue:
         """Return a small JSON text with only the part of the document that lies on one path.

@@ -39,7 +39,7 @@ class SyncContext:
         settings: the DAG's settings for the sync.
         log: the task's log.
         dag: the id of the DAG that serves it; None: there is none.
-        shared: the people whom other syncs have at the same target.
+        shared: the people of other syncs at the same target.
         key: returns the key of the workspace's digests.
         progress: makes the function that reports progress.
     """

@@ -77,7 +77,7 @@ class DeliveryRun:
         return () if shared is None else shared.kept_of(self.changes)
 
     def remove(self, batch: Batch) -> Outcomes:
-        """Remove people, except those whom another sync has at the same target."""
+        """Remove people, except those that another sync has at the same target."""
         return remove_unless_kept(self.destination, batch, self._kept)
 
     def planned_rows(self, kind: BatchKind) -> int:

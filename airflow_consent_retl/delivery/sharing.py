@@ -20,7 +20,7 @@ from airflow_consent_retl.storage.delivered import DeliveredState
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.ledger.sharing import OtherSync
+    from airflow_consent_retl.delivery.ledger.neighbours import OtherSync
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_folder import SyncFolder

@@ -14,8 +14,8 @@ from airflow_consent_retl.operators.permitted_rows import permitted_batches as p
 from airflow_consent_retl.operators.permitted_rows import permitted_dataframes as permitted_dataframes
 from airflow_consent_retl.operators.retire import RetireSyncOperator as RetireSyncOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator as DropStagingTablesOperator
-from airflow_consent_retl.operators.upkeep import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
-from airflow_consent_retl.operators.upkeep import HandOverSyncOperator as HandOverSyncOperator
+from airflow_consent_retl.operators.sync_life import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
+from airflow_consent_retl.operators.sync_life import HandOverSyncOperator as HandOverSyncOperator
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator as PropagateWithdrawalsOperator
 
 __all__: list[str]

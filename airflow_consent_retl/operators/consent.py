@@ -98,8 +98,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
-        from airflow_consent_retl.filtering.absence import check_absence, check_accepted
         from airflow_consent_retl.filtering.files import column_kinds
+        from airflow_consent_retl.filtering.silence import check_absence, check_accepted
         from airflow_consent_retl.hooks.policies import read_policy
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage import open_snapshot

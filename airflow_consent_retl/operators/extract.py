@@ -14,7 +14,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
-from airflow_consent_retl.operators.dated_sql import DatedSqlOperator, date_of_run
+from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,11 +9,11 @@ _OPERATORS = "airflow_consent_retl.operators"
 _DESTINATIONS = "airflow_consent_retl.destinations"
 
 MODULES = {
-    "AdoptDeliveredStateOperator": f"{_OPERATORS}.upkeep",
+    "AdoptDeliveredStateOperator": f"{_OPERATORS}.sync_life",
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
     "DropStagingTablesOperator": f"{_OPERATORS}.staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",
-    "HandOverSyncOperator": f"{_OPERATORS}.upkeep",
+    "HandOverSyncOperator": f"{_OPERATORS}.sync_life",
     "LoadOperator": f"{_OPERATORS}.load",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",

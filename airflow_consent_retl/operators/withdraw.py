@@ -16,7 +16,7 @@ from airflow_consent_retl.errors import (
 )
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import holder_of
-from airflow_consent_retl.operators.dated_sql import DatedSqlOperator, date_of_run
+from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.progress import filled, table
 
 if TYPE_CHECKING:

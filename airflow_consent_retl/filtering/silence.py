@@ -1,4 +1,4 @@
-"""The check of a filter run for what no row says: silence under `opt_out` stops it, a region without rows is logged."""
+"""The check of a whole filter run: silence under `opt_out` stops it, and a region that no row has is logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of syncs beside each other: their targets, who shares them, and which DAG serves a sync."""
+"""Queries about several syncs of a ledger: those with the same target, those that share it, and the DAG of each."""
 
 from __future__ import annotations
 
