@@ -1,0 +1,48 @@
+"""Keys of suppression lists, in the forms in which they are compared: two spellings of one key have one form."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_consent_retl.consent.match_forms import MatchForm, in_form
+
+
+@pytest.mark.parametrize(
+    ("form", "one", "other"),
+    [
+        (MatchForm.FOLDED, "Ann@Example.COM", "\t ann@example.com\n"),
+        (MatchForm.FOLDED, "\u00a0ann@example.com\u3000", "ann@example.com"),
+        (MatchForm.FOLDED, "j\u00fcrgen", "JU\u0308RGEN"),
+        (MatchForm.FOLDED, "\u0661\u0662", "12"),
+        (MatchForm.EMAIL, "ann @example.com", "Ann@example.com"),
+        (MatchForm.SHA256, "0xABCDEF", "abcdef"),
+        (MatchForm.SHA256, "\\xabcdef", "ABCDEF"),
+        (MatchForm.PHONE, "+49 (170) 123-4567", "0170/1234567"),
+        (MatchForm.PHONE, "0049 170 1234567", "1701234567"),
+    ],
+)
+def test_two_spellings_of_one_key_have_one_form(form: MatchForm, one: str, other: str) -> None:
+    assert in_form(one, form) == in_form(other, form) is not None
+
+
+@pytest.mark.parametrize(
+    ("form", "one", "other"),
+    [
+        (MatchForm.EXACT, "Ann", "ann"),
+        (MatchForm.FOLDED, "ann @example.com", "ann@example.com"),
+        (MatchForm.FOLDED, "0xabc", "abc"),
+        (MatchForm.PHONE, "0170 1234567", "0170 1234568"),
+    ],
+)
+def test_two_keys_stay_two(form: MatchForm, one: str, other: str) -> None:
+    assert in_form(one, form) != in_form(other, form)
+
+
+@pytest.mark.parametrize("form", [form for form in MatchForm if form is not MatchForm.EXACT])
+@pytest.mark.parametrize("blank", ["", "   ", "\u3000"])
+def test_a_blank_is_no_key(form: MatchForm, blank: str) -> None:
+    assert in_form(blank, form) is None
+
+
+def test_text_without_a_digit_is_no_phone_number() -> None:
+    assert in_form("unknown", MatchForm.PHONE) is None
