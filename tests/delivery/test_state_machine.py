@@ -192,7 +192,8 @@ class Syncing(RuleBasedStateMachine):
         world = self.world
         self.mode = mode
         run = world.filtered[-1 - back % len(world.filtered)]
-        is_old = run.decided_at < world.loaded_up_to
+        # A cleared filter decides anew, and about older data.
+        is_old = run.decided_at < world.loaded_up_to or run.read_at < world.data_up_to
         before = len(world.vendor.requests)
         world.vendor.faults.extend(planned)
 
@@ -200,11 +201,11 @@ class Syncing(RuleBasedStateMachine):
 
         world.vendor.faults.clear()
         if is_old and disturbance is None:
-            assert "older" in str(ended.error)
+            assert "already has newer data" in str(ended.error) or "already has a newer decision" in str(ended.error)
             assert len(world.vendor.requests) == before
         assert not (is_old and ended.counts)
         # A worker that lost its lease reports that, and not that its files are wrong.
-        assert not isinstance(ended.error, RefusedError) or "older" in str(ended.error)
+        assert not isinstance(ended.error, RefusedError) or "already has newer data" in str(ended.error)
         self._check_counts(ended, mode)
 
     def _check_counts(self, ended: Ended, mode: str) -> None:

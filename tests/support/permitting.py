@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
 
 from airflow_consent_retl.consent import (
     ConsentMappingLike,
@@ -51,6 +51,7 @@ __all__ = [
     "KEY",
     "POLICY",
     "AirflowFailException",
+    "AirflowSkipException",
     "Filtered",
     "customers",
     "filter_rows",

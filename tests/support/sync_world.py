@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from support.permitting import AirflowFailException
+from support.permitting import AirflowFailException, AirflowSkipException
 from support.sync_source import CONN_ID, CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
 from support.sync_vendor import Payload, Request, Vendor, VendorClient
 
@@ -98,6 +98,7 @@ class Filtered:
 
     output: dict[str, object]
     decided_at: datetime
+    read_at: datetime
     permitted: dict[int, tuple[str, Payload]]
 
 
@@ -158,11 +159,11 @@ class SyncWorld:
     def __init__(self, path: Path) -> None:
         self.vendor = Vendor()
         self.source = Source(path)
-        self.snapshots: list[tuple[dict[str, object], dict[int, Person]]] = []
+        self.snapshots: list[tuple[dict[str, Any], dict[int, Person]]] = []
         self.filtered: list[Filtered] = []
         self.violations: list[str] = []
-        # The newest decision that a load delivered.
-        self.loaded_up_to = datetime.min.replace(tzinfo=UTC)
+        # The newest decision, and the newest data, that a load delivered.
+        self.loaded_up_to = self.data_up_to = datetime.min.replace(tzinfo=UTC)
         self._workspace = f"file://{path}/workspace"
         self._workers: list[Worker] = []
         _steps.setLevel(logging.DEBUG)
@@ -206,7 +207,8 @@ class SyncWorld:
             for number, person in rows.items()
             if self.source.law.allows(person)
         }
-        self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), permitted))
+        read_at = datetime.fromisoformat(snapshot["at"])
+        self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), read_at, permitted))
 
     def load(
         self,
@@ -240,6 +242,7 @@ class SyncWorld:
                 ended = self._ended(lambda: operator.execute({}))
         if ended.counts is not None:
             self.loaded_up_to = max(self.loaded_up_to, run.decided_at)
+            self.data_up_to = max(self.data_up_to, run.read_at)
         return ended
 
     def withdraw(self, disturbance: Disturbance | None = None) -> Ended:
@@ -331,7 +334,7 @@ class SyncWorld:
     def _ended(self, work: Callable[[], dict[str, Any]]) -> Ended:
         try:
             return Ended(counts=work())
-        except (Death, TransientError, PermanentError, AirflowFailException) as error:
+        except (Death, TransientError, PermanentError, AirflowFailException, AirflowSkipException) as error:
             return Ended(error=error)
 
     def _client(self, worker: Worker) -> VendorClient:
