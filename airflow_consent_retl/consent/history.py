@@ -29,15 +29,19 @@ class Doubt(IntEnum):
     CONFLICT = 1
     # The latest answer was recorded later than now.
     FUTURE = 2
+    # The subject has no answer under its own id, but there is one under another spelling of it.
+    NEAR_KEY = 3
 
 
 # The status of each token of `doubt_signal`: NULL, the members of `Doubt`, any other value. None: no doubt.
-_DOUBT_STATUSES = (None, None, ConsentStatus.CONFLICT, ConsentStatus.INVALID, ConsentStatus.INVALID)
+_DOUBT_STATUSES = (None, None, ConsentStatus.CONFLICT, *[ConsentStatus.INVALID] * 3)
 
 
 def doubt_signal(column: str) -> Literals:
     """Return the signal that reads a column of doubts."""
-    return Literals(column, granted=(int(Doubt.NONE),), denied=(int(Doubt.CONFLICT), int(Doubt.FUTURE)))
+    return Literals(
+        column, granted=(int(Doubt.NONE),), denied=tuple(int(doubt) for doubt in Doubt if doubt is not Doubt.NONE)
+    )
 
 
 def doubt_status(token: int) -> ConsentStatus | None:

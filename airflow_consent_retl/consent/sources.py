@@ -36,7 +36,8 @@ class ConsentSource:
 
     Two answers are in doubt, and deny, if no rule puts them in an order: states that differ; events of the same time
     that differ; an event without a time that differs from the latest one. A subject without a row in the source has
-    NULL in every column: unknown. `history` contains the rule.
+    NULL in every column: unknown. `history` contains the rule. A subject whose only row has its id in another spelling
+    is in doubt too, since the row may be a no.
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.
@@ -58,6 +59,8 @@ class ConsentSource:
             `ExtractModelOperator`.
         require_match: fail if the model has rows but none of them has a subject in the source, which is the sign of a
             wrong key.
+        match: the form in which another spelling of an id is recognized, as for `SuppressionList`; `exact`: never, for
+            ids in which case or accents tell people apart.
 
     Raises:
         PolicyError: a parameter is wrong. The error contains every problem.
@@ -75,6 +78,7 @@ class ConsentSource:
     conn_id: str | None
     column_types: tuple[tuple[str, str], ...]
     require_match: bool
+    match: str
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class ConsentSource:
         conn_id: str | None = None,
         column_types: Mapping[str, str] | tuple[tuple[str, str], ...] = (),
         require_match: bool = True,
+        match: str = "folded",
     ) -> None:
         pairs = _pairs(columns)
         given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
@@ -116,6 +121,8 @@ class ConsentSource:
         object.__setattr__(self, "column_types", _pairs(column_types))
         object.__setattr__(self, "bring_time", bring_time)
         object.__setattr__(self, "require_match", require_match)
+        object.__setattr__(self, "match", match)
+        problems += _match_problems(match, "ConsentSource")
         named = [name for _, name in pairs]
         brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
         if len({name.casefold() for name in brought}) < len(brought) and len(set(named)) == len(named):
@@ -141,6 +148,11 @@ class ConsentSource:
     def _named(self, pattern: str) -> dict[str, str]:
         names = [name for _, name in self.columns]
         return {name: pattern.format(name if self.category is not None else names[0]) for name in names}
+
+    @property
+    def form(self) -> MatchForm:
+        """The form in which another spelling of an id is recognized."""
+        return MatchForm(self.match)
 
     @property
     def suppressions(self) -> tuple[str, ...]:
@@ -193,8 +205,7 @@ class SuppressionList:
         required = ("sql", "subject", "column", "match")
         texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
         problems = _texts("SuppressionList", texts, required=required)
-        if self.match not in list(MatchForm):
-            problems.append(Problem("SuppressionList.match", f"expected one of {', '.join(MatchForm)}"))
+        problems += _match_problems(self.match, "SuppressionList")
         if type(self.min_rows) is not int or self.min_rows < 0:
             problems.append(Problem("SuppressionList.min_rows", "expected a number of rows, at least 0"))
         require(problems)
@@ -313,6 +324,10 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
         checked.append(source)
     require(problems)
     return tuple(checked)
+
+
+def _match_problems(match: object, path: str) -> list[Problem]:
+    return [] if match in list(MatchForm) else [Problem(f"{path}.match", f"expected one of {', '.join(MatchForm)}")]
 
 
 def _turned_round(pairs: tuple[tuple[str, str], ...], value: str | None) -> list[Problem]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from airflow_consent_retl.consent import ConsentSource, Doubt
+from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.databases.dialect import Dialect, concat
 
 if TYPE_CHECKING:
@@ -188,12 +189,29 @@ class JoinedPart:
         table: a table whose column `subject` contains each value once, and never NULL.
         brought: the columns that the rows get, by name.
         is_list: whether the rows get a boolean instead: whether their key is in the table, or NULL without a key.
+        near: what is looked up where the key is not in the table; None: nothing.
     """
 
     key: ir.Value
     table: ir.Table
     brought: Mapping[str, ir.Value]
     is_list: bool = False
+    near: NearKeys | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearKeys:
+    """The keys of a table in a form in which spellings of one key are alike.
+
+    Args:
+        key: the key of the rows in this form.
+        table: a table whose column `subject` contains each key of the other table once, in this form.
+        doubt: the name of the column that gets `Doubt.NEAR_KEY`.
+    """
+
+    key: ir.Value
+    table: ir.Table
+    doubt: str
 
 
 def listed(source: SuppressionList, table: ir.Table, dialect: Dialect) -> ir.Table:
@@ -205,32 +223,46 @@ def listed(source: SuppressionList, table: ir.Table, dialect: Dialect) -> ir.Tab
 def key_of(source: ExternalConsent, key: ir.Value, dialect: Dialect) -> ir.Value:
     """Return the model's key in the form in which it is compared with a source's subjects.
 
-    INVARIANT: a join whose match permits compares every byte; a list permits where it does not match.
+    INVARIANT: a join whose match permits compares every byte; a list permits where it does not match. A source does
+    either, depending on the policy: `near_keys` finds whom another spelling may be about.
     """
     return dialect.exact_key(key) if isinstance(source, ConsentSource) else dialect.key_in_form(key, source.form)
 
 
-def parts_of(source: ExternalConsent, key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
+def near_keys(
+    source: ConsentSource, raw_key: ir.Value, found: ir.Table, dialect: Dialect, *, doubt: str
+) -> NearKeys | None:
+    """Return the other spellings of a source's subjects; None if the source says that every byte counts."""
+    if source.form is MatchForm.EXACT:
+        return None
+    folded = found.select(**{SUBJECT: dialect.key_in_form(found[SUBJECT], source.form)})
+    known = folded.filter(folded[SUBJECT].notnull()).distinct()
+    return NearKeys(dialect.key_in_form(raw_key, source.form), known, doubt)
+
+
+def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
     """Return the tables that are joined for a source.
 
     Args:
         source: the consent source.
-        key: the key of the model's rows.
+        raw_key: the key of the model's rows, as they have it.
         found: the result of `AnswerHistory.reduced` or `listed`.
         dialect: the dialect of the SQL.
     """
+    key = key_of(source, raw_key, dialect)
     if not isinstance(source, ConsentSource):
         return [JoinedPart(key, found, {source.column: ibis.literal(1)}, is_list=True)]
     doubts, times = source.doubts, source.times
     if source.category is None:
         brought = {name: found[value_column(number)] for number, (_, name) in enumerate(source.columns)}
         names = {name: name for _, name in source.columns[:1]}
-        return [JoinedPart(key, found, brought | _doubts_and_times(found, names, doubts, times))]
+        near = near_keys(source, raw_key, found, dialect, doubt=doubts[source.columns[0][1]])
+        return [JoinedPart(key, found, brought | _doubts_and_times(found, names, doubts, times), near=near)]
     parts = []
     for category, name in source.columns:
         own = found.filter(found[CATEGORY] == dialect.exact(ibis.literal(category)))
         brought = {name: own[value_column(0)]} | _doubts_and_times(own, {name: name}, doubts, times)
-        parts.append(JoinedPart(key, own, brought))
+        parts.append(JoinedPart(key, own, brought, near=near_keys(source, raw_key, own, dialect, doubt=doubts[name])))
     return parts
 
 
@@ -249,20 +281,40 @@ def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart
         columns: the model's columns to keep.
         parts: the tables to join.
     """
-    result = rows.select(*columns, **{_key(number): part.key for number, part in enumerate(parts)})
+    keys = {_key(number): part.key for number, part in enumerate(parts)}
+    near = {number: part.near for number, part in enumerate(parts) if part.near is not None}
+    result = rows.select(*columns, **keys, **{_near(number): keys_.key for number, keys_ in near.items()})
     for number, part in enumerate(parts):
-        subject = f"consent_retl_subject_{number}"
+        subject = _subject(number)
         found = part.table.select(**{subject: part.table[SUBJECT]}, **part.brought)
         result = result.left_join(found, result[_key(number)] == found[subject])
+        if number in near:
+            spelled = near[number].table.select(**{_spelled(number): near[number].table[SUBJECT]})
+            result = result.left_join(spelled, result[_near(number)] == spelled[_spelled(number)])
     brought: dict[str, ir.Value] = {}
     for number, part in enumerate(parts):
         for name in part.brought:
             value = result[name]
             if part.is_list:
                 value = ibis.cases((result[_key(number)].isnull(), ibis.null("boolean")), else_=value.notnull())
+            elif number in near and name == near[number].doubt:
+                is_near = result[_subject(number)].isnull() & result[_spelled(number)].notnull()
+                value = ibis.cases((is_near, ibis.literal(int(Doubt.NEAR_KEY), "int32")), else_=value)
             brought[name] = value
     return result.select(*columns, **brought)
 
 
 def _key(number: int) -> str:
     return f"consent_retl_key_{number}"
+
+
+def _subject(number: int) -> str:
+    return f"consent_retl_subject_{number}"
+
+
+def _near(number: int) -> str:
+    return f"consent_retl_near_{number}"
+
+
+def _spelled(number: int) -> str:
+    return f"consent_retl_spelled_{number}"

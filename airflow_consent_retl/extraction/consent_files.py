@@ -191,9 +191,7 @@ class _Join:
         parts = [
             part
             for number, source in enumerate(self._sources)
-            for part in parts_of(
-                source, key_of(source, model[_key(number)], _DIALECT), self._reduced(number, source), _DIALECT
-            )
+            for part in parts_of(source, model[_key(number)], self._reduced(number, source), _DIALECT)
         ]
         found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
         brought = pa.schema(self._brought)

@@ -19,7 +19,7 @@ from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
-from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, key_of, listed, parts_of
+from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import ValueKind, check_list, kind_of, source_query, wanted_columns
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def joined_sql(
     tables = {"model": model}
     for number, source in enumerate(sources):
         tables[f"source-{number}"] = places[number]
-        parts += parts_of(
-            source, key_of(source, rows[str(source.key)], dialect), _answers(warehouse, number, source), dialect
-        )
+        parts += parts_of(source, rows[str(source.key)], _answers(warehouse, number, source), dialect)
     return dialect.compile(joined(rows, columns=columns, parts=parts), tables)
 
 

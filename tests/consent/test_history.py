@@ -207,7 +207,7 @@ def test_each_category_of_a_long_history_has_its_own_answer_and_others_have_none
 
 
 def test_the_codes_of_doubts_are_those_of_snapshots_written_before() -> None:
-    assert {doubt.name: doubt.value for doubt in Doubt} == {"NONE": 0, "CONFLICT": 1, "FUTURE": 2}
+    assert {doubt.name: doubt.value for doubt in Doubt} == {"NONE": 0, "CONFLICT": 1, "FUTURE": 2, "NEAR_KEY": 3}
 
 
 @pytest.mark.parametrize(

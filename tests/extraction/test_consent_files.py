@@ -20,6 +20,7 @@ from support.recorded_answers import RecordedAnswers
 
 from airflow_consent_retl.consent import (
     ConsentSource,
+    Doubt,
     ExternalConsent,
     SuppressionList,
     counted_answers,
@@ -321,6 +322,40 @@ def test_refuses_columns_that_the_model_has_and_keys_that_it_lacks(duck: Path) -
         "consent_sources[0]: the model already has a column `SCORE`; consent_sources[1]: the model already has a "
         "column `id`; consent_sources[0]: key `gone` is not in the model"
     )
+
+
+@pytest.mark.parametrize("spelled", ["PERSON-0", " person-0", "person-0\u00a0", "p\u00e9rson-0", "pe\u0301rson-0"])
+@pytest.mark.parametrize("by_category", [False, True])
+def test_an_answer_under_another_spelling_of_the_id_is_a_doubt_and_no_answer(
+    duck: Path, spelled: str, by_category: bool
+) -> None:
+    rows = [{"subject": spelled, "reply": "C4", "ads": True}, {"subject": IDS[1], "reply": "C4", "ads": True}]
+    fill(duck, rows, "subject VARCHAR, reply VARCHAR, ads BOOLEAN")
+    own: dict[str, Any] = {"columns": {"C4": "ads_ok"}, "category": "reply", "value": "ads"}
+    options = own if by_category else {"columns": {"ads": "ads_ok"}}
+
+    found = read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", **options)])
+
+    assert found.column("ads_ok").to_pylist() == [None, True, *[None] * 5]
+    assert found.column("ads_ok_doubt").to_pylist() == [int(Doubt.NEAR_KEY), 0, *[None] * 5]
+
+
+def test_where_every_byte_of_an_id_counts_another_spelling_is_another_person(duck: Path) -> None:
+    fill(duck, [{"subject": who, "ads": True} for who in ("PERSON-0", IDS[1])], "subject VARCHAR, ads BOOLEAN")
+
+    found = read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"], match="exact")])
+
+    assert found.column("ads_doubt").to_pylist() == [None, 0, *[None] * 5]
+
+
+def test_the_own_answer_counts_beside_another_spelling(duck: Path) -> None:
+    rows = [{"subject": "PERSON-0", "ads": False}, {"subject": IDS[0], "ads": True}]
+    fill(duck, rows, "subject VARCHAR, ads BOOLEAN")
+
+    found = read(MODEL, [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])])
+
+    assert found.column("ads").to_pylist() == [True, *[None] * 6]
+    assert found.column("ads_doubt").to_pylist() == [0, *[None] * 6]
 
 
 def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:

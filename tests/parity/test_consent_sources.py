@@ -128,6 +128,23 @@ def test_consent_from_other_tables_is_joined_and_decided_alike(warehouse: Engine
     assert both.inside.permitted(inside).conflicts == both.lake.permitted(lake).conflicts
 
 
+@pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
+def test_a_no_under_another_spelling_of_the_id_is_no_silence(warehouse: Engine, root: Path, regime: str) -> None:
+    said = {PEOPLE[0]: True, PEOPLE[1].upper(): False, f" {PEOPLE[2]}": False, f"{PEOPLE[3]}\u00a0": True}
+    rows = [{**dict.fromkeys(EVENTS), "subject": who, "ads": answer} for who, answer in said.items()]
+    both, model = set_up(warehouse, root, rows, set())
+    policy = {"categories": [{"id": "C0001", "name": "Mail", "destinations": [MAILING], "regime": regime}]}
+    setup = replace(SETUP, policy=policy, consent={"C0001": "as_state"}, destinations=(MAILING,))
+
+    both.extract(model, table="elsewhere", consent_sources=[sources(warehouse)[0]])
+    lake, inside = both.filter(setup)
+
+    found = both.inside.decided(inside, setup, asked=PEOPLE)
+    silent = set(PEOPLE[4:]) if regime == "opt_out" else set()
+    assert set(found.recipients) == {PEOPLE[0]} | silent
+    assert_same(found, both.lake.decided(lake, setup, asked=PEOPLE))
+
+
 def test_recorded_answers_of_every_kind_permit_in_both_workspaces_what_the_case_file_says(
     warehouse: Engine, root: Path
 ) -> None:
