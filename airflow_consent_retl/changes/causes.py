@@ -13,6 +13,8 @@ from airflow_consent_retl.values.canonical import values_of, words_of
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
@@ -31,14 +33,21 @@ class Causes:
         permitted: the permitted set whose log is read.
         key: the key of the log's digests.
         absent: the cause for people who are not in the model any more.
+        required_before: the ids of the categories that the destination required at the last load; None: not known.
     """
 
     def __init__(
-        self, permitted: FilePermittedRows, key: SubjectKey, *, absent: RemovalCause = RemovalCause.LEFT_MODEL
+        self,
+        permitted: FilePermittedRows,
+        key: SubjectKey,
+        *,
+        absent: RemovalCause = RemovalCause.LEFT_MODEL,
+        required_before: Collection[str] | None = None,
     ) -> None:
         self._permitted = permitted
         self._key = key
         self._absent = absent
+        self._required_before = required_before
         self._by_signature: NDArray[np.int8] | None = None
 
     def of(self, ids: pa.Array) -> NDArray[np.int8]:
@@ -95,7 +104,7 @@ class Causes:
                 for row in rows.to_pylist():
                     reasons = dict(row["denied"]).get(self._permitted.destination)
                     if reasons:
-                        denied[row["signature"]] = removal_cause(reasons).rank
+                        denied[row["signature"]] = removal_cause(reasons, required_before=self._required_before).rank
             self._by_signature = np.full(log.signatures.rows, _RECEIVED, dtype=np.int8)
             for signature, rank in denied.items():
                 self._by_signature[signature] = rank

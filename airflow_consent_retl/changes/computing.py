@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -50,6 +50,7 @@ def compute_changes(
     unchanged: int = 0,
     adds: bool = True,
     absent: RemovalCause = RemovalCause.LEFT_MODEL,
+    required_before: Collection[str] | None = None,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish the changes.
 
@@ -67,6 +68,7 @@ def compute_changes(
         unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
             not contain them.
         absent: the cause for people who are not in the model any more.
+        required_before: the ids of the categories that the destination required at the last load; None: not known.
 
     Raises:
         RefusedError: the state belongs to another sync, its ids are of another kind, a file was changed, or the
@@ -98,7 +100,7 @@ def compute_changes(
             adds=adds,
             load=load,
             destination=destination,
-            causes=Causes(permitted, subject_key, absent=absent),
+            causes=Causes(permitted, subject_key, absent=absent, required_before=required_before),
             payload_hash=PayloadHash(list(permitted.fields), digests, tag=shape.hash_tag),
             writer=writer,
             progress=progress,

@@ -93,6 +93,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         progress: Progress,
         adds: bool = True,
         absent: RemovalCause,
+        required_before: Collection[str] | None = None,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
 
@@ -168,6 +169,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         progress: Progress,
         adds: bool = True,
         absent: RemovalCause,
+        required_before: Collection[str] | None = None,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
         return compute_changes(
@@ -182,6 +184,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             progress=progress,
             adds=adds,
             absent=absent,
+            required_before=required_before,
         )
 
     def lost(self, state: DeliveredState, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:

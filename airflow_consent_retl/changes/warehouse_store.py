@@ -98,6 +98,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         progress: Progress,
         adds: bool = True,
         absent: RemovalCause,
+        required_before: Collection[str] | None = None,
     ) -> Changes:
         """Read the people who may have changed from the warehouse, and compare as in files: see `compute_changes`.
 
@@ -127,6 +128,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 unchanged=permitted.rows - found.permitted.rows,
                 adds=adds,
                 absent=absent,
+                required_before=required_before,
             )
 
     def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:

@@ -25,8 +25,10 @@ class RemovalCause(StrEnum):
     `left_model` or `withdrawn_by_absence`.
     """
 
-    # A required category is denied.
+    # A category is denied that the destination required when the person was delivered, as far as that is known.
     CONSENT_WITHDRAWN = "consent_withdrawn"
+    # Only categories that the destination did not require then are not granted.
+    POLICY_CHANGED = "policy_changed"
     # No required category is denied, but one is not granted: it is unknown or invalid.
     CONSENT_MISSING = "consent_missing"
     # As `consent_missing`, but there is a yes, which is too old.
@@ -73,6 +75,7 @@ class CauseCode(IntEnum):
     OBJECTED = 8
     EXPIRED = 9
     SYNC_RETIRED = 10
+    POLICY_CHANGED = 11
 
     @property
     def cause(self) -> RemovalCause:
@@ -90,15 +93,16 @@ class CauseRank(IntEnum):
     IDENTIFIERS_CHANGED = 1
     LEFT_MODEL = 2
     WITHDRAWN_BY_ABSENCE = 3
-    EXPIRED = 4
-    CONSENT_MISSING = 5
-    DESTINATION_UNMAPPED = 6
-    ID_AMBIGUOUS = 7
-    SUPPRESSED = 8
-    OBJECTED = 9
-    CONSENT_WITHDRAWN = 10
+    POLICY_CHANGED = 4
+    EXPIRED = 5
+    CONSENT_MISSING = 6
+    DESTINATION_UNMAPPED = 7
+    ID_AMBIGUOUS = 8
+    SUPPRESSED = 9
+    OBJECTED = 10
+    CONSENT_WITHDRAWN = 11
     # The only cause of all removals of a sync that ends.
-    SYNC_RETIRED = 11
+    SYNC_RETIRED = 12
 
     @property
     def cause(self) -> RemovalCause:
@@ -120,33 +124,42 @@ _OTHER_REASONS: dict[str, RemovalCause] = {
     f"row_switch:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,
     f"suppression:{ConsentStatus.DENIED}": RemovalCause.SUPPRESSED,
 }
+# What stands before the status in reasons that are about no category.
+_OVERRULING = frozenset({"gpc", "row_switch", "suppression"})
 _CATEGORY_STATUSES: dict[str, RemovalCause] = {
     ConsentStatus.DENIED: RemovalCause.CONSENT_WITHDRAWN,
     ConsentStatus.EXPIRED: RemovalCause.EXPIRED,
 }
 
 
-def removal_cause(reasons: Collection[str]) -> RemovalCause:
+def removal_cause(reasons: Collection[str], *, required_before: Collection[str] | None = None) -> RemovalCause:
     """Return the strongest cause for the reason codes of a denial. An explicit no outranks all other causes.
 
     With match `any`, a no counts as explicit too: none of the alternatives is granted, and one was refused.
+
+    Args:
+        reasons: the reason codes.
+        required_before: the ids of the categories that the destination required when the person was delivered. A no to
+            another category takes nothing back: the policy changed. None: not known.
 
     Raises:
         ValueError: there are no reasons, so there is no denial.
     """
     if not reasons:
         raise ValueError("a denial needs a reason")
-    return max(_cause_of_reason(code).rank for code in reasons).cause
+    return max(_cause_of_reason(code, required_before).rank for code in reasons).cause
 
 
-def cause_of(denied: Denied) -> RemovalCause:
-    """Return the cause for a denial."""
-    return removal_cause([reason.code for reason in denied.reasons])
+def cause_of(denied: Denied, *, required_before: Collection[str] | None = None) -> RemovalCause:
+    """Return the cause for a denial: see `removal_cause`."""
+    return removal_cause([reason.code for reason in denied.reasons], required_before=required_before)
 
 
-def _cause_of_reason(code: str) -> RemovalCause:
+def _cause_of_reason(code: str, required_before: Collection[str] | None) -> RemovalCause:
     other = _OTHER_REASONS.get(code)
     if other is not None:
         return other
-    _, _, status = code.rpartition(":")
+    category, _, status = code.rpartition(":")
+    if required_before is not None and category not in {*required_before, *_OVERRULING}:
+        return RemovalCause.POLICY_CHANGED
     return _CATEGORY_STATUSES.get(status, RemovalCause.CONSENT_MISSING)

@@ -22,6 +22,7 @@ class Guards:
     Args:
         max_removed_ratio: removals, as a share of the people delivered before. Explicit withdrawals never count.
         max_added_ratio: new people, as a share of the people delivered before. It does not limit a first load.
+        allow_closing: whether removals because the policy closed the destination are allowed, however many.
 
     Raises:
         ConfigurationError: a limit is negative.
@@ -29,6 +30,7 @@ class Guards:
 
     max_removed_ratio: float | None = None
     max_added_ratio: float | None = None
+    allow_closing: bool = False
 
     def __post_init__(self) -> None:
         wrong = [
@@ -41,7 +43,8 @@ class Guards:
 
     def exceeded(self, counts: ChangesCounts) -> list[str]:
         """Return a sentence for each limit that these changes would exceed."""
-        removed = {cause: rows for cause, rows in counts.removed.items() if cause not in UNGUARDED and rows}
+        unguarded = UNGUARDED | ({RemovalCause.DESTINATION_UNMAPPED} if self.allow_closing else set())
+        removed = {cause: rows for cause, rows in counts.removed.items() if cause not in unguarded and rows}
         guarded, sentences = sum(removed.values()), []
         if self.max_removed_ratio is not None and guarded > self.max_removed_ratio * counts.delivered:
             causes = ", ".join(f"{cause} {rows:,}" for cause, rows in sorted(removed.items()))

@@ -150,6 +150,7 @@ class Sync:
                 self._lease.note_decision(permitted.manifest.decided_at, self._source_of(permitted))
                 self._context.sweep()
                 return []
+            self._lease.note_required(permitted.counts.required)
             run = self._begin(LOAD, key, changes, self._source_of(permitted))
             reached(Step.BEGUN)
         report.count_changes(run.changes.counts)
@@ -343,6 +344,7 @@ class Sync:
             subject_key=subject_key,
             progress=self._context.progress("compared", permitted.rows + (state.rows if state else 0)),
             absent=self._context.settings.absent,
+            required_before=self._lease.required(),
         )
 
     def _source_of(self, permitted: PermittedRows) -> SourceRecord:

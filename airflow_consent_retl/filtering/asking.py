@@ -7,7 +7,7 @@ not contain, or contains more than once, is not permitted.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,6 +89,7 @@ class ConsentQuestion:
         policy: the present policy.
         destinations: the destinations to decide for.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
+        required_before: the ids of the categories that the destination required at the last load; None: not known.
         sources: the sources of consent that is not in the model.
         hook_of: returns the hook of a source's connection.
         log: gets messages about the sources.
@@ -102,6 +103,7 @@ class ConsentQuestion:
     policy: ConsentPolicy
     destinations: Sequence[str]
     withdrawn_at: str | None = None
+    required_before: Collection[str] | None = None
     sources: Sequence[ExternalConsent] = ()
     hook_of: HookOf | None = None
     log: Log = lambda message: None
@@ -241,7 +243,7 @@ class _Decider:
         if code not in self._decided:
             decision = self._plan.decide_signature(self._reader.tokens(code), at=self._at)
             self._decided[code] = {
-                name: cause_of(answer).rank
+                name: cause_of(answer, required_before=self._question.required_before).rank
                 if isinstance(answer, Denied)
                 else self._verdict_without(decision.withheld.get(name, ()))
                 for name, answer in decision.decisions.items()

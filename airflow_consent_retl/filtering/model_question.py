@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -70,6 +70,7 @@ class ModelAsker:
         self._destinations = destinations
         self._log = log
         self._withdrawn_at = withdrawn_at
+        self._required_before: Collection[str] | None = None
 
     def check(self) -> bool:
         """Check policy and mapping without asking the source, and return whether any consent is needed.
@@ -137,6 +138,12 @@ class ModelAsker:
             at=datetime.now(UTC),
         )
 
+    def since(self, required_before: Collection[str] | None) -> ModelAsker:
+        """Return an asker that knows which categories the destination required at the last load; None: not known."""
+        asker = copy(self)
+        asker._required_before = required_before
+        return asker
+
     def among(self, sql: str) -> ModelAsker:
         """Return an asker for another query with the same columns, about some of the same people.
 
@@ -170,6 +177,7 @@ class ModelAsker:
             policy=self._read_policy(),
             destinations=self._destinations,
             withdrawn_at=self._withdrawn_at,
+            required_before=self._required_before,
             sources=tuple(map(parse_source_document, self._source.consent_sources)),
             hook_of=self._hook_of,
             log=self._log.info,

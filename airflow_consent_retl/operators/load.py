@@ -79,6 +79,8 @@ class LoadOperator(ConsentRetlOperator):
         accept_no_removal: use a destination that cannot remove people; each run reports how many it should remove.
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered before.
             Beyond it the task sends nothing and fails, but still carries out explicit withdrawals. None: no limit.
+        allow_closing: let the policy close the destination: everyone is removed because it maps no category to the
+            destination and does not permit that, whatever `max_removed_ratio` says.
         max_added_ratio: the most new people, as a share of the people delivered before, likewise. None: no limit.
         max_rejected_ratio: the most rows that the destination may reject before the task fails, as a share, 0 to 1, of
             the permitted rows, since each run tries rejected people again.
@@ -146,6 +148,7 @@ class LoadOperator(ConsentRetlOperator):
         accept_no_removal: bool = False,
         absent: Literal["left_model", "withdrawn"] = "left_model",
         max_removed_ratio: float | None = 0.5,
+        allow_closing: bool = False,
         max_added_ratio: float | None = None,
         max_rejected_ratio: float = 0.0,
         recheck_interval_s: float | None = 300,
@@ -175,6 +178,7 @@ class LoadOperator(ConsentRetlOperator):
         self.accept_no_removal = accept_no_removal
         self.absent = absent
         self.max_removed_ratio = max_removed_ratio
+        self.allow_closing = allow_closing
         self.max_added_ratio = max_added_ratio
         self.max_rejected_ratio = max_rejected_ratio
         self.recheck_interval_s = recheck_interval_s
@@ -260,6 +264,7 @@ class LoadOperator(ConsentRetlOperator):
                 allow_older=self.allow_older,
                 log=self.log,
             )
+            asker = None if asker is None else asker.since(lease.required())
             store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
             sync_context = SyncContext(
                 lease=lease,
@@ -288,7 +293,7 @@ class LoadOperator(ConsentRetlOperator):
             finally:
                 counts = self._log_summary(permitted, report)
             if not waiting:
-                lease.note_served()
+                lease.note_served(required=permitted.counts.required)
             known = ledger.syncs()
         if waiting:
             self._wait_for(waiting)
@@ -324,7 +329,11 @@ class LoadOperator(ConsentRetlOperator):
             raise ConfigurationError(f"mode is one of {', '.join(SyncMode)}, not `{self.mode}`")
         return SyncSettings(
             mode=SyncMode(self.mode),
-            guards=Guards(max_removed_ratio=self.max_removed_ratio, max_added_ratio=self.max_added_ratio),
+            guards=Guards(
+                max_removed_ratio=self.max_removed_ratio,
+                max_added_ratio=self.max_added_ratio,
+                allow_closing=self.allow_closing,
+            ),
             max_rejected_ratio=self.max_rejected_ratio,
             absent=absent_cause(self.absent),
             accept_no_removal=self.accept_no_removal,

@@ -233,7 +233,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             shares=removing.shares_target_with,
         ) as lease:
             newest = lease.newest().source
-            asker = self._asker(destination, newest)
+            asker = self._asker(destination, newest).since(lease.required())
             self._check_source(asker.source, newest, name, context)
             store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
             sync = Sync(

@@ -42,3 +42,27 @@ def test_distinguishes_an_explicit_no_from_missing_consent(reasons: list[str], c
 def test_refuses_a_denial_without_a_reason() -> None:
     with pytest.raises(ValueError, match="needs a reason"):
         removal_cause([])
+
+
+@pytest.mark.parametrize(
+    ("reasons", "before", "cause"),
+    [
+        (["C0004:denied"], ["C0002"], RemovalCause.POLICY_CHANGED),
+        (["C0004:unknown"], ["C0002"], RemovalCause.POLICY_CHANGED),
+        (["C0004:denied"], [], RemovalCause.POLICY_CHANGED),
+        (["C0004:denied"], ["C0004"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0004:denied"], None, RemovalCause.CONSENT_WITHDRAWN),
+        (["C0002:denied", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0002:unknown", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_MISSING),
+        (["C0004:denied", "gpc:denied"], ["C0002"], RemovalCause.OBJECTED),
+        (["C0004:denied", "suppression:denied"], ["C0002"], RemovalCause.SUPPRESSED),
+        (["suppression:unknown"], ["C0002"], RemovalCause.CONSENT_MISSING),
+        (["duplicate_id", "C0004:denied"], ["C0002"], RemovalCause.ID_AMBIGUOUS),
+        (["unmapped_destination"], ["C0002"], RemovalCause.DESTINATION_UNMAPPED),
+    ],
+)
+def test_a_no_to_a_category_that_was_not_required_then_takes_nothing_back(
+    reasons: list[str], before: list[str] | None, cause: RemovalCause
+) -> None:
+    assert removal_cause(reasons, required_before=before) is cause
+    assert cause_of(Denied(tuple(map(Reason, reasons))), required_before=before) is cause

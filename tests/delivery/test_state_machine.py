@@ -136,11 +136,11 @@ class Syncing(RuleBasedStateMachine):
 
     @rule(news=news, number=numbers, mode=modes)
     def load_under_guards(self, news: list[Change], number: int, mode: str) -> None:
-        """The guard allows no addition and no removal, but a person who withdrew is removed."""
+        """The guard allows no addition and no removal, but a person who takes back what was asked for is removed."""
         world = self.world
         world.vendor.catch_up()
         self._filter([*news, Withdraw(number)])
-        before = len(world.vendor.requests)
+        before, asked = len(world.vendor.requests), world.surely_asked
 
         ended = world.load(mode=mode, guard=0.0)
 
@@ -149,7 +149,8 @@ class Syncing(RuleBasedStateMachine):
             assert {request.kind for request in world.vendor.requests[before:]} <= {BatchKind.REMOVE}
         else:
             assert ended.error is None, ended.error
-        withdrawn = {number for number, person in world.source.people.items() if world.source.law.was_withdrawn(person)}
+        law = world.source.law
+        withdrawn = {key for key, person in world.source.people.items() if law.was_withdrawn(person, asked=asked)}
         assert not withdrawn & {payload.id for payload in world.vendor.people.values()}
 
     @rule(news=news, mode=modes)

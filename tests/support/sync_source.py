@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,10 @@ class Law:
     def allows(self, person: Person) -> bool:
         return self.permits([getattr(person, name) for name in self.needs])
 
-    def was_withdrawn(self, person: Person) -> bool:
-        """Return whether a person without permission has answered no, instead of nothing."""
-        return not self.allows(person) and any(getattr(person, name) is False for name in self.needs)
+    def was_withdrawn(self, person: Person, *, asked: Collection[str]) -> bool:
+        """Return whether a person without permission has answered no to something that was `asked` for before."""
+        needs = set(self.needs) & set(asked)
+        return not self.allows(person) and any(getattr(person, name) is False for name in needs)
 
 
 def _granted(consents: list[bool | None]) -> bool:

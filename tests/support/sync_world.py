@@ -100,6 +100,7 @@ class Filtered:
     decided_at: datetime
     read_at: datetime
     permitted: dict[int, tuple[str, Payload]]
+    needs: frozenset[str]
 
 
 @dataclass(eq=False)
@@ -164,6 +165,8 @@ class SyncWorld:
         self.violations: list[str] = []
         # The newest decision, and the newest data, that a load delivered.
         self.loaded_up_to = self.data_up_to = datetime.min.replace(tzinfo=UTC)
+        # The consents that each load that may have ended well needed, since the last that surely did.
+        self.surely_asked = frozenset({"analytics", "ads"})
         self._workspace = f"file://{path}/workspace"
         self._workers: list[Worker] = []
         _steps.setLevel(logging.DEBUG)
@@ -208,7 +211,8 @@ class SyncWorld:
             if self.source.law.allows(person)
         }
         read_at = datetime.fromisoformat(snapshot["at"])
-        self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), read_at, permitted))
+        needs = frozenset(self.source.law.needs)
+        self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), read_at, permitted, needs))
 
     def load(
         self,
@@ -240,6 +244,7 @@ class SyncWorld:
                 ended = self._ended(lambda: self._load_paused(run, mode, worker))
             else:
                 ended = self._ended(lambda: operator.execute({}))
+        self.surely_asked = run.needs if ended.counts is not None else self.surely_asked & run.needs
         if ended.counts is not None:
             self.loaded_up_to = max(self.loaded_up_to, run.decided_at)
             self.data_up_to = max(self.data_up_to, run.read_at)

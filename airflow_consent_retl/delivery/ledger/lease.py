@@ -213,10 +213,32 @@ class Lease:
         with self._fenced() as (connection, _):
             update_sync(connection, self.sync, dag=dag, dags=None)
 
-    def note_served(self) -> None:
-        """Record that a run of this sync ended well now."""
+    def note_served(self, *, required: Collection[str] | None = None) -> None:
+        """Record that a run of this sync ended well now.
+
+        Args:
+            required: the ids of the categories that the destination requires, after a load; None: as before.
+        """
         with self._fenced() as (connection, _):
             update_sync(connection, self.sync, served_at=self._database.now(connection))
+            if required is not None:
+                update_sync(connection, self.sync, required=json.dumps(sorted(required)))
+
+    def note_required(self, required: Collection[str]) -> None:
+        """Record, before people are added, that the destination requires these categories too.
+
+        Until the load ends well, people may be there who were delivered under the last policy or under this one.
+        """
+        before = self.required()
+        if before is not None:
+            with self._fenced() as (connection, _):
+                update_sync(connection, self.sync, required=json.dumps(sorted({*before, *required})))
+
+    def required(self) -> tuple[str, ...] | None:
+        """Return the ids of the categories that the destination required at the last load; None if unknown."""
+        with self._database.read() as connection:
+            written = connection.scalar(sa.select(syncs.c.required).where(syncs.c.sync == self.sync))
+        return None if written is None else tuple(json.loads(written))
 
     def keep_in(self, workspace: str) -> None:
         """Record the id of the workspace that has the sync's delivered state."""

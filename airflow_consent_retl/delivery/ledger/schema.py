@@ -59,6 +59,8 @@ syncs = sa.Table(
     sa.Column("dags", sa.Text),
     sa.Column("shares", sa.Text),
     sa.Column("served_at", Timestamp),
+    # The ids of the categories that the destination required at the last load, as a JSON list.
+    sa.Column("required", sa.Text),
     # Since version 2. The time for which the lease was taken: one that ends later than that was written by a clock
     # that was ahead.
     sa.Column("lease_s", sa.Float),

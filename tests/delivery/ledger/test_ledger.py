@@ -299,3 +299,18 @@ def test_the_overview_has_the_delivered_version_the_open_delivery_and_the_holder
 def test_a_sync_has_an_unambiguous_name(model: str, destination: str) -> None:
     with pytest.raises(ValueError, match="the name of a sync needs"):
         sync_name(model, destination)
+
+
+def test_a_load_that_begins_adds_its_categories_until_one_ends_well(ledger: Ledger) -> None:
+    with ledger.acquire(SYNC, holder="a") as lease:
+        lease.note_required(["C0004"])
+        assert lease.required() is None
+
+        lease.note_served(required=["C0002"])
+        lease.note_required(["C0004", "C0002"])
+        assert lease.required() == ("C0002", "C0004")
+
+        lease.note_served()
+        assert lease.required() == ("C0002", "C0004")
+        lease.note_served(required=[])
+        assert lease.required() == ()
