@@ -30,9 +30,10 @@ def _parser() -> argparse.ArgumentParser:
     listed = verbs.add_parser("syncs", parents=[places], help="list the syncs with people, and their last runs")
     listed.set_defaults(run=_syncs)
 
-    over = verbs.add_parser("hand-over", parents=[places], help="hand a sync over to another DAG, or to its new name")
+    over = verbs.add_parser("hand-over", parents=[places], help="hand a sync over to another DAG or name")
     over.add_argument("sync", help="a name such as customers/webhook")
-    over.add_argument("--dag", required=True, help="the id of the DAG that loads it from now on")
+    over.add_argument("--dag", help="the id of the DAG that loads it from now on")
+    over.add_argument("--to", help="its name from now on, for a model or destination with another name")
     over.set_defaults(run=_hand_over)
     return parser
 
@@ -72,8 +73,9 @@ def _syncs(given: argparse.Namespace) -> object:
 def _hand_over(given: argparse.Namespace) -> object:
     from airflow_consent_retl.hooks.upkeep import hand_over
 
-    hand_over(given.sync, dag=given.dag, workspace=given.workspace, ledger_conn_id=given.ledger_conn_id)
-    return {"sync": given.sync, "dag": given.dag}
+    places = {"workspace": given.workspace, "ledger_conn_id": given.ledger_conn_id}
+    hand_over(given.sync, dag=given.dag, to=given.to, **places)
+    return {"sync": given.to or given.sync, "dag": given.dag}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
 
 _log = logging.getLogger(__name__)
+_WAIT_S = 30.0
 
 
 def adopt(
@@ -78,31 +79,60 @@ def syncs(*, workspace: str | None = None, ledger_conn_id: str | None = None) ->
 def hand_over(
     sync: str,
     *,
-    dag: str,
+    dag: str | None = None,
+    to: str | None = None,
     workspace: str | None = None,
     ledger_conn_id: str | None = None,
     holder: str = "hand-over",
+    log: TaskLog = _log,
 ) -> None:
-    """Hand a sync over to another DAG, or to the new name of its DAG: from now on, only that DAG may load it.
+    """Hand a sync over to another DAG, or its people to another name of its model or destination; or both.
 
     Args:
         sync: its name, such as `customers/webhook`.
-        dag: the id of the DAG.
+        dag: the id of the DAG that may load it from now on; None: as before.
+        to: its name from now on, such as `clients/webhook`; None: as before.
         workspace, ledger_conn_id: as for the loads.
         holder: a description of the caller, for other tasks that wait.
+        log: gets a line about the people.
 
     Raises:
-        ConfigurationError: the ledger does not know the sync.
+        ConfigurationError: there is nothing to do, the ledger does not know the sync, or the new name has people.
         SyncBusyError, LedgerUnavailableError: try again.
     """
-    from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.delivery.ledger.records import SyncName, parsed_sync_name
+    from airflow_consent_retl.delivery.renaming import rename_sync
     from airflow_consent_retl.errors import ConfigurationError
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
 
+    if dag is None and to in (None, sync):
+        raise ConfigurationError("name the DAG that loads the sync from now on, another name of the sync, or both")
+    name = SyncName(sync)
     with open_ledger(workspace, ledger_conn_id) as ledger:
         known = [one.sync for one in ledger.syncs()]
-        if sync not in known:
+        if name not in known:
             raise ConfigurationError(
                 f"the ledger does not know the sync `{sync}`; it knows {', '.join(known) or 'none'}"
             )
-        with ledger.acquire(SyncName(sync), holder=holder, wait_s=30) as lease:
-            lease.hand_over(dag)
+        if to is not None and to != sync:
+            old, name = name, parsed_sync_name(to)
+            root = open_folder(workspace_root(workspace))
+            people = rename_sync(ledger, root, old, name, holder=holder, wait_s=_WAIT_S)
+            _copy_policies(workspace, old, name)
+            log.info("the %s people of sync `%s` belong to sync `%s` now", f"{people:,}", old, name)
+        if dag is not None:
+            with ledger.acquire(name, holder=holder, wait_s=_WAIT_S) as lease:
+                lease.hand_over(dag)
+
+
+def _copy_policies(workspace: str | None, old: str, new: str) -> None:
+    """Copy the policies that a sync was decided under, so that nothing opens because of its new name."""
+    from airflow_consent_retl.storage.location import policy_folder
+
+    # A destination has no `/` in its name.
+    source, target = (policy_folder(workspace, *sync.rsplit("/", 1)) for sync in (old, new))
+    present = set(target.names())
+    for name in source.names():
+        if name not in present:
+            with target.create(name) as file:
+                file.write(source.read(name))

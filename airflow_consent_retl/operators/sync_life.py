@@ -1,4 +1,4 @@
-"""The operators for the life of a sync outside of its runs: adoption after a loss, and another DAG."""
+"""The operators for the life of a sync outside of its runs: adoption after a loss, and another DAG or name."""
 
 from __future__ import annotations
 
@@ -71,32 +71,36 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
 
 
 class HandOverSyncOperator(ConsentRetlOperator):
-    """Hand a sync over to another DAG, or to the new name of its DAG. Run it once.
+    """Hand a sync over to another DAG, or its people to another name of its model or destination. Run it once.
 
     A load refuses a sync that another DAG serves, since each would remove whom the other delivers. After this task only
-    the named DAG may load the sync.
+    the named DAG may load the sync. A model or destination with another name would be another sync, without people:
+    with `new_sync`, the delivered people, the target and the policies of earlier runs belong to the new name. Run it
+    before the first run under the new name.
 
-    Writes: the ledger. Contacts no destination.
+    Reads: the workspace. Writes: the ledger, and with `new_sync` the workspace. Contacts no destination.
 
     Args:
         sync: the name of the sync, such as `customers/webhook`. Templated.
-        new_dag_id: the id of the DAG that loads it from now on. Templated.
+        new_dag_id: the id of the DAG that loads it from now on; None: as before. Templated.
+        new_sync: its name from now on, such as `clients/webhook`; None: as before. Templated.
         ledger_conn_id: as for the loads. Templated.
         workspace: as for the loads. Templated.
 
     Raises:
-        AirflowFailException: not retried: the ledger does not know the sync.
+        AirflowFailException: not retried: the ledger does not know the sync, or the new name has people already.
         SyncBusyError, LedgerUnavailableError: retried.
     """
 
-    template_fields: Sequence[str] = ("sync", "new_dag_id", "ledger_conn_id", "workspace")
+    template_fields: Sequence[str] = ("sync", "new_dag_id", "new_sync", "ledger_conn_id", "workspace")
     ui_color = "#d9d2e9"
 
     def __init__(
         self,
         *,
         sync: str,
-        new_dag_id: str,
+        new_dag_id: str | None = None,
+        new_sync: str | None = None,
         ledger_conn_id: str | None = None,
         workspace: str | None = None,
         **kwargs: Any,
@@ -104,6 +108,7 @@ class HandOverSyncOperator(ConsentRetlOperator):
         super().__init__(**kwargs)
         self.sync = sync
         self.new_dag_id = new_dag_id
+        self.new_sync = new_sync
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
 
@@ -114,7 +119,9 @@ class HandOverSyncOperator(ConsentRetlOperator):
         hand_over(
             self.sync,
             dag=self.new_dag_id,
+            to=self.new_sync,
             workspace=self.workspace,
             ledger_conn_id=self.ledger_conn_id,
             holder=holder_of(context),
+            log=self.log,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -237,6 +238,12 @@ class Folder:
         except FileNotFoundError:
             return []
         return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
+
+    def copy_files(self, folder: Folder) -> None:
+        """Copy the files in it to another folder, all but the manifest."""
+        for name in sorted(set(self.names()) - {MANIFEST_NAME}):
+            with self.fs.open(self.file_path(name), "rb") as file, folder.create(name) as copy:
+                shutil.copyfileobj(file, copy, _CHUNK_BYTES)
 
     def remove(self) -> None:
         """Remove the folder with its content; a missing folder is no error."""

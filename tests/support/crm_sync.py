@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -70,7 +70,15 @@ class CrmSync:
             connection.executemany("INSERT INTO people VALUES (?, ?, ?)", rows)
             connection.commit()
 
-    def permitted(self, *, model: str = "people", destination: str = "crm", sql: str = SQL) -> Any:
+    def permitted(
+        self,
+        *,
+        model: str = "people",
+        destination: str = "crm",
+        sql: str = SQL,
+        policy: Mapping[str, Any] = POLICY,
+        consent: Mapping[str, Any] = CONSENT,
+    ) -> Any:
         """Extract and filter."""
         snapshot = ExtractModelOperator(
             task_id="extract",
@@ -84,8 +92,8 @@ class CrmSync:
         return ConsentFilterOperator(
             task_id="consent",
             snapshot=snapshot,
-            policy=POLICY,
-            consent=CONSENT,
+            policy=policy,
+            consent=consent,
             destinations=[destination],
             workspace=self.workspace,
         ).execute({})

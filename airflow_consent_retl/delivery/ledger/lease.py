@@ -30,6 +30,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
     open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import NewestDecision, VersionRef
+from airflow_consent_retl.delivery.ledger.renaming import rename_sync
 from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger.writes import (
     add_version,
@@ -212,6 +213,20 @@ class Lease:
         """Record another DAG as the only one that serves the sync."""
         with self._fenced() as (connection, _):
             update_sync(connection, self.sync, dag=dag, dags=None)
+
+    def rename_to(self, other: Lease, current: VersionRef | None) -> None:
+        """Give everything the ledger has of this sync to the sync of another lease. This sync and its lease are gone.
+
+        Args:
+            other: of a sync that has no people and no open delivery, as the caller has checked.
+            current: the present version of the delivered state, as it is under the other name.
+        """
+        with self._renewing, self._fenced() as (connection, _):
+            if other._locked_row(connection).epoch != other.epoch:
+                raise other._loss()
+            rename_sync(connection, self.sync, other.sync, current)
+            self._ended.set()
+            self._lost, self._valid_until = "was handed over", _NEVER
 
     def note_served(self, *, required: Collection[str] | None = None) -> None:
         """Record that a run of this sync ended well now.

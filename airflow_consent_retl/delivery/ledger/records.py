@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NewType
 
 from airflow_consent_retl.databases.session_settings import SERVER_ZONE
+from airflow_consent_retl.errors import ConfigurationError
 
 SyncName = NewType("SyncName", str)
 
@@ -17,6 +18,18 @@ def sync_name(model: str, destination: str) -> SyncName:
     if not model or not destination or "/" in destination:
         raise ValueError("the name of a sync needs a model, and a destination without `/`")
     return SyncName(f"{model}/{destination}")
+
+
+def parsed_sync_name(text: str) -> SyncName:
+    """Return a name that a person wrote.
+
+    Raises:
+        ConfigurationError: it is no name of a sync.
+    """
+    model, _, destination = text.rpartition("/")
+    if not model or not destination:
+        raise ConfigurationError(f"`{text}` is no name of a sync: expected a model and a destination, as in `a/b`")
+    return sync_name(model, destination)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
