@@ -93,8 +93,20 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "digest_key": {
                         "description": (
-                            "Secret of at least 32 characters. The decision log uses it to pseudonymise subjects. "
-                            "Default for a workspace in a local folder: a key file, created there on first use."
+                            "Secret of at least 32 characters. It signs manifests and records, and the decision log "
+                            "uses it to pseudonymise subjects. Default for a workspace in a local folder: a key file, "
+                            "created there on first use."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
+                        "default": None,
+                    },
+                    "digest_key_previous": {
+                        "description": (
+                            "The secrets that digest_key replaced, separated by white space, the newest first. What "
+                            "was signed or pseudonymised with them stays valid."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

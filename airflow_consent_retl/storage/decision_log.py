@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.folder import Folder, PartWriter
 from airflow_consent_retl.storage.manifest import DecisionLog
+from airflow_consent_retl.storage.secret import Secret
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import Part, PermittedManifest, WarehouseDecision
 
 DIGEST_BYTES = 16
-_MIN_SECRET_CHARACTERS = 32
 _PART_ROWS = 8_388_608
 _ROW_GROUP_ROWS = 131_072
 _ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int32())])
@@ -42,16 +42,12 @@ class SubjectKey:
     """
 
     def __init__(self, secret: str) -> None:
-        if len(secret) < _MIN_SECRET_CHARACTERS:
-            raise ConfigurationError(
-                f"`[consent_retl] digest_key` has {len(secret)} characters, it needs {_MIN_SECRET_CHARACTERS}"
-            )
-        key = hashlib.sha256(secret.encode()).digest()
-        self._keyed = hashlib.blake2s(key=key, digest_size=DIGEST_BYTES)
+        own = Secret(secret)
+        self._keyed = hashlib.blake2s(key=own.key, digest_size=DIGEST_BYTES)
         # With a byte after it, the key's block is hashed once, here, and not again for each id.
         self._keyed.update(b"subject:")
-        # Identifies the key without revealing it, so that a look-up under another key is noticed.
-        self.key_id = hashlib.blake2s(b"key id", key=key, digest_size=8).hexdigest()
+        # So that a look-up under another key is noticed.
+        self.key_id = own.key_id
 
     def salt(self, run: str) -> str:
         """Return, in hex, the salt for the digests of one filter run where the key itself may not be used."""

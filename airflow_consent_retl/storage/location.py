@@ -1,4 +1,4 @@
-"""Locations in the workspace: the folders of a task's try, of a task and of a sync, and the workspace's digest key.
+"""Locations in the workspace: the folders of a task's try, of a task and of a sync, and the secrets of the deployment.
 
 The only module of this package that knows Airflow: the rest works on fsspec.
 """
@@ -28,6 +28,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 if TYPE_CHECKING:
@@ -128,19 +129,53 @@ def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -
     return SyncFolder(open_folder(workspace_root(workspace)), sync, epoch=epoch)
 
 
-def subject_key(workspace: str | None) -> SubjectKey:
-    """Return the key that pseudonymises subjects in the decision log.
-
-    It is `[consent_retl] digest_key`; without that option, a workspace in a local folder gets a key file on first use.
+def subject_keys(workspace: str | None) -> list[SubjectKey]:
+    """Return the keys that pseudonymise subjects, the present one first, then those that it replaced.
 
     Raises:
-        ConfigurationError: there is none, or it is too short.
+        ConfigurationError: there is none, or one is too short.
     """
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
+    return [SubjectKey(secret) for secret in _secrets(workspace)]
+
+
+def subject_key(workspace: str | None, *, key_id: str | None = None) -> SubjectKey:
+    """Return one of `subject_keys`: the present one, or the one under which something was written.
+
+    Raises:
+        ConfigurationError: there is none with this id.
+    """
+    keys = subject_keys(workspace)
+    for key in keys:
+        if key_id in (None, key.key_id):
+            return key
+    raise ConfigurationError(
+        f"the decision log was written under another digest key, {key_id}; the present one is {keys[0].key_id}: add "
+        "the old one to `[consent_retl] digest_key_previous`, or run the filter again"
+    )
+
+
+def signer() -> Signer:
+    """Return what signs manifests and records in this deployment, and checks what it signed.
+
+    Without `[consent_retl] digest_key`, the secret is the key file of the deployment's default workspace, whatever
+    workspace an operator names: a key that lies beside a document proves nothing about it.
+
+    Raises:
+        ConfigurationError: there is no secret, or one is too short.
+    """
+    return Signer(_secrets(None))
+
+
+def _secrets(workspace: str | None) -> list[str]:
+    """Return the configured secrets, or those of the workspace's key file, which is made on first use.
+
+    In both places the present secret comes first. Earlier ones follow, separated by white space.
+    """
     configured = conf.get("consent_retl", "digest_key", fallback=None)
     if configured:
-        return SubjectKey(configured)
+        return [configured, *(conf.get("consent_retl", "digest_key_previous", fallback=None) or "").split()]
     root = open_folder(workspace_root(workspace))
     if not root.is_local:
         raise ConfigurationError(
@@ -154,4 +189,4 @@ def subject_key(workspace: str | None) -> SubjectKey:
         with suppress(FileExistsError):
             Path(root.file_path(_KEY_NAME)).hardlink_to(root.file_path(draft))
         Path(root.file_path(draft)).unlink()
-    return SubjectKey(root.read(_KEY_NAME).decode())
+    return root.read(_KEY_NAME).decode().split() or [""]
