@@ -59,8 +59,28 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "consent_retl": {
-                "description": "The places of rows, manifests and the ledger of deliveries.",
+                "description": "The deployment's policy, and the places of rows, manifests and the ledger.",
                 "options": {
+                    "policy": {
+                        "description": (
+                            "The place of the policy for every DAG: variable:<key>, connection:<conn_id> or "
+                            "file:<path>. Default: each DAG names its own."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "variable:consent_policy",
+                        "default": None,
+                    },
+                    "allow_dag_policies": {
+                        "description": (
+                            "Whether a DAG may use another policy than the option policy names. Without that option it "
+                            "has no effect."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                     "workspace": {
                         "description": (
                             "Folder or object storage of the workspace, as an ObjectStoragePath. Every worker that "

@@ -16,7 +16,7 @@ from airflow_consent_retl.workspace.place import staging_schema
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.filtering.policy_change import MaxReleased
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
 
@@ -26,9 +26,9 @@ def consent_sync(
     conn_id: str,
     sql: str,
     primary_key: str,
-    policy: PolicySource,
     consent: ConsentMappingLike,
     loads: Mapping[str, Callable[..., LoadOperator]],
+    policy: PolicySource | None = None,
     model: str | None = None,
     column_types: Mapping[str, str] | None = None,
     on_duplicate_id: Literal["fail", "deny"] = "fail",

@@ -135,6 +135,14 @@ def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
         "hook": ["airflow_consent_retl.hooks.policies.ConsentPolicyHook", "Consent policy"],
         "hidden": ["host", "login", "password", "port", "url_schema"],
         "fields": {"policy": "Policy document"},
-        "config": ["digest_key", "digest_key_previous", "ledger_conn_id", "unserved_days", "workspace"],
+        "config": [
+            "allow_dag_policies",
+            "digest_key",
+            "digest_key_previous",
+            "ledger_conn_id",
+            "policy",
+            "unserved_days",
+            "workspace",
+        ],
         "sensitive": True,
     }

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.central_policy import INLINE, PolicySource, source_in_force
 from airflow_consent_retl.storage.local_path import local_path
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
-
-PolicySource = str | Mapping[str, Any]
-
-INLINE = "inline"
 
 
 class ConsentPolicyHook(BaseHook):
@@ -95,8 +92,21 @@ class LoadedPolicy:
     source: str
 
 
+def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
+    """Read the policy that a task is bound by. Every operator gets its policy here, and nowhere else.
+
+    Args:
+        declared: the task's own `policy`; None: it names none.
+
+    Raises:
+        ConfigurationError: the task names another policy than the deployment's, or there is none at all.
+        PolicyError, AirflowRuntimeError, AirflowNotFoundException: as `read_policy`.
+    """
+    return read_policy(source_in_force(declared))
+
+
 def read_policy(source: PolicySource) -> LoadedPolicy:
-    """Read a policy. Its source is read at every call.
+    """Read a policy, whether or not a task may use it. Its source is read at every call.
 
     Args:
         source: `variable:<key>`, `connection:<conn_id>`, `file:<path or ObjectStoragePath URI>`, or the document.

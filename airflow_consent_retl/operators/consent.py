@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.filtering.policy_change import MaxReleased, PolicyChange
-    from airflow_consent_retl.hooks.policies import LoadedPolicy, PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
+    from airflow_consent_retl.hooks.policies import LoadedPolicy
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
     from airflow_consent_retl.storage.opening import OpenedSnapshot
@@ -37,7 +38,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
     Args:
         snapshot: the output of an `ExtractModelOperator`. Templated.
-        policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself. Templated.
+        policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself; by default
+            `[consent_retl] policy`. Where that is set, every other one is refused. Templated.
         consent: the column of the model with each category's consent: category id to the name of a boolean column
             or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all.
         destinations: the policy's names of the destinations that this DAG serves. Templated.
@@ -70,9 +72,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self,
         *,
         snapshot: Any,
-        policy: PolicySource,
         consent: ConsentMappingLike,
         destinations: Sequence[str],
+        policy: PolicySource | None = None,
         on_duplicate_id: Literal["fail", "deny"] = "fail",
         max_denied_ratio: float | Mapping[str, float] | None = None,
         max_invalid_ratio: float | None = None,
@@ -100,13 +102,13 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.consent import plan_consent
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.filtering.silence import check_absence, check_accepted
-        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage import open_snapshot
         from airflow_consent_retl.storage.location import run_folder, subject_key
 
         at = datetime.now(UTC)
-        loaded = read_policy(self.policy)
+        loaded = policy_in_force(self.policy)
         snapshot = open_snapshot(self.snapshot)
         manifest = snapshot.manifest
         workspace = open_workspace(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.filtering.permitted import PermittedRows
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.manifest import PermittedCounts
     from airflow_consent_retl.workspace.base import Workspace
@@ -69,7 +69,8 @@ class LoadOperator(ConsentRetlOperator):
             read, and only they make a row count as changed. Templated.
         fields_not_sent: the fields that the policy guards at this destination and that this load does not send under
             any name. A guarded field that is neither sent nor listed here is an error. Templated.
-        policy: the source from which to read the policy again; by default the filter's. Templated.
+        policy: the source from which to read the policy again. It has to be the filter's, which is the default.
+            Templated.
         mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
             keeps people who left the model; `insert` sends new people only; `full` sends every permitted row. Every
             mode removes people who lose permission.

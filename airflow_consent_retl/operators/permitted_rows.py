@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.filtering.permitted import PermittedRows
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.manifest import PermittedManifest
     from airflow_consent_retl.workspace.base import Workspace
@@ -46,7 +46,7 @@ def verified_rows(
         permitted: the output of a `ConsentFilterOperator`.
         destination: the recipient of the rows.
         fields: the destination's field names, each with the model's column; None for all columns as they are.
-        policy: the source from which to read the policy again; None for the filter's.
+        policy: the source from which to read the policy again, which has to be the filter's; None for the filter's.
         max_age_s: seconds since the decision.
         log: the task's.
         asks_again: the caller asks the source for consent again, under the present policy. In that case an older
@@ -55,7 +55,8 @@ def verified_rows(
             guard has to apply.
 
     Raises:
-        RefusedError: the permitted set differs from what a filter permitted for this destination under this policy.
+        RefusedError: the permitted set differs from what a filter permitted for this destination under this policy, or
+            `policy` is not the filter's.
         ConfigurationError: the filter's policy was written in its DAG, and `policy` does not repeat it; or a field is
             mapped to a column that the model does not have.
         PolicyError: the policy, as it is now, is broken.
@@ -86,18 +87,40 @@ def verified_rows(
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:
-    """Return the source from which to read the policy again.
+    """Return the source from which to read the policy again: the filter's.
 
     Raises:
-        ConfigurationError: it was written in the filter's DAG, and `policy` does not repeat it.
+        ConfigurationError: it was written in the filter's DAG, and `policy` does not repeat it; or `policy` is not the
+            deployment's.
+        RefusedError: `policy` is not the filter's, or the filter's is not the deployment's.
     """
-    from airflow_consent_retl.errors import ConfigurationError
-    from airflow_consent_retl.hooks.policies import INLINE
+    from airflow_consent_retl.consent import parse_policy
+    from airflow_consent_retl.errors import ConfigurationError, RefusedError
+    from airflow_consent_retl.hooks.central_policy import INLINE, binds, described, source_in_force
 
-    source = manifest.policy_source if policy is None else policy
-    if source == INLINE:
+    decided = manifest.policy_source
+    if binds() and source_in_force(policy) != decided:
+        raise RefusedError(
+            f"consent was decided under {described(decided)}, and `[consent_retl] policy` is "
+            f"{described(source_in_force(policy))}: run the filter again"
+        )
+    if policy is None and decided == INLINE:
         raise ConfigurationError("the filter's policy is written in its DAG: pass the same document as policy=…")
-    return source
+    if policy is None or policy == decided:
+        return decided
+    if isinstance(policy, str) or decided != INLINE:
+        raise RefusedError(
+            f"policy: the filter decided under {described(decided)}, and this task has {described(policy)}: leave "
+            "`policy` out, or name the filter's"
+        )
+    # INVARIANT: a document of the load's own never replaces the one that the filter decided under.
+    present = parse_policy(policy).digest
+    if present != manifest.policy_digest:
+        raise RefusedError(
+            f"the policy changed since consent was decided: run the filter again (decided under "
+            f"{manifest.policy_digest}, now {present})"
+        )
+    return policy
 
 
 def permitted_batches(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.records import NewestDecision
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.filtering.permitted import PermittedRows
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.progress import TaskLog
 
 

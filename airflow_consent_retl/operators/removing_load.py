@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

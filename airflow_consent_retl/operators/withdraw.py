@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.filtering.model_question import ModelAsker
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
@@ -58,7 +58,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         conn_id: the connection that the model is read from. Templated.
         sql: the model's query; one over ids and consent columns alone may be cheaper. Templated.
         primary_key: name of the column that identifies a row. Templated.
-        policy: where the policy is read. Templated.
+        policy: where the policy is read; by default `[consent_retl] policy`, as for the filter. Templated.
         consent: the consent mapping, as for the filter.
         loads: by destination, the load with its own parameters, as for `consent_sync`:
             `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
@@ -123,9 +123,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         conn_id: str,
         sql: str,
         primary_key: str,
-        policy: PolicySource,
         consent: ConsentMappingLike,
         loads: Mapping[str, Callable[..., LoadOperator]],
+        policy: PolicySource | None = None,
         withdrawn_at: str | None = None,
         column_types: Mapping[str, str] | None = None,
         hook_params: Mapping[str, Any] | None = None,
@@ -339,7 +339,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
     def _asker(self, destination: str, newest: SourceRecord | None) -> ModelAsker:
         from airflow_consent_retl.consent import check_sources, parse_consent_mapping
         from airflow_consent_retl.filtering.model_question import ModelAsker
-        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.model_source import model_source
 
@@ -358,7 +358,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             primary_key=self.primary_key,
             columns=mapping.columns,
             mapping=mapping,
-            read_policy=lambda: read_policy(self.policy).policy,
+            read_policy=lambda: policy_in_force(self.policy).policy,
             hook_of=hooks_of(source),
             destinations=[destination],
             log=self.log,

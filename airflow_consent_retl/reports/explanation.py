@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Signal,
         SignatureDecision,
     )
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
 
 _NEEDS = {
     ConsentStatus.DENIED: "a yes in place of the no",

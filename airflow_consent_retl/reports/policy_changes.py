@@ -13,7 +13,7 @@ from airflow_consent_retl.storage import open_snapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentMappingLike, ConsentPlan, PlanPair, PolicyDiff
-    from airflow_consent_retl.hooks.policies import PolicySource
+    from airflow_consent_retl.hooks.central_policy import PolicySource
 
 
 def diff_policies(

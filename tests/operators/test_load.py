@@ -214,8 +214,20 @@ LOOSER: dict[str, Any] = {
 }
 
 
-def test_a_policy_that_got_stricter_since_the_filter_applies_at_once(tmp_path: Path) -> None:
-    load = loading(permitted(tmp_path), policy=STRICTER)
+def loading_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], **parameters: Any
+) -> LoadToMemory:
+    """Filter under the policy in a Variable, change the Variable, and return the load."""
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps(POLICY))
+    output = permitted(tmp_path, policy="variable:consent")
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps(changed))
+    return loading(output, policy="variable:consent", **parameters)
+
+
+def test_a_policy_that_got_stricter_since_the_filter_applies_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = loading_after(tmp_path, monkeypatch, STRICTER)
 
     counts = load.execute({})
 
@@ -223,13 +235,43 @@ def test_a_policy_that_got_stricter_since_the_filter_applies_at_once(tmp_path: P
     assert (counts["permitted"], counts["accepted"], counts["withheld"]) == (2, 1, 1)
 
 
-def test_a_policy_that_got_looser_needs_another_filter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    load = loading(permitted(tmp_path), policy=LOOSER)
+def test_a_policy_that_got_looser_needs_another_filter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    load = loading_after(tmp_path, monkeypatch, LOOSER)
 
     load.execute({})
 
     assert [row["id"] for row in load.kept.sent] == [1, 3]
     assert "that it newly permits are sent after the next filter" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.mark.parametrize("recheck_interval_s", [300, None])
+@pytest.mark.parametrize(
+    ("decided", "loaded", "message"),
+    [
+        ("variable:consent", "variable:loose", "decided under `variable:consent`, and this task has `variable:loose`"),
+        ("variable:consent", LOOSER, "decided under `variable:consent`, and this task has a document of its own"),
+        (POLICY, "variable:loose", "decided under a document of its own, and this task has `variable:loose`"),
+        (POLICY, LOOSER, "the policy changed since consent was decided: run the filter again"),
+    ],
+)
+def test_the_policy_of_the_load_is_never_another_one_than_the_filters(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    warehouse: Path,
+    decided: Any,
+    loaded: Any,
+    message: str,
+    recheck_interval_s: float | None,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT", json.dumps(POLICY))
+    monkeypatch.setenv("AIRFLOW_VAR_LOOSE", json.dumps(LOOSER))
+    load = loading(permitted(tmp_path, policy=decided), policy=loaded, recheck_interval_s=recheck_interval_s)
+    withdraw(warehouse, 1, 3)
+
+    assert message in failure(load)
+    assert load.kept.sent == []
 
 
 # Consent asked again
@@ -335,7 +377,7 @@ def test_a_policy_that_is_broken_by_now_is_refused(tmp_path: Path, monkeypatch: 
         ({"settle_s": -1, "max_rejected_ratio": 2}, "out of range: settle_s, max_rejected_ratio"),
         ({"fields": {"id": "ID"}}, "column `ID` is not in the model, did you mean `id`?"),
         ({"fields": {}}, "expected at least one mapped field"),
-        ({"policy": "variable:"}, "policy: expected `variable:<key>`"),
+        ({"policy": "variable:"}, "policy: the filter decided under a document of its own, and this task has"),
     ],
 )
 def test_what_is_not_permitted_is_refused_before_anything_is_sent(

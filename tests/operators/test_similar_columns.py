@@ -80,13 +80,13 @@ class World:
             task_id="extract", model="customers", conn_id="source", sql=SQL, primary_key="id", workspace=self.workspace
         ).execute({})
 
-    def permitted(self, policy: Any, consent: Any) -> Any:
+    def permitted(self, policy: Any, consent: Any, *names: str) -> Any:
         return ConsentFilterOperator(
             task_id="consent",
             snapshot=self.snapshot(),
             policy=policy,
             consent=consent,
-            destinations=[name for name in self.loads if name in json.dumps(policy)],
+            destinations=names or [name for name in self.loads if name in json.dumps(policy)],
         ).execute({})
 
     def load(self, name: str, permitted: Any, policy: Any, **parameters: Any) -> dict[str, Any]:
@@ -254,15 +254,19 @@ def test_a_slip_is_refused_by_the_filter_whichever_columns_a_destination_needs(w
         world.permitted(two_categories("lake", "crm_table"), {"C0002": "c0009", "C0004": "c0004"})
 
 
-def test_a_slip_that_a_new_policy_brings_up_is_refused_by_the_load(world: World) -> None:
+def test_a_slip_that_a_new_policy_brings_up_is_refused_by_the_load(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.execute(CUSTOMERS)
     consent = {"C0002": "c0002", "C0004": "c0004", "marketing": "c0009"}
-    permitted = world.permitted(two_categories("lake", "crm_table"), consent)
     policy = two_categories("lake", "crm_table")
+    monkeypatch.setenv("AIRFLOW_VAR_SLIP", json.dumps(policy))
+    permitted = world.permitted("variable:slip", consent, "lake", "crm_table")
     policy["categories"].append({"id": "marketing", "name": "Marketing", "destinations": ["webhook"]})
+    monkeypatch.setenv("AIRFLOW_VAR_SLIP", json.dumps(policy))
 
     with pytest.raises(AirflowFailException, match="column `c0009` is not in the model, did you mean `c0002`"):
-        world.load("lake", permitted, policy)
+        world.load("lake", permitted, "variable:slip")
 
 
 def test_reports_plan_with_every_column_of_the_snapshot(world: World) -> None:

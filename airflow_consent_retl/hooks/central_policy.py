@@ -1,0 +1,55 @@
+"""The settings of the deployment's one policy, and the refusal of every other one. Reads no policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError
+
+PolicySource = str | Mapping[str, Any]
+
+INLINE = "inline"
+
+
+def central_policy() -> str | None:
+    """Return the place of the deployment's policy, `[consent_retl] policy`; None: each DAG names its own."""
+    place = conf.get("consent_retl", "policy", fallback=None)
+    return str(place).strip() or None if place else None
+
+
+def binds() -> bool:
+    """Return whether every DAG has to use the deployment's policy: there is one, and others are not allowed."""
+    return central_policy() is not None and not conf.getboolean("consent_retl", "allow_dag_policies", fallback=False)
+
+
+def source_in_force(declared: PolicySource | None) -> PolicySource:
+    """Return the source of the policy that a task has to use.
+
+    Args:
+        declared: the task's own `policy`; None: it names none.
+
+    Raises:
+        ConfigurationError: the task names another policy than the deployment's, or there is none at all.
+    """
+    central = central_policy()
+    if central is not None and (declared is None or declared == central):
+        return central
+    if binds():
+        raise ConfigurationError(
+            f"policy: `[consent_retl] policy` is `{central}` for every DAG of this deployment, and this task has "
+            f"{described(declared)}: leave `policy` out"
+        )
+    if declared is None:
+        raise ConfigurationError("policy: name one, or set `[consent_retl] policy` for the whole deployment")
+    return declared
+
+
+def described(source: PolicySource | None) -> str:
+    """Return the source of a policy for messages: a place, or that it is a document, never its text."""
+    return f"`{source}`" if isinstance(source, str) and source != INLINE else "a document of its own"
