@@ -35,6 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     over.add_argument("--dag", help="the id of the DAG that loads it from now on")
     over.add_argument("--to", help="its name from now on, for a model or destination with another name")
     over.set_defaults(run=_hand_over)
+
+    person = verbs.add_parser("history", parents=[places], help="list everything that is recorded of one person")
+    person.add_argument("id", help="the person's id, as the models have it")
+    person.add_argument("--model", help="only this model's records")
+    person.set_defaults(run=_history)
     return parser
 
 
@@ -76,6 +81,13 @@ def _hand_over(given: argparse.Namespace) -> object:
     places = {"workspace": given.workspace, "ledger_conn_id": given.ledger_conn_id}
     hand_over(given.sync, dag=given.dag, to=given.to, **places)
     return {"sync": given.to or given.sync, "dag": given.dag}
+
+
+def _history(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.reports.person_history import person_history
+
+    found = person_history(given.id, workspace=given.workspace, ledger_conn_id=given.ledger_conn_id, model=given.model)
+    return asdict(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,6 +42,7 @@ class Classes:
     Args:
         send: for each row, whether it is sent.
         was_delivered: for each row, whether the state has an entry for it.
+        unchanged: for each row, whether the destination certainly has the same payload.
         may_lose: for each entry, whether its row is sent with another payload: an identifier by which the destination
             knows the person may have changed.
         gone: for each entry, whether it has no permitted row any more.
@@ -50,6 +51,7 @@ class Classes:
 
     send: NDArray[np.bool_]
     was_delivered: NDArray[np.bool_]
+    unchanged: NDArray[np.bool_]
     may_lose: NDArray[np.bool_]
     gone: NDArray[np.bool_]
     tally: PeopleCounts = field(compare=False)
@@ -98,6 +100,7 @@ def classify(
     return Classes(
         send=send,
         was_delivered=was_delivered,
+        unchanged=unchanged,
         may_lose=may_lose,
         gone=gone,
         tally=PeopleCounts(

@@ -138,7 +138,7 @@ class Comparison:
                 pa.array(np.arange(rows)),
                 pa.array(some.buckets),
                 some.hashes,
-                pa.array(np.zeros(rows, dtype=np.bool_)),
+                *[pa.array(np.zeros(rows, dtype=np.bool_))] * 2,
             ]
             self.send(Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN)))
             tally += PeopleCounts(permitted=rows, added=rows)
@@ -152,6 +152,7 @@ class Comparison:
             buckets=sending.chosen["bucket"],
             hashes=sending.chosen["hash"],
             was_delivered=sending.chosen["was_delivered"],
+            unchanged=sending.chosen["unchanged"],
             removal=removal,
             rows=sending.rows,
         )
@@ -246,7 +247,7 @@ class _Passes:
         self.tally.delivered += matched.people
         positions = values_of(people["position"], np.int64)
         chosen = np.flatnonzero(found.send)
-        self._to_send.choose(people, positions, chosen, pa.array(found.was_delivered))
+        self._to_send.choose(people, positions, chosen, found)
         removal = entries["removal"] if self._state.shape.removal_schema.names else None
         if not self._values.is_same:
             # For all entries: it must be known before the first row is sent whether the kept values can be used.

@@ -119,6 +119,7 @@ def compute_changes(
             delivered_sha256=None if state is None else state.sha256,
             counts=_counts(tally, writer, fields_changed=fields_changed),
             cleared=load.cleared,
+            policy_digest=permitted.manifest.policy_digest,
         )
 
 
@@ -130,6 +131,7 @@ def removals_of(
     sync: str,
     decided_at: datetime | None = None,
     delivered: int | None = None,
+    policy_digest: str = "",
 ) -> Changes:
     """Publish the removal of some entries of the delivered state, and nothing else.
 
@@ -141,6 +143,7 @@ def removals_of(
         sync: the sync's name.
         decided_at: when they were found; None: the state's own time.
         delivered: how many people are delivered, if the state contains only some of them.
+        policy_digest: of the policy under which they were found; empty: of none.
 
     Raises:
         RefusedError: a file was changed.
@@ -185,6 +188,7 @@ def removals_of(
             counts=_counts(
                 PeopleCounts(delivered=state.rows if delivered is None else delivered), writer, fields_changed=False
             ),
+            policy_digest=policy_digest,
         )
 
 

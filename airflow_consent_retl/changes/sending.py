@@ -25,6 +25,7 @@ from airflow_consent_retl.values.spill import Spill, partitions_for
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.changes.classes import Classes
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.shape import Shape
 
@@ -35,7 +36,13 @@ _MARK_ROWS = 4_096
 # The most that is kept of payloads in temporary files: the rest is read again.
 _KEPT_BYTES = 512 << 20
 CHOSEN = pa.schema(
-    [("position", pa.int64()), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("was_delivered", pa.bool_())]
+    [
+        ("position", pa.int64()),
+        ("bucket", pa.uint16()),
+        ("hash", HASH_TYPE),
+        ("was_delivered", pa.bool_()),
+        ("unchanged", pa.bool_()),
+    ]
 )
 
 
@@ -108,13 +115,13 @@ class ToSend:
         self._kept.put(kept, positions[places] // self._stretch)
 
     def choose(
-        self, people: pa.RecordBatch, positions: NDArray[np.int64], chosen: NDArray[np.int64], was_delivered: pa.Array
+        self, people: pa.RecordBatch, positions: NDArray[np.int64], chosen: NDArray[np.int64], found: Classes
     ) -> None:
         """Choose rows to send: `people` has columns position, bucket and hash."""
         rows = people.select(["position", "bucket", "hash"]).take(pa.array(chosen))
+        classes = [pa.array(of_all[chosen]) for of_all in (found.was_delivered, found.unchanged)]
         self._chosen.put(
-            pa.RecordBatch.from_arrays([*rows.columns, was_delivered.take(pa.array(chosen))], schema=CHOSEN),
-            positions[chosen] // self._stretch,
+            pa.RecordBatch.from_arrays([*rows.columns, *classes], schema=CHOSEN), positions[chosen] // self._stretch
         )
 
     def remember(self, positions: NDArray[np.int64], entries: pa.Array, removal: pa.Array | None) -> None:

@@ -98,13 +98,14 @@ class SyncStore(ABC, Generic[State, Rows]):
         """Publish what has to be done: see `compute_changes`."""
 
     @abstractmethod
-    def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
+    def lost(self, state: State, ask: Ask, *, absent: RemovalCause, policy_digest: str = "") -> WithdrawnRemovals:
         """Ask the source, and publish the removal of who is delivered and not permitted any more.
 
         Args:
             state: the present version.
             ask: asks the source.
             absent: the cause for people who are not in the answer. They stay if it is `left_model`.
+            policy_digest: of the policy under which the source is asked; empty: unknown.
         """
 
     @abstractmethod
@@ -187,13 +188,19 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             required_before=required_before,
         )
 
-    def lost(self, state: DeliveredState, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
+    def lost(
+        self, state: DeliveredState, ask: Ask, *, absent: RemovalCause, policy_digest: str = ""
+    ) -> WithdrawnRemovals:
         """Ask the source about everyone who is delivered."""
         found, moments = not_permitted(state, ask)
         missing = found.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
         if absent is not RemovalCause.LEFT_MODEL and len(missing):
             found[absent] = missing
-        changes = removals_of(state, found, self.folder.new("changes"), sync=self.sync) if found else None
+        changes = (
+            removals_of(state, found, self.folder.new("changes"), sync=self.sync, policy_digest=policy_digest)
+            if found
+            else None
+        )
         return WithdrawnRemovals(state.rows, len(missing), changes, moments)
 
     def everyone(self, state: DeliveredState) -> Changes:

@@ -131,7 +131,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 required_before=required_before,
             )
 
-    def lost(self, state: State, ask: Ask, *, absent: RemovalCause) -> WithdrawnRemovals:
+    def lost(self, state: State, ask: Ask, *, absent: RemovalCause, policy_digest: str = "") -> WithdrawnRemovals:
         """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
             raise _in_files(state)
@@ -163,7 +163,9 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             if not found:
                 return WithdrawnRemovals(state.rows, missing, moments=moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
-            changes = removals_of(touched, found, folder, sync=self.sync, delivered=state.rows)
+            changes = removals_of(
+                touched, found, folder, sync=self.sync, delivered=state.rows, policy_digest=policy_digest
+            )
             unused.pop_all()
             return WithdrawnRemovals(state.rows, missing, changes, moments)
 

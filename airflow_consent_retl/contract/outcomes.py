@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -58,15 +58,25 @@ class Outcomes:
     """One outcome per row of a batch, in the batch's order.
 
     Most batches end the same way for every row, so the class stores the common outcome and the exceptions.
+
+    Args:
+        rows: the number of rows.
+        common: the outcome of every row that is no exception.
+        exceptions: by row.
+        requests: the vendor's ids of the requests with these rows, where it names them: the first row of each, and the
+            id. They are recorded as proof. The id of a pending row is its code.
     """
 
     rows: int
     common: Outcome = _ACCEPTED
     exceptions: Mapping[int, Outcome] = field(default_factory=dict)
+    requests: tuple[tuple[int, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.rows < 0 or any(not 0 <= row < self.rows for row in self.exceptions):
             raise ValueError("an outcome belongs to no row of the batch")
+        if any(not 0 <= row < self.rows for row, _ in self.requests):
+            raise ValueError("a request belongs to no row of the batch")
 
     @classmethod
     def accepted(cls, rows: int) -> Outcomes:
@@ -99,12 +109,49 @@ class Outcomes:
             return cls(0)
         common = counts.most_common(1)[0][0]
         exceptions: dict[int, Outcome] = {}
+        requests: list[tuple[int, str]] = []
         start = 0
         for piece in pieces:
+            requests += ((start + row, request_id) for row, request_id in piece.requests)
             others = piece.exceptions.items() if piece.common == common else enumerate(piece)
             exceptions.update((start + row, outcome) for row, outcome in others if outcome != common)
             start += piece.rows
-        return cls(start, common, exceptions)
+        return cls(start, common, exceptions, tuple(requests))
+
+    def at_rows(self, places: Sequence[int], rows: int, *, others: Mapping[int, Outcome]) -> Outcomes:
+        """Return outcomes for a larger batch, of which these rows were sent.
+
+        Args:
+            places: where these rows are in it, ascending.
+            rows: the number of all rows.
+            others: the outcomes of the rows that were not sent.
+        """
+        exceptions = {**others, **{places[row]: outcome for row, outcome in self.exceptions.items()}}
+        return Outcomes(
+            rows, self.common, exceptions, tuple((places[row], request_id) for row, request_id in self.requests)
+        )
+
+    def request_ids(self) -> list[tuple[int, str]]:
+        """Return the first row and the id of each request of the vendor, also of those that are still pending."""
+        found = list(self.requests)
+        before = ""
+        for row, outcome, _ in self.pieces():
+            code = outcome.code if outcome.status is RowStatus.PENDING else ""
+            if code and code != before:
+                found.append((row, code))
+            before = code
+        return sorted(set(found))
+
+    def pieces(self) -> Iterator[tuple[int, Outcome, int]]:
+        """Yield the first row, the outcome and the number of rows of each piece, without a look at every row."""
+        start = 0
+        for row in sorted(self.exceptions):
+            if row > start:
+                yield start, self.common, row - start
+            yield row, self.exceptions[row], 1
+            start = row + 1
+        if self.rows > start:
+            yield start, self.common, self.rows - start
 
     def __len__(self) -> int:
         return self.rows

@@ -121,7 +121,8 @@ class CombinedBatch:
         start: the position of its first row.
         rows: its number of rows.
         key: the idempotency key.
-        outcomes: the final outcome of each row.
+        outcomes: the final outcome of each row, and the vendor's ids of all requests with these rows.
+        ended_at: when an outcome was last recorded; None: no attempt ended.
         asked_at: no accepted row was requested before this time; if none was accepted, the time of the latest attempt.
         unsettled_at: the latest time at which an attempt was in progress that was never answered for some of its rows:
             it may still take effect. None means that every attempt was answered, clearly or not.
@@ -133,6 +134,7 @@ class CombinedBatch:
     rows: int
     key: str
     outcomes: Outcomes
+    ended_at: datetime | None
     asked_at: datetime
     unsettled_at: datetime | None
 
@@ -187,9 +189,10 @@ def encoded(outcomes: Outcomes) -> str:
     """Return the outcomes as JSON without any value of a row: the distinct outcomes, then runs of equal ones."""
     numbers: dict[Outcome, int] = {}
     runs: list[_Run] = []
-    for outcome, pieces in groupby(_pieces(outcomes), key=lambda piece: piece[0]):
-        runs.append((numbers.setdefault(outcome, len(numbers)), sum(rows for _, rows in pieces)))
-    return msgspec.json.encode(_Runs([(outcome.status, outcome.code) for outcome in numbers], runs)).decode()
+    for outcome, pieces in groupby(outcomes.pieces(), key=lambda piece: piece[1]):
+        runs.append((numbers.setdefault(outcome, len(numbers)), sum(rows for _, _, rows in pieces)))
+    distinct = [(outcome.status, outcome.code) for outcome in numbers]
+    return msgspec.json.encode(_Runs(distinct, runs, list(outcomes.requests))).decode()
 
 
 def decoded(text: str) -> Outcomes:
@@ -216,7 +219,7 @@ def decoded(text: str) -> Outcomes:
         if outcome != common:
             exceptions.update(dict.fromkeys(range(start, start + rows), outcome))
         start += rows
-    return Outcomes(start, common, exceptions)
+    return Outcomes(start, common, exceptions, tuple(document.requests))
 
 
 def _combined(attempts: Sequence[Attempt]) -> CombinedBatch:
@@ -232,6 +235,7 @@ def _combined(attempts: Sequence[Attempt]) -> CombinedBatch:
         rows=first.rows,
         key=first.key,
         outcomes=outcomes,
+        ended_at=max((attempt.ended_at for attempt in attempts if attempt.ended_at is not None), default=None),
         asked_at=min(attempts[i].intended_at for i in accepting) if accepting else attempts[-1].intended_at,
         unsettled_at=max(unsettled, default=None),
     )
@@ -248,7 +252,8 @@ def _final_outcomes(attempts: Sequence[Attempt]) -> tuple[Outcomes, set[int]]:
     distinct = [*of_rows.values(), common] if len(exceptional) < rows else list(of_rows.values())
     accepting = {latest for outcomes in distinct if (latest := _latest_accepted(outcomes)) is not None}
     final = {row: _final_outcome(outcomes) for row, outcomes in of_rows.items()}
-    return Outcomes(rows, _final_outcome(common), final), accepting
+    requests = dict.fromkeys(request for outcomes in of_attempts for request in outcomes.request_ids())
+    return Outcomes(rows, _final_outcome(common), final, tuple(requests)), accepting
 
 
 def _final_outcome(outcomes: Sequence[Outcome]) -> Outcome:
@@ -269,22 +274,9 @@ def _latest_accepted(outcomes: Sequence[Outcome]) -> int | None:
     return accepted[-1] if accepted else None
 
 
-class _Runs(msgspec.Struct, forbid_unknown_fields=True):
-    """Each distinct outcome once, and runs of (index of the outcome, number of rows)."""
+class _Runs(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Each distinct outcome once, runs of (index of the outcome, number of rows), and the vendor's requests."""
 
     outcomes: list[tuple[RowStatus, str]]
     runs: list[_Run]
-
-
-def _pieces(outcomes: Outcomes) -> list[tuple[Outcome, int]]:
-    """Cut the batch at its exceptions, without a look at every row."""
-    pieces: list[tuple[Outcome, int]] = []
-    start = 0
-    for row in sorted(outcomes.exceptions):
-        if row > start:
-            pieces.append((outcomes.common, row - start))
-        pieces.append((outcomes.exceptions[row], 1))
-        start = row + 1
-    if outcomes.rows > start:
-        pieces.append((outcomes.common, outcomes.rows - start))
-    return pieces
+    requests: list[tuple[Annotated[int, msgspec.Meta(ge=0)], str]] = []

@@ -62,9 +62,7 @@ class PlannedBatch:
             return sent
         withheld = set(self.withheld.tolist())
         places = [row for row in range(self.rows.num_rows) if row not in withheld]
-        exceptions = dict.fromkeys(withheld, PERMISSION_ENDED)
-        exceptions |= {places[row]: outcome for row, outcome in sent.exceptions.items()}
-        return Outcomes(self.rows.num_rows, sent.common, exceptions)
+        return sent.at_rows(places, self.rows.num_rows, others=dict.fromkeys(withheld, PERMISSION_ENDED))
 
 
 def planned(

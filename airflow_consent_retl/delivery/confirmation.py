@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
@@ -55,6 +56,8 @@ def confirm_pending(run: DeliveryRun) -> list[str]:
         if answers:
             known = [_confirmed(outcome, answers) for outcome in attempt.outcomes]
             outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+            # The ids of the requests are in the codes of the pending rows only.
+            outcomes = replace(outcomes, requests=tuple(attempt.outcomes.request_ids()))
             ended.append(EndedBatch(kind=attempt.kind, number=attempt.number, outcomes=outcomes, epoch=attempt.epoch))
     if ended:
         run.record(ended=ended)

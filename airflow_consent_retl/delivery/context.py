@@ -41,6 +41,7 @@ class SyncContext:
         dag: the id of the DAG that serves it; None: there is none.
         shared: the people of other syncs at the same target.
         key: returns the key of the workspace's digests.
+        policy_digest: returns the digest of the policy under which the source is asked; empty: unknown.
         progress: makes the function that reports progress.
     """
 
@@ -52,6 +53,7 @@ class SyncContext:
     key: Callable[[], SubjectKey]
     dag: str | None = None
     shared: SharedTarget | None = None
+    policy_digest: Callable[[], str] = str
     progress: MakeProgress = lambda verb, rows: lambda done: None
 
     def state(self) -> DeliveredState | WarehouseState | None:

@@ -6,7 +6,7 @@ steps is in `protocol`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -16,6 +16,7 @@ from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
+from airflow_consent_retl.delivery.recording import record_delivery
 from airflow_consent_retl.delivery.report import Tally
 from airflow_consent_retl.delivery.sharing import remove_unless_kept
 from airflow_consent_retl.delivery.steps import Step, reached
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 LOAD, WITHDRAWALS = "load", "withdrawals"
 
 # Takes the results of the batches sent and of the removals; writes the next version, and the ledger refers to it.
-Advance = Callable[[Iterable[BatchResult], Iterable[BatchResult]], None]
+Advance = Callable[[Sequence[BatchResult], Sequence[BatchResult]], None]
 
 
 class DeliveryRun:
@@ -171,9 +172,12 @@ class DeliveryRun:
         state = context.state()
         with context.store.folding(state, changes) as folding:
 
-            def advance(sends: Iterable[BatchResult], removes: Iterable[BatchResult]) -> None:
+            def advance(sends: Sequence[BatchResult], removes: Sequence[BatchResult]) -> None:
                 after = context.store.finish(folding, state, changes, sends, removes)
                 reached(Step.FOLDED)
+                # INVARIANT: before the ledger closes the delivery: a worker that dies in between records it again.
+                record_delivery(self, sends, removes)
+                reached(Step.RECORDED)
                 context.lease.advance(
                     self.delivery,
                     uri=after.folder.uri,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch
-from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.delivered import DeliveredState
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
+# The person left the sync, and stays at the target: another sync has them.
+KEPT_AT_TARGET = Outcome(RowStatus.ACCEPTED, "another_sync_has_the_person")
 _READ_ROWS = 65_536
 _Values = tuple[str | None, ...]
 
@@ -147,12 +149,13 @@ def remove_unless_kept(destination: Destination, batch: Batch, kept: Collection[
     places = [row for row, is_left in enumerate(left) if is_left]
     rows = batch.rows.num_rows
     if not places:
-        return Outcomes.accepted(rows)
+        return Outcomes(rows, KEPT_AT_TARGET)
     if len(places) == rows:
         return destination.remove(batch)
     key = hashlib.sha256(f"{batch.key}:of:{places}".encode()).hexdigest()
     removed = destination.remove(Batch(key=key, rows=batch.rows.filter(pa.array(left))))
-    return Outcomes(rows, exceptions={places[row]: removed[row] for row in range(len(removed))})
+    here = Outcomes(len(removed), exceptions=dict(enumerate(removed)), requests=removed.requests)
+    return here.at_rows(places, rows, others={row: KEPT_AT_TARGET for row in range(rows) if not left[row]})
 
 
 def _values(rows: pa.RecordBatch) -> Iterator[_Values]:

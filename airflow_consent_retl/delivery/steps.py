@@ -25,6 +25,7 @@ class Step(StrEnum):
     NOTED = "noted"
     COMMITTED = "committed"
     FOLDED = "folded"
+    RECORDED = "recorded"
     ADVANCED = "advanced"
     SWEPT = "swept"
 

@@ -186,7 +186,8 @@ class Sync:
         if state is None:
             return []
         look_at_target(self._context, state)
-        lost = self._context.store.lost(state, ask, absent=self._context.settings.absent)
+        settings, policy_digest = self._context.settings, self._context.policy_digest()
+        lost = self._context.store.lost(state, ask, absent=settings.absent, policy_digest=policy_digest)
         report.found, report.absent = lost.found, lost.absent
         too_few = self._too_few(lost)
         if lost.changes is None:

@@ -80,6 +80,10 @@ class ModelAsker:
         """
         return self._question(None).needs_asking
 
+    def policy_digest(self) -> str:
+        """Return the digest of the present policy."""
+        return self._read_policy().digest
+
     def is_unmapped(self, destination: str) -> bool:
         """Return whether the present policy permits everyone at a destination without saying so for it."""
         policy = self._read_policy()

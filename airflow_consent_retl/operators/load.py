@@ -273,6 +273,7 @@ class LoadOperator(ConsentRetlOperator):
                 build=self.build_destination,
                 settings=settings,
                 key=partial(subject_key, workspace),
+                policy_digest=str if asker is None else asker.policy_digest,
                 dag=dag_of(context),
                 log=self.log,
                 progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, RefusedError
 from airflow_consent_retl.near import suggestion
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -160,6 +160,7 @@ class RetireSyncOperator(ConsentRetlOperator):
                     settings=settings,
                     log=self.log,
                     key=partial(subject_key, self.workspace),
+                    dag=dag_of(context),
                 )
             )
             waiting = sync.retire(report)

@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import (
     TransientError,
 )
 from airflow_consent_retl.near import suggestion
-from airflow_consent_retl.operators.base_operator import holder_of
+from airflow_consent_retl.operators.base_operator import dag_of, holder_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.progress import filled, table
 
@@ -244,6 +244,8 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                     settings=settings,
                     log=self.log,
                     key=partial(subject_key, self.workspace),
+                    policy_digest=asker.policy_digest,
+                    dag=dag_of(context),
                 )
             )
             try:

@@ -1,20 +1,25 @@
-"""Reports for before and after a run: the effects of a policy, the reasons of a decision, a comparison with Segment.
+"""Reports for before and after a run: the effects of a policy, the reasons of a decision, the history of one person.
 
-They read snapshots, send nothing, and print no value of a row.
+They read snapshots and records, send nothing, and print no value of a row.
 """
 
 from __future__ import annotations
 
 from airflow_consent_retl.reports.explanation import DestinationExplanation, Explanation, SignalExplanation, explain
+from airflow_consent_retl.reports.person_history import PersonHistory, person_history
 from airflow_consent_retl.reports.policy_changes import diff_policies
+from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
 
 __all__ = [
+    "DeliveryEvent",
     "DestinationExplanation",
     "Explanation",
+    "PersonHistory",
     "SegmentComparison",
     "SignalExplanation",
     "compare_with_segment",
     "diff_policies",
     "explain",
+    "person_history",
 ]

@@ -149,6 +149,21 @@ class Changes:
                 buckets=rows.column("bucket"),
             )
 
+    def people_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the id of each person to send, whether they were delivered, and whether they are sent unchanged.
+
+        With positions, in any batches; the columns are `id`, `was_delivered` and `unchanged`. Changes of an earlier
+        release have no `unchanged`.
+        """
+        parts = self.manifest.upserts
+        there = self.folder.schema(parts).names if parts else []
+        columns = [name for name in ("id", "was_delivered", "unchanged") if name in there]
+        return read_from(self.folder, parts, 0, columns=columns, batch_rows=batch_rows)
+
+    def people_to_remove(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the id of each entry to remove, and the number of the `cause`, with positions, in any batches."""
+        return read_from(self.folder, self._removal_parts, 0, columns=["id", "cause"], batch_rows=batch_rows)
+
     def kept_of_upserts(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the columns of the upserts that the next delivered state needs, with positions, in any batches."""
         columns = ["bucket", "id", "hash", *(["removal"] if self.shape.removal_schema.names else [])]
@@ -208,6 +223,7 @@ class ChangesWriter:
                 *identity,
                 pa.field("hash", HASH_TYPE, nullable=False),
                 pa.field("was_delivered", pa.bool_(), nullable=False),
+                pa.field("unchanged", pa.bool_(), nullable=False),
                 *removal,
                 pa.field("row", shape.row_type, nullable=False),
             ]
@@ -230,13 +246,14 @@ class ChangesWriter:
         buckets: pa.Array,
         hashes: pa.Array,
         was_delivered: pa.Array,
+        unchanged: pa.Array,
         removal: pa.Array | None,
         rows: pa.RecordBatch,
     ) -> None:
         """Append people to send. Pass no `removal` where the shape's removal schema has no fields."""
         row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
         values = [removal] if self._shape.removal_schema.names else []
-        columns = [buckets, ids, hashes, was_delivered, *values, row]
+        columns = [buckets, ids, hashes, was_delivered, unchanged, *values, row]
         self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
 
     def remove(
@@ -273,6 +290,7 @@ class ChangesWriter:
         delivered_sha256: str | None,
         counts: ChangesCounts,
         cleared: Iterable[str] = (),
+        policy_digest: str = "",
     ) -> Changes:
         """Write the manifest, which makes the changes visible, and open them."""
         upserts = self._upserts.close()
@@ -290,6 +308,7 @@ class ChangesWriter:
             shape=self._shape.to_manifest(),
             order_tag=order_tag,
             decided_at=decided_at,
+            policy_digest=policy_digest,
             permitted_sha256=permitted_sha256,
             delivered_sha256=delivered_sha256,
             counts=counts,

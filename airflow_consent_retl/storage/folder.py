@@ -96,8 +96,13 @@ class Folder:
             _make_private(Path(self.path))
 
     @contextmanager
-    def create(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a new file for writing; raise for an existing one, which is never overwritten."""
+    def create(self, name: str, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
+        """Open a new file for writing; raise for an existing one, which is never overwritten.
+
+        Args:
+            name: of the file.
+            is_durable: whether its bytes are on the disk when the block ends.
+        """
         path = self.file_path(name)
         self.make()
         if self.is_local:
@@ -105,8 +110,7 @@ class Folder:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                # A digest reveals a part that a power failure lost; a manifest must not be lost.
-                if name == MANIFEST_NAME:
+                if is_durable:
                     os.fsync(descriptor)
         else:
             if self.fs.exists(path):
@@ -122,9 +126,10 @@ class Folder:
             yield self
             undo.pop_all()
 
-    def publish(self, manifest: bytes) -> str:
+    def publish(self, manifest: bytes, *, name: str = MANIFEST_NAME) -> str:
         """Write the manifest, which makes the folder's files visible, and return its SHA-256."""
-        with self.create(MANIFEST_NAME) as file:
+        # A digest reveals a part that a power failure lost; a manifest must not be lost.
+        with self.create(name, is_durable=True) as file:
             file.write(manifest)
         if self.is_local:
             _fsync_folder(self.path)
@@ -261,6 +266,7 @@ class PartWriter:
         row_group_rows: the most rows in a row group.
         dictionary_columns: columns whose values repeat enough for a dictionary to pay; on other columns it costs half
             of the writing time. None: all.
+        sorted_by: a column of integers in ascending order, by which readers look rows up.
     """
 
     def __init__(
@@ -271,6 +277,7 @@ class PartWriter:
         *,
         row_group_rows: int,
         dictionary_columns: list[str] | None = None,
+        sorted_by: str | None = None,
     ) -> None:
         self._name = name
         self._row_group_rows = row_group_rows
@@ -283,8 +290,9 @@ class PartWriter:
             self._stream,
             schema,
             use_dictionary=True if dictionary_columns is None else dictionary_columns,
-            # No reader looks values up by them.
-            write_statistics=False,
+            # Without a sorted column, no reader looks values up by them.
+            write_statistics=[] if sorted_by is None else [sorted_by],
+            column_encoding=None if sorted_by is None else {sorted_by: "DELTA_BINARY_PACKED"},
         )
 
     @property

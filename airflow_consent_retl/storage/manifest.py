@@ -21,7 +21,9 @@ from airflow_consent_retl.errors import RefusedError
 MANIFEST_NAME = "manifest.json"
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """The base of all documents: frozen, without unknown fields, and with one form as bytes."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def to_json(self) -> bytes:
@@ -42,14 +44,14 @@ class _Document(BaseModel):
             raise RefusedError(f"not a {cls.__name__}: {places}") from None
 
 
-class Column(_Document):
+class Column(Document):
     """A column of a model: its name as the source has it, its Arrow type in Arrow's own notation."""
 
     name: str
     type: str
 
 
-class Part(_Document):
+class Part(Document):
     """One Parquet file in the folder of its manifest."""
 
     name: str
@@ -58,7 +60,7 @@ class Part(_Document):
     size_bytes: int
 
 
-class WarehouseTable(_Document):
+class WarehouseTable(Document):
     """A table of a staging schema, in the warehouse that the model is read from."""
 
     # As the operator named it: `staging`, `database.staging`, `project.dataset`.
@@ -71,7 +73,7 @@ class WarehouseTable(_Document):
         return StagingTable(self.namespace, self.name)
 
 
-class ModelSource(_Document):
+class ModelSource(Document):
     """Everything that decides which rows a query sees, kept so that every later reader sees the same rows."""
 
     conn_id: str
@@ -106,7 +108,7 @@ class ModelSource(_Document):
         return UTC_ZONE if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
 
 
-class SnapshotManifest(_Document):
+class SnapshotManifest(Document):
     """The immutable rows of one extraction of a model."""
 
     kind: Literal["snapshot"] = "snapshot"
@@ -145,7 +147,7 @@ class SnapshotManifest(_Document):
         return f"table {self.table.namespace}.{self.table.name}"
 
 
-class PermittedCounts(_Document):
+class PermittedCounts(Document):
     """The decisions for one destination. `read = permitted + denied`; a row with two reasons counts under both."""
 
     required: tuple[str, ...]
@@ -163,7 +165,7 @@ class PermittedCounts(_Document):
     withheld_fields: dict[str, int] = {}
 
 
-class RecipientsGroup(_Document):
+class RecipientsGroup(Document):
     """The rows that may be sent to exactly these destinations, to some of them without some fields."""
 
     recipients: tuple[str, ...]
@@ -175,7 +177,7 @@ class RecipientsGroup(_Document):
     fingerprint: int | None = None
 
 
-class WarehouseDecision(_Document):
+class WarehouseDecision(Document):
     """The tables of a filter run whose rows stayed in the warehouse.
 
     `consent_retl_group` of a row of `permitted` is the index of its group in the manifest's groups. `signatures` has
@@ -189,7 +191,7 @@ class WarehouseDecision(_Document):
     decisions: WarehouseTable
 
 
-class DecisionLog(_Document):
+class DecisionLog(Document):
     """One entry for each row denied to a requested destination, and the table of signatures that entries refer to."""
 
     key_id: str
@@ -198,7 +200,7 @@ class DecisionLog(_Document):
     rows: int
 
 
-class PermittedManifest(_Document):
+class PermittedManifest(Document):
     """The permitted rows of each requested destination: the result of one filter run."""
 
     kind: Literal["permitted"] = "permitted"
@@ -249,7 +251,7 @@ class PermittedManifest(_Document):
         return [table.staging_table for table in made]
 
 
-class ShapeOfRows(_Document):
+class ShapeOfRows(Document):
     """The shape of a sync's rows: the mapping of fields, and the schemas in which rows are stored."""
 
     # The destination's field names, each with the model's column, in the mapping's order.
@@ -261,7 +263,7 @@ class ShapeOfRows(_Document):
     hash_tag: str
 
 
-class DeliveredManifest(_Document):
+class DeliveredManifest(Document):
     """The people who are, or may be, at a destination: one version of the delivered state of one sync."""
 
     kind: Literal["delivered"] = "delivered"
@@ -287,7 +289,7 @@ class DeliveredManifest(_Document):
         return self.table
 
 
-class ChangesCounts(_Document):
+class ChangesCounts(Document):
     """The counts of a comparison.
 
     `permitted = added + updated + unchanged + skipped` counts people; removals count entries.
@@ -310,7 +312,7 @@ class ChangesCounts(_Document):
     fields_changed: bool
 
 
-class RemovalGroup(_Document):
+class RemovalGroup(Document):
     """The entries of the delivered state that are to be removed for one cause."""
 
     cause: str
@@ -318,7 +320,7 @@ class RemovalGroup(_Document):
     rows: int
 
 
-class ChangesManifest(_Document):
+class ChangesManifest(Document):
     """The work to do at a destination: people to send and entries to remove, compared with one delivered state."""
 
     kind: Literal["changes"] = "changes"
@@ -342,9 +344,11 @@ class ChangesManifest(_Document):
     removal_rows: int
     # The fields whose NULL the destination has to be told: see `Load.cleared`.
     cleared: tuple[str, ...] = ()
+    # Of the policy under which they were found. Empty: unknown.
+    policy_digest: str = ""
 
 
-class ManifestRef(_Document):
+class ManifestRef(Document):
     """The reference that one task hands to the next: the place of a manifest, and the digest that proves its bytes."""
 
     kind: Literal["snapshot", "permitted"]

@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Literal
 
+from airflow_consent_retl.storage.records.places import DELIVERIES, RECORDS
+
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
@@ -61,6 +63,11 @@ class SyncFolder:
     def of(self, sync: str) -> SyncFolder:
         """Return the folder of another sync in the same workspace, for reading."""
         return SyncFolder(self._workspace, sync)
+
+    @property
+    def records(self) -> Folder:
+        """The folder of the records of the sync's deliveries: they outlast its changes and delivered states."""
+        return self._workspace / RECORDS / DELIVERIES / base_name(self.root.uri)
 
     def new(self, kind: Literal["changes", "delivered"]) -> Folder:
         """Return a new folder that no one else will ever use, without making it."""

@@ -57,17 +57,23 @@ def as_type(ids: pa.Array, type_: pa.DataType, *, primary_key: str) -> pa.Array:
 
 
 def buckets(ids: pa.Array) -> NDArray[np.uint16]:
-    """Return the bucket of each id; no id is NULL. Equal ids of one type always have the same bucket.
+    """Return the bucket of each id; no id is NULL. Equal ids of one type always have the same bucket."""
+    return (id_hashes(ids) >> np.uint64(64 - BUCKET_BITS)).astype(np.uint16)
 
-    The hash of an integer, a date or a time is computed from its 64 bits. That of any other id is computed from its
-    length and its bytes: 8 at a time, in little-endian order, the last ones padded with zeros.
+
+def id_hashes(ids: pa.Array) -> NDArray[np.uint64]:
+    """Return 64 bits for each id; no id is NULL. Equal ids of one type always have the same bits.
+
+    The hash of an integer, a date or a time is computed from its 64 bits, so that different ids have different hashes.
+    That of any other id is computed from its length and its bytes: 8 at a time, in little-endian order, the last ones
+    padded with zeros.
     """
     if pt.is_boolean(ids.type):
         ids = ids.cast(pa.uint8())
     elif pt.is_temporal(ids.type):
         ids = ids.view(pa.int32() if ids.type.bit_width == 32 else pa.int64())
     if pt.is_integer(ids.type):
-        spread = integers_of(ids).view(np.uint64) * _SPREAD
+        spread: NDArray[np.uint64] = integers_of(ids).view(np.uint64) * _SPREAD
     elif pt.is_decimal(ids.type):
         words = words_of(ids)
         spread = np.full(len(ids), words.shape[1] * 8, np.uint64) * _SPREAD
@@ -75,7 +81,7 @@ def buckets(ids: pa.Array) -> NDArray[np.uint16]:
             spread = _mixed(spread, words[:, word])
     else:
         spread = _spread_bytes(ids.cast(pa.binary()))
-    return (spread >> np.uint64(64 - BUCKET_BITS)).astype(np.uint16)
+    return spread
 
 
 def _spread_bytes(texts: pa.Array) -> NDArray[np.uint64]:

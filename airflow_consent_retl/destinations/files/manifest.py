@@ -10,13 +10,13 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.manifest import _Document
+from airflow_consent_retl.storage.manifest import Document
 
 MANIFEST_NAME = "_manifest.json"
 POINTER_NAME = "_current.json"
 
 
-class ExportedFile(_Document):
+class ExportedFile(Document):
     """One file next to its manifest."""
 
     name: str
@@ -25,14 +25,14 @@ class ExportedFile(_Document):
     sha256: str
 
 
-class ExportedField(_Document):
+class ExportedField(Document):
     """One field of every row, with its Arrow type."""
 
     name: str
     type: str
 
 
-class ExportManifest(_Document):
+class ExportManifest(Document):
     """The content of a version; a folder without this manifest is not complete."""
 
     kind: Literal["consent-retl-export"] = "consent-retl-export"
@@ -48,7 +48,7 @@ class ExportManifest(_Document):
     files: tuple[ExportedFile, ...]
 
 
-class CurrentVersion(_Document):
+class CurrentVersion(Document):
     """The pointer: the version that readers have to take.
 
     `decided_at` is the time of the last decision that the folder follows. It is later than the version's own where a

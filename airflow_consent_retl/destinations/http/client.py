@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
 
 
+# An id that some server made: a value of a row that a header repeats is shorter, or has other characters.
+_REQUEST_ID = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_.:=-]{12,128}")
+_REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"x-correlation-id")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and, up to the limit, a body: None where it was longer."""
+    """A status and, up to the limit, a body: None where it was longer. `request_id`: the other side's, if any."""
 
     status: int
     body: bytes | None
     retry_after_s: float | None
+    request_id: str | None = None
 
 
 class GuardedClient:
@@ -100,7 +107,8 @@ class GuardedClient:
             ) as response:
                 read = self._read(response)
                 answered = {name.lower(): value for name, value in response.headers}
-                return Answer(response.status, read, retry_after_s(answered.get(b"retry-after")))
+                waits = retry_after_s(answered.get(b"retry-after"))
+                return Answer(response.status, read, waits, request_id(answered))
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout):
             raise AttemptError("unreachable", maybe_applied=False) from None
         except httpcore.TimeoutException:
@@ -122,6 +130,15 @@ class GuardedClient:
                 return None
             parts.append(part)
         return b"".join(parts)
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the other side's id of a request, from the headers of the answer, whose names are in lower case."""
+    for name in _REQUEST_ID_HEADERS:
+        text = headers.get(name, b"").decode("latin-1").strip()
+        if _REQUEST_ID.fullmatch(text):
+            return text
+    return None
 
 
 def _trust() -> ssl.SSLContext:

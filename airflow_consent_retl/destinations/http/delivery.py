@@ -151,7 +151,8 @@ class HttpDelivery:
             raise
         if answer.status == 413 and not doubt.code:
             return self._deliver_halves(piece)
-        return self._outcomes(answer, records, piece.purpose, doubt)
+        outcomes = self._outcomes(answer, records, piece.purpose, doubt)
+        return outcomes if answer.request_id is None else replace(outcomes, requests=((0, answer.request_id),))
 
     def _deliver_halves(self, piece: _Piece) -> Outcomes:
         if piece.stop - piece.start == 1:
@@ -239,8 +240,5 @@ class _Piece:
 def _with_refused(sent: Outcomes, rows: JsonRows, status: RowStatus) -> Outcomes:
     if not rows.refused:
         return sent
-    exceptions = {rows.positions[row]: outcome for row, outcome in sent.exceptions.items()}
-    exceptions |= {
-        row: Outcome(status, "" if status is RowStatus.ACCEPTED else code) for row, code in rows.refused.items()
-    }
-    return Outcomes(len(rows.records) + len(rows.refused), sent.common, exceptions)
+    refused = {row: Outcome(status, "" if status is RowStatus.ACCEPTED else code) for row, code in rows.refused.items()}
+    return sent.at_rows(rows.positions, len(rows.records) + len(rows.refused), others=refused)

@@ -25,6 +25,7 @@ from airflow_consent_retl.destinations.webhook.destination import WebhookDestina
 from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
+REQUEST_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 PEOPLE = pa.schema([("id", pa.string()), ("email", pa.string())])
 Open = Callable[..., WebhookDestination]
 
@@ -87,6 +88,20 @@ def test_sends_each_row_once_in_a_json_envelope_under_the_batch_key(server: Rece
     assert json.loads(request.body) == {
         "rows": [{"id": f"u-{row}", "email": f"u-{row}@example.com"} for row in range(3)]
     }
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [(REQUEST_ID, [(0, REQUEST_ID)]), ("u-0@example.com", []), ("4915112345678", []), ("u-0", [])],
+)
+def test_the_id_of_a_request_is_kept_as_proof_unless_it_may_be_a_value(
+    server: Receiver, webhook: Open, header: str, known: list[tuple[int, str]]
+) -> None:
+    server.answers = [apply_and(status(204, X_Request_Id=header))]
+
+    outcomes = webhook().send(people(3))
+
+    assert outcomes.request_ids() == known
 
 
 def test_sends_a_bare_array_when_there_is_no_envelope(server: Receiver, webhook: Open) -> None:

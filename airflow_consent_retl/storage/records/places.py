@@ -1,0 +1,9 @@
+"""Names of the folders of records in a workspace."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECORDS: Final = "records"
+DELIVERIES: Final = "deliveries"
+DECISIONS: Final = "decisions"

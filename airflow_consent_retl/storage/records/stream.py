@@ -1,0 +1,120 @@
+"""Streams of records: the folder of one sync, or of one model's decisions, to which every run adds a document.
+
+    <workspace>/records/deliveries/<sync>/
+    <workspace>/records/decisions/<model>/<destinations>/
+
+A document is written after its parts, and nothing is ever changed. All names begin with the time at which they were
+written, `20261128t162206123456`, so that records can be deleted by their age.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.manifest import Document
+from airflow_consent_retl.storage.records.documents import SubjectPart
+from airflow_consent_retl.storage.records.sorted_rows import find_rows
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.records.subjects import Person
+
+_READERS = 4
+_STAMP = "%Y%m%dt%H%M%S%f"
+_DOCUMENT = re.compile(r"(?P<at>\d{8}t\d{12})-[0-9a-f]{12}\.json")
+
+OneDocument = TypeVar("OneDocument", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRows(Generic[OneDocument]):
+    """The rows of a person in one document."""
+
+    name: str
+    document: OneDocument
+    rows: list[dict[str, Any]]
+
+
+class _Parts(msgspec.Struct):
+    """The parts of a document, all that a look-up needs of a document in which the person does not occur."""
+
+    key_id: str
+    parts: list[msgspec.Raw]
+
+
+class RecordStream(Generic[OneDocument]):
+    """The records of one sync, or of one model's decisions.
+
+    Args:
+        folder: of the stream.
+        kind: the class of its documents.
+    """
+
+    def __init__(self, folder: Folder, kind: type[OneDocument]) -> None:
+        self.folder = folder
+        self._kind = kind
+
+    def new_name(self, at: datetime) -> str:
+        """Return the beginning of the names of a new document and its parts."""
+        return f"{at.astimezone(UTC):{_STAMP}}-{uuid.uuid4().hex[:12]}"
+
+    def publish(self, name: str, document: OneDocument) -> None:
+        """Write a document, which makes its parts visible."""
+        self.folder.publish(document.to_json(), name=f"{name}.json")
+
+    def names(self) -> list[str]:
+        """Return the names of all documents, the oldest first."""
+        return sorted(name for name in self.folder.names() if _DOCUMENT.fullmatch(name))
+
+    def read(self, name: str) -> OneDocument:
+        """Return a document.
+
+        Raises:
+            RefusedError: it is gone, or is no document of this kind.
+        """
+        return self._kind.from_json(self.folder.read(name))
+
+    def find(self, person: Person, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
+        """Yield the rows of a person, document by document, the oldest first. A part with such rows is verified.
+
+        Args:
+            person: to look up.
+            verify: verify also every other part in which the person could be.
+
+        Raises:
+            RefusedError: a document or a part is gone or was changed.
+            ConfigurationError: a document was written under a key that is not known.
+        """
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="look up") as readers:
+            for found in readers.map(lambda name: self._find_in(name, person, verify=verify), self.names()):
+                if found is not None:
+                    yield found
+
+    def _find_in(self, name: str, person: Person, *, verify: bool) -> FoundRows[OneDocument] | None:
+        content = self.folder.read(name)
+        rows: list[dict[str, Any]] = []
+        parts = self._decoded(content, name)
+        subjects = person.under(parts.key_id, place=f"{self.folder.uri}/{name}")
+        # The whole document is decoded only if the person occurs in it: its batches may be thousands.
+        for part in (SubjectPart.from_json(bytes(raw)) for raw in parts.parts):
+            wanted = part.among(subjects)
+            found = find_rows(self.folder, part.part, wanted) if wanted else []
+            if found or (wanted and verify):
+                self.folder.verify(part.part)
+            rows += found
+        return FoundRows(name, self._kind.from_json(content), rows) if rows else None
+
+    def _decoded(self, content: bytes, name: str) -> _Parts:
+        try:
+            return msgspec.json.decode(content, type=_Parts)
+        except msgspec.DecodeError:
+            raise RefusedError(f"{self.folder.uri}/{name}: no document of records") from None

@@ -1,0 +1,84 @@
+"""The history of one person is complete, over all syncs, and by command; it never contains the id or a value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.crm_sync import CrmSync
+
+from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.reports import PersonHistory, person_history
+
+
+@pytest.fixture
+def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrmSync:
+    made = CrmSync(tmp_path, monkeypatch)
+    made.people(1, 2, 3)
+    return made
+
+
+def told(found: PersonHistory) -> list[tuple[str, str, str, str]]:
+    return [(one.sync, one.event, one.status, one.cause) for one in found.deliveries]
+
+
+def test_a_person_is_followed_over_all_syncs_and_the_fast_lane(crm: CrmSync) -> None:
+    crm.sync()
+    crm.sync(model="leads", table="leads")
+    crm.people(2, 3, no=(1,))
+    crm.withdraw()
+
+    found = person_history(1, workspace=crm.workspace)
+
+    assert told(found) == [
+        ("people/crm", "sent", "accepted", ""),
+        ("leads/crm", "sent", "accepted", ""),
+        ("people/crm", "removed", "accepted", "consent_withdrawn"),
+    ]
+    assert all(one.policy_digest.startswith("sha256:") for one in found.deliveries)
+    assert all(one.batch_key and one.target for one in found.deliveries)
+    assert told(person_history(4, workspace=crm.workspace)) == []
+    assert told(person_history(1, workspace=crm.workspace, model="leads")) == [("leads/crm", "sent", "accepted", "")]
+
+
+def test_the_command_prints_the_history_without_the_id(crm: CrmSync, capsys: pytest.CaptureFixture[str]) -> None:
+    crm.people(4711)
+    crm.sync()
+    capsys.readouterr()
+
+    code = main(["history", "4711", "--workspace", crm.workspace])
+
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert [one["event"] for one in json.loads(printed)["deliveries"]] == ["sent"]
+    assert "4711" not in printed.replace(json.loads(printed)["deliveries"][0]["batch_key"], "")
+
+
+def test_a_changed_record_is_refused(crm: CrmSync) -> None:
+    crm.sync()
+    (part,) = crm.folder.glob("records/deliveries/*/*.parquet")
+    content = bytearray(part.read_bytes())
+    content[40] ^= 1
+    part.write_bytes(content)
+
+    with pytest.raises(RefusedError, match="was changed since it was written"):
+        person_history(1, workspace=crm.workspace, verify=True)
+
+
+def test_a_deleted_record_is_refused(crm: CrmSync) -> None:
+    crm.sync()
+    (part,) = crm.folder.glob("records/deliveries/*/*.parquet")
+    part.unlink()
+
+    with pytest.raises(RefusedError, match="does not exist any more"):
+        person_history(1, workspace=crm.workspace)
+
+
+def test_records_under_another_key_are_no_empty_history(crm: CrmSync, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm.sync()
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "another key of thirty-two characters")
+
+    with pytest.raises(ConfigurationError, match="were written under digest key"):
+        person_history(1, workspace=crm.workspace)
