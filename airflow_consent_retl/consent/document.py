@@ -12,6 +12,7 @@ from typing import TypeGuard, get_args
 
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
+from airflow_consent_retl.consent.officer_reader import OfficerReader
 from airflow_consent_retl.consent.policy import (
     Category,
     CategoryId,
@@ -35,7 +36,7 @@ ID_CHARACTERS = 35
 DESTINATION_CHARACTERS = 100
 _DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
-_TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations")
+_TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations", "officer")
 _CATEGORY_KEYS = ("id", "name", "destinations", "enabled", *TERMS)
 _RULE_KEYS = ("match", "consent", "reason", "any_may_permit_without_consent")
 
@@ -125,12 +126,16 @@ class _PolicyReader(DocumentReader):
         self.check_not_required(categories, rules)
         self.check_inherited_any(rules)
         self.check_near_matches(rules)
-        return ConsentPolicy(
+        policy = ConsentPolicy(
             categories=tuple(sorted(categories, key=lambda category: category.id)),
             destination_rules=tuple((name, rules[name]) for name in sorted(rules)),
             unmapped_destinations=unmapped,
             missing_consent_column=missing,
         )
+        if "officer" not in document:
+            return policy
+        officer = OfficerReader(self, categories=list(self.id_at), destinations=policy.destinations)
+        return replace(policy, officer=officer.read(document["officer"]))
 
     def category(self, raw: object, path: str) -> Category | None:
         document = self.an_object(raw, path)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, NewType
 
+from airflow_consent_retl.consent.officer import NOTHING, OfficerPart
 from airflow_consent_retl.consent.regime import Regime, strictest
 from airflow_consent_retl.near import nearest_destination
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.freshness import MaxAge, NoticeNumber
+    from airflow_consent_retl.consent.retention import Retention
 
 CategoryId = NewType("CategoryId", str)
 DestinationName = NewType("DestinationName", str)
@@ -110,11 +112,17 @@ class ConsentPolicy:
     destination_rules: tuple[tuple[DestinationName, DestinationRule], ...] = field(compare=False, default=())
     unmapped_destinations: UnmappedDestinations = field(compare=False, default="permit")
     missing_consent_column: MissingConsentColumn = field(compare=False, default="error")
+    officer: OfficerPart = field(compare=False, default=NOTHING)
     # The only compared field: it covers the others, and makes a policy a cheap dictionary key.
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", _digest(self))
+
+    @property
+    def retention(self) -> Retention:
+        """How long stored rows and records are kept, as far as the policy says it."""
+        return self.officer.retention
 
     @property
     def destinations(self) -> tuple[DestinationName, ...]:
@@ -274,6 +282,11 @@ def _digest(policy: ConsentPolicy) -> str:
             for name, rule in policy.destination_rules
         },
     }
+    if policy.officer != NOTHING:
+        # Late: formats and sources are built on this module.
+        from airflow_consent_retl.consent.officer_document import officer_document
+
+        meaning["officer"] = officer_document(policy.officer)
     canonical = json.dumps(meaning, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

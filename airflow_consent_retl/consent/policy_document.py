@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.consent.officer_document import officer_document
 from airflow_consent_retl.consent.regime import Regime
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def policy_document(policy: ConsentPolicy) -> PolicyDocument:
         "categories": [_category(category) for category in policy.categories],
     }
     rules = {str(name): _rule(rule) for name, rule in policy.destination_rules}
-    return document | ({"destinations": rules} if rules else {})
+    officer = officer_document(policy.officer)
+    return document | ({"destinations": rules} if rules else {}) | ({"officer": officer} if officer else {})
 
 
 def _category(category: Category) -> PolicyDocument:
