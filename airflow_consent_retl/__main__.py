@@ -1,4 +1,4 @@
-"""The command `python -m airflow_consent_retl VERB`: the functions of `hooks.upkeep`, for a shell."""
+"""The command `python -m airflow_consent_retl VERB`: the functions of `hooks` and `reports`, for a shell."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ def _parser() -> argparse.ArgumentParser:
     person.add_argument("id", help="the person's id, as the models have it")
     person.add_argument("--model", help="only this model's records")
     person.set_defaults(run=_history)
+
+    proposal = verbs.add_parser("proposal", help="compare the policy at a place with the one in force there")
+    proposal.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
+    proposal.set_defaults(run=_proposal)
+
+    approve = verbs.add_parser("approve", help="approve the policy that is at a place now")
+    approve.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
+    approve.add_argument("--digest", required=True, help="the digest of the policy that was read")
+    approve.add_argument("--by", required=True, help="the name of the person who approves it")
+    approve.add_argument("--note", default="", help="a reason or a reference")
+    approve.set_defaults(run=_approve)
+
+    policies = verbs.add_parser("policy-history", help="list the policies that were in force at a place")
+    policies.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
+    policies.set_defaults(run=_policy_history)
     return parser
 
 
@@ -88,6 +103,35 @@ def _history(given: argparse.Namespace) -> object:
 
     found = person_history(given.id, workspace=given.workspace, ledger_conn_id=given.ledger_conn_id, model=given.model)
     return asdict(found)
+
+
+def _place_of(given: argparse.Namespace) -> str:
+    from airflow_consent_retl.errors import ConfigurationError
+    from airflow_consent_retl.hooks.central_policy import central_policy
+
+    place: str | None = given.place or central_policy()
+    if place is None:
+        raise ConfigurationError("place: name one, or set `[consent_retl] policy` for the whole deployment")
+    return place
+
+
+def _proposal(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.approving import proposal
+
+    found = proposal(_place_of(given))
+    return {**asdict(found), "needs_approval": found.needs_approval}
+
+
+def _approve(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.approving import approve
+
+    return asdict(approve(_place_of(given), digest=given.digest, by=given.by, note=given.note))
+
+
+def _policy_history(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.reports.policy_record import policy_record
+
+    return [asdict(entry) for entry in policy_record(_place_of(given))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

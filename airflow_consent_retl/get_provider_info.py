@@ -81,6 +81,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "True",
                         "default": "False",
                     },
+                    "approval_required": {
+                        "description": (
+                            "Whether a policy that may permit more than the one in force takes effect only after a "
+                            "person approved its digest, with the verb approve. Until then the one in force holds."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                     "workspace": {
                         "description": (
                             "Folder or object storage of the workspace, as an ObjectStoragePath. Every worker that "

@@ -137,6 +137,7 @@ def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
         "fields": {"policy": "Policy document"},
         "config": [
             "allow_dag_policies",
+            "approval_required",
             "digest_key",
             "digest_key_previous",
             "ledger_conn_id",

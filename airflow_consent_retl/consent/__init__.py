@@ -48,6 +48,7 @@ from airflow_consent_retl.consent.policy import (
 )
 from airflow_consent_retl.consent.policy_diff import DestinationDiff, PlanPair, PolicyDiff, pair_plans
 from airflow_consent_retl.consent.policy_document import PolicyDocument, policy_document
+from airflow_consent_retl.consent.policy_words import opened, policy_differences
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.removal import (
     EXPLICIT,
@@ -161,6 +162,7 @@ __all__ = [
     "fell_out",
     "mapping_document",
     "nearest",
+    "opened",
     "pair_plans",
     "parse_consent_mapping",
     "parse_mapping_document",
@@ -168,6 +170,7 @@ __all__ = [
     "parse_recorded_policy",
     "parse_source_document",
     "plan_consent",
+    "policy_differences",
     "policy_document",
     "removal_cause",
     "resembles",

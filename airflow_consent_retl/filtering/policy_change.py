@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.policy_archive import PolicyEffect
     from airflow_consent_retl.storage.policy_history import PolicyHistory
 
 # Makes the plan of a policy for some destinations.
@@ -57,6 +58,7 @@ class PolicyChange:
         self._max_released_ratio = max_released_ratio
         self._latest = {name: history.latest() for name, history in histories.items()}
         self._pairs: list[PlanPair] = []
+        self._diffs: list[PolicyDiff] = []
         self._is_comparable = True
 
     @property
@@ -115,7 +117,7 @@ class PolicyChange:
         Raises:
             GuardError: more rows than allowed would be released, or their number cannot be computed.
         """
-        diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
+        self._diffs = diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
         for diff in diffs:
             self._log.warning("the policy changed since the last run\n%s", diff.to_markdown())
         if not self._is_comparable and self._max_released_ratio is not None:
@@ -155,6 +157,20 @@ class PolicyChange:
         for name, before in self._latest.items():
             if before is None or before.digest != self._policy.digest:
                 self._histories[name].add(self._policy, at=at)
+
+    def effects(self, model: str, *, at: datetime) -> list[PolicyEffect]:
+        """Return the people that the policy gained and lost at this run, for each policy that it replaced."""
+        from airflow_consent_retl.storage.policy_archive import PolicyEffect
+
+        return [
+            PolicyEffect(
+                model,
+                diff.old_digest,
+                at,
+                {str(name): (found.gained, found.lost) for name, found in diff.destinations.items()},
+            )
+            for diff in self._diffs
+        ]
 
 
 def _is_ratio(value: object) -> bool:

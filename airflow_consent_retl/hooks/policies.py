@@ -95,14 +95,22 @@ class LoadedPolicy:
 def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
     """Read the policy that a task is bound by. Every operator gets its policy here, and nowhere else.
 
+    It is recorded in the deployment's archive of policies. Where policies need an approval and this one has none, the
+    policy that was in force before is returned.
+
     Args:
         declared: the task's own `policy`; None: it names none.
 
     Raises:
-        ConfigurationError: the task names another policy than the deployment's, or there is none at all.
+        ConfigurationError: the task names another policy than the deployment's, there is none at all, or the first
+            one of a place was not approved.
+        RefusedError: the deployment's archive of policies was changed.
         PolicyError, AirflowRuntimeError, AirflowNotFoundException: as `read_policy`.
     """
-    return read_policy(source_in_force(declared))
+    from airflow_consent_retl.hooks.approving import in_force
+
+    loaded = read_policy(source_in_force(declared))
+    return LoadedPolicy(in_force(loaded.policy, loaded.source), loaded.source)
 
 
 def read_policy(source: PolicySource) -> LoadedPolicy:

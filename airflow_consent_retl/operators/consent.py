@@ -105,7 +105,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage import open_snapshot
-        from airflow_consent_retl.storage.location import run_folder, subject_key
+        from airflow_consent_retl.storage.location import policy_archive, run_folder, subject_key
 
         at = datetime.now(UTC)
         loaded = policy_in_force(self.policy)
@@ -148,6 +148,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 digest = folder.publish(permitted.to_json())
                 run.keep()
             change.accept(at=at)
+            for effect in change.effects(manifest.model, at=at):
+                policy_archive().note_effect(loaded.policy, effect)
         return self._reference(permitted, folder, digest)
 
     def _manifest(

@@ -351,12 +351,12 @@ class LoadOperator(ConsentRetlOperator):
 
     def _check_dropped(self, permitted: PermittedRows, sync: SyncContext) -> None:
         from airflow_consent_retl.filtering.guarded_fields import check_dropped
-        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.operators.permitted_rows import policy_source
 
         state = sync.state()
         if state is not None:
-            guards = read_policy(policy_source(permitted.manifest, self.policy)).policy.guards(self.destination)
+            guards = policy_in_force(policy_source(permitted.manifest, self.policy)).policy.guards(self.destination)
             check_dropped(guards, state.shape.fields, permitted.fields, destination=self.destination)
 
     def _open_keys(self, failure: PermanentError) -> tuple[PermittedRows, Workspace, ModelAsker]:
@@ -382,7 +382,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.consent import parse_mapping_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
-        from airflow_consent_retl.hooks.policies import read_policy
+        from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
 
@@ -408,7 +408,7 @@ class LoadOperator(ConsentRetlOperator):
         if self.recheck_interval_s is None:
             return permitted, workspace, None
         source = policy_source(manifest, self.policy)
-        present = read_policy(source).policy.digest
+        present = policy_in_force(source).policy.digest
         if present != manifest.policy_digest:
             self.log.warning(
                 "the policy changed since the filter decided (now %s): people that it now denies are not sent; people "
@@ -420,7 +420,7 @@ class LoadOperator(ConsentRetlOperator):
             primary_key=manifest.primary_key,
             columns=[column.name for column in manifest.columns],
             mapping=parse_mapping_document(manifest.consent),
-            read_policy=lambda: read_policy(source).policy,
+            read_policy=lambda: policy_in_force(source).policy,
             hook_of=hooks_of(manifest.source),
             destinations=[self.destination],
             log=self.log,

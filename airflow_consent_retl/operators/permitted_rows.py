@@ -62,13 +62,13 @@ def verified_rows(
         PolicyError: the policy, as it is now, is broken.
     """
     from airflow_consent_retl.filtering.permitted import check_permitted
-    from airflow_consent_retl.hooks.policies import read_policy
+    from airflow_consent_retl.hooks.policies import policy_in_force
     from airflow_consent_retl.hooks.workspaces import open_workspace
     from airflow_consent_retl.storage import open_permitted
 
     opened = open_permitted(permitted)
     manifest = opened.manifest
-    present = read_policy(policy_source(manifest, policy)).policy
+    present = policy_in_force(policy_source(manifest, policy)).policy
     checked = check_permitted(
         opened,
         destination=destination,

@@ -40,7 +40,7 @@ def present_asker(
     """
     from airflow_consent_retl.delivery.order import bound_to_a_date, check_order, is_edited
     from airflow_consent_retl.filtering.permitted import check_data_age, check_decision
-    from airflow_consent_retl.hooks.policies import read_policy
+    from airflow_consent_retl.hooks.policies import policy_in_force
     from airflow_consent_retl.operators.permitted_rows import policy_source
 
     if asker is None:
@@ -59,6 +59,6 @@ def present_asker(
         reason,
         f"{manifest.data_time:%F %T %Z}",
     )
-    present = read_policy(policy_source(manifest, policy)).policy.digest
+    present = policy_in_force(policy_source(manifest, policy)).policy.digest
     check_decision(manifest, destination=destination, policy_digest=present, max_age_s=max_age_s, now=now)
     return None

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
 _KEY_NAME = "digest.key"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
@@ -122,6 +123,17 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
 def policy_folder(workspace: str | None, model: str, destination: str) -> Folder:
     """Return the folder that keeps the policies under which a model was decided for a destination."""
     return _below(workspace, ["policies", _distinct(model), _distinct(destination)])
+
+
+def policy_archive() -> PolicyArchive:
+    """Return the deployment's archive of policies, in its default workspace, whatever workspace an operator names.
+
+    Raises:
+        ConfigurationError: there is no secret to sign with, or one is too short.
+    """
+    from airflow_consent_retl.storage.policy_archive import PolicyArchive
+
+    return PolicyArchive(_below(None, ["policy_archive"]), signer())
 
 
 def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:

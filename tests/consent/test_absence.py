@@ -114,6 +114,13 @@ def test_a_region_that_no_row_has_is_dead(countries: list[str | None], dead: tup
     assert dead_regions(plan, counted(plan, *({"country": country} for country in countries))) == dead
 
 
+def test_a_region_of_no_row_is_dead_also_where_a_signature_with_it_was_counted_for_none() -> None:
+    plan = planned(RowConsent({"C0004": "ads"}, region="country"), regions={"US-CA": "opt_out", "DE": "opt_in"})
+    present, absent = counted(plan, {"country": "DE"}, {"country": "US-CA"})
+
+    assert dead_regions(plan, [present, (*absent[:2], 0)]) == ("US-CA",)
+
+
 def test_a_policy_without_regions_has_no_dead_region() -> None:
     plan = planned({"C0004": "ads"})
 

@@ -63,3 +63,8 @@ def test_refuses_a_declaration_that_could_mislead(make: Callable[[], object], pa
         make()
 
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+@pytest.mark.parametrize("text", ["", "granted ", "Granted", "YES", "CONSENT_GRANTED_"])
+def test_another_state_than_those_of_google_is_invalid(text: str) -> None:
+    assert GoogleConsent("ads").read(text) is ConsentStatus.INVALID

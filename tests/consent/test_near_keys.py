@@ -108,6 +108,21 @@ def test_under_opt_out_a_signal_of_the_browser_in_another_spelling_is_invalid(fi
     assert status(signal_of(OptanonConsent("cookie", gpc="ignored")), cookie) is ConsentStatus.UNKNOWN
 
 
+@pytest.mark.parametrize("gpc", ["denies", "ignored"])
+@pytest.mark.parametrize("field", ["Groups", "GROUPS", "groups "])
+def test_under_opt_out_the_groups_of_a_cookie_in_another_spelling_are_invalid(field: str, gpc: str) -> None:
+    signal = signal_of(OptanonConsent("cookie", gpc=gpc))
+
+    assert status(signal, f"isGpcEnabled=0&browserGpcFlag=0&{field}=C0001:1,C0004:0") is ConsentStatus.INVALID
+
+
+@pytest.mark.parametrize(
+    "cookie", ["groups=C0004:1&isGpcEnabled", "groups=C0004:1&isGpcEnabled=", "groups=C0004:1&browserGpcFlag=&x=1"]
+)
+def test_a_cookie_that_is_cut_off_or_has_an_empty_signal_is_invalid(cookie: str) -> None:
+    assert status(signal_of(OptanonConsent("cookie")), cookie) is ConsentStatus.INVALID
+
+
 @pytest.mark.parametrize("spelling", [s for s in SPELLINGS if s == s.strip()])
 def test_under_opt_out_an_id_in_another_spelling_is_invalid_in_a_list_of_ids(spelling: str) -> None:
     for consent in (GrantedIds("ids"), {"C0004": GrantedId("ids", "C0004")}):

@@ -43,7 +43,19 @@ def test_a_policy_survives_being_written_down(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "terms", [TERMS, {"min_notice_version": 0}, {"fields": {"webhook": ["a"]}}, {"max_age": "1 year", "enabled": False}]
+    "terms",
+    [
+        TERMS,
+        {"min_notice_version": 0},
+        {"fields": {"webhook": ["a"]}},
+        {
+            "fields": {
+                "webhook": ["street", {"class": "phone", "aliases": ["tel", "mobile"]}],
+                "webhook:emea": ["phone"],
+            }
+        },
+        {"max_age": "1 year", "enabled": False},
+    ],
 )
 def test_terms_survive_being_written_down(terms: dict[str, Any]) -> None:
     document = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"], **terms}]}

@@ -52,6 +52,9 @@ def test_refuses_a_denial_without_a_reason() -> None:
         (["C0004:denied"], [], RemovalCause.POLICY_CHANGED),
         (["C0004:denied"], ["C0004"], RemovalCause.CONSENT_WITHDRAWN),
         (["C0004:denied"], None, RemovalCause.CONSENT_WITHDRAWN),
+        # An id with a colon in it.
+        (["ads:eu:denied"], ["ads:eu"], RemovalCause.CONSENT_WITHDRAWN),
+        (["ads:eu:denied"], ["ads"], RemovalCause.POLICY_CHANGED),
         (["C0002:denied", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_WITHDRAWN),
         (["C0002:unknown", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_MISSING),
         (["C0004:denied", "gpc:denied"], ["C0002"], RemovalCause.OBJECTED),

@@ -1,0 +1,221 @@
+"""The deployment's archive of policies: each policy that a run saw, when it was in force, its effect, and approvals.
+
+Every file is written once, is signed, and is never changed. It names categories and destinations, and no person but
+those who approve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
+from airflow_consent_retl.errors import PolicyError, RefusedError
+from airflow_consent_retl.storage.signing import SignatureState, SignedDocument, Signer, signed
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+
+_PURPOSE = "policy archive"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPeriod:
+    """A period in which a policy was in force at a place.
+
+    Args:
+        digest: the policy's.
+        since: when a run first saw it there.
+        until: when a run first saw another one there; None: it is in force.
+        change: where the place's own history tells who changed it, such as a commit; None: it does not.
+    """
+
+    digest: str
+    since: datetime
+    until: datetime | None
+    change: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEffect:
+    """The people that a policy's first run with a model gained and lost, by destination, as (gained, lost)."""
+
+    model: str
+    replaced: str
+    at: datetime
+    people: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A named person's approval of a policy for a place."""
+
+    digest: str
+    place: str
+    approved_by: str
+    approved_at: datetime
+    note: str
+
+
+class PolicyArchive:
+    """The archive in a folder.
+
+    Args:
+        folder: its folder.
+        signer: signs every file, and checks every file that is read.
+    """
+
+    def __init__(self, folder: Folder, signer: Signer) -> None:
+        self._folder = folder
+        self._signer = signer
+
+    def keep(self, policy: ConsentPolicy) -> None:
+        """Keep a policy, unless it is kept already."""
+        folder, name = self._folder / "documents", f"{_short(policy.digest)}.json"
+        if not folder.exists(name):
+            self._write(folder, name, {"digest": policy.digest, "policy": policy_document(policy)})
+
+    def policy(self, digest: str) -> ConsentPolicy:
+        """Return a policy that was kept.
+
+        Raises:
+            RefusedError: it was not kept, or its file was changed.
+        """
+        folder, name = self._folder / "documents", f"{_short(digest)}.json"
+        if not folder.exists(name):
+            raise RefusedError(f"{folder.uri}/{name} does not exist: no run saw policy {digest}")
+        kept = self._read(folder, name)
+        try:
+            policy = parse_recorded_policy(kept["policy"])
+        except PolicyError:
+            raise RefusedError(f"{folder.uri}/{name}: no policy of this version of the package") from None
+        if policy.digest != digest:
+            raise RefusedError(f"{folder.uri}/{name}: not the policy that it names")
+        return policy
+
+    def note_in_force(self, place: str, policy: ConsentPolicy, *, at: datetime, change: str | None) -> None:
+        """Record that a policy is in force at a place, if it was not the last that was recorded."""
+        folder = self._place(place)
+        last = self._last(folder)
+        if last is None or last["digest"] != policy.digest:
+            document = {"place": place, "digest": policy.digest, "since": at.isoformat(), "change": change}
+            self._write(folder, _timed(at), document)
+
+    def in_force(self, place: str) -> PolicyPeriod | None:
+        """Return the policy that was in force last at a place, and since when; None: no run saw one."""
+        last = self._last(self._place(place))
+        if last is None:
+            return None
+        return PolicyPeriod(last["digest"], datetime.fromisoformat(last["since"]), None, last["change"])
+
+    def periods(self, place: str) -> list[PolicyPeriod]:
+        """Return the periods of a place, the oldest first."""
+        found = list(self._all(self._place(place)))
+        # Two runs may have recorded one change.
+        firsts = [one for before, one in zip([None, *found], found, strict=False) if _differs(before, one)]
+        ends = [datetime.fromisoformat(one["since"]) for one in firsts[1:]]
+        return [
+            PolicyPeriod(one["digest"], datetime.fromisoformat(one["since"]), until, one["change"])
+            for one, until in zip(firsts, [*ends, None], strict=True)
+        ]
+
+    def places(self) -> list[str]:
+        """Return the places at which runs saw policies, sorted."""
+        folder = self._folder / "places"
+        found = (self._last(folder / name) for name in folder.names())
+        return sorted(one["place"] for one in found if one is not None)
+
+    def note_effect(self, policy: ConsentPolicy, effect: PolicyEffect) -> None:
+        """Record the people that a policy gained and lost at its first run with a model."""
+        document = {
+            "model": effect.model,
+            "replaced": effect.replaced,
+            "at": effect.at.isoformat(),
+            "people": {name: list(counts) for name, counts in effect.people.items()},
+        }
+        self._write(self._folder / "effects" / _short(policy.digest), _timed(effect.at), document)
+
+    def effects(self, digest: str) -> list[PolicyEffect]:
+        """Return the effects of a policy, the oldest first."""
+        return [
+            PolicyEffect(
+                one["model"],
+                one["replaced"],
+                datetime.fromisoformat(one["at"]),
+                {name: (gained, lost) for name, (gained, lost) in one["people"].items()},
+            )
+            for one in self._all(self._folder / "effects" / _short(digest))
+        ]
+
+    def approve(self, policy: ConsentPolicy, place: str, *, by: str, at: datetime, note: str) -> Approval:
+        """Record a person's approval of a policy for a place."""
+        self.keep(policy)
+        document = {
+            "digest": policy.digest,
+            "place": place,
+            "approved_by": by,
+            "approved_at": at.isoformat(),
+            "note": note,
+        }
+        self._write(self._folder / "approvals" / _short(policy.digest), _timed(at), document)
+        return Approval(policy.digest, place, by, at, note)
+
+    def approvals(self, digest: str, place: str) -> list[Approval]:
+        """Return the approvals of a policy for a place, the oldest first."""
+        return [
+            Approval(
+                one["digest"],
+                one["place"],
+                one["approved_by"],
+                datetime.fromisoformat(one["approved_at"]),
+                one["note"],
+            )
+            for one in self._all(self._folder / "approvals" / _short(digest))
+            if one["digest"] == digest and one["place"] == place
+        ]
+
+    def _place(self, place: str) -> Folder:
+        return self._folder / "places" / hashlib.sha256(place.encode()).hexdigest()[:32]
+
+    def _last(self, folder: Folder) -> dict[str, Any] | None:
+        names = _documents(folder)
+        return self._read(folder, names[-1]) if names else None
+
+    def _all(self, folder: Folder) -> Iterator[dict[str, Any]]:
+        for name in _documents(folder):
+            yield self._read(folder, name)
+
+    def _write(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
+        folder.replace(name, signed(json.dumps(document).encode(), self._signer, purpose=_PURPOSE))
+
+    def _read(self, folder: Folder, name: str) -> dict[str, Any]:
+        content = folder.read(name)
+        state = SignedDocument.read(content).state(self._signer, purpose=_PURPOSE)
+        if state is not SignatureState.SIGNED:
+            raise RefusedError(
+                f"{folder.uri}/{name} is not what this deployment wrote ({state}): restore it from a backup, or give "
+                "the key that signed it in `[consent_retl] digest_key_previous`"
+            )
+        document: dict[str, Any] = json.loads(content)
+        return document
+
+
+def _documents(folder: Folder) -> Sequence[str]:
+    return sorted(name for name in folder.names() if name.endswith(".json"))
+
+
+def _differs(before: Mapping[str, Any] | None, one: Mapping[str, Any]) -> bool:
+    return before is None or before["digest"] != one["digest"]
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:32]
+
+
+def _timed(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}-{uuid.uuid4().hex[:8]}.json"
