@@ -31,9 +31,10 @@ def policy_differences(before: ConsentPolicy, after: ConsentPolicy) -> list[str]
     """Return one sentence for each part that differs, in the order of the document; none for equal policies."""
     old, new = policy_document(before), policy_document(after)
     found = [
-        f"`{key}` {_change(old.get(key), new.get(key))}"
+        sentence
         for key in _keys(old, new)
-        if key not in {"categories", "destinations"} and old.get(key) != new.get(key)
+        if key not in {"categories", "destinations"}
+        for sentence in _changes(key, old.get(key), new.get(key))
     ]
     olds, news = ({one["id"]: one for one in document["categories"]} for document in (old, new))
     for key in _keys(olds, news):
@@ -79,11 +80,19 @@ def _opened_fields(before: ConsentPolicy, after: ConsentPolicy, destination: str
 def _part_differences(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
     if old is None or new is None:
         return [f"{name} is {'new' if old is None else 'gone'}"]
-    return [
-        f"{name}: `{key}` {_change(old.get(key), new.get(key))}"
-        for key in _keys(old, new)
-        if old.get(key) != new.get(key)
-    ]
+    return [f"{name}: {sentence}" for key in _keys(old, new) for sentence in _changes(key, old.get(key), new.get(key))]
+
+
+def _changes(path: str, old: object, new: object) -> list[str]:
+    """Return one sentence for each value below a path that differs."""
+    if isinstance(old, Mapping | None) and isinstance(new, Mapping | None) and (old or new):
+        before, after = old or {}, new or {}
+        return [
+            sentence
+            for key in _keys(before, after)
+            for sentence in _changes(f"{path}.{key}", before.get(key), after.get(key))
+        ]
+    return [] if old == new else [f"`{path}` {_change(old, new)}"]
 
 
 def _change(old: object, new: object) -> str:
@@ -111,18 +120,18 @@ def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _unknown_parts(before: ConsentPolicy, after: ConsentPolicy) -> list[str]:
     old, new = (_unknown(policy_document(policy)) for policy in (before, after))
-    return [f"{key} {_change(old.get(key), new.get(key))}" for key in _keys(old, new) if old.get(key) != new.get(key)]
+    return [sentence for key in _keys(old, new) for sentence in _changes(key, old.get(key), new.get(key))]
 
 
 def _unknown(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts that are not compared by meaning, by their names."""
-    found = {f"`{key}`": value for key, value in document.items() if key not in _KNOWN_PARTS}
+    found = {key: value for key, value in document.items() if key not in _KNOWN_PARTS}
     for category in document["categories"]:
         found |= {
-            f"category `{category['id']}`: `{key}`": value for key, value in category.items() if key not in _KNOWN_TERMS
+            f"categories.{category['id']}.{key}": value for key, value in category.items() if key not in _KNOWN_TERMS
         }
     for name, rule in document.get("destinations", {}).items():
-        found |= {f"destination `{name}`: `{key}`": value for key, value in rule.items() if key not in _KNOWN_CLAUSES}
+        found |= {f"destinations.{name}.{key}": value for key, value in rule.items() if key not in _KNOWN_CLAUSES}
     return found
 
 

@@ -190,3 +190,19 @@ def test_differences_are_told_part_by_part() -> None:
         "category `C0003` is new",
         "destination `lake`: `reason` was `own`, is `analytics`",
     ]
+
+
+def test_the_officers_part_is_told_value_by_value_and_every_change_of_it_may_open() -> None:
+    before = _policy(ADS, officer={"destinations": {"webhook": {"fields": ["id"], "purpose": "mail"}}})
+    after = _policy(ADS, officer={"destinations": {"webhook": {"fields": ["id", "phone"], "purpose": "ads"}}})
+
+    words = [
+        "`officer.destinations.webhook.fields` now with `phone`",
+        "`officer.destinations.webhook.purpose` was `mail`, is `ads`",
+    ]
+    assert policy_differences(before, after) == words
+    assert opened(before, after) == words
+    assert opened(_policy(ADS), before) == [
+        "`officer.destinations.webhook.fields` now with `id`",
+        "`officer.destinations.webhook.purpose` was not set, is `mail`",
+    ]
