@@ -13,7 +13,7 @@ STORAGE := .venv-storage
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake demo-bigquery test coverage lint bench mutants torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery test coverage lint bench mutants state-machine torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -48,6 +48,10 @@ mutants: $(VENV)/.all
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 2
 	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
+
+# The state machine of the protocol with many random examples, in all four kinds of places. About 15 minutes.
+state-machine: $(VENV)/.all
+	CONSENT_RETL_STATE_MACHINE_EXAMPLES=25 $(PYTEST) tests/delivery/test_state_machine.py
 
 # Kills, stops and overlaps real workers against a vendor that misbehaves, with workspaces in files and in object storage,
 # and against a table whose server is killed too; and checks what is left. About 25 minutes.

@@ -69,4 +69,7 @@ def dag_of(context: Any) -> str | None:
 def holder_of(context: Any) -> str:
     """Return the name of the running task, for people who read the ledger: DAG, run, task and try."""
     ti = context.get("ti")
-    return "adhoc" if ti is None else f"{ti.dag_id} {ti.run_id} {ti.task_id} try {ti.try_number}"
+    if ti is None:
+        return "adhoc"
+    mapped = f" [{ti.map_index}]" if ti.map_index is not None and ti.map_index >= 0 else ""
+    return f"{ti.dag_id} {ti.run_id} {ti.task_id}{mapped} try {ti.try_number}"

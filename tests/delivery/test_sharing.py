@@ -20,6 +20,7 @@ from airflow_consent_retl.operators import (
     LoadToFilesOperator,
     LoadToSqlTableOperator,
 )
+from airflow_consent_retl.operators.base_operator import holder_of
 
 SQL = "SELECT id, email, ads_ok FROM people WHERE id < 3"
 
@@ -80,6 +81,23 @@ def test_one_side_alone_cannot_declare_that_a_target_is_shared(crm: CrmSync, fir
 
     with pytest.raises(AirflowFailException, match="set shares_target_with on the loads of both"):
         crm.sync(model="leads", shares_target_with=[] if first else ["customers/crm"])
+
+
+def test_the_remedy_of_a_refused_second_sync_works_as_the_error_says(crm: CrmSync) -> None:
+    crm.sync(model="customers")
+    with pytest.raises(AirflowFailException, match="run the load that was there first once with it"):
+        crm.sync(model="leads", sql=SQL, shares_target_with=["customers/crm"])
+
+    crm.sync(model="customers", shares_target_with=["leads/crm"])
+
+    assert crm.sync(model="leads", sql=SQL, shares_target_with=["customers/crm"])["added"] == 2
+
+
+def test_two_mapped_tasks_hold_leases_under_names_of_their_own() -> None:
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="load", try_number=1, map_index=3)
+
+    assert holder_of({"ti": ti}) == "d r load [3] try 1"
+    assert holder_of(running("d")) == "d r load try 1"
 
 
 def test_a_folder_that_each_load_replaces_cannot_be_shared(crm: CrmSync) -> None:

@@ -1,9 +1,12 @@
 """The whole protocol against a small world in which anything happens in any order.
 
 A source and a policy that change, loads in every mode, old runs loaded or filtered again, the fast lane; a vendor that
-loses, delays, rejects and misstates; workers that die, or are paused while another one works. Whatever happens: each
-person who is sent was permitted by both the permitted set and the last answer of the source, every person who may be
-at the vendor can be removed, and one quiet run makes everything right.
+loses, delays, rejects and misstates; workers that die, or are paused while another one works; and between runs all that
+`support.sync_life` has. Whatever happens: each person who is sent was permitted by both the permitted set and the last
+answer of the source, every person who may be at the vendor can be removed, and one quiet run makes everything right.
+
+`make test` runs a few examples, the same ones each time. `make state-machine` runs many random ones; a failure prints
+its steps as they were, since a shorter example would take minutes to find.
 
 With enough examples it finds each of these errors, which were inserted by hand: a fold that drops uncertain rows,
 attempts that never ended counted as unsent, a removal that is final although an older request may arrive late, a row
@@ -14,15 +17,19 @@ fencing, a delivery resolved without its outcomes, guards that block withdrawals
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 from support.permitting import AirflowFailException
+from support.sync_life import BetweenRuns
+from support.sync_places import Places
 from support.sync_source import LAWS, NOW, THEN, Change, Delete, EditPolicy, Put, Say, Withdraw
 from support.sync_vendor import Fault
 from support.sync_world import ARRIVING, STEPS, Act, Disturbance, Ended, SyncWorld
@@ -53,11 +60,13 @@ disturbances = st.none() | st.builds(
 )
 
 
-class Syncing(RuleBasedStateMachine):
+class Syncing(BetweenRuns):
+    places = Places()
+
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="consent-retl-world-")
-        self.world = SyncWorld(Path(self._folder.name))
+        self.world = SyncWorld(Path(self._folder.name), self.places)
         self.mode = "mirror"
 
     def teardown(self) -> None:
@@ -244,12 +253,32 @@ class Syncing(RuleBasedStateMachine):
             assert len(world.vendor.requests) == before
 
 
-TestSyncing = Syncing.TestCase
-TestSyncing.settings = settings(
-    max_examples=10,
-    stateful_step_count=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
+# How many examples each kind of places gets, and whether they are the same in each run.
+_EXAMPLES = int(os.environ.get("CONSENT_RETL_STATE_MACHINE_EXAMPLES", "0"))
+
+
+@pytest.mark.parametrize(
+    ("ledger", "rows", "examples"),
+    [("sqlite", "files", 5), ("postgres", "files", 2), ("sqlite", "warehouse", 2), ("postgres", "warehouse", 2)],
 )
+def test_the_promise_holds_whatever_happens(
+    ledger: str, rows: str, examples: int, request: pytest.FixtureRequest
+) -> None:
+    server = None if (ledger, rows) == ("sqlite", "files") else request.getfixturevalue("postgres")
+
+    class Placed(Syncing):
+        places = Places(ledger, rows, server)
+
+    run_state_machine_as_test(
+        Placed,
+        settings=settings(
+            max_examples=_EXAMPLES or examples,
+            stateful_step_count=30 if _EXAMPLES else 12,
+            # Each step takes a while: the first failing example is reported as it is, and not made smaller for minutes.
+            phases=[Phase.generate],
+            deadline=None,
+            derandomize=not _EXAMPLES,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

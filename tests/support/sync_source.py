@@ -6,19 +6,20 @@ The laws are written here a second time, by hand, and never use the package.
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-DESTINATION, CONN_ID = "crm", "sync_world"
+from support.sync_places import SourceDatabase
+
+DESTINATION = "crm"
 CONSENT = {"C0002": "analytics_ok", "C0004": "ads_ok"}
 TYPES = {"id": "int64", "email": "string", "name": "string", "analytics_ok": "bool", "ads_ok": "bool"}
 COLUMNS = "id, email, {name} AS name, analytics_ok, ads_ok"
 NOW, THEN = (f"SELECT {COLUMNS.format(name=name)} FROM people" for name in ("name", "first_name"))
-_VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
+# The first three people, and the others.
+FIRST, LAST = f"{NOW} WHERE id <= 3", f"{NOW} WHERE id > 3"
 _NAME_OF_THEN = "a name of then"
 
 
@@ -131,32 +132,27 @@ Change = Put | Say | Withdraw | Delete | EditPolicy
 
 
 class Source:
-    """A SQLite database of people with an Airflow connection, and a policy in a file.
+    """A database of people, and a policy in a file.
 
     Args:
-        path: a folder for both.
+        database: with an empty table of people.
+        path: a folder for the policy.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, database: SourceDatabase, path: Path) -> None:
         self.people: dict[int, Person] = {}
         self.law = LAWS["ads"]
         self.policy = f"file:{path}/policy.json"
+        self.database = database
         self._policy_file = path / "policy.json"
-        self._connection = sqlite3.connect(path / "source.db", isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute(
-            "CREATE TABLE people (id INTEGER PRIMARY KEY, email, name, first_name, analytics_ok, ads_ok)"
-        )
-        os.environ[_VARIABLE] = json.dumps({"conn_type": "sqlite", "host": str(path / "source.db")})
 
     def close(self) -> None:
-        del os.environ[_VARIABLE]
-        self._connection.close()
+        self.database.close()
 
     def rows(self, sql: str) -> dict[int, Person]:
-        """Return the result of one of the queries `NOW` and `THEN`."""
-        if sql == NOW:
-            return dict(self.people)
+        """Return the result of one of the queries `NOW`, `THEN`, `FIRST` and `LAST`."""
+        if sql != THEN:
+            return {number: one for number, one in self.people.items() if sql == NOW or (number <= 3) == (sql == FIRST)}
         return {number: replace(person, name=_NAME_OF_THEN) for number, person in self.people.items()}
 
     def happen(self, changes: Iterable[Change]) -> None:
@@ -172,7 +168,7 @@ class Source:
                     self._consent(change.number, analytics=False, ads=False)
                 case Delete():
                     self.people.pop(change.number, None)
-                    self._connection.execute("DELETE FROM people WHERE id = ?", [change.number])
+                    self.database.run("DELETE FROM people WHERE id = ?", [change.number])
                 case EditPolicy():
                     self.law = LAWS[change.law]
                     self._policy_file.write_text(json.dumps(self.law.document))
@@ -187,7 +183,7 @@ class Source:
 
     def _write(self, number: int, person: Person) -> None:
         self.people[number] = person
-        self._connection.execute(
+        self.database.run(
             "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET email = excluded.email, "
             "name = excluded.name, analytics_ok = excluded.analytics_ok, ads_ok = excluded.ads_ok",
             [number, person.email, person.name, _NAME_OF_THEN, person.analytics, person.ads],

@@ -16,7 +16,7 @@ import pyarrow as pa
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PeopleMissingError
 
 
 class Fault(StrEnum):
@@ -68,6 +68,7 @@ class Vendor:
         unanswered: requests that arrived, got no answer, and will be applied later.
         pending: accepted requests that are not processed yet, by request id.
         broken_keys: keys that were used again with other rows.
+        place: where it is.
     """
 
     people: dict[str, Payload] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Vendor:
     unanswered: list[Request] = field(default_factory=list)
     pending: dict[str, Request] = field(default_factory=dict)
     broken_keys: list[str] = field(default_factory=list)
+    place: str = "the vendor"
     _applied: dict[str, Request] = field(default_factory=dict)
     _seen: dict[str, Request] = field(default_factory=dict)
 
@@ -162,7 +164,11 @@ class VendorClient(Destination):
 
     @property
     def target(self) -> str:
-        return "the vendor"
+        return self._vendor.place
+
+    def look(self, load: Load) -> None:
+        if load.delivered and not self._vendor.people:
+            raise PeopleMissingError("the vendor has no one, and people were delivered to it")
 
     def open(self, load: Load) -> None:
         self._load = load

@@ -40,13 +40,17 @@ class Service:
 
 
 def others_at(connection: sa.Connection, database: LedgerDatabase, sync: SyncName, target: str) -> list[OtherSync]:
-    """Return the other syncs with this target that have people there, or may get some now."""
+    """Return the other syncs with this target that have people there, or may get some now.
+
+    A sync whose lease the same task holds, because it shares the target, gets none now.
+    """
     now = database.now(connection)
+    own = connection.scalar(sa.select(syncs.c.holder).where(syncs.c.sync == sync))
     found = connection.execute(sa.select(syncs).where(syncs.c.target == target, syncs.c.sync != sync))
     others = []
     for row in found.all():
         current = current_version(connection, SyncName(row.sync))
-        is_running = bool(row.holder) and row.expires_at > now
+        is_running = row.holder not in ("", own) and row.expires_at > now
         if (current is not None and current.rows) or row.delivery is not None or is_running:
             others.append(OtherSync(SyncName(row.sync), _names(row.shares), current))
     return others
