@@ -67,8 +67,8 @@ class WarehouseState:
 
     @property
     def has_confirmed(self) -> bool:
-        """Always true: whether the destination accepted one of the people is assumed, without a query."""
-        return True
+        """Whether the destination may have accepted one of the people for certain; found without a query."""
+        return self.manifest.may_be_confirmed
 
     @property
     def columns(self) -> list[str]:
@@ -178,10 +178,12 @@ class WarehouseVersions:
             expected = before.rows - (0 if touched is None else touched.rows) + after.rows
         if rows != expected:
             raise RefusedError(f"the next delivered state holds {rows:,} entries, {expected:,} were expected")
+        is_untouched_left = before is not None and before.has_confirmed and rows > after.rows
         manifest = after.manifest.model_copy(
             update={
                 "parts": (),
                 "rows": rows,
+                "may_be_confirmed": after.has_confirmed or is_untouched_left,
                 "table": WarehouseTable(namespace=table.schema, name=table.name),
                 "id_type": schema_text(pa.schema([("id", id_type)])),
             }

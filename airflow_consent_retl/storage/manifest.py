@@ -282,6 +282,8 @@ class DeliveredManifest(Document):
     # Where the entries are, if they stay in the warehouse; then there are no parts, and `id_type` is the Arrow type.
     table: WarehouseTable | None = None
     id_type: str | None = None
+    # Of entries in the warehouse: whether one of them may have been certainly accepted.
+    may_be_confirmed: bool = True
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:

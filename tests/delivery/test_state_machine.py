@@ -259,7 +259,7 @@ _EXAMPLES = int(os.environ.get("CONSENT_RETL_STATE_MACHINE_EXAMPLES", "0"))
 
 @pytest.mark.parametrize(
     ("ledger", "rows", "examples"),
-    [("sqlite", "files", 5), ("postgres", "files", 2), ("sqlite", "warehouse", 2), ("postgres", "warehouse", 2)],
+    [("sqlite", "files", 4), ("postgres", "files", 2), ("sqlite", "warehouse", 1), ("postgres", "warehouse", 1)],
 )
 def test_the_promise_holds_whatever_happens(
     ledger: str, rows: str, examples: int, request: pytest.FixtureRequest

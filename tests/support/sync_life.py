@@ -86,6 +86,7 @@ class BetweenRuns(RuleBasedStateMachine):
         if comes_along:
             self._filter([])
             _is_good(world.load(mode=self.mode, moved_from=old))
+            world.backup = None
         else:
             world.vendor.place = old
 
@@ -160,6 +161,7 @@ class BetweenRuns(RuleBasedStateMachine):
 
         if is_accepted:
             _is_good(world.load(mode=self.mode, accept_time_zone=zone or "UTC"))
+            world.backup = None
         else:
             world.zone = old
         self._filter([])
@@ -184,7 +186,7 @@ class BetweenRuns(RuleBasedStateMachine):
             # A run that died left work in the sync's folder, or there was none yet.
             assert "unfinished delivery" in str(ended.error) or "does not know the sync" in str(ended.error)
             return
-        world.model = name
+        world.model, world.backup = name, None
         assert sorted(world.delivered()) == people
         world.forget_runs()
         self._filter([])
