@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _ROW_GROUP_ROWS = 65_536
 _COPY_BYTES = 1 << 20
 _DECODED_ROWS = 8_192
-# Withdrawals before everything else.
-REMOVAL_ORDER = tuple(code.cause for code in CauseCode)
-_CAUSES = pa.array([str(cause) for cause in REMOVAL_ORDER])
+# A person's own no first, in whichever way, since a load that ends early may leave the others.
+REMOVAL_ORDER = tuple(sorted(RemovalCause, key=lambda cause: cause.rank, reverse=True))
+_CAUSES = pa.array([str(code.cause) for code in CauseCode])
 
 
 @dataclass(frozen=True, slots=True)

@@ -580,6 +580,20 @@ def test_a_guard_stops_other_removals_and_carries_out_each_persons_own_no(bench:
     assert destination.removed_ids == [2, 3]
 
 
+def test_a_persons_own_no_is_carried_out_before_all_other_removals(bench: SyncBench) -> None:
+    causes = ["id_ambiguous", "destination_unmapped", "policy_changed", "consent_missing", "expired"]
+    own = ["suppressed", "objected", "consent_withdrawn"]
+    everyone = range(1, 9)
+    loaded(bench, {number: (f"{number}@x", True) for number in everyone})
+    destination = Recorder()
+
+    withdrawn(bench, Source(dict(zip(everyone, [*causes, *own], strict=True))), destination)
+
+    in_order = [row["id"] for batch in destination.removals for row in batch.rows.to_pylist()]
+    assert in_order[:3] == [8, 7, 6]
+    assert sorted(in_order[3:]) == [1, 2, 3, 4, 5]
+
+
 def test_the_fast_lane_removes_exactly_the_people_who_lost_permission(bench: SyncBench) -> None:
     loaded(bench, BEFORE)
     source = Source({**yes(1, 2), 3: "consent_withdrawn", 4: "consent_missing"})

@@ -12,14 +12,15 @@ from parity.rounds import Mode, Round
 
 REMOVAL_ORDER = (
     "consent_withdrawn",
-    "consent_missing",
-    "left_model",
-    "destination_unmapped",
-    "id_ambiguous",
-    "identifiers_changed",
-    "suppressed",
     "objected",
+    "suppressed",
+    "id_ambiguous",
+    "destination_unmapped",
+    "consent_missing",
     "expired",
+    "policy_changed",
+    "left_model",
+    "identifiers_changed",
 )
 
 
@@ -101,9 +102,7 @@ class Account:
             if person.id == id_
         }
         # A no in any of a person's rows outweighs the fact that there are several rows.
-        return next(
-            (why for why in ("consent_withdrawn", "id_ambiguous", *REMOVAL_ORDER) if why in causes), "left_model"
-        )
+        return next((why for why in REMOVAL_ORDER if why in causes), "left_model")
 
 
 def _reasons(round_: Round, person: Person, times: int, destination: str) -> list[str]:
