@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     adopt = verbs.add_parser("adopt", parents=[places], help="adopt the delivered states of a workspace after a loss")
     adopt.add_argument("syncs", nargs="*", help="names such as customers/webhook; default: all")
     adopt.add_argument("--gone", action="store_true", help="declare that no one of these syncs is there any more")
+    adopt.add_argument("--unsigned", action="store_true", help="adopt also what has no signature of a known key")
     adopt.set_defaults(run=_adopt)
 
     times = verbs.add_parser("reset-times", parents=[places], help="bring times in the future back to the present")
@@ -55,7 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     policies = verbs.add_parser("policy-history", help="list the policies that were in force at a place")
     policies.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
     policies.set_defaults(run=_policy_history)
+
+    checked = verbs.add_parser("verify", help="check who signed the manifests of a workspace; 1 if one is not true")
+    checked.add_argument("manifest", nargs="?", help="the URI of one manifest; default: all of the workspace")
+    checked.add_argument("--workspace", help="as for the loads")
+    checked.add_argument("--signatures-only", action="store_true", help="do not read the files that manifests name")
+    checked.set_defaults(run=_verify)
     return parser
+
+
+def _verify(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.reports.signatures import verify
+
+    checked = verify(given.manifest, workspace=given.workspace, files=not given.signatures_only)
+    given.code = 0 if all(one.is_true for one in checked) else 1
+    return [asdict(one) for one in checked]
 
 
 def _reset_times(given: argparse.Namespace) -> object:
@@ -68,7 +83,11 @@ def _adopt(given: argparse.Namespace) -> object:
     from airflow_consent_retl.hooks.upkeep import adopt
 
     adopted = adopt(
-        workspace=given.workspace, ledger_conn_id=given.ledger_conn_id, syncs=given.syncs or None, gone=given.gone
+        workspace=given.workspace,
+        ledger_conn_id=given.ledger_conn_id,
+        syncs=given.syncs or None,
+        gone=given.gone,
+        unsigned=given.unsigned,
     )
     return [asdict(one) for one in adopted]
 
@@ -144,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return 1
     print(json.dumps(result, indent=2, default=str))  # noqa: T201 - a command's output
-    return 0
+    return int(getattr(given, "code", 0))
 
 
 if __name__ == "__main__":

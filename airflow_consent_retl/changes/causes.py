@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause, removal_cause
-from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
+from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.values.canonical import values_of, words_of
 from airflow_consent_retl.values.columns import cast
 
@@ -56,7 +56,7 @@ class Causes:
         A person with several rows has the strongest cause of any of them.
 
         Raises:
-            ConfigurationError: the log was written under another key.
+            ConfigurationError: the log was written under an unknown key.
             RefusedError: the log was changed, or permits a person who is missing from the permitted rows.
         """
         manifest = self._permitted.manifest
@@ -67,7 +67,8 @@ class Causes:
         id_type = self._permitted.id_type
         typed = ids if id_type is None or pa.types.is_null(id_type) else _as_far_as_exact(ids, id_type)
         known = np.flatnonzero(np.asarray(typed.is_valid()))
-        digests = words_of(self._key.digests(typed.take(pa.array(known))))
+        key = self._key.of(manifest.decision_log.key_id)
+        digests = words_of(key.digests(typed.take(pa.array(known))))
         order = np.argsort(digests[:, 0], kind="stable")
         digests, known = digests[order], known[order]
         # Most of the log is about other people: a look-up in a table is faster than a search.
@@ -95,8 +96,6 @@ class Causes:
         """Return, by signature, the rank of its cause for this destination."""
         if self._by_signature is None:
             log, folder = self._permitted.manifest.decision_log, self._permitted.folder
-            if log.key_id != self._key.key_id:
-                raise ConfigurationError("the decision log was written under another digest key")
             for part in [log.signatures, *log.parts]:
                 folder.verify(part)
             denied: dict[int, CauseRank] = {}

@@ -17,6 +17,7 @@ import pyarrow as pa
 from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH
 from airflow_consent_retl.changes.warehouse_delivered import entry_batches
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, SnapshotManifest
+from airflow_consent_retl.storage.signing import SignedDocument
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.payload_hash import Digests, PayloadHash
 
@@ -45,7 +46,7 @@ def row_hashes(
     if not rows.exists(MANIFEST_NAME) or after.id_type is None:
         return ((entries, pa.nulls(entries.num_rows, pa.string())) for entries in entry_batches(after))
     connection = resources.enter_context(duckdb.connect(config={"memory_limit": "256MiB", "threads": "1"}))
-    manifest = SnapshotManifest.from_json(rows.read(MANIFEST_NAME))
+    manifest = SnapshotManifest.from_json(SignedDocument.read(rows.read(MANIFEST_NAME)).body)
     schema = pa.schema([("id", after.id_type), ("hash", pa.binary()), ("row_hash", pa.string())])
     fields = changes.shape.fields
 

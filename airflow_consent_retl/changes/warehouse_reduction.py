@@ -76,7 +76,7 @@ class Reduction:
         self._permitted = permitted
         self._state = state
         self._folder = folder
-        self._subject_key = subject_key
+        self._subject_key = subject_key.of(permitted.manifest.decision_log.key_id)
         self._manifest: PermittedManifest = permitted.manifest
         types = {column.name: column.type for column in self._manifest.columns}
         self._dialect = dialect_of(warehouse.dialect, types[self._manifest.primary_key])

@@ -20,6 +20,7 @@ from airflow_consent_retl.delivery.pairing import WorkspaceIdentity, check_sync,
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ChangesManifest, DeliveredManifest, sha256_hex
+from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, epoch_of, is_delivered, own_names
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ _TTL_S: Final = 60.0
 _WAIT_S: Final = 30.0
 # Of changes whose rows stay in a warehouse: it names the delivered state that they were found against.
 _OF_NAME: Final = "of.json"
+_DOUBTS: Final = {
+    SignatureState.UNSIGNED: "is not signed",
+    SignatureState.UNKNOWN_KEY: "was signed with an unknown digest key",
+    SignatureState.FALSE: "has a false signature",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ def adopt_delivered_states(
     *,
     syncs: Collection[str] | None,
     gone: bool,
+    unsigned: bool = False,
     holder: str,
     log: TaskLog,
 ) -> list[Adopted]:
@@ -79,6 +86,7 @@ def adopt_delivered_states(
         root: of the workspace.
         syncs: the names of the syncs; None: all that the workspace or the ledger has people of.
         gone: the people of these syncs are at their destinations no more: forget them.
+        unsigned: adopt also what an earlier release wrote without a signature, or signed with a secret that is lost.
         holder: a description of the caller, for other tasks that wait.
         log: the task's.
 
@@ -89,7 +97,7 @@ def adopt_delivered_states(
     identity = WorkspaceIdentity.read(root)
     workspace = uuid.uuid4().hex if identity is None else identity.workspace
     ledger.workspace = workspace
-    folders = _folders(ledger, root)
+    folders = _folders(ledger, root, unsigned=unsigned or gone)
     unknown = sorted(set(syncs or ()) - folders.keys())
     if unknown:
         raise ConfigurationError(
@@ -102,7 +110,7 @@ def adopt_delivered_states(
         adopted.append(
             _declare_gone(ledger, folders[sync], name, holder=holder, workspace=workspace)
             if gone
-            else _adopt(ledger, folders[sync], name, holder=holder, workspace=workspace)
+            else _adopt(ledger, folders[sync], name, unsigned=unsigned, holder=holder, workspace=workspace)
         )
         log.info("%s", adopted[-1])
     with ledger.identity(writing=True) as known:
@@ -115,19 +123,21 @@ def adopt_delivered_states(
     return adopted
 
 
-def _folders(ledger: Ledger, root: Folder) -> dict[str, SyncFolder]:
+def _folders(ledger: Ledger, root: Folder, *, unsigned: bool) -> dict[str, SyncFolder]:
     """Return the folder of each sync that the workspace or the ledger has people of."""
     with ledger.identity() as known:
         names = {sync for sync in known.syncs() if known.sync(sync).current is not None}
     folders = {str(sync): SyncFolder(root, sync) for sync in names}
     for folder in folders_of_syncs(root):
-        newest = _newest(_manifests(root / SYNCS / folder))
+        newest = _newest(_manifests(root / SYNCS / folder, unsigned=unsigned))
         if newest is not None and newest.manifest.sync not in folders:
             folders[newest.manifest.sync] = SyncFolder(root, newest.manifest.sync)
     return folders
 
 
-def _adopt(ledger: Ledger, folder: SyncFolder, sync: SyncName, *, holder: str, workspace: str) -> Adopted:
+def _adopt(
+    ledger: Ledger, folder: SyncFolder, sync: SyncName, *, unsigned: bool, holder: str, workspace: str
+) -> Adopted:
     try:
         known = check_sync(ledger, folder, sync)
     except ConfigurationError:
@@ -135,7 +145,7 @@ def _adopt(ledger: Ledger, folder: SyncFolder, sync: SyncName, *, holder: str, w
     else:
         if known.current is not None:
             return Adopted(sync=sync, result="unchanged", rows=known.current.rows)
-    found = list(_manifests(folder.root))
+    found = list(_manifests(folder.root, unsigned=unsigned))
     states = [one for one in found if isinstance(one.manifest, DeliveredManifest)]
     state = _newest(states)
     changes = _newest(
@@ -197,16 +207,26 @@ def _declare_gone(ledger: Ledger, folder: SyncFolder, sync: SyncName, *, holder:
     return Adopted(sync=sync, result="declared gone")
 
 
-def _manifests(folder: Folder) -> Iterator[_Found]:
+def _manifests(folder: Folder, *, unsigned: bool) -> Iterator[_Found]:
     """Yield the complete changes and delivered states in a sync's folder."""
+    accepted = {SignatureState.SIGNED, SignatureState.MOVED}
+    if unsigned:
+        accepted |= {SignatureState.UNSIGNED, SignatureState.UNKNOWN_KEY}
     for name in own_names(folder):
         own = folder / name
         if not own.exists(MANIFEST_NAME):
             continue
         content = own.read(MANIFEST_NAME)
+        state = own.signature_state()
+        # INVARIANT: no ledger knows its digest, so only its signature says who wrote it.
+        if state not in accepted:
+            remedy = "" if state is SignatureState.FALSE else ". If you know who wrote it, adopt it with unsigned=True"
+            raise ConfigurationError(f"{own.uri}/{MANIFEST_NAME} {_DOUBTS[state]}: nothing was adopted{remedy}")
         manifest: DeliveredManifest | ChangesManifest
         try:
-            manifest = (DeliveredManifest if is_delivered(name) else ChangesManifest).from_json(content)
+            manifest = (DeliveredManifest if is_delivered(name) else ChangesManifest).from_json(
+                SignedDocument.read(content).body
+            )
         except RefusedError:
             # A later release may have written it: it must not be taken for one that is complete and known.
             raise ConfigurationError(f"{own.uri}/{MANIFEST_NAME} cannot be read: nothing was adopted") from None

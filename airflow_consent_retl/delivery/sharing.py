@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.neighbours import OtherSync
+    from airflow_consent_retl.delivery.target import Target
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_folder import SyncFolder
@@ -32,32 +33,32 @@ _Values = tuple[str | None, ...]
 
 
 def check_target_shared(
-    lease: Lease, destination: Destination, target: str, *, shares: Sequence[str]
+    lease: Lease, destination: Destination, target: Target, *, shares: Sequence[str]
 ) -> list[OtherSync]:
     """Return the other syncs with people at the same target, if all of them share it, and record what is declared.
 
     Args:
         lease: of the sync.
         destination: not opened.
-        target: as the ledger records it.
+        target: from `target_of`.
         shares: the names of the syncs that the DAG declares.
 
     Raises:
         ConfigurationError: one of the two sides did not declare that the target is shared.
     """
     lease.declare_shares(shares)
-    others = lease.others_at(target) if target else []
+    others = [other for text in (target.text, *target.earlier) if text for other in lease.others_at(text)]
     silent = [other.sync for other in others if lease.sync not in other.shares]
     undeclared = [other.sync for other in others if other.sync not in shares]
     if undeclared or silent:
         raise ConfigurationError(
-            f"sync `{lease.sync}` would deliver to {target}, where {_list(undeclared or silent)} has people too: each "
-            "would remove whom the other delivers. Give one of them another target; or, if they share it on purpose, "
-            "set shares_target_with on the loads of both, and run the load that was there first once with it"
+            f"sync `{lease.sync}` would deliver to {target.text}, where {_list(undeclared or silent)} has people too: "
+            "each would remove whom the other delivers. Give one of them another target; or, if they share it on "
+            "purpose, set shares_target_with on the loads of both, and run the load that was there first once with it"
         )
     if others and destination.replaces:
         raise ConfigurationError(
-            f"{target} cannot be shared by {_list([lease.sync, *(other.sync for other in others)])}: each load "
+            f"{target.text} cannot be shared by {_list([lease.sync, *(other.sync for other in others)])}: each load "
             "replaces everything there"
         )
     return others

@@ -6,7 +6,7 @@ is recorded as a keyed digest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
 
-def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> str:
-    """Return the text that identifies a destination's target; empty where the destination names none.
+class Target(NamedTuple):
+    """The text that identifies a target, and the texts for the same target under the keys that were replaced."""
+
+    text: str
+    earlier: tuple[str, ...] = ()
+
+
+def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> Target:
+    """Return the texts that identify a destination's target; an empty one where the destination names none.
 
     Args:
         destination: not opened.
@@ -28,16 +35,22 @@ def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> str:
     """
     details = destination.target_details
     if not details:
-        return destination.target
-    keyed = key()
-    digests = ", ".join(f"{name} #{keyed.digest_of_text(value)}" for name, value in sorted(details.items()))
-    return f"{destination.target} with {digests} under key {keyed.key_id}"
+        return Target(destination.target)
+
+    def under(keyed: SubjectKey) -> str:
+        digests = ", ".join(f"{name} #{keyed.digest_of_text(value)}" for name, value in sorted(details.items()))
+        return f"{destination.target} with {digests} under key {keyed.key_id}"
+
+    present = key()
+    return Target(under(present), tuple(map(under, present.earlier)))
 
 
-def settle_target(lease: Lease, destination: Destination, target: str, *, moved_from: str | None, log: TaskLog) -> None:
+def settle_target(
+    lease: Lease, destination: Destination, target: Target, *, moved_from: str | None, log: TaskLog
+) -> None:
     """Record the target of a sync, or refuse one to which the sync did not deliver before.
 
-    The text that an earlier release recorded for the same place is replaced by the new one.
+    The text that an earlier release, or an earlier key, recorded for the same place is replaced by the new one.
 
     Args:
         lease: of the sync.
@@ -49,15 +62,15 @@ def settle_target(lease: Lease, destination: Destination, target: str, *, moved_
     Raises:
         ConfigurationError: people were delivered to another target.
     """
-    accepted = [*destination.former_targets, *([moved_from] if moved_from else [])]
-    recorded = lease.target(target, instead_of=accepted)
-    if recorded == target:
+    accepted = [*target.earlier, *destination.former_targets, *([moved_from] if moved_from else [])]
+    recorded = lease.target(target.text, instead_of=accepted)
+    if recorded == target.text:
         return
     if recorded in accepted:
-        log.info("the sync's target, recorded as %s, is now recorded as %s", recorded, target)
+        log.info("the sync's target, recorded as %s, is now recorded as %s", recorded, target.text)
         return
     raise ConfigurationError(
-        f"sync `{lease.sync}` delivered to {recorded} before, now it would deliver to {target}, and the people "
+        f"sync `{lease.sync}` delivered to {recorded} before, now it would deliver to {target.text}, and the people "
         "delivered before could not be removed there. Empty the sync first with RetireSyncOperator, give the new "
         "target another destination instance in the policy and the DAG, or, if all of them were moved to the new "
         f"target, set moved_from to the text of the old one, exactly: {recorded!r}"

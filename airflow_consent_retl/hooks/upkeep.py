@@ -23,6 +23,7 @@ def adopt(
     ledger_conn_id: str | None = None,
     syncs: Collection[str] | None = None,
     gone: bool = False,
+    unsigned: bool = False,
     holder: str = "adopt",
     log: TaskLog = _log,
 ) -> list[Adopted]:
@@ -33,6 +34,7 @@ def adopt(
         ledger_conn_id: as for the loads.
         syncs: the names of the syncs, such as `customers/webhook`; None: all.
         gone: instead, declare that no one of these syncs is at its destination any more: their people are forgotten.
+        unsigned: adopt also what an earlier release wrote without a signature, or signed with a secret that is lost.
         holder: a description of the caller, for other tasks that wait.
         log: gets one line for each sync.
 
@@ -45,7 +47,7 @@ def adopt(
 
     with open_unpaired(workspace, ledger_conn_id) as ledger:
         root = open_folder(workspace_root(workspace))
-        return adopt_delivered_states(ledger, root, syncs=syncs, gone=gone, holder=holder, log=log)
+        return adopt_delivered_states(ledger, root, syncs=syncs, gone=gone, unsigned=unsigned, holder=holder, log=log)
 
 
 def reset_times(*, workspace: str | None = None, ledger_conn_id: str | None = None, log: TaskLog = _log) -> list[str]:

@@ -368,13 +368,30 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.storage import open_permitted
 
         try:
-            key = open_permitted(self.permitted).manifest.primary_key
+            key = open_permitted(self.permitted, is_proof=not self._resumes_unsigned()).manifest.primary_key
             permitted, workspace, asker = self._open_permitted({key: key}, fields_not_sent=None)
         except PermanentError:
             raise failure from None
         if asker is None:
             raise failure
         return permitted, workspace, asker
+
+    def _resumes_unsigned(self) -> bool:
+        """Return whether the permitted set is of an earlier release, and the ledger has its delivery in progress."""
+        from airflow_consent_retl.delivery.in_progress import is_in_progress
+        from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.hooks.ledgers import open_ledger
+        from airflow_consent_retl.storage import open_permitted
+        from airflow_consent_retl.storage.location import sync_folder
+        from airflow_consent_retl.storage.signing import SignatureState
+
+        opened = open_permitted(self.permitted, is_proof=False)
+        if opened.folder.signature_state() is not SignatureState.UNSIGNED:
+            return False
+        # The unsigned manifest itself may name any workspace.
+        name = sync_name(opened.manifest.model, self.destination)
+        with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
+            return is_in_progress(ledger, sync_folder(self.workspace, name), name, opened.sha256)
 
     def _open_permitted(
         self, fields: Mapping[str, str] | None, *, fields_not_sent: Sequence[str] | None
@@ -395,6 +412,7 @@ class LoadOperator(ConsentRetlOperator):
             max_age_s=self.max_age_s,
             log=self.log,
             asks_again=self.recheck_interval_s is not None,
+            is_proof=not self._resumes_unsigned(),
         )
         manifest = permitted.manifest
         self.log.info(

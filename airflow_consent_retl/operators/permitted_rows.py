@@ -39,6 +39,7 @@ def verified_rows(
     log: TaskLog,
     asks_again: bool = False,
     fields_not_sent: Sequence[str] | None = (),
+    is_proof: bool = True,
 ) -> tuple[PermittedRows, Workspace]:
     """Read the policy again, verify everything before the first row is read, and return the rows and their workspace.
 
@@ -53,6 +54,7 @@ def verified_rows(
             decision, under another policy, is accepted as the upper limit of what may be sent.
         fields_not_sent: the guarded fields that are not sent, under any name; None: the caller sends no row, so no
             guard has to apply.
+        is_proof: the permitted set has to be signed by the deployment; False: the ledger knows it already.
 
     Raises:
         RefusedError: the permitted set differs from what a filter permitted for this destination under this policy, or
@@ -66,7 +68,7 @@ def verified_rows(
     from airflow_consent_retl.hooks.workspaces import open_workspace
     from airflow_consent_retl.storage import open_permitted
 
-    opened = open_permitted(permitted)
+    opened = open_permitted(permitted, is_proof=is_proof)
     manifest = opened.manifest
     present = policy_in_force(policy_source(manifest, policy)).policy
     checked = check_permitted(

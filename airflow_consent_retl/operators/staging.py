@@ -89,9 +89,9 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
         manifests: list[SnapshotManifest | PermittedManifest] = []
         if self.snapshot is not None:
-            manifests.append(open_snapshot(self.snapshot).manifest)
+            manifests.append(open_snapshot(self.snapshot, is_proof=False).manifest)
         if self.permitted is not None:
-            manifests.append(open_permitted(self.permitted).manifest)
+            manifests.append(open_permitted(self.permitted, is_proof=False).manifest)
         hook_params = self.hook_params
         for manifest in manifests:
             if hook_params is None and manifest.source.conn_id == self.conn_id:

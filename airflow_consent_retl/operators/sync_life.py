@@ -26,6 +26,7 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
         syncs: the names of the syncs, such as `customers/webhook`; None: all. Templated.
         gone: instead, declare that no one of these syncs is at its destination any more: their delivered states are
             deleted, and the next load begins anew.
+        unsigned: adopt also what an earlier release wrote without a signature, or signed with a secret that is lost.
         ledger_conn_id: as for the loads. Templated.
         workspace: as for the loads. Templated.
 
@@ -45,6 +46,7 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
         *,
         syncs: Sequence[str] | None = None,
         gone: bool = False,
+        unsigned: bool = False,
         ledger_conn_id: str | None = None,
         workspace: str | None = None,
         **kwargs: Any,
@@ -52,6 +54,7 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
         super().__init__(**kwargs)
         self.syncs = syncs
         self.gone = gone
+        self.unsigned = unsigned
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
 
@@ -64,6 +67,7 @@ class AdoptDeliveredStateOperator(ConsentRetlOperator):
             ledger_conn_id=self.ledger_conn_id,
             syncs=self.syncs,
             gone=self.gone,
+            unsigned=self.unsigned,
             holder=holder_of(context),
             log=self.log,
         )

@@ -10,8 +10,10 @@ from airflow_consent_retl.reports.person_history import PersonHistory, person_hi
 from airflow_consent_retl.reports.policy_changes import diff_policies
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
+from airflow_consent_retl.reports.signatures import CheckedManifest, verify
 
 __all__ = [
+    "CheckedManifest",
     "DeliveryEvent",
     "DestinationExplanation",
     "Explanation",
@@ -22,4 +24,5 @@ __all__ = [
     "diff_policies",
     "explain",
     "person_history",
+    "verify",
 ]

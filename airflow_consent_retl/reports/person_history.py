@@ -44,8 +44,9 @@ def person_history(
             together.
         LedgerUnavailableError: try again.
     """
-    key = RecordKey(subject_key(workspace))
-    person = Person.of(subject, [key])
+    secret = subject_key(workspace)
+    key, *earlier = map(RecordKey, (secret, *secret.earlier))
+    person = Person.of(subject, [key, *earlier])
     with open_ledger(workspace, ledger_conn_id) as ledger:
         # First: a delivery that ends meanwhile is then found among the records, too.
         running = list(in_progress(ledger, workspace, key, person))

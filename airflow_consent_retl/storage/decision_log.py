@@ -37,17 +37,36 @@ _ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int
 class SubjectKey:
     """The secret that pseudonymises subjects, with BLAKE2s in its keyed mode (RFC 7693).
 
+    Args:
+        secret: at least 32 characters.
+        earlier: the secrets that it replaced, the newest first.
+
     Raises:
-        ConfigurationError: the secret is shorter than 32 characters.
+        ConfigurationError: a secret is shorter than 32 characters.
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, earlier: Sequence[str] = ()) -> None:
         own = Secret(secret)
         self._keyed = hashlib.blake2s(key=own.key, digest_size=DIGEST_BYTES)
         # With a byte after it, the key's block is hashed once, here, and not again for each id.
         self._keyed.update(b"subject:")
         # So that a look-up under another key is noticed.
         self.key_id = own.key_id
+        self.earlier = tuple(map(SubjectKey, earlier))
+
+    def of(self, key_id: str) -> SubjectKey:
+        """Return this key or the earlier one under which something was written.
+
+        Raises:
+            ConfigurationError: there is none with this id.
+        """
+        for key in (self, *self.earlier):
+            if key.key_id == key_id:
+                return key
+        raise ConfigurationError(
+            f"the decision log was written under another digest key, {key_id}; the present one is {self.key_id}: add "
+            "the old secret to `[consent_retl] digest_key_previous`, or run the filter again"
+        )
 
     def salt(self, run: str) -> str:
         """Return, in hex, the salt for the digests of one filter run where the key itself may not be used."""
@@ -191,11 +210,10 @@ def find_decisions(
         warehouse: an entered one, where the log is in a table.
 
     Raises:
-        ConfigurationError: the log was written under another key, or is in a warehouse that was not given.
+        ConfigurationError: the log was written under an unknown key, or is in a warehouse that was not given.
     """
     log = manifest.decision_log
-    if log.key_id != key.key_id:
-        raise ConfigurationError("the decision log was written under another digest key")
+    key = key.of(log.key_id)
     numbers = (
         _logged(folder, manifest, key, subject)
         if manifest.staged is None

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
@@ -24,11 +24,16 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.local_path import local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
+from airflow_consent_retl.storage.signing import SignatureState, SignedDocument, signed
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+    from airflow_consent_retl.storage.signing import Signer
+
 _CHUNK_BYTES = 1 << 20
+_AGAIN = "run the extraction and the filter again"
+_RESTORE = "find out who wrote it, and restore it from a backup"
 _BUFFER_BYTES = 256 << 10
 
 
@@ -64,20 +69,22 @@ class Folder:
         fs: the storage, with its credentials.
         path: the folder, as `fs` spells it.
         uri: the folder, as tasks and people spell it.
+        signer: returns what signs the manifests here and checks their signatures; None: they are not signed.
     """
 
-    def __init__(self, fs: AbstractFileSystem, path: str, uri: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, uri: str, signer: Callable[[], Signer] | None = None) -> None:
         self.fs = fs
+        self._signer = signer
         self.path = path.rstrip("/")
         self.uri = uri.rstrip("/")
 
     @classmethod
-    def local(cls, path: str | Path) -> Self:
+    def local(cls, path: str | Path, signer: Callable[[], Signer] | None = None) -> Self:
         """Return the folder at a local path, which need not exist yet."""
-        return cls(LocalFileSystem(), str(Path(path).absolute()), local_uri(path))
+        return cls(LocalFileSystem(), str(Path(path).absolute()), local_uri(path), signer)
 
     def __truediv__(self, name: str) -> Folder:
-        return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}")
+        return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}", self._signer)
 
     @property
     def is_local(self) -> bool:
@@ -127,7 +134,9 @@ class Folder:
             undo.pop_all()
 
     def publish(self, manifest: bytes, *, name: str = MANIFEST_NAME) -> str:
-        """Write the manifest, which makes the folder's files visible, and return its SHA-256."""
+        """Sign and write the manifest, which makes the folder's files visible, and return its SHA-256."""
+        if self._signer is not None:
+            manifest = signed(manifest, self._signer(), place=f"{self.uri}/{name}")
         # A digest reveals a part that a power failure lost; a manifest must not be lost.
         with self.create(name, is_durable=True) as file:
             file.write(manifest)
@@ -162,16 +171,55 @@ class Folder:
             raise RefusedError(f"{self.uri}/{name} does not exist any more") from None
         return content
 
-    def read_manifest(self, *, sha256: str) -> bytes:
-        """Return the manifest that a reference names.
+    def read_manifest(self, *, sha256: str, is_proof: bool = False) -> bytes:
+        """Return the manifest that a reference names, without its signature.
+
+        Args:
+            sha256: of the manifest's bytes.
+            is_proof: only a manifest that the deployment signed, for this very folder, will do. Otherwise the caller
+                knows the digest from the ledger, and only a false signature is refused.
 
         Raises:
-            RefusedError: the manifest is gone, or its bytes have another digest.
+            RefusedError: the manifest is gone, its bytes have another digest, or its signature will not do.
         """
         manifest = self.read(MANIFEST_NAME)
         if sha256_hex(manifest) != sha256:
             raise RefusedError(f"{self.uri}/{MANIFEST_NAME} was changed since it was written: its SHA-256 differs")
-        return manifest
+        if is_proof:
+            return self._signed_body(MANIFEST_NAME, manifest, {SignatureState.SIGNED}, _AGAIN)
+        accepted = set(SignatureState) - {SignatureState.FALSE}
+        return self._signed_body(MANIFEST_NAME, manifest, accepted, _AGAIN)
+
+    def read_document(self, name: str) -> bytes:
+        """Return a document that is a proof of the past, without its signature.
+
+        It may have been signed elsewhere, since a workspace may be moved, and with a key that is not known any more.
+
+        Raises:
+            RefusedError: there is no such document, it is not signed, or its signature is false.
+        """
+        accepted = {SignatureState.SIGNED, SignatureState.MOVED, SignatureState.UNKNOWN_KEY}
+        return self._signed_body(name, self.read(name), accepted, _RESTORE)
+
+    def signature_state(self) -> SignatureState:
+        """Return whether the deployment signed the manifest here.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        document = SignedDocument.read(self.read(MANIFEST_NAME))
+        if self._signer is None:
+            return SignatureState.UNSIGNED
+        return document.state(self._signer(), place=f"{self.uri}/{MANIFEST_NAME}")
+
+    def _signed_body(self, name: str, content: bytes, accepted: Collection[SignatureState], remedy: str) -> bytes:
+        document = SignedDocument.read(content)
+        if self._signer is not None:
+            signer = self._signer()
+            state = document.state(signer, place=f"{self.uri}/{name}")
+            if state not in accepted:
+                raise RefusedError(f"{self.uri}/{name} {document.doubt(state, signer)}: {remedy}")
+        return document.body
 
     def verify(self, part: Part) -> None:
         """Read a part's bytes and compare them with the manifest.

@@ -64,7 +64,8 @@ def open_folder(uri: str) -> Folder:
         storage = None if local is not None else ObjectStoragePath(uri)
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
-    folder = Folder(LocalFileSystem(), local or "/", uri) if storage is None else Folder(storage.fs, storage.path, uri)
+    fs, path = (LocalFileSystem(), local or "/") if storage is None else (storage.fs, storage.path)
+    folder = Folder(fs, path, uri, signer)
     if folder.is_local:
         _refuse_public(folder.path)
     return folder
@@ -141,31 +142,18 @@ def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -
     return SyncFolder(open_folder(workspace_root(workspace)), sync, epoch=epoch)
 
 
-def subject_keys(workspace: str | None) -> list[SubjectKey]:
-    """Return the keys that pseudonymise subjects, the present one first, then those that it replaced.
+def subject_key(workspace: str | None) -> SubjectKey:
+    """Return the key that pseudonymises subjects, which knows those that it replaced.
+
+    It is `[consent_retl] digest_key`; without that option, a workspace in a local folder gets a key file on first use.
 
     Raises:
         ConfigurationError: there is none, or one is too short.
     """
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
-    return [SubjectKey(secret) for secret in _secrets(workspace)]
-
-
-def subject_key(workspace: str | None, *, key_id: str | None = None) -> SubjectKey:
-    """Return one of `subject_keys`: the present one, or the one under which something was written.
-
-    Raises:
-        ConfigurationError: there is none with this id.
-    """
-    keys = subject_keys(workspace)
-    for key in keys:
-        if key_id in (None, key.key_id):
-            return key
-    raise ConfigurationError(
-        f"the decision log was written under another digest key, {key_id}; the present one is {keys[0].key_id}: add "
-        "the old one to `[consent_retl] digest_key_previous`, or run the filter again"
-    )
+    present, *earlier = _secrets(workspace)
+    return SubjectKey(present, earlier=earlier)
 
 
 def signer() -> Signer:

@@ -42,23 +42,33 @@ class OpenedPermitted:
     sha256: str
 
 
-def open_snapshot(output: object) -> OpenedSnapshot:
+def open_snapshot(output: object, *, is_proof: bool = True) -> OpenedSnapshot:
     """Open the snapshot that an `ExtractModelOperator` returned.
 
+    Args:
+        output: of the operator.
+        is_proof: the manifest has to be signed; False: nothing is decided by it.
+
     Raises:
-        RefusedError: the output is something else, or its manifest is gone or changed.
+        RefusedError: the output is something else, or its manifest is gone, changed, or not the deployment's.
     """
     ref = ManifestRef.from_xcom(output, kind="snapshot")
     folder = manifest_folder(ref.manifest)
-    return OpenedSnapshot(folder, SnapshotManifest.from_json(folder.read_manifest(sha256=ref.sha256)), ref.sha256)
+    manifest = SnapshotManifest.from_json(folder.read_manifest(sha256=ref.sha256, is_proof=is_proof))
+    return OpenedSnapshot(folder, manifest, ref.sha256)
 
 
-def open_permitted(output: object) -> OpenedPermitted:
+def open_permitted(output: object, *, is_proof: bool = True) -> OpenedPermitted:
     """Open the permitted set that a `ConsentFilterOperator` returned. Its rows are not verified yet.
 
+    Args:
+        output: of the operator.
+        is_proof: the manifest has to be signed; False: nothing is sent by it, or the ledger knows it already.
+
     Raises:
-        RefusedError: the output is something else, or its manifest is gone or changed.
+        RefusedError: the output is something else, or its manifest is gone, changed, or not the deployment's.
     """
     ref = ManifestRef.from_xcom(output, kind="permitted")
     folder = manifest_folder(ref.manifest)
-    return OpenedPermitted(folder, PermittedManifest.from_json(folder.read_manifest(sha256=ref.sha256)), ref.sha256)
+    manifest = PermittedManifest.from_json(folder.read_manifest(sha256=ref.sha256, is_proof=is_proof))
+    return OpenedPermitted(folder, manifest, ref.sha256)

@@ -191,7 +191,7 @@ class PolicyArchive:
             yield self._read(folder, name)
 
     def _write(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
-        folder.replace(name, signed(json.dumps(document).encode(), self._signer, purpose=_PURPOSE))
+        folder.replace(name, signed(json.dumps(document, indent=2).encode(), self._signer, purpose=_PURPOSE))
 
     def _read(self, folder: Folder, name: str) -> dict[str, Any]:
         content = folder.read(name)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.secret import Secret
@@ -20,7 +20,9 @@ from airflow_consent_retl.storage.secret import Secret
 ALGORITHM: Final = "HMAC-SHA-256"
 MANIFEST: Final = "manifest"
 _CONTEXT = b"airflow-consent-retl signature v1:"
-_FIELD = "signature"
+# JSON has no line end inside of a text, so this is a member of the outermost object.
+_MARKER = b',\n  "signature": '
+_END = b"\n}"
 
 
 class SignatureState(StrEnum):
@@ -30,6 +32,8 @@ class SignatureState(StrEnum):
     UNSIGNED = "unsigned"
     # Of a key that the deployment does not have: it may be true.
     UNKNOWN_KEY = "unknown_key"
+    # The deployment signed it for another place: this is a copy.
+    MOVED = "moved"
     # The bytes are not those that were signed, or another secret made it.
     FALSE = "false"
 
@@ -40,10 +44,6 @@ class Signature:
 
     key_id: str
     value: str
-
-    def to_document(self) -> dict[str, str]:
-        """Return the form in which documents contain it."""
-        return {"algorithm": ALGORITHM, "key_id": self.key_id, "value": self.value}
 
 
 class Signer:
@@ -86,47 +86,89 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class SignedDocument:
-    """A JSON document: the bytes that are signed, and their signature.
+    """A JSON document and its signature.
 
     Args:
-        body: without the signature.
+        body: the bytes of the document without its signature.
+        place: the URI for which it was signed; empty: for any.
         signature: None: it has none.
-        is_exact: the document has the one form that `signed` writes; in any other one, two readers might differ.
     """
 
     body: bytes
-    signature: Signature | None
-    is_exact: bool = True
+    place: str = ""
+    signature: Signature | None = None
 
     @classmethod
     def read(cls, document: bytes) -> SignedDocument:
-        """Split a document. One that is no JSON object has no signature."""
-        try:
-            parsed = json.loads(document)
-        except (ValueError, RecursionError):
-            return cls(document, None)
-        if not isinstance(parsed, dict) or _FIELD not in parsed:
-            return cls(document, None)
-        is_exact = _encoded(parsed) == document
-        found = parsed.pop(_FIELD)
-        is_exact = is_exact and isinstance(found, dict) and found.keys() == {"algorithm", "key_id", "value"}
-        if not is_exact or found["algorithm"] != ALGORITHM:
-            return cls(_encoded(parsed), Signature("", ""), is_exact=False)
-        return cls(_encoded(parsed), Signature(str(found["key_id"]), str(found["value"])))
+        """Split a document as `signed` wrote it. One of any other form has no signature."""
+        head, marker, tail = document.rpartition(_MARKER)
+        found = _parsed(tail.removesuffix(_END)) if marker and tail.endswith(_END) else None
+        if found is None:
+            return cls(document)
+        return cls(head + _END, found["place"], Signature(found["key_id"], found["value"]))
 
-    def state(self, signer: Signer, *, purpose: str = MANIFEST) -> SignatureState:
-        """Return whether the deployment signed this document."""
+    def state(self, signer: Signer, *, place: str | None = None, purpose: str = MANIFEST) -> SignatureState:
+        """Return whether the deployment signed this document.
+
+        Args:
+            signer: of the deployment.
+            place: the URI at which the document was found; None: any place will do.
+            purpose: as in `signed`.
+        """
         if self.signature is None:
             return SignatureState.UNSIGNED
-        return signer.state(self.body, self.signature, purpose=purpose) if self.is_exact else SignatureState.FALSE
+        state = signer.state(_content(self.body, self.place), self.signature, purpose=purpose)
+        is_copy = place is not None and self.place not in ("", place)
+        return SignatureState.MOVED if state is SignatureState.SIGNED and is_copy else state
+
+    def doubt(self, state: SignatureState, signer: Signer) -> str:
+        """Return in words what is wrong with a document of this state."""
+        if self.signature is None:
+            return "is not signed, so an earlier release or a stranger wrote it"
+        if state is SignatureState.UNKNOWN_KEY:
+            return (
+                f"was signed with key {self.signature.key_id}, which this deployment does not know (its own is "
+                f"{signer.key_id}); set `[consent_retl] digest_key` alike for all workers, and add a secret that was "
+                "replaced to `digest_key_previous`"
+            )
+        if state is SignatureState.MOVED:
+            return f"is a copy of {self.place}"
+        return "has a false signature, so someone else changed or wrote it"
 
 
-def signed(document: bytes, signer: Signer, *, purpose: str = MANIFEST) -> bytes:
-    """Return a JSON object with the signature of everything else in it, in place of one that it has."""
-    parsed = json.loads(document)
-    parsed.pop(_FIELD, None)
-    return _encoded(parsed | {_FIELD: signer.sign(_encoded(parsed), purpose=purpose).to_document()})
+def signed(document: bytes, signer: Signer, *, place: str = "", purpose: str = MANIFEST) -> bytes:
+    """Return a JSON object with a signature of its bytes as its last member.
+
+    Args:
+        document: a JSON object that is not empty, indented by 2, without a signature.
+        signer: of the deployment.
+        place: the URI of the document, which is signed too: a copy elsewhere is known as one.
+        purpose: the kind of the document.
+
+    Raises:
+        ValueError: the document has another form.
+    """
+    if not document.endswith(_END) or _MARKER in document:
+        raise ValueError("only a JSON object indented by 2, without a signature, can be signed")
+    signature = signer.sign(_content(document, place), purpose=purpose)
+    member = {"algorithm": ALGORITHM, "key_id": signature.key_id, "place": place, "value": signature.value}
+    return document.removesuffix(_END) + _MARKER + json.dumps(member).encode() + _END
 
 
-def _encoded(parsed: dict[str, Any]) -> bytes:
-    return json.dumps(parsed, sort_keys=True, indent=2).encode()
+def _content(body: bytes, place: str) -> bytes:
+    """Return the bytes that are signed; no URI contains a NUL."""
+    return place.encode() + b"\0" + body
+
+
+def _parsed(member: bytes) -> dict[str, str] | None:
+    try:
+        found = json.loads(member)
+    except (ValueError, RecursionError):
+        return None
+    is_signature = (
+        isinstance(found, dict)
+        and found.keys() == {"algorithm", "key_id", "place", "value"}
+        and all(isinstance(text, str) for text in found.values())
+        and found["algorithm"] == ALGORITHM
+    )
+    return found if is_signature else None

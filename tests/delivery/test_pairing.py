@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from support.crm_sync import CrmSync
-from support.permitting import AirflowFailException
+from support.permitting import AirflowFailException, changed_by_hand, unsigned_by_hand
 from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.__main__ import main
@@ -209,6 +209,30 @@ def test_people_who_are_declared_gone_are_forgotten_and_the_next_load_begins_ane
     assert counts["added"] == 4
     assert crm.there() == [1, 2, 3, 4]
     assert len(states(crm)) == 1
+
+
+def test_a_state_without_a_signature_is_adopted_only_on_the_word_of_a_person(
+    crm: CrmSync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crm.sync()
+    (manifest,) = crm.folder.glob("syncs/*/delivered-*/manifest.json")
+    unsigned_by_hand(manifest)
+    delete_ledger(crm)
+
+    with pytest.raises(ConfigurationError, match=r"is not signed: nothing was adopted.*unsigned=True"):
+        adopt(workspace=crm.workspace)
+    assert main(["adopt", "--workspace", crm.workspace, "--unsigned"]) == 0
+    assert '"result": "adopted"' in capsys.readouterr().out
+
+
+def test_a_state_with_a_false_signature_is_never_adopted(crm: CrmSync) -> None:
+    crm.sync()
+    (manifest,) = crm.folder.glob("syncs/*/delivered-*/manifest.json")
+    changed_by_hand(manifest, primary_key="email")
+    delete_ledger(crm)
+
+    with pytest.raises(AirflowFailException, match="has a false signature: nothing was adopted"):
+        AdoptDeliveredStateOperator(task_id="adopt", workspace=crm.workspace, unsigned=True).execute({})
 
 
 def test_an_adoption_changes_nothing_where_nothing_was_lost(crm: CrmSync) -> None:

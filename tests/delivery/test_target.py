@@ -214,6 +214,24 @@ def test_another_key_of_digests_needs_a_word_about_the_move(
     assert counts["unchanged"] == 3
 
 
+def test_a_key_of_digests_that_was_replaced_is_known(
+    crm: CrmSync, webhook: Callable[..., Callable[..., LoadOperator]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "o" * 40)
+    crm.sync(webhook("/people?list=42"), destination="webhook")
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "n" * 40)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY_PREVIOUS", "o" * 40)
+
+    # Another sync is refused there as before, and another place too.
+    with pytest.raises(AirflowFailException, match="where `people/webhook` has people too"):
+        crm.sync(webhook("/people?list=42"), model="others", destination="webhook")
+    old = refused(crm, webhook("/people?list=43"), destination="webhook")
+    counts = crm.sync(webhook("/people?list=42"), destination="webhook")
+
+    assert counts["unchanged"] == 3
+    assert old not in recorded(crm)
+
+
 # Files
 
 

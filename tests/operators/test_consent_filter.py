@@ -222,9 +222,10 @@ def test_the_output_of_a_filter_is_not_taken_for_a_snapshot(tmp_path: Path) -> N
 def test_a_key_that_is_too_short_fails_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    operator = filtering(tmp_path)
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "short")
 
-    assert "it needs 32" in failure(filtering(tmp_path))
+    assert "it needs 32" in failure(operator)
     assert published(tmp_path) == []
 
 

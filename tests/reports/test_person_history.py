@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.crm_sync import CrmSync
+from support.permitting import changed_by_hand, unsigned_by_hand
 
 from airflow_consent_retl.__main__ import main
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
@@ -73,6 +74,27 @@ def test_a_deleted_record_is_refused(crm: CrmSync) -> None:
     part.unlink()
 
     with pytest.raises(RefusedError, match="does not exist any more"):
+        person_history(1, workspace=crm.workspace)
+
+
+def test_records_under_a_key_that_was_replaced_are_found(crm: CrmSync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "o" * 40)
+    crm.sync()
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "n" * 40)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY_PREVIOUS", "o" * 40)
+
+    assert [event.event for event in person_history(1, workspace=crm.workspace).deliveries] == ["sent"]
+
+
+def test_a_record_that_someone_changed_or_made_is_refused(crm: CrmSync) -> None:
+    crm.sync()
+    (document,) = crm.folder.glob("records/deliveries/*/*.json")
+
+    changed_by_hand(document, dag="another")
+    with pytest.raises(RefusedError, match="has a false signature"):
+        person_history(1, workspace=crm.workspace)
+    unsigned_by_hand(document)
+    with pytest.raises(RefusedError, match="is not signed"):
         person_history(1, workspace=crm.workspace)
 
 

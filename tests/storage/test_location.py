@@ -158,7 +158,7 @@ attach("memory", fs=MemoryFileSystem())
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.location import open_folder, subject_key
 folder = open_folder("memory://bucket/x")
-folder.publish(b"{}")
+folder.publish(b'{\\n  "a": 1\\n}')
 print(folder.is_local, folder.exists("manifest.json"))
 try:
     subject_key("memory://bucket")

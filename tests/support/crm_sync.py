@@ -70,6 +70,18 @@ class CrmSync:
             connection.executemany("INSERT INTO people VALUES (?, ?, ?)", rows)
             connection.commit()
 
+    def extracted(self, *, model: str = "people", sql: str = SQL) -> Any:
+        """Extract."""
+        return ExtractModelOperator(
+            task_id="extract",
+            model=model,
+            conn_id="source",
+            sql=sql,
+            primary_key="id",
+            column_types=TYPES,
+            workspace=self.workspace,
+        ).execute({})
+
     def permitted(
         self,
         *,
@@ -80,18 +92,9 @@ class CrmSync:
         consent: Mapping[str, Any] = CONSENT,
     ) -> Any:
         """Extract and filter."""
-        snapshot = ExtractModelOperator(
-            task_id="extract",
-            model=model,
-            conn_id="source",
-            sql=sql,
-            primary_key="id",
-            column_types=TYPES,
-            workspace=self.workspace,
-        ).execute({})
         return ConsentFilterOperator(
             task_id="consent",
-            snapshot=snapshot,
+            snapshot=self.extracted(model=model, sql=sql),
             policy=policy,
             consent=consent,
             destinations=[destination],

@@ -35,6 +35,7 @@ from airflow_consent_retl.filtering.summary import destination_counts
 from airflow_consent_retl.storage import OpenedPermitted
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.location import open_folder
 from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
     Column,
@@ -42,6 +43,7 @@ from airflow_consent_retl.storage.manifest import (
     ModelSource,
     PermittedManifest,
     SnapshotManifest,
+    sha256_hex,
 )
 
 __all__ = [
@@ -53,12 +55,14 @@ __all__ = [
     "AirflowFailException",
     "AirflowSkipException",
     "Filtered",
+    "changed_by_hand",
     "customers",
     "filter_rows",
     "filtered_customers",
     "plan_for",
     "snapshot_in_parts",
     "snapshot_of",
+    "unsigned_by_hand",
     "warehouse_with",
 ]
 
@@ -102,8 +106,9 @@ def warehouse_with(path: Path, monkeypatch: pytest.MonkeyPatch, rows: pa.Table |
 def snapshot_of(
     folder: Folder, rows: pa.Table, *, primary_key: str = "id", checked: bool = False
 ) -> tuple[SnapshotManifest, ManifestRef]:
-    """Publish a snapshot of these rows, as an extraction does."""
-    with SnapshotWriter(folder, rows.schema, primary_key=primary_key, check_primary_key=checked) as writer:
+    """Publish a snapshot of these rows, signed, as an extraction does."""
+    signed_folder = open_folder(folder.uri)
+    with SnapshotWriter(signed_folder, rows.schema, primary_key=primary_key, check_primary_key=checked) as writer:
         for batch in rows.to_batches():
             writer.write(batch)
         return writer.publish(model="customers", source=SOURCE, read_at=datetime.now(UTC))
@@ -130,6 +135,22 @@ def snapshot_in_parts(
         rows=rows.num_rows,
         size_bytes=sum(part.size_bytes for part in parts),
     )
+
+
+def changed_by_hand(manifest: Path, **members: Any) -> str:
+    """Change members of a signed manifest, with the signature that it had, and return its digest."""
+    head, marker, tail = manifest.read_bytes().rpartition(b',\n  "signature": ')
+    body = json.dumps(json.loads(head + b"\n}") | members, sort_keys=True, indent=2).encode()
+    content = body.removesuffix(b"\n}") + marker + tail
+    manifest.write_bytes(content)
+    return sha256_hex(content)
+
+
+def unsigned_by_hand(manifest: Path) -> str:
+    """Take the signature from a manifest, and return its digest."""
+    content = manifest.read_bytes().rpartition(b',\n  "signature": ')[0] + b"\n}"
+    manifest.write_bytes(content)
+    return sha256_hex(content)
 
 
 @dataclass(frozen=True)

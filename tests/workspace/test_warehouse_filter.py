@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from support.permitting import changed_by_hand
 from support.postgres import Postgres
 
 from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Literals
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.hooks.workspaces import staging_warehouse
+from airflow_consent_retl.operators import permitted_batches
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
+from airflow_consent_retl.reports import verify
 from airflow_consent_retl.storage.decision_log import find_decisions
 from airflow_consent_retl.storage.location import manifest_folder, subject_key
 from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest
@@ -191,3 +196,14 @@ def test_a_teardown_drops_the_tables_of_its_run_and_those_that_are_old(customers
     assert second == {"dropped": 0, "swept": 1}
     assert left is not None
     assert staging_tables(customers) == []
+
+
+def test_the_manifests_of_a_warehouse_workspace_are_signed_too(customers: Postgres) -> None:
+    output = permit(extract("warehouse:staging"))
+    manifest = Path(manifest_folder(output["manifest"]).path, "manifest.json")
+
+    assert {(one.kind, one.signature) for one in verify()} == {("snapshot", "signed"), ("permitted", "signed")}
+    forged = changed_by_hand(manifest, policy_digest="0" * 64)
+
+    with pytest.raises(RefusedError, match="has a false signature"):
+        permitted_batches({**output, "sha256": forged}, destination="crm", policy=POLICY)

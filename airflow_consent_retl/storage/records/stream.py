@@ -79,9 +79,9 @@ class RecordStream(Generic[OneDocument]):
         """Return a document.
 
         Raises:
-            RefusedError: it is gone, or is no document of this kind.
+            RefusedError: it is gone, not signed by the deployment, or no document of this kind.
         """
-        return self._kind.from_json(self.folder.read(name))
+        return self._kind.from_json(self.folder.read_document(name))
 
     def find(self, person: Person, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
         """Yield the rows of a person, document by document, the oldest first. A part with such rows is verified.
@@ -100,7 +100,7 @@ class RecordStream(Generic[OneDocument]):
                     yield found
 
     def _find_in(self, name: str, person: Person, *, verify: bool) -> FoundRows[OneDocument] | None:
-        content = self.folder.read(name)
+        content = self.folder.read_document(name)
         rows: list[dict[str, Any]] = []
         parts = self._decoded(content, name)
         subjects = person.under(parts.key_id, place=f"{self.folder.uri}/{name}")
