@@ -13,7 +13,7 @@ STORAGE := .venv-storage
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake demo-bigquery test coverage lint bench mutants state-machine torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery environments test coverage lint bench mutants state-machine fuzz torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -26,13 +26,15 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 
 PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+environments: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
+
 # The branches of the law are measured, with a floor. Measuring doubles the time of tests: the others run without.
-test: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
-	$(PYTEST) tests/consent --cov=airflow_consent_retl/consent --cov-report=term:skip-covered --cov-fail-under=97
+test: environments
+	$(PYTEST) tests/consent --confcutdir=tests/consent --cov=airflow_consent_retl/consent --cov-report=term:skip-covered --cov-fail-under=97
 	$(PYTEST) --ignore=tests/consent
 
 # Branch coverage of the package, by all tests in the test processes.
-coverage: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
+coverage: environments
 	$(PYTEST) --cov --cov-report=term
 
 lint: $(VENV)/.all
@@ -52,6 +54,10 @@ mutants: $(VENV)/.all
 # The state machine of the protocol with many random examples, in all four kinds of places. About 15 minutes.
 state-machine: $(VENV)/.all
 	CONSENT_RETL_STATE_MACHINE_EXAMPLES=25 $(PYTEST) tests/delivery/test_state_machine.py
+
+# Reads what a fuzzer makes of strings that grant. `make test` has a short run.
+fuzz: $(VENV)/.all
+	$(BIN)/python tests/fuzz/iab.py -runs=1000000 -max_len=600 -seed=1
 
 # Kills, stops and overlaps real workers against a vendor that misbehaves, with workspaces in files and in object storage,
 # and against a table whose server is killed too; and checks what is left. About 25 minutes.
@@ -75,7 +81,7 @@ $(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 	touch $@ $(VENV)/.base
 
 .venv-%/.made: constraints-%.txt | $(VENV)/.uv
-	$(PYTHON) -m venv .venv-$*
+	UV_NO_CONFIG=1 $(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) .venv-$*
 	UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --requirement $<
 	touch $@
 

@@ -14,7 +14,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # As plugins their fixtures exist once: a fixture that conftests import exists, and starts a server, in each of them.
-pytest_plugins = ["support.postgres", "support.databases", "support.snowflake_server", "support.bigquery_server"]
+pytest_plugins = [
+    "support.unmeasured",
+    "support.postgres",
+    "support.databases",
+    "support.snowflake_server",
+    "support.bigquery_server",
+]
 
 _HOME = Path(tempfile.mkdtemp(prefix="consent-retl-tests-"))
 _REPO = Path(__file__).resolve().parent.parent
@@ -73,10 +79,3 @@ def airflow_db(airflow_home: Path) -> Path:
 def _remove_home() -> Iterator[None]:
     yield
     shutil.rmtree(_HOME, ignore_errors=True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure no coverage in property tests: measuring makes their thousands of examples several times slower."""
-    for item in items:
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            item.add_marker(pytest.mark.no_cover)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,18 +28,18 @@ def main() -> int:
     home.mkdir(parents=True)
     sys.path.insert(0, str(DEMO))
     from ads_server import ads_server
+    from airflow_process import airflow_process
     from customers import make_warehouse, next_day
 
     print(f"making a warehouse of {arguments.rows:,} invented customers: {home / 'warehouse.duckdb'}")
     make_warehouse(home / "warehouse.duckdb", rows=arguments.rows)
-    with ads_server() as (port, received):
-        environment = demo_environment(home, port)
-        airflow(["db", "migrate"], environment, log=home / "airflow-db.log")
+    with ads_server() as (port, received), airflow_process(demo_environment(home, port)) as airflow:
+        airflow.run("db", "migrate", log=home / "airflow-db.log")
         print("running the DAG consent_quickstart (dags/quickstart.py) in Airflow\n")
         for day in ("first", "second"):
             log = home / f"{day}-run.log"
             started = time.monotonic()
-            code = airflow(["dags", "test", "consent_quickstart"], environment, log=log, echo=day == "first")
+            code = airflow.run("dags", "test", "consent_quickstart", log=log, echo=day == "first")
             if code:
                 print(f"\nthe DAG run failed; Airflow's whole log is in {log}")
                 return code
@@ -70,43 +68,6 @@ def demo_environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW_VAR_CONSENT_POLICY": (DEMO / "policy.json").read_text(),
         "QUICKSTART_EXPORTS": (home / "exports").as_uri(),
     }
-
-
-_LINE = re.compile(r"\d{4}-\d\d-\d\dT(?P<time>\d\d:\d\d:\d\d)\S* \[(?P<level>\w+) *\] (?P<message>.*)")
-_TASK = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\w+)")
-_LOGGER = re.compile(r" *\[(airflow\.task\.operators\.)?airflow_consent_retl\.[^]]*\] loc=\S+$")
-
-
-def airflow(arguments: list[str], environment: dict[str, str], *, log: Path, echo: bool = False) -> int:
-    """Run Airflow's command line, write its whole output to a file, and show the log lines of this package's tasks."""
-    command = [str(Path(sys.executable).with_name("airflow")), *arguments]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        entry: list[str] = []
-        for line in process.stdout or ():
-            file.write(line)
-            if _LINE.match(line) and echo:
-                show(entry)
-                entry = []
-            entry.append(line.rstrip())
-        if echo:
-            show(entry)
-    return process.wait()
-
-
-def show(entry: list[str]) -> None:
-    """Print one entry of Airflow's log, which may have several lines, if it is about the work and not about Airflow."""
-    head = _LINE.match(entry[0]) if entry else None
-    if head is None:
-        return
-    if task := _TASK.match(head["message"]):
-        print(f"\n--- task {task['task']}")
-    elif _LOGGER.search(entry[-1]):
-        level = "" if head["level"] == "info" else f"{head['level'].upper()}: "
-        text = "\n".join([head["message"], *entry[1:]])
-        print(f"{head['time']} {level}{_LOGGER.sub('', text)}")
 
 
 # The counts that are shown for each load, by day.

@@ -50,18 +50,21 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     sys.path[:0] = [str(DEMO), str(REPO / "tests")]
-    from run import airflow, load_counts
+    from airflow_process import airflow_process
+    from run import load_counts
 
     stages = {"snowflake": snowflake, "bigquery": bigquery}
-    with stages[arguments.warehouse](arguments.rows) as stage:
-        environment = {**base_environment(home), **stage.environment}
-        airflow(["db", "migrate"], environment, log=home / "airflow-db.log")
+    with (
+        stages[arguments.warehouse](arguments.rows) as stage,
+        airflow_process({**base_environment(home), **stage.environment}) as airflow,
+    ):
+        airflow.run("db", "migrate", log=home / "airflow-db.log")
         for day in ("first", "second"):
             if day == "second":
                 print(f"\nthe next day: {stage.next_day()}")
             log = home / f"{day}-run.log"
             print(f"running the DAG {stage.dag_id} in Airflow, the {day} day\n")
-            code = airflow(["dags", "test", stage.dag_id], environment, log=log, echo=True)
+            code = airflow.run("dags", "test", stage.dag_id, log=log, echo=True)
             if code:
                 print(f"\nthe DAG run failed; Airflow's whole log is in {log}")
                 return code

@@ -10,9 +10,13 @@ from hypothesis import Phase, settings
 
 from airflow_consent_retl.consent.policy import requirement_of
 
-# The root conftest does the same; mutation tests run without it.
+# The root conftest does the same; `make test` and mutation tests run without it, and without Airflow.
 if (tests := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, tests)
+
+from support.unmeasured import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 # A mutant is killed by the first example that fails: no one reads the smallest one.
