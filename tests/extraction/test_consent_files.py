@@ -110,7 +110,7 @@ def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows_of_history)
 def test_states_events_and_merged_profiles_have_the_answers_of_the_history(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -152,7 +152,7 @@ def test_duckdb_finds_the_answers_of_the_case_file(duck: Path, values: tuple[Any
     assert dict(zip(history.expected, found, strict=True)) == history.expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(rows_of_history)
 def test_each_category_of_a_long_history_has_its_own_answer(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
