@@ -44,6 +44,7 @@ def consent_sync(
     current_consent_sql: str | None = None,
     consent_sources: Sequence[ExternalConsent] = (),
     moved_from: Mapping[str, str] | None = None,
+    shares_sync_with_dags: Sequence[str] = (),
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
@@ -56,9 +57,12 @@ def consent_sync(
         group_id: the name of the group. It is also the name of the model if `model` is not given.
         loads: by destination, the load with its own parameters. This function adds the parameters that all loads
             share: `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
+            What belongs to one destination goes in there: `mode`, limits, `fields_not_sent`, `shares_target_with`,
+            `allow_closing`.
         on_duplicate_id: `deny` withholds rows whose id is missing or occurs more than once; with `fail` the extraction
             fails.
         moved_from: by destination, the old target of its load, if all people there were moved to the new one.
+        shares_sync_with_dags: the ids of other DAGs that load the same syncs, which have to name this DAG likewise.
         absent: `withdrawn` for SQL that keeps only people who consent: every load then removes the people who are not
             in the model any more, whatever its mode. The same parameter of `PropagateWithdrawalsOperator` has to agree.
         group: parameters of the task group, such as `tooltip` or `default_args`.
@@ -71,6 +75,8 @@ def consent_sync(
     waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
     # Loads that declare it themselves keep their choice.
     declared: dict[str, Any] = {} if absent == "left_model" else {"absent": absent}
+    if shares_sync_with_dags:
+        declared["shares_sync_with_dags"] = shares_sync_with_dags
     with TaskGroup(group_id, **group) as task_group:
         snapshot = ExtractModelOperator(
             task_id="extract",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW
+from airflow_consent_retl.consent.match_forms import MatchForm, in_form
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Doubt(IntEnum):
     CONFLICT = 1
     # The latest answer was recorded later than now.
     FUTURE = 2
-    # The subject has no answer under its own id, but there is one under another spelling of it.
+    # The subject has no answer under its own id or the category's, but there is one under another spelling of either.
     NEAR_KEY = 3
 
 
@@ -119,18 +120,20 @@ def counted_answers(
     Args:
         source: the source whose columns the rows have. A row without a subject, and a row of a category that the source
             does not name, are ignored.
-        rows: the source's rows, by column.
+        rows: the source's rows, by column. Another spelling of a category is a category of its own, which brings only
+            a doubt.
         at: the time of the read, with a zone. Clocks may differ by `CLOCK_SKEW`.
     """
     columns = [column for column, _ in source.columns] if source.value is None else [source.value]
     categories = dict(source.columns)
+    folded = {in_form(category, MatchForm.FOLDED) for category in categories}
     recorded: dict[tuple[str, ...], list[RecordedAnswer]] = {}
     for row in rows:
         about = [row[name] for name in (source.subject, source.category) if name is not None]
         if None in about:
             continue
         key = tuple(map(_text, about))
-        if source.category is not None and key[1] not in categories:
+        if source.category is not None and key[1] not in categories and in_form(key[1], MatchForm.FOLDED) not in folded:
             continue
         profile = None if source.profile is None else row[source.profile]
         recorded.setdefault(key, []).append(

@@ -37,7 +37,7 @@ class ConsentSource:
     Two answers are in doubt, and deny, if no rule puts them in an order: states that differ; events of the same time
     that differ; an event without a time that differs from the latest one. A subject without a row in the source has
     NULL in every column: unknown. `history` contains the rule. A subject whose only row has its id in another spelling
-    is in doubt too, since the row may be a no.
+    is in doubt too, since the row may be a no; likewise one whose only row is about a category with another spelling.
 
     Args:
         sql: a SELECT. Templated, also from a `.sql` file.

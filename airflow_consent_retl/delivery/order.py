@@ -137,6 +137,26 @@ def bound_to_a_date(source: ModelSource, newest: SourceRecord | None, *, reads_m
     return ""
 
 
+def other_source(source: ModelSource, newest: SourceRecord | None) -> str:
+    """Return in what a model's source is another one than the sync read for the newest data; empty if it is the same.
+
+    SQL that differs only in digits, as in a date, is the same.
+    """
+    if newest is None:
+        return ""
+    present = source_record(source, as_of=_ANY_TIME)
+    changed = []
+    if present.conn_id != newest.conn_id:
+        changed.append(f"connection `{newest.conn_id}` before, now `{present.conn_id}`")
+    if present.hook_params != newest.hook_params:
+        changed.append("other hook_params")
+    if present.sql_outline != newest.sql_outline:
+        changed.append("other SQL")
+    if present.sources_outline != newest.sources_outline:
+        changed.append("other consent sources")
+    return ", ".join(changed)
+
+
 def is_edited(source: ModelSource, newest: SourceRecord | None) -> bool:
     """Return whether the SQL is not that of the newest data that the sync delivered."""
     if newest is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import EXPLICIT, RemovalCause
 from airflow_consent_retl.delivery.looking import look_at_target
-from airflow_consent_retl.delivery.order import check_order, check_time_zone, source_record
+from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
@@ -311,6 +311,13 @@ class Sync:
             sync=self._lease.sync,
             accepted=settings.accept_time_zone,
         )
+        if changed := other_source(manifest.source, newest.source):
+            self._context.log.warning(
+                "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "
+                "having left the model. If this is another model, give it another name",
+                self._lease.sync,
+                changed,
+            )
         adds = check_order(newest, manifest, destination=permitted.destination, allow_older=settings.allow_older)
         if newest.is_ahead and not asks_again:
             raise RefusedError(

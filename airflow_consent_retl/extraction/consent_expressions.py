@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from airflow_consent_retl.consent import ConsentSource, Doubt
-from airflow_consent_retl.consent.match_forms import MatchForm
+from airflow_consent_retl.consent.match_forms import MatchForm, in_form
 from airflow_consent_retl.databases.dialect import Dialect, concat
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ class AnswerHistory:
         present = table.filter(table[source.subject].notnull())
         if source.category is not None:
             wanted = [self.dialect.exact(ibis.literal(category)) for category, _ in source.columns]
-            present = present.filter(self.dialect.exact_key(present[source.category]).isin(wanted))
+            is_wanted = self.dialect.exact_key(present[source.category]).isin(wanted)
+            # Another spelling may be a no: it is kept as a category of its own.
+            folded = self.dialect.key_in_form(present[source.category], MatchForm.FOLDED)
+            is_near = folded.isin([str(in_form(category, MatchForm.FOLDED)) for category, _ in source.columns])
+            present = present.filter(ibis.cases((is_wanted, True), else_=is_near))
         recorded = present.select(
             **columns,
             answer=self._answer([table[name] for name in values]),
@@ -230,14 +234,36 @@ def key_of(source: ExternalConsent, key: ir.Value, dialect: Dialect) -> ir.Value
 
 
 def near_keys(
-    source: ConsentSource, raw_key: ir.Value, found: ir.Table, dialect: Dialect, *, doubt: str
+    source: ConsentSource,
+    raw_key: ir.Value,
+    found: ir.Table,
+    dialect: Dialect,
+    *,
+    doubt: str,
+    others: ir.Table | None = None,
 ) -> NearKeys | None:
-    """Return the other spellings of a source's subjects; None if the source says that every byte counts."""
-    if source.form is MatchForm.EXACT:
+    """Return the other spellings of a source's subjects; None if there can be none.
+
+    Args:
+        source: the consent source; if it says that every byte of its subjects counts, they have no other spelling.
+        raw_key: the key of the model's rows, as they have it.
+        found: the source's answers about one category, or about all.
+        dialect: the dialect of the SQL.
+        doubt: the name of the column that gets the doubt.
+        others: the answers about another spelling of the category.
+    """
+    is_exact = source.form is MatchForm.EXACT
+
+    def written(key: ir.Value) -> ir.Value:
+        return key if is_exact else dialect.key_in_form(key, source.form)
+
+    tables = ([] if is_exact else [found]) + ([] if others is None else [others])
+    if not tables:
         return None
-    folded = found.select(**{SUBJECT: dialect.key_in_form(found[SUBJECT], source.form)})
-    known = folded.filter(folded[SUBJECT].notnull()).distinct()
-    return NearKeys(dialect.key_in_form(raw_key, source.form), known, doubt)
+    folded = [table.select(**{SUBJECT: written(table[SUBJECT])}) for table in tables]
+    subjects = folded[0] if len(folded) == 1 else folded[0].union(folded[1], distinct=False)
+    known = subjects.filter(subjects[SUBJECT].notnull()).distinct()
+    return NearKeys(written(dialect.exact_key(raw_key) if is_exact else raw_key), known, doubt)
 
 
 def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
@@ -259,10 +285,14 @@ def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialec
         near = near_keys(source, raw_key, found, dialect, doubt=doubts[source.columns[0][1]])
         return [JoinedPart(key, found, brought | _doubts_and_times(found, names, doubts, times), near=near)]
     parts = []
+    wanted = [dialect.exact(ibis.literal(category)) for category, _ in source.columns]
+    spelled = dialect.key_in_form(found[CATEGORY], MatchForm.FOLDED)
     for category, name in source.columns:
         own = found.filter(found[CATEGORY] == dialect.exact(ibis.literal(category)))
+        is_near = found[CATEGORY].notin(wanted) & (spelled == str(in_form(category, MatchForm.FOLDED)))
+        near = near_keys(source, raw_key, own, dialect, doubt=doubts[name], others=found.filter(is_near))
         brought = {name: own[value_column(0)]} | _doubts_and_times(own, {name: name}, doubts, times)
-        parts.append(JoinedPart(key, own, brought, near=near_keys(source, raw_key, own, dialect, doubt=doubts[name])))
+        parts.append(JoinedPart(key, own, brought, near=near))
     return parts
 
 

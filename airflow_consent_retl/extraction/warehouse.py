@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from airflow_consent_retl.consent import Doubt
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
@@ -157,12 +158,13 @@ def _data_time(
 def _answers(warehouse: Warehouse, source: ExternalConsent) -> list[tuple[str, str]]:
     """Return the columns for which a source may have no subject, each with the condition of rows with a subject.
 
-    The column of doubts contains a number in rows whose subject is in the consent source, and NULL in other rows.
+    The column of doubts contains a number in rows whose subject is in the consent source, and NULL in other rows. A
+    subject that is there under another spelling only is not there.
     """
     doubts: dict[str, str] = {}
     for name, doubt in source.doubts.items():
         doubts.setdefault(doubt, name)
-    found = [(name, f"{warehouse.quote(doubt)} IS NOT NULL") for doubt, name in doubts.items()]
+    found = [(name, f"{warehouse.quote(doubt)} <> {int(Doubt.NEAR_KEY)}") for doubt, name in doubts.items()]
     return found + [(name, warehouse.quote(name)) for name in source.suppressions]
 
 

@@ -27,6 +27,8 @@ ALL = [
     for case in json.loads((CASES / f"{topic}.json").read_text())["cases"]
 ]
 
+OBJECTS: list[dict[str, Any]] = json.loads((CASES / "consent_objects.json").read_text())["cases"]
+
 
 def decided(case: dict[str, Any], policy: dict[str, Any]) -> SignatureDecision:
     plan = plan_consent(
@@ -66,6 +68,26 @@ def test_the_setting_gives_the_documented_result(case: dict[str, Any]) -> None:
 
     assert list(decided(case, setting["policy"]).recipients) == setting["sends"]
     assert case["reference"]["sends"] in (None, setting["sends"])
+
+
+def opted_out(case: dict[str, Any], *, missing: str) -> list[str]:
+    """Return the recipients of a case under `opt_out`."""
+    policy = {**case["policy"], "categories": [{**one, "regime": "opt_out"} for one in case["policy"]["categories"]]}
+    changed = {**case, "consent": {**case["consent"], "missing": missing}}
+    return list(decided(changed, policy).recipients)
+
+
+@pytest.mark.parametrize("case", [one for one in OBJECTS if one["reference"]["sends"] is not None])
+def test_opt_out_in_which_a_missing_category_is_a_no_is_segments_behaviour_for_every_consent_object(
+    case: dict[str, Any],
+) -> None:
+    assert opted_out(case, missing="denied") == case["reference"]["sends"]
+
+
+def test_opt_out_alone_sends_more_than_segment_does() -> None:
+    (case,) = [one for one in OBJECTS if one["name"] == "partial preferences"]
+
+    assert set(opted_out(case, missing="unknown")) > set(case["reference"]["sends"])
 
 
 @pytest.mark.parametrize("case", ALL)

@@ -221,3 +221,32 @@ def test_other_models_and_other_instances_may_be_loaded_in_one_dag() -> None:
         _load("third", _permitted("leads"))
 
     assert {"first", "second", "third"} <= set(dag.task_ids)
+
+
+# One source
+
+
+def test_another_source_under_one_name_is_told_with_what_changed(
+    crm: CrmSync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "reads another source than when it last delivered"
+    crm.sync(sql=f"{SQL} AND 20261127 > 0")
+    crm.sync(sql=f"{SQL} AND 20261128 > 0")
+    assert told not in capsys.readouterr().out
+
+    crm.sync(sql=f"{SQL} AND email IS NOT NULL")
+
+    assert f"sync `people/crm` {told} (other SQL)" in capsys.readouterr().out
+    crm.sync(sql=f"{SQL} AND email IS NOT NULL")
+    assert told not in capsys.readouterr().out
+
+
+def test_another_connection_under_one_name_is_told_by_the_names_of_both(
+    crm: CrmSync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crm.sync()
+    crm.connect("replica", conn_type="sqlite", host=str(tmp_path / "source.db"))
+
+    crm.sync(conn_id_of_model="replica")
+
+    assert "(connection `source` before, now `replica`)" in capsys.readouterr().out

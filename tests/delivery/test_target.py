@@ -259,5 +259,34 @@ def test_consent_sync_hands_the_old_target_to_the_load_that_it_names() -> None:
     moved = {task.destination: task.moved_from for task in dag.tasks if isinstance(task, LoadOperator)}
 
     assert moved == {"lake": "file:///old", "pond": None}
+    assert {tuple(task.shares_sync_with_dags) for task in dag.tasks if isinstance(task, LoadOperator)} == {()}
     with pytest.raises(ConfigurationError, match="moved_from names `sea`"), DAG("wrong"):
         consent_sync("customers", consent={}, loads=loads, moved_from={"sea": "file:///old"}, **how)
+
+
+def test_consent_sync_hands_to_every_load_the_dags_that_share_it_and_leaves_each_load_what_is_its_own() -> None:
+    lake = partial(LoadToFilesOperator, path="file:///srv/lake", fields=FIELDS)
+    pond = partial(
+        LoadToFilesOperator,
+        path="file:///srv/pond",
+        fields=FIELDS,
+        fields_not_sent=["phone"],
+        allow_closing=True,
+        shares_target_with=["leads/pond"],
+    )
+    how: dict[str, Any] = {"conn_id": "w", "sql": "SELECT 1", "primary_key": "id", "policy": "variable:p"}
+    with DAG("shared") as dag:
+        consent_sync(
+            "customers", consent={}, loads={"lake": lake, "pond": pond}, shares_sync_with_dags=["hourly"], **how
+        )
+    loads = {task.destination: task for task in dag.tasks if isinstance(task, LoadOperator)}
+
+    assert {tuple(load.shares_sync_with_dags) for load in loads.values()} == {("hourly",)}
+    assert (loads["lake"].fields_not_sent, loads["lake"].allow_closing, loads["lake"].shares_target_with) == (
+        (),
+        False,
+        (),
+    )
+    assert loads["pond"].fields_not_sent == ["phone"]
+    assert loads["pond"].allow_closing
+    assert loads["pond"].shares_target_with == ["leads/pond"]

@@ -340,6 +340,45 @@ def test_an_answer_under_another_spelling_of_the_id_is_a_doubt_and_no_answer(
     assert found.column("ads_ok_doubt").to_pylist() == [int(Doubt.NEAR_KEY), 0, *[None] * 5]
 
 
+@pytest.mark.parametrize("spelled", ["c4", " C4", "C4\u00a0", "\u0107\u0034"])
+@pytest.mark.parametrize("match", ["folded", "exact"])
+def test_an_answer_about_another_spelling_of_the_category_is_a_doubt_where_there_is_no_other(
+    duck: Path, spelled: str, match: str
+) -> None:
+    rows = [
+        {"subject": IDS[0], "reply": spelled, "ads": False},
+        {"subject": IDS[1], "reply": "C4", "ads": True},
+        {"subject": IDS[1], "reply": spelled, "ads": False},
+        {"subject": IDS[2], "reply": "C5", "ads": False},
+    ]
+    fill(duck, rows, "subject VARCHAR, reply VARCHAR, ads BOOLEAN")
+    source = ConsentSource(
+        "FROM consents",
+        subject="subject",
+        key="id",
+        columns={"C4": "ads_ok", "C5": "mail_ok"},
+        category="reply",
+        value="ads",
+        match=match,
+    )
+
+    found = read(MODEL, [source])
+
+    assert found.column("ads_ok").to_pylist() == [None, True, *[None] * 5]
+    assert found.column("ads_ok_doubt").to_pylist() == [int(Doubt.NEAR_KEY), 0, *[None] * 5]
+    assert found.column("mail_ok_doubt").to_pylist() == [None, None, 0, *[None] * 4]
+
+
+def test_a_category_that_is_there_under_another_spelling_only_fails(duck: Path) -> None:
+    fill(duck, [{"subject": IDS[0], "reply": "c4", "ads": False}], "subject VARCHAR, reply VARCHAR, ads BOOLEAN")
+    source = ConsentSource(
+        "FROM consents", subject="subject", key="id", columns={"C4": "ads_ok"}, category="reply", value="ads"
+    )
+
+    with pytest.raises(ModelError, match="and that the category's id is right"):
+        read(MODEL, [source])
+
+
 def test_where_every_byte_of_an_id_counts_another_spelling_is_another_person(duck: Path) -> None:
     fill(duck, [{"subject": who, "ads": True} for who in ("PERSON-0", IDS[1])], "subject VARCHAR, ads BOOLEAN")
 

@@ -145,6 +145,25 @@ def test_a_no_under_another_spelling_of_the_id_is_no_silence(warehouse: Engine, 
     assert_same(found, both.lake.decided(lake, setup, asked=PEOPLE))
 
 
+@pytest.mark.parametrize("regime", ["opt_in", "opt_out"])
+def test_a_no_to_another_spelling_of_the_category_is_no_silence(warehouse: Engine, root: Path, regime: str) -> None:
+    said = [(PEOPLE[0], "yes", True), (PEOPLE[0], "YES", False), (PEOPLE[1], " Yes", False), (PEOPLE[2], "no", False)]
+    rows = [{**dict.fromkeys(EVENTS), "subject": who, "said": what, "ads": answer} for who, what, answer in said]
+    both, model = set_up(warehouse, root, rows, set())
+    policy = {"categories": [{"id": "C0001", "name": "Mail", "destinations": [MAILING], "regime": regime}]}
+    setup = replace(SETUP, policy=policy, consent={"C0001": "long"}, destinations=(MAILING,))
+    query = warehouse.query("consent_events", EVENTS)
+    source = ConsentSource(query, subject="subject", key="id", columns={"yes": "long"}, category="said", value="ads")
+
+    both.extract(model, table="elsewhere", consent_sources=[source])
+    lake, inside = both.filter(setup)
+
+    found = both.inside.decided(inside, setup, asked=PEOPLE)
+    silent = set(PEOPLE[2:]) if regime == "opt_out" else set()
+    assert set(found.recipients) == {PEOPLE[0]} | silent
+    assert_same(found, both.lake.decided(lake, setup, asked=PEOPLE))
+
+
 def test_recorded_answers_of_every_kind_permit_in_both_workspaces_what_the_case_file_says(
     warehouse: Engine, root: Path
 ) -> None:

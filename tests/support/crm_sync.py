@@ -70,12 +70,12 @@ class CrmSync:
             connection.executemany("INSERT INTO people VALUES (?, ?, ?)", rows)
             connection.commit()
 
-    def extracted(self, *, model: str = "people", sql: str = SQL) -> Any:
+    def extracted(self, *, model: str = "people", sql: str = SQL, conn_id: str = "source") -> Any:
         """Extract."""
         return ExtractModelOperator(
             task_id="extract",
             model=model,
-            conn_id="source",
+            conn_id=conn_id,
             sql=sql,
             primary_key="id",
             column_types=TYPES,
@@ -90,11 +90,12 @@ class CrmSync:
         sql: str = SQL,
         policy: Mapping[str, Any] = POLICY,
         consent: Mapping[str, Any] = CONSENT,
+        conn_id: str = "source",
     ) -> Any:
         """Extract and filter."""
         return ConsentFilterOperator(
             task_id="consent",
-            snapshot=self.extracted(model=model, sql=sql),
+            snapshot=self.extracted(model=model, sql=sql, conn_id=conn_id),
             policy=policy,
             consent=consent,
             destinations=[destination],
@@ -116,12 +117,13 @@ class CrmSync:
         destination: str = "crm",
         sql: str = SQL,
         context: Any = MappingProxyType({}),
+        conn_id_of_model: str = "source",
         **options: Any,
     ) -> dict[str, Any]:
         """Extract, filter and load."""
         counts: dict[str, Any] = self.load_of(load, **options)(
             task_id="load",
-            permitted=self.permitted(model=model, destination=destination, sql=sql),
+            permitted=self.permitted(model=model, destination=destination, sql=sql, conn_id=conn_id_of_model),
             destination=destination,
             policy=POLICY,
             ledger_conn_id=self.ledger_conn_id,
