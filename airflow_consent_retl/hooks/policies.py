@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.hooks.central_policy import INLINE, PolicySource, source_in_force
+from airflow_consent_retl.hooks.central_policy import INLINE, PolicySource, binds, central_policy, source_in_force
 from airflow_consent_retl.storage.local_path import local_path
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ class LoadedPolicy:
     policy: ConsentPolicy
     source: str
 
+    @property
+    def is_central(self) -> bool:
+        """Whether it is the deployment's."""
+        return self.source == central_policy()
+
 
 def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
     """Read the policy that a task is bound by. Every operator gets its policy here, and nowhere else.
@@ -111,6 +116,11 @@ def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
 
     loaded = read_policy(source_in_force(declared))
     return LoadedPolicy(in_force(loaded.policy, loaded.source), loaded.source)
+
+
+def binding_policy() -> LoadedPolicy | None:
+    """Read the policy that every DAG has to use; None where each DAG may have its own. Errors as `read_policy`."""
+    return policy_in_force(None) if binds() else None
 
 
 def read_policy(source: PolicySource) -> LoadedPolicy:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.hooks.policies import LoadedPolicy
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.storage.manifest import PermittedManifest
     from airflow_consent_retl.storage.opening import OpenedSnapshot
     from airflow_consent_retl.workspace.base import Workspace, Written
 
@@ -41,7 +41,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself; by default
             `[consent_retl] policy`. Where that is set, every other one is refused. Templated.
         consent: the column of the model with each category's consent: category id to the name of a boolean column
-            or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all.
+            or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all. What the policy
+            declares about the model may be left out, and cannot be replaced.
         destinations: the policy's names of the destinations that this DAG serves. Templated.
         on_duplicate_id: what to do with ids that occur more than once: `fail` the task, or `deny` all their rows.
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
@@ -72,9 +73,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self,
         *,
         snapshot: Any,
-        consent: ConsentMappingLike,
         destinations: Sequence[str],
         policy: PolicySource | None = None,
+        consent: ConsentMappingLike | None = None,
         on_duplicate_id: Literal["fail", "deny"] = "fail",
         max_denied_ratio: float | Mapping[str, float] | None = None,
         max_invalid_ratio: float | None = None,
@@ -100,10 +101,12 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
+        from airflow_consent_retl.consent.destination_binding import DestinationUse
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.filtering.silence import check_absence, check_accepted
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.workspaces import open_workspace
+        from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.storage import open_snapshot
         from airflow_consent_retl.storage.location import policy_archive, run_folder, subject_key
 
@@ -119,7 +122,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
             configured=self.workspace,
             context=context,
         )
-        mapping = self._mapping(manifest)
+        mapping = mapping_in_force(loaded, use_of_snapshot(manifest), self.consent)
+        check_destinations(loaded, [DestinationUse(name=name) for name in self.destinations])
 
         def plan_of(policy: ConsentPolicy, destinations: Sequence[str]) -> PlanFor:
             return lambda kinds: plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=at)
@@ -144,7 +148,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             )
             with run_folder(workspace.documents, context, kind="permitted").publishing() as folder:
                 written = run.write(decided, folder, subject_key(workspace.documents))
-                permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, at)
+                permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at)
                 digest = folder.publish(permitted.to_json())
                 run.keep()
             change.accept(at=at)
@@ -160,6 +164,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         counts: DecisionCounts,
         written: Written,
         loaded: LoadedPolicy,
+        mapping: ConsentMapping,
         at: datetime,
     ) -> PermittedManifest:
         from airflow_consent_retl.consent import mapping_document
@@ -172,7 +177,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             primary_key=manifest.primary_key,
             source=manifest.source,
             workspace=workspace_root(workspace.documents),
-            consent=mapping_document(self._mapping(manifest)),
+            consent=mapping_document(mapping),
             snapshot_sha256=snapshot.sha256,
             snapshot_read_at=manifest.read_at,
             as_of=manifest.as_of,
@@ -210,12 +215,6 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
         histories = {name: PolicyHistory(policy_folder(workspace.documents, model, name)) for name in self.destinations}
         return PolicyChange(histories, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
-
-    def _mapping(self, snapshot: SnapshotManifest) -> ConsentMapping:
-        from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
-
-        sources = map(parse_source_document, snapshot.source.consent_sources)
-        return parse_consent_mapping(self.consent).with_sources(sources)
 
     def _check_repeated(self, missing: int, repeated: int, key: str) -> None:
         if missing:

@@ -77,7 +77,8 @@ class ExtractModelOperator(DatedSqlOperator):
             before sending. Give it where the model's SQL is bound to a date (`WHERE ds = '{{ ds }}'`): asking that
             again says nothing about the present, so without it loads do not ask, and `max_age_s` applies. Templated.
         consent_sources: the other sources of consent: each `ConsentSource` or `SuppressionList` adds columns to the
-            rows by a join, for the consent mapping to name. Later checks of consent read these sources again too.
+            rows by a join, for the consent mapping to name. Later checks of consent read these sources again too. Those
+            of the deployment's policy apply in any case.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
             `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema; later decisions
             and comparisons run there too. Templated.
@@ -155,7 +156,8 @@ class ExtractModelOperator(DatedSqlOperator):
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.storage.location import run_folder
 
-        source, declared = self._source(), self._declared_time(context)
+        sources = self._sources()
+        source, declared = self._source(sources), self._declared_time(context)
         workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
             self._submit(workspace, source)
@@ -163,7 +165,7 @@ class ExtractModelOperator(DatedSqlOperator):
         self._workspace = workspace
         try:
             with run_folder(workspace.documents, context, kind="snapshots").publishing() as folder:
-                manifest, reference = workspace.extract(self._extraction(source, declared), folder)
+                manifest, reference = workspace.extract(self._extraction(source, sources, declared), folder)
         finally:
             self._workspace = None
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
@@ -200,7 +202,21 @@ class ExtractModelOperator(DatedSqlOperator):
         is_dated = self.sql_is_dated or self.consent_sources_are_dated
         return DeclaredTime.parse(date_of_run(context) if self.as_of is None and is_dated else self.as_of)
 
-    def _source(self) -> ModelSource:
+    def _sources(self) -> tuple[ExternalConsent, ...]:
+        from airflow_consent_retl.hooks.policies import binding_policy
+        from airflow_consent_retl.operators.bindings import sources_of_extraction
+
+        return sources_of_extraction(
+            model=self.model,
+            conn_id=self.conn_id,
+            primary_key=self.primary_key,
+            queries=(self.sql, self.current_consent_sql),
+            hook_params=self.hook_params,
+            declared=self.consent_sources,
+            loaded=binding_policy(),
+        )
+
+    def _source(self, sources: Sequence[ExternalConsent]) -> ModelSource:
         from airflow_consent_retl.operators.model_source import model_source
 
         if self.question_is_dated:
@@ -216,7 +232,7 @@ class ExtractModelOperator(DatedSqlOperator):
             hook_params=self.hook_params,
             session_time_zone=self.session_time_zone,
             column_types=self.column_types,
-            consent_sources=self.consent_sources,
+            consent_sources=sources,
         )
 
     def _query(self, source: ModelSource) -> ModelQuery:
@@ -233,8 +249,9 @@ class ExtractModelOperator(DatedSqlOperator):
             query_id=None if self._submitted is None else self._submitted.query_id,
         )
 
-    def _extraction(self, source: ModelSource, declared_time: DeclaredTime) -> Extraction:
-        from airflow_consent_retl.consent import check_sources
+    def _extraction(
+        self, source: ModelSource, sources: tuple[ExternalConsent, ...], declared_time: DeclaredTime
+    ) -> Extraction:
         from airflow_consent_retl.workspace.base import Extraction
 
         submitted = self._submitted
@@ -242,7 +259,7 @@ class ExtractModelOperator(DatedSqlOperator):
             model=self.model,
             query=self._query(source),
             source=source,
-            sources=check_sources(self.consent_sources),
+            sources=sources,
             check_primary_key=self.check_primary_key,
             part_bytes=self.part_bytes,
             read_at=datetime.now(UTC) if submitted is None else datetime.fromisoformat(submitted.read_at),

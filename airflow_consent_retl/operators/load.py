@@ -20,6 +20,7 @@ from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationUnavailableError,
     PermanentError,
+    PolicyError,
     RefusedError,
 )
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
@@ -235,7 +236,7 @@ class LoadOperator(ConsentRetlOperator):
         unfit: PermanentError | None = None
         try:
             permitted, rows_workspace, asker = self._open_permitted(self.fields, fields_not_sent=self.fields_not_sent)
-        except (ConfigurationError, RefusedError) as error:
+        except (ConfigurationError, PolicyError, RefusedError) as error:
             unfit = error
             permitted, rows_workspace, asker = self._open_keys(error)
         self.check_permitted(permitted.counts)
@@ -401,6 +402,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.filtering.permitted import check_age
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
+        from airflow_consent_retl.operators.bindings import use_of_load
         from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
 
         permitted, workspace = verified_rows(
@@ -413,6 +415,7 @@ class LoadOperator(ConsentRetlOperator):
             log=self.log,
             asks_again=self.recheck_interval_s is not None,
             is_proof=not self._resumes_unsigned(),
+            use_of=lambda sent: use_of_load(self, fields=sent),
         )
         manifest = permitted.manifest
         self.log.info(

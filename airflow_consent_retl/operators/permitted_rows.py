@@ -9,14 +9,16 @@ def score(permitted):
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from airflow_consent_retl.consent.destination_binding import DestinationUse
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.progress import TaskLog
@@ -40,6 +42,7 @@ def verified_rows(
     asks_again: bool = False,
     fields_not_sent: Sequence[str] | None = (),
     is_proof: bool = True,
+    use_of: Callable[[Mapping[str, str] | None], DestinationUse] | None = None,
 ) -> tuple[PermittedRows, Workspace]:
     """Read the policy again, verify everything before the first row is read, and return the rows and their workspace.
 
@@ -55,22 +58,27 @@ def verified_rows(
         fields_not_sent: the guarded fields that are not sent, under any name; None: the caller sends no row, so no
             guard has to apply.
         is_proof: the permitted set has to be signed by the deployment; False: the ledger knows it already.
+        use_of: returns what the caller does with the destination, from the fields that it sends; by default it hands
+            the rows to code of its own.
 
     Raises:
         RefusedError: the permitted set differs from what a filter permitted for this destination under this policy, or
             `policy` is not the filter's.
         ConfigurationError: the filter's policy was written in its DAG, and `policy` does not repeat it; or a field is
             mapped to a column that the model does not have.
-        PolicyError: the policy, as it is now, is broken.
+        PolicyError: the policy, as it is now, is broken; or the model, the destination or a field differs from what it
+            declares.
     """
     from airflow_consent_retl.filtering.permitted import check_permitted
     from airflow_consent_retl.hooks.policies import policy_in_force
     from airflow_consent_retl.hooks.workspaces import open_workspace
+    from airflow_consent_retl.operators.bindings import check_decided, check_destinations
     from airflow_consent_retl.storage import open_permitted
 
     opened = open_permitted(permitted, is_proof=is_proof)
     manifest = opened.manifest
-    present = policy_in_force(policy_source(manifest, policy)).policy
+    loaded = policy_in_force(policy_source(manifest, policy))
+    present = loaded.policy
     checked = check_permitted(
         opened,
         destination=destination,
@@ -81,11 +89,20 @@ def verified_rows(
         guards=present.guards(destination),
         fields_not_sent=fields_not_sent,
     )
+    check_decided(loaded, manifest)
+    use = (use_of or partial(_own_code, destination))(None if fields_not_sent is None else checked.fields)
+    check_destinations(loaded, [use], sends=fields_not_sent is not None)
     for guard, names in checked.guarded.items():
         sent = ", ".join(f"`{name}`" for name in names)
         log.info("`%s`: the policy guards `%s`: %s", destination, guard, f"applied to {sent}" if sent else "not sent")
     workspace = open_workspace(manifest, source=manifest.source, model=manifest.model, log=log)
     return workspace.open_permitted(opened, destination=destination, fields=checked.fields), workspace
+
+
+def _own_code(destination: str, fields: Mapping[str, str] | None) -> DestinationUse:
+    from airflow_consent_retl.consent.destination_binding import DestinationUse
+
+    return DestinationUse(name=destination, operator=permitted_batches.__name__, connections={}, fields=fields)
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:

@@ -12,11 +12,13 @@ from airflow.sdk import BaseOperator
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
+from airflow_consent_retl.operators.bindings import use_of_load, use_of_parameters
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.consent.destination_binding import DestinationUse
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
     from airflow_consent_retl.hooks.central_policy import PolicySource
@@ -28,11 +30,13 @@ class RemovingLoad:
 
     Args:
         build_destination: returns the destination, not yet opened.
+        use: what the load does with the destination.
         accept_no_removal: use a destination that cannot remove people.
         moved_from, shares_target_with: see `LoadOperator`.
     """
 
     build_destination: Callable[[], Destination]
+    use: DestinationUse
     accept_no_removal: bool
     moved_from: str | None
     shares_target_with: tuple[str, ...]
@@ -58,7 +62,7 @@ def removing_load(
     Raises:
         ConfigurationError: a parameter is unknown or missing.
     """
-    removing = from_parameters(load, render=lambda value: rendered(value, task, context))
+    removing = from_parameters(load, destination, render=lambda value: rendered(value, task, context))
     if removing is not None:
         return removing
     # A function, or an operator of another kind: only the operator itself can build its destination.
@@ -72,17 +76,19 @@ def removing_load(
         operator.render_template_fields(context)
     return RemovingLoad(
         build_destination=operator.build_destination,
+        use=use_of_load(operator, fields=None),
         accept_no_removal=operator.accept_no_removal,
         moved_from=operator.moved_from,
         shares_target_with=tuple(operator.shares_target_with),
     )
 
 
-def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLoad | None:
+def from_parameters(load: object, destination: str, *, render: Callable[[Any], Any]) -> RemovingLoad | None:
     """Read the parameters of `partial(LoadTo…Operator, …)`; no task is made.
 
     Args:
         load: a load as DAG authors write it for `consent_sync`.
+        destination: the policy's name for its destination.
         render: renders the templates of one parameter.
 
     Returns:
@@ -114,9 +120,13 @@ def from_parameters(load: object, *, render: Callable[[Any], Any]) -> RemovingLo
         built: DestinationSpec = spec_class(**own)
         return built
 
-    # Made only on demand, and once: destinations of one spec share its quota.
+    def build() -> Destination:
+        # Made only on demand, and once: destinations of one spec share its quota.
+        return spec().build()
+
     return RemovingLoad(
-        build_destination=lambda: spec().build(),
+        build_destination=build,
+        use=use_of_parameters(destination, operator, own, build=build),
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
         moved_from=render(parameters.get("moved_from")),
         shares_target_with=tuple(parameters.get("shares_target_with", ())),

@@ -59,7 +59,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         sql: the model's query; one over ids and consent columns alone may be cheaper. Templated.
         primary_key: name of the column that identifies a row. Templated.
         policy: where the policy is read; by default `[consent_retl] policy`, as for the filter. Templated.
-        consent: the consent mapping, as for the filter.
+        consent: the consent mapping, as for the filter; by default the policy's.
         loads: by destination, the load with its own parameters, as for `consent_sync`:
             `{"webhook": partial(LoadToWebhookOperator, conn_id="crm_http", endpoint="/people", fields={…})}`.
         withdrawn_at: a column of the model with the time, with a zone, of the last change of consent: the start of the
@@ -123,9 +123,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         conn_id: str,
         sql: str,
         primary_key: str,
-        consent: ConsentMappingLike,
         loads: Mapping[str, Callable[..., LoadOperator]],
         policy: PolicySource | None = None,
+        consent: ConsentMappingLike | None = None,
         withdrawn_at: str | None = None,
         column_types: Mapping[str, str] | None = None,
         hook_params: Mapping[str, Any] | None = None,
@@ -201,6 +201,8 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.hooks.policies import policy_in_force
+        from airflow_consent_retl.operators.bindings import check_destinations
         from airflow_consent_retl.operators.removing_load import removing_load
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
@@ -211,6 +213,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         if not self._is_known(name, ledger):
             return _counts(0, LoadReport(permitted=0))
         removing = removing_load(load, destination=destination, policy=self.policy, task=self, context=context)
+        check_destinations(policy_in_force(self.policy), [removing.use], sends=False)
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
             absent=absent_cause(self.absent),
@@ -339,22 +342,34 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             )
 
     def _asker(self, destination: str, newest: SourceRecord | None) -> ModelAsker:
-        from airflow_consent_retl.consent import check_sources, parse_consent_mapping
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
+        from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
         from airflow_consent_retl.operators.model_source import model_source
 
-        mapping = parse_consent_mapping(self.consent).with_sources(check_sources(self.consent_sources))
+        loaded = policy_in_force(self.policy)
         known = newest if newest is not None and newest.conn_id == self.conn_id else None
+        hook_params = known.hook_params if known is not None and self.hook_params is None else self.hook_params
+        sources = sources_of_extraction(
+            model=self.model,
+            conn_id=self.conn_id,
+            primary_key=self.primary_key,
+            queries=(self.sql,),
+            hook_params=hook_params,
+            declared=self.consent_sources,
+            loaded=loaded,
+        )
         source = model_source(
             conn_id=self.conn_id,
             sql=self.sql,
-            hook_params=known.hook_params if known is not None and self.hook_params is None else self.hook_params,
+            hook_params=hook_params,
             session_time_zone=self.session_time_zone or (None if known is None else known.time_zone),
             column_types=self.column_types,
-            consent_sources=self.consent_sources,
+            consent_sources=sources,
         )
+        use = use_of_source(self.model, source, primary_key=self.primary_key)
+        mapping = mapping_in_force(loaded, use, self.consent)
         return ModelAsker(
             source,
             primary_key=self.primary_key,

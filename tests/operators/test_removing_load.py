@@ -36,7 +36,7 @@ def today(value: Any) -> Any:
 
 
 def read(load: object) -> RemovingLoad | None:
-    return from_parameters(load, render=today)
+    return from_parameters(load, "crm", render=today)
 
 
 @pytest.mark.parametrize(

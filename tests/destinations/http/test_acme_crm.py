@@ -116,7 +116,7 @@ def test_a_new_destination_over_http_takes_at_most_150_lines_of_its_own() -> Non
 def test_withdrawals_build_it_without_an_airflow_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps({"conn_type": "http", "host": "https://acme.example/v2"}))
 
-    removing = from_parameters(partial(LoadToAcmeCrmOperator, conn_id="acme"), render=lambda value: value)
+    removing = from_parameters(partial(LoadToAcmeCrmOperator, conn_id="acme"), "acme", render=lambda value: value)
 
     assert removing is not None
     assert removing.build_destination().target == "https://acme.example:443/v2/contacts"

@@ -1,0 +1,152 @@
+"""A DAG's use of a destination, held against the officer's part of a policy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.consent.json_path import child
+from airflow_consent_retl.consent.policy import base_of
+from airflow_consent_retl.errors import Problem
+from airflow_consent_retl.near import nearest_destination
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.officer import DestinationTerms
+    from airflow_consent_retl.consent.policy import ConsentPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationUse:
+    """What a task does with a destination name. None: not known yet, and not checked.
+
+    Args:
+        name: the policy's name of the destination.
+        operator: the operator's name, as a policy names it.
+        connections: by parameter, the connections of the load.
+        parameters: its other parameters that decide where rows go.
+        target: returns the place where rows end up.
+        fields: the fields that are sent, each with the model's column.
+    """
+
+    name: str
+    operator: str | None = None
+    connections: Mapping[str, str] | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    target: Callable[[], str] | None = None
+    fields: Mapping[str, str] | None = None
+
+
+def destination_problems(
+    policy: ConsentPolicy, use: DestinationUse, *, is_central: bool, sends: bool = True
+) -> list[Problem]:
+    """Return everything about the use of a destination that differs from what the policy declares.
+
+    Args:
+        policy: the policy in force.
+        use: the use.
+        is_central: whether the policy is the deployment's.
+        sends: whether rows are sent; otherwise people are only removed.
+    """
+    terms = policy.officer.destination(use.name)
+    problems = [*_name_problems(policy, use, is_central=is_central), *_place_problems(policy, terms, use)]
+    if sends:
+        problems += [*_field_problems(terms, use), *_assessment_problems(policy, terms, use.name)]
+    return problems
+
+
+def _name_problems(policy: ConsentPolicy, use: DestinationUse, *, is_central: bool) -> list[Problem]:
+    allowed = policy.officer.unmapped_names
+    if not {use.name, base_of(use.name)}.isdisjoint(policy.destinations) or allowed == "permit":
+        return []
+    # Where unmapped names get nothing, or fail the filter, they do no harm.
+    if allowed is None and not (is_central and policy.unmapped_destinations == "permit"):
+        return []
+    near = nearest_destination(use.name, policy.destinations)
+    hint = "" if near is None else f", did you mean `{near}`?"
+    return [Problem("destination", f"the policy does not name `{use.name}`, and other names may not be used{hint}")]
+
+
+def _place_problems(policy: ConsentPolicy, terms: DestinationTerms, use: DestinationUse) -> list[Problem]:
+    problems = []
+    if None not in (terms.operator, use.operator) and terms.operator != use.operator:
+        problems.append(
+            Problem(
+                "destination",
+                f"the policy declares that `{use.name}` is loaded by {terms.operator}, and here it is {use.operator}",
+            )
+        )
+    connections = use.connections
+    if connections is not None and terms.connection is not None and {*connections.values()} != {terms.connection}:
+        path = next((name for name, value in connections.items() if value != terms.connection), "conn_id")
+        found = ", ".join(f"`{one}`" for one in connections.values()) or "none"
+        problems.append(
+            Problem(
+                path, f"the policy declares connection `{terms.connection}` for `{use.name}`, and this DAG has {found}"
+            )
+        )
+    if connections is not None:
+        for name, declared in terms.parameters or ():
+            if name not in use.parameters:
+                found = "which the load does not have"
+            elif use.parameters[name] == declared:
+                continue
+            else:
+                found = f"and this DAG has `{use.parameters[name]}`"
+            problems.append(Problem(name, f"the policy declares {name} `{declared}` for `{use.name}`, {found}"))
+    if terms.target is not None and use.target is not None and (target := use.target()) != terms.target:
+        problems.append(
+            Problem("destination", f"the policy declares target {terms.target} for `{use.name}`, and this is {target}")
+        )
+    return problems or _taken(policy, terms, use)
+
+
+def _taken(policy: ConsentPolicy, terms: DestinationTerms, use: DestinationUse) -> list[Problem]:
+    """Return a problem if a name without a place of its own leads to the place of another name."""
+    if terms.is_placed or use.connections is None:
+        return []
+    for name, other in policy.officer.destinations:
+        if base_of(name) == base_of(use.name):
+            continue
+        same = dict(other.parameters or ()).items() <= dict(use.parameters).items()
+        by_connection = other.connection is not None and other.connection in use.connections.values() and same
+        by_target = other.target is not None and use.target is not None and use.target() == other.target
+        if by_connection or by_target:
+            place = f"connection `{other.connection}`" if by_connection else f"target {other.target}"
+            return [
+                Problem(
+                    "destination",
+                    f"{place} is what the policy declares for `{name}`, and this DAG calls it `{use.name}`",
+                )
+            ]
+    return []
+
+
+def _field_problems(terms: DestinationTerms, use: DestinationUse) -> list[Problem]:
+    if terms.fields is None or use.fields is None:
+        return []
+    allowed = ", ".join(
+        f"`{column}`" if field is None else f"`{column}` as `{field}`" for field, column in terms.fields
+    )
+    return [
+        Problem(
+            child("fields", field),
+            f"the policy lets column {allowed} go to `{use.name}`, and this DAG sends `{column}` as `{field}`",
+        )
+        for field, column in use.fields.items()
+        if (None, column) not in terms.fields and (field, column) not in terms.fields
+    ]
+
+
+def _assessment_problems(policy: ConsentPolicy, terms: DestinationTerms, name: str) -> list[Problem]:
+    exempt = policy.officer.no_assessment_in
+    if exempt is None or terms.assessment is not None or terms.country in exempt:
+        return []
+    where = "in a country that the policy does not name" if terms.country is None else f"in {terms.country}"
+    outside = f" outside {', '.join(exempt)}" if exempt else ""
+    return [
+        Problem(
+            "destination",
+            f"`{name}` is {where} and has no assessment, which the policy requires{outside}: add `assessment` to it",
+        )
+    ]
