@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ class DestinationUse:
         parameters: its other parameters that decide where rows go.
         target: returns the place where rows end up.
         fields: the fields that are sent, each with the model's column.
+        unknown: the names of connections and parameters whose values are not known yet.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DestinationUse:
     parameters: Mapping[str, object] = field(default_factory=dict)
     target: Callable[[], str] | None = None
     fields: Mapping[str, str] | None = None
+    unknown: Collection[str] = ()
 
 
 def destination_problems(
@@ -77,9 +79,11 @@ def _place_problems(policy: ConsentPolicy, terms: DestinationTerms, use: Destina
             )
         )
     connections = use.connections
-    if connections is not None and terms.connection is not None and {*connections.values()} != {terms.connection}:
-        path = next((name for name, value in connections.items() if value != terms.connection), "conn_id")
-        found = ", ".join(f"`{one}`" for one in connections.values()) or "none"
+    found_connections = {*(connections or {}).values()}
+    is_known = connections is not None and (found_connections or not use.unknown)
+    if is_known and terms.connection is not None and found_connections != {terms.connection}:
+        path = next((name for name, value in (connections or {}).items() if value != terms.connection), "conn_id")
+        found = ", ".join(f"`{one}`" for one in sorted(found_connections)) or "none"
         problems.append(
             Problem(
                 path, f"the policy declares connection `{terms.connection}` for `{use.name}`, and this DAG has {found}"
@@ -87,6 +91,8 @@ def _place_problems(policy: ConsentPolicy, terms: DestinationTerms, use: Destina
         )
     if connections is not None:
         for name, declared in terms.parameters or ():
+            if name in use.unknown:
+                continue
             if name not in use.parameters:
                 found = "which the load does not have"
             elif use.parameters[name] == declared:

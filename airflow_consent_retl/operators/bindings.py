@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.operators.face import MODULES
@@ -57,8 +57,7 @@ def sources_of_extraction(
         PolicyError: the model differs from what the policy declares, or a source is wrong.
     """
     from airflow_consent_retl.consent import check_sources
-    from airflow_consent_retl.consent.binding import ModelUse, bound_sources, model_problems
-    from airflow_consent_retl.errors import PolicyError
+    from airflow_consent_retl.consent.binding import ModelUse
 
     checked = check_sources(declared)
     if loaded is None:
@@ -71,6 +70,27 @@ def sources_of_extraction(
         hook_params=hook_params or {},
         sources=checked,
     )
+    return _checked_sources(loaded, use)
+
+
+def check_model(loaded: LoadedPolicy, use: ModelUse, consent: ConsentMappingLike | None) -> None:
+    """Check a model and its consent before anything is read. `consent`: the DAG's mapping, if it is known.
+
+    Raises:
+        PolicyError: something differs from what the policy declares.
+    """
+    from airflow_consent_retl.consent import parse_consent_mapping
+    from airflow_consent_retl.consent.binding import bound_mapping
+
+    _checked_sources(loaded, use)
+    if consent is not None:
+        bound_mapping(loaded.policy.officer, use, parse_consent_mapping(consent))
+
+
+def _checked_sources(loaded: LoadedPolicy, use: ModelUse) -> tuple[ExternalConsent, ...]:
+    from airflow_consent_retl.consent.binding import bound_sources, model_problems
+    from airflow_consent_retl.errors import PolicyError
+
     if problems := model_problems(loaded.policy.officer, use):
         raise PolicyError(problems)
     return bound_sources(loaded.policy.officer, use)
@@ -153,32 +173,38 @@ def use_of_load(load: Any, *, fields: Mapping[str, str] | None) -> DestinationUs
     return _use(
         load.destination,
         type(load),
-        {name: getattr(load, name, None) for name in _placing(type(load))},
+        {name: getattr(load, name, None) for name in placing_parameters(type(load))},
         destination=load.build_destination,
         fields=fields,
     )
 
 
-def use_of_parameters(name: str, operator: type, parameters: Mapping[str, object], *, build: Any) -> DestinationUse:
-    """Return what a load without a task does with its destination: it sends nothing.
+def use_of_parameters(
+    name: str,
+    operator: type[Any],
+    parameters: Mapping[str, object],
+    *,
+    build: Callable[[], Destination] | None = None,
+    fields: Mapping[str, str] | None = None,
+    unknown: Collection[str] = (),
+) -> DestinationUse:
+    """Return what a load without a task does with its destination.
 
     Args:
         name: the policy's name of the destination.
         operator: the operator's class.
         parameters: its parameters, rendered; the others have their defaults.
-        build: returns the destination, not yet opened.
+        build: returns the destination, not yet opened; None: its target is not checked.
+        fields: the fields that are sent; None: none.
+        unknown: the parameters whose values are not known yet.
     """
     defaults = {key: one.default for key, one in inspect.signature(operator).parameters.items()}
-    return _use(
-        name,
-        operator,
-        {key: parameters.get(key, defaults.get(key)) for key in _placing(operator)},
-        destination=build,
-        fields=None,
-    )
+    names = placing_parameters(operator)
+    given = {key: parameters.get(key, defaults.get(key)) for key in names if key not in unknown}
+    return _use(name, operator, given, destination=build, fields=fields, unknown=frozenset(unknown).intersection(names))
 
 
-def operator_name(operator: type) -> str:
+def operator_name(operator: type[Any]) -> str:
     """Return the name of an operator as a policy names it: a name of this package, or `module:Class`."""
     module = MODULES.get(operator.__name__)
     # INVARIANT: classes are compared, never only their names: another class may have the same name.
@@ -187,7 +213,7 @@ def operator_name(operator: type) -> str:
     return f"{operator.__module__}:{operator.__qualname__}"
 
 
-def _placing(operator: type) -> list[str]:
+def placing_parameters(operator: type[Any]) -> list[str]:
     """Return the names of the parameters that decide where rows go: those that only this kind of load templates."""
     from airflow_consent_retl.operators.load import LoadOperator
 
@@ -202,19 +228,22 @@ def is_connection(parameter: str) -> bool:
 
 
 def _use(
-    name: str, operator: type, parameters: Mapping[str, Any], *, destination: Any, fields: Mapping[str, str] | None
+    name: str,
+    operator: type[Any],
+    parameters: Mapping[str, Any],
+    *,
+    destination: Callable[[], Destination] | None,
+    fields: Mapping[str, str] | None,
+    unknown: frozenset[str] = frozenset(),
 ) -> DestinationUse:
     from airflow_consent_retl.consent.destination_binding import DestinationUse
-
-    def target() -> str:
-        built: Destination = destination()
-        return built.target
 
     return DestinationUse(
         name=name,
         operator=operator_name(operator),
         connections={key: value for key, value in parameters.items() if is_connection(key) and value},
         parameters={key: value for key, value in parameters.items() if not is_connection(key)},
-        target=target,
+        target=None if destination is None else lambda: destination().target,
         fields=fields,
+        unknown=unknown,
     )
