@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 
 from airflow_consent_retl.errors import ConsentRetlError
@@ -62,6 +64,17 @@ def _parser() -> argparse.ArgumentParser:
     checked.add_argument("--workspace", help="as for the loads")
     checked.add_argument("--signatures-only", action="store_true", help="do not read the files that manifests name")
     checked.set_defaults(run=_verify)
+
+    lint = verbs.add_parser("lint", help="look for what a policy may not mean; ends with 1 if there is something")
+    lint.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
+    lint.add_argument(
+        "--snapshot", action="append", default=[], help="the output of an extraction as JSON, whose answers are read"
+    )
+    lint.set_defaults(run=_lint)
+
+    overrides = verbs.add_parser("overrides", help="list what each DAG uses and overrides of the policy")
+    overrides.add_argument("folder", nargs="?", help="a folder or file of DAGs; default: Airflow's DAGs folder")
+    overrides.set_defaults(run=_overrides)
     return parser
 
 
@@ -151,6 +164,30 @@ def _policy_history(given: argparse.Namespace) -> object:
     from airflow_consent_retl.reports.policy_record import policy_record
 
     return [asdict(entry) for entry in policy_record(_place_of(given))]
+
+
+def _lint(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.reports.policy_review import lint
+
+    found = lint(_place_of(given), snapshots=[json.loads(snapshot) for snapshot in given.snapshot])
+    given.code = int(bool(found))
+    return [asdict(finding) for finding in found]
+
+
+def _overrides(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.dag_overrides import overrides
+
+    # DAG files, and Airflow about them, may print, and the result is alone on the output.
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            found = overrides(given.folder)
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+    return asdict(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

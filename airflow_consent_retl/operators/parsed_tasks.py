@@ -36,7 +36,7 @@ def check_task(task: Any) -> None:
         source_in_force(policy)
     loaded = _local_policy()
     if loaded is not None:
-        _check_against(loaded, task, parameters)
+        check_against(loaded, task, parameters)
 
 
 def known_parameters(task: Any) -> dict[str, Any]:
@@ -80,12 +80,22 @@ def use_of_model(parameters: Mapping[str, Any]) -> ModelUse | None:
     )
 
 
-def _check_against(loaded: LoadedPolicy, task: Any, parameters: Mapping[str, Any]) -> None:
+def check_against(loaded: LoadedPolicy, task: Any, parameters: Mapping[str, Any]) -> None:
+    """Check what is known of a task's model, consent, destinations and fields against a policy.
+
+    Args:
+        loaded: the policy.
+        task: the task, mapped or not.
+        parameters: from `known_parameters`.
+
+    Raises:
+        PolicyError: something differs from what the policy declares.
+    """
     from airflow_consent_retl.consent.destination_binding import DestinationUse
     from airflow_consent_retl.operators.bindings import check_destinations, check_model
     from airflow_consent_retl.operators.load import LoadOperator
 
-    kind = _kind(task)
+    kind = kind_of(task)
     extraction = _extraction_of(task, parameters)
     use = use_of_model(parameters if extraction is None else known_parameters(extraction))
     if use is not None:
@@ -128,10 +138,11 @@ def _extraction_of(task: Any, parameters: Mapping[str, Any]) -> Any:
 
     snapshot = getattr(task, "snapshot", None) or getattr(task, "partial_kwargs", {}).get("snapshot")
     operator = getattr(snapshot, "operator", None) if isinstance(snapshot, XComArg) else None
-    return operator if operator is not None and issubclass(_kind(operator), ExtractModelOperator) else None
+    return operator if operator is not None and issubclass(kind_of(operator), ExtractModelOperator) else None
 
 
-def _kind(task: Any) -> type:
+def kind_of(task: Any) -> type:
+    """Return the operator's class of a task, mapped or not."""
     kind: type = getattr(task, "operator_class", None) or type(task)
     return kind
 

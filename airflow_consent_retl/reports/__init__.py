@@ -8,6 +8,7 @@ from __future__ import annotations
 from airflow_consent_retl.reports.explanation import DestinationExplanation, Explanation, SignalExplanation, explain
 from airflow_consent_retl.reports.person_history import PersonHistory, person_history
 from airflow_consent_retl.reports.policy_changes import diff_policies
+from airflow_consent_retl.reports.policy_review import lint
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
 from airflow_consent_retl.reports.signatures import CheckedManifest, verify
@@ -23,6 +24,7 @@ __all__ = [
     "compare_with_segment",
     "diff_policies",
     "explain",
+    "lint",
     "person_history",
     "verify",
 ]

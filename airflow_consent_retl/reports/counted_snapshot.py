@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike) -> ConsentMapping:
+def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike | ConsentMapping) -> ConsentMapping:
     """Return a consent mapping with the additions of the snapshot's sources of consent."""
     sources = map(parse_source_document, snapshot.manifest.source.consent_sources)
     return parse_consent_mapping(consent).with_sources(sources)
