@@ -74,6 +74,7 @@ def extract_with_consent(hook: BareHook, folder: Path) -> None:
         time_zone="UTC",
         at=datetime.now(UTC),
         log=lambda message: None,
+        warn=lambda message: None,
     )
     with reading as rows, SnapshotWriter(Folder.local(folder), rows.schema, primary_key="user_id") as writer:
         for batch in rows.batches:

@@ -60,6 +60,7 @@ def reading_with_consent(
     time_zone: str,
     at: datetime,
     log: Log,
+    warn: Log,
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
@@ -73,6 +74,7 @@ def reading_with_consent(
         time_zone: of the model's sessions; the queries of sources run under it too.
         at: a time before the model's query started.
         log: gets messages about the sources, never with a value of a row.
+        warn: gets the messages that a person should read.
 
     Raises:
         ConfigurationError: a source brings a column that the model already has, or a key is missing.
@@ -94,7 +96,7 @@ def reading_with_consent(
             "autoinstall_known_extensions": "false",
         }
         connection = resources.enter_context(duckdb.connect(config=config))
-        join = _Join(connection, folder, sources, time_zone=time_zone, at=at, log=log)
+        join = _Join(connection, folder, sources, time_zone=time_zone, at=at, log=log, warn=warn)
         for number, source in enumerate(sources):
             join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
         # One after the other, because a DuckDB file cannot be open twice with different settings.
@@ -116,6 +118,7 @@ class _Join:
         time_zone: str,
         at: datetime,
         log: Log,
+        warn: Log,
     ) -> None:
         self._connection = connection
         self._folder = folder
@@ -123,6 +126,7 @@ class _Join:
         self._time_zone = time_zone
         self._at = at
         self._log = log
+        self._warn = warn
         self._subject_kinds: list[str] = []
         self._brought: list[pa.Field] = []
         # Files of the model's rows, each with one schema.
@@ -182,7 +186,9 @@ class _Join:
                     f"SELECT count(*) FROM ({in_form}) AS rows SEMI JOIN (SELECT subject FROM reduced_{number}{where}) "  # noqa: S608
                     "AS known ON rows.key = known.subject"
                 )
-                check_matched(number, source, name, rows=start, matched=self._count(found), log=self._log)
+                check_matched(
+                    number, source, name, rows=start, matched=self._count(found), log=self._log, warn=self._warn
+                )
 
     def result(self, schema: pa.Schema) -> ModelRows:
         """Return the model's rows with the answers."""

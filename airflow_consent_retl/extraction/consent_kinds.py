@@ -136,9 +136,18 @@ def check_kinds(number: int, source: ExternalConsent, *, key: str, subject: str)
 
 
 def check_matched(
-    number: int, source: ExternalConsent, column: str, *, rows: int, matched: int, log: Callable[[str], object]
+    number: int,
+    source: ExternalConsent,
+    column: str,
+    *,
+    rows: int,
+    matched: int,
+    log: Callable[[str], object],
+    warn: Callable[[str], object],
 ) -> None:
     """Check that a source has at least one subject of the model for a column that it brings.
+
+    `log` gets how many it has, `warn` that a list which may be without a match has none.
 
     Raises:
         ModelError: it has none, and the source requires a match.
@@ -156,7 +165,7 @@ def check_matched(
     if source.require_match:
         raise ModelError(f"{found}; set require_match=False if this is expected")
     if is_list:
-        log(found)
+        warn(found)
 
 
 def check_list(number: int, source: SuppressionList, keys: int) -> None:

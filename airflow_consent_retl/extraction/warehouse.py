@@ -43,6 +43,7 @@ def warehouse_snapshot(
     declared_time: DeclaredTime | None = None,
     made: StagingTable | None = None,
     log: Callable[[str], object] = lambda message: None,
+    warn: Callable[[str], object] = lambda message: None,
 ) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
     """Make the table, check it, and yield its manifest and the table. If the block fails, the table is dropped.
 
@@ -57,6 +58,7 @@ def warehouse_snapshot(
         declared_time: what the model says about the time of its rows.
         made: the table, if its query has already run; otherwise the table is made now.
         log: gets messages about consent sources.
+        warn: gets those that a person should read.
 
     Raises:
         ModelError: the query fails, or its columns or ids are not valid for a model.
@@ -78,7 +80,7 @@ def warehouse_snapshot(
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
             undo.callback(warehouse.drop, table)
-            _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log)
+            _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log, warn=warn)
             warehouse.drop(alone)
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
@@ -114,6 +116,7 @@ def _join(
     at: datetime,
     hook_of: HookOf,
     log: Callable[[str], object],
+    warn: Callable[[str], object],
 ) -> None:
     """Make the table of the model's rows, joined with consent sources."""
     sources = sources_of(source)
@@ -134,7 +137,7 @@ def _join(
     for number, one in enumerate(sources):
         for name, condition in _answers(warehouse, one):
             matched = _count(warehouse, table, condition)
-            check_matched(number, one, name, rows=rows, matched=matched, log=log)
+            check_matched(number, one, name, rows=rows, matched=matched, log=log, warn=warn)
 
 
 def _data_time(

@@ -169,6 +169,8 @@ class ConsentQuestion:
                 time_zone=self.query.time_zone,
                 at=at,
                 log=self.log,
+                # The extraction has warned.
+                warn=self.log,
             ) as rows,
             ExitStack() as readers,
         ):

@@ -144,6 +144,7 @@ class FileWorkspace(Workspace):
                 time_zone=query.time_zone,
                 at=extraction.read_at,
                 log=self.log.info,
+                warn=self.log.warning,
             ) as rows,
             SnapshotWriter(
                 folder,

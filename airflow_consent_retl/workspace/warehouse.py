@@ -132,6 +132,7 @@ class WarehouseWorkspace(Workspace):
                 read_at=extraction.read_at,
                 hook_of=self.hook_of,
                 log=self.log.info,
+                warn=self.log.warning,
                 declared_time=extraction.declared_time,
                 made=None if made is None else StagingTable(self._schema, made),
             ) as (manifest, _),

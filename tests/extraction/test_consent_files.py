@@ -73,7 +73,12 @@ def fill(file: Path, rows: Sequence[Mapping[str, Any]], types: str = HISTORY) ->
 
 
 def read(
-    model: pa.Table, sources: Sequence[ExternalConsent], log: list[str] | None = None, *, batch_rows: int = 3
+    model: pa.Table,
+    sources: Sequence[ExternalConsent],
+    log: list[str] | None = None,
+    *,
+    batch_rows: int = 3,
+    warned: list[str] | None = None,
 ) -> pa.Table:
     batches: Iterator[pa.RecordBatch] = iter(model.to_batches(max_chunksize=batch_rows))
     with reading_with_consent(
@@ -84,6 +89,7 @@ def read(
         time_zone="UTC",
         at=AT,
         log=(log if log is not None else []).append,
+        warn=(warned if warned is not None else []).append,
     ) as rows:
         read_batches = list(rows.batches)
     return pa.Table.from_batches(read_batches, rows.schema)
@@ -211,6 +217,18 @@ def test_a_suppression_list_marks_the_rows_of_its_people(duck: Path) -> None:
         "consent_sources[0]: read 4 rows from connection `consents`, 1 without a subject are ignored",
         "consent_sources[0]: 1 of 7 rows of the model have a subject there for `suppressed`",
     ]
+
+
+def test_a_suppression_list_of_which_nothing_matches_is_a_warning_or_an_error(duck: Path) -> None:
+    fill(duck, [{"subject": "stranger"}], "subject VARCHAR")
+    warned: list[str] = []
+    found = "none of 7 rows has a subject there for `suppressed`: check that `id` is the key that equals `subject`"
+
+    read(MODEL, [SuppressionList("FROM consents", subject="subject", key="id")], warned=warned)
+
+    assert [found in message for message in warned] == [True]
+    with pytest.raises(ModelError, match="none of 7 rows has a subject there"):
+        read(MODEL, [SuppressionList("FROM consents", subject="subject", key="id", require_match=True)])
 
 
 def test_several_sources_from_several_connections_bring_their_columns(
@@ -412,6 +430,7 @@ def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
         time_zone="UTC",
         at=AT,
         log=print,
+        warn=print,
     ) as rows:
         found = list(rows.batches)
 
