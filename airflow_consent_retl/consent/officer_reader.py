@@ -24,7 +24,7 @@ from airflow_consent_retl.near import nearest_destination, suggestion
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.document_reader import DocumentReader
 
-_KEYS = (
+KEYS = (
     "models",
     "connections",
     "suppression_lists",
@@ -34,9 +34,9 @@ _KEYS = (
     "no_assessment_in",
     "retention",
 )
-_OF_A_CONNECTION = ("hook_params", "consent", "consent_sources")
-_OF_A_MODEL = ("connection", "primary_key", "sql", "current_consent_sql", *_OF_A_CONNECTION)
-_OF_A_DESTINATION = (
+OF_A_CONNECTION = ("hook_params", "consent", "consent_sources")
+OF_A_MODEL = ("connection", "primary_key", "sql", "current_consent_sql", *OF_A_CONNECTION)
+OF_A_DESTINATION = (
     "operator",
     "connection",
     "parameters",
@@ -69,7 +69,7 @@ class OfficerReader:
         document = self._reader.an_object(raw, _PATH)
         if document is None:
             return OfficerPart()
-        self._reader.known_keys(document, _PATH, _KEYS, required=())
+        self._reader.known_keys(document, _PATH, KEYS, required=())
         lists = read_sources(self._reader, document, _PATH, "suppression_lists", kinds=(SuppressionList,))
         self._check_connections(lists, f"{_PATH}.suppression_lists")
         undeclared: Undeclared = self._reader.choice(
@@ -78,8 +78,8 @@ class OfficerReader:
         names: Undeclared | None = None
         if "unmapped_names" in document:
             names = self._reader.choice(document, _PATH, "unmapped_names", get_args(Undeclared), "error")
-        models = self._models(document, "models", _OF_A_MODEL)
-        connections = self._models(document, "connections", _OF_A_CONNECTION)
+        models = self._models(document, "models", OF_A_MODEL)
+        connections = self._models(document, "connections", OF_A_CONNECTION)
         if undeclared == "error" and not (models or connections):
             self._reader.note(f"{_PATH}.undeclared_models", "the policy declares no model, so that none could be used")
         return OfficerPart(
@@ -131,7 +131,7 @@ class OfficerReader:
                         child(f"{path}.consent", category), f"category `{category}` is not in the policy{near}"
                     )
         sources = read_sources(self._reader, document, path, "consent_sources")
-        if known is _OF_A_MODEL and "connection" not in document:
+        if known is OF_A_MODEL and "connection" not in document:
             self._check_connections(sources, f"{path}.consent_sources")
         if "current_consent_sql" in document and "sql" not in document:
             self._reader.note(f"{path}.current_consent_sql", "it belongs to a declared `sql`")
@@ -167,7 +167,7 @@ class OfficerReader:
         document = self._reader.an_object(raw, path)
         if document is None:
             return DestinationTerms()
-        self._reader.known_keys(document, path, _OF_A_DESTINATION, required=())
+        self._reader.known_keys(document, path, OF_A_DESTINATION, required=())
         country = self._text(document, path, "country")
         if country is not None and not _COUNTRY.fullmatch(country):
             self._reader.note(f"{path}.country", "expected two capital letters of ISO 3166, such as `DE`")

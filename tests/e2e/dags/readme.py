@@ -1,4 +1,4 @@
-"""The unchanged DAGs of README and of the page on consent, for Airflow to find."""
+"""The unchanged DAGs of README and of the pages on consent and for officers, for Airflow to find."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-TEXT = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/consent.md"))
+TEXT = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/consent.md", "docs/policy-officer.md"))
 
 for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE):
     if "with DAG(" in block:
