@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from airflow_consent_retl.values.temporary import temporary_folder
 
 # Snowflake loads files of 100 to 250 MB, compressed, best; BigQuery takes any size:
 # https://docs.snowflake.com/en/user-guide/data-load-considerations-prepare (read 2026-11-24). This is about half,
@@ -40,7 +41,7 @@ def staging_files(
     if names is not None:
         schema = pa.schema(field.with_name(name) for field, name in zip(schema, names, strict=True))
     with (
-        tempfile.TemporaryDirectory(prefix="consent-retl-") as folder,
+        temporary_folder() as folder,
         closing(_written(Path(folder), schema, batches)) as files,
     ):
         yield files

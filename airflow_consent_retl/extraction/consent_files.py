@@ -6,7 +6,6 @@ afterwards. `consent_expressions` finds the answers; only `consent` knows their 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
@@ -34,6 +33,7 @@ from airflow_consent_retl.extraction.consent_kinds import (
     source_query,
     wanted_columns,
 )
+from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -87,8 +87,7 @@ def reading_with_consent(
             yield rows
         return
     with ExitStack() as resources:
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-")))
-        folder.chmod(0o700)
+        folder = Path(resources.enter_context(temporary_folder()))
         config: dict[str, Any] = {
             "memory_limit": _MEMORY_LIMIT,
             "threads": "1",

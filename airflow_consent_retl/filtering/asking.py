@@ -6,12 +6,10 @@ not contain, or contains more than once, is not permitted.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import duckdb
@@ -37,6 +35,7 @@ from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.storage.manifest import Column
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import meeting_type
+from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -282,8 +281,7 @@ class SubjectIndex:
         self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
         self._resources = ExitStack()
         with ExitStack() as opening:
-            spill = opening.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
-            Path(spill).chmod(0o700)
+            spill = opening.enter_context(temporary_folder())
             # With one thread, the caller's thread reads the answers: SQLite's cursors work in no other thread.
             self._connection = opening.enter_context(
                 duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill, "threads": "1"})

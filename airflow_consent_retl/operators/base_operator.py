@@ -26,9 +26,12 @@ class ConsentRetlOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run, and translate a `PermanentError`, and a failure of the disk, into "do not retry"."""
+        from airflow_consent_retl.values.temporary import sweep_temporary
+
         failure: str
         outcome: type[AirflowFailException | AirflowSkipException] = AirflowFailException
         try:
+            sweep_temporary()
             return self.run(context)
         except TransientError as error:
             # A chained exception could put a driver's message, and with it a row, into the log.

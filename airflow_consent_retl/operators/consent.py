@@ -108,7 +108,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.storage import open_snapshot
-        from airflow_consent_retl.storage.location import policy_archive, run_folder, subject_key
+        from airflow_consent_retl.storage.location import policy_archive, publishing_run, subject_key
 
         at = datetime.now(UTC)
         loaded = policy_in_force(self.policy)
@@ -146,7 +146,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             check_limits(
                 decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
             )
-            with run_folder(workspace.documents, context, kind="permitted").publishing() as folder:
+            with publishing_run(workspace.documents, context, kind="permitted") as folder:
                 written = run.write(decided, folder, subject_key(workspace.documents))
                 permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at)
                 digest = folder.publish(permitted.to_json())

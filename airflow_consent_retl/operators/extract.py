@@ -154,7 +154,7 @@ class ExtractModelOperator(DatedSqlOperator):
         """Extract, and return the reference to the snapshot."""
         from airflow_consent_retl.databases.submitted import can_submit
         from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.location import run_folder
+        from airflow_consent_retl.storage.location import publishing_run
 
         sources = self._sources()
         source, declared = self._source(sources), self._declared_time(context)
@@ -164,7 +164,7 @@ class ExtractModelOperator(DatedSqlOperator):
         started = time.monotonic()
         self._workspace = workspace
         try:
-            with run_folder(workspace.documents, context, kind="snapshots").publishing() as folder:
+            with publishing_run(workspace.documents, context, kind="snapshots") as folder:
                 manifest, reference = workspace.extract(self._extraction(source, sources, declared), folder)
         finally:
             self._workspace = None

@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
@@ -297,6 +297,11 @@ class Folder:
         for name in sorted(set(self.names()) - {MANIFEST_NAME}):
             with self.fs.open(self.file_path(name), "rb") as file, folder.create(name) as copy:
                 shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file; a missing one is no error."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self.file_path(name))
 
     def remove(self) -> None:
         """Remove the folder with its content; a missing folder is no error."""

@@ -12,7 +12,7 @@ import secrets
 import stat
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +30,7 @@ from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
 from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.sync_folder import SyncFolder
+from airflow_consent_retl.storage.unfinished import publishing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,6 +60,8 @@ def open_folder(uri: str) -> Folder:
     """
     if "#" in uri or "?" in uri:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: a path ends at `#` and `?`")
+    if not {".", ".."}.isdisjoint(uri.partition("://")[2].split("/")):
+        raise ConfigurationError(f"the path `{uri}` contains `.` or `..`: write it without them")
     local = local_path(uri)
     try:
         storage = None if local is not None else ObjectStoragePath(uri)
@@ -92,15 +95,16 @@ def _refuse_public(path: str) -> None:
 
 
 def _safe(name: str) -> str:
-    """Return a name for one folder: it never leads out of its parent."""
+    """Return a name for one folder: it never leads out of its parent. Letters outside of ASCII stay distinct."""
     safe = _UNSAFE.sub("_", name)
-    return safe if safe.strip(".") else "_"
+    safe = safe if safe.strip(".") else "_"
+    return safe if name.isascii() else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _distinct(name: str) -> str:
     """Return a name for one folder, another one for each name."""
     safe = _safe(name)
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return safe if safe == name or not name.isascii() else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def manifest_folder(manifest_uri: str) -> Folder:
@@ -119,6 +123,13 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
         names.append(f"map-{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
     return _below(workspace, map(_safe, names))
+
+
+def publishing_run(
+    workspace: str | None, context: Context, *, kind: Literal["snapshots", "permitted"]
+) -> AbstractContextManager[Folder]:
+    """Return a context with a new folder for this try of a task: see `unfinished.publishing`."""
+    return publishing(open_folder(workspace_root(workspace)), run_folder(workspace, context, kind=kind))
 
 
 def policy_folder(workspace: str | None, model: str, destination: str) -> Folder:

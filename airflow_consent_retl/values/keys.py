@@ -9,9 +9,7 @@ removed at the end.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -22,6 +20,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from airflow_consent_retl.values.shared_engine import shared_engine
+from airflow_consent_retl.values.temporary import temporary_file, temporary_folder
 
 Fingerprints = NDArray[np.uint64]
 
@@ -103,7 +102,7 @@ class KeyFingerprints:
 
     def _spill_file(self) -> IO[bytes]:
         if self._spill is None:
-            self._spill = tempfile.TemporaryFile(prefix="consent-retl-")  # noqa: SIM115 - `close` closes it
+            self._spill = temporary_file()
         return self._spill
 
     def close(self) -> None:
@@ -196,8 +195,7 @@ def repeated_ids(
     batches = iter(read())
     first = next(batches)
     schema = pa.schema({"id": first.schema.field(0).type})
-    with tempfile.TemporaryDirectory(prefix="consent-retl-") as spill:
-        Path(spill).chmod(0o700)
+    with temporary_folder() as spill:
         limit = _mebibytes(memory_limit_bytes)
         with duckdb.connect(config={"memory_limit": limit, "temp_directory": spill}) as connection:
             reader = pa.RecordBatchReader.from_batches(schema, suspicious(_chain(first, batches)))

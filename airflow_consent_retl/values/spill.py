@@ -6,11 +6,12 @@ The file is private, and it disappears with the process, however that ends.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
+
+from airflow_consent_retl.values.temporary import temporary_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class Spill:
 
     def _spill_file(self) -> IO[bytes]:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="consent-retl-")  # noqa: SIM115 - `close` closes it
+            self._file = temporary_file()
         return self._file
 
     def __enter__(self) -> Self:

@@ -65,6 +65,20 @@ def test_a_name_of_a_run_cannot_lead_out_of_the_workspace() -> None:
     assert folder.path.startswith("/w/snapshots/a_b/.._.._etc_x/g.t/")
 
 
+def test_names_that_differ_in_a_letter_outside_of_ascii_have_folders_of_their_own() -> None:
+    names = [run_folder("file:///w", context(map_index=-1, dag_id=name), kind="permitted").path for name in "éè"]
+
+    assert len({path.split("/")[3] for path in names}) == 2
+
+
+@pytest.mark.parametrize("uri", ["file:///w/../etc", "file:///w/./x", "s3://bucket/a/../b", "file:///w/%2e%2e/etc"])
+def test_a_path_that_leads_elsewhere_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"contains"):
+        open_folder(uri)
+    with pytest.raises(ConfigurationError, match=r"contains"):
+        manifest_folder(f"{uri}/manifest.json")
+
+
 def test_a_task_without_an_instance_has_a_folder_too() -> None:
     assert run_folder("file:///w", cast("Context", {}), kind="snapshots").path.startswith("/w/snapshots/adhoc/")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.types as pt
 from airflow_consent_retl.databases.source import ArrowSource, ModelRows, MoreMemoryNeededError
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.values.columns import cast
+from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
@@ -111,7 +111,7 @@ class DuckDbSource(ArrowSource):
         return None
 
     def _connect(self, resources: ExitStack) -> duckdb.DuckDBPyConnection:
-        spill = resources.enter_context(tempfile.TemporaryDirectory(prefix="consent-retl-"))
+        spill = resources.enter_context(temporary_folder())
         connection = self._read_only_file(spill)
         if connection is None:
             connection = self._hook.get_conn()
