@@ -139,6 +139,14 @@ class Destination(ABC):
         """The texts that earlier releases recorded as `target` for this place: each is accepted once, and replaced."""
         return ()
 
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a row's code is one of this destination's own, which can never quote a row's value.
+
+        Codes made of plain words about errors, such as `invalid_email`, need no declaration. Any other code is counted
+        as `other`, unless at least 5 rows of a batch share it.
+        """
+        return False
+
     @abstractmethod
     def open(self, load: Load) -> None:
         """Connect, and check that the rows fit, before anything is sent.

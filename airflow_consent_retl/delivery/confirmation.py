@@ -52,7 +52,7 @@ def confirm_pending(run: DeliveryRun) -> list[str]:
             if answer is None:
                 waiting.append(request_id)
             else:
-                answers[request_id] = iter(fitting(answer, rows))
+                answers[request_id] = iter(run.codes.guarded(fitting(answer, rows), None))
         if answers:
             known = [_confirmed(outcome, answers) for outcome in attempt.outcomes]
             outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])

@@ -161,7 +161,8 @@ class _Dispatch:
         batch = self._under_way.pop(future)
         failure = future.exception()
         if failure is None:
-            self._end(batch, future.result())
+            # INVARIANT: a code that might quote a row is neither recorded nor shown.
+            self._end(batch, self._run.codes.guarded(future.result(), batch.to_send().rows))
         elif isinstance(failure, DestinationError | DestinationUnavailableError):
             # A destination raises these only if nothing was applied for certain.
             self._end(batch, Outcomes(batch.sent_rows, _NOT_APPLIED))

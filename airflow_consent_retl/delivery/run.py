@@ -18,6 +18,7 @@ from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
 from airflow_consent_retl.delivery.recording import record_delivery
 from airflow_consent_retl.delivery.report import Tally
+from airflow_consent_retl.delivery.row_codes import RowCodes
 from airflow_consent_retl.delivery.sharing import remove_unless_kept
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.errors import DestinationUnavailableError
@@ -49,6 +50,7 @@ class DeliveryRun:
         self.delivery = delivery
         self.changes = changes
         self.destination = context.build()
+        self.codes = RowCodes(self.destination.is_own_code)
         # As the ledger records them, until this run records more: no other task can do so while the lease is valid.
         self._history: AttemptHistory | None = None
 

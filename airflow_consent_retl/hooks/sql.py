@@ -17,6 +17,7 @@ except ImportError:  # Airflow 3.1 keeps them elsewhere
 
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.masking import mask_extra
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -42,6 +43,7 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise ConfigurationError(f"there is no connection `{conn_id}`") from None
+    mask_extra(connection)
     try:
         hook = _hook(connection, dict(hook_params or {}))
     except (AirflowException, ImportError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -28,10 +29,10 @@ def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
 
 
 def pseudonymous(workspace: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the files that outlive the rows in the workspace: manifests, decision logs and signature tables."""
+    """Yield the files that outlive the rows in the workspace: manifests, decision logs, records, signature tables."""
     kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key|ledger\.db.*)")
     for path in workspace.rglob("*"):
-        if path.is_file() and kept.fullmatch(path.name):
+        if path.is_file() and (kept.fullmatch(path.name) or path.is_relative_to(workspace / "records")):
             yield str(path), path.read_bytes()
 
 
@@ -66,6 +67,11 @@ def test_nothing_personal_is_kept_after_a_refusal(
     assert leaks(airflow, run, tmp_path) == []
 
 
+def coded(*codes: str) -> Answer:
+    """Return an answer that refuses the first rows with codes that are made from rows."""
+    return says({"errors": [{"index": row, "code": code} for row, code in enumerate(codes)]})
+
+
 def quoting(code: int) -> Answer:
     """Return an answer that quotes the refused values in every possible place, as vendors do."""
     errors = [{"index": 0, "code": FIRST.user_id, "message": f"{CANARY}-0@example.com is no address"}]
@@ -75,6 +81,9 @@ def quoting(code: int) -> Answer:
 @pytest.mark.parametrize(
     "answer",
     [
+        coded(f"dup_{CANARY}"),
+        coded(f"{CANARY}-2", f"{CANARY}-1"),
+        coded(*[f"dup_{CANARY}"] * 6),
         quoting(200),
         quoting(400),
         quoting(422),
@@ -84,7 +93,19 @@ def quoting(code: int) -> Answer:
         status(200, f"<html>{CANARY}</html>".encode()),
         apply_and(reset),
     ],
-    ids=["200", "400", "422", "500", "401", "302", "html", "reset"],
+    ids=[
+        "part of a value",
+        "values of other rows",
+        "one code for many rows",
+        "200",
+        "400",
+        "422",
+        "500",
+        "401",
+        "302",
+        "html",
+        "reset",
+    ],
 )
 def test_nothing_personal_is_kept_when_the_vendor_quotes_it_back(
     airflow: Airflow, vendor: Receiver, tmp_path: Path, answer: Answer
@@ -119,6 +140,20 @@ def test_nothing_personal_is_kept_when_the_vendor_is_gone(
     run = airflow.run("webhook")
 
     assert run.tasks["load"] == "failed"
+    assert leaks(airflow, run, tmp_path) == []
+
+
+def test_no_header_of_the_connection_is_shown(
+    airflow: Airflow, vendor: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_CRM_HTTP"])
+    connection["extra"] = {**connection["extra"], "headers": {"X-Shop": f"{CANARY}-shop"}}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_HTTP", json.dumps(connection))
+
+    run = airflow.run("webhook")
+
+    assert run.state == "success", run.output
+    assert vendor.received[0].headers["x-shop"] == f"{CANARY}-shop"
     assert leaks(airflow, run, tmp_path) == []
 
 

@@ -1,7 +1,7 @@
 """Errors of BigQuery's clients as this package's: whether another try may help, and what a person has to do.
 
-A message of the server is shown only if the statement never ran, or if its reason shows that it is about names and
-limits: other messages may quote a value of a row.
+A message of the server is shown only if the statement never ran: later messages may quote a value of a row, whatever
+their reason.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _TOO_MUCH = {
     "responseTooLarge": "the result is larger than BigQuery returns: keep the rows in the warehouse "
     "(`workspace='warehouse:<dataset>'`), or select fewer",
 }
-# Reasons whose messages name tables, rights and limits only.
-_WITH_SAFE_MESSAGE = frozenset({*_TO_CONFIGURE, "notFound", "quotaExceeded", "bytesBilledLimitExceeded"})
+# A connection reads no row, and a check is a dry run.
+_BEFORE_ROWS: frozenset[Stage] = frozenset({"connect", "check"})
 # https://docs.cloud.google.com/bigquery/docs/troubleshoot-quotas (read 2026-11-24): ten minutes or longer.
 _QUOTA_RETRY_S = 600.0
 _DIGITS = re.compile(r"\d+")
@@ -82,9 +82,10 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
     reason = reason_of(error)
     cause = type(error).__name__ + (f" ({reason})" if reason else "")
     where = f"connection `{conn_id}`"
+    message = f": {message_of(error)}" if stage in _BEFORE_ROWS else ""
     if isinstance(error, GoogleAuthError):
         return _signing_in(error, cause, where)
-    if problem := _of_limits(error, reason, cause, where):
+    if problem := _of_limits(error, reason, cause + message, where):
         return problem
     if again := _transient_reason(error, reason, stage):
         return SourceUnavailableError(f"{where}: {again}: {cause}")
@@ -92,10 +93,8 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
         return ConfigurationError(f"{where} cannot be opened: {cause}")
     if reason in _TO_CONFIGURE or _is_refused(error):
         what = _TO_CONFIGURE.get(reason, "the account lacks a right, or the project is wrong")
-        return ConfigurationError(f"{where}: {what}: {cause}: {message_of(error)}")
+        return ConfigurationError(f"{where}: {what}: {cause}{message}")
     what = "the query failed while its rows were read" if stage == "read" else "the query failed"
-    # A check is a dry run: the statement has read no row.
-    message = f": {message_of(error)}" if stage == "check" or reason in _WITH_SAFE_MESSAGE else ""
     return ModelError(f"{what} on {where}: {cause}{message}")
 
 
@@ -103,8 +102,7 @@ def _of_limits(error: Exception, reason: str, cause: str, where: str) -> Consent
     if reason == "bytesBilledLimitExceeded":
         return _limit_passed(error, where)
     if reason == "quotaExceeded":
-        message = f"{where}: a quota is used up: {message_of(error)}"
-        return SourceUnavailableError(message, retry_after_s=_QUOTA_RETRY_S)
+        return SourceUnavailableError(f"{where}: a quota is used up: {cause}", retry_after_s=_QUOTA_RETRY_S)
     return ModelError(f"{where}: {_TOO_MUCH[reason]}: {cause}") if reason in _TOO_MUCH else None
 
 

@@ -1,6 +1,7 @@
 """Errors of Snowflake's connector as this package's: whether another try may help, and what a person has to do.
 
-A message of the server is shown only if the statement never ran: later messages may quote a value of a row.
+A message of the server is shown only if the statement never ran: later messages may quote a value of a row, whatever
+their number. After a failure the session has the server compile the statement again, and only that message is shown.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, Mo
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
 
+# The attribute of a connector's error with the error of compiling the statement again, or None.
+COMPILING = "consent_retl_compiling"
 NO_SUCH_OBJECT = frozenset({2003, 2043})
 # Error numbers are the server's (six digits, `000604`) or the connector's (from 250001 on, in its errorcode.py).
 # https://docs.snowflake.com/en/user-guide/warehouses-overview, .../resource-monitors, .../querying-cancel-statements,
 # and `snowflake/connector/errorcode.py`, `network.py` of 4.8.1 (read 2026-11-24)
-_CANCELLED, _TIMED_OUT, _NO_WAREHOUSE, _NO_PRIVILEGE, _SEVERAL_STATEMENTS = 604, 630, 606, 3001, 8
+_CANCELLED, _TIMED_OUT, _NO_WAREHOUSE, _NO_PRIVILEGE = 604, 630, 606, 3001
 _AGAIN = {
     603: "an internal error of Snowflake ended the query",
     625: "the query waited for a lock, or lost it",
@@ -72,7 +75,8 @@ def translated(error: Exception, stage: Stage, *, conn_id: str) -> ConsentRetlEr
     if reason := _transient_reason(error, errno):
         return SourceUnavailableError(f"connection `{conn_id}`: {reason}: {cause}")
     if errno in _TO_CONFIGURE:
-        message = f": {_message(error)}" if errno == _NO_PRIVILEGE else ""
+        refused = _compiling(error)
+        message = f": {_message(refused)}" if refused is not None and errno == _NO_PRIVILEGE else ""
         return ConfigurationError(f"connection `{conn_id}`: {_TO_CONFIGURE[errno]}: {cause}{message}")
     return ModelError(_failed(error, stage, errno, cause, conn_id=conn_id))
 
@@ -85,8 +89,8 @@ def _failed(error: Exception, stage: Stage, errno: int, cause: str, *, conn_id: 
         )
     if type(error).__name__ == "NotSupportedError":
         return f"connection `{conn_id}`: the SQL gives no Arrow result: it must be one SELECT"
-    if _is_about_the_statement(error, errno):
-        return f"the query failed on connection `{conn_id}`: {cause}: {_message(error)}"
+    if (refused := _compiling(error)) is not None:
+        return f"the query failed on connection `{conn_id}`: {cause}: {_message(refused)}"
     what = "the query failed while its rows were read" if stage == "read" else "the query failed"
     return f"{what} on connection `{conn_id}`: {cause}"
 
@@ -119,18 +123,17 @@ def _transient_reason(error: Exception, errno: int) -> str:
     return ""
 
 
-def _is_about_the_statement(error: Exception, errno: int) -> bool:
-    # Numbers from 100000 on are about values. A statement that did not compile has read no value.
-    message = getattr(error, "raw_msg", None) or ""
-    return (
-        errno == _SEVERAL_STATEMENTS
-        or (0 < errno < 100_000 and "compilation error" in message)
-        or errno
-        in {
-            *NO_SUCH_OBJECT,
-            1003,
-        }
-    )
+def may_be_about_the_statement(error: Exception) -> bool:
+    """Return whether an error may come from compiling a statement; numbers from 100000 on are about values."""
+    errno = getattr(error, "errno", None) or 0
+    known = errno in _AGAIN or errno == _TIMED_OUT or (errno in _TO_CONFIGURE and errno != _NO_PRIVILEGE)
+    return 0 < errno < 100_000 and not known
+
+
+def _compiling(error: Exception) -> Exception | None:
+    """Return the server's refusal to compile the statement again."""
+    refused = getattr(error, COMPILING, None)
+    return refused if isinstance(refused, Exception) and may_be_about_the_statement(refused) else None
 
 
 def _message(error: Exception) -> str:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_consent_retl.databases.database import UTC_ZONE
+from airflow_consent_retl.databases.snowflake.errors import COMPILING, may_be_about_the_statement
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -83,12 +84,25 @@ class SnowflakeSession:
         self._is_running = True
         try:
             cursor.execute(statement)
-        except ProgrammingError:
+        except ProgrammingError as error:
             # The server has ended it. After any other error, such as the end of the task, it may still run.
             self._is_running = False
+            if may_be_about_the_statement(error):
+                setattr(error, COMPILING, self._compiling(statement))
             raise
         self._is_running = False
         return cursor
+
+    def _compiling(self, statement: str) -> Exception | None:
+        """Return the server's error if it does not even compile a statement; it reads no row for that."""
+        from snowflake.connector.errors import ProgrammingError
+
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.describe(statement)
+        except ProgrammingError as error:
+            return error
+        return None
 
     def set_time_zone(self, time_zone: str) -> None:
         """Change the session's time zone. Raises the errors of `run`."""

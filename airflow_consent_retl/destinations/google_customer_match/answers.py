@@ -32,6 +32,8 @@ NO_CONNECTION = "no_connection"
 PARTIAL_SUCCESS = "partial_success"
 UNKNOWN_STATE = "unknown_request_state"
 
+_PROCESSING = "PROCESSING_ERROR_REASON_"
+_NEWER = re.compile(r"reason_[0-9]{1,6}")
 _REASON = re.compile(r"[A-Z][A-Z0-9_]*")
 _MEMBER = re.compile(r"audience_?members(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
 _OF_MEMBERS = re.compile(r"audience_?members?\b", re.IGNORECASE)
@@ -202,7 +204,7 @@ def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
     return RequestStatus(
         state=_STATES.get(entry.request_status, RequestState.UNKNOWN),
         members=ingested or removed,
-        errors=_counts(entry.error_info.error_counts, types.ProcessingErrorReason, prefix="PROCESSING_ERROR_REASON_"),
+        errors=_counts(entry.error_info.error_counts, types.ProcessingErrorReason, prefix=_PROCESSING),
         warnings=_counts(
             entry.warning_info.warning_counts, types.ProcessingWarningReason, prefix="PROCESSING_WARNING_REASON_"
         ),
@@ -231,6 +233,17 @@ def _counts(counts: Iterable[Any], names: type[Any], *, prefix: str) -> Counter[
     for count in counts:
         total[_enum_code(count.reason, names, prefix=prefix)] += count.record_count
     return total
+
+
+def is_google_code(code: str) -> bool:
+    """Return whether a code is a name, or a newer number, of the API's enumerations, or of gRPC's status codes."""
+    name = code.upper()
+    return (
+        _NEWER.fullmatch(code) is not None
+        or name in grpc.StatusCode.__members__
+        or name in types.ErrorReason.__members__
+        or f"{_PROCESSING}{name}" in types.ProcessingErrorReason.__members__
+    )
 
 
 def _enum_code(value: int, names: type[Any], *, prefix: str) -> str:

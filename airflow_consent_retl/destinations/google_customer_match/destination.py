@@ -96,6 +96,12 @@ class GoogleCustomerMatchDestination(Destination):
         """The audience and its account, which was all that was recorded."""
         return [str(self._audience)]
 
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code is a name of one of Google's enumerations."""
+        from airflow_consent_retl.destinations.google_customer_match.answers import is_google_code
+
+        return is_google_code(code)
+
     def open(self, load: Load) -> None:
         """Check the fields and the connection's credentials; nothing is sent or contacted."""
         self._encoder = self._encoder_of(load)

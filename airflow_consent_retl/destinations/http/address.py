@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_consent_retl.destinations.http.auth import headers_of
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.masking import mask_extra
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -95,6 +96,7 @@ def http_address(connection: Connection, *, endpoint: str) -> HttpAddress:
     Raises:
         ConfigurationError: the connection or the endpoint is not usable; no secret is quoted.
     """
+    mask_extra(connection)
     conn_id = connection.conn_id
     base = _base(connection)
     path, query = _target(base.path, endpoint)

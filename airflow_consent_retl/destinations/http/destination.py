@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.delivery import Purpose
     from airflow_consent_retl.destinations.http.options import HttpOptions
+
+_HTTP_CODE = re.compile(r"http_[1-5][0-9]{2}")
 
 
 class HttpDestination(Destination):
@@ -92,6 +95,10 @@ class HttpDestination(Destination):
     def former_targets(self) -> Sequence[str]:
         """The endpoint's path and the connection."""
         return [f"`{self._address.path}` of connection `{self._address.conn_id}`"]
+
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code names the status of an answer; a subclass adds its vendor's codes."""
+        return _HTTP_CODE.fullmatch(code) is not None
 
     def open(self, load: Load) -> None:
         """Check the fields' types, and every address of the host; nothing is sent."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 # For rows that the database took without an error, and did not keep as they were sent.
+# Made by this package of a number or state of the database; a class of a driver's error.
+_DATABASE_CODE = re.compile(
+    r"sqlstate_[0-9A-Z]{5}|error_[0-9]{1,6}|sqlite_[a-z]+(_[a-z]+)*|[A-Z][A-Za-z]*(Error|Exception)"
+)
 _REMEDIES = {
     "not_stored": "a trigger, a rule or a policy swallowed rows: exempt the load's role from it",
     "key_changed": "the key column stores keys in another form: cast the primary key in the model to that form",
@@ -111,6 +116,10 @@ class SqlTableDestination(Destination):
     def former_targets(self) -> Sequence[str]:
         """The table and the connection."""
         return [f"table `{self._table}` of connection `{self._conn_id}`"]
+
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code names a state or an error number of the database; all other codes are words."""
+        return _DATABASE_CODE.fullmatch(code) is not None
 
     def open(self, load: Load) -> None:
         """Connect, and make or check the table; for a load without rows, check only the needs of removals."""

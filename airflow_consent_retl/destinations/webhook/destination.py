@@ -84,6 +84,10 @@ class WebhookDestination(HttpDestination):
                 '{"event": "removed"}, or a removal_endpoint of its own'
             )
 
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code is a status, or one of those that the DAG declares as the receiver's."""
+        return code in self._options.own_codes or super().is_own_code(code)
+
     def sending(self, load: Load) -> Purpose:
         """Return a POST of rows."""
         return Purpose(

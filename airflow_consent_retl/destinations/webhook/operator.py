@@ -31,6 +31,7 @@ class LoadToWebhookOperator(LoadOperator):
         removal_method: `"DELETE"`, or `"POST"`, which needs a `removal_event` or a `removal_endpoint`.
         removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
         removal_batch_rows: the most people in a removal; None: `batch_rows`.
+        own_codes: the receiver's codes of refused rows that are always shown; see `WebhookOptions`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 
     Raises:
@@ -61,6 +62,7 @@ class LoadToWebhookOperator(LoadOperator):
         removal_method: RemovalMethod = "DELETE",
         removal_event: Mapping[str, str] | None = None,
         removal_batch_rows: int | None = None,
+        own_codes: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,6 +85,7 @@ class LoadToWebhookOperator(LoadOperator):
             removal_method=removal_method,
             removal_event=removal_event,
             removal_batch_rows=removal_batch_rows,
+            own_codes=own_codes,
         )
 
     def build_destination(self) -> WebhookDestination:

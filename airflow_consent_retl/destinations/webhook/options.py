@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -28,6 +28,8 @@ class WebhookOptions(HttpOptions):
         removal_method: of the requests that remove people. `"DELETE"` fails loudly where the receiver does not know
             it; a receiver that ignores the event of a `"POST"` would store the rows and report success.
         removal_event: further fields of a removal's object, such as `{"event": "removed"}`.
+        own_codes: the receiver's codes of refused rows that are always shown. Any other code that is not made of plain
+            words about errors is counted as `other`, unless at least 5 rows of a batch share it.
 
     Raises:
         ConfigurationError: values are out of their ranges; the message names all of them.
@@ -39,6 +41,7 @@ class WebhookOptions(HttpOptions):
     envelope: str | None = "rows"
     removal_method: RemovalMethod = "DELETE"
     removal_event: Mapping[str, str] | None = None
+    own_codes: Sequence[str] = ()
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
@@ -57,6 +60,8 @@ class WebhookOptions(HttpOptions):
         ]
         if self.envelope == "":
             wrong.append("envelope must be the name of a field, or None for a bare array")
+        if isinstance(self.own_codes, str) or not all(isinstance(code, str) and code for code in self.own_codes):
+            wrong.append('own_codes must be a list of codes, such as ["E1001"]')
         return wrong + self._wrong_event()
 
     def _wrong_event(self) -> list[str]:

@@ -44,7 +44,9 @@ def test_says_what_is_wrong_and_whether_to_try_again(
     extracted: Callable[..., pa.Table],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    snowflake.fail("FROM people", errno=errno, sqlstate="00000", message=message)
+    # The second is the attempt to compile the statement again.
+    for _ in range(2):
+        snowflake.fail("FROM people", errno=errno, sqlstate="00000", message=message)
 
     with pytest.raises(error, match=f"(?s)`snow`.*{wording}") as failure:
         extracted("SELECT * FROM people")
@@ -52,6 +54,20 @@ def test_says_what_is_wrong_and_whether_to_try_again(
     assert type(failure.value) is error
     assert "canary" not in repr(failure.value)
     assert failure.value.__context__ is None
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("errno", [904, 2003, 1003, 8, 3001])
+def test_no_message_of_a_statement_that_compiles_is_shown_whatever_its_number(
+    errno: int, snowflake: Snowflake, extracted: Callable[..., pa.Table], caplog: pytest.LogCaptureFixture
+) -> None:
+    message = f"SQL compilation error: invalid identifier '{CANARY}'"
+    snowflake.fail("SELECT 7", errno=errno, sqlstate="42000", message=message)
+
+    with pytest.raises(ConsentRetlError, match=f"{errno:06d}") as failure:
+        extracted("SELECT 7 AS id")
+
+    assert "canary" not in repr(failure.value)
     assert "canary" not in caplog.text
 
 

@@ -244,6 +244,9 @@ def test_allows_plain_http_to_a_public_address_when_the_connection_says_so() -> 
         ("2002:808:808::", False, False, False),
         ("::ffff:8.8.8.8", False, False, True),
         ("fd12:3456::1", True, False, True),
+        ("64:ff9b:1::a00:1", True, True, True),
+        ("64:ff9b:1::808:808", False, False, False),
+        ("::ffff:0:808:808", False, False, False),
     ],
 )
 def test_judges_an_address_by_where_its_packets_may_end(
@@ -252,6 +255,36 @@ def test_judges_an_address_by_where_its_packets_may_end(
     reason = refusal(ipaddress.ip_address(address), allow_private=allow_private, plain=plain)
 
     assert (reason is None) is allowed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "fe80::a9fe:a9fe",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "::ffff:0:a9fe:a9fe",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:fffe::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:aaa9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00:0",
+        "2002:a9fe:a9fe::1",
+        "2001:0:a9fe:a9fe::1",
+        "2001:0:101:101:0:0:5601:5601",
+        "2001:db8::5efe:a9fe:a9fe",
+        "fd12:3456::200:5efe:a9fe:a9fe",
+        "::ffff:0:6464:64c8",
+        "64:ff9b:1::c000:c0",
+    ],
+)
+def test_refuses_a_metadata_address_in_every_form_also_inside_the_own_network(address: str) -> None:
+    reason = refusal(ipaddress.ip_address(address), allow_private=True, plain=True)
+
+    assert reason is not None
+    assert "never a destination" in reason
 
 
 def test_says_unavailable_when_the_host_cannot_be_resolved() -> None:
