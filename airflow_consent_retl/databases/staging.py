@@ -39,6 +39,7 @@ Kind = Literal[
     "touched",
     "batch",
     "delivered",
+    "recorded",
 ]
 # At most 63 bytes: PostgreSQL cuts longer names.
 _NAME = re.compile(

@@ -57,6 +57,7 @@ def record_delivery(run: DeliveryRun, sends: Sequence[BatchResult], removes: Seq
             rows.add(key.subjects(ids), positions, outcomes)
         if not rows.rows:
             return
+        batches = [recorded_batch(batch) for batch in run.history().batches]
         stream.publish(
             name,
             DeliveryRecords(
@@ -74,7 +75,7 @@ def record_delivery(run: DeliveryRun, sends: Sequence[BatchResult], removes: Seq
                 decided_at=manifest.decided_at,
                 policy_digest=manifest.policy_digest,
                 changes_sha256=run.changes.sha256,
-                batches=tuple(recorded_batch(batch) for batch in run.history().batches),
+                batches=stream.write_details(name, batches) if batches else None,
                 parts=rows.write(stream.folder, name),
                 rows=rows.rows,
                 outcomes=table.outcomes(),

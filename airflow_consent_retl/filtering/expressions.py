@@ -199,6 +199,22 @@ class WarehouseConsent:
         kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
         return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
 
+    def decided_people(self, salt: str, subject: str, decision: str, digits: int) -> ir.Table:
+        """Return the beginning of a digest of each id, and the class of its decisions, each pair once.
+
+        Args:
+            salt: of the digests.
+            subject: the name of the column with the digests.
+            decision: the name of the column with the classes, as in the table `classes`.
+            digits: of a digest.
+        """
+        joined = self._decided()
+        known = joined.filter(joined[self._primary_key].notnull())
+        classes = placeholder("classes", {SIGNATURE: "int32", decision: "string"})
+        rows = known.join(classes, known[SIGNATURE] == classes[SIGNATURE])
+        digest = self.digest(known[self._primary_key], salt).substr(0, digits)
+        return rows.select(**{subject: digest, decision: classes[decision]}).distinct()
+
     def digest(self, subject: ir.Value, salt: str) -> ir.StringValue:
         """Return the keyed digest of an id."""
         return self.dialect.sha256(concat([ibis.literal(f"{salt}:"), self.dialect.person(subject)]))

@@ -54,6 +54,7 @@ _SWITCH_INTERVAL_S = 0.0002
 NO_GROUP = -1
 
 Progress = Callable[[int], None]
+Record = Callable[[pa.Array, "NDArray[np.int64]"], None]
 
 
 def column_kinds(columns: Iterable[Column]) -> dict[str, ColumnKind]:
@@ -243,15 +244,28 @@ class SnapshotFilter:
         return decided
 
     def write(
-        self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, progress: Progress = lambda rows: None
+        self,
+        decided: DecidedSignatures,
+        folder: Folder,
+        key: SubjectKey,
+        progress: Progress = lambda rows: None,
+        record: Record = lambda ids, signatures: None,
     ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
-        """Write the permitted rows and the decision log into a folder, which the caller publishes or removes."""
+        """Write the permitted rows and the decision log into a folder, which the caller publishes or removes.
+
+        Args:
+            decided: the result of `decide`.
+            folder: of the new files.
+            key: of the decision log.
+            progress: called with the number of rows of each batch.
+            record: called with the ids of the rows, and the numbers of their signatures.
+        """
         with (
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writing,
         ):
             batches = read_ahead(self._read(None, _FILTERING_ROWS), reading)
-            return self._write(decided, batches, folder, key, progress, writing)
+            return self._write(decided, batches, folder, key, progress, record, writing)
 
     def _write(
         self,
@@ -260,6 +274,7 @@ class SnapshotFilter:
         folder: Folder,
         key: SubjectKey,
         progress: Progress,
+        record: Record,
         writing: Executor,
     ) -> tuple[tuple[RecipientsGroup, ...], DecisionLog]:
         first = next(batches, None)
@@ -283,6 +298,7 @@ class SnapshotFilter:
                 under_way.append(writing.submit(writer.write, rows, decided.groups[numbers]))
                 if len(under_way) > 1:
                     under_way.popleft().result()
+                record(rows.column(self._snapshot.primary_key), numbers)
                 logged = np.flatnonzero(decided.denied_somewhere[numbers])
                 ids = rows.column(self._snapshot.primary_key).take(pa.array(logged))
                 log.write(ids, numbers[logged].astype(np.int32))

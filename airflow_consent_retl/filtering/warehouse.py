@@ -29,6 +29,7 @@ from airflow_consent_retl.filtering.expressions import (
 )
 from airflow_consent_retl.filtering.files import DecidedSignatures, column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.filtering.warehouse_decisions import WarehousePeople
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
 from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, WarehouseDecision, WarehouseTable
 from airflow_consent_retl.values.canonical import values_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
+    from airflow_consent_retl.filtering.decision_records import DecisionRecorder
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
 
@@ -142,19 +144,23 @@ class WarehouseFilter:
             )
         return decided
 
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> WarehousePermitted:
+    def write(
+        self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder, *, run: str
+    ) -> WarehousePermitted:
         """Let the warehouse write the permitted rows and the decisions, and check its results.
 
         Args:
             decided: the result of `decide`.
             folder: the folder for the table of signatures; the caller publishes or removes it.
             key: the key of the decision log.
+            recorder: of the run.
             run: the name of the run, for the salt of its digests.
 
         Raises:
             RefusedError: the warehouse's numbers differ from the decisions.
         """
         places = self._answer(decided)
+        self.people = WarehousePeople(self._warehouse, self._dialect, self._consent, places, recorder, self._at)
         permitted = self._make("permitted")
         self._warehouse.create_as(permitted, self._dialect.compile(self._consent.permitted(), places))
         groups = self._groups(decided, permitted)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         DecisionCounts,
     )
     from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.filtering.decision_records import DecisionRecorder
+    from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.policy_change import MaxReleased, PolicyChange
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.hooks.policies import LoadedPolicy
@@ -102,6 +104,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         """Filter, and return the reference to the permitted set."""
         from airflow_consent_retl.consent import plan_consent
         from airflow_consent_retl.consent.destination_binding import DestinationUse
+        from airflow_consent_retl.filtering.decision_records import decided_run
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.filtering.silence import check_absence, check_accepted
         from airflow_consent_retl.hooks.policies import policy_in_force
@@ -147,14 +150,29 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 decided.counts, max_denied_ratio=self.max_denied_ratio, max_invalid_ratio=self.max_invalid_ratio
             )
             with publishing_run(workspace.documents, context, kind="permitted") as folder:
-                written = run.write(decided, folder, subject_key(workspace.documents))
+                recorder = self._recorder(workspace, manifest.model, run.plan, decided)
+                written = run.write(decided, folder, subject_key(workspace.documents), recorder)
                 permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at)
+                # INVARIANT: what was decided is recorded before a load can read it.
+                run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())
                 run.keep()
             change.accept(at=at)
             for effect in change.effects(manifest.model, at=at):
                 policy_archive().note_effect(loaded.policy, effect)
         return self._reference(permitted, folder, digest)
+
+    def _recorder(
+        self, workspace: Workspace, model: str, plan: ConsentPlan, decided: DecidedSignatures
+    ) -> DecisionRecorder:
+        from airflow_consent_retl.filtering.decision_records import DecisionRecorder
+        from airflow_consent_retl.storage.location import decisions_folder, subject_key
+        from airflow_consent_retl.storage.records.documents import DecisionRecords
+        from airflow_consent_retl.storage.records.stream import RecordStream
+        from airflow_consent_retl.storage.records.subjects import RecordKey
+
+        stream = RecordStream(decisions_folder(workspace.documents, model, plan.destinations), DecisionRecords)
+        return DecisionRecorder(stream, RecordKey(subject_key(workspace.documents)), decided, self.log)
 
     def _manifest(
         self,

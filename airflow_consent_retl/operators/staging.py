@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
 
-# The sync of a state keeps it while the ledger points at it.
-_KEPT = "delivered"
+# A delivered state is kept while the ledger points at it, and what is decided about everyone for the next filter.
+_KEPT = frozenset({"delivered", "recorded"})
 
 
 class DropStagingTablesOperator(ConsentRetlOperator):
@@ -74,7 +74,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
             raise ConfigurationError("older_than_s has to be 0 or more")
         hook_params, ours = self._of_run()
         with staging_warehouse(self.conn_id, self.schema, context, hook_params=hook_params) as warehouse:
-            there = [table for table in warehouse.tables() if table.kind != _KEPT]
+            there = [table for table in warehouse.tables() if table.kind not in _KEPT]
             limit = None if self.older_than_s is None else datetime.now(UTC) - timedelta(seconds=self.older_than_s)
             dropped = [table for table in there if table.name in ours]
             swept = [table for table in there if table.name not in ours and limit is not None and table.made_at < limit]

@@ -9,16 +9,19 @@ from airflow_consent_retl.reports.explanation import DestinationExplanation, Exp
 from airflow_consent_retl.reports.person_history import PersonHistory, person_history
 from airflow_consent_retl.reports.policy_changes import diff_policies
 from airflow_consent_retl.reports.policy_review import lint
+from airflow_consent_retl.reports.recorded_decisions import DecisionEvent, RecordedRuns
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
 from airflow_consent_retl.reports.signatures import CheckedManifest, verify
 
 __all__ = [
     "CheckedManifest",
+    "DecisionEvent",
     "DeliveryEvent",
     "DestinationExplanation",
     "Explanation",
     "PersonHistory",
+    "RecordedRuns",
     "SegmentComparison",
     "SignalExplanation",
     "compare_with_segment",

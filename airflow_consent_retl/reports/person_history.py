@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import TypeVar
 
 from airflow_consent_retl.hooks.ledgers import open_ledger
+from airflow_consent_retl.reports.recorded_decisions import (
+    DecisionEvent,
+    RecordedRuns,
+    decision_streams,
+    recorded_decisions,
+    recorded_runs,
+)
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent, in_progress, recorded_deliveries
 from airflow_consent_retl.storage.location import open_folder, subject_key, workspace_root
 from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+
+Event = TypeVar("Event", DecisionEvent, DeliveryEvent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +27,13 @@ class PersonHistory:
     """Everything that is recorded of one person, in the order of time.
 
     Args:
+        decisions: each change of what is decided about the person.
+        runs: the runs that decided about everyone. A person without a decision of one of these models was never in it.
         deliveries: what was sent and removed.
     """
 
+    decisions: tuple[DecisionEvent, ...]
+    runs: tuple[RecordedRuns, ...]
     deliveries: tuple[DeliveryEvent, ...]
 
 
@@ -45,13 +60,25 @@ def person_history(
         LedgerUnavailableError: try again.
     """
     secret = subject_key(workspace)
-    key, *earlier = map(RecordKey, (secret, *secret.earlier))
-    person = Person.of(subject, [key, *earlier])
+    keys = [RecordKey(key) for key in (secret, *secret.earlier)]
+    person = Person.of(subject, keys)
     with open_ledger(workspace, ledger_conn_id) as ledger:
         # First: a delivery that ends meanwhile is then found among the records, too.
-        running = list(in_progress(ledger, workspace, key, person))
-    recorded = list(recorded_deliveries(open_folder(workspace_root(workspace)), person, verify=verify))
+        running = list(in_progress(ledger, workspace, keys[0], person))
+    root = open_folder(workspace_root(workspace))
+    recorded = list(recorded_deliveries(root, person, verify=verify))
     known = {(event.sync, event.delivery) for event in recorded}
     events = [*recorded, *(event for event in running if (event.sync, event.delivery) not in known)]
+    streams = list(decision_streams(root))
+    decisions = [event for stream in streams for event in recorded_decisions(stream, person, verify=verify)]
+    runs = [found for stream in streams if (found := recorded_runs(stream)) is not None]
+    return PersonHistory(
+        decisions=_of_model(decisions, model),
+        runs=tuple(one for one in runs if model in (None, one.model)),
+        deliveries=_of_model(events, model),
+    )
+
+
+def _of_model(events: Sequence[Event], model: str | None) -> tuple[Event, ...]:
     chosen = [event for event in events if model in (None, event.model)]
-    return PersonHistory(deliveries=tuple(sorted(chosen, key=attrgetter("at"))))
+    return tuple(sorted(chosen, key=attrgetter("at")))

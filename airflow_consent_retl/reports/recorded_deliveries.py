@@ -95,12 +95,14 @@ def recorded_deliveries(root: Folder, person: Person, *, verify: bool) -> Iterat
     """
     streams = root / RECORDS / DELIVERIES
     for name in sorted(streams.names()):
+        stream = RecordStream(streams / name, DeliveryRecords)
         latest: dict[str, FoundRows[DeliveryRecords]] = {}
-        for found in RecordStream(streams / name, DeliveryRecords).find(person, verify=verify):
+        for found in stream.find(person, verify=verify):
             # A worker that died may have written the records of its delivery before.
             latest[found.document.changes_sha256] = found
         for found in latest.values():
-            yield from _events(found.document, found.rows, is_open=False)
+            batches = stream.details(found.document.batches, RecordedBatch)
+            yield from _events(found.document, batches, found.rows, is_open=False)
 
 
 def in_progress(ledger: Ledger, workspace: str | None, key: RecordKey, person: Person) -> Iterator[DeliveryEvent]:
@@ -123,7 +125,8 @@ def in_progress(ledger: Ledger, workspace: str | None, key: RecordKey, person: P
             changes = Changes(folder, sha256=delivery.changes_sha256)
             history = AttemptHistory(ledger.attempts(delivery))
             found = _OpenDelivery(changes, history, key, np.array(sorted(subjects), np.uint64))
-            yield from _events(*found.as_records(overview, delivery), is_open=True)
+            records, rows = found.as_records(overview, delivery)
+            yield from _events(records, found.batches, rows, is_open=True)
 
 
 class _OpenDelivery:
@@ -134,7 +137,7 @@ class _OpenDelivery:
         self._key = key
         self._subjects = subjects
         self._outcomes = {(batch.kind, batch.number): batch.outcomes for batch in history.batches}
-        self._batches = tuple(recorded_batch(batch) for batch in history.batches)
+        self.batches = [recorded_batch(batch) for batch in history.batches]
 
     def as_records(self, overview: SyncOverview, delivery: Delivery) -> tuple[DeliveryRecords, list[dict[str, int]]]:
         """Return a document of records and the person's rows in it."""
@@ -155,7 +158,7 @@ class _OpenDelivery:
             decided_at=delivery.decided_at,
             policy_digest=manifest.policy_digest,
             changes_sha256=delivery.changes_sha256,
-            batches=self._batches,
+            batches=None,
             outcomes=tuple(outcome for _, outcome in found),
             parts=(),
             rows=len(found),
@@ -179,7 +182,7 @@ class _OpenDelivery:
         return found
 
     def _outcome(self, kind: _Kind, position: int, event: _Event, cause: str) -> RecordedOutcome:
-        batch = _batch_at(self._batches, kind, position)
+        batch = _batch_at(self.batches, kind, position)
         if batch is None:
             return RecordedOutcome(event=event, cause=cause, status=PLANNED, code="")
         outcome = self._outcomes[BatchKind(kind), batch.number][position - batch.start]
@@ -188,10 +191,12 @@ class _OpenDelivery:
         return RecordedOutcome(event=event, cause=cause, status=str(outcome.status), code=code)
 
 
-def _events(records: DeliveryRecords, rows: list[dict[str, Any]], *, is_open: bool) -> Iterator[DeliveryEvent]:
+def _events(
+    records: DeliveryRecords, batches: Sequence[RecordedBatch], rows: list[dict[str, Any]], *, is_open: bool
+) -> Iterator[DeliveryEvent]:
     for row in rows:
         position, outcome = row["position"], records.outcomes[row["outcome"]]
-        batch = _batch_at(records.batches, "remove" if outcome.event == "removed" else "send", position)
+        batch = _batch_at(batches, "remove" if outcome.event == "removed" else "send", position)
         yield DeliveryEvent(
             at=records.recorded_at if batch is None else batch.ended_at or batch.asked_at,
             sync=records.sync,

@@ -28,6 +28,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS
 from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 from airflow_consent_retl.storage.unfinished import publishing
@@ -146,6 +147,12 @@ def policy_archive() -> PolicyArchive:
     from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
     return PolicyArchive(_below(None, ["policy_archive"]), signer())
+
+
+def decisions_folder(workspace: str | None, model: str, destinations: Iterable[str]) -> Folder:
+    """Return the folder of the records of a model's decisions, for one set of destinations."""
+    names = hashlib.sha256("\n".join(sorted(destinations)).encode()).hexdigest()[:12]
+    return _below(workspace, [RECORDS, DECISIONS, _distinct(model), names])
 
 
 def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:

@@ -8,10 +8,9 @@ removed at the end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import duckdb
 import numpy as np
@@ -20,7 +19,8 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from airflow_consent_retl.values.shared_engine import shared_engine
-from airflow_consent_retl.values.temporary import temporary_file, temporary_folder
+from airflow_consent_retl.values.sorted_numbers import SortedNumbers
+from airflow_consent_retl.values.temporary import temporary_folder
 
 Fingerprints = NDArray[np.uint64]
 
@@ -29,8 +29,6 @@ DEFAULT_MEMORY_LIMIT_BYTES = 128 << 20
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FINGERPRINTS_BYTES = 24 << 20
 _NONE = np.empty(0, np.uint64)
-_SLICES = 4096
-_SLICE_BOUNDS = np.arange(_SLICES, dtype=np.uint64) << np.uint64(64 - 12)
 
 
 class KeyFingerprints:
@@ -43,14 +41,7 @@ class KeyFingerprints:
     """
 
     def __init__(self, *, memory_limit_bytes: int = _FINGERPRINTS_BYTES) -> None:
-        # A run is collected, then joined and sorted: that takes twice its size.
-        self._run_length = max(_SLICES, memory_limit_bytes // 16)
-        self._pending: list[Fingerprints] = []
-        self._pending_count = 0
-        # For each spilled run, where its slices begin in the file and where the last one ends, in fingerprints.
-        self._cuts: list[NDArray[np.int64]] = []
-        self._spilled_count = 0
-        self._spill: IO[bytes] | None = None
+        self._numbers = SortedNumbers(memory_limit_bytes=memory_limit_bytes)
         self._hasher = Hasher()
         self.null_count = 0
         self.is_exact = True
@@ -61,55 +52,19 @@ class KeyFingerprints:
         self.is_exact = is_exact(ids.type)
         if ids.null_count == len(ids):
             return
-        fingerprints = self._hasher.fingerprints(ids.drop_null() if ids.null_count else ids)
-        self._pending.append(fingerprints)
-        self._pending_count += len(fingerprints)
-        if self._pending_count >= self._run_length:
-            self._spill_run()
+        self._numbers.add(self._hasher.fingerprints(ids.drop_null() if ids.null_count else ids))
 
     def repeated(self) -> Fingerprints:
         """Return the fingerprints that occur more than once, each once.
 
         For integers (`is_exact`) each belongs to one id. For other types a few may belong to different ids.
         """
-        if not self._cuts:
-            return _repeated(self._take_pending())
-        self._spill_run()
-        self._spill_file().flush()
-        # Equal fingerprints are in the same slice of every run: read as many slices at once as fit.
-        step = max(1, _SLICES * self._run_length // self._spilled_count)
-        return np.concatenate(
-            [_repeated(self._read_slices(start, min(start + step, _SLICES))) for start in range(0, _SLICES, step)]
-        )
-
-    def _read_slices(self, start: int, end: int) -> Fingerprints:
-        descriptor = self._spill_file().fileno()
-        pieces = [os.pread(descriptor, (cuts[end] - cuts[start]) * 8, cuts[start] * 8) for cuts in self._cuts]
-        return np.concatenate([np.frombuffer(piece, np.uint64) for piece in pieces])
-
-    def _take_pending(self) -> Fingerprints:
-        taken = np.concatenate(self._pending) if self._pending else np.empty(0, np.uint64)
-        self._pending, self._pending_count = [], 0
-        return taken
-
-    def _spill_run(self) -> None:
-        run = self._take_pending()
-        run.sort()
-        self._spill_file().write(run.data)
-        cuts = np.concatenate([np.searchsorted(run, _SLICE_BOUNDS), [len(run)]])
-        self._cuts.append(cuts + self._spilled_count)
-        self._spilled_count += len(run)
-
-    def _spill_file(self) -> IO[bytes]:
-        if self._spill is None:
-            self._spill = temporary_file()
-        return self._spill
+        return np.concatenate([_repeated(some) for some in self._numbers.slices()])
 
     def close(self) -> None:
         """Release the engine and the temporary file."""
         self._hasher.close()
-        if self._spill is not None:
-            self._spill.close()
+        self._numbers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,7 +166,6 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
 
 
 def _repeated(fingerprints: Fingerprints) -> Fingerprints:
-    fingerprints.sort()
     return np.unique(fingerprints[1:][fingerprints[1:] == fingerprints[:-1]])
 
 

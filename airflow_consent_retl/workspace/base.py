@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.extraction.data_time import DeclaredTime
+    from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.filtering.permitted import PermittedRows
@@ -108,16 +109,25 @@ class FilterRun(ABC):
         """
 
     @abstractmethod
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
-        """Write the permitted rows and the decision log.
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
+        """Write the permitted rows and the decision log, and compare the decisions with those of the run before.
 
         Args:
             decided: what `decide` returned.
             folder: of the new permitted set; the caller publishes or removes it.
             key: of the decision log's digests.
+            recorder: of the run.
 
         Raises:
             RefusedError: the snapshot changed while it was filtered.
+        """
+
+    @abstractmethod
+    def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
+        """Publish the records of the decisions, after `write`.
+
+        Raises:
+            As `DecisionRecorder.publish`.
         """
 
     def keep(self) -> None:  # noqa: B027 - files are kept by publishing their folder

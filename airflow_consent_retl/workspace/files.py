@@ -17,6 +17,7 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.extraction.data_time import DataTime
 from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.filtering.decision_records import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.progress import Progress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.progress import TaskLog
@@ -67,10 +69,15 @@ class FileFilterRun(FilterRun):
         """Verify the snapshot, count its signatures and decide each of them."""
         return self._filter().decide(self._progress("counted"))
 
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
         """Write each permitted row once, and the decision log."""
-        groups, log = self._filter().write(decided, folder, key, self._progress("filtered"))
+        self._people = self._resources.enter_context(SortedPeople(recorder))
+        groups, log = self._filter().write(decided, folder, key, self._progress("filtered"), self._people.add)
         return Written(groups, log)
+
+    def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
+        """Compare the people whom `write` collected, and publish the changes."""
+        recorder.publish(run, self._people)
 
     def _filter(self) -> SnapshotFilter:
         if self._running is None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.progress import TaskLog
@@ -62,11 +63,15 @@ class WarehouseFilterRun(FilterRun):
         """Have the warehouse count the combinations of consent values, and decide each of them."""
         return self._filter.decide()
 
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey) -> Written:
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
         """Have the warehouse write the permitted rows and the decisions; the folder gets the table of signatures."""
         run = run_name(self._snapshot.sha256, self._at)
-        written = self._filter.write(decided, folder, key, run=run)
+        written = self._filter.write(decided, folder, key, recorder, run=run)
         return Written(written.groups, written.decision_log, written.tables)
+
+    def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
+        """Have the warehouse compare the people, and publish the changes."""
+        recorder.publish(run, self._filter.people)
 
     def keep(self) -> None:
         """Keep the tables."""

@@ -204,6 +204,8 @@ def test_verify_says_which_manifests_are_true(
         ("permitted", "signed", False),
         ("delivered", "signed", False),
         ("delivery_records", "signed", False),
+        ("decision_records", "signed", False),
+        ("decision_records", "signed", True),
         ("snapshot", "signed", True),
         ("permitted", "signed", True),
     }

@@ -11,7 +11,7 @@ from support.permitting import changed_by_hand, unsigned_by_hand
 
 from airflow_consent_retl.__main__ import main
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.reports import PersonHistory, person_history
+from airflow_consent_retl.reports import PersonHistory, person_history, verify
 
 
 @pytest.fixture
@@ -42,6 +42,46 @@ def test_a_person_is_followed_over_all_syncs_and_the_fast_lane(crm: CrmSync) -> 
     assert all(one.batch_key and one.target for one in found.deliveries)
     assert told(person_history(4, workspace=crm.workspace)) == []
     assert told(person_history(1, workspace=crm.workspace, model="leads")) == [("leads/crm", "sent", "accepted", "")]
+
+
+def decided(found: PersonHistory) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    return [(one.destination, one.before, one.decision, one.reasons) for one in found.decisions]
+
+
+def test_each_change_of_a_decision_is_told_with_its_reasons_and_policy(crm: CrmSync) -> None:
+    crm.people(1, 2, no=(3,))
+    crm.permitted()
+    crm.permitted()
+    crm.people(2, 3, no=(1,))
+    crm.permitted()
+    crm.people(1, 3)
+    crm.permitted()
+
+    first, second, third = (person_history(id_, workspace=crm.workspace) for id_ in (1, 2, 3))
+
+    assert decided(first) == [
+        ("crm", "not_in_model", "permitted", ()),
+        ("crm", "permitted", "denied", ("C0004:denied",)),
+        ("crm", "denied", "permitted", ()),
+    ]
+    assert [one.run for one in first.decisions] == [1, 3, 4]
+    assert decided(second) == [("crm", "not_in_model", "permitted", ()), ("crm", "permitted", "not_in_model", ())]
+    assert decided(third) == [
+        ("crm", "not_in_model", "denied", ("C0004:denied",)),
+        ("crm", "denied", "permitted", ()),
+    ]
+    assert all(one.policy_digest.startswith("sha256:") for one in first.decisions)
+
+
+def test_who_was_permitted_is_told_from_who_was_never_seen(crm: CrmSync) -> None:
+    crm.permitted()
+
+    seen, never = person_history(1, workspace=crm.workspace), person_history(9, workspace=crm.workspace)
+
+    assert decided(seen) == [("crm", "not_in_model", "permitted", ())]
+    assert (decided(never), told(never)) == ([], [])
+    assert [(one.model, one.destinations, one.runs, one.people) for one in never.runs] == [("people", ("crm",), 1, 3)]
+    assert seen.runs == never.runs
 
 
 def test_the_command_prints_the_history_without_the_id(crm: CrmSync, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,3 +144,14 @@ def test_records_under_another_key_are_no_empty_history(crm: CrmSync, monkeypatc
 
     with pytest.raises(ConfigurationError, match="were written under digest key"):
         person_history(1, workspace=crm.workspace)
+
+
+def test_every_record_of_several_runs_is_signed_and_complete(crm: CrmSync) -> None:
+    crm.sync()
+    crm.people(1, 2, no=(3,))
+    crm.sync()
+
+    checked = [one for one in verify(workspace=crm.workspace) if one.kind.endswith("_records")]
+
+    assert sorted(one.kind for one in checked) == ["decision_records"] * 2 + ["delivery_records"] * 2
+    assert all(one.is_true for one in checked)

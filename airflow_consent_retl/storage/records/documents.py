@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
 
-from airflow_consent_retl.storage.manifest import Document, Part
+from airflow_consent_retl.storage.manifest import Document, Part, WarehouseTable
 
 
 class SubjectPart(Document):
@@ -81,7 +81,70 @@ class DeliveryRecords(Document):
     # Empty: unknown.
     policy_digest: str
     changes_sha256: str
-    batches: tuple[RecordedBatch, ...]
+    # A file with a list of `RecordedBatch`: there may be thousands, and a look-up reads many documents.
+    batches: Part | None
     outcomes: tuple[RecordedOutcome, ...]
     parts: tuple[SubjectPart, ...]
     rows: int
+
+
+class DestinationDecision(Document):
+    """The decision for one destination: the reason codes of a denial, or the fields withheld from a permitted row."""
+
+    permitted: bool
+    reasons: tuple[str, ...]
+    withheld: tuple[str, ...]
+
+
+class DecisionClass(Document):
+    """The decisions for all destinations of a filter, which many people have in common."""
+
+    destinations: dict[str, DestinationDecision]
+
+
+class DecidedStateFile(Document):
+    """The file of what is decided about everyone. The next run deletes it, so it is no part of the records."""
+
+    file: str
+    sha256: str
+    people: int
+    size_bytes: int
+
+    @property
+    def part(self) -> Part:
+        """The file, for reading."""
+        return Part(name=self.file, sha256=self.sha256, rows=self.people, size_bytes=self.size_bytes)
+
+
+class DecisionRecords(Document):
+    """The changes that one filter run made to what is decided about people.
+
+    Rows: `subject`, `decision` and `before`. They are numbers of classes; -1 means none. Without a decision before, the
+    person was first seen by this run. Without a decision, the model does not have the person any more.
+    """
+
+    kind: Literal["decision_records"] = "decision_records"
+    version: Literal[1] = 1
+    key_id: str
+    recorded_at: AwareDatetime
+    model: str
+    destinations: tuple[str, ...]
+    # The first document of a stream has the number 1; the other ones name the digest of the document before.
+    number: int
+    previous_sha256: str | None
+    decided_at: AwareDatetime
+    # The time that the rows stand for.
+    data_time: AwareDatetime
+    policy_digest: str
+    policy_source: str
+    snapshot_sha256: str
+    rows_read: int
+    # A file with a list of `DecisionClass`, in the order of their numbers.
+    classes: Part | None
+    parts: tuple[SubjectPart, ...]
+    rows: int
+    # What is decided about everyone now, for the next run: a file, or a table of the warehouse. A later document
+    # replaces it.
+    state: DecidedStateFile | None
+    state_table: WarehouseTable | None = None
+    people: int

@@ -88,11 +88,15 @@ class SubjectRows:
         rows = self._spill.take(partition)
         return rows.take(pa.array(np.argsort(values_of(rows[SUBJECT], np.uint64), kind="stable")))
 
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._spill.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._spill.close()
+        self.close()
 
 
 def find_rows(folder: Folder, part: Part, subjects: Sequence[int]) -> list[dict[str, Any]]:

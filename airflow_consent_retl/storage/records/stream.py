@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.manifest import Document
+from airflow_consent_retl.storage.manifest import Document, Part, sha256_hex
 from airflow_consent_retl.storage.records.documents import SubjectPart
 from airflow_consent_retl.storage.records.sorted_rows import find_rows
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 _READERS = 4
 _STAMP = "%Y%m%dt%H%M%S%f"
-_DOCUMENT = re.compile(r"(?P<at>\d{8}t\d{12})-[0-9a-f]{12}\.json")
+_DOCUMENT = re.compile(r"\d{8}t\d{12}-[0-9a-f]{12}\.json|\d{8}\.json")
 
 OneDocument = TypeVar("OneDocument", bound=Document)
+OneDetail = TypeVar("OneDetail", bound=Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ class FoundRows(Generic[OneDocument]):
     name: str
     document: OneDocument
     rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewestDocument(Generic[OneDocument]):
+    """The newest document of a stream, and the SHA-256 of its bytes."""
+
+    document: OneDocument
+    sha256: str
 
 
 class _Parts(msgspec.Struct):
@@ -67,9 +76,34 @@ class RecordStream(Generic[OneDocument]):
         """Return the beginning of the names of a new document and its parts."""
         return f"{at.astimezone(UTC):{_STAMP}}-{uuid.uuid4().hex[:12]}"
 
-    def publish(self, name: str, document: OneDocument) -> None:
-        """Write a document, which makes its parts visible."""
-        self.folder.publish(document.to_json(), name=f"{name}.json")
+    def publish(self, name: str, document: OneDocument) -> str:
+        """Write a document, which makes its parts visible, and return its SHA-256.
+
+        Raises:
+            FileExistsError: there is one of this name.
+        """
+        return self.folder.publish(document.to_json(), name=f"{name}.json")
+
+    def write_details(self, name: str, details: Sequence[Document]) -> Part:
+        """Write what many rows refer to, in a file of its own, and return it for the document."""
+        lines = [msgspec.json.encode(one.model_dump(mode="json")) for one in details]
+        content = b"\n".join(lines)
+        with self.folder.create(f"{name}-details.jsonl") as file:
+            file.write(content)
+        return Part(name=f"{name}-details.jsonl", sha256=sha256_hex(content), rows=len(lines), size_bytes=len(content))
+
+    def details(self, part: Part | None, kind: type[OneDetail]) -> list[OneDetail]:
+        """Return what `write_details` wrote.
+
+        Raises:
+            RefusedError: the file is gone or was changed.
+        """
+        if part is None:
+            return []
+        content = self.folder.read(part.name)
+        if sha256_hex(content) != part.sha256:
+            raise RefusedError(f"{self.folder.uri}/{part.name} was changed since it was written: its SHA-256 differs")
+        return [kind.from_json(line) for line in content.split(b"\n") if line]
 
     def names(self) -> list[str]:
         """Return the names of all documents, the oldest first."""
@@ -82,6 +116,23 @@ class RecordStream(Generic[OneDocument]):
             RefusedError: it is gone, not signed by the deployment, or no document of this kind.
         """
         return self._kind.from_json(self.folder.read_document(name))
+
+    def newest(self) -> NewestDocument[OneDocument] | None:
+        """Return the newest document, of a stream whose documents are numbered; None without any."""
+        names = self.names()
+        if not names:
+            return None
+        return NewestDocument(self.read(names[-1]), sha256_hex(self.folder.read(names[-1])))
+
+    def remove_parts(self, name: str) -> None:
+        """Delete the files that were written for a document which was not published.
+
+        Args:
+            name: from `new_name`.
+        """
+        for one in self.folder.names():
+            if one.startswith(f"{name}-"):
+                self.folder.remove_file(one)
 
     def find(self, person: Person, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
         """Yield the rows of a person, document by document, the oldest first. A part with such rows is verified.

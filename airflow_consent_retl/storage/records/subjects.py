@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 # Decisions keep this many bits of a subject: the other ones number the decision.
 DECIDED_BITS = 52
 DECIDED_MASK = np.uint64((1 << 64) - (1 << (64 - DECIDED_BITS)))
+DIGEST_DIGITS = DECIDED_BITS // 4
 _BLOCK_ROWS = 65_536
+_HEX_VALUES = np.zeros(256, np.uint64)
+_HEX_VALUES[list(b"0123456789abcdef")] = np.arange(16, dtype=np.uint64)
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 _TRAILING_ZEROS = r"\.?0+$"
 
@@ -76,7 +79,8 @@ class RecordKey:
             forms.append(pa.array([int(text)], pa.uint64()))
         whole = {int(self.subjects(form)[0]) for form in forms}
         in_warehouse = hashlib.sha256(f"{self.warehouse_salt}:{text}".encode()).hexdigest()
-        decided = {of_digest(in_warehouse), *(int(np.uint64(one) & DECIDED_MASK) for one in whole)}
+        of_warehouse = subjects_of_digests(pa.array([in_warehouse[:DIGEST_DIGITS]]))
+        decided = {int(of_warehouse[0]), *(int(np.uint64(one) & DECIDED_MASK) for one in whole)}
         return frozenset(whole | decided)
 
 
@@ -113,9 +117,13 @@ class Person:
         return self.by_key[key_id]
 
 
-def of_digest(digest: str) -> int:
-    """Return the subject in a decision of a warehouse, from the hexadecimal digest of an id."""
-    return int(digest[: DECIDED_BITS // 4], 16) << (64 - DECIDED_BITS)
+def subjects_of_digests(digests: pa.Array) -> NDArray[np.uint64]:
+    """Return the subjects in decisions of a warehouse, from the first `DIGEST_DIGITS` digits of the ids' digests."""
+    texts = np.frombuffer("".join(digests.to_pylist()).encode(), np.uint8).reshape(-1, DIGEST_DIGITS)
+    subjects = np.zeros(len(texts), np.uint64)
+    for place in range(DIGEST_DIGITS):
+        subjects = (subjects << np.uint64(4)) | _HEX_VALUES[texts[:, place]]
+    return subjects << np.uint64(64 - DECIDED_BITS)
 
 
 def _hashes(ids: pa.Array) -> NDArray[np.uint64]:

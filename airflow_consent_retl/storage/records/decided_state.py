@@ -1,0 +1,149 @@
+"""What is decided about everyone of a model: one number for each person, sorted, and the changes between two runs.
+
+The first 52 bits of a number are those of the person's subject, the other ones number the class of the decision. Two
+runs are compared by reading both in ascending order, a slice at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.storage.folder import PartWriter
+from airflow_consent_retl.storage.records.subjects import DECIDED_BITS, DECIDED_MASK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.manifest import Part
+
+CLASS_MASK: Final = ~DECIDED_MASK
+MAX_CLASSES: Final = 1 << (64 - DECIDED_BITS)
+NO_CLASS: Final = -1
+_SCHEMA = pa.schema([("value", pa.uint64())])
+_ROW_GROUP_ROWS = 1_048_576
+_NONE = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedDecisions:
+    """People whose decision changed: their subjects, and the classes now and before, `NO_CLASS` for none."""
+
+    subjects: NDArray[np.uint64]
+    now: NDArray[np.int16]
+    before: NDArray[np.int16]
+
+
+class StateWriter:
+    """Writes the numbers of a run, slice by slice in ascending order.
+
+    Args:
+        folder: of the file.
+        name: of the file.
+    """
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        # The numbers are as good as random: an encoding would cost time and save little.
+        self._writer = PartWriter(folder, name, _SCHEMA, row_group_rows=_ROW_GROUP_ROWS, dictionary_columns=[])
+
+    def write(self, values: NDArray[np.uint64]) -> None:
+        """Append a slice."""
+        self._writer.write(pa.table([pa.array(values)], schema=_SCHEMA))
+
+    def close(self) -> Part:
+        """Finish the file and describe it."""
+        return self._writer.close()
+
+    def abort(self) -> None:
+        """Close an unfinished file."""
+        self._writer.abort()
+
+
+def read_state(folder: Folder, part: Part | None) -> Iterator[NDArray[np.uint64]]:
+    """Yield the numbers of a state in ascending order; none without a file.
+
+    Raises:
+        RefusedError: the file is gone, or has another number of rows.
+    """
+    if part is not None:
+        for rows in folder.read_rows([part], batch_rows=_ROW_GROUP_ROWS):
+            yield np.asarray(rows.column(0))
+
+
+def changes(
+    before: Iterable[NDArray[np.uint64]], now: Iterable[NDArray[np.uint64]]
+) -> Iterator[tuple[NDArray[np.uint64], ChangedDecisions]]:
+    """Yield each slice of the present numbers, with the changes that it makes.
+
+    Args:
+        before: the numbers of the last run, ascending.
+        now: the numbers of this run, ascending, each once. All numbers of a person are in one slice.
+    """
+    earlier = _Ascending(before)
+    for values in now:
+        if len(values):
+            yield values, _changed(earlier.up_to(values[-1] | CLASS_MASK), values)
+    rest = earlier.rest()
+    if len(rest):
+        yield _NONE, _changed(rest, _NONE)
+
+
+def _changed(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> ChangedDecisions:
+    is_same, places_before = _found_in(before, now)
+    new = now[~is_same]
+    is_gone = np.ones(len(before), dtype=np.bool_)
+    is_gone[places_before[is_same]] = False
+    gone = before[is_gone]
+    subjects, lost = new & DECIDED_MASK, gone & DECIDED_MASK
+    # The class before of each person with a new number; of people with several rows, the first one.
+    was_known, places = _found_in(lost, subjects)
+    classes_before = np.full(len(subjects), NO_CLASS, dtype=np.int16)
+    classes_before[was_known] = (gone[places[was_known]] & CLASS_MASK).astype(np.int16)
+    # Ascending also where a person has several rows: the subject is in the first bits.
+    is_left = ~_found_in(now & DECIDED_MASK, lost)[0] if len(gone) else np.empty(0, dtype=np.bool_)
+    left, left_before = lost[is_left], gone[is_left] & CLASS_MASK
+    return ChangedDecisions(
+        np.concatenate([subjects, left]),
+        np.concatenate([(new & CLASS_MASK).astype(np.int16), np.full(len(left), NO_CLASS, dtype=np.int16)]),
+        np.concatenate([classes_before, left_before.astype(np.int16)]),
+    )
+
+
+def _found_in(ascending: NDArray[np.uint64], values: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return for each value, ascending, whether it is among others, and where."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=np.bool_), np.zeros(len(values), dtype=np.int64)
+    places = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return ascending[places] == values, places
+
+
+class _Ascending:
+    """A reader of ascending numbers up to a bound."""
+
+    def __init__(self, slices: Iterable[NDArray[np.uint64]]) -> None:
+        self._slices = iter(slices)
+        self._pending = _NONE
+
+    def up_to(self, bound: np.uint64) -> NDArray[np.uint64]:
+        """Return the next numbers that are not above a bound."""
+        found: list[NDArray[np.uint64]] = []
+        while not len(self._pending) or self._pending[-1] <= bound:
+            found.append(self._pending)
+            more = next(self._slices, None)
+            if more is None:
+                self._pending = _NONE
+                return np.concatenate(found)
+            self._pending = more
+        end = int(np.searchsorted(self._pending, bound, side="right"))
+        found.append(self._pending[:end])
+        self._pending = self._pending[end:]
+        return np.concatenate(found)
+
+    def rest(self) -> NDArray[np.uint64]:
+        """Return all remaining numbers."""
+        return np.concatenate([self._pending, *self._slices])
