@@ -23,6 +23,7 @@ class DestinationUse:
     Args:
         name: the policy's name of the destination.
         operator: the operator's name, as a policy names it.
+        is_own_code: whether the operator, or the code that gets the rows, is not of this package.
         connections: by parameter, the connections of the load.
         parameters: its other parameters that decide where rows go.
         target: returns the place where rows end up.
@@ -32,6 +33,7 @@ class DestinationUse:
 
     name: str
     operator: str | None = None
+    is_own_code: bool = False
     connections: Mapping[str, str] | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     target: Callable[[], str] | None = None
@@ -76,6 +78,14 @@ def _place_problems(policy: ConsentPolicy, terms: DestinationTerms, use: Destina
             Problem(
                 "destination",
                 f"the policy declares that `{use.name}` is loaded by {terms.operator}, and here it is {use.operator}",
+            )
+        )
+    if terms.operator is None and terms.is_placed and use.is_own_code:
+        problems.append(
+            Problem(
+                "destination",
+                f"the policy declares where `{use.name}` is, and {use.operator} could send elsewhere: declare it as "
+                "the `operator` of the destination",
             )
         )
     connections = use.connections

@@ -238,9 +238,11 @@ def _use(
 ) -> DestinationUse:
     from airflow_consent_retl.consent.destination_binding import DestinationUse
 
+    named = operator_name(operator)
     return DestinationUse(
         name=name,
-        operator=operator_name(operator),
+        operator=named,
+        is_own_code=":" in named,
         connections={key: value for key, value in parameters.items() if is_connection(key) and value},
         parameters={key: value for key, value in parameters.items() if not is_connection(key)},
         target=None if destination is None else lambda: destination().target,

@@ -102,7 +102,8 @@ def verified_rows(
 def _own_code(destination: str, fields: Mapping[str, str] | None) -> DestinationUse:
     from airflow_consent_retl.consent.destination_binding import DestinationUse
 
-    return DestinationUse(name=destination, operator=permitted_batches.__name__, connections={}, fields=fields)
+    operator = permitted_batches.__name__
+    return DestinationUse(name=destination, operator=operator, is_own_code=True, connections={}, fields=fields)
 
 
 def policy_source(manifest: PermittedManifest, policy: PolicySource | None) -> PolicySource:

@@ -23,7 +23,7 @@ from airflow_consent_retl.consent import (
     RowConsent,
     SuppressionList,
 )
-from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.errors import ConsentRetlError, PolicyError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -371,6 +371,31 @@ def test_another_name_for_the_same_place_is_refused(deployment: Deployment) -> N
         AirflowFailException, match="connection `crm` is what the policy declares for `crm`, and this DAG"
     ):
         deployment.load(destination="mail")
+
+    assert deployment.people() == []
+
+
+class Elsewhere(LoadToSqlTableOperator):
+    """A load of the DAG's own, with the right parameters, that sends elsewhere."""
+
+    def build_destination(self) -> Any:
+        self.table = "mine"
+        return super().build_destination()
+
+
+@pytest.mark.parametrize("placed", [{"connection": "crm"}, {"parameters": {"table": "people"}}, {"target": "anything"}])
+def test_code_of_ones_own_is_refused_where_the_policy_says_only_where_a_destination_is(
+    deployment: Deployment, placed: dict[str, Any]
+) -> None:
+    policy = json.loads(json.dumps(OFFICER))
+    policy["officer"]["destinations"]["crm"] = {"country": "DE", **placed}
+    deployment.officer(policy)
+    permitted = deployment.filter()
+
+    with pytest.raises(AirflowFailException, match="test_red_team:Elsewhere could send elsewhere: declare it as"):
+        deployment.load(permitted, kind=Elsewhere)
+    with pytest.raises(PolicyError, match="permitted_batches could send elsewhere: declare it as the"):
+        permitted_batches(permitted, destination="crm", fields={"id": "id"})
 
     assert deployment.people() == []
 
