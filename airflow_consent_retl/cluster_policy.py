@@ -10,12 +10,21 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from airflow.configuration import conf
 from airflow.policies import hookimpl
+
+from airflow_consent_retl import at_start
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 _BASE = "airflow_consent_retl.operators.base_operator"
+
+# INVARIANT: this runs before any DAG file, whose code could change the environment of its process.
+at_start.note(
+    conf.get("consent_retl", "policy", fallback=None),
+    binds=not conf.getboolean("consent_retl", "allow_dag_policies", fallback=False),
+)
 
 
 @hookimpl

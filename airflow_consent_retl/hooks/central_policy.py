@@ -10,6 +10,7 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
+from airflow_consent_retl.at_start import noted
 from airflow_consent_retl.errors import ConfigurationError
 
 PolicySource = str | Mapping[str, Any]
@@ -18,14 +19,32 @@ INLINE = "inline"
 
 
 def central_policy() -> str | None:
-    """Return the place of the deployment's policy, `[consent_retl] policy`; None: each DAG names its own."""
-    place = conf.get("consent_retl", "policy", fallback=None)
-    return str(place).strip() or None if place else None
+    """Return the place of the deployment's policy, `[consent_retl] policy`; None: each DAG names its own.
+
+    Raises:
+        ConfigurationError: it was another one when this process began.
+    """
+    configured = conf.get("consent_retl", "policy", fallback=None)
+    place = str(configured).strip() or None if configured else None
+    begun = noted()
+    if begun is None:
+        return place
+    changed = "`[consent_retl] policy`" if place != begun.place.strip() else begun.changed_variable
+    if changed is not None:
+        raise ConfigurationError(
+            f"policy: {changed} was changed since this process began: the code of a DAG must not change where the "
+            "deployment's policy is"
+        )
+    return place
 
 
 def binds() -> bool:
     """Return whether every DAG has to use the deployment's policy: there is one, and others are not allowed."""
-    return central_policy() is not None and not conf.getboolean("consent_retl", "allow_dag_policies", fallback=False)
+    if central_policy() is None:
+        return False
+    begun = noted()
+    allowed = conf.getboolean("consent_retl", "allow_dag_policies", fallback=False)
+    return not allowed or (begun is not None and begun.binds)
 
 
 def source_in_force(declared: PolicySource | None) -> PolicySource:

@@ -243,7 +243,7 @@ with DAG("honest"):
     ExtractModelOperator(task_id="extract", model="customers", conn_id="warehouse", sql="SELECT 1", primary_key="id")
 """
 PARSE = """
-import json, sys, warnings
+import json, os, sys, warnings
 warnings.simplefilter("ignore")
 import airflow
 from airflow import settings
@@ -255,7 +255,20 @@ except ImportError:
 plugins = [name for name, _ in settings.get_policy_plugin_manager().list_name_plugin()]
 bag = DagBag(sys.argv[1])
 errors = list(bag.import_errors.values())
-print(json.dumps({"heavy": heavy, "plugins": plugins, "dags": sorted(bag.dags), "errors": errors}))
+changed = []
+from airflow_consent_retl.hooks.central_policy import source_in_force
+changes = ({"AIRFLOW__CONSENT_RETL__POLICY": "variable:mine"}, {"AIRFLOW__CONSENT_RETL__POLICY": ""},
+           {"AIRFLOW_VAR_CONSENT_POLICY": "{}"}, {"AIRFLOW__CONSENT_RETL__ALLOW_DAG_POLICIES": "True"}, {})
+for change in changes:
+    before = dict(os.environ)
+    os.environ.update(change)
+    try:
+        changed.append(source_in_force({} if "ALLOW" in "".join(change) else None))
+    except Exception as error:
+        changed.append(str(error))
+    os.environ.clear()
+    os.environ.update(before)
+print(json.dumps({"changed": changed, "heavy": heavy, "plugins": plugins, "dags": sorted(bag.dags), "errors": errors}))
 """
 
 
@@ -288,3 +301,12 @@ def test_airflow_loads_the_cluster_policy_and_shows_its_refusal_as_an_import_err
     assert "DAG `around`, task `withdraw`: policy: `[consent_retl] policy` is `variable:consent_policy`" in error
     assert found["dags"] == ["honest"]
     assert found["heavy"] == []
+    # What a DAG's code changes in its own process is noticed.
+    assert [message.partition(" was changed")[0].partition(": leave")[0] for message in found["changed"]] == [
+        "policy: `[consent_retl] policy`",
+        "policy: `[consent_retl] policy`",
+        "policy: AIRFLOW_VAR_CONSENT_POLICY",
+        "policy: `[consent_retl] policy` is `variable:consent_policy` for every DAG of this deployment, and this task "
+        "has a document of its own",
+        "variable:consent_policy",
+    ]
