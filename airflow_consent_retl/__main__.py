@@ -58,7 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     policies = verbs.add_parser("policy-history", help="list the policies that were in force at a place")
     policies.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
     policies.set_defaults(run=_policy_history)
+    _add_workspace_verbs(verbs, places)
+    return parser
 
+
+def _add_workspace_verbs(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], places: argparse.ArgumentParser
+) -> None:
     checked = verbs.add_parser("verify", help="check who signed the manifests of a workspace; 1 if one is not true")
     checked.add_argument("manifest", nargs="?", help="the URI of one manifest; default: all of the workspace")
     checked.add_argument("--workspace", help="as for the loads")
@@ -75,7 +81,25 @@ def _parser() -> argparse.ArgumentParser:
     overrides = verbs.add_parser("overrides", help="list what each DAG uses and overrides of the policy")
     overrides.add_argument("folder", nargs="?", help="a folder or file of DAGs; default: Airflow's DAGs folder")
     overrides.set_defaults(run=_overrides)
-    return parser
+
+    pruned = verbs.add_parser("prune", parents=[places], help="delete what has reached the end of its retention")
+    pruned.add_argument("--dry-run", action="store_true", help="delete nothing: show what would be deleted")
+    pruned.add_argument("--conn-id", help="the connection of a warehouse with a staging schema")
+    pruned.add_argument("--schema", help="the staging schema, whose old tables are dropped too")
+    pruned.set_defaults(run=_prune)
+
+
+def _prune(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.hooks.pruning import prune
+
+    found = prune(
+        workspace=given.workspace,
+        ledger_conn_id=given.ledger_conn_id,
+        conn_id=given.conn_id,
+        schema=given.schema,
+        dry_run=given.dry_run,
+    )
+    return [asdict(one) for one in found]
 
 
 def _verify(given: argparse.Namespace) -> object:

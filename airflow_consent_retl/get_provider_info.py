@@ -121,6 +121,36 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "3",
                         "default": "7",
                     },
+                    "snapshot_days": {
+                        "description": (
+                            "Days after which PruneOperator deletes snapshots, the rows of permitted sets, and staging "
+                            "tables. At least one day is kept."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "30",
+                        "default": "7",
+                    },
+                    "snapshot_number": {
+                        "description": (
+                            "How many of the newest snapshots, and permitted sets, of each model PruneOperator keeps. "
+                            "0: all until their age."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "10",
+                        "default": "0",
+                    },
+                    "evidence_days": {
+                        "description": (
+                            "Days after which PruneOperator deletes decision logs, with the manifests of their "
+                            "permitted sets, and records of deliveries."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "1826",
+                        "default": "1096",
+                    },
                     "digest_key": {
                         "description": (
                             "Secret of at least 32 characters. It signs manifests and records, and the decision log "

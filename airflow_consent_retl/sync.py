@@ -10,6 +10,7 @@ from airflow.sdk import TaskGroup
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
+from airflow_consent_retl.operators.prune import PruneOperator
 from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 from airflow_consent_retl.workspace.place import staging_schema
 
@@ -45,13 +46,14 @@ def consent_sync(
     consent_sources: Sequence[ExternalConsent] = (),
     moved_from: Mapping[str, str] | None = None,
     shares_sync_with_dags: Sequence[str] = (),
+    prune: bool = True,
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
     """Build `extract`, `consent` and a `load_<destination>` for each destination, and return their task group.
 
     With `workspace="warehouse:<schema>"` there is also `drop_staging`, a teardown that drops the run's tables after
-    every load has ended.
+    every load has ended. The teardown `prune` deletes what has reached the end of its retention in the workspace.
 
     Args:
         group_id: the name of the group. It is also the name of the model if `model` is not given.
@@ -65,6 +67,7 @@ def consent_sync(
         shares_sync_with_dags: the ids of other DAGs that load the same syncs, which have to name this DAG likewise.
         absent: `withdrawn` for SQL that keeps only people who consent: every load then removes the people who are not
             in the model any more, whatever its mode. The same parameter of `PropagateWithdrawalsOperator` has to agree.
+        prune: whether the sync ends with `prune`, a `PruneOperator`; False where a DAG of your own has it.
         group: parameters of the task group, such as `tooltip` or `default_args`.
 
     The other parameters are those of `ExtractModelOperator` and `ConsentFilterOperator`.
@@ -130,4 +133,13 @@ def consent_sync(
                 hook_params=hook_params,
             )
             loaded >> drop.as_teardown(setups=snapshot)
+        if prune:
+            ledgers = (getattr(load, "keywords", {}).get("ledger_conn_id") for load in loads.values())
+            pruning = PruneOperator(
+                task_id="prune",
+                ledger_conn_id=next(filter(None, ledgers), None),
+                # The documents of a warehouse workspace are in the deployment's own.
+                workspace=workspace if schema is None else None,
+            )
+            loaded >> pruning.as_teardown(setups=snapshot)
     return task_group

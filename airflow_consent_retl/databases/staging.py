@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.fence import Fenced
@@ -41,6 +41,8 @@ Kind = Literal[
     "delivered",
     "recorded",
 ]
+# A delivered state is kept while the ledger points at it, and what is decided about everyone for the next filter.
+LASTING: Final[frozenset[Kind]] = frozenset({"delivered", "recorded"})
 # At most 63 bytes: PostgreSQL cuts longer names.
 _NAME = re.compile(
     r"consent_retl_(?P<at>\d{8}t\d{6})_(?P<kind>[a-z]+)_(?P<random>[0-9a-f]{16})",

@@ -20,6 +20,7 @@ MODULES = {
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",
+    "PruneOperator": f"{_OPERATORS}.prune",
     "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
     "RetireSyncOperator": f"{_OPERATORS}.retire",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",

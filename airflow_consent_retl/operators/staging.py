@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
 
-# A delivered state is kept while the ledger points at it, and what is decided about everyone for the next filter.
-_KEPT = frozenset({"delivered", "recorded"})
-
 
 class DropStagingTablesOperator(ConsentRetlOperator):
     """Drop the tables that a run left in the staging schema, and old tables of runs that died.
@@ -68,13 +65,14 @@ class DropStagingTablesOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, int]:
         """Drop the tables, and return their numbers."""
+        from airflow_consent_retl.databases.staging import LASTING
         from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
         if self.older_than_s is not None and self.older_than_s < 0:
             raise ConfigurationError("older_than_s has to be 0 or more")
         hook_params, ours = self._of_run()
         with staging_warehouse(self.conn_id, self.schema, context, hook_params=hook_params) as warehouse:
-            there = [table for table in warehouse.tables() if table.kind not in _KEPT]
+            there = [table for table in warehouse.tables() if table.kind not in LASTING]
             limit = None if self.older_than_s is None else datetime.now(UTC) - timedelta(seconds=self.older_than_s)
             dropped = [table for table in there if table.name in ours]
             swept = [table for table in there if table.name not in ours and limit is not None and table.made_at < limit]

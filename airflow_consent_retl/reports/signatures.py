@@ -13,6 +13,7 @@ from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import manifest_folder, open_folder, signer, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part
 from airflow_consent_retl.storage.records.places import RECORDS
+from airflow_consent_retl.storage.retention import PRUNED_NAME
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 
 _PART_FIELDS = frozenset(Part.model_fields)
@@ -28,7 +29,8 @@ class CheckedManifest:
         signature: `signed`, `unsigned`, `unknown_key`, `moved` (a copy of one that was signed elsewhere) or `false`.
         key_id: of the key that signed it, as the manifest names it; None: it is unsigned.
         is_present_key: whether that is the present key, and not one that was replaced.
-        changed_files: the names of its files that are gone or differ; None: they were not checked.
+        changed_files: the names of its files that differ, or are gone though `prune` did not delete them; None: they
+            were not checked.
     """
 
     manifest: str
@@ -94,7 +96,10 @@ def _checked(folder: Folder, name: str, *, files: bool) -> CheckedManifest:
 
 
 def _changed(folder: Folder, parsed: object) -> Iterator[str]:
+    ended = json.loads(folder.read_document(PRUNED_NAME))["files"] if folder.exists(PRUNED_NAME) else ()
     for part in _parts(parsed):
+        if part.name in ended:
+            continue
         try:
             folder.verify(part)
         except RefusedError:

@@ -61,6 +61,7 @@ def test_the_sync_of_one_call_has_a_load_for_each_destination(airflow: Airflow) 
         "customers.consent",
         "customers.load_crm_table",
         "customers.load_lake",
+        "customers.prune",
     }
 
 

@@ -80,11 +80,14 @@ def test_a_sync_is_an_extraction_a_filter_and_a_load_for_each_destination() -> N
     dag = synced()
 
     assert {task_id: task.downstream_task_ids for task_id, task in dag.task_dict.items()} == {
-        "customers.extract": {"customers.consent"},
+        "customers.extract": {"customers.consent", "customers.prune"},
         "customers.consent": {"customers.load_lake", "customers.load_ads__emea"},
-        "customers.load_lake": set(),
-        "customers.load_ads__emea": set(),
+        "customers.load_lake": {"customers.prune"},
+        "customers.load_ads__emea": {"customers.prune"},
+        "customers.prune": set(),
     }
+    assert dag.task_dict["customers.prune"].is_teardown
+    assert "customers.prune" not in synced(prune=False).task_dict
     load: Any = dag.task_dict["customers.load_ads__emea"]
     assert (load.destination, load.policy, load.path) == ("ads:emea", POLICY, "file:///y")
     assert isinstance(load.permitted, XComArg)

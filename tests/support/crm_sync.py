@@ -88,7 +88,7 @@ class CrmSync:
         model: str = "people",
         destination: str = "crm",
         sql: str = SQL,
-        policy: Mapping[str, Any] = POLICY,
+        policy: Mapping[str, Any] | str = POLICY,
         consent: Mapping[str, Any] = CONSENT,
         conn_id: str = "source",
     ) -> Any:

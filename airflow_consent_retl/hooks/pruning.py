@@ -1,0 +1,194 @@
+"""The end of retention: rows, records and leftovers of a workspace are deleted, and what a sync needs is kept."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1 keeps it elsewhere
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+from airflow_consent_retl.errors import ConfigurationError, RefusedError, SyncBusyError
+from airflow_consent_retl.hooks.ledgers import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_consent_retl.consent.retention import Kind
+    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.records import SyncOverview
+    from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.retention import Limit
+
+_log = logging.getLogger(__name__)
+_TTL_S = 60.0
+_DAYS = {"evidence": ("evidence_days", 1096.0)}
+_SNAPSHOT_DAYS = ("snapshot_days", 7.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Something that was deleted, or would be.
+
+    Args:
+        kind: `snapshots`, `permitted_sets` (rows only), `evidence`, `changes`, `staging_tables` or `unfinished`.
+        place: the URI of its folder, or the name of its table.
+        files: the number of files; None: the whole folder, or a table.
+        reason: `age`, `number`, `killed`, or `unused` for what no sync needs any more.
+        made_at: when it was written; None: not known.
+    """
+
+    kind: str
+    place: str
+    files: int | None
+    reason: str
+    made_at: datetime | None
+
+
+def prune(
+    *,
+    workspace: str | None = None,
+    ledger_conn_id: str | None = None,
+    conn_id: str | None = None,
+    schema: str | None = None,
+    hook_params: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    log: TaskLog = _log,
+) -> list[Pruned]:
+    """Delete what has reached the end of its retention, and what killed runs left, and return it.
+
+    The limits are `[consent_retl] snapshot_days`, `snapshot_number` and `evidence_days`, and those of the deployment's
+    policy where they are stricter. What was written within a day, a delivery in progress with its permitted set,
+    delivered states, and everything of a model that a task has now, stay.
+
+    Args:
+        workspace, ledger_conn_id: as for the loads.
+        conn_id, schema, hook_params: of a warehouse's staging schema, whose old tables are dropped too.
+        dry_run: delete nothing, and return what would be deleted.
+        log: gets a line with the counts.
+
+    Raises:
+        ConfigurationError: ledger and workspace do not belong together, or a limit is wrong.
+        LedgerUnavailableError, SourceUnavailableError: try again.
+    """
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
+    from airflow_consent_retl.storage.retention import expired_records, expired_sets
+    from airflow_consent_retl.storage.unfinished import sweep_unfinished
+
+    if (conn_id is None) != (schema is None):
+        raise ConfigurationError("conn_id and schema: name both, or neither")
+    limits, root = _limits(datetime.now(UTC)), open_folder(workspace_root(workspace))
+    pruned: list[Pruned] = []
+    if not dry_run:
+        sweep_unfinished(root)
+    with open_ledger(workspace, ledger_conn_id) as ledger:
+        known = ledger.syncs()
+        in_use = {one.sync.rpartition("/")[0] for one in known if one.holder is not None}
+        found = [
+            *expired_sets(root, limits, models_in_use=in_use, sets_in_use=set(_sets_in_use(root, known))),
+            *expired_records(root, limits["evidence"]),
+        ]
+        for one in found:
+            if not dry_run:
+                one.delete()
+            pruned.append(Pruned(one.kind, one.folder.uri, len(one.files) or None, one.reason, one.made_at))
+        for sync in known:
+            pruned += _unused_folders(ledger, root, sync, dry_run=dry_run)
+    if conn_id is not None and schema is not None:
+        pruned += _staging_tables(conn_id, schema, hook_params, limits["staging_tables"].before, dry_run=dry_run)
+    counts = ", ".join(
+        f"{kind} {sum(one.kind == kind for one in pruned):,}" for kind in sorted({p.kind for p in pruned})
+    )
+    log.info("%s: %s", "would delete" if dry_run else "deleted", counts or "nothing")
+    return pruned
+
+
+def _limits(at: datetime) -> dict[str, Limit]:
+    """Return the limit of each kind: the setting's, or the policy's where it is stricter."""
+    from airflow_consent_retl.consent.retention import KINDS
+    from airflow_consent_retl.hooks.central_policy import central_policy
+    from airflow_consent_retl.hooks.policies import read_policy
+    from airflow_consent_retl.storage.retention import Limit
+
+    central = central_policy()
+    declared = None if central is None else read_policy(central).policy.retention
+
+    def limit(kind: Kind) -> Limit:
+        option, default = _DAYS.get(kind, _SNAPSHOT_DAYS)
+        days = float(conf.getfloat("consent_retl", option, fallback=default))
+        number = 0 if kind == "evidence" else int(conf.getint("consent_retl", "snapshot_number", fallback=0))
+        if days <= 0 or number < 0:
+            raise ConfigurationError(f"`[consent_retl] {option}` has to be above 0, and snapshot_number 0 or more")
+        befores, numbers = [at - timedelta(days=days)], [number] if number else []
+        kept = None if declared is None else declared.of(kind)
+        if kept is not None and kept.max_age is not None:
+            befores.append(kept.max_age.before(at))
+        if kept is not None and kept.number is not None:
+            numbers.append(kept.number)
+        return Limit(max(befores), min(numbers, default=None))
+
+    return {kind: limit(kind) for kind in KINDS}
+
+
+def _sets_in_use(root: Folder, known: list[SyncOverview]) -> Iterator[str]:
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+    for one in known:
+        delivery = one.open_delivery
+        if delivery is not None:
+            folder = SyncFolder(root, one.sync).open(delivery.changes_uri)
+            try:
+                digest = Changes(folder, sha256=delivery.changes_sha256).manifest.permitted_sha256
+            except RefusedError:
+                # The next run of the sync says so; nothing else depends on it.
+                continue
+            if digest is not None:
+                yield digest
+
+
+def _unused_folders(ledger: Ledger, root: Folder, sync: SyncOverview, *, dry_run: bool) -> list[Pruned]:
+    """Delete the changes and former delivered states of a sync that its next run would delete."""
+    from airflow_consent_retl.changes.warehouse_delivered import table_of
+    from airflow_consent_retl.storage.sync_folder import SyncFolder, base_name, epoch_of
+
+    folder = SyncFolder(root, sync.sync)
+    there = [name for name in folder.names() if epoch_of(name) is not None]
+    used = {base_name(one.uri) for one in [sync.current] if one is not None}
+    if sync.open_delivery is not None:
+        used.add(base_name(sync.open_delivery.changes_uri))
+    # Only a run of the sync can drop the table of a delivered state.
+    unused = [name for name in there if name not in used and table_of(folder.root / name) is None]
+    if not unused or sync.holder is not None:
+        return []
+    if not dry_run:
+        try:
+            with ledger.acquire(sync.sync, holder="prune", ttl_s=_TTL_S, wait_s=0) as lease:
+                current, delivery = lease.current(), lease.open_delivery()
+                uris = [one.uri for one in [current] if one is not None]
+                uris += [delivery.changes_uri] if delivery is not None else []
+                # INVARIANT: what was made under a lease that this ledger does not know is never deleted.
+                unused = [name for name in unused if (epoch_of(name) or 0) <= lease.epoch]
+                folder.sweep(unused, uris)
+        except SyncBusyError:
+            return []
+    return [Pruned("changes", f"{folder.root.uri}/{name}", None, "unused", None) for name in unused]
+
+
+def _staging_tables(
+    conn_id: str, schema: str, hook_params: Mapping[str, Any] | None, before: datetime, *, dry_run: bool
+) -> list[Pruned]:
+    from airflow_consent_retl.databases.staging import LASTING
+    from airflow_consent_retl.hooks.workspaces import staging_warehouse
+
+    with staging_warehouse(conn_id, schema, hook_params=hook_params) as warehouse:
+        old = [table for table in warehouse.tables() if table.kind not in LASTING and table.made_at < before]
+        for table in old:
+            if not dry_run:
+                warehouse.drop(table)
+    return [Pruned("staging_tables", f"{schema}.{table.name}", None, "age", table.made_at) for table in old]

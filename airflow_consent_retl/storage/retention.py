@@ -1,0 +1,213 @@
+"""What of a workspace has reached the end of its retention: found by age and number, and deleted.
+
+Rows of people end with `snapshots` and `permitted_sets`; the manifest and the decision log of a permitted set are
+evidence, and end with it. Nothing of the last day is found: a run may need it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any, Final
+
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
+from airflow_consent_retl.storage.records.places import RECORDS
+
+IN_FLIGHT: Final = timedelta(days=1)
+# In a permitted set whose rows were deleted.
+PRUNED_NAME: Final = "pruned.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The end of a retention.
+
+    Args:
+        before: what is older has reached its end.
+        number: so many of the newest of each model are kept; None: all.
+    """
+
+    before: datetime
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Files that have reached their end.
+
+    Args:
+        kind: `snapshots`, `permitted_sets`, `evidence` or `unfinished`.
+        folder: the folder of the files.
+        files: their names; empty: the whole folder.
+        reason: `age` or `number`, or `killed` for what was never finished.
+        made_at: when they were written; None: not known.
+    """
+
+    kind: str
+    folder: Folder
+    files: tuple[str, ...]
+    reason: str
+    made_at: datetime | None
+
+    def delete(self) -> None:
+        """Delete the files. What another process deleted meanwhile is no error."""
+        if not self.files:
+            self.folder.remove()
+            return
+        if self.kind == "permitted_sets" and not self.folder.exists(PRUNED_NAME):
+            note = {"pruned_at": datetime.now(UTC).isoformat(), "files": list(self.files)}
+            self.folder.publish(json.dumps(note, sort_keys=True, indent=2).encode(), name=PRUNED_NAME)
+        for name in self.files:
+            self.folder.remove_file(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """A folder with a manifest."""
+
+    folder: Folder
+    names: frozenset[str]
+    model: str
+    made_at: datetime
+    rows: tuple[str, ...]
+
+
+def expired_sets(
+    root: Folder, limits: Mapping[str, Limit], *, models_in_use: Collection[str], sets_in_use: Collection[str]
+) -> Iterator[Expired]:
+    """Yield the snapshots and permitted sets of a workspace that have reached their end.
+
+    Args:
+        root: of the workspace.
+        limits: by kind: `snapshots`, `permitted_sets` and `evidence`.
+        models_in_use: the models of syncs that a task has now.
+        sets_in_use: the digests of the manifests of permitted sets whose delivery is in progress.
+    """
+    newest_allowed = datetime.now(UTC) - IN_FLIGHT
+    for kind, place in (("snapshots", "snapshots"), ("permitted_sets", "permitted")):
+        by_model: dict[str, list[_Set]] = defaultdict(list)
+        for folder, names in _folders(root / place):
+            found = _read(folder, names, sets_in_use) if MANIFEST_NAME in names else None
+            if found is not None:
+                by_model[found.model].append(found)
+            elif MANIFEST_NAME not in names:
+                written = max(_modified(folder, name) for name in names)
+                # One that is being written has a marker, and is young.
+                if written < newest_allowed - IN_FLIGHT:
+                    yield Expired("unfinished", folder, (), "killed", written)
+        for model, sets in by_model.items():
+            if model not in models_in_use:
+                yield from _of_model(kind, sets, limits, newest_allowed)
+
+
+def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
+    """Yield the records of a workspace that have reached their end, each document with its files.
+
+    The newest decisions of a stream stay: the next filter compares with them. Files that no document names were left
+    by a killed run.
+    """
+    now = datetime.now(UTC)
+    before, abandoned = min(limit.before, now - IN_FLIGHT), now - 2 * IN_FLIGHT
+    for folder, names in _folders(root / RECORDS):
+        named: set[str] = set()
+        documents = sorted(name for name in names if name.endswith(".json"))
+        for name in documents:
+            document = _document(folder, name)
+            own = [one for one in _names_in(document) if one in names]
+            named.update(own)
+            at = _time(document, "recorded_at")
+            is_newest = name == documents[-1] and document.get("kind") == "decision_records"
+            if at is not None and at < before and not is_newest:
+                # The document first: its files are never missed.
+                yield Expired("evidence", folder, (name, *own), "age", at)
+        for name in sorted(names - named - set(documents)):
+            written = _modified(folder, name)
+            if written < abandoned and all(_time(_document(folder, one), "recorded_at") for one in documents):
+                yield Expired("unfinished", folder, (name,), "killed", written)
+
+
+def _of_model(kind: str, sets: list[_Set], limits: Mapping[str, Limit], newest_allowed: datetime) -> Iterator[Expired]:
+    limit, evidence = limits[kind], limits["evidence"]
+    for place, one in enumerate(sorted(sets, key=lambda one: one.made_at, reverse=True)):
+        is_beyond = limit.number is not None and place >= limit.number
+        if one.made_at >= newest_allowed or not (one.made_at < limit.before or is_beyond):
+            continue
+        reason = "age" if one.made_at < limit.before else "number"
+        if kind == "snapshots":
+            yield Expired(kind, one.folder, (), reason, one.made_at)
+        elif one.made_at < evidence.before:
+            yield Expired("evidence", one.folder, (), "age", one.made_at)
+        elif rows := tuple(name for name in one.rows if name in one.names):
+            yield Expired(kind, one.folder, rows, reason, one.made_at)
+
+
+def _read(folder: Folder, names: frozenset[str], sets_in_use: Collection[str]) -> _Set | None:
+    content = folder.read(MANIFEST_NAME)
+    if sha256_hex(content) in sets_in_use:
+        return None
+    document = _parsed(content)
+    made_at = _time(document, "decided_at") or _time(document, "read_at")
+    if made_at is None:
+        # A later release may have written it.
+        return None
+    rows = tuple(name for group in document.get("groups", ()) for name in _names_in(group))
+    return _Set(folder, names, str(document.get("model")), made_at, rows)
+
+
+def _document(folder: Folder, name: str) -> dict[str, Any]:
+    try:
+        return _parsed(folder.read(name))
+    except RefusedError:
+        # Another process deleted it meanwhile.
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _time(document: Mapping[str, Any], field: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(document[field])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _names_in(described: Any) -> Iterator[str]:
+    """Yield the names of the files that a document describes, wherever in it."""
+    if isinstance(described, dict):
+        if "sha256" in described and "size_bytes" in described:
+            yield str(described.get("name", described.get("file")))
+        described = list(described.values())
+    if isinstance(described, list):
+        for one in described:
+            yield from _names_in(one)
+
+
+def _folders(root: Folder) -> Iterator[tuple[Folder, frozenset[str]]]:
+    """Yield the folders with files, at any depth, each with the names of its files."""
+    root.fs.invalidate_cache()
+    files: dict[str, set[str]] = defaultdict(set)
+    for path in root.fs.find(root.path) if root.fs.exists(root.path) else ():
+        place, _, name = str(path).removeprefix(f"{root.path}/").rpartition("/")
+        files[place].add(name)
+    for place, names in sorted(files.items()):
+        yield reduce(Folder.__truediv__, filter(None, place.split("/")), root), frozenset(names)
+
+
+def _modified(folder: Folder, name: str) -> datetime:
+    try:
+        found: datetime = folder.fs.modified(folder.file_path(name))
+    except FileNotFoundError:
+        return datetime.now(UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,290 @@
+"""Rows and records end with their retention, and what a sync needs stays, whatever its age."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.crm_sync import FIELDS, POLICY, CrmSync
+from support.permitting import AirflowFailException
+from support.syncing import Recorder
+
+from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.contract import Batch, Destination, Outcomes
+from airflow_consent_retl.delivery.ledger.records import sync_name
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.hooks.ledgers import open_ledger
+from airflow_consent_retl.hooks.pruning import Pruned, prune
+from airflow_consent_retl.operators import LoadOperator, LoadToSqlTableOperator, PruneOperator
+from airflow_consent_retl.reports import person_history, verify
+from airflow_consent_retl.storage.location import signer
+from airflow_consent_retl.storage.manifest import sha256_hex
+from airflow_consent_retl.storage.signing import SignedDocument, signed
+
+OPTION = "AIRFLOW__CONSENT_RETL__"
+
+
+@pytest.fixture
+def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrmSync:
+    made = CrmSync(tmp_path, monkeypatch)
+    made.people(1, 2, no=(3,))
+    return made
+
+
+def written_before(output: dict[str, Any], days: float) -> dict[str, Any]:
+    """Have the manifest of a snapshot or permitted set say that it was written some days ago."""
+    at = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    manifest = Path(output["manifest"].removeprefix("file://"))
+    body = json.loads(SignedDocument.read(manifest.read_bytes()).body)
+    body["read_at" if body["kind"] == "snapshot" else "decided_at"] = at
+    content = json.dumps(body, sort_keys=True, indent=2).encode()
+    manifest.write_bytes(signed(content, signer(), place=output["manifest"]))
+    return {**output, "sha256": sha256_hex(manifest.read_bytes())}
+
+
+def files(crm: CrmSync, kind: str) -> set[str]:
+    return {path.name.split("-")[0] for path in (crm.folder / kind).rglob("*") if path.is_file()}
+
+
+def found(pruned: list[Pruned]) -> set[tuple[str, str]]:
+    return {(one.kind, one.reason) for one in pruned}
+
+
+def test_a_snapshot_ends_after_a_week_and_a_younger_one_stays(crm: CrmSync) -> None:
+    old, young = crm.extracted(), crm.extracted()
+    written_before(old, 7.1)
+    written_before(young, 6.9)
+
+    shown = prune(workspace=crm.workspace, dry_run=True)
+    assert Path(old["manifest"].removeprefix("file://")).exists()
+    assert prune(workspace=crm.workspace) == shown
+    assert found(shown) == {("snapshots", "age")}
+    assert not Path(old["manifest"].removeprefix("file://")).parent.exists()
+    assert Path(young["manifest"].removeprefix("file://")).exists()
+
+
+def test_the_rows_of_a_permitted_set_end_with_the_snapshots_and_its_proofs_stay(crm: CrmSync) -> None:
+    permitted = crm.permitted()
+    written_before(permitted, 8)
+
+    assert found(prune(workspace=crm.workspace)) == {("permitted_sets", "age")}
+    assert files(crm, "permitted") == {"decisions", "manifest.json", "signatures.parquet", "pruned.json"}
+    assert prune(workspace=crm.workspace) == []
+    (checked,) = [one for one in verify(workspace=crm.workspace) if one.kind == "permitted"]
+    assert checked.changed_files == ()
+    written_before(permitted, 1097)
+    assert found(prune(workspace=crm.workspace)) == {("evidence", "age")}
+    assert files(crm, "permitted") == set()
+
+
+def test_only_so_many_of_the_newest_of_each_model_stay_but_all_of_the_last_day(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{OPTION}SNAPSHOT_NUMBER", "1")
+    for days in (3, 2):
+        written_before(crm.extracted(), days)
+    written_before(crm.extracted(model="others"), 3)
+    crm.extracted()
+
+    pruned = prune(workspace=crm.workspace)
+
+    assert [(one.kind, one.reason) for one in pruned] == [("snapshots", "number")] * 2
+    assert len(list(crm.folder.glob("snapshots/**/manifest.json"))) == 2
+
+
+def test_a_stricter_policy_ends_rows_earlier_and_a_laxer_one_does_not_keep_them(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{OPTION}POLICY", "variable:officer")
+    kept = {"snapshots": {"max_age": "3 days"}, "permitted_sets": {"max_age": "1 year"}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": {"retention": kept}}))
+    old, older = crm.extracted(), crm.permitted(policy="variable:officer")
+    written_before(old, 4)
+    written_before(older, 8)
+
+    assert found(prune(workspace=crm.workspace)) == {("snapshots", "age"), ("permitted_sets", "age")}
+
+
+class Unreachable(Recorder):
+    target = "crm.example.com"
+
+    def send(self, batch: Batch) -> Outcomes:
+        raise DestinationUnavailableError("the destination does not answer")
+
+
+class LoadToUnreachable(LoadOperator):
+    def build_destination(self) -> Destination:
+        return Unreachable()
+
+
+def test_a_permitted_set_whose_delivery_is_in_progress_stays_and_so_do_its_changes(crm: CrmSync) -> None:
+    permitted = written_before(crm.permitted(), 30)
+    other = written_before(crm.permitted(), 30)
+    load = LoadToUnreachable(
+        task_id="load",
+        permitted=permitted,
+        destination="crm",
+        policy=POLICY,
+        fields=FIELDS,
+        workspace=crm.workspace,
+    )
+    with pytest.raises(DestinationUnavailableError):
+        load.execute({})
+    changes = list(crm.folder.glob("syncs/*/changes-*"))
+
+    pruned = prune(workspace=crm.workspace)
+
+    assert [one.place for one in pruned if one.kind == "permitted_sets"] == [other["manifest"].rpartition("/")[0]]
+    assert len(changes) == 1
+    assert changes[0].exists()
+
+
+def test_sets_of_a_model_whose_sync_a_task_has_stay(crm: CrmSync) -> None:
+    written_before(crm.extracted(), 30)
+
+    with open_ledger(crm.workspace) as ledger, ledger.acquire(sync_name("people", "crm"), holder="load"):
+        assert prune(workspace=crm.workspace) == []
+
+    assert found(prune(workspace=crm.workspace)) == {("snapshots", "age")}
+
+
+def test_changes_that_no_sync_needs_end_at_once_and_delivered_states_stay(crm: CrmSync) -> None:
+    crm.sync()
+    (delivered,) = crm.folder.glob("syncs/*/delivered-*")
+    left = delivered.parent / f"changes-e1-{'0' * 32}"
+    unknown = delivered.parent / f"changes-e99-{'0' * 32}"
+    for folder in (left, unknown):
+        folder.mkdir()
+        (folder / "upserts-00000.parquet").write_bytes(b"rows")
+
+    assert ("changes", "unused") in found(prune(workspace=crm.workspace, dry_run=True))
+    assert left.exists()
+    prune(workspace=crm.workspace)
+
+    assert delivered.exists()
+    assert not left.exists()
+    # The ledger does not know that lease.
+    assert unknown.exists()
+    shutil.rmtree(unknown)
+    assert crm.sync()["unchanged"] == 2
+
+
+def recorded_before(document: Path, days: float) -> None:
+    """Have a document of records say that it was written some days ago."""
+    body = json.loads(SignedDocument.read(document.read_bytes()).body)
+    body["recorded_at"] = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    content = json.dumps(body, sort_keys=True, indent=2).encode()
+    document.write_bytes(signed(content, signer(), place=document.as_uri()))
+
+
+def test_records_end_after_three_years_each_with_its_files(crm: CrmSync) -> None:
+    crm.sync()
+    crm.people(1, no=(2, 3))
+    crm.sync()
+    first, second = sorted((crm.folder / "records" / "deliveries").rglob("*.json"))
+    recorded_before(first, 1097)
+
+    assert found(prune(workspace=crm.workspace)) == {("evidence", "age")}
+    assert not first.exists()
+    beginning = second.stem
+    assert {path.name[: len(beginning)] for path in second.parent.iterdir()} == {beginning}
+    assert [event.event for event in person_history(2, workspace=crm.workspace).deliveries] == ["removed"]
+
+
+def test_the_newest_decisions_stay_however_old_because_the_next_filter_compares_with_them(crm: CrmSync) -> None:
+    crm.permitted()
+    crm.people(1, no=(2, 3))
+    crm.permitted()
+    first, second = sorted((crm.folder / "records" / "decisions").rglob("*.json"))
+    for document in (first, second):
+        recorded_before(document, 1097)
+
+    pruned = prune(workspace=crm.workspace)
+
+    assert [(one.kind, one.reason) for one in pruned] == [("evidence", "age")]
+    assert not first.exists()
+    assert second.exists()
+    crm.people(no=(1, 2, 3))
+    crm.permitted()
+    assert {one.signature for one in verify(workspace=crm.workspace)} == {"signed"}
+    assert person_history(1, workspace=crm.workspace).decisions
+
+
+def test_a_file_of_records_that_no_document_names_was_left_by_a_killed_run(crm: CrmSync) -> None:
+    crm.permitted()
+    (document,) = (crm.folder / "records" / "decisions").rglob("*.json")
+    old, young = (document.parent / f"2023{number}.parquet" for number in (1, 2))
+    for path in (old, young):
+        path.write_bytes(b"rows")
+    at = (datetime.now(UTC) - timedelta(days=3)).timestamp()
+    os.utime(old, (at, at))
+
+    assert found(prune(workspace=crm.workspace)) == {("unfinished", "killed")}
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_what_an_earlier_release_left_unfinished_ends_after_two_days(crm: CrmSync) -> None:
+    for name, days in (("old", 3), ("young", 1)):
+        folder = crm.folder / "snapshots" / "adhoc" / name
+        folder.mkdir(parents=True)
+        part = folder / "part.parquet"
+        part.write_bytes(b"rows")
+        at = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+        os.utime(part, (at, at))
+
+    assert found(prune(workspace=crm.workspace)) == {("unfinished", "killed")}
+    assert [path.name for path in (crm.folder / "snapshots" / "adhoc").iterdir()] == ["young"]
+
+
+def test_a_load_of_a_set_whose_rows_have_ended_is_refused(crm: CrmSync) -> None:
+    permitted = crm.permitted()
+    for path in Path(permitted["manifest"].removeprefix("file://")).parent.glob("group-*.parquet"):
+        path.unlink()
+
+    with pytest.raises(AirflowFailException, match="does not exist any more"):
+        LoadToSqlTableOperator(
+            task_id="load",
+            permitted=permitted,
+            destination="crm",
+            policy=POLICY,
+            conn_id="crm",
+            table="people",
+            fields=FIELDS,
+            workspace=crm.workspace,
+        ).execute({})
+
+
+def test_the_command_and_the_operator_show_and_delete(crm: CrmSync, capsys: pytest.CaptureFixture[str]) -> None:
+    written_before(crm.extracted(), 8)
+
+    assert main(["prune", "--workspace", crm.workspace, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert [one["kind"] for one in json.loads(shown[shown.index("[\n") :])] == ["snapshots"]
+    show = PruneOperator(task_id="show", workspace=crm.workspace, only_show=True)
+    assert show.execute({}) == {"snapshots": 1}
+    assert PruneOperator(task_id="prune", workspace=crm.workspace).execute({}) == {"snapshots": 1}
+    assert main(["prune", "--workspace", crm.workspace]) == 0
+    assert capsys.readouterr().out.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("SNAPSHOT_DAYS", "0"), ("EVIDENCE_DAYS", "-1"), ("SNAPSHOT_NUMBER", "-1")]
+)
+def test_a_limit_that_would_delete_everything_is_refused(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch, option: str, value: str
+) -> None:
+    monkeypatch.setenv(f"{OPTION}{option}", value)
+
+    with pytest.raises(ConfigurationError, match="has to be above 0"):
+        prune(workspace=crm.workspace)
+
+
+def test_a_staging_schema_needs_its_connection(crm: CrmSync) -> None:
+    with pytest.raises(ConfigurationError, match="name both, or neither"):
+        prune(workspace=crm.workspace, schema="staging")
