@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 _HARMLESS = frozenset(
     {
         "account", "allow_plain_http", "allow_private", "api_resource_configs", "application_name",
-        "auth_provider_x509_cert_url", "auth_uri", "authenticator", "autocommit", "charset", "client_encoding",
-        "client_x509_cert_url", "connect_timeout", "cursor", "data_manager_endpoint", "database", "dataset",
-        "dbname", "driver", "endpoint", "host", "hostname", "http_path", "impersonation_chain", "is_anonymous",
-        "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "labels", "location",
-        "maximum_bytes_billed", "num_retries", "ocsp_fail_open", "options", "policy", "port", "priority",
-        "project", "project_id", "quota_project", "region", "retry_timeout_s", "role", "schema", "scope",
-        "scopes", "server", "session_parameters", "ssl_mode", "sslcert", "sslkey", "sslmode", "sslrootcert",
-        "storage_endpoint", "target", "timeout", "timezone", "token_uri", "type", "universe_domain",
-        "use_legacy_sql", "user", "username", "warehouse",
+        "auth_provider_x509_cert_url", "auth_uri", "authenticator", "autocommit", "bucket_name", "charset",
+        "client_encoding", "client_x509_cert_url", "connect_timeout", "cursor", "data_manager_endpoint",
+        "database", "dataset", "dbname", "driver", "endpoint", "endpoint_url", "host", "hostname", "http_path",
+        "impersonation_chain", "is_anonymous", "keepalives", "keepalives_count", "keepalives_idle",
+        "keepalives_interval", "labels", "location", "maximum_bytes_billed", "num_retries", "ocsp_fail_open",
+        "options", "policy", "port", "priority", "project", "project_id", "quota_project", "region",
+        "region_name", "retry_timeout_s", "role", "schema", "scope", "scopes", "server", "session_parameters",
+        "ssl_mode", "sslcert", "sslkey", "sslmode", "sslrootcert", "storage_endpoint", "target", "timeout",
+        "timezone", "token_uri", "type", "universe_domain", "use_legacy_sql", "user", "username", "warehouse",
     }
 )  # fmt: skip
 # The names of headers are the DAG author's: none of them makes its value harmless.
@@ -52,6 +53,14 @@ def mask_extra(connection: Connection) -> None:
     for text in _secrets(extra) if isinstance(extra, Mapping) else [connection.extra]:
         if len(text) >= _SHORTEST:
             mask_secret(text)
+
+
+@cache
+def mask_storage(conn_id: str) -> None:
+    """Have Airflow mask the extra of an object storage's connection, once in each process."""
+    from airflow.sdk import BaseHook
+
+    mask_extra(BaseHook.get_connection(conn_id))
 
 
 def _secrets(extra: Mapping[str, object], *, below: str = "") -> Iterator[str]:

@@ -13,6 +13,7 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker, redact
 from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.masking import mask_extra
+from airflow_consent_retl.storage.location import open_folder
 
 
 @contextmanager
@@ -84,3 +85,12 @@ def test_a_databases_connection_is_masked_before_it_is_used(monkeypatch: pytest.
         sql_hook("warehouse")
 
         assert redact("s3cr3t-value") == "***"
+
+
+def test_an_object_storages_connection_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "aws", "extra": {"region_name": "eu-west-1", "assume_role_external": "s3cr3t-value"}}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_TO_MASK", json.dumps(connection))
+    with clean_mask():
+        open_folder("s3://lake_to_mask@bucket/workspace")
+
+        assert redact("s3cr3t-value in eu-west-1") == "*** in eu-west-1"

@@ -25,6 +25,7 @@ except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
@@ -69,6 +70,8 @@ def open_folder(uri: str) -> Folder:
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
     fs, path = (LocalFileSystem(), local or "/") if storage is None else (storage.fs, storage.path)
+    if storage is not None and storage.conn_id:
+        mask_storage(storage.conn_id)
     folder = Folder(fs, path, uri, signer)
     if folder.is_local:
         _refuse_public(folder.path)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError, PeopleMissingError
+from airflow_consent_retl.masking import mask_storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,7 +246,10 @@ def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     try:
         storage = ObjectStoragePath(path)
         found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
-        return storage.fs, (found or storage.path).rstrip("/"), shown
+        fs = storage.fs
+        if storage.conn_id:
+            mask_storage(storage.conn_id)
+        return fs, (found or storage.path).rstrip("/"), shown
     except (ValueError, ImportError):
         raise ConfigurationError(f"no installed provider serves `{parts.scheme}://`") from None
 
