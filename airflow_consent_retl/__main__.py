@@ -39,10 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     over.add_argument("--to", help="its name from now on, for a model or destination with another name")
     over.set_defaults(run=_hand_over)
 
-    person = verbs.add_parser("history", parents=[places], help="list everything that is recorded of one person")
-    person.add_argument("id", help="the person's id, as the models have it")
-    person.add_argument("--model", help="only this model's records")
-    person.set_defaults(run=_history)
+    _add_person(verbs, places)
 
     proposal = verbs.add_parser("proposal", help="compare the policy at a place with the one in force there")
     proposal.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
@@ -102,6 +99,21 @@ def _prune(given: argparse.Namespace) -> object:
     return [asdict(one) for one in found]
 
 
+def _add_person(verbs: argparse._SubParsersAction[argparse.ArgumentParser], places: argparse.ArgumentParser) -> None:
+    """Add the verbs that are about one person."""
+    person = verbs.add_parser("history", parents=[places], help="list everything that is recorded of one person")
+    person.add_argument("id", help="the person's id, as the models have it")
+    person.add_argument("--model", help="only this model's records")
+    person.set_defaults(run=_history)
+
+    proof = verbs.add_parser("evidence", parents=[places], help="write a bundle with all evidence about one person")
+    proof.add_argument("id", help="the person's id, as the models have it")
+    proof.add_argument("to", help="a new folder, or a new file that ends in .zip")
+    proof.add_argument("--model", help="only this model's records")
+    proof.add_argument("--reference", default="", help="a text for the page, such as the number of a request")
+    proof.set_defaults(run=_evidence)
+
+
 def _verify(given: argparse.Namespace) -> object:
     from airflow_consent_retl.reports.signatures import verify
 
@@ -152,6 +164,20 @@ def _hand_over(given: argparse.Namespace) -> object:
     places = {"workspace": given.workspace, "ledger_conn_id": given.ledger_conn_id}
     hand_over(given.sync, dag=given.dag, to=given.to, **places)
     return {"sync": given.to or given.sync, "dag": given.dag}
+
+
+def _evidence(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.reports.evidence import evidence
+
+    written = evidence(
+        given.id,
+        given.to,
+        workspace=given.workspace,
+        ledger_conn_id=given.ledger_conn_id,
+        model=given.model,
+        reference=given.reference,
+    )
+    return {"evidence": str(written)}
 
 
 def _history(given: argparse.Namespace) -> object:

@@ -5,6 +5,7 @@ They read snapshots and records, send nothing, and print no value of a row.
 
 from __future__ import annotations
 
+from airflow_consent_retl.reports.evidence import evidence
 from airflow_consent_retl.reports.explanation import DestinationExplanation, Explanation, SignalExplanation, explain
 from airflow_consent_retl.reports.person_history import PersonHistory, person_history
 from airflow_consent_retl.reports.policy_changes import diff_policies
@@ -26,6 +27,7 @@ __all__ = [
     "SignalExplanation",
     "compare_with_segment",
     "diff_policies",
+    "evidence",
     "explain",
     "lint",
     "person_history",

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
+from zipfile import BadZipFile
+
+from fsspec.implementations.zip import ZipFileSystem
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
@@ -50,7 +53,7 @@ def verify(manifest: str | None = None, *, workspace: str | None = None, files: 
     """Check the signature of a manifest, or of all manifests and records of a workspace.
 
     Args:
-        manifest: the URI of one; None: all of the workspace.
+        manifest: the URI of one, or the path of a bundle of evidence that ends in `.zip`; None: all of the workspace.
         workspace: as for the loads; the documents of a warehouse workspace are in the deployment's workspace.
         files: whether to compare the files that a manifest names with their digests too, which reads all of them.
 
@@ -61,10 +64,19 @@ def verify(manifest: str | None = None, *, workspace: str | None = None, files: 
         RefusedError: there is no such manifest.
         ConfigurationError: the deployment has no secret, or the workspace cannot be opened.
     """
+    if manifest is not None and manifest.endswith(".zip"):
+        return [_checked(_bundle(manifest), MANIFEST_NAME, files=files)]
     if manifest is not None:
         return [_checked(manifest_folder(manifest), MANIFEST_NAME, files=files)]
     published = _published(open_folder(workspace_root(workspace)))
     return [_checked(folder, name, files=files) for folder, name in published]
+
+
+def _bundle(path: str) -> Folder:
+    try:
+        return Folder(ZipFileSystem(path), "", path)
+    except (OSError, BadZipFile):
+        raise RefusedError(f"{path} is no bundle of evidence that can be read") from None
 
 
 def _published(root: Folder) -> Iterator[tuple[Folder, str]]:
