@@ -23,6 +23,7 @@ FULL = [
     ["changes.py"],
     ["consent_source.py"],
     ["delivery.py"],
+    ["person_records.py"],
 ]
 QUICK = [
     ["imports.py"],
@@ -37,6 +38,7 @@ QUICK = [
     ["changes.py", "--rows", "1000000"],
     ["consent_source.py", "--rows", "500000"],
     ["delivery.py", "--rows", "100000"],
+    ["person_records.py", "--rows", "200000", "--runs", "50"],
 ]
 
 

@@ -89,7 +89,7 @@ def _record(
             for one in own
         ],
     }
-    return _present(
+    record: dict[str, Any] = _present(
         {
             "@id": f"urn:airflow-consent-retl:record:{person}:{model}:{destination}",
             "@type": "dpv:ConsentRecord",
@@ -109,6 +109,7 @@ def _record(
             ],
         }
     )
+    return record
 
 
 def _status(event: DecisionEvent, policies: Mapping[str, ConsentPolicy]) -> str | None:

@@ -131,7 +131,9 @@ def _page(
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown)
     template = environment.from_string(files(__package__).joinpath("evidence_page.html").read_text())
-    destinations = sorted({one.destination for one in (*history.decisions, *history.deliveries)})
+    destinations = sorted(
+        {one.destination for one in history.decisions} | {one.destination for one in history.deliveries}
+    )
     return template.render(
         made_at=made_at,
         person=person,
@@ -170,8 +172,13 @@ def _present_places(history: PersonHistory) -> Sequence[Mapping[str, Any]]:
 
 def _policies(history: PersonHistory) -> tuple[dict[str, ConsentPolicy], list[str]]:
     """Return the policies that events and the last runs name, by digest, and the digests of those that are not kept."""
-    events = [*history.decisions, *history.deliveries]
-    digests = dict.fromkeys([*(one.policy_digest for one in events), *(one.last_policy_digest for one in history.runs)])
+    digests = dict.fromkeys(
+        [
+            *(one.policy_digest for one in history.decisions),
+            *(one.policy_digest for one in history.deliveries),
+            *(one.last_policy_digest for one in history.runs),
+        ]
+    )
     archive, known, unknown = policy_archive(), {}, []
     for digest in filter(None, digests):
         try:

@@ -123,7 +123,8 @@ def test_a_changed_bundle_is_found_out(crm: CrmSync) -> None:
 
     assert checked.changed_files == ("index.html",)
     assert not checked.is_true
-    sums = dict(reversed(line.split("  ")) for line in (bundle / "SHA256SUMS").read_text().splitlines())
+    lines = (bundle / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     assert sums["index.html"] != hashlib.sha256(page.read_bytes()).hexdigest()
     assert sums["history.json"] == hashlib.sha256((bundle / "history.json").read_bytes()).hexdigest()
 
