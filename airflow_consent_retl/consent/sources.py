@@ -61,6 +61,8 @@ class ConsentSource:
             wrong key.
         match: the form in which another spelling of an id is recognized, as for `SuppressionList`; `exact`: never, for
             ids in which case or accents tell people apart.
+        max_shrink_ratio: the largest share of its rows that the source may lose since the model's last extraction, 0 to
+            1, or the extraction fails; rows without a subject do not count. None: no limit.
 
     Raises:
         PolicyError: a parameter is wrong. The error contains every problem.
@@ -79,6 +81,7 @@ class ConsentSource:
     column_types: tuple[tuple[str, str], ...]
     require_match: bool
     match: str
+    max_shrink_ratio: float | None
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class ConsentSource:
         column_types: Mapping[str, str] | tuple[tuple[str, str], ...] = (),
         require_match: bool = True,
         match: str = "folded",
+        max_shrink_ratio: float | None = None,
     ) -> None:
         pairs = _pairs(columns)
         given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
@@ -122,7 +126,8 @@ class ConsentSource:
         object.__setattr__(self, "bring_time", bring_time)
         object.__setattr__(self, "require_match", require_match)
         object.__setattr__(self, "match", match)
-        problems += _match_problems(match, "ConsentSource")
+        object.__setattr__(self, "max_shrink_ratio", max_shrink_ratio)
+        problems += _match_problems(match, "ConsentSource") + _shrink_problems(max_shrink_ratio, "ConsentSource")
         named = [name for _, name in pairs]
         brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
         if len({name.casefold() for name in brought}) < len(brought) and len(set(named)) == len(named):
@@ -184,6 +189,8 @@ class SuppressionList:
             that is no key of the form counts as missing.
         min_rows: the fewest keys that the list must have, or reading it fails; 0 accepts an empty list.
         require_match: fail if no row of the model is on the list, which may be the sign of a wrong key.
+        max_shrink_ratio: the largest share of its keys that the list may lose since the model's last extraction, 0 to
+            1, or the extraction fails. None: no limit.
 
     Raises:
         PolicyError: a parameter is wrong. The error contains every problem.
@@ -197,6 +204,7 @@ class SuppressionList:
     match: str = "folded"
     min_rows: int = 1
     require_match: bool = False
+    max_shrink_ratio: float | None = None
 
     column_types: ClassVar[tuple[tuple[str, str], ...]] = ()
     doubts: ClassVar[Mapping[str, str]] = {}
@@ -206,6 +214,7 @@ class SuppressionList:
         texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
         problems = _texts("SuppressionList", texts, required=required)
         problems += _match_problems(self.match, "SuppressionList")
+        problems += _shrink_problems(self.max_shrink_ratio, "SuppressionList")
         if type(self.min_rows) is not int or self.min_rows < 0:
             problems.append(Problem("SuppressionList.min_rows", "expected a number of rows, at least 0"))
         require(problems)
@@ -280,6 +289,9 @@ def _snake(name: str) -> str:
 def source_document(source: ExternalConsent) -> SourceDocument:
     """Return the document of a source for a manifest. It contains names and SQL, and no value of a row."""
     document = {field.name: getattr(source, field.name) for field in fields(source)}
+    if source.max_shrink_ratio is None:
+        # The digests of policies that declare no limit stay what they were.
+        del document["max_shrink_ratio"]
     return {"format": type(source).__name__, **document} | (
         {name: [list(pair) for pair in getattr(source, name)] for name in _PAIRS}
         if isinstance(source, ConsentSource)
@@ -328,6 +340,12 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
 
 def _match_problems(match: object, path: str) -> list[Problem]:
     return [] if match in list(MatchForm) else [Problem(f"{path}.match", f"expected one of {', '.join(MatchForm)}")]
+
+
+def _shrink_problems(ratio: object, path: str) -> list[Problem]:
+    if ratio is None or (type(ratio) in (int, float) and isinstance(ratio, int | float) and 0 <= ratio <= 1):
+        return []
+    return [Problem(f"{path}.max_shrink_ratio", "expected a share, 0 to 1, or None")]
 
 
 def _turned_round(pairs: tuple[tuple[str, str], ...], value: str | None) -> list[Problem]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 OpenModel = Callable[[], AbstractContextManager[ModelRows]]
 HookOf = Callable[[str | None], "DbApiHook"]
@@ -61,6 +62,7 @@ def reading_with_consent(
     at: datetime,
     log: Log,
     warn: Log,
+    sizes: SourceSizes | None = None,
 ) -> Iterator[ModelRows]:
     """Yield a model's rows with the columns that sources bring, in the same order.
 
@@ -75,11 +77,12 @@ def reading_with_consent(
         at: a time before the model's query started.
         log: gets messages about the sources, never with a value of a row.
         warn: gets the messages that a person should read.
+        sizes: how many rows the sources had before; None: they are not compared.
 
     Raises:
         ConfigurationError: a source brings a column that the model already has, or a key is missing.
-        ModelError: a source's query fails, its columns cannot contain consent, the kinds of the keys differ, or no row
-            has a subject in a source.
+        ModelError: a source's query fails, its columns cannot contain consent, the kinds of the keys differ, no row
+            has a subject in a source, or a source lost more rows than it may.
         SourceUnavailableError: a source does not answer.
     """
     if not sources:
@@ -97,7 +100,9 @@ def reading_with_consent(
         connection = resources.enter_context(duckdb.connect(config=config))
         join = _Join(connection, folder, sources, time_zone=time_zone, at=at, log=log, warn=warn)
         for number, source in enumerate(sources):
-            join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
+            found = join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)
+            if sizes is not None:
+                sizes.see(number, source, found)
         # One after the other, because a DuckDB file cannot be open twice with different settings.
         with open_model() as rows:
             check_names(rows.schema.names, sources)
@@ -131,8 +136,8 @@ class _Join:
         # Files of the model's rows, each with one schema.
         self._spilled: list[Path] = []
 
-    def read_source(self, number: int, hook: DbApiHook, conn_id: str) -> None:
-        """Read a source and reduce it to one row for each subject."""
+    def read_source(self, number: int, hook: DbApiHook, conn_id: str) -> int:
+        """Read a source, reduce it to one row for each subject, and return how many rows or keys it has."""
         source = self._sources[number]
         wanted = wanted_columns(source)
         time = source.time if isinstance(source, ConsentSource) else None
@@ -150,10 +155,13 @@ class _Join:
         self._brought += _fields(source, kinds)
         self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
         self._run(f"DROP TABLE {table}")
+        rows = read_rows - without
         if not isinstance(source, ConsentSource):
-            check_list(number, source, self._count(f"SELECT count(*) FROM reduced_{number}"))  # noqa: S608
+            rows = self._count(f"SELECT count(*) FROM reduced_{number}")  # noqa: S608
+            check_list(number, source, rows)
         ignored = f", {without:,} without a subject are ignored" if without else ""
         self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{ignored}")
+        return rows
 
     def read_model(self, rows: ModelRows) -> None:
         """Read the model's rows into files, and their keys into a table."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 _BATCH_ROWS = 65_536
 Place = Callable[[int], str]
@@ -74,6 +75,7 @@ def reachable(
     staged: bool,
     time_zone: str,
     hook_of: HookOf,
+    sizes: SourceSizes | None = None,
 ) -> Iterator[list[str]]:
     """Yield each source in SQL: a table's name, or a query in brackets. Tables made for this are dropped at the end.
 
@@ -84,9 +86,10 @@ def reachable(
         staged: whether the warehouse's own sources become tables too, so that their types can be checked.
         time_zone: of the model's sessions; the queries of sources run under it too.
         hook_of: returns the hook of another connection.
+        sizes: how many rows the sources had before; None: they are not compared.
 
     Raises:
-        ModelError: a suppression list has too few keys.
+        ModelError: a suppression list has too few keys, or a source lost more rows than it may.
     """
     with ExitStack() as resources:
         places = []
@@ -95,7 +98,7 @@ def reachable(
             # On separate lines, so that a comment at the query's end does not hide what follows.
             query = f"(\n{plain_query(source.sql, dialect=warehouse.dialect)}\n)"
             if is_own and not staged:
-                _check_keys(warehouse, number, source, query)
+                _check_size(warehouse, number, source, query, sizes)
                 places.append(query)
                 continue
             table = warehouse.table("consent", at=at)
@@ -106,7 +109,7 @@ def reachable(
             else:
                 query_of_source = source_query(source, str(source.conn_id), time_zone=time_zone)
                 _bring(warehouse, table, source, query_of_source, hook_of)
-            _check_keys(warehouse, number, source, warehouse.name_of(table))
+            _check_size(warehouse, number, source, warehouse.name_of(table), sizes)
             places.append(warehouse.name_of(table))
         yield places
 
@@ -145,14 +148,23 @@ def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis
     return AnswerHistory(source, dialect, table, latest=latest).reduced()
 
 
-def _check_keys(warehouse: Warehouse, number: int, source: ExternalConsent, place: str) -> None:
-    """Have the warehouse count the keys of a list, and check their number."""
-    if isinstance(source, ConsentSource):
+def _check_size(
+    warehouse: Warehouse, number: int, source: ExternalConsent, place: str, sizes: SourceSizes | None
+) -> None:
+    """Have the warehouse count the keys of a list, or the rows of a source with a limit, and check their number."""
+    is_list = not isinstance(source, ConsentSource)
+    if not is_list and (sizes is None or source.max_shrink_ratio is None):
         return
-    keys = _answers(warehouse, number, source)
-    sql = dialect_of(warehouse.dialect).compile(keys.aggregate(keys=keys.count()), {f"source-{number}": place})
-    with warehouse.read(sql) as counted:
-        check_list(number, source, sum(int(batch.column(0)[0].as_py()) for batch in counted.batches))
+    name = f"source-{number}"
+    rows = _answers(warehouse, number, source) if is_list else placeholder(name, {source.subject: "string"})
+    counted = rows.aggregate(rows=rows.count() if is_list else rows[source.subject].count())
+    sql = dialect_of(warehouse.dialect).compile(counted, {name: place})
+    with warehouse.read(sql) as found:
+        size = sum(int(batch.column(0)[0].as_py()) for batch in found.batches)
+    if not isinstance(source, ConsentSource):
+        check_list(number, source, size)
+    if sizes is not None:
+        sizes.see(number, source, size)
 
 
 def _bring(

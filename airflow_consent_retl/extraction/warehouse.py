@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 # Enough rows to find the type of a column for which the warehouse declares no type.
 _SAMPLE_ROWS = 100
@@ -42,6 +43,7 @@ def warehouse_snapshot(
     hook_of: HookOf,
     declared_time: DeclaredTime | None = None,
     made: StagingTable | None = None,
+    sizes: SourceSizes | None = None,
     log: Callable[[str], object] = lambda message: None,
     warn: Callable[[str], object] = lambda message: None,
 ) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
@@ -57,6 +59,7 @@ def warehouse_snapshot(
         hook_of: returns the hook of another connection, for consent sources.
         declared_time: what the model says about the time of its rows.
         made: the table, if its query has already run; otherwise the table is made now.
+        sizes: how many rows the consent sources had before; None: they are not compared.
         log: gets messages about consent sources.
         warn: gets those that a person should read.
 
@@ -80,7 +83,18 @@ def warehouse_snapshot(
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
             undo.callback(warehouse.drop, table)
-            _join(warehouse, alone, table, source, rows=rows, at=read_at, hook_of=hook_of, log=log, warn=warn)
+            _join(
+                warehouse,
+                alone,
+                table,
+                source,
+                rows=rows,
+                at=read_at,
+                hook_of=hook_of,
+                sizes=sizes,
+                log=log,
+                warn=warn,
+            )
             warehouse.drop(alone)
         columns = _columns(warehouse, table)
         check_names(columns, primary_key=primary_key, declared=())
@@ -115,6 +129,7 @@ def _join(
     rows: int,
     at: datetime,
     hook_of: HookOf,
+    sizes: SourceSizes | None,
     log: Callable[[str], object],
     warn: Callable[[str], object],
 ) -> None:
@@ -123,7 +138,9 @@ def _join(
     columns = _columns(warehouse, alone)
     check_names(columns, primary_key=next(iter(columns)), declared=())
     check_brought(columns, sources)
-    with reachable(warehouse, sources, at=at, staged=True, time_zone=source.time_zone, hook_of=hook_of) as places:
+    with reachable(
+        warehouse, sources, at=at, staged=True, time_zone=source.time_zone, hook_of=hook_of, sizes=sizes
+    ) as places:
         for number, (one, place) in enumerate(zip(sources, places, strict=True)):
             key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
             check_kinds(number, one, key=key, subject=subject)

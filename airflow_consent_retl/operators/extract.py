@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.data_time import DeclaredTime
     from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
     from airflow_consent_retl.workspace.base import Extraction, Workspace
 
 
@@ -41,7 +42,8 @@ class ExtractModelOperator(DatedSqlOperator):
     Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
     and return Arrow natively, as do Snowflake and BigQuery; PostgreSQL copies its rows out in a read-only transaction;
     every other connection whose hook is a `DbApiHook` is read through its cursor.
-    Writes: Parquet parts and, last, their manifest, into a new folder of the workspace; a failed try removes it.
+    Writes: Parquet parts and, last, their manifest, into a new folder of the workspace; a failed try removes it. Then
+    the sizes of consent sources that may not shrink.
 
     Types: those that the driver declares, otherwise those that all values of a column have in common. Text stays text
     (`007` is not 7), integers and decimals stay exact, nested values become JSON text, timestamps with a zone become
@@ -154,20 +156,23 @@ class ExtractModelOperator(DatedSqlOperator):
         """Extract, and return the reference to the snapshot."""
         from airflow_consent_retl.databases.submitted import can_submit
         from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.location import publishing_run
+        from airflow_consent_retl.storage.location import publishing_run, source_sizes_folder
+        from airflow_consent_retl.storage.source_sizes import SourceSizes
 
         sources = self._sources()
         source, declared = self._source(sources), self._declared_time(context)
         workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
             self._submit(workspace, source)
+        sizes = SourceSizes(source_sizes_folder(workspace.documents, self.model))
         started = time.monotonic()
         self._workspace = workspace
         try:
             with publishing_run(workspace.documents, context, kind="snapshots") as folder:
-                manifest, reference = workspace.extract(self._extraction(source, sources, declared), folder)
+                manifest, reference = workspace.extract(self._extraction(source, sources, declared, sizes), folder)
         finally:
             self._workspace = None
+        sizes.keep(sources)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 
@@ -250,7 +255,11 @@ class ExtractModelOperator(DatedSqlOperator):
         )
 
     def _extraction(
-        self, source: ModelSource, sources: tuple[ExternalConsent, ...], declared_time: DeclaredTime
+        self,
+        source: ModelSource,
+        sources: tuple[ExternalConsent, ...],
+        declared_time: DeclaredTime,
+        sizes: SourceSizes,
     ) -> Extraction:
         from airflow_consent_retl.workspace.base import Extraction
 
@@ -265,6 +274,7 @@ class ExtractModelOperator(DatedSqlOperator):
             read_at=datetime.now(UTC) if submitted is None else datetime.fromisoformat(submitted.read_at),
             declared_time=declared_time,
             made_table=None if submitted is None else submitted.table,
+            sizes=sizes,
         )
 
     def _submit(self, workspace: Workspace, source: ModelSource) -> None:

@@ -141,6 +141,11 @@ def policy_folder(workspace: str | None, model: str, destination: str) -> Folder
     return _below(workspace, ["policies", _distinct(model), _distinct(destination)])
 
 
+def source_sizes_folder(workspace: str | None, model: str) -> Folder:
+    """Return the folder that keeps how many rows a model's consent sources had at its last extraction."""
+    return _below(workspace, ["source_sizes", _distinct(model)])
+
+
 def policy_archive() -> PolicyArchive:
     """Return the deployment's archive of policies, in its default workspace, whatever workspace an operator names.
 

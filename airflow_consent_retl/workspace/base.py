@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         WarehouseDecision,
     )
     from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
@@ -52,6 +53,7 @@ class Extraction:
         read_at: a time before the query started.
         declared_time: what the model says about the time of its rows.
         made_table: the name of the staging table that a submitted query made.
+        sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Extraction:
     read_at: datetime
     declared_time: DeclaredTime
     made_table: str | None = None
+    sizes: SourceSizes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ class FileWorkspace(Workspace):
                 at=extraction.read_at,
                 log=self.log.info,
                 warn=self.log.warning,
+                sizes=extraction.sizes,
             ) as rows,
             SnapshotWriter(
                 folder,

@@ -140,6 +140,7 @@ class WarehouseWorkspace(Workspace):
                 warn=self.log.warning,
                 declared_time=extraction.declared_time,
                 made=None if made is None else StagingTable(self._schema, made),
+                sizes=extraction.sizes,
             ) as (manifest, _),
         ):
             digest = folder.publish(manifest.to_json())
