@@ -133,7 +133,12 @@ def check_decided(loaded: LoadedPolicy, manifest: PermittedManifest) -> None:
 
     decided = parse_mapping_document(manifest.consent)
     use = use_of_source(manifest.model, manifest.source, primary_key=manifest.primary_key)
-    if mapping_document(mapping_in_force(loaded, use, decided)) != mapping_document(decided):
+    # What the sources bring is compared as sources.
+    both = [
+        mapping_document(one.with_elsewhere(doubts={}, suppressions=()))
+        for one in (mapping_in_force(loaded, use, decided), decided)
+    ]
+    if both[0] != both[1]:
         raise RefusedError(
             f"the policy now says more about where consent of model `{manifest.model}` is kept than when consent was "
             "decided: run the filter again"
