@@ -25,6 +25,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.local_path import local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument, signed
+from airflow_consent_retl.storage.verified_file import FileDigests, VerifiedFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -75,6 +76,8 @@ class Folder:
     def __init__(self, fs: AbstractFileSystem, path: str, uri: str, signer: Callable[[], Signer] | None = None) -> None:
         self.fs = fs
         self._signer = signer
+        # INVARIANT: of what was verified here, no other bytes are decoded.
+        self._verified: dict[str, FileDigests] = {}
         self.path = path.rstrip("/")
         self.uri = uri.rstrip("/")
 
@@ -222,36 +225,34 @@ class Folder:
         return document.body
 
     def verify(self, part: Part) -> None:
-        """Read a part's bytes and compare them with the manifest.
+        """Read a part's bytes and compare them with the manifest; later reads of this folder check them again.
 
         Raises:
             RefusedError: the file is gone, shorter, longer, or differs in one bit.
         """
-        digest, size_bytes = hashlib.sha256(), 0
         try:
             with self.fs.open(self.file_path(part.name), "rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    size_bytes += len(chunk)
+                digests = FileDigests.of(file)
         except FileNotFoundError:
             raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
-        if size_bytes != part.size_bytes:
+        if digests.size_bytes != part.size_bytes:
             raise RefusedError(
-                f"{self.uri}/{part.name} has {size_bytes:,} bytes, its manifest says {part.size_bytes:,}"
+                f"{self.uri}/{part.name} has {digests.size_bytes:,} bytes, its manifest says {part.size_bytes:,}"
             )
-        if digest.hexdigest() != part.sha256:
+        if digests.sha256 != part.sha256:
             raise RefusedError(f"{self.uri}/{part.name} was changed since it was written: its SHA-256 differs")
+        self._verified[part.name] = digests
 
     def open_parquet(self, part: Part) -> pq.ParquetFile:
         """Open a part for reading.
 
         Raises:
-            RefusedError: the part is gone, or its number of rows differs from the manifest's.
+            RefusedError: the part is gone, or its number of rows differs from the manifest's; also from a read: the
+                part was changed since `verify`.
         """
-        path = self.file_path(part.name)
         try:
             # pre_buffer reads whole row groups ahead: several times the memory, and no gain on a local disk.
-            file = pq.ParquetFile(path if self.is_local else self.fs.open(path, "rb"), pre_buffer=not self.is_local)
+            file = pq.ParquetFile(self._source(part), pre_buffer=not self.is_local)
         except FileNotFoundError:
             raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
         if file.metadata.num_rows != part.rows:
@@ -259,6 +260,12 @@ class Folder:
                 f"{self.uri}/{part.name} holds {file.metadata.num_rows:,} rows, its manifest says {part.rows:,}"
             )
         return file
+
+    def _source(self, part: Part) -> str | IO[bytes] | VerifiedFile:
+        path, digests = self.file_path(part.name), self._verified.get(part.name)
+        if digests is not None and digests.sha256 == part.sha256:
+            return VerifiedFile(self.fs.open(path, "rb"), digests, f"{self.uri}/{part.name}")
+        return path if self.is_local else self.fs.open(path, "rb")
 
     def read_rows(
         self, parts: Sequence[Part], *, columns: Sequence[str] | None = None, batch_rows: int

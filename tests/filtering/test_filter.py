@@ -358,7 +358,7 @@ def with_ads(*values: bool | None) -> pa.Table:
 
 
 def test_a_signature_that_appears_between_the_passes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="a signature appeared that was not counted"):
+    with pytest.raises(RefusedError, match=r"part-00000\.parquet was changed since it was verified"):
         filtering(tmp_path, with_ads(True, True, None, None, None))
 
 
@@ -367,19 +367,19 @@ def test_a_signature_above_all_others_that_appears_between_the_passes_is_refused
         customers().set_column(2, "analytics_ok", pa.array([False] * 5)).set_column(0, "id", pa.nulls(5, pa.int64()))
     )
 
-    with pytest.raises(RefusedError, match="a signature appeared that was not counted"):
+    with pytest.raises(RefusedError, match=r"part-00000\.parquet was changed since it was verified"):
         filtering(tmp_path, changed)
 
 
 def test_signatures_with_other_counts_in_the_second_pass_are_refused(tmp_path: Path) -> None:
     changed = pa.concat_tables([customers().slice(0, 4), customers().slice(0, 1)])
 
-    with pytest.raises(RefusedError, match="the counts of its signatures differ"):
+    with pytest.raises(RefusedError, match=r"part-00000\.parquet was changed since it was verified"):
         filtering(tmp_path, changed)
 
 
 def test_a_file_with_more_rows_than_in_its_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match=r"part-00000\.parquet holds 10 rows, its manifest says 5"):
+    with pytest.raises(RefusedError, match=r"part-00000\.parquet was changed since it was verified"):
         filtering(tmp_path, pa.concat_tables([customers(), customers()]))
 
 

@@ -1,0 +1,125 @@
+"""Files whose bytes were compared with a digest, and are compared again as they are read.
+
+A file that is verified and then opened again may have been replaced in between. The verification notes a digest of each
+block; later reads check the blocks that they use, so only bytes that were verified are ever decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from airflow_consent_retl.errors import RefusedError
+
+_BLOCK_BYTES = 256 << 10
+_CACHED_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigests:
+    """The digests of a file.
+
+    Args:
+        sha256: of all bytes, in hex.
+        size_bytes: of the file.
+        blocks: the SHA-256 of each block; all blocks but the last are of one size.
+    """
+
+    sha256: str
+    size_bytes: int
+    blocks: Sequence[bytes]
+
+    @classmethod
+    def of(cls, file: IO[bytes]) -> FileDigests:
+        """Read a file to its end."""
+        whole, size_bytes, blocks = hashlib.sha256(), 0, []
+        while block := _read_fully(file, _BLOCK_BYTES):
+            whole.update(block)
+            blocks.append(hashlib.sha256(block).digest())
+            size_bytes += len(block)
+        return cls(whole.hexdigest(), size_bytes, tuple(blocks))
+
+
+class VerifiedFile(io.RawIOBase):
+    """A file for reading that raises for a byte which differs from the verified one.
+
+    Args:
+        raw: the file, opened again.
+        digests: from the verification.
+        place: the file's URI, for the message.
+
+    Raises:
+        RefusedError: from a read: the file was changed since it was verified.
+    """
+
+    def __init__(self, raw: IO[bytes], digests: FileDigests, place: str) -> None:
+        self._raw = raw
+        self._digests = digests
+        self._place = place
+        self._position = 0
+        self._cached: OrderedDict[int, bytes] = OrderedDict()
+        # Threads of Arrow read columns at the same time.
+        self._lock = threading.Lock()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position, and return it."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._digests.size_bytes}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes, fewer only at the end, and compare their blocks."""
+        with self._lock:
+            end = self._digests.size_bytes
+            if size is not None and size >= 0:
+                end = min(self._position + size, end)
+            if end <= self._position:
+                return b""
+            first, last = self._position // _BLOCK_BYTES, (end - 1) // _BLOCK_BYTES
+            found = b"".join(self._block(number) for number in range(first, last + 1))
+            start = self._position - first * _BLOCK_BYTES
+            taken = found[start : start + end - self._position]
+            self._position = end
+            return taken
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+        super().close()
+
+    def _block(self, number: int) -> bytes:
+        block = self._cached.get(number)
+        if block is None:
+            self._raw.seek(number * _BLOCK_BYTES)
+            block = _read_fully(self._raw, _BLOCK_BYTES)
+            if hashlib.sha256(block).digest() != self._digests.blocks[number]:
+                raise RefusedError(f"{self._place} was changed since it was verified: its bytes differ")
+            self._cached[number] = block
+            if len(self._cached) > _CACHED_BLOCKS:
+                self._cached.popitem(last=False)
+        return block
+
+
+def _read_fully(file: IO[bytes], size_bytes: int) -> bytes:
+    """Return so many bytes, or all that are left."""
+    block = file.read(size_bytes)
+    while block and len(block) < size_bytes and (more := file.read(size_bytes - len(block))):
+        block += more
+    return block
