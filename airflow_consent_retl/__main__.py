@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 
 from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.officer_verbs import add_officer_verbs, place_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,20 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_person(verbs, places)
 
-    proposal = verbs.add_parser("proposal", help="compare the policy at a place with the one in force there")
-    proposal.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
-    proposal.set_defaults(run=_proposal)
-
-    approve = verbs.add_parser("approve", help="approve the policy that is at a place now")
-    approve.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
-    approve.add_argument("--digest", required=True, help="the digest of the policy that was read")
-    approve.add_argument("--by", required=True, help="the name of the person who approves it")
-    approve.add_argument("--note", default="", help="a reason or a reference")
-    approve.set_defaults(run=_approve)
-
-    policies = verbs.add_parser("policy-history", help="list the policies that were in force at a place")
-    policies.add_argument("place", nargs="?", help="such as variable:consent_policy; default: the deployment's")
-    policies.set_defaults(run=_policy_history)
+    add_officer_verbs(verbs, places)
     _add_workspace_verbs(verbs, places)
     return parser
 
@@ -187,39 +175,10 @@ def _history(given: argparse.Namespace) -> object:
     return asdict(found)
 
 
-def _place_of(given: argparse.Namespace) -> str:
-    from airflow_consent_retl.errors import ConfigurationError
-    from airflow_consent_retl.hooks.central_policy import central_policy
-
-    place: str | None = given.place or central_policy()
-    if place is None:
-        raise ConfigurationError("place: name one, or set `[consent_retl] policy` for the whole deployment")
-    return place
-
-
-def _proposal(given: argparse.Namespace) -> object:
-    from airflow_consent_retl.hooks.approving import proposal
-
-    found = proposal(_place_of(given))
-    return {**asdict(found), "needs_approval": found.needs_approval}
-
-
-def _approve(given: argparse.Namespace) -> object:
-    from airflow_consent_retl.hooks.approving import approve
-
-    return asdict(approve(_place_of(given), digest=given.digest, by=given.by, note=given.note))
-
-
-def _policy_history(given: argparse.Namespace) -> object:
-    from airflow_consent_retl.reports.policy_record import policy_record
-
-    return [asdict(entry) for entry in policy_record(_place_of(given))]
-
-
 def _lint(given: argparse.Namespace) -> object:
     from airflow_consent_retl.reports.policy_review import lint
 
-    found = lint(_place_of(given), snapshots=[json.loads(snapshot) for snapshot in given.snapshot])
+    found = lint(place_of(given), snapshots=[json.loads(snapshot) for snapshot in given.snapshot])
     given.code = int(bool(found))
     return [asdict(finding) for finding in found]
 

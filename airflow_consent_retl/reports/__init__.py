@@ -12,6 +12,7 @@ from airflow_consent_retl.reports.policy_changes import diff_policies
 from airflow_consent_retl.reports.policy_review import lint
 from airflow_consent_retl.reports.recorded_decisions import DecisionEvent, RecordedRuns
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
+from airflow_consent_retl.reports.rejected_rows import RejectedRow, RejectedRows, RejectedRun, rejected, rejected_runs
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
 from airflow_consent_retl.reports.signatures import CheckedManifest, verify
 
@@ -23,6 +24,9 @@ __all__ = [
     "Explanation",
     "PersonHistory",
     "RecordedRuns",
+    "RejectedRow",
+    "RejectedRows",
+    "RejectedRun",
     "SegmentComparison",
     "SignalExplanation",
     "compare_with_segment",
@@ -31,5 +35,7 @@ __all__ = [
     "explain",
     "lint",
     "person_history",
+    "rejected",
+    "rejected_runs",
     "verify",
 ]

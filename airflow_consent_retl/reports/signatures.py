@@ -68,8 +68,8 @@ def verify(manifest: str | None = None, *, workspace: str | None = None, files: 
         return [_checked(_bundle(manifest), MANIFEST_NAME, files=files)]
     if manifest is not None:
         return [_checked(manifest_folder(manifest), MANIFEST_NAME, files=files)]
-    published = _published(open_folder(workspace_root(workspace)))
-    return [_checked(folder, name, files=files) for folder, name in published]
+    found = published(open_folder(workspace_root(workspace)))
+    return [_checked(folder, name, files=files) for folder, name in found]
 
 
 def _bundle(path: str) -> Folder:
@@ -79,7 +79,7 @@ def _bundle(path: str) -> Folder:
         raise RefusedError(f"{path} is no bundle of evidence that can be read") from None
 
 
-def _published(root: Folder) -> Iterator[tuple[Folder, str]]:
+def published(root: Folder) -> Iterator[tuple[Folder, str]]:
     """Yield the folder and the name of each manifest, and of each document of records."""
     root.fs.invalidate_cache()
     for path in sorted(root.fs.find(root.path)):
