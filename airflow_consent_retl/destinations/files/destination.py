@@ -45,9 +45,9 @@ class FilesDestination(Destination):
 
     A person without a row in a load is gone from the version that it publishes. A load that only removes publishes
     the current version once more, in the form it has, without the named people; the primary key has to be one
-    of its fields. From then on, loads decided before the removal are refused. Older versions still contain those
-    people if `keep_versions` keeps any. Where CSV escapes formulas, keys that differ only by the `'` in front are
-    equal in the file: both are removed.
+    of its fields. From then on, loads decided before the removal are refused. A load that removes anyone deletes all
+    older versions, whatever `keep_versions` says: they contain those people. Where CSV escapes formulas, keys that
+    differ only by the `'` in front are equal in the file: both are removed.
 
     `accepted` means that the row is in a file that `commit` will publish, or that the person is in none.
 
@@ -66,6 +66,7 @@ class FilesDestination(Destination):
         self._format = _file_format(options)
         self._limits = Limits(batch_rows=options.batch_rows)
         self._keep_versions = options.keep_versions
+        self._removes = False
         self._part_rows = options.part_rows
         self._versions: Versions | None = None
         self._part: OpenPart | None = None
@@ -148,6 +149,7 @@ class FilesDestination(Destination):
         from airflow_consent_retl.contract.outcomes import Outcomes
 
         key_field = self._key_field
+        self._removes = True
         if not self._sends:
             self._leaving.append(batch.rows.column(key_field).drop_null())
         return Outcomes.accepted(batch.rows.num_rows)
@@ -160,7 +162,7 @@ class FilesDestination(Destination):
             if not self._files:
                 self._open_part()
             self._close_part()
-            self._opened.publish(tuple(self._files), keep=self._keep_versions)
+            self._opened.publish(tuple(self._files), keep=1 if self._removes else self._keep_versions)
         self._opened.end()
 
     def abort(self) -> None:
@@ -183,7 +185,7 @@ class FilesDestination(Destination):
         from airflow_consent_retl.destinations.files.removal import take_out
 
         people = pa.chunked_array(self._leaving)
-        take_out(self._opened, people, key_field=self._key_field, keep=self._keep_versions)
+        take_out(self._opened, people, key_field=self._key_field)
 
     @property
     def _key_field(self) -> str:

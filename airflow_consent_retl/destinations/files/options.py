@@ -29,8 +29,8 @@ class FilesOptions(DestinationSpec):
         path: the folder, as an `ObjectStoragePath`, with a connection id where the storage needs one
             (`s3://conn@bucket/folder`). It must be absolute and below the storage's root.
         format: `"parquet"`, `"csv"` or `"jsonl"`.
-        keep_versions: complete versions kept after publishing, the new one included; None keeps all. Older versions
-            contain people who may have withdrawn since.
+        keep_versions: complete versions kept after publishing, the new one included; None keeps all. A load
+            that removes anyone deletes all older versions.
         part_rows: maximum number of rows in one file.
         batch_rows: maximum number of rows in one `send`; it bounds the memory.
         compression: of Parquet.

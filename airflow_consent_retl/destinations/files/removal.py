@@ -37,14 +37,15 @@ _DICTIONARY = re.compile(r"dictionary<values=(.+), indices=\w+, ordered=\w+>")
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 
 
-def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str, keep: int | None) -> None:
+def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str) -> None:
     """Publish the current version without these people; a version that contains none of them stays.
+
+    All older versions are deleted: they contain people who were removed.
 
     Args:
         versions: begun, with nothing staged.
         people: their keys, none of them NULL.
         key_field: the field of the keys.
-        keep: versions to keep, the new one included; None: all.
 
     Raises:
         DestinationError: the current version has no usable keys, or its bytes differ from those published.
@@ -60,15 +61,15 @@ def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str, kee
     copier = _copier(base, people, key_field=key_field, place=f"{folder.uri}/{base.name}")
     versions.stage_from(base, _sha256(people))
     if versions.kept is not None:
-        versions.publish(versions.kept.files, keep=keep)
+        versions.publish(versions.kept.files, keep=1)
         return
     files = tuple(_copied(versions, base, file, copier) for file in base.files)
     removed = base.rows - sum(file.rows for file in files)
     log.info("%s/%s: removing %s rows", folder.uri, base.name, f"{removed:,}")
     if removed:
-        versions.publish(files, keep=keep)
+        versions.publish(files, keep=1)
     else:
-        versions.keep_current(base, keep=keep)
+        versions.keep_current(base)
 
 
 def _copied(versions: Versions, base: ExportManifest, file: ExportedFile, copier: _Copier) -> ExportedFile:

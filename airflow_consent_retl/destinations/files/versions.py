@@ -63,7 +63,6 @@ class Versions:
         self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{self._owner}-[0-9a-f]{{12}}")
         self._stamp = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
         self._staging = ""
-        self._removes = False
 
     def begin(self) -> None:
         """Lock the folder, refuse a foreign or newer one, and remove files that killed tries left."""
@@ -78,7 +77,6 @@ class Versions:
 
     def stage_from(self, base: ExportManifest, people_sha256: str) -> None:
         """Begin a version with an earlier version's rows and form, without some people."""
-        self._removes = True
         self._options = base.options
         self._fields = base.fields
         self._begin_version(f"{self.load.key} {base.name} {_files_sha256(base)} {people_sha256}")
@@ -150,7 +148,7 @@ class Versions:
         log.info("%s/%s is the current version: %s rows", self.folder.uri, self.name, f"{manifest.rows:,}")
         self._remove_older(keep)
 
-    def keep_current(self, manifest: ExportManifest, *, keep: int | None) -> None:
+    def keep_current(self, manifest: ExportManifest) -> None:
         """Leave the current version, which contains none of the people to remove, and note the decision next to it.
 
         A load that was decided earlier, and may contain one of them, is refused from now on.
@@ -160,7 +158,7 @@ class Versions:
             self._remove_staged()
             self.load.before_request()
             self._point_to(manifest)
-        self._remove_older(keep)
+        self._remove_older(1)
 
     def end(self) -> None:
         """Remove everything that was not published, and release the folder."""
@@ -266,12 +264,6 @@ class Versions:
             for name in older[kept:]:
                 self.folder.remove(name)
                 log.info("%s/%s was removed: an older version", self.folder.uri, name)
-        if self._removes and older[:kept]:
-            log.warning(
-                "%s keeps %d older versions, which may contain people who were removed from the current one",
-                self.folder.uri,
-                len(older[:kept]),
-            )
 
     def _remove_unfinished(self) -> None:
         for name in self.folder.names():

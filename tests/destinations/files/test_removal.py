@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -454,14 +453,30 @@ def test_refuses_a_version_that_was_changed_since_it_was_published(uri: str, bro
     assert CANARY not in str(raised.value)
 
 
-def test_warns_of_older_versions_that_are_kept(uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    deliver(FilesDestination(FilesOptions(path=uri, keep_versions=2)), PEOPLE)
-
-    with caplog.at_level(logging.WARNING):
-        take_back(FilesDestination(FilesOptions(path=uri, keep_versions=2)), ids(1), removal_of())
-
+@pytest.mark.parametrize("keep", [2, None])
+@pytest.mark.parametrize("leaving", [1, 99], ids=["who is there", "who is only in an older version"])
+def test_no_older_version_outlasts_a_removal_whatever_is_to_be_kept(uri: str, keep: int | None, leaving: int) -> None:
+    options = FilesOptions(path=uri, keep_versions=keep)
+    deliver(FilesDestination(options), PEOPLE)
+    deliver(FilesDestination(options), PEOPLE.slice(1), load_of(PEOPLE.slice(1), decided_at=DECIDED_AT + HOUR / 2))
     assert len(versions(uri)) == 2
-    assert "keeps 1 older versions, which may contain people who were removed" in caplog.text
+
+    take_back(FilesDestination(options), ids(leaving), removal_of())
+
+    assert versions(uri) == {pointer(uri)["current"]}
+
+
+def test_a_load_that_sends_and_removes_deletes_older_versions_too(uri: str) -> None:
+    options = FilesOptions(path=uri, keep_versions=None)
+    deliver(FilesDestination(options), PEOPLE)
+    destination = FilesDestination(options)
+    destination.open(load_of(PEOPLE.slice(2), decided_at=LATER))
+    destination.remove(next(batches_of(ids(1), batch_rows=10)))
+    for batch in batches_of(PEOPLE.slice(2), batch_rows=10):
+        destination.send(batch)
+    destination.commit()
+
+    assert versions(uri) == {pointer(uri)["current"]}
 
 
 def test_a_removal_that_is_given_up_leaves_everything_as_it_was(uri: str) -> None:
