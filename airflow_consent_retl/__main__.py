@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import os
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     over.set_defaults(run=_hand_over)
 
     _add_person(verbs, places)
+    _add_forget(verbs, places)
 
     add_officer_verbs(verbs, places)
     _add_workspace_verbs(verbs, places)
@@ -100,6 +102,21 @@ def _add_person(verbs: argparse._SubParsersAction[argparse.ArgumentParser], plac
     proof.add_argument("--model", help="only this model's records")
     proof.add_argument("--reference", default="", help="a text for the page, such as the number of a request")
     proof.set_defaults(run=_evidence)
+
+
+def _add_forget(verbs: argparse._SubParsersAction[argparse.ArgumentParser], places: argparse.ArgumentParser) -> None:
+    forgetting = verbs.add_parser("forget", parents=[places], help="forget people, or take them off the list again")
+    forgetting.add_argument("ids", nargs="*", help="ids of people; without any, unfinished requests are resumed")
+    forgetting.add_argument("--file", help="a file with one id on each line")
+    forgetting.add_argument("--sql", help="a query with the ids")
+    forgetting.add_argument("--conn-id", help="the connection of the query")
+    forgetting.add_argument("--id-column", default="id", help="the column of the ids in its result; default: id")
+    forgetting.add_argument("--loads", help="module:name of a mapping as `loads` of ForgetOperator")
+    forgetting.add_argument("--model", action="append", dest="models", help="only in this model; may be repeated")
+    forgetting.add_argument("--objection", action="store_true", help="leave rows at rest until their retention")
+    forgetting.add_argument("--exempt", action="append", default=[], help="destination=reason; may be repeated")
+    forgetting.add_argument("--lift", action="store_true", help="take the people off the list: they consented anew")
+    forgetting.set_defaults(run=_forget)
 
 
 def _verify(given: argparse.Namespace) -> object:
@@ -197,6 +214,31 @@ def _overrides(given: argparse.Namespace) -> object:
         os.dup2(output, 1)
         os.close(output)
     return asdict(found)
+
+
+def _forget(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.operators.forget import forget, lift, named_loads
+
+    ids = {
+        "ids": given.ids or None,
+        "file": given.file,
+        "sql": given.sql,
+        "conn_id": given.conn_id,
+        "id_column": given.id_column,
+    }
+    by = getpass.getuser()
+    if given.lift:
+        return {"lifted": lift(**ids, workspace=given.workspace, by=by)}
+    return forget(
+        **ids,
+        loads=named_loads(given.loads),
+        models=given.models,
+        erase=not given.objection,
+        exempt=dict(one.split("=", 1) if "=" in one else (one, "") for one in given.exempt),
+        workspace=given.workspace,
+        ledger_conn_id=given.ledger_conn_id,
+        by=by,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

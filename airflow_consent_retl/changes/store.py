@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -111,6 +112,14 @@ class SyncStore(ABC, Generic[State, Rows]):
     @abstractmethod
     def everyone(self, state: State) -> Changes:
         """Publish the removal of every entry of the present version, as `sync_retired`. The source is not asked."""
+
+    @abstractmethod
+    def found(self, state: State, people: ForgottenPeople) -> set[str]:
+        """Return the digests of those of some people who have an entry in a version."""
+
+    @abstractmethod
+    def removal_of(self, state: State, people: ForgottenPeople) -> Changes | None:
+        """Publish the removal of every entry of some people, as `forgotten`; None: they have none."""
 
     @abstractmethod
     def folding(self, state: State | None, changes: Changes) -> AbstractContextManager[Folding]:
@@ -205,7 +214,21 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
 
     def everyone(self, state: DeliveredState) -> Changes:
         """Publish the removal of every entry."""
-        return removals_of(state, all_entries(state), self.folder.new("changes"), sync=self.sync)
+        return removals_of(
+            state, all_entries(state, RemovalCause.SYNC_RETIRED), self.folder.new("changes"), sync=self.sync
+        )
+
+    def found(self, state: DeliveredState, people: ForgottenPeople) -> set[str]:
+        """Return the digests of those of some people who have an entry in a version."""
+        return {digest for ids in state.ids() for digest in people.found(ids)}
+
+    def removal_of(self, state: DeliveredState, people: ForgottenPeople) -> Changes | None:
+        """Publish the removal of every entry of some people."""
+        marks = [people.among(ids) for ids in state.ids()]
+        entries = np.flatnonzero(np.concatenate(marks)) if marks else _NO_ENTRIES
+        if not len(entries):
+            return None
+        return removals_of(state, {RemovalCause.FORGOTTEN: entries}, self.folder.new("changes"), sync=self.sync)
 
     def folding(self, state: DeliveredState | None, changes: Changes) -> Folding:
         """Begin to fold: see `Folding`."""
@@ -223,9 +246,9 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         return folding.finish(sends, removes, self.folder.new("delivered"))
 
 
-def all_entries(state: DeliveredState) -> dict[RemovalCause, NDArray[np.int64]]:
-    """Return the numbers of all entries, under the cause of a sync that is retired."""
-    return {RemovalCause.SYNC_RETIRED: np.arange(state.rows, dtype=np.int64)}
+def all_entries(state: DeliveredState, cause: RemovalCause) -> dict[RemovalCause, NDArray[np.int64]]:
+    """Return the numbers of all entries, under one cause."""
+    return {cause: np.arange(state.rows, dtype=np.int64)}
 
 
 def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
-from airflow_consent_retl.filtering.expressions import GROUP, PERSON
+from airflow_consent_retl.filtering.expressions import GROUP, PERSON, is_forgotten
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -149,6 +149,12 @@ def delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
 def every_entry(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
     """Return all entries of the placeholder `delivered`."""
     return delivered(dialect, entries).select(*_kept_columns(entries))
+
+
+def forgotten_entries(dialect: Dialect, entries: Sequence[str], salts: Sequence[str]) -> ir.Table:
+    """Return the entries of the people whose digests are in the placeholder `forgotten`."""
+    state = delivered(dialect, entries)
+    return state.filter(is_forgotten(dialect, state["id"], salts)).select(*_kept_columns(entries))
 
 
 def _kept_columns(entries: Sequence[str]) -> list[str]:

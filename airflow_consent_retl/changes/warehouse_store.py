@@ -21,7 +21,13 @@ import pyarrow as pa
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries, not_permitted
-from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, every_entry, only_people, people_of
+from airflow_consent_retl.changes.warehouse_comparison import (
+    DeliveredEntries,
+    every_entry,
+    forgotten_entries,
+    only_people,
+    people_of,
+)
 from airflow_consent_retl.changes.warehouse_delivered import (
     WarehouseState,
     WarehouseVersions,
@@ -35,9 +41,9 @@ from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
-from airflow_consent_retl.filtering.expressions import PERSON
+from airflow_consent_retl.filtering.expressions import PERSON, digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
-from airflow_consent_retl.filtering.warehouse import WarehouseFilter
+from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
 from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
 from airflow_consent_retl.values.columns import declared_types
 from airflow_consent_retl.values.ids import meeting_type
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -173,17 +180,49 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         """Read all entries from the warehouse, and publish their removal."""
         if isinstance(state, DeliveredState):
             raise _in_files(state)
+        with self._reach() as warehouse:
+            entries = every_entry(dialect_of(warehouse.dialect, state.id_type), state.columns)
+            return self._removal(warehouse, state, entries, {}, RemovalCause.SYNC_RETIRED)
+
+    def found(self, state: State, people: ForgottenPeople) -> set[str]:
+        """Have the warehouse find the digests."""
+        if isinstance(state, DeliveredState):
+            raise _in_files(state)
+        with self._reach() as warehouse, digest_table(warehouse, people) as table:
+            dialect = dialect_of(warehouse.dialect, state.id_type)
+            tables = {"delivered": warehouse.name_of(state.table), "forgotten": warehouse.name_of(table)}
+            found: set[str] = set()
+            for salt in people.salts:
+                with warehouse.read(dialect.compile(digests_among(dialect, "delivered", "id", salt), tables)) as rows:
+                    found.update(str(one) for batch in rows.batches for one in batch.column(0).to_pylist())
+            return found
+
+    def removal_of(self, state: State, people: ForgottenPeople) -> Changes | None:
+        """Have the warehouse find the entries, and publish their removal."""
+        if isinstance(state, DeliveredState):
+            raise _in_files(state)
+        with self._reach() as warehouse, digest_table(warehouse, people) as table:
+            dialect = dialect_of(warehouse.dialect, state.id_type)
+            entries = forgotten_entries(dialect, state.columns, people.salts)
+            tables = {"forgotten": warehouse.name_of(table)}
+            changes = self._removal(warehouse, state, entries, tables, RemovalCause.FORGOTTEN)
+        if changes.manifest.removal_rows:
+            return changes
+        changes.folder.remove()
+        return None
+
+    def _removal(
+        self, warehouse: Warehouse, state: WarehouseState, entries: Any, tables: dict[str, str], cause: RemovalCause
+    ) -> Changes:
+        """Read some entries from the warehouse, and publish their removal."""
         with self.folder.new("changes").publishing() as folder:
-            with self._reach() as warehouse:
-                dialect = dialect_of(warehouse.dialect, state.id_type)
-                sql = dialect.compile(
-                    every_entry(dialect, state.columns), {"delivered": warehouse.name_of(state.table)}
-                )
-                with warehouse.read(sql, batch_rows=_READ_ROWS) as rows:
-                    touched = as_files(state, rows.batches, folder / "touched")
-                self._log_moved(warehouse, touched.rows, state.rows)
+            dialect = dialect_of(warehouse.dialect, state.id_type)
+            sql = dialect.compile(entries, {"delivered": warehouse.name_of(state.table), **tables})
+            with warehouse.read(sql, batch_rows=_READ_ROWS) as rows:
+                touched = as_files(state, rows.batches, folder / "touched")
+            self._log_moved(warehouse, touched.rows, state.rows)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
-            return removals_of(touched, all_entries(touched), folder, sync=self.sync, delivered=state.rows)
+            return removals_of(touched, all_entries(touched, cause), folder, sync=self.sync, delivered=state.rows)
 
     @contextmanager
     def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
@@ -283,7 +322,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 if key_type != "null":
                     now = declared_types({question.primary_key: key_type})[question.primary_key]
                     meeting_type(state.id_type, now, primary_key=question.primary_key)
-                with WarehouseFilter(warehouse, snapshot, question.plan, at=at) as run:
+                with WarehouseFilter(warehouse, snapshot, question.plan, at=at, forgotten=question.forgotten) as run:
                     suspects = run.denied_people(run.decide())
                     people = placeholder("people", {PERSON: "string"})
                     with _query_of_people(warehouse, question, people, suspects, state.id_type) as about:

@@ -25,6 +25,8 @@ class SubjectStatus(StrEnum):
     IDENTIFIED = "identified"
     MISSING_ID = "missing_id"
     DUPLICATE_ID = "duplicate_id"
+    # The person is on the deployment's own suppression list.
+    FORGOTTEN = "forgotten"
 
 
 class SubjectCode(IntEnum):
@@ -33,6 +35,7 @@ class SubjectCode(IntEnum):
     IDENTIFIED = 0
     MISSING_ID = 1
     DUPLICATE_ID = 2
+    FORGOTTEN = 3
 
     @property
     def status(self) -> SubjectStatus:
@@ -83,7 +86,7 @@ class Reason:
     """One reason for a denial. It never contains a value of a row.
 
     The codes are `C0004:denied` (a category's id and status); `gpc:…`, `suppression:…` and `row_switch:…` with their
-    status; `missing_id`, `duplicate_id`, `unmapped_destination` and `misspelt_destination`.
+    status; `missing_id`, `duplicate_id`, `forgotten`, `unmapped_destination` and `misspelt_destination`.
     """
 
     code: str

@@ -37,6 +37,8 @@ class RemovalCause(StrEnum):
     OBJECTED = "objected"
     # The person is on a suppression list.
     SUPPRESSED = "suppressed"
+    # The person was forgotten: they are on the deployment's own suppression list.
+    FORGOTTEN = "forgotten"
     # The model no longer has a row of this person.
     LEFT_MODEL = "left_model"
     # The model no longer has a row of this person, and its query keeps only people who consent.
@@ -76,6 +78,7 @@ class CauseCode(IntEnum):
     EXPIRED = 9
     SYNC_RETIRED = 10
     POLICY_CHANGED = 11
+    FORGOTTEN = 12
 
     @property
     def cause(self) -> RemovalCause:
@@ -101,8 +104,10 @@ class CauseRank(IntEnum):
     SUPPRESSED = 9
     OBJECTED = 10
     CONSENT_WITHDRAWN = 11
+    # No consent brings this person back.
+    FORGOTTEN = 12
     # The only cause of all removals of a sync that ends.
-    SYNC_RETIRED = 12
+    SYNC_RETIRED = 13
 
     @property
     def cause(self) -> RemovalCause:
@@ -111,13 +116,16 @@ class CauseRank(IntEnum):
 
 
 # A person's own no, in whichever way: these are carried out even where a guard stops the rest.
-EXPLICIT = frozenset({RemovalCause.CONSENT_WITHDRAWN, RemovalCause.OBJECTED, RemovalCause.SUPPRESSED})
+EXPLICIT = frozenset(
+    {RemovalCause.CONSENT_WITHDRAWN, RemovalCause.OBJECTED, RemovalCause.SUPPRESSED, RemovalCause.FORGOTTEN}
+)
 # INVARIANT: no guard delays a removal for one of these causes.
 UNGUARDED = EXPLICIT | {RemovalCause.IDENTIFIERS_CHANGED, RemovalCause.SYNC_RETIRED}
 
 _OTHER_REASONS: dict[str, RemovalCause] = {
     SubjectStatus.DUPLICATE_ID: RemovalCause.ID_AMBIGUOUS,
     SubjectStatus.MISSING_ID: RemovalCause.ID_AMBIGUOUS,
+    SubjectStatus.FORGOTTEN: RemovalCause.FORGOTTEN,
     "unmapped_destination": RemovalCause.DESTINATION_UNMAPPED,
     "misspelt_destination": RemovalCause.DESTINATION_UNMAPPED,
     f"gpc:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,

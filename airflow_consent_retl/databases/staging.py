@@ -35,6 +35,7 @@ Kind = Literal[
     "permitted",
     "decisions",
     "asked",
+    "forgotten",
     "compared",
     "touched",
     "batch",

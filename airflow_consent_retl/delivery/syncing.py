@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
 
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
@@ -101,6 +102,7 @@ class Sync:
         *,
         subject_key: SubjectKey,
         make_recheck: MakeRecheck | None,
+        asks_again: bool = True,
         ask: Ask | None = None,
     ) -> list[str]:
         """Make the destination match a permitted set; count in `report` what was done, also if it fails.
@@ -109,8 +111,8 @@ class Sync:
             permitted: the verified rows.
             report: empty.
             subject_key: the key of the filter's decision log.
-            make_recheck: makes what asks for consent again, for the people about to be sent; None: consent cannot be
-                asked again.
+            make_recheck: makes what asks again, for the people about to be sent; None: nothing is asked.
+            asks_again: whether it asks the source for consent, and does not only read the suppression list.
             ask: asks the source for the present consent of all people, if the load fails before it could find or carry
                 out the removals; None: consent cannot be asked again.
 
@@ -136,7 +138,7 @@ class Sync:
         else:
             self._resolve(delivery)
             reached(Step.RESOLVED)
-            adds = self._may_add(permitted, asks_again=make_recheck is not None)
+            adds = self._may_add(permitted, asks_again=asks_again and make_recheck is not None)
             with removals_first(self, report, ask=ask):
                 look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
@@ -224,6 +226,31 @@ class Sync:
         look_at_target(self._context, state)
         return self._remove_lost(self._context.store.everyone(state), [], report)
 
+    @_lease_before_refusal
+    def forget(self, people: ForgottenPeople, report: LoadReport) -> list[str]:
+        """Remove some people, whether the source permits them or not.
+
+        Args:
+            people: who is removed.
+            report: counts what was removed.
+
+        Returns, Raises: as `load`. A person whom an earlier request may still bring back stays in the delivered state.
+        """
+        self._resolve(self._lease.open_delivery())
+        state = self._context.state()
+        if state is None or not state.rows or not self._destination.can_remove:
+            return []
+        changes = self._context.store.removal_of(state, people)
+        if changes is None:
+            return []
+        look_at_target(self._context, state)
+        return self._remove_lost(changes, [], report)
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether the destination can remove people."""
+        return self._destination.can_remove
+
     def _remove_lost(self, changes: Changes, moments: Sequence[datetime], report: LoadReport) -> list[str]:
         if not changes.manifest.removal_rows:
             return []
@@ -271,7 +298,8 @@ class Sync:
             return None
         causes = ", ".join(f"{cause} {len(found):,}" for cause, found in sorted(recheck.causes.items()))
         self._context.log.info("withheld, because permission ended after the filter: %s", causes)
-        if self._destination.replaces or not self._destination.can_remove:
+        if recheck.ask is None or self._destination.replaces or not self._destination.can_remove:
+            # Without a source to ask, only forgotten people are withheld: whoever forgot them removes them.
             return None
         return recheck.ask if report.sent.unconfirmed or _were_delivered(changes, recheck) else None
 

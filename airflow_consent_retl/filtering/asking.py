@@ -24,6 +24,7 @@ from airflow_consent_retl.consent import (
     ConsentPolicy,
     Denied,
     RemovalCause,
+    SubjectCode,
     cause_of,
     plan_consent,
 )
@@ -32,6 +33,7 @@ from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_files import HookOf, Log, reading_with_consent
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import meeting_type
@@ -92,6 +94,7 @@ class ConsentQuestion:
         sources: the sources of consent that is not in the model.
         hook_of: returns the hook of a source's connection.
         log: gets messages about the sources.
+        forgotten: the people of the model who were forgotten: no answer permits them.
     """
 
     hook: DbApiHook
@@ -106,6 +109,7 @@ class ConsentQuestion:
     sources: Sequence[ExternalConsent] = ()
     hook_of: HookOf | None = None
     log: Log = lambda message: None
+    forgotten: ForgottenPeople = NOBODY
 
     @property
     def needs_asking(self) -> bool:
@@ -211,7 +215,7 @@ class _Decider:
         self._check_id_type(rows.schema.field(primary_key).type)
         if rows.column(primary_key).null_count:
             rows = rows.filter(rows.column(primary_key).is_valid())
-        codes, places = np.unique(self._reader.codes(rows), return_inverse=True)
+        codes, places = np.unique(self._codes(rows), return_inverse=True)
         decided = [self._decide(code) for code in codes.tolist()]
         return ConsentAnswers(
             ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),
@@ -222,6 +226,13 @@ class _Decider:
             moments=self._times(rows),
             partial=self._partial,
         )
+
+    def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        codes = self._reader.codes(rows) * len(SubjectCode)
+        forgotten = self._question.forgotten
+        if forgotten:
+            codes[forgotten.among(rows.column(self._question.query.primary_key))] += SubjectCode.FORGOTTEN
+        return codes
 
     def _check_id_type(self, type_: pa.DataType) -> None:
         """Raise `RefusedError` if ids of this type cannot equal the known ids: no one would be found."""
@@ -242,7 +253,10 @@ class _Decider:
 
     def _decide(self, code: int) -> Mapping[str, int]:
         if code not in self._decided:
-            decision = self._plan.decide_signature(self._reader.tokens(code), at=self._at)
+            signature, subject = divmod(code, len(SubjectCode))
+            decision = self._plan.decide_signature(
+                self._reader.tokens(signature), SubjectCode(subject).status, at=self._at
+            )
             self._decided[code] = {
                 name: cause_of(answer, required_before=self._question.required_before).rank
                 if isinstance(answer, Denied)

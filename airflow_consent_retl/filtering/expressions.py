@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -17,6 +19,7 @@ from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, Signal, Subject
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
 from airflow_consent_retl.filtering.files import NO_GROUP
+from airflow_consent_retl.storage.forgotten import FORM
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
 )
-PERSON = "consent_retl_person"
+PERSON, DIGEST = "consent_retl_person", "consent_retl_digest"
 _HEX = "0123456789abcdef"
 # Digits of each row's digest: 24 bits, whose sum over 10**10 rows fits into 64 bits.
 _FINGERPRINT_DIGITS = 6
@@ -148,6 +151,8 @@ class WarehouseConsent:
         id_type: Arrow's name of the ids' type.
         values: the raw values that consent is read from.
         find_duplicates: whether ids may be missing or occur twice.
+        salts: of the digests in the placeholder `forgotten`, by which forgotten people are recognised; empty: there is
+            no one, and no such table.
     """
 
     def __init__(
@@ -159,8 +164,10 @@ class WarehouseConsent:
         id_type: str,
         values: Sequence[RawValue],
         find_duplicates: bool,
+        salts: Sequence[str] = (),
     ) -> None:
         self.dialect = dialect
+        self._salts = tuple(salts)
         self.columns = tuple(columns)
         self.values = tuple(values)
         # The key is read as text wherever people are matched, also if consent is read from it.
@@ -250,6 +257,9 @@ class WarehouseConsent:
                 (repeated, _subject(SubjectCode.DUPLICATE_ID)),
                 else_=subject,
             )
+        if self._salts:
+            forgotten = is_forgotten(self.dialect, self._snapshot[self._primary_key], self._salts)
+            subject = ibis.cases((forgotten, _subject(SubjectCode.FORGOTTEN)), else_=subject)
         columns = [self._snapshot[name] for name in self.columns] if with_columns else []
         return self._snapshot.select(*columns, **raw, **{SUBJECT: subject})
 
@@ -283,6 +293,27 @@ class WarehouseConsent:
     def _key(self, value: ir.Value) -> ir.Value:
         text = value if value.type().is_string() else value.cast("string")
         return ibis.coalesce(text, ibis.literal(""))
+
+
+def forgotten_digest(dialect: Dialect, subject: ir.Value, salt: str) -> ir.StringValue:
+    """Return the digest by which `ForgottenPeople` recognises the person with an id; NULL for no id."""
+    folded = dialect.key_in_form(dialect.person(subject), FORM)
+    return dialect.sha256(concat([ibis.literal(f"{salt}:"), folded]))
+
+
+def is_forgotten(dialect: Dialect, subject: ir.Value, salts: Sequence[str]) -> ir.BooleanValue:
+    """Return whether the digest of an id is in the placeholder `forgotten`; NULL for no id."""
+    listed = placeholder("forgotten", {DIGEST: "string"})[DIGEST]
+    found: ir.BooleanValue = reduce(or_, (forgotten_digest(dialect, subject, salt).isin(listed) for salt in salts))
+    return found
+
+
+def digests_among(dialect: Dialect, table: str, column: str, salt: str) -> ir.Table:
+    """Return the digests of the placeholder `forgotten` that people in another placeholder have, each once."""
+    ids = placeholder(table, {column: "string"})
+    people = ids.select(**{DIGEST: forgotten_digest(dialect, ids[column], salt)})
+    listed = placeholder("forgotten", {DIGEST: "string"})
+    return listed.semi_join(people, listed[DIGEST] == people[DIGEST]).select(DIGEST)
 
 
 def _subject(code: SubjectCode) -> ir.Value:

@@ -12,7 +12,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -34,6 +33,7 @@ from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, Partitioned
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
 from airflow_consent_retl.storage.folder import Folder, repeating_columns
+from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
 from airflow_consent_retl.values.keys import find_duplicate_ids
 from airflow_consent_retl.values.pipeline import lean_memory_pool
@@ -81,17 +81,26 @@ _LIST_OF_TEXT = re.compile(r"(large_)?list<\w+: (large_)?string( not null)?>")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
 
 
-@dataclass(frozen=True, slots=True)
 class SubjectReader:
-    """The reader of the rows' ids: identified, missing or duplicate.
+    """The reader of the rows' ids: identified, missing, duplicate or forgotten.
 
     Args:
         primary_key: the column with the ids.
         duplicates: the ids that occur more than once, or None if no id does.
+        forgotten: the people who were forgotten.
     """
 
-    primary_key: str
-    duplicates: pa.Array | None
+    def __init__(self, primary_key: str, duplicates: pa.Array | None, forgotten: ForgottenPeople) -> None:
+        self.primary_key = primary_key
+        self.duplicates = duplicates
+        self._forgotten = forgotten
+        self._found: list[pa.Array] = []
+        self._known: pa.Array | None = None
+
+    def settle(self) -> None:
+        """From now on, recognise forgotten people by the ids read so far: no digest is computed a second time."""
+        if self._forgotten:
+            self._known = pa.concat_arrays(self._found) if self._found else pa.array([])
 
     def read(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Return the `SubjectCode` of each row."""
@@ -102,7 +111,19 @@ class SubjectReader:
             statuses[np.asarray(twice)] = SubjectCode.DUPLICATE_ID
         if ids.null_count:
             statuses[np.asarray(ids.is_null())] = SubjectCode.MISSING_ID
+        if self._forgotten:
+            statuses[self._are_forgotten(ids)] = SubjectCode.FORGOTTEN
         return statuses
+
+    def _are_forgotten(self, ids: pa.Array) -> NDArray[np.bool_]:
+        if self._known is not None:
+            if not len(self._known):
+                return np.zeros(len(ids), dtype=np.bool_)
+            return np.asarray(pc.is_in(ids, value_set=self._known, skip_nulls=True))
+        found = self._forgotten.among(ids)
+        if found.any():
+            self._found.append(ids.filter(pa.array(found)))
+        return found
 
 
 # Destinations, and the fields that are withheld from some of them.
@@ -193,6 +214,7 @@ class SnapshotFilter:
         plan: the policy, checked against the snapshot's columns.
         duplicates: the ids that occur more than once, or None if no id does.
         at: the time of the run.
+        forgotten: the people of the model who were forgotten.
     """
 
     def __init__(
@@ -203,13 +225,15 @@ class SnapshotFilter:
         *,
         duplicates: pa.Array | None,
         at: datetime,
+        forgotten: ForgottenPeople = NOBODY,
     ) -> None:
         self._folder = folder
         self._snapshot = snapshot
         self.plan = plan
         self._at = at
         self._reader = SignatureReader(plan.signals)
-        self._subjects = SubjectReader(snapshot.primary_key, duplicates)
+        self._subjects = SubjectReader(snapshot.primary_key, duplicates, forgotten)
+        self._reads_ids = bool(forgotten) or not snapshot.primary_key_checked
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
         """Verify the snapshot, count its signatures and decide each of them. Only ids and consent columns are read.
@@ -219,7 +243,7 @@ class SnapshotFilter:
         """
         histogram: dict[int, int] = {}
         columns = [*self._reader.columns]
-        if self._snapshot.primary_key not in columns and not self._ids_are_proven:
+        if self._snapshot.primary_key not in columns and self._reads_ids:
             columns.append(self._snapshot.primary_key)
         with (
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as verifying,
@@ -236,6 +260,7 @@ class SnapshotFilter:
                 # Also after an error in reading: the verification's error names the cause.
                 for verification in verified:
                     verification.result()
+        self._subjects.settle()
         decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
@@ -337,16 +362,12 @@ class SnapshotFilter:
         pa.set_memory_pool(self._memory_pool)
         self._reader.close()
 
-    @property
-    def _ids_are_proven(self) -> bool:
-        return self._snapshot.primary_key_checked
-
     def _read(self, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)
 
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         codes = self._reader.codes(rows) * len(SubjectCode)
-        return codes if self._ids_are_proven else codes + self._subjects.read(rows)
+        return codes + self._subjects.read(rows) if self._reads_ids else codes
 
 
 def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array | None, int]:

@@ -7,6 +7,8 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_consent_retl.storage.forgotten import NOBODY
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.filtering.asking import ConsentAnswers, ConsentQuestion
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import ModelSource
 
 
@@ -28,6 +31,8 @@ class Question(Protocol):
     def primary_key(self) -> str: ...  # noqa: D102
     @property
     def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def forgotten(self) -> ForgottenPeople: ...  # noqa: D102
     def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
     def among(self, sql: str) -> Question: ...  # noqa: D102
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]: ...  # noqa: D102
@@ -46,6 +51,7 @@ class ModelAsker:
         destinations: the destinations to decide for.
         log: the task's log.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
+        read_forgotten: reads the suppression list again for each question.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class ModelAsker:
         destinations: Sequence[str],
         log: TaskLog,
         withdrawn_at: str | None = None,
+        read_forgotten: Callable[[], ForgottenPeople] = lambda: NOBODY,
     ) -> None:
         self._source = source
         self._primary_key = primary_key
@@ -70,6 +77,7 @@ class ModelAsker:
         self._destinations = destinations
         self._log = log
         self._withdrawn_at = withdrawn_at
+        self._read_forgotten = read_forgotten
         self._required_before: Collection[str] | None = None
 
     def check(self) -> bool:
@@ -109,6 +117,11 @@ class ModelAsker:
         question = self._question(None)
         brought = {name for source in question.sources for name in source.brought}
         return not brought.issuperset(question.consent_columns)
+
+    @property
+    def forgotten(self) -> ForgottenPeople:
+        """The people of the model who are on the suppression list now."""
+        return self._read_forgotten()
 
     @property
     def primary_key(self) -> str:
@@ -185,4 +198,5 @@ class ModelAsker:
             sources=tuple(map(parse_source_document, self._source.consent_sources)),
             hook_of=self._hook_of,
             log=self._log.info,
+            forgotten=self.forgotten,
         )

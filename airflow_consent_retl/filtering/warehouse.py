@@ -6,8 +6,10 @@ sent back. If the warehouse's results then differ from the decisions, nothing is
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,7 @@ from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.filtering.expressions import (
     COMBINATION,
+    DIGEST,
     GROUP,
     IS_DENIED,
     ROWS,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
     from airflow_consent_retl.filtering.decision_records import DecisionRecorder
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
 
 MAX_COMBINATIONS = 1_000_000
@@ -65,9 +69,18 @@ class WarehouseFilter:
         plan_for: checks the policy against the kinds of the consent columns. Called again when the kinds are known from
             the values themselves.
         at: the time of the run.
+        forgotten: the people of the model who were forgotten.
     """
 
-    def __init__(self, warehouse: Warehouse, snapshot: SnapshotManifest, plan_for: PlanFor, *, at: datetime) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        snapshot: SnapshotManifest,
+        plan_for: PlanFor,
+        *,
+        at: datetime,
+        forgotten: ForgottenPeople,
+    ) -> None:
         if snapshot.table is None:
             raise RefusedError("the snapshot is not in a warehouse")
         self._warehouse = warehouse
@@ -93,7 +106,11 @@ class WarehouseFilter:
             id_type=id_type,
             values=self._values,
             find_duplicates=not snapshot.primary_key_checked,
+            salts=forgotten.salts if forgotten else (),
         )
+        # Not kept: the decisions say who was recognised.
+        self._forgotten = warehouse.table("forgotten", at=at) if forgotten else None
+        self._digests = forgotten.digests
         self._combinations: NDArray[np.int64] = np.empty(0, np.int64)
         self._codes: NDArray[np.int64] = np.empty(0, np.int64)
 
@@ -113,7 +130,9 @@ class WarehouseFilter:
             ModelError: there are too many combinations.
             PolicyError: the policy does not fit the values.
         """
-        sql = self._dialect.compile(self._consent.signatures(), {"snapshot": self._name(self._source)})
+        if self._forgotten is not None:
+            _load_digests(self._warehouse, self._forgotten, self._digests)
+        sql = self._dialect.compile(self._consent.signatures(), self._read_tables())
         table = self._make("signatures")
         found = self._warehouse.create_as(table, sql)
         if found > MAX_COMBINATIONS:
@@ -200,10 +219,14 @@ class WarehouseFilter:
         table = self._make("decided")
         self._warehouse.load(table, answers.schema, answers.to_batches(max_chunksize=_LOAD_ROWS))
         return {
-            "snapshot": self._name(self._source),
+            **self._read_tables(),
             "signatures": self._name(self._made["signatures"]),
             "decided": self._name(table),
         }
+
+    def _read_tables(self) -> dict[str, str]:
+        forgotten = {} if self._forgotten is None else {"forgotten": self._name(self._forgotten)}
+        return {"snapshot": self._name(self._source), **forgotten}
 
     def keep(self) -> None:
         """Keep the tables, because a manifest names them."""
@@ -250,9 +273,27 @@ class WarehouseFilter:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._forgotten is not None:
+            self._warehouse.drop(self._forgotten)
         if not self._is_kept:
             for table in self._made.values():
                 self._warehouse.drop(table)
+
+
+@contextmanager
+def digest_table(warehouse: Warehouse, people: ForgottenPeople) -> Iterator[StagingTable]:
+    """Yield a table of the digests of forgotten people: the placeholder `forgotten` of expressions."""
+    table = warehouse.table("forgotten", at=datetime.now(UTC))
+    try:
+        _load_digests(warehouse, table, people.digests)
+        yield table
+    finally:
+        warehouse.drop(table)
+
+
+def _load_digests(warehouse: Warehouse, table: StagingTable, digests: Collection[str]) -> None:
+    rows = pa.table({DIGEST: pa.array(sorted(digests), pa.string())})
+    warehouse.load(table, rows.schema, rows.to_batches(max_chunksize=_LOAD_ROWS))
 
 
 def _described(table: StagingTable) -> WarehouseTable:

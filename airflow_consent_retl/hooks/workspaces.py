@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.delivery.ledger.records import SourceRecord, VersionRef
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.manifest import (
         DeliveredManifest,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         PermittedManifest,
         SnapshotManifest,
     )
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.workspace.base import Workspace
 
 
@@ -79,6 +82,45 @@ def open_workspace(
 
     reach = partial(staging_warehouse, conn_id, schema, context, hook_params=source.hook_params, model=model)
     return WarehouseWorkspace(schema, reach, conn_id, hook_of, log)
+
+
+def store_of_sync(
+    current: VersionRef | None,
+    newest: SourceRecord | None,
+    folder: SyncFolder,
+    sync: str,
+    *,
+    model: str,
+    log: TaskLog,
+) -> SyncStore[Any, Any]:
+    """Return the store of a sync whose model is not read.
+
+    Args:
+        current: the present version of its delivered state.
+        newest: the source of its newest data, which says where a warehouse is.
+        folder: of the sync.
+        sync: its name.
+        model: its model.
+        log: the task's.
+
+    Raises:
+        RefusedError: the delivered state is gone, or in a warehouse whose connection is not known.
+    """
+    from airflow_consent_retl.storage.delivered import delivered_manifest
+    from airflow_consent_retl.storage.manifest import ModelSource
+
+    version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
+    if version is not None and version.warehouse_table is not None and newest is None:
+        raise RefusedError(
+            f"the delivered state of sync `{sync}` is in a warehouse, and the ledger does not know its connection: "
+            "run the load once"
+        )
+    source = ModelSource(
+        conn_id="" if newest is None else newest.conn_id,
+        sql="",
+        hook_params={} if newest is None else dict(newest.hook_params),
+    )
+    return open_workspace(version, source=source, model=model, log=log).store(folder, sync, None)
 
 
 def _check_configured(configured: str | None, schema: str | None) -> None:

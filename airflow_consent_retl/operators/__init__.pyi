@@ -8,6 +8,7 @@ from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableO
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
 from airflow_consent_retl.operators.consent import ConsentFilterOperator as ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator as ExtractModelOperator
+from airflow_consent_retl.operators.forget import ForgetOperator as ForgetOperator
 from airflow_consent_retl.operators.ledger_times import ResetLedgerTimesOperator as ResetLedgerTimesOperator
 from airflow_consent_retl.operators.load import LoadOperator as LoadOperator
 from airflow_consent_retl.operators.permitted_rows import permitted_batches as permitted_batches

@@ -108,6 +108,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.filtering.silence import check_absence, check_accepted
         from airflow_consent_retl.hooks.policies import policy_in_force
+        from airflow_consent_retl.hooks.suppression import suppression_list
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.storage import open_snapshot
@@ -140,7 +141,10 @@ class ConsentFilterOperator(ConsentRetlOperator):
         # Before any row is read: a broken configuration fails first, with every problem.
         for warning in plan_for(column_kinds(manifest.columns)).warnings:
             self.log.warning(warning)
-        with workspace.filter(snapshot, plan_for, at=at) as run:
+        forgotten = suppression_list(workspace.documents)
+        # Read first: whoever is forgotten while this runs is found by the loads.
+        state = forgotten.state
+        with workspace.filter(snapshot, plan_for, at=at, forgotten=forgotten.of_model(manifest.model)) as run:
             self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
@@ -152,7 +156,9 @@ class ConsentFilterOperator(ConsentRetlOperator):
             with publishing_run(workspace.documents, context, kind="permitted") as folder:
                 recorder = self._recorder(workspace, manifest.model, run.plan, decided)
                 written = run.write(decided, folder, subject_key(workspace.documents), recorder)
-                permitted = self._manifest(snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at)
+                permitted = self._manifest(
+                    snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at
+                ).model_copy(update={"suppression": state})
                 # INVARIANT: what was decided is recorded before a load can read it.
                 run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())

@@ -13,6 +13,7 @@ MODULES = {
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
     "DropStagingTablesOperator": f"{_OPERATORS}.staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",
+    "ForgetOperator": f"{_OPERATORS}.forget",
     "HandOverSyncOperator": f"{_OPERATORS}.sync_life",
     "LoadOperator": f"{_OPERATORS}.load",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",

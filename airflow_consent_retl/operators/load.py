@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -28,10 +28,8 @@ from airflow_consent_retl.operators.one_load import check_one_load
 from airflow_consent_retl.progress import Progress, filled, table
 
 if TYPE_CHECKING:
-    import numpy as np
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
-    from numpy.typing import NDArray
 
     from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.contract.destination import Destination
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import PermittedCounts
     from airflow_consent_retl.workspace.base import Workspace
 
-_SCAN_ROWS = 65_536
 _ALWAYS_SHOWN = frozenset({"destination", "read", "permitted", "accepted", "removed"})
 
 
@@ -290,7 +287,8 @@ class LoadOperator(ConsentRetlOperator):
                     permitted,
                     report,
                     subject_key=subject_key(permitted.manifest.workspace),
-                    make_recheck=None if asker is None else partial(self._recheck, store, asker),
+                    make_recheck=self._make_recheck(store, asker, workspace, permitted.manifest.model),
+                    asks_again=asker is not None,
                     ask=ask,
                 )
             finally:
@@ -402,6 +400,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.filtering.permitted import check_age
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
+        from airflow_consent_retl.hooks.suppression import forgotten_people
         from airflow_consent_retl.operators.bindings import use_of_load
         from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
 
@@ -416,6 +415,7 @@ class LoadOperator(ConsentRetlOperator):
             asks_again=self.recheck_interval_s is not None,
             is_proof=not self._resumes_unsigned(),
             use_of=lambda sent: use_of_load(self, fields=sent),
+            refuses_later_list=False,
         )
         manifest = permitted.manifest
         self.log.info(
@@ -445,6 +445,7 @@ class LoadOperator(ConsentRetlOperator):
             hook_of=hooks_of(manifest.source),
             destinations=[self.destination],
             log=self.log,
+            read_forgotten=partial(forgotten_people, self.workspace or manifest.workspace, manifest.model),
         )
         if asker.check():
             return permitted, workspace, asker
@@ -452,26 +453,15 @@ class LoadOperator(ConsentRetlOperator):
         check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
         return permitted, workspace, None
 
-    @contextmanager
-    def _recheck(self, store: SyncStore[Any, Any], asker: ModelAsker, changes: Changes) -> Iterator[Recheck | None]:
-        from airflow_consent_retl.delivery.recheck import Recheck
-        from airflow_consent_retl.filtering.asking import SubjectIndex
+    def _make_recheck(
+        self, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
+    ) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
+        from airflow_consent_retl.hooks.suppression import forgotten_people
+        from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
 
-        if self.recheck_interval_s is None or not changes.manifest.upsert_rows:
-            yield None
-            return
-        first = next(changes.upserts(1))
-        ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
-        with SubjectIndex(ids, first.ids.type) as people, ExitStack() as resources:
-            asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
-            ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
-            yield Recheck(
-                people,
-                self.destination,
-                ask,
-                carrying=partial(_carrying, changes),
-                interval_s=self.recheck_interval_s,
-            )
+        if asker is None or self.recheck_interval_s is None:
+            return partial(forgotten_since, partial(forgotten_people, workspace, model))
+        return partial(source_recheck, store, asker, self.destination, self.recheck_interval_s)
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:
         trigger = self.confirmation_trigger(request_ids) if self.deferrable else None
@@ -519,21 +509,3 @@ def inline_policy_of(permitted: Any) -> Mapping[str, Any] | None:
     filter_operator = getattr(permitted, "operator", None) if isinstance(permitted, XComArg) else None
     policy = getattr(filter_operator, "policy", None)
     return policy if isinstance(policy, Mapping) else None
-
-
-def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the positions of the rows to send that have a value in a guarded field."""
-    import numpy as np
-
-    from airflow_consent_retl.filtering.guarded_fields import guarded_columns
-
-    fields = dict(changes.manifest.shape.fields)
-    columns = guarded_columns(guarded, fields)
-    names = [name for name, column in fields.items() if column in columns]
-    found = [np.empty(0, np.int64)]
-    for start, rows in changes.rows_to_send(_SCAN_ROWS):
-        carried = np.zeros(rows.num_rows, dtype=np.bool_)
-        for name in names:
-            carried |= np.asarray(rows.column(name).is_valid())
-        found.append(np.flatnonzero(carried) + start)
-    return np.concatenate(found)

@@ -43,6 +43,7 @@ def verified_rows(
     fields_not_sent: Sequence[str] | None = (),
     is_proof: bool = True,
     use_of: Callable[[Mapping[str, str] | None], DestinationUse] | None = None,
+    refuses_later_list: bool = True,
 ) -> tuple[PermittedRows, Workspace]:
     """Read the policy again, verify everything before the first row is read, and return the rows and their workspace.
 
@@ -60,6 +61,8 @@ def verified_rows(
         is_proof: the permitted set has to be signed by the deployment; False: the ledger knows it already.
         use_of: returns what the caller does with the destination, from the fields that it sends; by default it hands
             the rows to code of its own.
+        refuses_later_list: whether no one may have been forgotten, or taken off the suppression list, since the
+            filter read it; otherwise the caller reads it again before it sends anything.
 
     Raises:
         RefusedError: the permitted set differs from what a filter permitted for this destination under this policy, or
@@ -69,8 +72,10 @@ def verified_rows(
         PolicyError: the policy, as it is now, is broken; or the model, the destination or a field differs from what it
             declares.
     """
+    from airflow_consent_retl.errors import RefusedError
     from airflow_consent_retl.filtering.permitted import check_permitted
     from airflow_consent_retl.hooks.policies import policy_in_force
+    from airflow_consent_retl.hooks.suppression import suppression_list
     from airflow_consent_retl.hooks.workspaces import open_workspace
     from airflow_consent_retl.operators.bindings import check_decided, check_destinations
     from airflow_consent_retl.storage import open_permitted
@@ -95,6 +100,8 @@ def verified_rows(
     for guard, names in checked.guarded.items():
         sent = ", ".join(f"`{name}`" for name in names)
         log.info("`%s`: the policy guards `%s`: %s", destination, guard, f"applied to {sent}" if sent else "not sent")
+    if refuses_later_list and suppression_list(manifest.workspace).state != (manifest.suppression or ""):
+        raise RefusedError(f"people were forgotten after consent was decided for `{destination}`: run the filter again")
     workspace = open_workspace(manifest, source=manifest.source, model=manifest.model, log=log)
     return workspace.open_permitted(opened, destination=destination, fields=checked.fields), workspace
 

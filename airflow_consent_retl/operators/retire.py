@@ -6,20 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, RefusedError
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.delivery.ledger import Ledger
-    from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import SyncName
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
 class RetireSyncOperator(ConsentRetlOperator):
@@ -131,6 +128,7 @@ class RetireSyncOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.settings import SyncSettings
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.hooks.workspaces import store_of_sync
         from airflow_consent_retl.operators.removing_load import removing_load
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
@@ -152,10 +150,13 @@ class RetireSyncOperator(ConsentRetlOperator):
             wait_s=self.lease_wait_s,
             shares=removing.shares_target_with,
         ) as lease:
+            folder = sync_folder(self.workspace, name, epoch=lease.epoch)
             sync = Sync(
                 SyncContext(
                     lease=lease,
-                    store=self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name),
+                    store=store_of_sync(
+                        lease.current(), lease.newest().source, folder, name, model=self.model, log=self.log
+                    ),
                     build=removing.build_destination,
                     settings=settings,
                     log=self.log,
@@ -172,27 +173,3 @@ class RetireSyncOperator(ConsentRetlOperator):
                 f"`{self.destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
         return left
-
-    def _store(self, lease: Lease, folder: SyncFolder, sync: SyncName) -> SyncStore[Any, Any]:
-        """Return the store of the sync; the source of its newest data says where a warehouse is.
-
-        Raises:
-            RefusedError: the delivered state is in a warehouse, and the ledger does not know its connection.
-        """
-        from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.delivered import delivered_manifest
-        from airflow_consent_retl.storage.manifest import ModelSource
-
-        current, newest = lease.current(), lease.newest().source
-        version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
-        if version is not None and version.warehouse_table is not None and newest is None:
-            raise RefusedError(
-                f"the delivered state of sync `{sync}` is in a warehouse, and the ledger does not know its connection: "
-                "run the load once"
-            )
-        source = ModelSource(
-            conn_id="" if newest is None else newest.conn_id,
-            sql="",
-            hook_params={} if newest is None else dict(newest.hook_params),
-        )
-        return open_workspace(version, source=source, model=self.model, log=self.log).store(folder, sync, None)

@@ -345,6 +345,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
+        from airflow_consent_retl.hooks.suppression import forgotten_people
         from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
         from airflow_consent_retl.operators.model_source import model_source
 
@@ -380,6 +381,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             destinations=[destination],
             log=self.log,
             withdrawn_at=self.withdrawn_at,
+            read_forgotten=lambda: forgotten_people(self.workspace, self.model),
         )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:

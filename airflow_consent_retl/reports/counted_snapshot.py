@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
+from airflow_consent_retl.hooks.suppression import forgotten_people
 from airflow_consent_retl.hooks.workspaces import open_workspace
 
 if TYPE_CHECKING:
@@ -46,5 +47,7 @@ def counted(snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> Ite
         PolicyError: the plan does not fit the columns.
         RefusedError: the snapshot was changed.
     """
-    with workspace_of(snapshot).filter(snapshot, plan_for, at=at) as run:
+    workspace = workspace_of(snapshot)
+    forgotten = forgotten_people(workspace.documents, snapshot.manifest.model)
+    with workspace.filter(snapshot, plan_for, at=at, forgotten=forgotten) as run:
         yield run.decide()

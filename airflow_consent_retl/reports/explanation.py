@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from airflow_consent_retl.consent import (
     NULL_TOKEN,
     ConsentStatus,
@@ -19,6 +21,7 @@ from airflow_consent_retl.consent import (
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.hooks.policies import read_policy
+from airflow_consent_retl.hooks.suppression import suppression_list
 from airflow_consent_retl.reports.counted_snapshot import mapping_of, workspace_of
 from airflow_consent_retl.storage import open_snapshot
 
@@ -43,6 +46,7 @@ _NEEDS = {
 _OTHER = {
     "missing_id": "an id",
     "duplicate_id": "one row of this id in place of several",
+    "forgotten": "consent given anew, and the person taken off the workspace's suppression list",
     "unmapped_destination": "a category in the policy that is mapped to the destination",
     "misspelt_destination": "the destination's name spelled the same in the policy and in the request",
     "gpc:denied": "no Global Privacy Control",
@@ -151,10 +155,14 @@ def explain(
         columns=column_kinds(opened.manifest.columns),
         at=decided_at,
     )
-    rows = workspace_of(opened).rows_of(opened, subject, plan.consent_columns)
+    workspace = workspace_of(opened)
+    rows = workspace.rows_of(opened, subject, plan.consent_columns)
     if not rows:
         raise ModelError("the snapshot has no row of this id")
     status = SubjectStatus.IDENTIFIED if len(rows) == 1 else SubjectStatus.DUPLICATE_ID
+    people = suppression_list(workspace.documents).of_model(opened.manifest.model)
+    if people and people.among(pa.array([str(subject)])).any():
+        status = SubjectStatus.FORGOTTEN
     tokens = tuple(NULL_TOKEN if signal is None else signal.token(rows[0][signal.column]) for signal in plan.signals)
     decided = plan.decide_signature(tokens, status, at=decided_at)
     return Explanation(

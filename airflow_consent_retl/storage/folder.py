@@ -193,6 +193,12 @@ class Folder:
         accepted = set(SignatureState) - {SignatureState.FALSE}
         return self._signed_body(MANIFEST_NAME, manifest, accepted, _AGAIN)
 
+    def put_document(self, name: str, document: bytes) -> None:
+        """Sign and write a document that `read_document` reads: readers see all of it, or the one before it."""
+        if self._signer is not None:
+            document = signed(document, self._signer(), place=f"{self.uri}/{name}")
+        self.replace(name, document)
+
     def read_document(self, name: str) -> bytes:
         """Return a document that is a proof of the past, without its signature.
 
@@ -285,6 +291,11 @@ class Folder:
         with self.open_parquet(parts[0]) as file:
             return file.schema_arrow
 
+    def delete(self, name: str) -> None:
+        """Delete a file; a missing one is no error."""
+        if self.exists(name):
+            self.fs.rm_file(self.file_path(name))
+
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
         return bool(self.fs.exists(self.file_path(name)))
@@ -298,6 +309,14 @@ class Folder:
         except FileNotFoundError:
             return []
         return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
+
+    def holding(self, name: str) -> list[Folder]:
+        """Return the folders below this one, at any depth, that have a file of this name."""
+        self.fs.invalidate_cache()
+        found = [str(path) for path in self.fs.find(self.path) if str(path).rpartition("/")[2] == name]
+        # Some storages return paths without their first slash.
+        inner = [path.partition(f"{self.path.strip('/')}/")[2].removesuffix(f"/{name}") for path in sorted(found)]
+        return [self / one for one in inner]
 
     def copy_files(self, folder: Folder) -> None:
         """Copy the files in it to another folder, all but the manifest."""

@@ -228,6 +228,8 @@ class PermittedManifest(Document):
     rows_for_nobody: int
     # By category, the number of rows in which two records of it disagree.
     conflicts: dict[str, int] = {}
+    # The state of the suppression list that the filter read; empty: no one was ever on it. None: an earlier release.
+    suppression: str | None = None
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import (
         DecisionLog,
         ManifestRef,
@@ -193,7 +194,9 @@ class Workspace(ABC):
         return self._query.is_running
 
     @abstractmethod
-    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+    def filter(
+        self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, forgotten: ForgottenPeople
+    ) -> FilterRun:
         """Return a filter run over a snapshot of this workspace.
 
         Args:
@@ -201,6 +204,7 @@ class Workspace(ABC):
             plan_for: checks the policy against the kinds of the consent columns; called again when the values
                 themselves show their kinds.
             at: the time of the decision.
+            forgotten: the people of the model who were forgotten: no one of them is permitted anything.
         """
 
     @abstractmethod
@@ -221,6 +225,16 @@ class Workspace(ABC):
             folder: of the sync.
             sync: its name.
             question: asks the model's source for consent; None: no consent is needed.
+        """
+
+    @abstractmethod
+    def erase(self, opened: OpenedSnapshot | OpenedPermitted, people: ForgottenPeople) -> bool:
+        """Delete all rows of a snapshot or permitted set if it has a row of one of some people.
+
+        The manifest and the decision log stay.
+
+        Returns:
+            Whether it had such a row.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ from airflow_consent_retl.filtering.decision_records import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.progress import Progress
+from airflow_consent_retl.storage.manifest import SnapshotManifest
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import ManifestRef, SnapshotManifest
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
+    from airflow_consent_retl.storage.manifest import ManifestRef
     from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -46,8 +48,11 @@ _READ_ROWS = 131_072
 class FileFilterRun(FilterRun):
     """A filter run whose snapshot and permitted rows are files: see `SnapshotFilter`."""
 
-    def __init__(self, snapshot: OpenedSnapshot, plan: ConsentPlan, *, at: datetime, log: TaskLog) -> None:
+    def __init__(
+        self, snapshot: OpenedSnapshot, plan: ConsentPlan, *, at: datetime, forgotten: ForgottenPeople, log: TaskLog
+    ) -> None:
         self._snapshot = snapshot
+        self._forgotten = forgotten
         self._plan = plan
         self._at = at
         self._log = log
@@ -84,7 +89,12 @@ class FileFilterRun(FilterRun):
             duplicates, _ = self._found_ids()
             self._running = self._resources.enter_context(
                 SnapshotFilter(
-                    self._snapshot.folder, self._snapshot.manifest, self._plan, duplicates=duplicates, at=self._at
+                    self._snapshot.folder,
+                    self._snapshot.manifest,
+                    self._plan,
+                    duplicates=duplicates,
+                    at=self._at,
+                    forgotten=self._forgotten,
                 )
             )
         return self._running
@@ -174,9 +184,12 @@ class FileWorkspace(Workspace):
                 as_of=data_time.of(extraction.read_at),
             )
 
-    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+    def filter(
+        self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, forgotten: ForgottenPeople
+    ) -> FilterRun:
         """Return a filter run over files."""
-        return FileFilterRun(snapshot, plan_for(column_kinds(snapshot.manifest.columns)), at=at, log=self.log)
+        plan = plan_for(column_kinds(snapshot.manifest.columns))
+        return FileFilterRun(snapshot, plan, at=at, forgotten=forgotten, log=self.log)
 
     def open_permitted(
         self, permitted: OpenedPermitted, *, destination: str, fields: Mapping[str, str]
@@ -187,6 +200,23 @@ class FileWorkspace(Workspace):
     def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> FileStore:
         """Return the store in the sync's folder."""
         return FileStore(folder, sync)
+
+    def erase(self, opened: OpenedSnapshot | OpenedPermitted, people: ForgottenPeople) -> bool:
+        """Look through the parts that are left, and delete them all if one has such a row."""
+        folder, manifest = opened.folder, opened.manifest
+        parts = (
+            manifest.parts
+            if isinstance(manifest, SnapshotManifest)
+            else [part for group in manifest.groups for part in group.parts]
+        )
+        there = [part for part in parts if folder.exists(part.name)]
+        rows = folder.read_rows(there, columns=[manifest.primary_key], batch_rows=_READ_ROWS)
+        # Some parts are gone only where an earlier try found such a row and died.
+        if len(there) == len(parts) and not any(people.found(batch.column(0)) for batch in rows):
+            return False
+        for part in there:
+            folder.delete(part.name)
+        return bool(there)
 
     def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Read all ids, and return some columns of the rows that have this one."""

@@ -15,8 +15,9 @@ from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
+from airflow_consent_retl.filtering.expressions import digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows, verified_tables
-from airflow_consent_retl.filtering.warehouse import WarehouseFilter
+from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
 from airflow_consent_retl.storage.decision_log import run_name
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef, SnapshotManifest, WarehouseTable
 from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -41,9 +43,17 @@ class WarehouseFilterRun(FilterRun):
     """A filter run inside a warehouse: see `WarehouseFilter`."""
 
     def __init__(
-        self, warehouse: Warehouse, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, log: TaskLog
+        self,
+        warehouse: Warehouse,
+        snapshot: OpenedSnapshot,
+        plan_for: PlanFor,
+        *,
+        at: datetime,
+        forgotten: ForgottenPeople,
+        log: TaskLog,
     ) -> None:
         self._warehouse = warehouse
+        self._forgotten = forgotten
         self._snapshot = snapshot
         self._plan_for = plan_for
         self._at = at
@@ -82,7 +92,9 @@ class WarehouseFilterRun(FilterRun):
         with ExitStack() as opening:
             warehouse = opening.enter_context(self._warehouse)
             self._filter = opening.enter_context(
-                WarehouseFilter(warehouse, self._snapshot.manifest, self._plan_for, at=self._at)
+                WarehouseFilter(
+                    warehouse, self._snapshot.manifest, self._plan_for, at=self._at, forgotten=self._forgotten
+                )
             )
             self._resources = opening.pop_all()
         return self
@@ -159,9 +171,11 @@ class WarehouseWorkspace(Workspace):
             with submitted_queries(self.hook_of(None), conn_id=self.conn_id) as queries:
                 queries.is_running(query.query_id)
 
-    def filter(self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime) -> FilterRun:
+    def filter(
+        self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, forgotten: ForgottenPeople
+    ) -> FilterRun:
         """Return a filter run inside the warehouse."""
-        return WarehouseFilterRun(self._reach(), snapshot, plan_for, at=at, log=self.log)
+        return WarehouseFilterRun(self._reach(), snapshot, plan_for, at=at, forgotten=forgotten, log=self.log)
 
     def open_permitted(
         self, permitted: OpenedPermitted, *, destination: str, fields: Mapping[str, str]
@@ -175,6 +189,29 @@ class WarehouseWorkspace(Workspace):
     def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> WarehouseStore:
         """Return the store whose delivered state is a table."""
         return WarehouseStore(folder, sync, self._reach, question, self.log)
+
+    def erase(self, opened: OpenedSnapshot | OpenedPermitted, people: ForgottenPeople) -> bool:
+        """Have the warehouse look for such a row, and drop the table if there is one."""
+        manifest, described = opened.manifest, opened.manifest.warehouse_table
+        if described is None:
+            raise RefusedError(f"{opened.folder.uri}: the rows are not in a warehouse")
+        table, key = described.staging_table, manifest.primary_key
+        id_type = next(column.type for column in manifest.columns if column.name == key)
+        with self._reach() as warehouse:
+            if table.name not in {other.name for other in warehouse.tables()}:
+                return False
+            with digest_table(warehouse, people) as digests:
+                dialect = dialect_of(warehouse.dialect, id_type)
+                names = {"rows": warehouse.name_of(table), "forgotten": warehouse.name_of(digests)}
+                for salt in people.salts:
+                    found = digests_among(dialect, "rows", key, salt)
+                    with warehouse.read(dialect.compile(found, names)) as rows:
+                        if any(batch.num_rows for batch in rows.batches):
+                            break
+                else:
+                    return False
+            warehouse.drop(table)
+            return True
 
     def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Have the warehouse find the rows of one id."""

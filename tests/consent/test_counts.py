@@ -87,7 +87,12 @@ def test_counts_rows_by_destination_and_reason() -> None:
     assert counts.read == 1117
     assert counts.invalid == 4
     assert counts.for_nobody == 17
-    assert counts.by_subject == {OK: 1114, SubjectStatus.MISSING_ID: 2, SubjectStatus.DUPLICATE_ID: 1}
+    assert counts.by_subject == {
+        OK: 1114,
+        SubjectStatus.MISSING_ID: 2,
+        SubjectStatus.DUPLICATE_ID: 1,
+        SubjectStatus.FORGOTTEN: 0,
+    }
 
 
 def test_reasons_are_counted_in_alphabetical_order() -> None:

@@ -32,7 +32,7 @@ Answer = tuple[str, str, str, bool, str]
 
 ORACLE = """
     with status(word) as (values ('granted'), ('denied'), ('unknown'), ('invalid'), ('expired'), ('conflict')),
-    subject(state) as (values ('identified'), ('missing_id'), ('duplicate_id')),
+    subject(state) as (values ('identified'), ('missing_id'), ('duplicate_id'), ('forgotten')),
     answers as (
         select {columns}, concat_ws(' ', {words}) as consent from {tables}
     ),
@@ -146,7 +146,7 @@ def test_the_law_and_the_oracle_agree_on_every_combination(count: int, unmapped:
 
     decided = law(count, unmapped, enabled)
 
-    assert len(decided) == len(ConsentStatus) ** count * (2 * 2**count + 1) * 3
+    assert len(decided) == len(ConsentStatus) ** count * (2 * 2**count + 1) * 4
     assert decided == oracle(count, unmapped, enabled)
 
 

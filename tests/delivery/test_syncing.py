@@ -15,7 +15,7 @@ from support.syncing import Recorder, SyncBench, accept, consenting, first_id, p
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.delivery.recheck import Recheck
+from airflow_consent_retl.delivery.recheck import Recheck, SourceRecheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import Guards, SyncSettings
 from airflow_consent_retl.errors import (
@@ -254,7 +254,7 @@ class Source:
         @contextmanager
         def make(changes: Changes) -> Iterator[Recheck]:
             with permission.SubjectIndex((some.ids for some in changes.upserts(100)), pa.int64()) as found:
-                yield Recheck(
+                yield SourceRecheck(
                     found, "ads", self.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=interval_s
                 )
 

@@ -29,7 +29,7 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.delivery.context import SyncContext
 from airflow_consent_retl.delivery.ledger.records import sync_name
-from airflow_consent_retl.delivery.recheck import Recheck
+from airflow_consent_retl.delivery.recheck import Recheck, SourceRecheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
@@ -410,7 +410,7 @@ class SyncWorld:
                 SubjectIndex((some.ids for some in changes.upserts(100)), first.ids.type) as people,
                 store.asking_about(asker, (some.ids for some in changes.upserts(100)), first.ids.type) as question,
             ):
-                yield Recheck(
+                yield SourceRecheck(
                     people, DESTINATION, question.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=0
                 )
 

@@ -20,7 +20,13 @@ import sqlalchemy as sa
 from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
 from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
 from airflow_consent_retl.delivery.ledger.lease import Lease, boottime
-from airflow_consent_retl.delivery.ledger.queries import attempts_at, current_version, delivery_of, open_delivery
+from airflow_consent_retl.delivery.ledger.queries import (
+    attempts_at,
+    current_version,
+    delivery_of,
+    newest_source,
+    open_delivery,
+)
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
@@ -28,7 +34,7 @@ from airflow_consent_retl.errors import SyncBusyError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt
-    from airflow_consent_retl.delivery.ledger.records import Delivery, VersionRef
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, VersionRef
 
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
@@ -172,6 +178,11 @@ class Ledger:
         """Return the present version of the delivered state, without taking a lease."""
         with self._database.read() as connection:
             return current_version(connection, sync)
+
+    def source(self, sync: SyncName) -> SourceRecord | None:
+        """Return what a sync read for the newest data that it delivered, without taking a lease; None: not known."""
+        with self._database.read() as connection:
+            return newest_source(connection, sync)
 
     def deliveries(self, sync: SyncName) -> list[Delivery]:
         """Return all deliveries, open and closed, the latest first."""
