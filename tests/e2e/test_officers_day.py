@@ -1,6 +1,6 @@
 """A day on PostgreSQL, entry by entry: the history of each of 200 people is what their receiver's own log says.
 
-Ten runs, two policies, withdrawals by load and by fast lane, a changed row, a rejected one.
+Ten runs, two policies, withdrawals by load and by fast lane, a changed row, a rejected one, and one who is forgotten.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from support.servers import status as status_of
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
+    ForgetOperator,
     LoadToWebhookOperator,
     PropagateWithdrawalsOperator,
 )
@@ -32,6 +33,7 @@ PEOPLE = 200
 SQL = "SELECT id, email, ads_ok, stats_ok FROM people"
 CONSENT = {"C0002": "stats_ok", "C0004": "ads_ok"}
 FIELDS = {"id": "id", "email": "email"}
+LOADS = {"crm": partial(LoadToWebhookOperator, conn_id="crm", endpoint="/people", fields=FIELDS)}
 ADS = {"id": "C0004", "name": "Advertising", "destinations": ["crm"]}
 STATS = {"id": "C0002", "name": "Analytics", "destinations": ["lake"]}
 POLICY = {"unmapped_destinations": "deny", "categories": [ADS, STATS]}
@@ -119,10 +121,13 @@ class Day:
             primary_key="id",
             policy=self.policy,
             consent=CONSENT,
-            loads={"crm": partial(LoadToWebhookOperator, conn_id="crm", endpoint="/people", fields=FIELDS)},
+            loads=LOADS,
         ).execute({})
         counts: dict[str, Any] = served["crm"]
         return counts
+
+    def forget(self, *people: str) -> None:
+        ForgetOperator(task_id="forget", ids=list(people), loads=LOADS, settle_s=0).execute({})
 
 
 @pytest.fixture(params=["files", "warehouse"])
@@ -173,6 +178,7 @@ def test_the_history_of_each_person_is_what_the_receivers_log_says(day: Day) -> 
     day.change("UPDATE people SET ads_ok = true WHERE id = 'p2'")
     counts.append(day.load())
     day.change("DELETE FROM people WHERE id IN ('p14', 'p1000')")
+    day.forget("p18")
     counts.append(day.load())
 
     assert [count.get("removed") for count in counts] == [0, 4, 0, 97, 0, 1, 0, 0, 2]
@@ -188,11 +194,13 @@ def test_the_history_of_each_person_is_what_the_receivers_log_says(day: Day) -> 
     assert events == sum(map(len, day.log.entries.values())) > 200
     causes = {
         person: [one.cause for one in person_history(person).deliveries if one.event == "removed"]
-        for person in ("p1", "p13", "p10", "p14")
+        for person in ("p1", "p13", "p10", "p14", "p18")
     }
     assert causes == {
         "p1": ["consent_withdrawn"],
         "p13": ["policy_changed"],
         "p10": ["consent_missing"],
         "p14": ["left_model"],
+        "p18": ["forgotten"],
     }
+    assert "p18" not in day.crm.people

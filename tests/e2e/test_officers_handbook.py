@@ -34,6 +34,13 @@ with DAG("people"):
         max_released_ratio=None,
     )
 """
+LOADS = """
+from functools import partial
+from airflow_consent_retl.operators import LoadToSqlTableOperator
+
+FIELDS = {"id": "id", "email": "email"}
+LOADS = {"crm": partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields=FIELDS, settle_s=0)}
+"""
 # A line with nothing but this stands for any number of lines.
 ANYTHING = "…"
 _PARTS = re.compile(r"<!-- (?P<event>[^>]+) -->|^```console\n(?P<console>.*?)^```", re.DOTALL | re.MULTILINE)
@@ -97,6 +104,8 @@ class World:
         monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", PLACE)
         monkeypatch.setenv("AIRFLOW__CONSENT_RETL__APPROVAL_REQUIRED", "True")
         self.crm.people(1, 2, 3, no=(4,))
+        (path / "crm_loads.py").write_text(LOADS)
+        monkeypatch.syspath_prepend(str(path))
         (path / "dags").mkdir()
         (path / "dags" / "people.py").write_text(DAG)
 
