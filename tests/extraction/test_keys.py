@@ -116,4 +116,5 @@ def test_no_temporary_file_is_left(workspace: Any, run_duckdb: Any, tmp_path: Pa
 
     workspace.extract("SELECT i::VARCHAR AS id FROM range(1000) AS r(i) ORDER BY 1", conn_id="duck")
 
-    assert list(scratch.iterdir()) == []
+    (private,) = scratch.iterdir()
+    assert list(private.iterdir()) == []
