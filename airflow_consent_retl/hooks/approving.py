@@ -82,7 +82,7 @@ def in_force(policy: ConsentPolicy, place: str) -> ConsentPolicy:
         if proposal.needs_approval:
             return _held(archive, proposal)
     if place != INLINE:
-        archive.note_in_force(place, policy, at=datetime.now(UTC), change=_commit(place))
+        archive.note_in_force(place, policy, at=datetime.now(UTC), change_of=_commit)
     return policy
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -98,12 +98,21 @@ class PolicyArchive:
             raise RefusedError(f"{folder.uri}/{name}: not the policy that it names")
         return policy
 
-    def note_in_force(self, place: str, policy: ConsentPolicy, *, at: datetime, change: str | None) -> None:
-        """Record that a policy is in force at a place, if it was not the last that was recorded."""
+    def note_in_force(
+        self, place: str, policy: ConsentPolicy, *, at: datetime, change_of: Callable[[str], str | None]
+    ) -> None:
+        """Record that a policy is in force at a place, if it was not the last that was recorded.
+
+        Args:
+            place: of the policy.
+            policy: that is in force.
+            at: the present time.
+            change_of: returns what the place's own history tells about the change; asked only if there is one.
+        """
         folder = self._place(place)
         last = self._last(folder)
         if last is None or last["digest"] != policy.digest:
-            document = {"place": place, "digest": policy.digest, "since": at.isoformat(), "change": change}
+            document = {"place": place, "digest": policy.digest, "since": at.isoformat(), "change": change_of(place)}
             self._write(folder, _timed(at), document)
 
     def in_force(self, place: str) -> PolicyPeriod | None:
