@@ -176,7 +176,7 @@ def test_retention_is_exposed_by_kind() -> None:
 
     assert retention.of("snapshots") == Kept(MaxAge(7, "days"), 3)
     assert retention.of("evidence") == Kept(MaxAge(3, "years"))
-    assert retention.of("changes") == Kept()
+    assert retention.of("staging_tables") == Kept()
     assert parse_policy(POLICY).retention.of("snapshots") == Kept()
 
 
@@ -258,10 +258,11 @@ def test_retention_is_exposed_by_kind() -> None:
             {"retention": {"snapshot": {"number": 1}}},
             "unknown key `snapshot`, did you mean `snapshots`? @ $.officer.retention.snapshot",
         ),
-        ({"retention": {"changes": {}}}, "expected `max_age`, `number` or both @ $.officer.retention.changes"),
-        ({"retention": {"changes": {"number": 0}}}, "whole number of at least 1 @ $.officer.retention.changes.number"),
-        ({"retention": {"changes": {"number": 1.5}}}, "whole number of at least 1 @ $.officer.retention.changes"),
-        ({"retention": {"changes": {"max_age": "7 dys"}}}, "such as `13 months` @ $.officer.retention.changes.max_age"),
+        ({"retention": {"changes": {"number": 1}}}, "unknown key `changes` @ $.officer.retention.changes"),
+        ({"retention": {"evidence": {}}}, "expected `max_age`, `number` or both @ $.officer.retention.evidence"),
+        ({"retention": {"evidence": {"number": 0}}}, "number of at least 1 @ $.officer.retention.evidence.number"),
+        ({"retention": {"evidence": {"number": 1.5}}}, "number of at least 1 @ $.officer.retention.evidence"),
+        ({"retention": {"evidence": {"max_age": "7 dys"}}}, "as `13 months` @ $.officer.retention.evidence.max_age"),
     ],
 )
 def test_a_wrong_part_is_refused_with_its_path(part: Any, expected: str) -> None:
