@@ -48,6 +48,7 @@ _VARIABLE = (
     (re.compile(r"\b(sha256:)?[0-9a-f]{16,}\b"), "…"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(\+00:00| UTC)?"), "…"),
     (re.compile(r"/\S+(?=/person-2.zip)"), "…"),
+    (re.compile(r"(?<=unknown: )[^\"]+"), "…"),
     (re.compile(r"(sqlite|file):/\S+?(?=[\",])"), "…"),
 )
 

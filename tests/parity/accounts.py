@@ -56,6 +56,8 @@ class Account:
     mode: Mode
     fields: frozenset[str]
     delivered: dict[Any, int] = field(default_factory=dict)
+    # The categories that the destination required at the last load.
+    required: frozenset[str] | None = None
 
     def load(self, round_: Round) -> Done:
         """Return the expected result of a load of this round, and update the account."""
@@ -79,6 +81,7 @@ class Account:
         for id_ in removed_ids:
             del self.delivered[id_]
         self.delivered |= {id_: rows[id_] for id_ in sent}
+        self.required = _required(round_, self.destination)
         return Done(
             counts={
                 "added": len(added),
@@ -97,12 +100,29 @@ class Account:
     def _cause(self, id_: Any, round_: Round) -> str:
         times = sum(person.id == id_ for person in round_.model.people)
         causes = {
-            cause(_reasons(round_, person, times, self.destination))
+            self._cause_of(_reasons(round_, person, times, self.destination))
             for person in round_.model.people
             if person.id == id_
         }
         # A no in any of a person's rows outweighs the fact that there are several rows.
         return next((why for why in REMOVAL_ORDER if why in causes), "left_model")
+
+    def _cause_of(self, reasons: list[str]) -> str:
+        """Return the cause, to which categories that were not required at the last load contribute no withdrawal."""
+        known = [
+            code
+            for code in reasons
+            if self.required is None or not code.startswith("C0") or code.partition(":")[0] in self.required
+        ]
+        return cause(known) if known else "policy_changed"
+
+
+def _required(round_: Round, destination: str) -> frozenset[str]:
+    return frozenset(
+        category["id"]
+        for category in round_.setup.policy["categories"]
+        if category.get("enabled", True) and {destination, destination.partition(":")[0]} & set(category["destinations"])
+    )
 
 
 def _reasons(round_: Round, person: Person, times: int, destination: str) -> list[str]:

@@ -152,7 +152,7 @@ def test_a_dag_that_leaves_everything_to_the_policy_overrides_nothing(monkeypatc
             loads={"lake": partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields={"id": "id"})},
         )
 
-    assert [(use.overrides, use.refused) for use in uses_of([made])] == [((), None)] * 3
+    assert [(use.overrides, use.refused) for use in uses_of([made])] == [((), None)] * 4
 
 
 def test_the_command_parses_a_folder_of_dags(

@@ -530,7 +530,8 @@ class SyncWorld:
     def _reached(self, record: logging.LogRecord) -> bool:
         worker = self._workers[-1]
         worker.live()
-        if record.msg is Step.ASKED_AGAIN:
+        # Where no consent is needed, only the list of forgotten people is read again.
+        if record.msg is Step.ASKED_AGAIN and worker.law.needs:
             worker.asked = self.source.allowed()
         self._disturb(worker, str(record.msg))
         return False
