@@ -75,9 +75,9 @@ class PolicyArchive:
         self._signer = signer
 
     def keep(self, policy: ConsentPolicy) -> None:
-        """Keep a policy, unless it is kept already."""
+        """Keep a policy, unless it is kept already, under a signature that can be checked."""
         folder, name = self._folder / "documents", f"{_short(policy.digest)}.json"
-        if not folder.exists(name):
+        if not (folder.exists(name) and self._is_signed(folder.read(name))):
             self._write(folder, name, {"digest": policy.digest, "policy": policy_document(policy)})
 
     def policy(self, digest: str) -> ConsentPolicy:
@@ -201,6 +201,9 @@ class PolicyArchive:
 
     def _write(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
         folder.replace(name, signed(json.dumps(document, indent=2).encode(), self._signer, purpose=_PURPOSE))
+
+    def _is_signed(self, content: bytes) -> bool:
+        return SignedDocument.read(content).state(self._signer, purpose=_PURPOSE) is SignatureState.SIGNED
 
     def _read(self, folder: Folder, name: str) -> dict[str, Any]:
         content = folder.read(name)

@@ -146,6 +146,21 @@ def test_an_archive_that_somebody_else_wrote_is_refused(begun: Publish, tmp_path
         begun(BOTH if folder == "approvals" else ONE)
 
 
+def test_a_policy_that_was_kept_under_a_lost_key_is_kept_again(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__APPROVAL_REQUIRED", "False")
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "the first secret of this deployment")
+    policy_in_force(BOTH)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY", "another secret of this deployment")
+    with pytest.raises(RefusedError, match=r"\(unknown_key\)"):
+        policy_archive().policy(NAMED["both"])
+
+    policy_in_force(BOTH)
+
+    assert policy_archive().policy(NAMED["both"]).digest == NAMED["both"]
+
+
 def test_without_the_setting_every_policy_holds_and_is_recorded(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:

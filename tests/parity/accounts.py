@@ -121,7 +121,8 @@ def _required(round_: Round, destination: str) -> frozenset[str]:
     return frozenset(
         category["id"]
         for category in round_.setup.policy["categories"]
-        if category.get("enabled", True) and {destination, destination.partition(":")[0]} & set(category["destinations"])
+        if category.get("enabled", True)
+        and {destination, destination.partition(":")[0]} & set(category["destinations"])
     )
 
 

@@ -27,6 +27,7 @@ def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrmSync:
     """Person 4711 was delivered and withdrew; 2 is delivered; 3 always said no."""
     monkeypatch.setenv(SECRET, "0123456789abcdef0123456789abcdef")
     made = CrmSync(tmp_path, monkeypatch)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", made.workspace)
     made.people(4711, 2, no=(3,))
     made.sync()
     made.people(2, no=(3, 4711))

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import closing
@@ -193,7 +194,7 @@ class PostgresLedger(LedgerPlace):
 
 
 def _new_schema(server: Postgres, kind: str) -> str:
-    name = f"{kind}_{next(_numbers)}"
+    name = f"{kind}_{uuid.uuid4().hex[:12]}"
     with server.connect() as connection:
         connection.execute(f"CREATE SCHEMA {name}".encode())
     return name
