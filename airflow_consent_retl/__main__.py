@@ -120,7 +120,7 @@ def _add_forget(verbs: argparse._SubParsersAction[argparse.ArgumentParser], plac
 
 
 def _verify(given: argparse.Namespace) -> object:
-    from airflow_consent_retl.reports.signatures import verify
+    from airflow_consent_retl.reports.signature_check import verify
 
     checked = verify(given.manifest, workspace=given.workspace, files=not given.signatures_only)
     given.code = 0 if all(one.is_true for one in checked) else 1

@@ -13,7 +13,7 @@ _IN_THE_ENVIRONMENT = {"variable": "AIRFLOW_VAR_", "connection": "AIRFLOW_CONN_"
 
 @dataclass(frozen=True, slots=True)
 class AtStart:
-    """What was noted.
+    """The settings of the policy as they were when the process started.
 
     Args:
         place: the place of the deployment's policy.

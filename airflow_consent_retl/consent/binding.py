@@ -28,7 +28,7 @@ _CHOOSE_A_RULE = ("time", "notice_version", "region")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse:
-    """What a DAG reads: a model, and from where. Empty or None: not known here, and not checked.
+    """The model that a DAG reads, and its source. Empty or None: not known here, and not checked.
 
     Args:
         model: its name.

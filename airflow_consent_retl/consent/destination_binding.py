@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationUse:
-    """What a task does with a destination name. None: not known yet, and not checked.
+    """The use of a destination name by a task. None: not known yet, and not checked.
 
     Args:
         name: the policy's name of the destination.

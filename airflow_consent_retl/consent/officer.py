@@ -21,7 +21,7 @@ Plain = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class ModelTerms:
-    """What the policy declares about one model, or about every model of one connection. None: nothing.
+    """The terms of the policy about one model, or about every model of one connection. None: nothing.
 
     Args:
         connection: the connection that the model is read from.
@@ -44,7 +44,7 @@ class ModelTerms:
 
 @dataclass(frozen=True, slots=True)
 class DestinationTerms:
-    """What the policy declares about one destination. None: nothing.
+    """The terms of the policy about one destination. None: nothing.
 
     Args:
         operator: the operator that loads it: a name of `airflow_consent_retl.operators`, or `module:Class`.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncOverview
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.expired import Limit
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.retention import Limit
 
 _log = logging.getLogger(__name__)
 _TTL_S = 60.0
@@ -76,8 +76,8 @@ def prune(
         ConfigurationError: ledger and workspace do not belong together, or a limit is wrong.
         LedgerUnavailableError, SourceUnavailableError: try again.
     """
+    from airflow_consent_retl.storage.expired import expired_records, expired_sets
     from airflow_consent_retl.storage.location import open_folder, workspace_root
-    from airflow_consent_retl.storage.retention import expired_records, expired_sets
     from airflow_consent_retl.storage.unfinished import sweep_unfinished
 
     if (conn_id is None) != (schema is None):
@@ -113,7 +113,7 @@ def _limits(at: datetime) -> dict[str, Limit]:
     from airflow_consent_retl.consent.retention import KINDS
     from airflow_consent_retl.hooks.central_policy import central_policy
     from airflow_consent_retl.hooks.policies import read_policy
-    from airflow_consent_retl.storage.retention import Limit
+    from airflow_consent_retl.storage.expired import Limit
 
     central = central_policy()
     declared = None if central is None else read_policy(central).policy.retention

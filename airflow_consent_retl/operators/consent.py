@@ -107,8 +107,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.filtering.decision_records import decided_run
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.filtering.silence import check_absence, check_accepted
+        from airflow_consent_retl.hooks.forgotten_list import suppression_list
         from airflow_consent_retl.hooks.policies import policy_in_force
-        from airflow_consent_retl.hooks.suppression import suppression_list
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.storage import open_snapshot

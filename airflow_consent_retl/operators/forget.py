@@ -138,8 +138,8 @@ class ForgetOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> list[dict[str, Any]]:
         """Forget the people of the request, or of all unfinished requests; report counts, and fail if some are left."""
+        from airflow_consent_retl.hooks.forgotten_list import suppression_list
         from airflow_consent_retl.hooks.ledgers import open_ledger
-        from airflow_consent_retl.hooks.suppression import suppression_list
         from airflow_consent_retl.operators.people_ids import read_ids
 
         listed = suppression_list(self.workspace)
@@ -373,7 +373,7 @@ def lift(
     Raises:
         ConfigurationError: there is no id, or the list cannot be read.
     """
-    from airflow_consent_retl.hooks.suppression import suppression_list
+    from airflow_consent_retl.hooks.forgotten_list import suppression_list
     from airflow_consent_retl.operators.people_ids import read_ids
 
     found = read_ids(ids=ids, file=file, sql=sql, conn_id=conn_id, id_column=id_column)

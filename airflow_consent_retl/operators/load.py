@@ -398,9 +398,9 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.consent import parse_mapping_document
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
+        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.hooks.suppression import forgotten_people
         from airflow_consent_retl.operators.bindings import use_of_load
         from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
 
@@ -456,7 +456,7 @@ class LoadOperator(ConsentRetlOperator):
     def _make_recheck(
         self, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
     ) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
-        from airflow_consent_retl.hooks.suppression import forgotten_people
+        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
         from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
 
         if asker is None or self.recheck_interval_s is None:

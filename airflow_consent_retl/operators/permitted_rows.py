@@ -74,8 +74,8 @@ def verified_rows(
     """
     from airflow_consent_retl.errors import RefusedError
     from airflow_consent_retl.filtering.permitted import check_permitted
+    from airflow_consent_retl.hooks.forgotten_list import suppression_list
     from airflow_consent_retl.hooks.policies import policy_in_force
-    from airflow_consent_retl.hooks.suppression import suppression_list
     from airflow_consent_retl.hooks.workspaces import open_workspace
     from airflow_consent_retl.operators.bindings import check_decided, check_destinations
     from airflow_consent_retl.storage import open_permitted

@@ -343,9 +343,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
 
     def _asker(self, destination: str, newest: SourceRecord | None) -> ModelAsker:
         from airflow_consent_retl.filtering.model_question import ModelAsker
+        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.hooks.suppression import forgotten_people
         from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
         from airflow_consent_retl.operators.model_source import model_source
 

@@ -14,7 +14,7 @@ from airflow_consent_retl.reports.recorded_decisions import DecisionEvent, Recor
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
 from airflow_consent_retl.reports.rejected_rows import RejectedRow, RejectedRows, RejectedRun, rejected, rejected_runs
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
-from airflow_consent_retl.reports.signatures import CheckedManifest, verify
+from airflow_consent_retl.reports.signature_check import CheckedManifest, verify
 
 __all__ = [
     "CheckedManifest",

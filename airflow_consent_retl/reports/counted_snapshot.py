@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
-from airflow_consent_retl.hooks.suppression import forgotten_people
+from airflow_consent_retl.hooks.forgotten_list import forgotten_people
 from airflow_consent_retl.hooks.workspaces import open_workspace
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.files import column_kinds
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.policies import read_policy
-from airflow_consent_retl.hooks.suppression import suppression_list
 from airflow_consent_retl.reports.counted_snapshot import mapping_of, workspace_of
 from airflow_consent_retl.storage import open_snapshot
 

@@ -15,7 +15,7 @@ from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.workspaces import open_workspace
 from airflow_consent_retl.near import nearest
-from airflow_consent_retl.reports.signatures import published
+from airflow_consent_retl.reports.signature_check import published
 from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, PermittedManifest, sha256_hex
 from airflow_consent_retl.storage.opening import OpenedPermitted, open_permitted

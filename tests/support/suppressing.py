@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from airflow_consent_retl.hooks.suppression import suppression_list
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
 
 
 def suppress(ids: Iterable[str], *, workspace: str | None = None, models: Sequence[str] | None = None) -> int:

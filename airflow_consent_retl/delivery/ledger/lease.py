@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.ledger.neighbours import OtherSync, Service, others_at, service_of
+from airflow_consent_retl.delivery.ledger.new_names import rename_sync
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
@@ -30,7 +31,6 @@ from airflow_consent_retl.delivery.ledger.queries import (
     open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import NewestDecision, VersionRef
-from airflow_consent_retl.delivery.ledger.renaming import rename_sync
 from airflow_consent_retl.delivery.ledger.schema import deliveries, syncs
 from airflow_consent_retl.delivery.ledger.writes import (
     add_version,

@@ -12,11 +12,11 @@ from zipfile import BadZipFile
 from fsspec.implementations.zip import ZipFileSystem
 
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.expired import PRUNED_NAME
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import manifest_folder, open_folder, signer, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part
 from airflow_consent_retl.storage.records.places import RECORDS
-from airflow_consent_retl.storage.retention import PRUNED_NAME
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 
 _PART_FIELDS = frozenset(Part.model_fields)
