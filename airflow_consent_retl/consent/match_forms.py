@@ -15,6 +15,9 @@ WHITE_SPACE = "".join(chr(code) for code in (*range(9, 14), *range(28, 33), 0x85
 WHITE_SPACE += "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 _HEX_MARK = ("0x", "\\x")
 PHONE_DIGITS = 9
+# Single letters that stand for several: no other letter replaces them.
+_LIGATURES = "\u00df\u1e9e\u0132\u0133\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+EXPANDED = {letter: unicodedata.normalize("NFKC", letter).casefold() for letter in _LIGATURES}
 # Ideographs, Hangul and private characters have neither case nor accents.
 _WITHOUT_FORMS = (range(0x3400, 0xA000), range(0xAC00, 0xF900))
 
@@ -22,7 +25,7 @@ _WITHOUT_FORMS = (range(0x3400, 0xA000), range(0xAC00, 0xF900))
 class MatchForm(StrEnum):
     """The form in which a list's keys are compared with a model's."""
 
-    # White space at the ends, case and accents do not count.
+    # White space at the ends, case, accents and width do not count.
     FOLDED = "folded"
     # As folded, and no white space counts.
     EMAIL = "email"
@@ -38,8 +41,9 @@ class MatchForm(StrEnum):
 def folding() -> tuple[str, str]:
     """Return characters and what each is replaced by; characters past the end of the second text are deleted.
 
-    Letters lose their case and their accents, combining marks are deleted, digits of all scripts become ASCII. A letter
-    therefore folds alike whether it is composed or decomposed.
+    Letters lose their case, their accents and their width (as in Unicode's form NFKC), combining marks are deleted,
+    digits of all scripts become ASCII. A letter therefore folds alike whether it is composed or decomposed. Letters of
+    `EXPANDED` are not among them.
     """
     replaced: dict[str, str] = {}
     deleted: list[str] = []
@@ -49,12 +53,12 @@ def folding() -> tuple[str, str]:
         letter = chr(code)
         digit = unicodedata.decimal(letter, None)
         folded = letter.casefold() if len(letter.casefold()) == 1 else letter.lower()
-        base = [one for one in unicodedata.normalize("NFD", folded) if not unicodedata.combining(one)]
+        base = [one for one in unicodedata.normalize("NFKD", folded).casefold() if not unicodedata.combining(one)]
         if not base:
             deleted.append(letter)
         elif digit is not None:
             replaced[letter] = str(digit)
-        elif len(base) == 1 and base[0] != letter:
+        elif len(base) == 1 and base[0] != letter and not base[0].isspace():
             replaced[letter] = base[0]
     return "".join([*replaced, *deleted]), "".join(replaced.values())
 
@@ -66,6 +70,8 @@ def in_form(text: str, form: MatchForm) -> str | None:
     known, by = folding()
     table = str.maketrans(known[: len(by)], by, known[len(by) :])
     folded = text.strip(WHITE_SPACE).translate(table)
+    for letter, letters in EXPANDED.items():
+        folded = folded.replace(letter, letters)
     if form is MatchForm.EMAIL:
         folded = folded.translate(str.maketrans("", "", WHITE_SPACE))
     if form is MatchForm.SHA256 and folded.startswith(_HEX_MARK):

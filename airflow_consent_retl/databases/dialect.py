@@ -17,7 +17,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 
-from airflow_consent_retl.consent.match_forms import PHONE_DIGITS, WHITE_SPACE, MatchForm, folding
+from airflow_consent_retl.consent.match_forms import EXPANDED, PHONE_DIGITS, WHITE_SPACE, MatchForm, folding
 from airflow_consent_retl.databases.registry import database_speaking
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -131,7 +131,7 @@ class Dialect:
         capitals = string.ascii_uppercase
         # Translating all letters of all scripts is slow: most keys have none of them.
         folded = ibis.cases(
-            (text.re_search("[^ -~]"), _translated()(text, known, by)),
+            (text.re_search("[^ -~]"), _expanded(_translated()(text, known, by))),
             else_=_translated()(text, capitals, capitals.lower()),
         )
         if form is MatchForm.EMAIL:
@@ -220,6 +220,12 @@ class Dialect:
         inside = ibis.cases((child.isnull(), ibis.literal("{}")), else_=opening + content + ibis.literal("}"))
         outer = self.json_kind(value)
         return ibis.cases((outer == "object", inside), (outer == "null", ibis.literal("null")), else_="0")
+
+
+def _expanded(text: ir.StringValue) -> ir.StringValue:
+    for letter, letters in EXPANDED.items():
+        text = text.replace(letter, letters)
+    return text
 
 
 def dialect_of(name: str, id_type: object = "string") -> Dialect:

@@ -171,7 +171,6 @@ class Warehouse(Fenced):
     @abstractmethod
     def read(self, query: str, *, batch_rows: int = 32_768) -> Iterator[ModelRows]:
         """Run a SELECT and stream its rows, with the types that an extraction of the same columns would have."""
-        raise NotImplementedError
 
     @abstractmethod
     def drop(self, table: StagingTable) -> None:

@@ -323,8 +323,11 @@ class SubjectIndex:
                     verdicts = pa.array(answer.by_destination[destination])
                     times = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
                     yield pa.RecordBatch.from_arrays([answer.ids, verdicts, times], schema=schema)
+            except GeneratorExit:
+                # The reader ended before the answers did: its own error counts.
+                raise
             except BaseException as failure:
-                # Arrow would replace it with another error.
+                # Arrow would replace it with another error, also a timeout of the task, which is no `Exception`.
                 failures.append(failure)
                 raise
 

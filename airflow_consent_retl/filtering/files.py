@@ -12,7 +12,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -314,7 +316,10 @@ class SnapshotFilter:
         )
         # Arrow selects, encodes and compresses without Python's lock (GIL). Waiting batches occupy memory.
         under_way: deque[Future[None]] = deque()
-        try:
+        with ExitStack() as undo:
+            # Threads and files must not outlive the task's failure.
+            for end in (log.abort, writer.abort, partial(wait, under_way)):
+                undo.callback(end)
             written = np.zeros(len(decided.codes), dtype=np.int64)
             for rows in _chain(first, batches):
                 numbers = decided.find(self._codes(rows))
@@ -342,13 +347,9 @@ class SnapshotFilter:
                 )
                 for number, (recipients, withheld) in enumerate(decided.recipients)
             )
-            return groups, log.close(decided.table())
-        except BaseException:
-            # Not handled, only cleaned up: threads and files must not outlive the task's failure.
-            wait(under_way)
-            writer.abort()
-            log.abort()
-            raise
+            described = log.close(decided.table())
+            undo.pop_all()
+            return groups, described
 
     def __enter__(self) -> Self:
         self._memory_pool = pa.default_memory_pool()

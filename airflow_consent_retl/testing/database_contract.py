@@ -57,4 +57,4 @@ class DatabaseContract(
     @pytest.fixture
     def database(self) -> DatabaseStandIn:
         """Return a running database for each check; override it."""
-        raise NotImplementedError(f"{type(self).__name__} brings no fixture `database`")
+        raise pytest.UsageError(f"{type(self).__name__} brings no fixture `database`")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from airflow_consent_retl.errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseAbilities:
@@ -26,7 +28,7 @@ class DatabaseAbilities:
 
 
 def _cannot_swallow() -> None:
-    raise NotImplementedError("the stand-in brings no `swallow`, and its database declares that it swallows statements")
+    raise ConfigurationError("the stand-in brings no `swallow`, and its database declares that it swallows statements")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,4 +27,4 @@ class DestinationContract(SendingChecks, RemovalChecks, FailureChecks, LeaseChec
     @pytest.fixture
     def stand_in(self) -> StandIn:
         """Return a fresh stand-in for each check; override it."""
-        raise NotImplementedError(f"{type(self).__name__} has no fixture `stand_in`")
+        raise pytest.UsageError(f"{type(self).__name__} has no fixture `stand_in`")

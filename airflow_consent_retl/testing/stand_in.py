@@ -10,6 +10,7 @@ from typing import ClassVar, NoReturn
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.testing.people import Person
 
 
@@ -143,4 +144,4 @@ class StandIn(ABC):
         return wrong
 
     def _not_here(self, name: str) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__}.{name}")
+        raise ConfigurationError(f"{type(self).__name__} has no method `{name}`, and does not declare it impossible")

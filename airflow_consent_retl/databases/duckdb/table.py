@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -167,14 +167,11 @@ class DuckDbWriter(TableWriter):
 
         def run() -> T:
             connection.begin()
-            try:
+            with ExitStack() as undo:
+                undo.callback(_roll_back, connection)
                 result = work(connection)
                 connection.commit()
-            except BaseException:
-                # A commit that failed has ended the transaction.
-                with suppress(duckdb.Error):
-                    connection.rollback()
-                raise
+                undo.pop_all()
             return result
 
         connection.register(BATCH, batch)
@@ -300,6 +297,12 @@ class DuckDbWriter(TableWriter):
             place,
         ).fetchall()
         return Target(columns, frozenset(frozenset(row[0]) for row in unique))
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    # A commit that failed has ended the transaction.
+    with suppress(duckdb.Error):
+        connection.rollback()
 
 
 def _is_foreign(path: str | None) -> bool:

@@ -12,6 +12,7 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -75,13 +76,12 @@ def take_out(versions: Versions, people: pa.ChunkedArray, *, key_field: str) -> 
 def _copied(versions: Versions, base: ExportManifest, file: ExportedFile, copier: _Copier) -> ExportedFile:
     with versions.folder.storage("write to"):
         part = versions.create(file.name)
-        try:
+        with ExitStack() as undo:
+            undo.callback(part.give_up)
             with versions.folder.opened(f"{base.name}/{file.name}") as source:
                 rows = copier.copy(source, part, before_write=versions.load.before_request)
             sha256 = part.finish()
-        except BaseException:
-            part.give_up()
-            raise
+            undo.pop_all()
     return ExportedFile(name=file.name, rows=rows, size_bytes=part.size_bytes, sha256=sha256)
 
 
