@@ -14,7 +14,7 @@ from airflow_consent_retl.errors import PermanentError
 from airflow_consent_retl.hooks.central_policy import central_policy, described, source_in_force
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
-from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters
+from airflow_consent_retl.operators.parsed_tasks import check_against, declared_sources, kind_of, known_parameters
 
 if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import LoadedPolicy
@@ -147,7 +147,7 @@ def _overrides(kind: type, parameters: Mapping[str, Any], declared: Any, loaded:
         found.append(f"consent: a mapping of its own for {categories}")
     found += [
         f"consent_sources: {type(source).__name__} on `{getattr(source, 'conn_id', None) or 'the model'}`"
-        for source in parameters.get("consent_sources") or ()
+        for source in declared_sources(parameters)
     ]
     named = () if loaded is None else loaded.policy.destinations
     for name in parameters.get("destinations") or ():

@@ -15,7 +15,7 @@ from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 from airflow_consent_retl.workspace.place import staging_schema
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
+    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
     from airflow_consent_retl.filtering.policy_change import MaxReleased
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
@@ -44,6 +44,7 @@ def consent_sync(
     as_of: str | None = None,
     current_consent_sql: str | None = None,
     consent_sources: Sequence[ExternalConsent] = (),
+    identities: IdentityLinks | None = None,
     moved_from: Mapping[str, str] | None = None,
     shares_sync_with_dags: Sequence[str] = (),
     prune: bool = True,
@@ -94,6 +95,7 @@ def consent_sync(
             as_of=as_of,
             current_consent_sql=current_consent_sql,
             consent_sources=consent_sources,
+            identities=identities,
             workspace=workspace,
             **waiting,
         )

@@ -33,6 +33,8 @@ from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
+from airflow_consent_retl.consent.identities import CLUSTER, IdentityLinks
+from airflow_consent_retl.consent.linked import NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, Subject, status_of
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.omission import fell_out
@@ -83,8 +85,11 @@ from airflow_consent_retl.near import nearest, resembles
 
 __all__ = [
     "CLOCK_SKEW",
+    "CLUSTER",
     "EXPLICIT",
+    "NOTHING_SAID",
     "NULL_TOKEN",
+    "TOO_LARGE",
     "UNGUARDED",
     "BitMask",
     "BooleanColumn",
@@ -123,7 +128,9 @@ __all__ = [
     "GrantedId",
     "GrantedIds",
     "Ground",
+    "IdentityLinks",
     "IntegrationsObject",
+    "LinkedSubject",
     "Literals",
     "MappingDocument",
     "MaxAge",
@@ -142,10 +149,12 @@ __all__ = [
     "Regime",
     "RemovalCause",
     "RowConsent",
+    "Said",
     "Signal",
     "Signature",
     "SignatureDecision",
     "SourceDocument",
+    "Subject",
     "SubjectCode",
     "SubjectStatus",
     "SuppressionList",
@@ -177,5 +186,6 @@ __all__ = [
     "segment_preference_events",
     "silent_categories",
     "source_document",
+    "status_of",
     "withheld_fields",
 ]

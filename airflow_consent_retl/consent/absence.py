@@ -12,11 +12,11 @@ from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import NULL_TOKEN
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent.decision import SubjectStatus
+    from airflow_consent_retl.consent.linked import Subject
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
     from airflow_consent_retl.consent.policy import CategoryId
 
-    Counted = Iterable[tuple[SubjectStatus, Signature, int]]
+    Counted = Iterable[tuple[Subject, Signature, int]]
 
 
 def silent_categories(plan: ConsentPlan, signatures: Counted) -> tuple[CategoryId, ...]:

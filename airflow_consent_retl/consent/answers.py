@@ -24,8 +24,10 @@ Combining = Literal["first", "most_restrictive"]
 
 _STRICTEST = (
     ConsentStatus.DENIED,
+    ConsentStatus.LINKED_NO,
     ConsentStatus.INVALID,
     ConsentStatus.CONFLICT,
+    ConsentStatus.LINKED_DOUBT,
     ConsentStatus.EXPIRED,
     ConsentStatus.UNKNOWN,
     ConsentStatus.GRANTED,

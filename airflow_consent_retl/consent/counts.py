@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
+from airflow_consent_retl.consent.linked import status_of
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.consent.linked import Subject
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
     from airflow_consent_retl.consent.policy import CategoryId, DestinationName
+
+    SomeSubject = TypeVar("SomeSubject", bound=Subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class DecisionCounts:
 
 
 def count_decisions(
-    histogram: Mapping[tuple[SubjectStatus, Signature], int], plan: ConsentPlan, *, at: datetime
+    histogram: Mapping[tuple[SomeSubject, Signature], int], plan: ConsentPlan, *, at: datetime
 ) -> DecisionCounts:
     """Decide every signature of a histogram (signature to number of rows) and count the rows."""
     by_subject = dict.fromkeys(SubjectStatus, 0)
@@ -70,7 +74,7 @@ def count_decisions(
             continue
         decided = plan.decide_signature(tokens, subject, at=at)
         read += rows
-        by_subject[subject] += rows
+        by_subject[status_of(subject)] += rows
         invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
         for_nobody += rows if not decided.recipients else 0
         for category, status in zip(plan.categories, decided.statuses, strict=True):

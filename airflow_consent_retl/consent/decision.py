@@ -60,8 +60,8 @@ class Circumstances:
 
     Args:
         region: the person's region; None: unknown.
-        gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; any other status has no
-            effect.
+        gpc: `denied`: the person sends Global Privacy Control; `invalid`: it cannot be read; `linked_no` and
+            `linked_doubt`: likewise of one who is linked to them. Any other status has no effect.
         suppression: `granted`: the person is on no suppression list, or there is none; any other status denies.
         switches: the row's own switches by destination: any status but `granted` denies. A destination without a
             switch is not denied.
@@ -75,9 +75,12 @@ class Circumstances:
     @property
     def objects(self) -> bool:
         """Whether Global Privacy Control denies every category that is not exempt."""
-        return self.gpc in (ConsentStatus.DENIED, ConsentStatus.INVALID)
+        return self.gpc in _OBJECTIONS
 
 
+_OBJECTIONS = frozenset(
+    {ConsentStatus.DENIED, ConsentStatus.INVALID, ConsentStatus.LINKED_NO, ConsentStatus.LINKED_DOUBT}
+)
 NO_CIRCUMSTANCES = Circumstances()
 
 

@@ -1,4 +1,4 @@
-"""The readers of consent mappings, consent sources and suppression lists in a policy document.
+"""The readers of consent mappings, consent sources, suppression lists and identities in a policy document.
 
 In a document, the name of a column alone stands for a boolean column, as in a DAG.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
+from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.json_path import child
 from airflow_consent_retl.consent.mapping_document import parse_mapping_document
 from airflow_consent_retl.consent.plain_json import whole_numbers
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _COLUMN = BooleanColumn.__name__
 _ROW = "RowConsent"
+_ALSO_REQUIRED: dict[type, tuple[str, ...]] = {IdentityLinks: ("identifier",)}
 _SEVERAL = (FirstOf.__name__, MostRestrictive.__name__)
 
 
@@ -57,7 +59,7 @@ def read_sources(
     path: str,
     key: str,
     *,
-    kinds: tuple[type[ExternalConsent], ...] = (ConsentSource, SuppressionList),
+    kinds: tuple[type[ExternalConsent], ...] = (ConsentSource, SuppressionList, IdentityLinks),
 ) -> tuple[ExternalConsent, ...]:
     """Return the sources under a key, and note every problem. Where only one kind is possible, `format` is optional."""
     found: list[ExternalConsent] = []
@@ -76,7 +78,9 @@ def read_sources(
         known = [field.name for field in fields(kind)]
         before = len(reader.problems)
         # Repeated keys are noted already.
-        reader.known_keys(dict(given), at, ("format", *known), required=("sql", "subject"))
+        reader.known_keys(
+            dict(given), at, ("format", *known), required=("sql", "subject", *_ALSO_REQUIRED.get(kind, ()))
+        )
         if len(reader.problems) > before:
             continue
         plain: Any = whole_numbers(given)

@@ -21,6 +21,21 @@ from airflow_consent_retl.consent.decision import (
 )
 from airflow_consent_retl.consent.freshness import notice_status, time_status
 from airflow_consent_retl.consent.history import doubt_status
+from airflow_consent_retl.consent.linked import (
+    FORGOTTEN,
+    GPC,
+    NOTHING_SAID,
+    SUPPRESSION,
+    Said,
+    Subject,
+    about_category,
+    about_switch,
+    circumstances_with_links,
+    linked_to,
+    said,
+    status_of,
+    with_links,
+)
 from airflow_consent_retl.consent.signals import ColumnKind, ConsentStatus, Signal
 from airflow_consent_retl.consent.switches import switch_status
 
@@ -98,6 +113,8 @@ class ConsentPlan:
     readings: tuple[CategoryReading, ...]
     circumstances: CircumstancesReading = CircumstancesReading()
     warnings: tuple[str, ...] = ()
+    # Plans that read the same rows under another policy, each with the places of its signals among this one's.
+    others: tuple[tuple[ConsentPlan, tuple[int, ...]], ...] = ()
 
     @property
     def consent_columns(self) -> tuple[str, ...]:
@@ -118,15 +135,36 @@ class ConsentPlan:
             for category, reading in zip(self.categories, self.readings, strict=True)
         )
 
+    def said(self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED) -> Said:
+        """Return what a row says to those who are linked to it. Raises `ValueError` if it does not fit this plan."""
+        statuses = {
+            about_category(category): status
+            for category, status in zip(self.categories, self.statuses(tokens), strict=True)
+        }
+        own = self._circumstances(tokens)
+        # What overrules consent is no consent: its absence says nothing.
+        overruling = {GPC: own.gpc, SUPPRESSION: own.suppression}
+        overruling |= {about_switch(name): status for name, status in own.switches.items()}
+        found = said(statuses) | said(overruling).denying
+        for plan, places in self.others:
+            found |= plan.said(tuple(tokens[place] for place in places), subject)
+        return found | FORGOTTEN if subject is SubjectStatus.FORGOTTEN else found
+
     def decide_signature(
-        self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED, *, at: datetime
+        self, tokens: Signature, subject: Subject = SubjectStatus.IDENTIFIED, *, at: datetime
     ) -> SignatureDecision:
         """Decide a signature for every destination of the plan."""
+        linked, status = linked_to(subject), status_of(subject)
         statuses = self.statuses(tokens)
+        if linked is not NOTHING_SAID:
+            statuses = tuple(
+                with_links(own, about_category(category), linked)
+                for category, own in zip(self.categories, statuses, strict=True)
+            )
         consent = dict(zip(self.categories, statuses, strict=True))
-        circumstances = self._circumstances(tokens)
+        circumstances = circumstances_with_links(self._circumstances(tokens), linked)
         decisions = {
-            destination: decide(self.policy, destination, consent, subject=subject, circumstances=circumstances, at=at)
+            destination: decide(self.policy, destination, consent, subject=status, circumstances=circumstances, at=at)
             for destination in self.destinations
         }
         recipients = tuple(name for name, decision in decisions.items() if isinstance(decision, Permitted))

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent.decision import Denied, SubjectStatus
+from airflow_consent_retl.consent.decision import Denied
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.consent.linked import Subject
     from airflow_consent_retl.consent.plan import ConsentPlan, Signature
     from airflow_consent_retl.consent.policy import DestinationName
 
-Counted = Iterable[tuple[SubjectStatus, "Signature", int]]
+Counted = Iterable[tuple["Subject", "Signature", int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
         if signal not in signals:
             signals.append(signal)
         places.append(signals.index(signal))
-    return PlanPair(replace(new, signals=tuple(signals)), old, tuple(places))
+    others = (*new.others, (old, tuple(places)))
+    return PlanPair(replace(new, signals=tuple(signals), others=others), old, tuple(places))
 
 
 def _listed(reasons: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ class Regime(StrEnum):
     EXEMPT = "exempt"
 
     def permits(self, status: ConsentStatus) -> bool:
-        """Return whether a status is enough. `invalid` and `conflict` are enough only under `exempt`."""
+        """Return whether a status is enough. Doubts, and the noes of others, are enough only under `exempt`."""
         return status in _ENOUGH[self]
 
 

@@ -131,11 +131,16 @@ _OTHER_REASONS: dict[str, RemovalCause] = {
     f"gpc:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,
     f"row_switch:{ConsentStatus.DENIED}": RemovalCause.OBJECTED,
     f"suppression:{ConsentStatus.DENIED}": RemovalCause.SUPPRESSED,
+    # The no is a person's own, though not this person's: it counts like theirs.
+    f"gpc:{ConsentStatus.LINKED_NO}": RemovalCause.OBJECTED,
+    f"row_switch:{ConsentStatus.LINKED_NO}": RemovalCause.OBJECTED,
+    f"suppression:{ConsentStatus.LINKED_NO}": RemovalCause.SUPPRESSED,
 }
 # What stands before the status in reasons that are about no category.
 _OVERRULING = frozenset({"gpc", "row_switch", "suppression"})
 _CATEGORY_STATUSES: dict[str, RemovalCause] = {
     ConsentStatus.DENIED: RemovalCause.CONSENT_WITHDRAWN,
+    ConsentStatus.LINKED_NO: RemovalCause.CONSENT_WITHDRAWN,
     ConsentStatus.EXPIRED: RemovalCause.EXPIRED,
 }
 

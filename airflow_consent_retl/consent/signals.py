@@ -31,6 +31,10 @@ class ConsentStatus(StrEnum):
     EXPIRED = "expired"
     # Two answers that no rule puts in an order.
     CONFLICT = "conflict"
+    # The person did not say no, and one who is linked to them did: see `consent.linked`.
+    LINKED_NO = "linked_no"
+    # No one who is linked to the person said no, and an answer of one of them is in doubt.
+    LINKED_DOUBT = "linked_doubt"
 
 
 class ColumnKind(StrEnum):

@@ -1,6 +1,7 @@
 """Consent from queries other than the model's: the declarations of consent sources and suppression lists.
 
-Declares second queries, of states or of events, and lists of people who never receive anything. Never runs one.
+Declares second queries, of states or of events, and lists of people who never receive anything. Never runs one. The
+link table of identities, in `consent.identities`, is read like them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
+from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.signals import require
+from airflow_consent_retl.consent.source_checks import match_problems, number_problems, shrink_problems, text_problems
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _PAIRS = ("columns", "column_types")
@@ -104,7 +107,7 @@ class ConsentSource:
         pairs = _pairs(columns)
         given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
         given |= {"category": category, "value": value, "conn_id": conn_id}
-        problems = _texts("ConsentSource", given, required=("sql", "subject"))
+        problems = text_problems("ConsentSource", given, required=("sql", "subject"))
         if not pairs:
             problems.append(Problem("ConsentSource.columns", "expected at least one column that contains consent"))
         if len({name for _, name in pairs}) < len(pairs) or len({column for column, _ in pairs}) < len(pairs):
@@ -127,7 +130,7 @@ class ConsentSource:
         object.__setattr__(self, "require_match", require_match)
         object.__setattr__(self, "match", match)
         object.__setattr__(self, "max_shrink_ratio", max_shrink_ratio)
-        problems += _match_problems(match, "ConsentSource") + _shrink_problems(max_shrink_ratio, "ConsentSource")
+        problems += match_problems(match, "ConsentSource") + shrink_problems(max_shrink_ratio, "ConsentSource")
         named = [name for _, name in pairs]
         brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
         if len({name.casefold() for name in brought}) < len(brought) and len(set(named)) == len(named):
@@ -212,11 +215,10 @@ class SuppressionList:
     def __post_init__(self) -> None:
         required = ("sql", "subject", "column", "match")
         texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
-        problems = _texts("SuppressionList", texts, required=required)
-        problems += _match_problems(self.match, "SuppressionList")
-        problems += _shrink_problems(self.max_shrink_ratio, "SuppressionList")
-        if type(self.min_rows) is not int or self.min_rows < 0:
-            problems.append(Problem("SuppressionList.min_rows", "expected a number of rows, at least 0"))
+        problems = text_problems("SuppressionList", texts, required=required)
+        problems += match_problems(self.match, "SuppressionList")
+        problems += shrink_problems(self.max_shrink_ratio, "SuppressionList")
+        problems += number_problems(self.min_rows, "SuppressionList.min_rows", least=0)
         require(problems)
         object.__setattr__(self, "key", self.subject if self.key is None else self.key)
 
@@ -240,7 +242,8 @@ class SuppressionList:
         return _rendered(self, render)
 
 
-ExternalConsent = ConsentSource | SuppressionList
+ExternalConsent = ConsentSource | SuppressionList | IdentityLinks
+_KINDS = (ConsentSource, SuppressionList, IdentityLinks)
 SourceDocument = dict[str, Any]
 
 
@@ -305,7 +308,7 @@ def parse_source_document(document: Mapping[str, Any]) -> ExternalConsent:
     Raises:
         PolicyError: this version does not know the kind of source, or one of its parameters.
     """
-    formats: dict[object, type[ExternalConsent]] = {kind.__name__: kind for kind in (ConsentSource, SuppressionList)}
+    formats: dict[object, type[ExternalConsent]] = {kind.__name__: kind for kind in _KINDS}
     kind = formats.get(document.get("format"))
     if kind is None:
         raise PolicyError([Problem("consent_sources", "this version does not know the kind of source")])
@@ -324,7 +327,7 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
     checked: list[ExternalConsent] = []
     for index, source in enumerate(sources):
         path = f"consent_sources[{index}]"
-        if not isinstance(source, ConsentSource | SuppressionList):
+        if not isinstance(source, _KINDS):
             problems.append(Problem(path, "expected a ConsentSource or a SuppressionList"))
             continue
         problems += [
@@ -336,16 +339,6 @@ def check_sources(sources: Sequence[object]) -> tuple[ExternalConsent, ...]:
         checked.append(source)
     require(problems)
     return tuple(checked)
-
-
-def _match_problems(match: object, path: str) -> list[Problem]:
-    return [] if match in list(MatchForm) else [Problem(f"{path}.match", f"expected one of {', '.join(MatchForm)}")]
-
-
-def _shrink_problems(ratio: object, path: str) -> list[Problem]:
-    if ratio is None or (type(ratio) in (int, float) and isinstance(ratio, int | float) and 0 <= ratio <= 1):
-        return []
-    return [Problem(f"{path}.max_shrink_ratio", "expected a share, 0 to 1, or None")]
 
 
 def _turned_round(pairs: tuple[tuple[str, str], ...], value: str | None) -> list[Problem]:
@@ -373,11 +366,3 @@ def _pairs(columns: object) -> tuple[tuple[str, str], ...]:
     pairs = [(entry, entry) if isinstance(entry, str) else tuple(entry) for entry in listed]
     is_sound = all(len(pair) == 2 and all(isinstance(text, str) and text for text in pair) for pair in pairs)
     return tuple((str(column), str(name)) for column, name in pairs) if is_sound else ()
-
-
-def _texts(path: str, given: Mapping[str, object], *, required: Sequence[str]) -> list[Problem]:
-    return [
-        Problem(f"{path}.{name}", "expected text that is not empty")
-        for name, text in given.items()
-        if (name in required or text is not None) and not (isinstance(text, str) and text.strip())
-    ]

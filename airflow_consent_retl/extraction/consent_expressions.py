@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.consent import ConsentSource, Doubt
+from airflow_consent_retl.consent import CLUSTER, ConsentSource, Doubt, IdentityLinks
 from airflow_consent_retl.consent.match_forms import MatchForm, in_form
 from airflow_consent_retl.databases.dialect import Dialect, concat
 
@@ -272,10 +272,12 @@ def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialec
     Args:
         source: the consent source.
         raw_key: the key of the model's rows, as they have it.
-        found: the result of `AnswerHistory.reduced` or `listed`.
+        found: the result of `AnswerHistory.reduced` or `listed`, or the clusters of people.
         dialect: the dialect of the SQL.
     """
     key = key_of(source, raw_key, dialect)
+    if isinstance(source, IdentityLinks):
+        return [JoinedPart(key, found, {CLUSTER: found[CLUSTER]})]
     if not isinstance(source, ConsentSource):
         return [JoinedPart(key, found, {source.column: ibis.literal(1)}, is_list=True)]
     doubts, times = source.doubts, source.times

@@ -17,11 +17,11 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource
+from airflow_consent_retl.consent import CLOCK_SKEW, CLUSTER, ConsentSource, IdentityLinks, SuppressionList
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
-from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, key_of, listed, parts_of
+from airflow_consent_retl.extraction.consent_expressions import SUBJECT, AnswerHistory, joined, key_of, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import (
     ValueKind,
     check_kinds,
@@ -33,6 +33,8 @@ from airflow_consent_retl.extraction.consent_kinds import (
     source_query,
     wanted_columns,
 )
+from airflow_consent_retl.extraction.linked_files import LinkTables
+from airflow_consent_retl.extraction.row_slices import RowSlices
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def reading_with_consent(
     warn: Log,
     sizes: SourceSizes | None = None,
 ) -> Iterator[ModelRows]:
-    """Yield a model's rows with the columns that sources bring, in the same order.
+    """Yield a model's rows with the columns that sources bring, in the same order; `LinkedRows` with identities.
 
     Sources are read first, then all rows into private temporary files, before the first row is yielded.
 
@@ -132,7 +134,9 @@ class _Join:
         self._log = log
         self._warn = warn
         self._subject_kinds: list[str] = []
-        self._brought: list[pa.Field] = []
+        self._brought: list[list[pa.Field]] = []
+        # Of the model's identities, if there are any.
+        self._links: LinkTables | None = None
         # Files of the model's rows, each with one schema.
         self._spilled: list[Path] = []
 
@@ -152,13 +156,17 @@ class _Join:
                 read_rows += batch.num_rows
                 without += batch.column(source.subject).null_count
         self._subject_kinds.append(kinds[source.subject].kind)
-        self._brought += _fields(source, kinds)
-        self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
-        self._run(f"DROP TABLE {table}")
+        self._brought.append(_fields(source, kinds))
         rows = read_rows - without
-        if not isinstance(source, ConsentSource):
-            rows = self._count(f"SELECT count(*) FROM reduced_{number}")  # noqa: S608
-            check_list(number, source, rows)
+        if isinstance(source, IdentityLinks):
+            self._links = LinkTables(source, number, self._run, self._fetch)
+            rows = self._links.find(log=self._log, warn=self._warn)
+        else:
+            self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
+            self._run(f"DROP TABLE {table}")
+            if not isinstance(source, ConsentSource):
+                rows = self._count(f"SELECT count(*) FROM reduced_{number}")  # noqa: S608
+                check_list(number, source, rows)
         ignored = f", {without:,} without a subject are ignored" if without else ""
         self._log(f"consent_sources[{number}]: read {read_rows:,} rows from connection `{conn_id}`{ignored}")
         return rows
@@ -207,11 +215,16 @@ class _Join:
             for part in parts_of(source, model[_key(number)], self._reduced(number, source), _DIALECT)
         ]
         found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
-        brought = pa.schema(self._brought)
-        return ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
+        brought = pa.schema([field for fields in self._brought for field in fields])
+        rows = ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
+        if self._links is None:
+            return rows
+        answers = [self._reduced(number, source) for number, source in enumerate(self._sources)]
+        of_sources = list(zip(self._sources, answers, self._brought, strict=True))
+        return self._links.with_outsiders(rows, _key(self._links.number), of_sources, self._answers)
 
     def _glued(self, sql: str, brought: pa.Schema) -> Iterator[pa.RecordBatch]:
-        answers = _Slices(self._answers(sql))
+        answers = RowSlices(self._answers(sql))
         start = 0
         for path in self._spilled:
             with pa.ipc.open_stream(str(path)) as stream:
@@ -243,8 +256,8 @@ class _Join:
         # Raised outside the handler, because the engine's message may quote a row.
         raise problem
 
-    def _reduction(self, number: int, source: ExternalConsent) -> str:
-        if not isinstance(source, ConsentSource):
+    def _reduction(self, number: int, source: ConsentSource | SuppressionList) -> str:
+        if isinstance(source, SuppressionList):
             table = ibis.table(dict.fromkeys(wanted_columns(source), "string"), name=f"source_{number}")
             return _DIALECT.compile(listed(source, table, _DIALECT))
         types = {name: "int64" if name == source.time else "string" for name in wanted_columns(source)}
@@ -254,6 +267,8 @@ class _Join:
         return _DIALECT.compile(history.reduced())
 
     def _reduced(self, number: int, source: ExternalConsent) -> ibis.Table:
+        if isinstance(source, IdentityLinks):
+            return ibis.table({SUBJECT: "string", CLUSTER: "int64"}, name=f"reduced_{number}")
         if not isinstance(source, ConsentSource):
             return ibis.table({"subject": "string"}, name=f"reduced_{number}")
         return ibis.table(AnswerHistory.columns(source), name=f"reduced_{number}")
@@ -273,9 +288,14 @@ class _Join:
         self._connection.unregister("incoming")
 
     def _count(self, sql: str) -> int:
+        (count,) = self._fetch(sql)
+        return count
+
+    def _fetch(self, sql: str) -> tuple[int, ...]:
+        """Return the only row of a query for numbers; a sum over nothing is 0."""
         self._run(sql)
-        (count,) = self._connection.fetchall()[0]
-        return int(count)
+        (row,) = self._connection.fetchall()
+        return tuple(int(number or 0) for number in row)
 
     def _run(self, sql: str) -> None:
         try:
@@ -287,35 +307,13 @@ class _Join:
         raise problem
 
 
-class _Slices:
-    """Batches of any size, as tables of requested sizes."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self._left: pa.Table | None = None
-
-    def take(self, rows: int) -> pa.Table:
-        """Return the next rows.
-
-        Raises:
-            RefusedError: fewer rows are left.
-        """
-        left = self._left
-        while left is None or left.num_rows < rows:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise RefusedError("the join with consent sources returned answers for fewer rows than the model's")
-            more = pa.Table.from_batches([batch])
-            left = more if left is None else pa.concat_tables([left, more])
-        self._left = left.slice(rows)
-        return left.slice(0, rows)
-
-
 def _failed(error: Exception) -> ConsentRetlError:
     return ModelError(f"consent sources cannot be joined: {type(error).__name__}")
 
 
 def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.Field]:
+    if isinstance(source, IdentityLinks):
+        return [pa.field(CLUSTER, pa.int64())]
     if not isinstance(source, ConsentSource):
         return [pa.field(source.column, pa.bool_())]
     values = [pa.field(name, kinds[source.value or column].type) for column, name in source.columns]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.types as pt
 
-from airflow_consent_retl.consent import ConsentSource
+from airflow_consent_retl.consent import ConsentSource, IdentityLinks
 from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.values.columns import declared_types
@@ -87,6 +87,8 @@ def received(column: pa.Array, field: pa.Field) -> pa.Array:
 
 def wanted_columns(source: ExternalConsent) -> tuple[str, ...]:
     """Return the columns of a source that are read."""
+    if isinstance(source, IdentityLinks):
+        return tuple(name for name in (source.subject, source.identifier, source.kind) if name is not None)
     if not isinstance(source, ConsentSource):
         return (source.subject,)
     values = [source.value] if source.value is not None else [column for column, _ in source.columns]
@@ -179,6 +181,20 @@ def check_list(number: int, source: SuppressionList, keys: int) -> None:
             f"consent_sources[{number}]: the suppression list has {keys:,} keys in the form `{source.match}`, min_rows "
             f"is {source.min_rows:,}: whoever is missing there could be sent. Check what fills the list and its "
             f"`{source.subject}`; if it may be this short, lower min_rows (0 accepts an empty list)"
+        )
+
+
+def check_links(number: int, source: IdentityLinks, links: int) -> None:
+    """Check that a link table has as many links as it must have.
+
+    Raises:
+        ModelError: it has fewer.
+    """
+    if links < source.min_rows:
+        raise ModelError(
+            f"consent_sources[{number}]: the identities have {links:,} links, min_rows is {source.min_rows:,}: a no "
+            f"would not reach whoever is missing there. Check what fills the table, its `{source.subject}` and its "
+            f"`{source.identifier}`; if it may be this short, lower min_rows (0 accepts an empty table)"
         )
 
 

@@ -14,13 +14,20 @@ from typing import TYPE_CHECKING
 import ibis
 import pyarrow as pa
 
-from airflow_consent_retl.consent import CLOCK_SKEW, ConsentSource, parse_source_document
+from airflow_consent_retl.consent import (
+    CLOCK_SKEW,
+    ConsentSource,
+    IdentityLinks,
+    SuppressionList,
+    parse_source_document,
+)
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import ValueKind, check_list, kind_of, source_query, wanted_columns
+from airflow_consent_retl.extraction.linked_people import people_table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
@@ -134,11 +141,13 @@ def check_types(
 
 
 def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
+    if isinstance(source, IdentityLinks):
+        return people_table(f"source-{number}")
     dialect = dialect_of(warehouse.dialect)
     time = source.time if isinstance(source, ConsentSource) else None
     types = {name: "timestamp('UTC')" if name == time else "string" for name in wanted_columns(source)}
     table = placeholder(f"source-{number}", types)
-    if not isinstance(source, ConsentSource):
+    if isinstance(source, SuppressionList):
         return listed(source, table, dialect)
     latest = (
         None
@@ -152,7 +161,7 @@ def _check_size(
     warehouse: Warehouse, number: int, source: ExternalConsent, place: str, sizes: SourceSizes | None
 ) -> None:
     """Have the warehouse count the keys of a list, or the rows of a source with a limit, and check their number."""
-    is_list = not isinstance(source, ConsentSource)
+    is_list = isinstance(source, SuppressionList)
     if not is_list and (sizes is None or source.max_shrink_ratio is None):
         return
     name = f"source-{number}"
@@ -161,7 +170,7 @@ def _check_size(
     sql = dialect_of(warehouse.dialect).compile(counted, {name: place})
     with warehouse.read(sql) as found:
         size = sum(int(batch.column(0)[0].as_py()) for batch in found.batches)
-    if not isinstance(source, ConsentSource):
+    if isinstance(source, SuppressionList):
         check_list(number, source, size)
     if sizes is not None:
         sizes.see(number, source, size)

@@ -13,11 +13,13 @@ from typing import Self
 
 import pyarrow as pa
 
+from airflow_consent_retl.consent import CLUSTER
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.storage.folder import Folder, PartWriter, repeating_columns
 from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
     Column,
+    LinkedPeople,
     ManifestRef,
     ModelSource,
     Part,
@@ -85,7 +87,13 @@ class SnapshotWriter:
         self.rows += batch.num_rows
 
     def publish(
-        self, *, model: str, source: ModelSource, read_at: datetime, as_of: datetime | None = None
+        self,
+        *,
+        model: str,
+        source: ModelSource,
+        read_at: datetime,
+        as_of: datetime | None = None,
+        linked: LinkedPeople | None = None,
     ) -> tuple[SnapshotManifest, ManifestRef]:
         """Check the primary key, write the manifest, and return the manifest and its reference.
 
@@ -93,6 +101,7 @@ class SnapshotWriter:
             source: the source of the rows, so that their consent can be read again.
             read_at: a time before the query started.
             as_of: the time that the rows stand for, as the model declares it.
+            linked: the people who are linked to the model's.
 
         Raises:
             ModelError: ids are NULL or occur more than once.
@@ -111,7 +120,13 @@ class SnapshotWriter:
             sql_sha256=sql_sha256(source),
             read_at=read_at,
             as_of=as_of,
-            columns=tuple(Column(name=field.name, type=str(field.type)) for field in self._schema),
+            columns=tuple(
+                Column(name=field.name, type=str(field.type))
+                for field in self._schema
+                # Only the filter needs it: no destination gets it.
+                if linked is None or field.name != CLUSTER
+            ),
+            linked=linked,
             parts=parts,
             rows=self.rows,
             size_bytes=sum(part.size_bytes for part in parts),

@@ -6,10 +6,11 @@ not contain, or contains more than once, is not permitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import duckdb
@@ -23,20 +24,16 @@ from airflow_consent_retl.consent import (
     ConsentPlan,
     ConsentPolicy,
     Denied,
+    IdentityLinks,
     RemovalCause,
-    SubjectCode,
-    cause_of,
     plan_consent,
 )
 from airflow_consent_retl.databases.source import ModelQuery, read_model
-from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_files import HookOf, Log, reading_with_consent
-from airflow_consent_retl.filtering.files import column_kinds
-from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.extraction.linked_files import LinkedRows
+from airflow_consent_retl.filtering.consent_answers import PERMITTED, WITHOUT_FIELDS, ConsentAnswers
+from airflow_consent_retl.filtering.row_decider import RowDecider
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
-from airflow_consent_retl.storage.manifest import Column
-from airflow_consent_retl.values.columns import cast
-from airflow_consent_retl.values.ids import meeting_type
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -48,30 +45,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
 _TIME = pa.timestamp("us", tz="UTC")
-
-# A verdict is a number. This number permits, a `CauseRank` denies, and a higher number permits the row without some
-# fields.
-PERMITTED = 0
-_WITHOUT_FIELDS = max(CauseRank) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentAnswers:
-    """The source's present answers about some of its rows.
-
-    Args:
-        ids: the rows' ids, none of which is NULL.
-        by_destination: a verdict for each row: `PERMITTED`, a `CauseRank`, or a higher number, which permits the row
-            without some fields.
-        moments: the time of the last change of each row's consent, in UTC; None if it was not read.
-        partial: the withheld fields of each higher number, in ascending order.
-    """
-
-    ids: pa.Array
-    by_destination: Mapping[str, NDArray[np.int16]]
-    moments: pa.Array | None = None
-    partial: Sequence[tuple[str, ...]] = ()
-
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 # Called with the type that the ids must have.
 Ask = Callable[[pa.DataType], Iterator[ConsentAnswers]]
@@ -113,7 +87,9 @@ class ConsentQuestion:
 
     @property
     def needs_asking(self) -> bool:
-        """Whether any category is needed now; otherwise the policy alone decides, in the same way for all rows."""
+        """Whether any category or identity is needed now; otherwise the policy alone decides, for all rows alike."""
+        if any(isinstance(source, IdentityLinks) for source in self.sources):
+            return True
         plan, at = self._plan(), datetime.now(UTC)
         nothing_read = (NULL_TOKEN,) * len(plan.signals)
         return plan.needs_rows or any(
@@ -150,7 +126,12 @@ class ConsentQuestion:
             SourceUnavailableError: the source does not answer.
         """
         wanted = self.wanted_columns
-        sources = [source for source in self.sources if set(source.brought).intersection(wanted)]
+        sources = [
+            source
+            for source in self.sources
+            # A no of one who is linked to a person denies, wherever consent is kept.
+            if isinstance(source, IdentityLinks) or set(source.brought).intersection(wanted)
+        ]
         external = {name for source in sources for name in source.brought}
         own = tuple(dict.fromkeys([name for name in wanted if name not in external] + [str(s.key) for s in sources]))
         query = ModelQuery(
@@ -177,106 +158,42 @@ class ConsentQuestion:
             ) as rows,
             ExitStack() as readers,
         ):
-            deciders: dict[pa.Schema, _Decider] = {}
+            deciders: dict[pa.Schema, RowDecider] = {}
             partial: list[tuple[str, ...]] = []
-            for batch in rows.batches:
+
+            def decider_of(schema: pa.Schema) -> RowDecider:
                 # A source without declared types may know the type of a column only after some rows.
-                decider = deciders.get(batch.schema)
-                if decider is None:
-                    decider = deciders[batch.schema] = readers.enter_context(_Decider(self, batch.schema, at, partial))
-                yield decider.verdicts(batch)
+                if schema not in deciders:
+                    deciders[schema] = readers.enter_context(RowDecider(self, schema, at, partial))
+                return deciders[schema]
+
+            batches = rows.batches
+            if isinstance(rows, LinkedRows):
+                batches = _all_seen(rows, decider_of, readers)
+            for batch in batches:
+                yield decider_of(batch.schema).verdicts(batch)
 
 
-class _Decider:
-    """The decider of the rows of one schema. It decides each signature once."""
-
-    def __init__(
-        self, question: ConsentQuestion, schema: pa.Schema, at: datetime, partial: list[tuple[str, ...]]
-    ) -> None:
-        self._question = question
-        # The fields that are withheld from some permitted rows. All batches of one answer share this list.
-        self._partial = partial
-        self._at = at
-        kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
-        self._plan: ConsentPlan = plan_consent(
-            question.policy,
-            destinations=question.destinations,
-            mapping=question.mapping,
-            columns=kinds,
-            # Only the columns that these destinations need were read.
-            known_columns=question.columns,
-            at=at,
-        )
-        self._reader = SignatureReader(self._plan.signals)
-        self._decided: dict[int, Mapping[str, int]] = {}
-
-    def verdicts(self, rows: pa.RecordBatch) -> ConsentAnswers:
-        primary_key = self._question.query.primary_key
-        self._check_id_type(rows.schema.field(primary_key).type)
-        if rows.column(primary_key).null_count:
-            rows = rows.filter(rows.column(primary_key).is_valid())
-        codes, places = np.unique(self._codes(rows), return_inverse=True)
-        decided = [self._decide(code) for code in codes.tolist()]
-        return ConsentAnswers(
-            ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),
-            by_destination={
-                name: np.array([numbers[name] for numbers in decided], dtype=np.int16)[places]
-                for name in self._plan.destinations
-            },
-            moments=self._times(rows),
-            partial=self._partial,
-        )
-
-    def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        codes = self._reader.codes(rows) * len(SubjectCode)
-        forgotten = self._question.forgotten
-        if forgotten:
-            codes[forgotten.among(rows.column(self._question.query.primary_key))] += SubjectCode.FORGOTTEN
-        return codes
-
-    def _check_id_type(self, type_: pa.DataType) -> None:
-        """Raise `RefusedError` if ids of this type cannot equal the known ids: no one would be found."""
-        known = self._question.id_type
-        if not pa.types.is_null(type_) and not pa.types.is_null(known):
-            meeting_type(known, type_, primary_key=self._question.query.primary_key)
-
-    def _times(self, rows: pa.RecordBatch) -> pa.Array | None:
-        name = self._question.withdrawn_at
-        if name is None:
-            return None
-        times = rows.column(name)
-        if pa.types.is_null(times.type):
-            return times.cast(_TIME)
-        if not pa.types.is_timestamp(times.type) or times.type.tz is None:
-            raise ModelError(f"column `{name}` is {times.type}: a time of withdrawal must be a timestamp with a zone")
-        return times.cast(_TIME, safe=False)
-
-    def _decide(self, code: int) -> Mapping[str, int]:
-        if code not in self._decided:
-            signature, subject = divmod(code, len(SubjectCode))
-            decision = self._plan.decide_signature(
-                self._reader.tokens(signature), SubjectCode(subject).status, at=self._at
-            )
-            self._decided[code] = {
-                name: cause_of(answer, required_before=self._question.required_before).rank
-                if isinstance(answer, Denied)
-                else self._verdict_without(decision.withheld.get(name, ()))
-                for name, answer in decision.decisions.items()
-            }
-        return self._decided[code]
-
-    def _verdict_without(self, fields: tuple[str, ...]) -> int:
-        if not fields:
-            return PERMITTED
-        if fields not in self._partial:
-            self._partial.append(fields)
-        return _WITHOUT_FIELDS + self._partial.index(fields)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._reader.close()
+def _all_seen(
+    rows: LinkedRows, decider_of: Callable[[pa.Schema], RowDecider], resources: ExitStack
+) -> Iterator[pa.RecordBatch]:
+    """Yield linked rows after all of them were seen: a row is decided only when all its cluster is known."""
+    folder = Path(resources.enter_context(temporary_folder()))
+    first = decider_of(rows.schema)
+    links = first.linked(rows.clusters)
+    waiting = []
+    for number, batch in enumerate(rows.batches):
+        decider_of(batch.schema).see(batch, links)
+        waiting.append(folder / f"{number:08d}.arrow")
+        with pa.ipc.new_file(str(waiting[-1]), batch.schema, options=_COMPRESSED) as file:
+            file.write_batch(batch)
+    for batch in rows.linked():
+        first.see_outsiders(batch, links)
+    links.settle()
+    for path in waiting:
+        with pa.ipc.open_file(str(path)) as file:
+            yield file.get_batch(0)
+        path.unlink()
 
 
 class SubjectIndex:
@@ -342,9 +259,9 @@ class SubjectIndex:
             self._connection.unregister("answers")
         positions = np.from_dlpack(found.column("position").combine_chunks())
         causes = np.from_dlpack(found.column("cause").combine_chunks())
-        self.moments = found.filter(pa.array(causes < _WITHOUT_FIELDS)).column("moment").drop_null().to_pylist()
+        self.moments = found.filter(pa.array(causes < WITHOUT_FIELDS)).column("moment").drop_null().to_pylist()
         self.partial = {
-            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=_WITHOUT_FIELDS)
+            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=WITHOUT_FIELDS)
         }
         return {
             cause: np.sort(positions[causes == cause.rank]) for cause in RemovalCause if (causes == cause.rank).any()
@@ -375,7 +292,7 @@ class SubjectIndex:
 _NOT_PERMITTED = f"""
 WITH answered AS (
     SELECT id, count(*) AS times, max(verdict) AS verdict,
-        max(verdict) FILTER (WHERE verdict < {_WITHOUT_FIELDS:d}) AS strongest, max(moment) AS moment
+        max(verdict) FILTER (WHERE verdict < {WITHOUT_FIELDS:d}) AS strongest, max(moment) AS moment
     FROM answers WHERE id IN (SELECT id FROM people) GROUP BY id
 ), decided AS (
     SELECT position, moment, CASE

@@ -29,7 +29,7 @@ from airflow_consent_retl.values.sorted_numbers import SortedNumbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedManifest, WarehouseTable

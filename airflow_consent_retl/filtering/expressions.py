@@ -18,7 +18,7 @@ import ibis
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind, Signal, SubjectCode
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
-from airflow_consent_retl.filtering.files import NO_GROUP
+from airflow_consent_retl.filtering.decided import NO_GROUP
 from airflow_consent_retl.storage.forgotten import FORM
 
 if TYPE_CHECKING:

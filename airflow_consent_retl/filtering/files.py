@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from datetime import datetime
@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_consent_retl.consent import (
+    CLUSTER,
+    NOTHING_SAID,
     ColumnKind,
     ConsentPlan,
-    Denied,
-    DestinationName,
-    SignatureDecision,
     SubjectCode,
-    count_decisions,
 )
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.filtering.clusters import LinkedSignatures, outsider_codes
+from airflow_consent_retl.filtering.decided import DecidedSignatures
 from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, PartitionedWriter
 from airflow_consent_retl.filtering.signatures import SignatureReader
-from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
+from airflow_consent_retl.filtering.subject_reader import SubjectReader
+from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
 from airflow_consent_retl.storage.folder import Folder, repeating_columns
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
@@ -43,17 +43,15 @@ from airflow_consent_retl.values.pipeline import lean_memory_pool
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import DecisionCounts, Signature, SubjectStatus
+    from airflow_consent_retl.consent import Said, Signature, Subject, SubjectStatus
     from airflow_consent_retl.storage.manifest import SnapshotManifest
 
 _COUNTING_ROWS = 131_072
 # A query to the engine takes some milliseconds, even for few rows.
 _FILTERING_ROWS = 2 * ROW_GROUP_ROWS
-_TABLE_CODES = 1 << 20
 # Computing digests occupies Python's lock (GIL). The threads that read and write often need it for a short time; by
 # default, each of them would wait 5 ms for it.
 _SWITCH_INTERVAL_S = 0.0002
-NO_GROUP = -1
 
 Progress = Callable[[int], None]
 Record = Callable[[pa.Array, "NDArray[np.int64]"], None]
@@ -83,130 +81,6 @@ _LIST_OF_TEXT = re.compile(r"(large_)?list<\w+: (large_)?string( not null)?>")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns), tz=.+\]")
 
 
-class SubjectReader:
-    """The reader of the rows' ids: identified, missing, duplicate or forgotten.
-
-    Args:
-        primary_key: the column with the ids.
-        duplicates: the ids that occur more than once, or None if no id does.
-        forgotten: the people who were forgotten.
-    """
-
-    def __init__(self, primary_key: str, duplicates: pa.Array | None, forgotten: ForgottenPeople) -> None:
-        self.primary_key = primary_key
-        self.duplicates = duplicates
-        self._forgotten = forgotten
-        self._found: list[pa.Array] = []
-        self._known: pa.Array | None = None
-
-    def settle(self) -> None:
-        """From now on, recognise forgotten people by the ids read so far: no digest is computed a second time."""
-        if self._forgotten:
-            self._known = pa.concat_arrays(self._found) if self._found else pa.array([])
-
-    def read(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """Return the `SubjectCode` of each row."""
-        ids = rows.column(self.primary_key)
-        statuses = np.full(rows.num_rows, SubjectCode.IDENTIFIED, dtype=np.int64)
-        if self.duplicates is not None:
-            twice = pc.is_in(ids, value_set=self.duplicates, skip_nulls=True)
-            statuses[np.asarray(twice)] = SubjectCode.DUPLICATE_ID
-        if ids.null_count:
-            statuses[np.asarray(ids.is_null())] = SubjectCode.MISSING_ID
-        if self._forgotten:
-            statuses[self._are_forgotten(ids)] = SubjectCode.FORGOTTEN
-        return statuses
-
-    def _are_forgotten(self, ids: pa.Array) -> NDArray[np.bool_]:
-        if self._known is not None:
-            if not len(self._known):
-                return np.zeros(len(ids), dtype=np.bool_)
-            return np.asarray(pc.is_in(ids, value_set=self._known, skip_nulls=True))
-        found = self._forgotten.among(ids)
-        if found.any():
-            self._found.append(ids.filter(pa.array(found)))
-        return found
-
-
-# Destinations, and the fields that are withheld from some of them.
-Recipients = tuple[tuple[DestinationName, ...], tuple[tuple[DestinationName, tuple[str, ...]], ...]]
-
-
-def _recipients(decided: SignatureDecision) -> Recipients:
-    return decided.recipients, tuple(sorted(decided.withheld.items()))
-
-
-class DecidedSignatures:
-    """Every signature of a snapshot, with its number of rows and its decision."""
-
-    def __init__(self, plan: ConsentPlan, histogram: Mapping[int, int], reader: SignatureReader, at: datetime) -> None:
-        self.codes = np.array(sorted(histogram), dtype=np.int64)
-        self.rows = np.array([histogram[code] for code in self.codes.tolist()], dtype=np.int64)
-        # A table, if the codes are small enough: a look-up instead of a search for each row.
-        self._number_of: NDArray[np.int64] | None = None
-        if len(self.codes) and self.codes[-1] < _TABLE_CODES:
-            self._number_of = np.zeros(self.codes[-1] + 1, dtype=np.int64)
-            self._number_of[self.codes] = np.arange(len(self.codes))
-        self._plan = plan
-        self._keys: list[tuple[SubjectStatus, Signature]] = []
-        for code in self.codes.tolist():
-            signature_code, subject = divmod(code, len(SubjectCode))
-            self._keys.append((SubjectCode(subject).status, reader.tokens(signature_code)))
-        self.decisions: list[SignatureDecision] = [
-            plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
-        ]
-        self.counts: DecisionCounts = count_decisions(
-            dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
-        )
-        # The distinct sets of recipients with their withheld fields.
-        self.recipients: list[Recipients] = sorted(
-            {_recipients(decided) for decided in self.decisions if decided.recipients}
-        )
-        numbers = {recipients: number for number, recipients in enumerate(self.recipients)}
-        self.groups = np.array(
-            [numbers.get(_recipients(decided), NO_GROUP) for decided in self.decisions], dtype=np.int64
-        )
-        self.denied_somewhere = np.array(
-            [len(decision.recipients) < len(plan.destinations) for decision in self.decisions], dtype=bool
-        )
-
-    def find(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of each row's signature.
-
-        Raises:
-            RefusedError: a row has a signature that was not counted before.
-        """
-        if self._number_of is not None:
-            numbers = self._number_of.take(codes, mode="clip")
-        else:
-            numbers = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
-        if not np.array_equal(self.codes[numbers], codes):
-            raise RefusedError("the snapshot changed while it was filtered: a signature appeared that was not counted")
-        return numbers
-
-    def signatures(self) -> Iterator[tuple[SubjectStatus, Signature, int]]:
-        """Yield the status of the rows' ids, their signature, and their number."""
-        for (subject, tokens), rows in zip(self._keys, self.rows.tolist(), strict=True):
-            yield subject, tokens, rows
-
-    def table(self) -> list[SignatureRow]:
-        """Return the table of signatures for the decision log."""
-        return [
-            SignatureRow(
-                subject=str(subject),
-                statuses={c: str(s) for c, s in zip(self._plan.categories, decision.statuses, strict=True)},
-                recipients=decision.recipients,
-                denied={
-                    name: [reason.code for reason in answer.reasons]
-                    for name, answer in decision.decisions.items()
-                    if isinstance(answer, Denied)
-                },
-                rows=rows,
-            )
-            for (subject, _), decision, rows in zip(self._keys, self.decisions, self.rows.tolist(), strict=True)
-        ]
-
-
 class SnapshotFilter:
     """One filter run over one snapshot.
 
@@ -233,9 +107,12 @@ class SnapshotFilter:
         self._snapshot = snapshot
         self.plan = plan
         self._at = at
+        self._forgotten = forgotten
         self._reader = SignatureReader(plan.signals)
         self._subjects = SubjectReader(snapshot.primary_key, duplicates, forgotten)
         self._reads_ids = bool(forgotten) or not snapshot.primary_key_checked
+        linked = snapshot.linked
+        self._links = None if linked is None else LinkedSignatures(plan, linked.clusters)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
         """Verify the snapshot, count its signatures and decide each of them. Only ids and consent columns are read.
@@ -244,15 +121,15 @@ class SnapshotFilter:
             RefusedError: a file of the snapshot is missing or changed, or the number of rows differs from the manifest.
         """
         histogram: dict[int, int] = {}
-        columns = [*self._reader.columns]
-        if self._snapshot.primary_key not in columns and self._reads_ids:
-            columns.append(self._snapshot.primary_key)
+        columns = self._columns
         with (
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as verifying,
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading,
         ):
-            verified = [verifying.submit(self._folder.verify, part) for part in self._snapshot.parts]
+            linked = () if self._snapshot.linked is None else self._snapshot.linked.parts
+            verified = [verifying.submit(self._folder.verify, part) for part in (*self._snapshot.parts, *linked)]
             try:
+                self._see_links(reading)
                 for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
                     codes, counts = np.unique(self._codes(rows), return_counts=True)
                     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
@@ -263,12 +140,17 @@ class SnapshotFilter:
                 for verification in verified:
                     verification.result()
         self._subjects.settle()
-        decided = DecidedSignatures(self.plan, histogram, self._reader, self._at)
+        clashes = {} if self._links is None else self._links.clashes
+        decided = DecidedSignatures(self.plan, histogram, self._read_code, self._at, clashes=clashes)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
                 f"the snapshot's files contain {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
             )
         return decided
+
+    def said_in(self, cluster: int | None) -> Said:
+        """Return what a cluster says, after `decide`."""
+        return NOTHING_SAID if self._links is None else self._links.said_in(cluster)
 
     def write(
         self,
@@ -310,9 +192,9 @@ class SnapshotFilter:
             return (), log.close(decided.table())
         writer = PartitionedWriter(
             folder,
-            first.schema,
+            self._sent(first).schema,
             {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
-            dictionary_columns=repeating_columns(first),
+            dictionary_columns=repeating_columns(self._sent(first)),
         )
         # Arrow selects, encodes and compresses without Python's lock (GIL). Waiting batches occupy memory.
         under_way: deque[Future[None]] = deque()
@@ -325,7 +207,7 @@ class SnapshotFilter:
                 numbers = decided.find(self._codes(rows))
                 written += np.bincount(numbers, minlength=len(written))
                 # INVARIANT: a row leaves this loop only into the group of its own decision.
-                under_way.append(writing.submit(writer.write, rows, decided.groups[numbers]))
+                under_way.append(writing.submit(writer.write, self._sent(rows), decided.groups[numbers]))
                 if len(under_way) > 1:
                     under_way.popleft().result()
                 record(rows.column(self._snapshot.primary_key), numbers)
@@ -366,9 +248,44 @@ class SnapshotFilter:
     def _read(self, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)
 
+    @property
+    def _columns(self) -> list[str]:
+        """The columns that decide a row."""
+        columns = [*self._reader.columns]
+        if self._snapshot.primary_key not in columns and self._reads_ids:
+            columns.append(self._snapshot.primary_key)
+        return columns if self._links is None else [*columns, CLUSTER]
+
+    def _see_links(self, reading: Executor) -> None:
+        """Find what each cluster says, in a pass of its own: a row is decided only when all its cluster is known."""
+        links, linked = self._links, self._snapshot.linked
+        if links is None or linked is None:
+            return
+        for rows in read_ahead(self._read(self._columns, _COUNTING_ROWS), reading):
+            links.see(links.signatures(self._own_codes(rows), self._read_own), rows.column(CLUSTER))
+        for rows in self._folder.read_rows(linked.parts, batch_rows=_COUNTING_ROWS):
+            codes = outsider_codes(rows, self._reader, self._forgotten)
+            links.see(links.signatures(codes, self._read_own), rows.column(CLUSTER))
+        links.settle()
+
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        codes, links = self._own_codes(rows), self._links
+        return codes if links is None else links.codes(links.signatures(codes, self._read_own), rows.column(CLUSTER))
+
+    def _own_codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         codes = self._reader.codes(rows) * len(SubjectCode)
         return codes + self._subjects.read(rows) if self._reads_ids else codes
+
+    def _read_code(self, code: int) -> tuple[Subject, Signature]:
+        return self._read_own(code) if self._links is None else self._links.read(code)
+
+    def _read_own(self, code: int) -> tuple[SubjectStatus, Signature]:
+        signature, subject = divmod(code, len(SubjectCode))
+        return SubjectCode(subject).status, self._reader.tokens(signature)
+
+    def _sent(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows without what only the filter needs."""
+        return rows if self._links is None else rows.drop_columns(CLUSTER)
 
 
 def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array | None, int]:

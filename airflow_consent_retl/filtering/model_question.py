@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan, ConsentPolicy
     from airflow_consent_retl.extraction.consent_files import HookOf
-    from airflow_consent_retl.filtering.asking import ConsentAnswers, ConsentQuestion
+    from airflow_consent_retl.filtering.asking import ConsentQuestion
+    from airflow_consent_retl.filtering.consent_answers import ConsentAnswers
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import ModelSource

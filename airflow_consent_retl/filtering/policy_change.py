@@ -12,7 +12,7 @@ from airflow_consent_retl.errors import ConfigurationError, GuardError, PolicyEr
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
     from airflow_consent_retl.consent.plan import PlanFor
-    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.policy_archive import PolicyEffect
     from airflow_consent_retl.storage.policy_history import PolicyHistory

@@ -11,7 +11,7 @@ from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPlan, ConsentPolicy
-    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
 
 

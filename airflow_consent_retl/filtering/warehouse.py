@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 from airflow_consent_retl.consent import SubjectCode
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ModelError, RefusedError
+from airflow_consent_retl.filtering.decided import DecidedSignatures
 from airflow_consent_retl.filtering.expressions import (
     COMBINATION,
     DIGEST,
@@ -30,7 +32,7 @@ from airflow_consent_retl.filtering.expressions import (
     group_fingerprints,
     raw_values,
 )
-from airflow_consent_retl.filtering.files import DecidedSignatures, column_kinds
+from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.filtering.warehouse_decisions import WarehousePeople
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
@@ -40,6 +42,7 @@ from airflow_consent_retl.values.canonical import values_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.consent import Signature, SubjectStatus
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
     from airflow_consent_retl.filtering.decision_records import DecisionRecorder
@@ -155,7 +158,7 @@ class WarehouseFilter:
                 codes.append(code)
         reader = reader or SignatureReader(self._signals)
         self._combinations, self._codes = np.concatenate(combinations), np.concatenate(codes)
-        decided = DecidedSignatures(self.plan, histogram, reader, self._at)
+        decided = DecidedSignatures(self.plan, histogram, partial(_read_code, reader), self._at)
         reader.close()
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
@@ -294,6 +297,11 @@ def digest_table(warehouse: Warehouse, people: ForgottenPeople) -> Iterator[Stag
 def _load_digests(warehouse: Warehouse, table: StagingTable, digests: Collection[str]) -> None:
     rows = pa.table({DIGEST: pa.array(sorted(digests), pa.string())})
     warehouse.load(table, rows.schema, rows.to_batches(max_chunksize=_LOAD_ROWS))
+
+
+def _read_code(reader: SignatureReader, code: int) -> tuple[SubjectStatus, Signature]:
+    signature, subject = divmod(code, len(SubjectCode))
+    return SubjectCode(subject).status, reader.tokens(signature)
 
 
 def _described(table: StagingTable) -> WarehouseTable:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         DecisionCounts,
     )
     from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecisionRecorder
-    from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.policy_change import MaxReleased, PolicyChange
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.hooks.policies import LoadedPolicy
@@ -148,6 +148,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
             self._log_decisions(run.plan, decided.counts)
+            self._log_clashes(decided.clashes)
             check_absence(run.plan, decided, self.log, accept_silence=self.accept_silence)
             change.check(decided, at=at)
             check_limits(
@@ -158,7 +159,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 written = run.write(decided, folder, subject_key(workspace.documents), recorder)
                 permitted = self._manifest(
                     snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at
-                ).model_copy(update={"suppression": state})
+                ).model_copy(update={"suppression": state, "clashes": decided.clashes})
                 # INVARIANT: what was decided is recorded before a load can read it.
                 run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())
@@ -249,6 +250,14 @@ class ConsentFilterOperator(ConsentRetlOperator):
         if self.on_duplicate_id != "deny":
             raise ModelError(f'{found}: make them unique in the model, or set on_duplicate_id="deny" to withhold them')
         self.log.warning("%s: all their rows are denied everywhere (duplicate_id)", found)
+
+    def _log_clashes(self, clashes: Mapping[str, int]) -> None:
+        for category, clusters in clashes.items():
+            self.log.warning(
+                "category `%s`: in %s clusters of linked people, one says yes and another no: all of them are denied",
+                category,
+                f"{clusters:,}",
+            )
 
     def _log_decisions(self, plan: ConsentPlan, counts: DecisionCounts) -> None:
         permitted = counts.read - counts.for_nobody

@@ -36,6 +36,7 @@ _OF_THE_RUN = frozenset(
     }
 )
 _SQL, _QUESTION, _SOURCES = "sql", "current_consent_sql", "consent_sources"
+_IDENTITIES = "identities"
 
 
 class DatedSqlOperator(ConsentRetlOperator):
@@ -55,7 +56,7 @@ class DatedSqlOperator(ConsentRetlOperator):
 
     @property
     def consent_sources_are_dated(self) -> bool:
-        """Whether the template of a consent source's query does."""
+        """Whether the template of a consent source's query, or of the identities' query, does."""
         return _SOURCES in self._dated
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: Any = None) -> Any:
@@ -69,6 +70,9 @@ class DatedSqlOperator(ConsentRetlOperator):
             queries = [getattr(source, "sql", None) for source in sources or ()]
             if any(self._names_a_date(query, environment) for query in queries):
                 self._dated |= {_SOURCES}
+        identities = getattr(self, _IDENTITIES, None)
+        if content and content is identities and self._names_a_date(identities.sql, environment):
+            self._dated |= {_SOURCES}
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def _names_a_date(self, template: object, environment: jinja2.Environment) -> bool:

@@ -19,7 +19,7 @@ from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.consent import ExternalConsent, IdentityLinks
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.data_time import DeclaredTime
     from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
@@ -81,6 +81,8 @@ class ExtractModelOperator(DatedSqlOperator):
         consent_sources: the other sources of consent: each `ConsentSource` or `SuppressionList` adds columns to the
             rows by a join, for the consent mapping to name. Later checks of consent read these sources again too. Those
             of the deployment's policy apply in any case.
+        identities: the link table of the model's people, `IdentityLinks`: a no of anyone who is linked to a person
+            denies them too. Later checks of consent read it again. Templated.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME; or
             `warehouse:<schema>`: the rows stay in the warehouse, as a table of that staging schema; later decisions
             and comparisons run there too. Templated.
@@ -104,6 +106,7 @@ class ExtractModelOperator(DatedSqlOperator):
         "as_of",
         "current_consent_sql",
         "consent_sources",
+        "identities",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "current_consent_sql": "sql"}
@@ -128,11 +131,13 @@ class ExtractModelOperator(DatedSqlOperator):
         as_of: str | None = None,
         current_consent_sql: str | None = None,
         consent_sources: Sequence[ExternalConsent] = (),
+        identities: IdentityLinks | None = None,
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.consent_sources = consent_sources
+        self.identities = identities
         self.deferrable = deferrable
         self.poll_interval_s = poll_interval_s
         self.query_timeout_s = query_timeout_s
@@ -210,6 +215,7 @@ class ExtractModelOperator(DatedSqlOperator):
     def _sources(self) -> tuple[ExternalConsent, ...]:
         from airflow_consent_retl.hooks.policies import binding_policy
         from airflow_consent_retl.operators.bindings import sources_of_extraction
+        from airflow_consent_retl.operators.model_source import with_identities
 
         return sources_of_extraction(
             model=self.model,
@@ -217,7 +223,7 @@ class ExtractModelOperator(DatedSqlOperator):
             primary_key=self.primary_key,
             queries=(self.sql, self.current_consent_sql),
             hook_params=self.hook_params,
-            declared=self.consent_sources,
+            declared=with_identities(self.consent_sources, self.identities),
             loaded=binding_policy(),
         )
 

@@ -6,8 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.consent import ExternalConsent, IdentityLinks
     from airflow_consent_retl.storage.manifest import ModelSource
+
+
+def with_identities(
+    sources: Sequence[ExternalConsent], identities: IdentityLinks | None
+) -> tuple[ExternalConsent, ...]:
+    """Return all sources of a DAG: the link table of identities is read like them.
+
+    Raises:
+        ConfigurationError: `identities` is something else.
+    """
+    from airflow_consent_retl.consent import IdentityLinks
+    from airflow_consent_retl.errors import ConfigurationError
+
+    if identities is None:
+        return tuple(sources)
+    if not isinstance(identities, IdentityLinks):
+        raise ConfigurationError("identities: expected IdentityLinks")
+    return (*sources, identities)
 
 
 def model_source(

@@ -76,8 +76,14 @@ def use_of_model(parameters: Mapping[str, Any]) -> ModelUse | None:
         # A file's name is no query.
         queries=tuple(query for query in queries if query and not query.endswith(".sql")),
         hook_params=parameters.get("hook_params") or {},
-        sources=tuple(parameters.get("consent_sources") or ()),
+        sources=declared_sources(parameters),
     )
+
+
+def declared_sources(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the consent sources and the identities that a task declares."""
+    identities = parameters.get("identities")
+    return (*(parameters.get("consent_sources") or ()), *([] if identities is None else [identities]))
 
 
 def check_against(loaded: LoadedPolicy, task: Any, parameters: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.changes.store import SyncStore
-    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent
+    from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
@@ -72,6 +72,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         as_of: the time for which the answers stand, as for the extraction: one older than the delivered data is
             refused. Templated.
         consent_sources: the other sources of consent, as for the extraction.
+        identities: the link table of the model's people, as for the extraction. Templated.
         absent: what it means that a delivered person is not in the answer. `left_model`: a load decides. `withdrawn`,
             for SQL that keeps only people who consent: a withdrawal, up to `max_removed_ratio`. Set it at loads too.
         allow_unknown: accept a sync that the ledger does not know, because nothing was ever loaded; remove it after
@@ -109,6 +110,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         "session_time_zone",
         "as_of",
         "consent_sources",
+        "identities",
         "ledger_conn_id",
         "workspace",
     )
@@ -132,6 +134,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         session_time_zone: str | None = None,
         as_of: str | None = None,
         consent_sources: Sequence[ExternalConsent] = (),
+        identities: IdentityLinks | None = None,
         absent: Literal["left_model", "withdrawn"] = "left_model",
         allow_unknown: bool = False,
         min_found_ratio: float | None = 0.5,
@@ -159,6 +162,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         self.session_time_zone = session_time_zone
         self.as_of = as_of
         self.consent_sources = consent_sources
+        self.identities = identities
         self.absent = absent
         self.allow_unknown = allow_unknown
         self.min_found_ratio = min_found_ratio
@@ -347,7 +351,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
-        from airflow_consent_retl.operators.model_source import model_source
+        from airflow_consent_retl.operators.model_source import model_source, with_identities
 
         loaded = policy_in_force(self.policy)
         known = newest if newest is not None and newest.conn_id == self.conn_id else None
@@ -358,7 +362,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             primary_key=self.primary_key,
             queries=(self.sql,),
             hook_params=hook_params,
-            declared=self.consent_sources,
+            declared=with_identities(self.consent_sources, self.identities),
             loaded=loaded,
         )
         source = model_source(

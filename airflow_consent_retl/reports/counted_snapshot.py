@@ -15,7 +15,7 @@ from airflow_consent_retl.hooks.workspaces import open_workspace
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
     from airflow_consent_retl.consent.plan import PlanFor
-    from airflow_consent_retl.filtering.files import DecidedSignatures
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.storage import OpenedSnapshot
     from airflow_consent_retl.workspace.base import Workspace
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airflow_consent_retl.consent import (
+    CLUSTER,
+    NOTHING_SAID,
     NULL_TOKEN,
     ConsentStatus,
     Denied,
+    LinkedSubject,
     Permitted,
     Regime,
     SubjectStatus,
@@ -42,6 +45,8 @@ _NEEDS = {
     ConsentStatus.INVALID: "a readable value that means yes",
     ConsentStatus.EXPIRED: "a newer yes, to the present notice",
     ConsentStatus.CONFLICT: "one answer in place of two that contradict each other",
+    ConsentStatus.LINKED_NO: "no one who is linked to the person saying no",
+    ConsentStatus.LINKED_DOUBT: "no doubt about the answer of anyone who is linked to the person",
 }
 _OTHER = {
     "missing_id": "an id",
@@ -51,10 +56,16 @@ _OTHER = {
     "misspelt_destination": "the destination's name spelled the same in the policy and in the request",
     "gpc:denied": "no Global Privacy Control",
     "gpc:invalid": "a readable Global Privacy Control",
+    "gpc:linked_no": "no Global Privacy Control of anyone who is linked to the person",
+    "gpc:linked_doubt": "a readable Global Privacy Control of everyone who is linked to the person",
     "suppression:denied": "not being on the suppression list",
+    "suppression:linked_no": "no one who is linked to the person being suppressed or forgotten",
+    "suppression:linked_doubt": "fewer people who are linked to each other, with no doubt about them",
     "suppression:unknown": "a key that can be looked up in the suppression list",
     "row_switch:denied": "the row's own switch turned on",
     "row_switch:invalid": "readable switches in the row",
+    "row_switch:linked_no": "the own switch turned on of everyone who is linked to the person",
+    "row_switch:linked_doubt": "readable switches of everyone who is linked to the person",
 }
 
 
@@ -156,7 +167,8 @@ def explain(
         at=decided_at,
     )
     workspace = workspace_of(opened)
-    rows = workspace.rows_of(opened, subject, plan.consent_columns)
+    cluster = [] if opened.manifest.linked is None else [CLUSTER]
+    rows = workspace.rows_of(opened, subject, [*plan.consent_columns, *cluster])
     if not rows:
         raise ModelError("the snapshot has no row of this id")
     status = SubjectStatus.IDENTIFIED if len(rows) == 1 else SubjectStatus.DUPLICATE_ID
@@ -164,7 +176,13 @@ def explain(
     if people and people.among(pa.array([str(subject)])).any():
         status = SubjectStatus.FORGOTTEN
     tokens = tuple(NULL_TOKEN if signal is None else signal.token(rows[0][signal.column]) for signal in plan.signals)
-    decided = plan.decide_signature(tokens, status, at=decided_at)
+    linked = NOTHING_SAID
+    if cluster:
+        # A person's own row does not tell what those say who are linked to them.
+        with workspace.filter(opened, lambda kinds: plan, at=decided_at, forgotten=people) as run:
+            run.decide()
+            linked = run.said_in(rows[0][CLUSTER])
+    decided = plan.decide_signature(tokens, LinkedSubject(status, linked), at=decided_at)
     return Explanation(
         rows=len(rows),
         subject=str(status),

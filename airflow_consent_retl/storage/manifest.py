@@ -108,6 +108,20 @@ class ModelSource(Document):
         return UTC_ZONE if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
 
 
+class LinkedPeople(Document):
+    """The people who are linked to people of a model: their clusters, and the people who are not rows of the model."""
+
+    # Their number. Rows have the number of theirs, from 1; a negative one is too large.
+    clusters: int
+    # The people who are linked to a row and have none, with their answers in consent sources.
+    people: int
+    # Where these people are: in files, or in a table of the warehouse.
+    parts: tuple[Part, ...] = ()
+    table: WarehouseTable | None = None
+    # The columns of consent sources that they have.
+    columns: tuple[Column, ...]
+
+
 class SnapshotManifest(Document):
     """The immutable rows of one extraction of a model."""
 
@@ -128,6 +142,9 @@ class SnapshotManifest(Document):
     size_bytes: int
     # Where the rows are, if they stayed in the warehouse; then there are no parts.
     table: WarehouseTable | None = None
+    # Whom identities link to each other. The rows then have the column of their cluster, which `columns` omits. None:
+    # the model has no identities, or an earlier release.
+    linked: LinkedPeople | None = None
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:
@@ -137,7 +154,8 @@ class SnapshotManifest(Document):
     @property
     def staging_tables(self) -> list[StagingTable]:
         """The tables that the extraction made."""
-        return [] if self.table is None else [self.table.staging_table]
+        linked = None if self.linked is None else self.linked.table
+        return [table.staging_table for table in (self.table, linked) if table is not None]
 
     @property
     def place(self) -> str:
@@ -228,6 +246,8 @@ class PermittedManifest(Document):
     rows_for_nobody: int
     # By category, the number of rows in which two records of it disagree.
     conflicts: dict[str, int] = {}
+    # By category, the number of clusters of linked people in which one says yes and another says no.
+    clashes: dict[str, int] = {}
     # The state of the suppression list that the filter read; empty: no one was ever on it. None: an earlier release.
     suppression: str | None = None
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.

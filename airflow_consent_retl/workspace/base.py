@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import SyncStore
-    from airflow_consent_retl.consent import ConsentPlan, ExternalConsent
+    from airflow_consent_retl.consent import ConsentPlan, ExternalConsent, Said
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.extraction.data_time import DeclaredTime
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
-    from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.progress import TaskLog
@@ -111,6 +111,10 @@ class FilterRun(ABC):
             PolicyError: the policy does not fit the values.
             ModelError: there are too many signatures for a warehouse.
         """
+
+    @abstractmethod
+    def said_in(self, cluster: int | None) -> Said:
+        """Return what the people of a cluster say together, after `decide`; nothing for a row without a cluster."""
 
     @abstractmethod
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:

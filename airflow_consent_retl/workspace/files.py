@@ -17,6 +17,8 @@ from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.extraction.data_time import DataTime
 from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.extraction.linked_files import write_linked
+from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.filtering.decision_records import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
@@ -27,12 +29,12 @@ from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentPlan
+    from airflow_consent_retl.consent import ConsentPlan, Said
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
-    from airflow_consent_retl.filtering.files import DecidedSignatures
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
@@ -73,6 +75,10 @@ class FileFilterRun(FilterRun):
     def decide(self) -> DecidedSignatures:
         """Verify the snapshot, count its signatures and decide each of them."""
         return self._filter().decide(self._progress("counted"))
+
+    def said_in(self, cluster: int | None) -> Said:
+        """Return what a cluster says."""
+        return self._filter().said_in(cluster)
 
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
         """Write each permitted row once, and the decision log."""
@@ -178,6 +184,7 @@ class FileWorkspace(Workspace):
                 writer.write(batch)
                 progress(batch.num_rows)
             return writer.publish(
+                linked=write_linked(folder, rows),
                 model=extraction.model,
                 source=extraction.source,
                 read_at=extraction.read_at,
@@ -204,17 +211,20 @@ class FileWorkspace(Workspace):
     def erase(self, opened: OpenedSnapshot | OpenedPermitted, people: ForgottenPeople) -> bool:
         """Look through the parts that are left, and delete them all if one has such a row."""
         folder, manifest = opened.folder, opened.manifest
-        parts = (
-            manifest.parts
-            if isinstance(manifest, SnapshotManifest)
-            else [part for group in manifest.groups for part in group.parts]
-        )
-        there = [part for part in parts if folder.exists(part.name)]
-        rows = folder.read_rows(there, columns=[manifest.primary_key], batch_rows=_READ_ROWS)
+        if isinstance(manifest, SnapshotManifest):
+            linked = () if manifest.linked is None else manifest.linked.parts
+            read = [(part, manifest.primary_key) for part in manifest.parts] + [(part, PERSON) for part in linked]
+        else:
+            read = [(part, manifest.primary_key) for group in manifest.groups for part in group.parts]
+        there = [(part, key) for part, key in read if folder.exists(part.name)]
         # Some parts are gone only where an earlier try found such a row and died.
-        if len(there) == len(parts) and not any(people.found(batch.column(0)) for batch in rows):
+        if len(there) == len(read) and not any(
+            people.found(batch.column(0))
+            for part, key in there
+            for batch in folder.read_rows([part], columns=[key], batch_rows=_READ_ROWS)
+        ):
             return False
-        for part in there:
+        for part, _ in there:
             folder.delete(part.name)
         return bool(there)
 

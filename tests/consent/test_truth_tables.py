@@ -31,7 +31,7 @@ CATEGORIES = ("C0001", "C0002", "C0003", "C0004")
 Answer = tuple[str, str, str, bool, str]
 
 ORACLE = """
-    with status(word) as (values ('granted'), ('denied'), ('unknown'), ('invalid'), ('expired'), ('conflict')),
+    with status(word) as (values {statuses}),
     subject(state) as (values ('identified'), ('missing_id'), ('duplicate_id'), ('forgotten')),
     answers as (
         select {columns}, concat_ws(' ', {words}) as consent from {tables}
@@ -72,6 +72,12 @@ ORACLE = """
         )), ' ')
     from judged
 """
+
+
+def statuses_of(count: int) -> list[ConsentStatus]:
+    """Return the statuses that are combined: of four categories, only a person's own, as every status takes long."""
+    linked = (ConsentStatus.LINKED_NO, ConsentStatus.LINKED_DOUBT)
+    return [status for status in ConsentStatus if count < len(CATEGORIES) or status not in linked]
 
 
 def destinations_of(count: int) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -116,6 +122,7 @@ def oracle(count: int, unmapped: str, enabled: Sequence[bool]) -> set[Answer]:
         )
         ids = CATEGORIES[:count]
         query = ORACLE.format(
+            statuses=", ".join(f"('{status}')" for status in statuses_of(count)),
             columns=", ".join(ids),
             words=", ".join(ids),
             tables=" cross join ".join(f"(select word as {category} from status)" for category in ids),
@@ -129,7 +136,7 @@ def law(count: int, unmapped: str, enabled: Sequence[bool]) -> set[Answer]:
     names = [*(name for name, _, _ in destinations_of(count)), "own_lake"]
     ids = [CategoryId(category) for category in CATEGORIES[:count]]
     answers = set()
-    for statuses in product(ConsentStatus, repeat=count):
+    for statuses in product(statuses_of(count), repeat=count):
         consent = dict(zip(ids, statuses, strict=True))
         for name, subject in product(names, SubjectStatus):
             decision = decide(policy, name, consent, subject=subject, at=AT)
@@ -146,7 +153,7 @@ def test_the_law_and_the_oracle_agree_on_every_combination(count: int, unmapped:
 
     decided = law(count, unmapped, enabled)
 
-    assert len(decided) == len(ConsentStatus) ** count * (2 * 2**count + 1) * 4
+    assert len(decided) == len(statuses_of(count)) ** count * (2 * 2**count + 1) * 4
     assert decided == oracle(count, unmapped, enabled)
 
 

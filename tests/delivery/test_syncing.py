@@ -27,7 +27,7 @@ from airflow_consent_retl.errors import (
     RefusedError,
 )
 from airflow_consent_retl.filtering import asking as permission
-from airflow_consent_retl.filtering.asking import PERMITTED, ConsentAnswers
+from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 

@@ -30,6 +30,7 @@ EVERYONE: dict[str, dict[str, Any]] = {
     "switched off": {"integrations": '{"Webhooks": false}'},
     "suppressed": {},
     "no calls": {"calls": False},
+    "linked to a no": {},
 }
 SENT = {"yes", "crm says yes", "American", "no calls"}
 
@@ -56,6 +57,11 @@ def recorded(warehouse: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
             "CREATE TABLE consent_events (user_id VARCHAR, category VARCHAR, given BOOLEAN, changed_at TIMESTAMPTZ)"
         )
         connection.execute("CREATE TABLE do_not_contact AS SELECT ? AS email", [f"{CANARY}-suppressed@example.com"])
+        connection.execute("CREATE TABLE identity_graph (person_id VARCHAR, email_sha256 VARCHAR)")
+        for name in ("linked to a no", "a device"):
+            connection.execute("INSERT INTO identity_graph VALUES (?, 'shared')", [id_of(name)])
+        device = [id_of("a device"), "C0004", False, NOW - timedelta(days=30)]
+        connection.execute("INSERT INTO consent_events VALUES (?, ?, ?, ?)", device)
         for name, person in EVERYONE.items():
             row = {
                 "user_id": id_of(name),
@@ -89,6 +95,7 @@ def test_the_dag_sends_the_people_whom_all_records_permit(airflow: Airflow, vend
     assert {id_ for id_, phone in sent.items() if phone is None} == {id_of("no calls")}
     assert "`webhook`: 1 rows go without field `phone`" in run.output
     assert "category `C0004`: in 2 rows, its records contradict each other" in run.output
+    assert "category `C0004`: in 1 clusters of linked people, one says yes and another no" in run.output
     assert CANARY not in run.output
 
 
@@ -116,7 +123,7 @@ def test_a_policy_that_would_release_many_stops_the_task(
     run = airflow.run("customers_recorded", module="readme")
 
     assert run.tasks["customers.consent"] == "failed"
-    assert "max_released_ratio is 0.2; `webhook`: 5 of 13 rows are released" in run.output
+    assert "max_released_ratio is 0.2; `webhook`: 6 of 14 rows are released" in run.output
     assert CANARY not in run.output
 
 

@@ -1,0 +1,178 @@
+"""Tests of the rule for linked people: a no and a doubt reach everybody in a cluster, and a yes reaches no one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_consent_retl.consent import (
+    BooleanColumn,
+    Circumstances,
+    ConsentStatus,
+    Denied,
+    IdentityLinks,
+    LinkedSubject,
+    Permitted,
+    Reason,
+    Regime,
+    RowConsent,
+    Said,
+    SubjectStatus,
+    cause_of,
+    parse_consent_mapping,
+    parse_policy,
+    parse_source_document,
+    plan_consent,
+    source_document,
+)
+from airflow_consent_retl.consent.linked import circumstances_with_links, said, with_links
+from airflow_consent_retl.errors import PolicyError
+
+AT = datetime(2026, 11, 28, tzinfo=UTC)
+OWN = [status for status in ConsentStatus if status not in (ConsentStatus.LINKED_NO, ConsentStatus.LINKED_DOUBT)]
+POLICY = parse_policy(
+    {
+        "categories": [
+            {"id": "C0001", "name": "Needed", "destinations": ["crm"], "regime": "exempt", "reason": "a contract",
+             "owner": "legal"},
+            {"id": "C0002", "name": "Analytics", "destinations": ["lake"], "regime": "opt_out"},
+            {"id": "C0004", "name": "Advertising", "destinations": ["ads"], "fields": {"crm": ["phone"]}},
+        ]
+    }
+)  # fmt: skip
+CONSENT = RowConsent({"C0001": "needed", "C0002": "stats", "C0004": "ads"}, gpc="gpc")
+PLAN = plan_consent(
+    POLICY,
+    destinations=["ads", "crm", "lake"],
+    mapping=parse_consent_mapping(CONSENT).with_elsewhere(doubts={}, suppressions=["suppressed"]),
+    columns=None,
+    at=AT,
+)
+YES, NO = 1, 2
+
+
+def tokens(**answers: int) -> tuple[int, ...]:
+    given = {"suppressed": NO, **answers}
+    return tuple(0 if signal is None else given.get(signal.column, 0) for signal in PLAN.signals)
+
+
+def reasons(own: tuple[int, ...], *others: tuple[int, ...], **statuses: SubjectStatus) -> dict[str, tuple[str, ...]]:
+    """Return why a row is denied, by destination, in a cluster with others."""
+    linked = PLAN.said(own)
+    for other in others:
+        linked |= PLAN.said(other, statuses.get("other", SubjectStatus.IDENTIFIED))
+    decided = PLAN.decide_signature(own, LinkedSubject(SubjectStatus.IDENTIFIED, linked.denying), at=AT)
+    return {
+        str(name): tuple(map(str, decision.reasons))
+        for name, decision in decided.decisions.items()
+        if isinstance(decision, Denied)
+    }
+
+
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("other", OWN)
+@pytest.mark.parametrize("regime", Regime)
+def test_nobody_gains_by_a_link_and_a_no_or_a_doubt_denies_whoever_is_not_exempt(
+    own: ConsentStatus, other: ConsentStatus, regime: Regime
+) -> None:
+    found = with_links(own, "category:C0004", said({"category:C0004": own}) | said({"category:C0004": other}))
+
+    alone = regime.permits(own)
+    # A no and a doubt of the other one deny under every regime that asks anything; silence and a yes change nothing.
+    harmless = other in (ConsentStatus.GRANTED, ConsentStatus.UNKNOWN, ConsentStatus.EXPIRED)
+    assert regime.permits(found) is (alone and (harmless or regime is Regime.EXEMPT))
+    assert not harmless or found is own
+
+
+def test_a_no_about_one_category_denies_only_where_that_category_is_needed() -> None:
+    own = tokens(ads=YES, stats=YES)
+
+    assert reasons(own, tokens(ads=NO)) == {"ads": ("C0004:linked_no",)}
+    assert reasons(own, tokens(stats=NO)) == {"lake": ("C0002:linked_no",)}
+    assert reasons(own, tokens()) == {}
+    assert reasons(own, tokens(needed=NO)) == {}
+    assert reasons(tokens(stats=YES), tokens(ads=YES)) == {"ads": ("C0004:unknown",)}
+
+
+def test_objections_suppressions_and_forgotten_people_reach_the_cluster_as_they_reach_their_own_person() -> None:
+    own = tokens(ads=YES, stats=YES)
+    everywhere = dict.fromkeys(("ads", "crm", "lake"), ("suppression:linked_no",))
+
+    assert reasons(own, tokens(gpc=YES)) == dict.fromkeys(("ads", "lake"), ("gpc:linked_no",))
+    assert reasons(own, tokens(gpc=NO)) == {}
+    assert reasons(own, tokens(suppressed=YES)) == everywhere
+    # A person who cannot be looked up is denied themself, and says nothing about others.
+    assert reasons(own, tokens(suppressed=0)) == {}
+    assert reasons(own, tokens(), other=SubjectStatus.FORGOTTEN) == everywhere
+    assert circumstances_with_links(Circumstances(switches={"ads": ConsentStatus.GRANTED}), Said()).switches == {
+        "ads": ConsentStatus.GRANTED
+    }
+    refused = said({"row_switch:ads": ConsentStatus.DENIED})
+    switched = circumstances_with_links(Circumstances(switches={"ads": ConsentStatus.GRANTED}), refused)
+    assert switched.switches == {"ads": ConsentStatus.LINKED_NO}
+
+
+def test_a_guarded_field_is_withheld_for_the_no_of_another_person() -> None:
+    subject = LinkedSubject(SubjectStatus.IDENTIFIED, PLAN.said(tokens(ads=NO)).denying)
+
+    decided = PLAN.decide_signature(tokens(ads=YES), subject, at=AT)
+
+    assert isinstance(decided.decisions[PLAN.destinations[1]], Permitted)
+    assert dict(decided.withheld) == {"crm": ("phone",)}
+
+
+def test_the_own_reason_of_a_forgotten_person_is_not_repeated() -> None:
+    subject = LinkedSubject(SubjectStatus.FORGOTTEN, PLAN.said(tokens(), SubjectStatus.FORGOTTEN).denying)
+
+    decided = PLAN.decide_signature(tokens(ads=YES, stats=YES), subject, at=AT)
+
+    (decision,) = set(decided.decisions.values())
+    assert decision == Denied((Reason("forgotten"),))
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("C0004:linked_no", "consent_withdrawn"),
+        ("gpc:linked_no", "objected"),
+        ("row_switch:linked_no", "objected"),
+        ("suppression:linked_no", "suppressed"),
+        ("C0004:linked_doubt", "consent_missing"),
+        ("suppression:linked_doubt", "consent_missing"),
+    ],
+)
+def test_a_linked_no_is_a_withdrawal_that_no_guard_delays_and_a_linked_doubt_is_not(code: str, cause: str) -> None:
+    assert cause_of(Denied((Reason(code),)), required_before=["C0004"]) == cause
+
+
+says = st.builds(
+    Said,
+    *[st.frozensets(st.sampled_from(["category:C0004", "gpc", "suppression"]))] * 3,
+)
+
+
+@given(says, says, says)
+def test_what_a_cluster_says_does_not_depend_on_order_or_repetition(one: Said, two: Said, three: Said) -> None:
+    assert (one | two) | three == three | (two | one) | one
+    assert (one | two).clashes >= one.clashes | two.clashes
+
+
+def test_identities_are_read_back_from_their_document_and_wrong_parameters_are_named() -> None:
+    links = IdentityLinks("SELECT 1", subject="p", identifier="i", kind="k", key="id", max_cluster_size=7)
+
+    assert parse_source_document(source_document(links)) == links
+    with pytest.raises(PolicyError) as caught:
+        IdentityLinks(
+            "", subject="p", identifier=" ", match="like", max_cluster_size=1, min_rows=-1, max_shrink_ratio=2
+        )
+    assert [problem.path for problem in caught.value.problems] == [
+        f"IdentityLinks.{name}"
+        for name in ("sql", "identifier", "match", "max_shrink_ratio", "max_cluster_size", "min_rows")
+    ]
+
+
+def test_booleans_of_the_tests_are_read_as_the_tests_say() -> None:
+    assert [BooleanColumn("ads").token(value) for value in (None, True, False)] == [0, YES, NO]
