@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.changes.classes import Classes, PeopleCounts, classify
+from airflow_consent_retl.changes.cleared_fields import null_fields
 from airflow_consent_retl.changes.known import KnownHashes
 from airflow_consent_retl.changes.matching import Match, Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.causes import Causes
     from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
-    from airflow_consent_retl.storage.change_set import ChangesWriter
+    from airflow_consent_retl.storage.changes_writer import ChangesWriter
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.shape import Shape
     from airflow_consent_retl.values.payload_hash import PayloadHash
@@ -153,6 +154,7 @@ class Comparison:
             hashes=sending.chosen["hash"],
             was_delivered=sending.chosen["was_delivered"],
             unchanged=sending.chosen["unchanged"],
+            cleared=null_fields(sending.rows, self.load.cleared),
             removal=removal,
             rows=sending.rows,
         )

@@ -15,7 +15,7 @@ from airflow_consent_retl.changes.classes import PeopleCounts
 from airflow_consent_retl.changes.comparison import Comparison
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.change_set import Changes, ChangesWriter
+from airflow_consent_retl.storage.changes_writer import ChangesWriter
 from airflow_consent_retl.storage.manifest import ChangesCounts
 from airflow_consent_retl.storage.shape import Shape
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
+    from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder
@@ -132,8 +133,9 @@ def removals_of(
     decided_at: datetime | None = None,
     delivered: int | None = None,
     policy_digest: str = "",
+    clears: Mapping[tuple[str, ...], NDArray[np.int64]] | None = None,
 ) -> Changes:
-    """Publish the removal of some entries of the delivered state, and nothing else.
+    """Publish the removal of some entries of the delivered state, the clearing of fields of others, and nothing else.
 
     Args:
         state: the delivered state.
@@ -144,6 +146,7 @@ def removals_of(
         decided_at: when they were found; None: the state's own time.
         delivered: how many people are delivered, if the state contains only some of them.
         policy_digest: of the policy under which they were found; empty: of none.
+        clears: entry numbers by the fields to clear; entries that are removed are not among them.
 
     Raises:
         RefusedError: a file was changed.
@@ -155,25 +158,23 @@ def removals_of(
         if len(found) and not 0 <= found.min() <= found.max() < state.rows:
             raise ValueError("no entry of the delivered state has this number")
         ranks[found] = rank
+    by_fields = sorted((clears or {}).items())
+    groups = np.full(state.rows, -1, dtype=np.int64)
+    for number, (_, some_entries) in enumerate(by_fields):
+        groups[some_entries] = number
     state.verify()
     writer = ChangesWriter(folder, state.id_type or pa.null(), state.shape)
     with ExitStack() as resources:
         resources.callback(writer.abort)
         resources.enter_context(lean_memory())
         start = 0
-        for rows in state.folder.read_rows(state.manifest.parts, batch_rows=_READ_ROWS):
+        for rows in state.entries(_READ_ROWS):
             some = ranks[start : start + rows.num_rows]
             for rank in np.unique(some[some > 0]).tolist():
-                chosen = np.flatnonzero(some == rank)
-                found = rows.take(pa.array(chosen))
-                has_buckets = state.manifest.order_tag == ORDER_TAG
-                writer.remove(
-                    CauseRank(rank).cause,
-                    ids=found["id"],
-                    buckets=found["bucket"] if has_buckets else pa.array(buckets(found["id"])),
-                    entries=pa.array(chosen + start),
-                    removal=found["removal"] if state.shape.removal_schema.names else None,
-                )
+                writer.remove(CauseRank(rank).cause, **_written(state, rows, np.flatnonzero(some == rank), start))
+            of_fields = groups[start : start + rows.num_rows]
+            for number in np.unique(of_fields[of_fields >= 0]).tolist():
+                writer.clear(by_fields[number][0], **_written(state, rows, np.flatnonzero(of_fields == number), start))
             start += rows.num_rows
         return writer.publish(
             sync=sync,
@@ -192,6 +193,20 @@ def removals_of(
         )
 
 
+def _written(
+    state: DeliveredState, rows: pa.RecordBatch, chosen: NDArray[np.int64], start: int
+) -> dict[str, pa.Array | None]:
+    """Return what `ChangesWriter` needs of some entries, the first of which has the number `start`."""
+    found = rows.take(pa.array(chosen))
+    has_buckets = state.manifest.order_tag == ORDER_TAG
+    return {
+        "ids": found["id"],
+        "buckets": found["bucket"] if has_buckets else pa.array(buckets(found["id"])),
+        "entries": pa.array(chosen + start),
+        "removal": found["removal"] if state.shape.removal_schema.names else None,
+    }
+
+
 def _counts(tally: PeopleCounts, writer: ChangesWriter, *, fields_changed: bool) -> ChangesCounts:
     return ChangesCounts(
         permitted=tally.permitted,
@@ -204,6 +219,7 @@ def _counts(tally: PeopleCounts, writer: ChangesWriter, *, fields_changed: bool)
         kept_left_model=tally.kept_left_model,
         delivered=tally.delivered,
         fields_changed=fields_changed,
+        cleared=writer.cleared(),
     )
 
 

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.changes.matching import Partitions, StatePartitions, match
+from airflow_consent_retl.changes.cleared_fields import fold_cleared
+from airflow_consent_retl.changes.matching import Partitions, StatePartitions, match, places_of
 from airflow_consent_retl.changes.removal_values import RemovalValues, same_values
 from airflow_consent_retl.changes.results import ACCEPTED, NEVER, UNCERTAIN, BatchResult, RowResults
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter
+from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter, fields_text
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.ids import ORDER_TAG, as_type, buckets, meeting_type
 from airflow_consent_retl.values.pipeline import lean_memory
@@ -72,6 +73,7 @@ class Folding:
     def __enter__(self) -> Self:
         self._sent = self._resources.enter_context(Spill(self._sent_schema(), self._partitions.count))
         self._removed = self._resources.enter_context(Spill(_TO_REMOVE, self._partitions.count))
+        self._cleared = self._resources.enter_context(Spill(_TO_CLEAR, self._partitions.count))
         self._reading = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
         self._verifying = self._resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
         self._verified = self._verifying.submit(self._changes.verify)
@@ -82,12 +84,20 @@ class Folding:
         self._is_over.set()
         self._resources.close()
 
-    def finish(self, sends: Iterable[BatchResult], removes: Iterable[BatchResult], folder: Folder) -> DeliveredState:
+    def finish(
+        self,
+        sends: Iterable[BatchResult],
+        removes: Iterable[BatchResult],
+        folder: Folder,
+        *,
+        clears: Iterable[BatchResult] = (),
+    ) -> DeliveredState:
         """Write and publish the next version, once.
 
         Args:
             sends: the results of the upserts, in ascending order of position; rows that no batch covers were not sent.
             removes: the results of the removals, likewise.
+            clears: the results of the entries with fields to clear, likewise.
             folder: a new folder for this version only; the caller removes it if this raises.
 
         Raises:
@@ -102,6 +112,7 @@ class Folding:
             self._run(
                 RowResults(sends, manifest.upsert_rows),
                 RowResults(removes, manifest.removal_rows),
+                RowResults(clears, manifest.clear_rows),
                 writer,
             )
             return writer.publish(
@@ -118,15 +129,21 @@ class Folding:
         for start, rows in self._until_over(self._changes.kept_of_upserts(_READ_ROWS)):
             ids = as_type(rows["id"], self._id_type, primary_key=self._changes.manifest.primary_key)
             found = self._buckets(rows["id"], rows["bucket"])
-            columns = [pa.array(found), ids, rows["hash"], _positions(start, rows.num_rows)]
+            cleared = rows["cleared"] if "cleared" in rows.schema.names else pa.nulls(rows.num_rows, pa.string())
+            columns = [pa.array(found), ids, rows["hash"], cleared, _positions(start, rows.num_rows)]
             columns += [rows["removal"]] if self._has_removal else []
             self._sent.put(pa.RecordBatch.from_arrays(columns, schema=self._sent.schema), self._partitions.of(found))
         for some in self._until_over(self._changes.removals(_READ_ROWS)):
             found = self._buckets(some.ids, some.buckets)
             columns = [pa.array(some.entries), _positions(some.start, len(some.ids))]
             self._removed.put(pa.RecordBatch.from_arrays(columns, schema=_TO_REMOVE), self._partitions.of(found))
-        self._sent.seal()
-        self._removed.seal()
+        for one in self._until_over(self._changes.clears(_READ_ROWS)):
+            found = self._buckets(one.ids, one.buckets)
+            fields = pa.array([fields_text(one.fields)] * len(one.ids), pa.string())
+            columns = [pa.array(one.entries), _positions(one.start, len(one.ids)), fields]
+            self._cleared.put(pa.RecordBatch.from_arrays(columns, schema=_TO_CLEAR), self._partitions.of(found))
+        for spill in (self._sent, self._removed, self._cleared):
+            spill.seal()
 
     def _until_over(self, items: Iterable[T]) -> Iterator[T]:
         for item in items:
@@ -134,7 +151,7 @@ class Folding:
                 return
             yield item
 
-    def _run(self, sends: RowResults, removes: RowResults, writer: DeliveredWriter) -> None:
+    def _run(self, sends: RowResults, removes: RowResults, clears: RowResults, writer: DeliveredWriter) -> None:
         verified = [self._verified]
         if self._state is not None:
             verified.append(self._verifying.submit(self._state.verify))
@@ -142,12 +159,15 @@ class Folding:
         with StatePartitions(self._state, self._id_type, self._partitions, self._reading) as partitions:
             for partition, entries in enumerate(partitions):
                 sent = sends.of_sent(self._sent.take(partition))
-                self._fold_partition(entries, sent, removes.of_removed(self._removed.take(partition)), writer)
+                removed = removes.of_removed(self._removed.take(partition))
+                cleared = clears.of_removed(self._cleared.take(partition))
+                self._fold_partition(entries, sent, removed, cleared, writer)
         for verification in verified:
             verification.result()
 
     def _sent_schema(self) -> pa.Schema:
-        fields = [("bucket", pa.uint16()), ("id", self._id_type), ("hash", HASH_TYPE), ("position", pa.int64())]
+        fields = [("bucket", pa.uint16()), ("id", self._id_type), ("hash", HASH_TYPE), ("cleared", pa.string())]
+        fields += [("position", pa.int64())]
         return pa.schema([*fields, *([("removal", self._changes.shape.removal_type)] if self._has_removal else [])])
 
     def _buckets(self, ids: pa.Array, kept: pa.Array) -> NDArray[np.uint16]:
@@ -156,20 +176,27 @@ class Folding:
         return buckets(as_type(ids, self._id_type, primary_key=self._changes.manifest.primary_key))
 
     def _fold_partition(
-        self, entries: pa.RecordBatch, sent: pa.RecordBatch, removed: pa.RecordBatch, writer: DeliveredWriter
+        self,
+        entries: pa.RecordBatch,
+        sent: pa.RecordBatch,
+        removed: pa.RecordBatch,
+        cleared: pa.RecordBatch,
+        writer: DeliveredWriter,
     ) -> None:
         removal = entries["removal"] if "removal" in entries.schema.names else None
         if self._values is not None:
             removal = self._values.convert(removal, entries["id"])
         elif self._has_removal:
             removal = pa.nulls(0, self._changes.shape.removal_type)
-        folded = _fold_entries(entries, removal, sent, removed)
+        cleared_fields, hashes, in_doubt, unsettled = fold_cleared(entries, cleared)
+        folded = _fold_entries(entries, removal, sent, removed, in_doubt=in_doubt, unsettled=unsettled)
         rows = pa.concat_batches(
             [
                 self._written(
                     entries,
                     removal,
-                    entries["hash"],
+                    hashes,
+                    _nulled(cleared_fields, folded.is_doubted),
                     folded.unsettled,
                     ~folded.is_confirmed,
                     folded.kept,
@@ -179,6 +206,7 @@ class Folding:
                     sent,
                     sent["removal"] if self._has_removal else None,
                     sent["hash"],
+                    _nulled(sent["cleared"], folded.is_sent_in_doubt),
                     folded.sent_unsettled,
                     folded.is_sent_in_doubt,
                     folded.sent_kept,
@@ -194,13 +222,14 @@ class Folding:
         rows: pa.RecordBatch,
         removal: pa.Array | None,
         hashes: pa.Array,
+        cleared: pa.Array,
         unsettled: NDArray[np.int64],
         is_unconfirmed: NDArray[np.bool_],
         kept: NDArray[np.bool_],
         schema: pa.Schema,
     ) -> pa.RecordBatch:
         times = pa.array(unsettled, mask=unsettled == NEVER).cast(MOMENT_TYPE)
-        columns = [rows["bucket"], rows["id"], _nulled(hashes, is_unconfirmed), times]
+        columns = [rows["bucket"], rows["id"], _nulled(hashes, is_unconfirmed), times, cleared]
         columns += [removal] if self._has_removal else []
         written = pa.RecordBatch.from_arrays(columns, schema=schema)
         return written if kept.all() else written.take(pa.array(np.flatnonzero(kept)))
@@ -212,6 +241,8 @@ class _Folded:
 
     kept: NDArray[np.bool_]
     is_confirmed: NDArray[np.bool_]
+    # Whether a payload that the destination may have applied may have values in cleared fields.
+    is_doubted: NDArray[np.bool_]
     unsettled: NDArray[np.int64]
     sent_kept: NDArray[np.bool_]
     sent_unsettled: NDArray[np.int64]
@@ -219,16 +250,20 @@ class _Folded:
 
 
 def _fold_entries(
-    entries: pa.RecordBatch, removal: pa.Array | None, sent: pa.RecordBatch, removed: pa.RecordBatch
+    entries: pa.RecordBatch,
+    removal: pa.Array | None,
+    sent: pa.RecordBatch,
+    removed: pa.RecordBatch,
+    *,
+    in_doubt: NDArray[np.bool_],
+    unsettled: NDArray[np.int64],
 ) -> _Folded:
     kept = np.ones(entries.num_rows, dtype=np.bool_)
-    is_confirmed = np.asarray(entries["hash"].is_valid()).copy()
-    times = entries["unsettled_until"]
-    unsettled = np.where(np.asarray(times.is_valid()), values_of(times, np.int64), NEVER)
+    is_confirmed = np.asarray(entries["hash"].is_valid()) & ~in_doubt
+    is_doubted = np.zeros(entries.num_rows, dtype=np.bool_)
     is_free = np.ones(entries.num_rows, dtype=np.bool_)
     if removed.num_rows:
-        places = np.searchsorted(_sorted_entries(entries)[0], values_of(removed["entry"], np.int64))
-        places = _sorted_entries(entries)[1][places]
+        places = places_of(entries, removed)
         is_final = np.asarray(removed["accepted"]) & (unsettled[places] <= values_of(removed["at"], np.int64))
         kept[places] = ~is_final
         is_confirmed[places] = False
@@ -239,7 +274,7 @@ def _fold_entries(
     codes = values_of(sent["code"], np.int8)
     sent_unsettled = values_of(sent["unsettled_until"], np.int64).copy()
     sent_kept = np.ones(sent.num_rows, dtype=np.bool_)
-    in_doubt = codes != ACCEPTED
+    sent_in_doubt = codes != ACCEPTED
     if sent.num_rows and entries.num_rows:
         owners = match(sent["id"], entries["id"]).owners
         replaced = np.flatnonzero(is_free & (owners >= 0) & (codes[owners] == ACCEPTED))
@@ -247,7 +282,7 @@ def _fold_entries(
         # An older request may still undo what was accepted since: the row is sent again until that is impossible.
         undone = replaced[unsettled[replaced] > values_of(sent["at"], np.int64)[owners[replaced]]]
         np.maximum.at(sent_unsettled, owners[undone], unsettled[undone])
-        in_doubt[owners[undone]] = True
+        sent_in_doubt[owners[undone]] = True
         doubted = np.flatnonzero((owners >= 0) & kept & (codes[owners] == UNCERTAIN))
         values = sent["removal"] if "removal" in sent.schema.names else None
         chosen, others = pa.array(doubted), pa.array(owners[doubted])
@@ -260,15 +295,10 @@ def _fold_entries(
         ]
         # One entry is enough if a removal uses the same values.
         is_confirmed[same] = False
+        is_doubted[same] = True
         unsettled[same] = np.maximum(unsettled[same], sent_unsettled[owners[same]])
         sent_kept[owners[same]] = False
-    return _Folded(kept, is_confirmed, unsettled, sent_kept, sent_unsettled, in_doubt)
-
-
-def _sorted_entries(entries: pa.RecordBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    numbers = values_of(entries["entry"], np.int64)
-    order = np.argsort(numbers, kind="stable")
-    return numbers[order], order
+    return _Folded(kept, is_confirmed, is_doubted, unsettled, sent_kept, sent_unsettled, sent_in_doubt)
 
 
 def _nulled(hashes: pa.Array, where: NDArray[np.bool_]) -> pa.Array:
@@ -282,3 +312,4 @@ def _positions(start: int, rows: int) -> pa.Array:
 
 
 _TO_REMOVE = pa.schema([("entry", pa.int64()), ("position", pa.int64())])
+_TO_CLEAR = _TO_REMOVE.append(pa.field("fields", pa.string()))

@@ -58,6 +58,14 @@ def match(ids: pa.Array, entry_ids: pa.Array) -> Match:
     return Match(np.where(owners < len(ids), owners, np.int32(-1)).astype(np.int64), int(np.count_nonzero(seen)))
 
 
+def places_of(entries: pa.RecordBatch, chosen: pa.RecordBatch) -> NDArray[np.int64]:
+    """Return the places of chosen entries among others, by the numbers in the columns `entry`."""
+    numbers = values_of(entries["entry"], np.int64)
+    order = np.argsort(numbers, kind="stable")
+    places: NDArray[np.int64] = order[np.searchsorted(numbers[order], values_of(chosen["entry"], np.int64))]
+    return places
+
+
 @dataclass(frozen=True, slots=True)
 class Partitions:
     """The assignment of buckets to partitions, so that the rows of each partition fit in memory.
@@ -110,8 +118,7 @@ class StatePartitions:
 
     def _numbered(self, state: DeliveredState) -> Iterator[pa.RecordBatch]:
         start = 0
-        read = state.folder.read_rows(state.manifest.parts, batch_rows=_READ_ROWS)
-        for rows in read_ahead(read, self._reading):
+        for rows in read_ahead(state.entries(_READ_ROWS), self._reading):
             numbers = pa.array(np.arange(start, start + rows.num_rows, dtype=np.int64))
             start += rows.num_rows
             yield pa.RecordBatch.from_arrays([*rows.columns, numbers], names=[*rows.schema.names, "entry"])

@@ -101,17 +101,17 @@ class RowResults:
         )
 
     def of_removed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with `accepted`, the time `at` of the request, and `unsettled_until`."""
+        """Return the rows with `accepted`, the time `at` of the request, and `unsettled_until`, not `position`."""
         positions = values_of(rows["position"], np.int64)
         batches = self._batches_of(positions)
-        return pa.record_batch(
-            {
-                "entry": rows["entry"],
-                "accepted": self._codes[positions] == ACCEPTED,
-                "at": self._at[batches],
-                "unsettled_until": self._unsettled[batches],
-            }
-        )
+        found = {
+            "entry": rows["entry"],
+            "accepted": self._codes[positions] == ACCEPTED,
+            "at": self._at[batches],
+            "unsettled_until": self._unsettled[batches],
+        }
+        # The other columns as they are.
+        return pa.record_batch({name: rows[name] for name in rows.schema.names if name != "position"} | found)
 
     def _batches_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         batches = np.searchsorted(self._starts, positions, side="right") - 1

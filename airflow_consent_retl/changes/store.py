@@ -7,14 +7,15 @@ decide what is sent, or when.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
+from airflow_consent_retl.changes.cleared_fields import withdrawn_fields
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 State = TypeVar("State", bound="DeliveredState | WarehouseState")
 Rows = TypeVar("Rows", bound="PermittedRows")
+OnField: TypeAlias = Literal["clear", "remove", "leave"]
 _NO_ENTRIES = np.empty(0, dtype=np.int64)
 
 
@@ -51,7 +53,7 @@ class WithdrawnRemovals:
     Args:
         delivered: the number of entries of the delivered state.
         absent: the number of these entries whose people the answer did not contain.
-        changes: the removal of people who lost permission; None: no one lost it.
+        changes: the removal of people who lost permission, and of fields; None: no one lost it.
         moments: the times of their withdrawals, where the source has them.
     """
 
@@ -99,13 +101,23 @@ class SyncStore(ABC, Generic[State, Rows]):
         """Publish what has to be done: see `compute_changes`."""
 
     @abstractmethod
-    def lost(self, state: State, ask: Ask, *, absent: RemovalCause, policy_digest: str = "") -> WithdrawnRemovals:
+    def lost(
+        self,
+        state: State,
+        ask: Ask,
+        *,
+        absent: RemovalCause,
+        on_field: OnField = "remove",
+        policy_digest: str = "",
+    ) -> WithdrawnRemovals:
         """Ask the source, and publish the removal of who is delivered and not permitted any more.
 
         Args:
             state: the present version.
             ask: asks the source.
             absent: the cause for people who are not in the answer. They stay if it is `left_model`.
+            on_field: what is done with people who are permitted without a field that was sent: `clear` the field,
+                `remove` the person, or `leave` them to the next load.
             policy_digest: of the policy under which the source is asked; empty: unknown.
         """
 
@@ -133,6 +145,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         changes: Changes,
         sends: Iterable[BatchResult],
         removes: Iterable[BatchResult],
+        clears: Iterable[BatchResult] = (),
     ) -> State:
         """Publish the next version."""
 
@@ -198,19 +211,29 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         )
 
     def lost(
-        self, state: DeliveredState, ask: Ask, *, absent: RemovalCause, policy_digest: str = ""
+        self,
+        state: DeliveredState,
+        ask: Ask,
+        *,
+        absent: RemovalCause,
+        on_field: OnField = "remove",
+        policy_digest: str = "",
     ) -> WithdrawnRemovals:
         """Ask the source about everyone who is delivered."""
-        found, moments = not_permitted(state, ask)
-        missing = found.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
-        if absent is not RemovalCause.LEFT_MODEL and len(missing):
-            found[absent] = missing
+        lost = lost_entries(state, ask, absent=absent, on_field=on_field)
         changes = (
-            removals_of(state, found, self.folder.new("changes"), sync=self.sync, policy_digest=policy_digest)
-            if found
+            removals_of(
+                state,
+                lost.removed,
+                self.folder.new("changes"),
+                sync=self.sync,
+                policy_digest=policy_digest,
+                clears=lost.cleared,
+            )
+            if lost
             else None
         )
-        return WithdrawnRemovals(state.rows, len(missing), changes, moments)
+        return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments)
 
     def everyone(self, state: DeliveredState) -> Changes:
         """Publish the removal of every entry."""
@@ -241,9 +264,10 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         changes: Changes,
         sends: Iterable[BatchResult],
         removes: Iterable[BatchResult],
+        clears: Iterable[BatchResult] = (),
     ) -> DeliveredState:
         """Publish the next version."""
-        return folding.finish(sends, removes, self.folder.new("delivered"))
+        return folding.finish(sends, removes, self.folder.new("delivered"), clears=clears)
 
 
 def all_entries(state: DeliveredState, cause: RemovalCause) -> dict[RemovalCause, NDArray[np.int64]]:
@@ -251,14 +275,38 @@ def all_entries(state: DeliveredState, cause: RemovalCause) -> dict[RemovalCause
     return {cause: np.arange(state.rows, dtype=np.int64)}
 
 
-def not_permitted(state: DeliveredState, ask: Ask) -> tuple[dict[RemovalCause, NDArray[np.int64]], list[datetime]]:
-    """Return the entries whose people the source no longer permits, by cause, and the times of withdrawal.
+@dataclass(frozen=True, slots=True)
+class LostEntries:
+    """Entries whose people, or fields of theirs, the source does not permit any more.
 
-    The entries of people who are not in the answer have the cause `left_model`.
+    Args:
+        removed: to be removed, by cause.
+        cleared: with fields to clear, by these fields.
+        absent: the number of entries whose people the answer does not contain.
+        moments: the times of the withdrawals, where the source has them.
     """
+
+    removed: dict[RemovalCause, NDArray[np.int64]] = field(default_factory=dict)
+    cleared: Mapping[tuple[str, ...], NDArray[np.int64]] = field(default_factory=dict)
+    absent: int = 0
+    moments: list[datetime] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to do."""
+        return bool(self.removed or self.cleared)
+
+
+def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_field: OnField) -> LostEntries:
+    """Ask the source about all people of a state; arguments as for `SyncStore.lost`."""
     if state.id_type is None:
-        return {}, []
+        return LostEntries()
     with SubjectIndex(state.ids(), state.id_type) as people:
-        found = people.not_permitted(ask(people.id_type), state.manifest.destination)
-        moments = people.moments
-    return found, moments
+        removed = people.not_permitted(ask(people.id_type), state.manifest.destination)
+        moments, without = people.moments, people.partial
+    missing = removed.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
+    if absent is not RemovalCause.LEFT_MODEL and len(missing):
+        removed[absent] = missing
+    withdrawn = {} if on_field == "leave" else withdrawn_fields(state, without)
+    if withdrawn and on_field == "remove":
+        removed[RemovalCause.FIELD_WITHDRAWN] = np.sort(np.concatenate(list(withdrawn.values())))
+    return LostEntries(removed, withdrawn if on_field == "clear" else {}, len(missing), moments)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import ibis
 
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
-from airflow_consent_retl.filtering.expressions import GROUP, PERSON, is_forgotten
+from airflow_consent_retl.filtering.expressions import GROUP, PERSON, WITHHELD, is_forgotten
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 ROW_HASH, IS_CANDIDATE = "consent_retl_row_hash", "consent_retl_is_candidate"
+# The column of a delivered state with the fields in which the destination has no value.
+CLEARED = "cleared"
 # Names the hash function; another function makes everyone a candidate, once.
 _HASH_TAG = "w1"
 # 64 bits suffice: a hash is compared with one other of the same person, and leaves the warehouse with each candidate.
@@ -163,26 +165,35 @@ def _kept_columns(entries: Sequence[str]) -> list[str]:
 
 
 class DeliveredEntries:
-    """The entries of people who lost permission, or are absent from the model.
+    """The entries of people who lost permission of themselves or of a field, or are absent from the model.
 
-    The expressions read the placeholders `delivered`, `people` (ids as text of people who are denied) and `model` (rows
-    of the model).
+    The expressions read the placeholders `delivered`, `people` (ids as text, with the fields that are `WITHHELD`; of
+    people who are denied, NULL) and `model` (rows of the model).
     """
 
     def __init__(self, dialect: Dialect, entries: Sequence[str], *, primary_key: str) -> None:
         state = delivered(dialect, entries)
-        people = placeholder("people", {PERSON: "string"})
+        people = placeholder("people", {PERSON: "string", WITHHELD: "string"})
         model = people_of(dialect, "model", primary_key, [primary_key])
         self._columns = _kept_columns(entries)
-        self._denied = state.semi_join(people, state[PERSON] == people[PERSON])
+        joined = state.join(people, state[PERSON] == people[PERSON])
+        # Texts that differ only mean that the worker reads the entry: it compares the fields themselves.
+        cleared = ibis.coalesce(joined[CLEARED], "") if CLEARED in entries else ibis.literal("")
+        is_lost = joined[WITHHELD].isnull() | (joined[WITHHELD] != cleared)
+        self._lost = joined.filter(is_lost)
+        self._denied = state.semi_join(self._lost, state[PERSON] == self._lost[PERSON])
         self._absent = state.anti_join(model, state[PERSON] == model[PERSON])
 
     def absent_count(self) -> ir.Table:
         """The number of entries whose people the model does not contain."""
         return self._absent.aggregate(absent=self._absent.count())
 
+    def people(self) -> ir.Table:
+        """The people of these entries, without those who are absent."""
+        return self._lost.select(PERSON).distinct()
+
     def lost(self, *, with_absent: bool) -> ir.Table:
-        """The entries of people who are denied, and of absent people where they count as withdrawn."""
+        """All entries of people with a lost one, and of absent people where they count as withdrawn."""
         denied = self._denied.select(*self._columns)
         return denied.union(self._absent.select(*self._columns), distinct=False) if with_absent else denied
 
@@ -206,9 +217,16 @@ def only_people(dialect: Dialect, columns: Sequence[str], *, primary_key: str, p
     return keyed.semi_join(people, keyed[PERSON] == people[PERSON]).select(*columns)
 
 
-def next_delivered(dialect: Dialect, entries: Sequence[str]) -> ir.Table:
-    """Return the next version: the present one without the touched entries, plus the new entries of those people."""
-    state = delivered(dialect, entries)
+def next_delivered(dialect: Dialect, entries: Sequence[str], *, before: Sequence[str]) -> ir.Table:
+    """Return the next version: the present one without the touched entries, plus the new entries of those people.
+
+    Args:
+        dialect: of the warehouse.
+        entries: the columns of the next version.
+        before: the columns of the present one.
+    """
+    state = delivered(dialect, before)
+    state = state.mutate(**{name: ibis.null(kind) for name, kind in _types(entries).items() if name not in before})
     touched = people_of(dialect, "touched", "id", ["id"])
     kept = state.anti_join(touched, state[PERSON] == touched[PERSON]).select(*entries)
     return kept.union(placeholder("entries", _types(entries)).select(*entries), distinct=False)

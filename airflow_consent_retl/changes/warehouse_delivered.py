@@ -1,8 +1,9 @@
 """The delivered state as a table of the staging schema, in immutable versions that manifests in the sync's folder name.
 
 Columns: `id`; `hash`, of the payload that was last certainly accepted; `unsettled_until`; `row_hash`, the warehouse's
-own hash of the same payload; `removal_0` and so on, the values that the destination needs to remove a person. As in
-files, a person may have several entries.
+own hash of the same payload; `cleared`, the fields without a value, as in files; `removal_0` and so on, the values that
+the destination needs to remove a person. As in files, a person may have several entries. A table of an earlier release
+has no `cleared`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from airflow_consent_retl.changes.warehouse_comparison import next_delivered
+from airflow_consent_retl.changes.warehouse_comparison import CLEARED, next_delivered
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import (
@@ -73,12 +74,13 @@ class WarehouseState:
     @property
     def columns(self) -> list[str]:
         """The columns of the table."""
-        return entry_columns(self.shape)
+        names = entry_columns(self.shape)
+        return names if self.manifest.has_cleared else [name for name in names if name != CLEARED]
 
 
 def entry_columns(shape: Shape) -> list[str]:
     """Return the columns of a table of entries."""
-    return ["id", "hash", "unsettled_until", "row_hash", *_removal_columns(shape)]
+    return ["id", "hash", "unsettled_until", "row_hash", CLEARED, *_removal_columns(shape)]
 
 
 def _removal_columns(shape: Shape) -> list[str]:
@@ -109,6 +111,10 @@ def as_files(state: WarehouseState, batches: Iterable[pa.RecordBatch], folder: F
                 ids,
                 rows.column("hash").cast(pa.binary()).cast(HASH_TYPE),
                 rows.column("unsettled_until").cast(MOMENT_TYPE, safe=False),
+                # A table of an earlier release does not say which fields were cleared.
+                cast(rows.column(CLEARED), pa.string(), column=CLEARED)
+                if CLEARED in rows.schema.names
+                else pa.nulls(rows.num_rows, pa.string()),
             ]
             if shape.removal_schema.names:
                 kept = [
@@ -206,7 +212,7 @@ class WarehouseVersions:
             self._warehouse.load(people, ids, () if touched is None else _ids(touched, ids))
             dialect = dialect_of(self._warehouse.dialect, schema.field("id").type)
             query = dialect.compile(
-                next_delivered(dialect, schema.names),
+                next_delivered(dialect, schema.names, before=before.columns),
                 {
                     "delivered": self._warehouse.name_of(before.table),
                     "touched": self._warehouse.name_of(people),
@@ -234,7 +240,7 @@ def table_of(folder: Folder) -> StagingTable | None:
 
 def entry_batches(state: DeliveredState) -> Iterator[pa.RecordBatch]:
     """Yield the entries of a state in files, always in the same batches."""
-    return state.folder.read_rows(state.manifest.parts, batch_rows=_ROWS)
+    return state.entries(_ROWS)
 
 
 def _ids(state: DeliveredState, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -256,6 +262,7 @@ def _entries_schema(id_type: pa.DataType, shape: Shape) -> pa.Schema:
             ("hash", pa.binary()),
             ("unsettled_until", MOMENT_TYPE),
             ("row_hash", pa.string()),
+            (CLEARED, pa.string()),
             *removal,
         ]
     )
@@ -267,8 +274,9 @@ def _staged(rows: pa.RecordBatch, row_hashes: pa.Array, schema: pa.Schema) -> pa
         rows.column("hash").cast(pa.binary()),
         rows.column("unsettled_until"),
         row_hashes,
+        rows.column(CLEARED),
     ]
     if "removal" in rows.schema.names:
         removal = rows.column("removal")
-        columns += [column.cast(field.type) for column, field in zip(removal.flatten(), list(schema)[4:], strict=True)]
+        columns += [column.cast(field.type) for column, field in zip(removal.flatten(), list(schema)[5:], strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from airflow_consent_retl.changes.cleared_fields import sent_fields
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
-from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries, not_permitted
+from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries, lost_entries
 from airflow_consent_retl.changes.warehouse_comparison import (
     DeliveredEntries,
     every_entry,
     forgotten_entries,
-    only_people,
     people_of,
 )
 from airflow_consent_retl.changes.warehouse_delivered import (
@@ -34,22 +34,22 @@ from airflow_consent_retl.changes.warehouse_delivered import (
     as_files,
 )
 from airflow_consent_retl.changes.warehouse_hashes import row_hashes
+from airflow_consent_retl.changes.warehouse_question import query_of_people
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import PERSON, digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
-from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
+from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest, fields_text
 from airflow_consent_retl.values.columns import declared_types
 from airflow_consent_retl.values.ids import meeting_type
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
+    from airflow_consent_retl.changes.store import OnField
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.filtering.asking import Ask
@@ -138,7 +138,15 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 required_before=required_before,
             )
 
-    def lost(self, state: State, ask: Ask, *, absent: RemovalCause, policy_digest: str = "") -> WithdrawnRemovals:
+    def lost(
+        self,
+        state: State,
+        ask: Ask,
+        *,
+        absent: RemovalCause,
+        on_field: OnField = "remove",
+        policy_digest: str = "",
+    ) -> WithdrawnRemovals:
         """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
             raise _in_files(state)
@@ -148,7 +156,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             removes_absent = absent is not RemovalCause.LEFT_MODEL
             with (
                 self._reach() as warehouse,
-                self._suspects(warehouse, state, self._question) as (suspects, model, question),
+                self._suspects(warehouse, state, self._question, on_field) as (suspects, model, question),
             ):
                 dialect = dialect_of(warehouse.dialect, state.id_type)
                 entries = DeliveredEntries(dialect, state.columns, primary_key=question.primary_key)
@@ -162,19 +170,22 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 chosen = entries.lost(with_absent=removes_absent)
                 with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
                     touched = as_files(state, rows.batches, folder / "touched")
-                found, moments = not_permitted(touched, question.ask)
-                gone = found.pop(RemovalCause.LEFT_MODEL, None)
-                if removes_absent and gone is not None:
-                    found[absent] = gone
+                lost = lost_entries(touched, question.ask, absent=absent, on_field=on_field)
                 self._log_moved(warehouse, touched.rows, state.rows)
-            if not found:
-                return WithdrawnRemovals(state.rows, missing, moments=moments)
+            if not lost:
+                return WithdrawnRemovals(state.rows, missing, moments=lost.moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(
-                touched, found, folder, sync=self.sync, delivered=state.rows, policy_digest=policy_digest
+                touched,
+                lost.removed,
+                folder,
+                sync=self.sync,
+                delivered=state.rows,
+                policy_digest=policy_digest,
+                clears=lost.cleared,
             )
             unused.pop_all()
-            return WithdrawnRemovals(state.rows, missing, changes, moments)
+            return WithdrawnRemovals(state.rows, missing, changes, lost.moments)
 
     def everyone(self, state: State) -> Changes:
         """Read all entries from the warehouse, and publish their removal."""
@@ -234,7 +245,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 batches = (pa.RecordBatch.from_arrays([some], schema=schema) for some in ids)
                 warehouse.load(table, schema, batches)
                 people = people_of(dialect_of(warehouse.dialect, id_type), "people", "id", ["id"])
-                with _query_of_people(warehouse, question, people, table, id_type) as sql:
+                with query_of_people(warehouse, question, people, table, id_type) as sql:
                     yield question.among(sql)
             finally:
                 warehouse.drop(table)
@@ -257,9 +268,10 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         changes: Changes,
         sends: Iterable[BatchResult],
         removes: Iterable[BatchResult],
+        clears: Iterable[BatchResult] = (),
     ) -> WarehouseState:
         """Publish the next version: a table of the untouched entries and of the new entries of everyone else."""
-        after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}")
+        after = folding.finish(sends, removes, changes.folder / f"after-{uuid.uuid4().hex}", clears=clears)
         before = None if _read(changes.folder, _OF_NAME)["everybody"] else state
         if isinstance(before, DeliveredState):
             raise RefusedError("the delivered state is in files, and not all of its entries were compared")
@@ -294,11 +306,12 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
 
     @contextmanager
     def _suspects(
-        self, warehouse: Warehouse, state: WarehouseState, question: Question
+        self, warehouse: Warehouse, state: WarehouseState, question: Question, on_field: OnField
     ) -> Iterator[tuple[StagingTable, StagingTable, Question]]:
-        """Yield a table of people who are denied now, a table of the model's rows, and the question about these people.
+        """Yield a table of people who lost permission, a table of the model's rows, and the question about the people.
 
-        Both tables contain delivered people only; the first has their ids as text.
+        Both tables contain delivered people only; the first has their ids as text, and the fields withheld from them.
+        The question is about those of them who have something to lose.
 
         Raises:
             RefusedError: the model's ids are of another kind than the delivered ids.
@@ -306,7 +319,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         at = datetime.now(UTC)
         delivered_people = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
-            _query_of_people(warehouse, question, delivered_people, state.table, state.id_type) as sql,
+            query_of_people(warehouse, question, delivered_people, state.table, state.id_type) as sql,
             warehouse_snapshot(
                 warehouse,
                 model=state.manifest.model,
@@ -323,12 +336,27 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                     now = declared_types({question.primary_key: key_type})[question.primary_key]
                     meeting_type(state.id_type, now, primary_key=question.primary_key)
                 with WarehouseFilter(warehouse, snapshot, question.plan, at=at, forgotten=question.forgotten) as run:
-                    suspects = run.denied_people(run.decide())
-                    people = placeholder("people", {PERSON: "string"})
-                    with _query_of_people(warehouse, question, people, suspects, state.id_type) as about:
-                        yield suspects, table, question.among(about)
+                    suspects = run.suspects(run.decide(), _fields_at(state, on_field))
+                    lost = self._people_with_lost(warehouse, state, suspects, question.primary_key)
+                    try:
+                        people = placeholder("people", {PERSON: "string"})
+                        with query_of_people(warehouse, question, people, lost, state.id_type) as about:
+                            yield suspects, table, question.among(about)
+                    finally:
+                        warehouse.drop(lost)
             finally:
                 warehouse.drop(table)
+
+    def _people_with_lost(
+        self, warehouse: Warehouse, state: WarehouseState, suspects: StagingTable, primary_key: str
+    ) -> StagingTable:
+        """Make a table of the suspects whose entries may have to be removed, or to lose a field."""
+        dialect = dialect_of(warehouse.dialect, state.id_type)
+        people = DeliveredEntries(dialect, state.columns, primary_key=primary_key).people()
+        names = {"delivered": warehouse.name_of(state.table), "people": warehouse.name_of(suspects)}
+        lost = warehouse.table("asked", at=datetime.now(UTC))
+        warehouse.create_as(lost, dialect.compile(people, names))
+        return lost
 
     def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
         self._log.info(
@@ -339,41 +367,12 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         )
 
 
-@contextmanager
-def _query_of_people(
-    warehouse: Warehouse, question: Question, people: Any, table: StagingTable, id_type: pa.DataType
-) -> Iterator[str]:
-    """Yield the model's query for the rows of some people only, joined with their consent from other sources.
-
-    Args:
-        warehouse: entered.
-        question: asks the model's source.
-        people: an expression over the placeholder `people`, or over the table itself.
-        table: the table of the people.
-        id_type: of the ids.
-    """
-    dialect = dialect_of(warehouse.dialect, id_type)
-    # On lines of its own, so that a comment at its end does not comment out the rest.
-    model = f"(\n{plain_query(question.source.question_sql, dialect=warehouse.dialect)}\n)"
-    sources = [source for source in sources_of(question.source) if set(source.brought).intersection(question.columns)]
-    brought = {name for source in sources for name in source.brought}
-    own = [name for name in question.columns if name not in brought]
-    keys = [str(source.key) for source in sources]
-    columns = list(dict.fromkeys([*own, *keys]))
-    expression = only_people(dialect, columns, primary_key=question.primary_key, people=people)
-    some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
-    if not sources:
-        yield some
-        return
-    with reachable(
-        warehouse,
-        sources,
-        at=datetime.now(UTC),
-        staged=False,
-        time_zone=question.source.time_zone,
-        hook_of=question.hook_of,
-    ) as places:
-        yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
+def _fields_at(state: WarehouseState, on_field: OnField) -> Callable[[Iterable[str]], str | None]:
+    """Return what gives, for guarded names, the text of the fields that the destination may have."""
+    if on_field == "leave":
+        return lambda guards: None
+    fields, primary_key = state.shape.fields, state.manifest.primary_key
+    return lambda guards: fields_text(sent_fields(guards, fields, primary_key=primary_key))
 
 
 def _in_files(state: State) -> RefusedError:

@@ -49,6 +49,9 @@ class RemovalCause(StrEnum):
     ID_AMBIGUOUS = "id_ambiguous"
     # Still permitted, but the destination's identifiers for the person changed: the old ones go first.
     IDENTIFIERS_CHANGED = "identifiers_changed"
+    # Still permitted, but a field of theirs is not any more: the field is cleared. Where the destination cannot clear
+    # fields, the person is removed, and the next load sends them without the field.
+    FIELD_WITHDRAWN = "field_withdrawn"
     # The whole sync is emptied on purpose, whoever is permitted.
     SYNC_RETIRED = "sync_retired"
 
@@ -79,6 +82,7 @@ class CauseCode(IntEnum):
     SYNC_RETIRED = 10
     POLICY_CHANGED = 11
     FORGOTTEN = 12
+    FIELD_WITHDRAWN = 13
 
     @property
     def cause(self) -> RemovalCause:
@@ -92,22 +96,24 @@ class CauseRank(IntEnum):
     Python and SQL compare the numbers; no file contains them.
     """
 
-    # A denied person is removed because of the denial: not because of identifiers, nor for having left the model.
-    IDENTIFIERS_CHANGED = 1
-    LEFT_MODEL = 2
-    WITHDRAWN_BY_ABSENCE = 3
-    POLICY_CHANGED = 4
-    EXPIRED = 5
-    CONSENT_MISSING = 6
-    DESTINATION_UNMAPPED = 7
-    ID_AMBIGUOUS = 8
-    SUPPRESSED = 9
-    OBJECTED = 10
-    CONSENT_WITHDRAWN = 11
+    # A denied person is removed because of the denial: not because of a field, of identifiers, nor for having left the
+    # model.
+    FIELD_WITHDRAWN = 1
+    IDENTIFIERS_CHANGED = 2
+    LEFT_MODEL = 3
+    WITHDRAWN_BY_ABSENCE = 4
+    POLICY_CHANGED = 5
+    EXPIRED = 6
+    CONSENT_MISSING = 7
+    DESTINATION_UNMAPPED = 8
+    ID_AMBIGUOUS = 9
+    SUPPRESSED = 10
+    OBJECTED = 11
+    CONSENT_WITHDRAWN = 12
     # No consent brings this person back.
-    FORGOTTEN = 12
+    FORGOTTEN = 13
     # The only cause of all removals of a sync that ends.
-    SYNC_RETIRED = 13
+    SYNC_RETIRED = 14
 
     @property
     def cause(self) -> RemovalCause:

@@ -101,18 +101,22 @@ class Batch:
 class Destination(ABC):
     """A place that permitted rows can be sent to and removed from.
 
-    The protocol calls `open` once; `remove` for each batch of people to remove, then `send` for each batch of
-    rows, both from up to `limits.concurrency` threads; then `commit`, or `abort` when the load did not end well. It
-    may publish in `send` and `remove` or only in `commit`. After `pending`, `confirm` asks for the result.
+    The protocol calls `open` once; `clear` for each batch of people who lose fields, `remove` for each batch of people
+    to remove, then `send` for each batch of rows, all of them from up to `limits.concurrency` threads; then `commit`,
+    or `abort` when the load did not end well. It may publish in `send`, `remove` and `clear` or only in `commit`. After
+    `pending`, `confirm` asks for the result.
 
     Attributes:
         can_remove: whether `remove` removes single people. If not, the DAG has to accept the destination explicitly.
+        can_clear: whether `clear` clears single fields of people; needs `can_remove`. If not, a person who withdraws
+            consent to a field between two loads is removed, and the next load sends them without the field.
         replaces: whether a load's rows replace all rows at the destination. Such a destination receives all permitted
-            rows every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` and
-            never `send` removes single people from the present rows.
+            rows every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` or
+            `clear` and never `send` changes single people in the present rows.
     """
 
     can_remove: ClassVar[bool] = False
+    can_clear: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
 
     @property
@@ -206,6 +210,20 @@ class Destination(ABC):
         A person unknown to the destination counts as removed. Raises as `send`.
         """
         raise DestinationError("this destination cannot remove people")
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Set fields of people to NULL, change nothing else, and return one outcome for each row.
+
+        A row is `accepted` where the destination certainly has no value in these fields of the person now, also because
+        it does not have the person.
+
+        Args:
+            batch: the people, as for `remove`.
+            fields: the destination's names of the fields; they may be missing in the load's schema.
+
+        Raises: as `send`.
+        """
+        raise DestinationError("this destination cannot clear fields")
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
         """Return the outcomes of the rows that `send` or `remove` left `pending` under this id; None: still processed.

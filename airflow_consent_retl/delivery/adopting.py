@@ -174,8 +174,13 @@ def _reopen(lease: Lease, found: _Found) -> int:
     changes = found.manifest
     if not isinstance(changes, ChangesManifest):
         raise TypeError("only changes can be delivered")
-    sends, removes = changes.upsert_rows, changes.removal_rows
-    if not sends + removes:
+    rows = {
+        BatchKind.CLEAR: changes.clear_rows,
+        BatchKind.REMOVE: changes.removal_rows,
+        BatchKind.SEND: changes.upsert_rows,
+    }
+    sends = changes.upsert_rows
+    if not any(rows.values()):
         return 0
     delivery = lease.begin(
         key=f"adopted {found.sha256}",
@@ -184,16 +189,15 @@ def _reopen(lease: Lease, found: _Found) -> int:
         changes_sha256=found.sha256,
         decided_at=changes.decided_at,
         send_rows=max(sends, 1),
-        remove_rows=max(removes, 1),
+        remove_rows=max(changes.removal_rows, changes.clear_rows, 1),
     )
-    rows = {BatchKind.REMOVE: removes, BatchKind.SEND: sends}
     intended = [
         IntendedBatch(kind=kind, number=0, start=0, rows=count, key=f"{kind} of {found.sha256}")
         for kind, count in rows.items()
         if count
     ]
     lease.record(delivery, intended=intended)
-    return sends + removes
+    return sum(rows.values())
 
 
 def _declare_gone(ledger: Ledger, folder: SyncFolder, sync: SyncName, *, holder: str, workspace: str) -> Adopted:

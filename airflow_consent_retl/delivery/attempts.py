@@ -28,8 +28,9 @@ _Run = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=
 
 
 class BatchKind(StrEnum):
-    """The two kinds of batches: removals and rows to send. Their alphabetical order is the order of a delivery."""
+    """The kinds of batches: fields to clear, removals, rows to send. Their alphabetical order is that of a delivery."""
 
+    CLEAR = "clear"
     REMOVE = "remove"
     SEND = "send"
 
@@ -39,9 +40,9 @@ class IntendedBatch:
     """A batch about to be sent or removed.
 
     Args:
-        kind: removal or sending.
+        kind: clearing, removal or sending.
         number: its index among the batches of its kind, from 0.
-        start: the position of its first row among the upserts or removals of the delivery.
+        start: the position of its first row among those of its kind in the delivery.
         rows: its number of rows, at least 1.
         key: the idempotency key.
     """

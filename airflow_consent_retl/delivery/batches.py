@@ -32,11 +32,13 @@ class PlannedBatch:
         intended: as the ledger records it; its key identifies the positions.
         rows: all rows at these positions.
         withheld: which of them are not sent, ascending.
+        fields: the fields to clear.
     """
 
     intended: IntendedBatch
     rows: pa.RecordBatch
     withheld: NDArray[np.int64]
+    fields: tuple[str, ...] = ()
 
     @property
     def sent_rows(self) -> int:
@@ -66,19 +68,18 @@ class PlannedBatch:
 
 
 def planned(
-    rows: Iterable[tuple[int, pa.RecordBatch]], *, kind: BatchKind, batch_rows: int, changes_sha256: str
+    rows: Iterable[tuple[int, pa.RecordBatch]], *, kind: BatchKind, changes_sha256: str
 ) -> Iterator[PlannedBatch]:
     """Yield the batches of one kind.
 
     Args:
-        rows: batches with the position of their first row; all but the last one are full.
-        kind: removal or sending.
-        batch_rows: rows in a full batch.
+        rows: all batches of the kind with the position of their first row, cut in the same way in every try.
+        kind: clearing, removal or sending.
         changes_sha256: the digest of the changes' manifest: the same changes give the same keys in every try.
     """
-    for start, some in rows:
+    for number, (start, some) in enumerate(rows):
         key = hashlib.sha256(f"{changes_sha256}:{kind}:{start}:{some.num_rows}".encode()).hexdigest()
-        intended = IntendedBatch(kind=kind, number=start // batch_rows, start=start, rows=some.num_rows, key=key)
+        intended = IntendedBatch(kind=kind, number=number, start=start, rows=some.num_rows, key=key)
         yield PlannedBatch(intended, some, np.empty(0, dtype=np.int64))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
+from itertools import tee
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,6 @@ from airflow_consent_retl.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Batch
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.run import DeliveryRun
 
@@ -48,8 +49,20 @@ def remove_all(run: DeliveryRun) -> None:
     """
     batch_rows = run.delivery.remove_rows
     rows = ((some.start, some.rows) for some in run.changes.removals(batch_rows))
-    batches = planned(rows, kind=BatchKind.REMOVE, batch_rows=batch_rows, changes_sha256=run.delivery.changes_sha256)
+    batches = planned(rows, kind=BatchKind.REMOVE, changes_sha256=run.delivery.changes_sha256)
     _Dispatch(run, BatchKind.REMOVE, recheck=None).run(batches)
+
+
+def clear_all(run: DeliveryRun) -> None:
+    """Clear fields of every person that the changes name, except those of whom an earlier try had an answer.
+
+    Raises: as `remove_all`.
+    """
+    some, again = tee(run.changes.clears(run.delivery.remove_rows))
+    rows = ((one.start, one.rows) for one in some)
+    batches = planned(rows, kind=BatchKind.CLEAR, changes_sha256=run.delivery.changes_sha256)
+    of_fields = (replace(batch, fields=one.fields) for batch, one in zip(batches, again, strict=True))
+    _Dispatch(run, BatchKind.CLEAR, recheck=None).run(of_fields)
 
 
 def send_all(run: DeliveryRun, *, recheck: Recheck | None) -> None:
@@ -69,7 +82,6 @@ def send_all(run: DeliveryRun, *, recheck: Recheck | None) -> None:
     batches = planned(
         run.changes.rows_to_send(batch_rows),
         kind=BatchKind.SEND,
-        batch_rows=batch_rows,
         changes_sha256=run.delivery.changes_sha256,
     )
     _Dispatch(run, BatchKind.SEND, recheck=recheck).run(batches)
@@ -83,7 +95,6 @@ class _Dispatch:
         self._run = run
         self._kind = kind
         self._recheck = recheck
-        self._hand_over = run.remove if kind is BatchKind.REMOVE else run.destination.send
         self._most_under_way = 2 * concurrency
         self._tally = Tally(planned=run.planned_rows(kind))
         self._under_way: dict[Future[Outcomes], PlannedBatch] = {}
@@ -135,14 +146,21 @@ class _Dispatch:
             if not batch.sent_rows:
                 self._end(batch, Outcomes(0))
                 continue
-            future = self._pool.submit(self._request, batch.to_send())
+            future = self._pool.submit(self._request, batch)
             self._under_way[future] = batch
             future.add_done_callback(self._done.put)
 
-    def _request(self, batch: Batch) -> Outcomes:
+    def _request(self, planned_batch: PlannedBatch) -> Outcomes:
         # INVARIANT: a worker that was paused sends nothing more than the request in flight.
         self._run.context.lease.check()
-        outcomes = self._hand_over(batch)
+        batch = planned_batch.to_send()
+        match self._kind:
+            case BatchKind.CLEAR:
+                outcomes = self._run.destination.clear(batch, planned_batch.fields)
+            case BatchKind.REMOVE:
+                outcomes = self._run.remove(batch)
+            case BatchKind.SEND:
+                outcomes = self._run.destination.send(batch)
         reached(Step.ANSWERED)
         return fitting(outcomes, batch.rows.num_rows)
 

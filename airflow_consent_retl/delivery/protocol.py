@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.delivery.confirmation import confirm_pending, wait_for_confirmation
-from airflow_consent_retl.delivery.dispatch import remove_all, send_all
-from airflow_consent_retl.delivery.run import result_of_all
+from airflow_consent_retl.delivery.dispatch import clear_all, remove_all, send_all
+from airflow_consent_retl.delivery.run import Results, result_of_all
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ def carry_out(run: DeliveryRun, report: LoadReport, *, recheck: Recheck | None) 
                 waiting = _change(run, recheck)
         finally:
             report.sent, report.removed = run.tally(BatchKind.SEND), run.tally(BatchKind.REMOVE)
+            report.cleared = run.tally(BatchKind.CLEAR)
         if waiting:
             return waiting
         _check_complete(run, report)
-        advance(*run.results())
-    _check_removed(run, report)
+        advance(run.results())
+    # Reported together: what was not removed must not hide what was not cleared.
+    _check_taken_back(run, report)
     return []
 
 
@@ -62,20 +64,25 @@ def resolve(run: DeliveryRun) -> None:
         # It is not known whether it was published.
         rows = run.planned_rows(BatchKind.SEND)
         with run.advancing() as advance:
-            advance([result_of_all(Outcomes.uncertain(rows, "never_ended"))] if rows else [], [])
+            advance(Results(sends=[result_of_all(Outcomes.uncertain(rows, "never_ended"))] if rows else []))
         return
     if any(o.status is RowStatus.PENDING for a in attempts if a.outcomes for o in a.outcomes.counts()):
         with run.opened(key=run.delivery.key, rows=0):
             confirm_pending(run)
             run.destination.abort()
     with run.advancing() as advance:
-        advance(*run.results())
+        advance(run.results())
 
 
 def _change(run: DeliveryRun, recheck: Recheck | None) -> list[str]:
     """Remove, then send; return the ids of requests that the destination still processes."""
     removal_rows, upsert_rows = run.planned_rows(BatchKind.REMOVE), run.planned_rows(BatchKind.SEND)
     with run.opened(key=run.changes.sha256, rows=upsert_rows):
+        if run.planned_rows(BatchKind.CLEAR):
+            clear_all(run)
+            if waiting := wait_for_confirmation(run):
+                return waiting
+            run.check_answered(run.tally(BatchKind.CLEAR), verb="to clear fields of")
         if removal_rows and run.destination.can_remove:
             remove_all(run)
             # Otherwise the addition of a person could overtake the removal of the same person.
@@ -123,10 +130,27 @@ def _check_complete(run: DeliveryRun, report: LoadReport) -> None:
         raise DestinationError(f"`{name}`: {sent.unsent:,} of {sent.planned:,} rows were never handed over")
 
 
-def _check_removed(run: DeliveryRun, report: LoadReport) -> None:
+def _check_taken_back(run: DeliveryRun, report: LoadReport) -> None:
+    left = [sentence for sentence in (_left_of_removals(run, report), _left_of_clears(run, report)) if sentence]
+    if left:
+        raise DestinationError(f"`{run.destination_name}` {'; it '.join(left)}")
+
+
+def _left_of_clears(run: DeliveryRun, report: LoadReport) -> str:
+    cleared = report.cleared
+    if cleared.accepted == cleared.planned:
+        return ""
+    return (
+        f"did not clear withdrawn fields of {cleared.planned - cleared.accepted:,} of {cleared.planned:,} people "
+        f"({cleared.worst()}): the next run tries again, and the next load sends their rows without these fields"
+    )
+
+
+def _left_of_removals(run: DeliveryRun, report: LoadReport) -> str:
+    """Return what to say about people who were not removed; empty where all were."""
     name, removed = run.destination_name, report.removed
     if not removed.planned:
-        return
+        return ""
     if run.replaces:
         # They were in the version that was replaced.
         removed.by_status[RowStatus.ACCEPTED] = removed.planned
@@ -136,7 +160,8 @@ def _check_removed(run: DeliveryRun, report: LoadReport) -> None:
             "`%s` cannot remove people: %s who should be removed are still there", name, report.unremovable
         )
     elif removed.accepted < removed.planned:
-        raise DestinationError(
-            f"`{name}` did not remove {removed.planned - removed.accepted:,} of {removed.planned:,} people "
+        return (
+            f"did not remove {removed.planned - removed.accepted:,} of {removed.planned:,} people "
             f"({removed.worst()}): the next run tries to remove them again"
         )
+    return ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent.removal import CauseCode
+from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.storage.records.documents import DeliveryRecords, RecordedBatch, RecordedOutcome
 from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
@@ -26,20 +27,19 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.delivery.attempts import CombinedBatch
-    from airflow_consent_retl.delivery.run import DeliveryRun
+    from airflow_consent_retl.delivery.run import DeliveryRun, Results
 
 _READ_ROWS = 65_536
 _SCHEMA = pa.schema([("subject", pa.uint64()), ("position", pa.int32()), ("outcome", pa.int16())])
 _NOTHING = -1
 
 
-def record_delivery(run: DeliveryRun, sends: Sequence[BatchResult], removes: Sequence[BatchResult]) -> None:
+def record_delivery(run: DeliveryRun, results: Results) -> None:
     """Write the records of a delivery, if it reached anyone.
 
     Args:
         run: the delivery, whose outcomes are all known.
-        sends: the results of the batches sent, as for the delivered state.
-        removes: the results of the removals, likewise.
+        results: of its batches, as for the delivered state.
 
     Raises:
         RefusedError: a file of the changes is gone.
@@ -51,9 +51,12 @@ def record_delivery(run: DeliveryRun, sends: Sequence[BatchResult], removes: Seq
     key = RecordKey(context.key())
     table = _OutcomeTable()
     with SubjectRows(_SCHEMA, dictionary_columns=["outcome"]) as rows:
-        for ids, positions, outcomes in _sent(run, sends, table):
-            rows.add(key.subjects(ids), positions, outcomes)
-        for ids, positions, outcomes in _removed(run, removes, table):
+        of_kinds = (
+            _sent(run, results.sends, table),
+            _removed(run, results.removes, table),
+            _cleared(run, results.clears, table),
+        )
+        for ids, positions, outcomes in chain.from_iterable(of_kinds):
             rows.add(key.subjects(ids), positions, outcomes)
         if not rows.rows:
             return
@@ -140,6 +143,13 @@ def _removed(run: DeliveryRun, results: Sequence[BatchResult], table: _OutcomeTa
             chosen = causes == code
             numbers[chosen] = table.numbers("removed", str(CauseCode(code).cause), kinds)[found[chosen]]
         yield from _recorded_rows(rows["id"], start, numbers)
+
+
+def _cleared(run: DeliveryRun, results: Sequence[BatchResult], table: _OutcomeTable) -> Iterator[_Rows]:
+    kinds, of_rows = _by_position(results, run.changes.manifest.clear_rows)
+    numbers = table.numbers("cleared", str(RemovalCause.FIELD_WITHDRAWN), kinds)
+    for some in run.changes.clears(_READ_ROWS):
+        yield from _recorded_rows(some.ids, some.start, numbers[of_rows[some.start : some.start + len(some.ids)]])
 
 
 def _by_position(results: Sequence[BatchResult], rows: int) -> tuple[list[Outcome], NDArray[np.int16]]:

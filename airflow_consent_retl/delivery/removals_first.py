@@ -69,6 +69,8 @@ def _removed(
         removed.removed.planned = max(removed.removed.planned, report.removed.planned)
         if removed.removed.planned:
             report.removed = removed.removed
+        if removed.removed.planned or removed.cleared.planned:
+            report.cleared = removed.cleared
             report.removals_by_cause = report.removals_by_cause or removed.removals_by_cause
     return removed, None
 

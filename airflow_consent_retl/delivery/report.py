@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """The results of the rows of one kind, sent or removed.
+    """The results of the rows of one kind: sent, removed or cleared.
 
     `planned = accepted + rejected + uncertain + pending + withheld + unsent`.
     """
@@ -92,6 +93,8 @@ class LoadReport:
     resumed: bool = False
     sent: Tally = field(default_factory=Tally)
     removed: Tally = field(default_factory=Tally)
+    # People of whom fields were cleared, because they withdrew consent to these fields only.
+    cleared: Tally = field(default_factory=Tally)
     removals_by_cause: Counter[str] = field(default_factory=Counter)
     # For people who were removed: seconds from their withdrawal to the confirmation, if the model has its time.
     lags_s: list[float] = field(default_factory=list)
@@ -101,11 +104,18 @@ class LoadReport:
     # People who should be removed from a destination that cannot remove.
     unremovable: int = 0
 
+    @property
+    def not_taken_back(self) -> int:
+        """People who were to be removed, or to lose a field, and have not."""
+        return self.removed.planned - self.removed.accepted + self.cleared.planned - self.cleared.accepted
+
     def count_changes(self, counts: ChangesCounts) -> None:
         """Copy the counts of the comparison with the delivered state."""
         self.added, self.updated = counts.added, counts.updated
         self.unchanged, self.skipped = counts.unchanged, counts.skipped
         self.removals_by_cause = Counter(counts.removed)
+        if counts.cleared:
+            self.removals_by_cause[str(RemovalCause.FIELD_WITHDRAWN)] += counts.cleared
 
     def as_counts(self) -> dict[str, int]:
         """Return the numbers for the log and for XCom."""
@@ -123,4 +133,6 @@ class LoadReport:
             "unsent": self.sent.unsent,
             "removed": self.removed.accepted,
             "not_removed": self.removed.planned - self.removed.accepted + self.unremovable,
+            "cleared": self.cleared.accepted,
+            "not_cleared": self.cleared.planned - self.cleared.accepted,
         }

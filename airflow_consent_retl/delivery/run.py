@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -32,8 +33,18 @@ if TYPE_CHECKING:
 
 LOAD, WITHDRAWALS = "load", "withdrawals"
 
-# Takes the results of the batches sent and of the removals; writes the next version, and the ledger refers to it.
-Advance = Callable[[Sequence[BatchResult], Sequence[BatchResult]], None]
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of the batches of each kind, in ascending order of position."""
+
+    sends: Sequence[BatchResult] = ()
+    removes: Sequence[BatchResult] = ()
+    clears: Sequence[BatchResult] = ()
+
+
+# Takes the results of all batches; writes the next version, and the ledger refers to it.
+Advance = Callable[[Results], None]
 
 
 class DeliveryRun:
@@ -86,7 +97,13 @@ class DeliveryRun:
     def planned_rows(self, kind: BatchKind) -> int:
         """Return how many rows the changes have to send or to remove."""
         manifest = self.changes.manifest
-        return manifest.removal_rows if kind is BatchKind.REMOVE else manifest.upsert_rows
+        match kind:
+            case BatchKind.CLEAR:
+                return manifest.clear_rows
+            case BatchKind.REMOVE:
+                return manifest.removal_rows
+            case BatchKind.SEND:
+                return manifest.upsert_rows
 
     def record(self, *, ended: Sequence[EndedBatch] = (), intended: Sequence[IntendedBatch] = ()) -> None:
         """Record in the ledger which batches ended and which come next: see `Lease.record`."""
@@ -174,11 +191,11 @@ class DeliveryRun:
         state = context.state()
         with context.store.folding(state, changes) as folding:
 
-            def advance(sends: Sequence[BatchResult], removes: Sequence[BatchResult]) -> None:
-                after = context.store.finish(folding, state, changes, sends, removes)
+            def advance(results: Results) -> None:
+                after = context.store.finish(folding, state, changes, results.sends, results.removes, results.clears)
                 reached(Step.FOLDED)
                 # INVARIANT: before the ledger closes the delivery: a worker that dies in between records it again.
-                record_delivery(self, sends, removes)
+                record_delivery(self, results)
                 reached(Step.RECORDED)
                 context.lease.advance(
                     self.delivery,
@@ -191,14 +208,14 @@ class DeliveryRun:
 
             yield advance
 
-    def results(self) -> tuple[list[BatchResult], list[BatchResult]]:
-        """Return the results of the batches sent and of the removals."""
+    def results(self) -> Results:
+        """Return the results of all batches."""
         removal_rows = self.planned_rows(BatchKind.REMOVE)
         sends, removes = self._results(BatchKind.SEND), self._results(BatchKind.REMOVE)
         if self.replaces and removal_rows:
             # The version that contained these people was replaced.
             removes = [result_of_all(Outcomes.accepted(removal_rows))]
-        return sends, removes
+        return Results(sends, removes, self._results(BatchKind.CLEAR))
 
     def _results(self, kind: BatchKind) -> list[BatchResult]:
         settle = timedelta(seconds=self.context.settings.settle_s)

@@ -15,6 +15,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import EXPLICIT, RemovalCause
+from airflow_consent_retl.delivery.found_changes import log_changes, takes_back
 from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
@@ -29,7 +30,7 @@ from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.changes.store import WithdrawnRemovals
+    from airflow_consent_retl.changes.store import OnField, WithdrawnRemovals
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
 _SCAN_ROWS = 65_536
-_ABSENT_CAUSES = (RemovalCause.LEFT_MODEL, RemovalCause.WITHDRAWN_BY_ABSENCE)
-# A run warns if more than this share of the people delivered is not in the model any more.
-_MANY_ABSENT = 0.2
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
@@ -143,7 +141,7 @@ class Sync:
                 look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
             reached(Step.CHANGES_PUBLISHED)
-            self._log_changes(changes)
+            log_changes(changes, self._context.log, replaces=self._destination.replaces)
             self._check_guards(changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
@@ -166,12 +164,15 @@ class Sync:
             removed = LoadReport(permitted=0)
             waiting = self.withdraw(late, removed)
             report.removed.join(removed.removed)
+            report.cleared.join(removed.cleared)
         self._context.sweep()
         return waiting
 
     @_lease_before_refusal
     def withdraw(self, ask: Ask, report: LoadReport) -> list[str]:
-        """Remove every person who was delivered and is not permitted by the source any more.
+        """Remove every person who was delivered and is not permitted by the source any more, and clear fields.
+
+        A field is cleared of people who were sent it, and who are permitted without it now.
 
         People who only left the model stay, unless the settings say that absence is a withdrawal: a load decides about
         them, by its mode.
@@ -189,7 +190,9 @@ class Sync:
             return []
         look_at_target(self._context, state)
         settings, policy_digest = self._context.settings, self._context.policy_digest()
-        lost = self._context.store.lost(state, ask, absent=settings.absent, policy_digest=policy_digest)
+        lost = self._context.store.lost(
+            state, ask, absent=settings.absent, on_field=self._on_field, policy_digest=policy_digest
+        )
         report.found, report.absent = lost.found, lost.absent
         too_few = self._too_few(lost)
         if lost.changes is None:
@@ -251,14 +254,21 @@ class Sync:
         """Whether the destination can remove people."""
         return self._destination.can_remove
 
+    @property
+    def _on_field(self) -> OnField:
+        """What is done about a withdrawn field between loads, which send rows without it."""
+        if not self._destination.can_remove:
+            return "leave"
+        return "clear" if self._destination.can_clear else "remove"
+
     def _remove_lost(self, changes: Changes, moments: Sequence[datetime], report: LoadReport) -> list[str]:
-        if not changes.manifest.removal_rows:
+        if not takes_back(changes):
             return []
         self._check_guards(changes, report)
         self._lease.note_withdrawals()
         waiting = self._carry_out_removals(changes, report)
         self._context.sweep()
-        if not waiting and report.removed.accepted == report.removed.planned:
+        if not waiting and not report.not_taken_back:
             confirmed = datetime.now(UTC)
             report.lags_s = [(confirmed - withdrawn).total_seconds() for withdrawn in moments]
         return waiting
@@ -275,7 +285,7 @@ class Sync:
         Returns, Raises: as `load`.
         """
         removals = self._context.store.only(changes, causes)
-        if not removals.manifest.removal_rows:
+        if not takes_back(removals):
             return []
         self._resolve(self._lease.open_delivery())
         return self._carry_out_removals(removals, report)
@@ -324,7 +334,7 @@ class Sync:
 
     def _is_nothing(self, changes: Changes) -> bool:
         manifest = changes.manifest
-        return not (self._destination.replaces or manifest.upsert_rows or manifest.removal_rows)
+        return not (self._destination.replaces or manifest.upsert_rows or takes_back(changes))
 
     def _resolve(self, delivery: Delivery | None) -> None:
         if delivery is not None:
@@ -393,9 +403,11 @@ class Sync:
             return
         explicit = self._context.store.only(changes, EXPLICIT)
         done = ""
-        if explicit.manifest.removal_rows:
+        if takes_back(explicit):
             self._carry_out_removals(explicit, report)
             done = f"; {report.removed.accepted:,} explicit withdrawals were carried out"
+            if report.cleared.accepted:
+                done += f", and withdrawn fields of {report.cleared.accepted:,} people were cleared"
         raise GuardError(f"`{changes.manifest.destination}`: nothing was sent: {'; '.join(exceeded)}{done}")
 
     def _carry_out_removals(self, changes: Changes, report: LoadReport) -> list[str]:
@@ -421,39 +433,6 @@ class Sync:
     def _load_key(self, permitted: PermittedRows) -> str:
         identity = f"{_KEY_VERSION}:{permitted.key}:{self._context.settings.mode}"
         return hashlib.sha256(identity.encode()).hexdigest()
-
-    def _log_changes(self, changes: Changes) -> None:
-        counts = changes.counts
-        if counts.fields_changed:
-            self._context.log.warning("the mapped fields changed: everyone delivered before counts as updated")
-        if counts.unconfirmed:
-            self._context.log.info(
-                "%s of %s updated are sent again because the last request with them got no clear answer, or an earlier "
-                "one may still come late",
-                f"{counts.unconfirmed:,}",
-                f"{counts.updated:,}",
-            )
-        if counts.unchanged and SyncMode(changes.manifest.mode) is SyncMode.FULL:
-            reason = "the destination is replaced as a whole" if self._destination.replaces else "the mode is `full`"
-            self._context.log.info("%s unchanged are sent again because %s", f"{counts.unchanged:,}", reason)
-        self._context.log.info(
-            "permitted %s = added %s + updated %s + unchanged %s + skipped %s; delivered before %s, to remove %s (%s)",
-            *(f"{n:,}" for n in (counts.permitted, counts.added, counts.updated, counts.unchanged, counts.skipped)),
-            f"{counts.delivered:,}",
-            f"{changes.manifest.removal_rows:,}",
-            ", ".join(f"{cause} {rows:,}" for cause, rows in counts.removed.items() if rows) or "no one",
-        )
-        gone = counts.kept_left_model + sum(counts.removed.get(str(cause), 0) for cause in _ABSENT_CAUSES)
-        if gone > _MANY_ABSENT * counts.delivered:
-            self._context.log.warning(
-                "%s of %s people delivered before are not in the model any more (%s removed, %s kept): if its query "
-                'keeps only people who consent, their absence is a withdrawal: set absent="withdrawn"; otherwise check '
-                "that the model is complete",
-                f"{gone:,}",
-                f"{counts.delivered:,}",
-                f"{gone - counts.kept_left_model:,}",
-                f"{counts.kept_left_model:,}",
-            )
 
 
 def _were_delivered(changes: Changes, recheck: Recheck) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
 )
-PERSON, DIGEST = "consent_retl_person", "consent_retl_digest"
+PERSON, DIGEST, WITHHELD = "consent_retl_person", "consent_retl_digest", "consent_retl_withheld"
 _HEX = "0123456789abcdef"
 # Digits of each row's digest: 24 bits, whose sum over 10**10 rows fits into 64 bits.
 _FINGERPRINT_DIGITS = 6
@@ -200,11 +200,24 @@ class WarehouseConsent:
         kept = joined.filter(joined[IS_DENIED] == 1)
         return kept.select(subject=self.digest(kept[self._primary_key], salt), signature=kept[SIGNATURE])
 
-    def denied_people(self) -> ir.Table:
-        """Return the text of each id with a row that is denied for at least one destination."""
+    def suspects(self, withheld: Mapping[int, str]) -> ir.Table:
+        """Return the text of each id with a row that is denied, or that is permitted without some fields.
+
+        Args:
+            withheld: by the number of a group, the text of the fields that are withheld from its rows, for `WITHHELD`;
+                rows that are denied have NULL.
+        """
         joined = self._decided()
-        kept = joined.filter((joined[IS_DENIED] == 1) & joined[self._primary_key].notnull())
-        return kept.select(**{PERSON: self.dialect.person(kept[self._primary_key])}).distinct()
+        is_denied = joined[IS_DENIED] == 1
+        fields = ibis.cases(
+            (is_denied, ibis.null("string")),
+            *((joined[GROUP] == number, ibis.literal(text)) for number, text in withheld.items()),
+            else_=ibis.null("string"),
+        )
+        kept = joined.mutate(**{WITHHELD: fields})
+        kept = kept.filter((is_denied | kept[WITHHELD].notnull()) & kept[self._primary_key].notnull())
+        person = self.dialect.person(kept[self._primary_key])
+        return kept.select(**{PERSON: person, WITHHELD: kept[WITHHELD]}).distinct()
 
     def decided_people(self, salt: str, subject: str, decision: str, digits: int) -> ir.Table:
         """Return the beginning of a digest of each id, and the class of its decisions, each pair once.

@@ -6,7 +6,7 @@ sent back. If the warehouse's results then differ from the decisions, nothing is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -201,11 +201,21 @@ class WarehouseFilter:
             ),
         )
 
-    def denied_people(self, decided: DecidedSignatures) -> StagingTable:
-        """Let the warehouse write the ids of people who are denied for a destination, as text, and return the table."""
+    def suspects(self, decided: DecidedSignatures, fields: Callable[[Iterable[str]], str | None]) -> StagingTable:
+        """Let the warehouse write the ids of people who are denied or permitted without a field, and return the table.
+
+        Args:
+            decided: for one destination.
+            fields: returns, for guarded names, the text of the fields that the destination may have; None for none.
+        """
         places = self._answer(decided)
+        withheld = {
+            number: text
+            for number, (_, of_destinations) in enumerate(decided.recipients)
+            if (text := fields(name for _, names in of_destinations for name in names)) is not None
+        }
         table = self._make("asked")
-        self._warehouse.create_as(table, self._dialect.compile(self._consent.denied_people(), places))
+        self._warehouse.create_as(table, self._dialect.compile(self._consent.suspects(withheld), places))
         return table
 
     def _answer(self, decided: DecidedSignatures) -> dict[str, str]:

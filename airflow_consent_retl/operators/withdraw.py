@@ -41,6 +41,9 @@ _MANY_ABSENT = 0.2
 class PropagateWithdrawalsOperator(DatedSqlOperator):
     """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
 
+    A field is cleared of people who are permitted without it now, where the destination can clear fields; otherwise
+    they are removed, and the next load sends them without it.
+
     Run it every few minutes, next to the loads. For each destination it takes the sync's lease, resolves what an
     earlier task left, reads only the model's ids and consent columns, decides them under the present policy, and makes
     the destination remove everyone who lost permission. Loads remove people who only left the model. While a load has
@@ -90,9 +93,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         workspace: as for the loads. Templated.
 
     Returns:
-        By destination: delivered, removed and not removed people, how many of the delivered people the answer contained
-        (`found`) and did not contain (`absent`), causes, and the lag in seconds from withdrawal to
-        confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
+        By destination: delivered, removed and not removed people, people whose fields were and were not cleared, how
+        many of the delivered people the answer contained (`found`) and did not contain (`absent`), causes, and the lag
+        in seconds from withdrawal to confirmed removal (`median`, `p95`, `oldest`), where the model has its time.
 
     Raises:
         AirflowFailException: not retried: the configuration or the policy is wrong, the sync is unknown, a limit is
@@ -389,7 +392,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
-        headers = ["destination", "found", "removed", "not removed", "may be there", "because"]
+        headers = ["destination", "found", "removed", "not removed", "cleared", "may be there", "because"]
         headers += ["lag median", "p95", "oldest"]
         rows = [
             [
@@ -397,6 +400,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                 counts["found"],
                 counts["removed"],
                 counts["not_removed"],
+                counts["cleared"],
                 counts["delivered"],
                 ", ".join(f"{cause} {people:,}" for cause, people in counts["removals_by_cause"].items()),
                 *(f"{counts['lag_s'][key]:,.0f} s" if counts["lag_s"] else "" for key in ("median", "p95", "oldest")),
@@ -415,6 +419,8 @@ def _counts(delivered: int, report: LoadReport) -> dict[str, Any]:
         "absent": report.absent,
         "removed": numbers["removed"],
         "not_removed": numbers["not_removed"],
+        "cleared": numbers["cleared"],
+        "not_cleared": numbers["not_cleared"],
         "removals_by_cause": dict(report.removals_by_cause),
         "lag_s": _lag(report.lags_s),
     }

@@ -158,7 +158,8 @@ def _present_places(history: PersonHistory) -> Sequence[Mapping[str, Any]]:
     """Return, for each sync, whether the person is there by the last event that could change it."""
     found: dict[str, dict[str, Any]] = {}
     for event in history.deliveries:
-        if event.status in _STATES:
+        # A person whose fields were cleared is there as before.
+        if event.status in _STATES and event.event != "cleared":
             there, removed = _STATES[event.status]
             found[event.sync] = {
                 "destination": event.destination,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from airflow_consent_retl.consent.removal import CauseCode
+from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
 from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
 from airflow_consent_retl.delivery.recording import recorded_batch
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.records.subjects import Person, RecordKey
 
-_Event = Literal["sent", "updated", "removed"]
-_Kind = Literal["remove", "send"]
+_Event = Literal["sent", "updated", "removed", "cleared"]
+_Kind = Literal["clear", "remove", "send"]
+# The kind of the batches in which an event is; all others are sent.
+_KINDS: dict[str, _Kind] = {"removed": "remove", "cleared": "clear"}
 _READ_ROWS = 131_072
 # The delivery is open, and has not come to the person.
 PLANNED = "planned"
@@ -48,9 +50,9 @@ class DeliveryEvent:
         destination: the policy's name for the destination.
         target: where the rows end up, as the destination describes it.
         dag: the id of the DAG; empty: unknown.
-        event: `sent`, `updated` or `removed`.
+        event: `sent`, `updated`, `removed`, or `cleared`: fields of the person were set to NULL.
         status: `accepted`, `rejected`, `uncertain`, `pending`, `withheld`; `planned`: the delivery has not come to it.
-        cause: of a removal.
+        cause: of a removal, or of clearing.
         code: the destination's, or ours, for a status that is not clear.
         policy_digest: of the policy under which it was decided; empty: unknown.
         decided_at: when consent was decided.
@@ -142,7 +144,7 @@ class _OpenDelivery:
     def as_records(self, overview: SyncOverview, delivery: Delivery) -> tuple[DeliveryRecords, list[dict[str, int]]]:
         """Return a document of records and the person's rows in it."""
         manifest = self._changes.manifest
-        found = [*self._sent(), *self._removed()]
+        found = [*self._sent(), *self._removed(), *self._cleared()]
         records = DeliveryRecords(
             key_id=self._key.key_id,
             recorded_at=delivery.began_at,
@@ -167,18 +169,24 @@ class _OpenDelivery:
 
     def _sent(self) -> Iterator[tuple[int, RecordedOutcome]]:
         for start, rows in self._changes.people_to_send(_READ_ROWS):
-            for place in self._places(rows):
+            for place in self._places(rows["id"]):
                 event: _Event = "updated" if rows["was_delivered"][place].as_py() else "sent"
                 yield start + place, self._outcome("send", start + place, event, "")
 
     def _removed(self) -> Iterator[tuple[int, RecordedOutcome]]:
         for start, rows in self._changes.people_to_remove(_READ_ROWS):
-            for place in self._places(rows):
+            for place in self._places(rows["id"]):
                 cause = str(CauseCode(rows["cause"][place].as_py()).cause)
                 yield start + place, self._outcome("remove", start + place, "removed", cause)
 
-    def _places(self, rows: pa.RecordBatch) -> list[int]:
-        found: list[int] = np.flatnonzero(np.isin(self._key.subjects(rows["id"]), self._subjects)).tolist()
+    def _cleared(self) -> Iterator[tuple[int, RecordedOutcome]]:
+        cause = str(RemovalCause.FIELD_WITHDRAWN)
+        for some in self._changes.clears(_READ_ROWS):
+            for place in self._places(some.ids):
+                yield some.start + place, self._outcome("clear", some.start + place, "cleared", cause)
+
+    def _places(self, ids: pa.Array) -> list[int]:
+        found: list[int] = np.flatnonzero(np.isin(self._key.subjects(ids), self._subjects)).tolist()
         return found
 
     def _outcome(self, kind: _Kind, position: int, event: _Event, cause: str) -> RecordedOutcome:
@@ -196,7 +204,7 @@ def _events(
 ) -> Iterator[DeliveryEvent]:
     for row in rows:
         position, outcome = row["position"], records.outcomes[row["outcome"]]
-        batch = _batch_at(batches, "remove" if outcome.event == "removed" else "send", position)
+        batch = _batch_at(batches, _KINDS.get(outcome.event, "send"), position)
         yield DeliveryEvent(
             at=records.recorded_at if batch is None else batch.ended_at or batch.asked_at,
             sync=records.sync,

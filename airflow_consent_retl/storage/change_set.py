@@ -9,16 +9,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
-from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, RemovalGroup
-from airflow_consent_retl.storage.parts import PartsWriter, full_batches, read_from
+from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.storage.shape import Shape
 from airflow_consent_retl.values.canonical import values_of
 
@@ -27,13 +25,9 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import Part
-    from airflow_consent_retl.storage.sync_mode import SyncMode
 
-_ROW_GROUP_ROWS = 65_536
 _COPY_BYTES = 1 << 20
 _DECODED_ROWS = 8_192
-# A person's own no first, in whichever way, since a load that ends early may leave the others.
-REMOVAL_ORDER = tuple(sorted(RemovalCause, key=lambda cause: cause.rank, reverse=True))
 _CAUSES = pa.array([str(code.cause) for code in CauseCode])
 
 
@@ -81,6 +75,24 @@ class Removals:
     buckets: pa.Array
 
 
+@dataclass(frozen=True, slots=True)
+class Clears:
+    """Entries of the delivered state of which some fields are to be cleared. All arrays have the same length.
+
+    Args:
+        start: the position of the first row among all rows of which fields are cleared.
+        fields: the destination's names of the fields.
+        ids, rows, entries, buckets: as in `Removals`.
+    """
+
+    start: int
+    fields: tuple[str, ...]
+    ids: pa.Array
+    rows: pa.RecordBatch
+    entries: NDArray[np.int64]
+    buckets: pa.Array
+
+
 class Changes:
     """Published changes, opened by the digest of their manifest.
 
@@ -102,7 +114,7 @@ class Changes:
     @property
     def id_type(self) -> pa.DataType | None:
         """The ids' type, None where there is nothing to do."""
-        parts = [*self.manifest.upserts, *self._removal_parts]
+        parts = [*self.manifest.upserts, *self._removal_parts, *self._clear_parts]
         return self.folder.schema(parts).field("id").type if parts else None
 
     def verify(self) -> None:
@@ -111,7 +123,7 @@ class Changes:
         Raises:
             RefusedError: a file is gone or changed.
         """
-        for part in [*self.manifest.upserts, *self._removal_parts]:
+        for part in [*self.manifest.upserts, *self._removal_parts, *self._clear_parts]:
             self.folder.verify(part)
 
     def upserts(self, batch_rows: int, *, start: int = 0) -> Iterator[Upserts]:
@@ -149,6 +161,22 @@ class Changes:
                 buckets=rows.column("bucket"),
             )
 
+    def clears(self, batch_rows: int) -> Iterator[Clears]:
+        """Yield the entries with fields to clear; each batch has the same fields, and may be smaller than others."""
+        start = 0
+        for group in self.manifest.clears:
+            for position, rows in self._read(group.parts, 0, batch_rows):
+                values = rows.column("removal") if "removal" in rows.schema.names else None
+                yield Clears(
+                    start=start + position,
+                    fields=group.fields,
+                    ids=rows.column("id"),
+                    rows=_unfolded(values, self.shape.removal_schema, rows=rows.num_rows),
+                    entries=values_of(rows.column("entry"), np.int64),
+                    buckets=rows.column("bucket"),
+                )
+            start += group.rows
+
     def people_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the id of each person to send, whether they were delivered, and whether they are sent unchanged.
 
@@ -166,11 +194,14 @@ class Changes:
 
     def kept_of_upserts(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the columns of the upserts that the next delivered state needs, with positions, in any batches."""
+        parts = self.manifest.upserts
         columns = ["bucket", "id", "hash", *(["removal"] if self.shape.removal_schema.names else [])]
-        return read_from(self.folder, self.manifest.upserts, 0, columns=columns, batch_rows=batch_rows)
+        # Changes of an earlier release do not say which fields are NULL because consent is missing.
+        columns += [name for name in (self.folder.schema(parts).names if parts else []) if name == "cleared"]
+        return read_from(self.folder, parts, 0, columns=columns, batch_rows=batch_rows)
 
     def only(self, causes: Collection[RemovalCause], folder: Folder) -> Changes:
-        """Publish a set of changes with these removals and nothing else, in another folder, and return it.
+        """Publish a set of changes with these removals and all fields to clear, in another folder, and return it.
 
         Raises:
             RefusedError: a file was changed.
@@ -178,22 +209,26 @@ class Changes:
         kept: list[RemovalGroup] = []
         for group in self.manifest.removals:
             if group.cause in causes:
-                for part in group.parts:
-                    self.folder.verify(part)
-                    source = self.folder.fs.open(self.folder.file_path(part.name), "rb")
-                    with source, folder.create(part.name) as target:
-                        shutil.copyfileobj(source, target, _COPY_BYTES)
+                self._copy(group.parts, folder)
                 kept.append(group)
+        self._copy(self._clear_parts, folder)
         manifest = self.manifest.model_copy(
             update={
                 "upserts": (),
                 "upsert_rows": 0,
                 "removals": tuple(kept),
                 "removal_rows": sum(group.rows for group in kept),
-                "counts": removal_counts(kept, delivered=self.counts.delivered),
+                "counts": removal_counts(kept, delivered=self.counts.delivered, cleared=self.manifest.clear_rows),
             }
         )
         return Changes(folder, sha256=folder.publish(manifest.to_json()))
+
+    def _copy(self, parts: Iterable[Part], folder: Folder) -> None:
+        for part in parts:
+            self.folder.verify(part)
+            source = self.folder.fs.open(self.folder.file_path(part.name), "rb")
+            with source, folder.create(part.name) as target:
+                shutil.copyfileobj(source, target, _COPY_BYTES)
 
     def _read(self, parts: Sequence[Part], start: int, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         read = read_from(self.folder, parts, start, batch_rows=_decoded_rows(batch_rows))
@@ -203,131 +238,13 @@ class Changes:
     def _removal_parts(self) -> list[Part]:
         return [part for group in self.manifest.removals for part in group.parts]
 
-
-class ChangesWriter:
-    """Writes a set of changes.
-
-    Args:
-        folder: a new one.
-        id_type: the type in which ids were compared.
-        shape: of the rows.
-    """
-
-    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape) -> None:
-        self._folder = folder
-        self._shape = shape
-        removal = [pa.field("removal", shape.removal_type)] if shape.removal_schema.names else []
-        identity = [pa.field("bucket", pa.uint16(), nullable=False), pa.field("id", id_type)]
-        self.upsert_schema = pa.schema(
-            [
-                *identity,
-                pa.field("hash", HASH_TYPE, nullable=False),
-                pa.field("was_delivered", pa.bool_(), nullable=False),
-                pa.field("unchanged", pa.bool_(), nullable=False),
-                *removal,
-                pa.field("row", shape.row_type, nullable=False),
-            ]
-        )
-        self.removal_schema = pa.schema(
-            [
-                *identity,
-                pa.field("entry", pa.int64(), nullable=False),
-                pa.field("cause", pa.int8(), nullable=False),
-                *removal,
-            ]
-        )
-        self._upserts = PartsWriter(folder, "upserts", self.upsert_schema, row_group_rows=_ROW_GROUP_ROWS)
-        self._removals: dict[RemovalCause, PartsWriter] = {}
-
-    def upsert(
-        self,
-        *,
-        ids: pa.Array,
-        buckets: pa.Array,
-        hashes: pa.Array,
-        was_delivered: pa.Array,
-        unchanged: pa.Array,
-        removal: pa.Array | None,
-        rows: pa.RecordBatch,
-    ) -> None:
-        """Append people to send. Pass no `removal` where the shape's removal schema has no fields."""
-        row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
-        values = [removal] if self._shape.removal_schema.names else []
-        columns = [buckets, ids, hashes, was_delivered, unchanged, *values, row]
-        self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
-
-    def remove(
-        self, cause: RemovalCause, *, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
-    ) -> None:
-        """Append entries to remove."""
-        if not len(ids):
-            return
-        if cause not in self._removals:
-            prefix = f"removals-{cause}"
-            self._removals[cause] = PartsWriter(
-                self._folder, prefix, self.removal_schema, row_group_rows=_ROW_GROUP_ROWS
-            )
-        number = pa.array(np.full(len(ids), cause.code, dtype=np.int8))
-        values = [removal] if self._shape.removal_schema.names else []
-        columns = [buckets, ids, entries, number, *values]
-        self._removals[cause].write(pa.RecordBatch.from_arrays(columns, schema=self.removal_schema))
-
-    def removed(self) -> dict[str, int]:
-        """Return how many entries each cause removes."""
-        return {str(cause): self._removals[cause].rows for cause in REMOVAL_ORDER if cause in self._removals}
-
-    def publish(
-        self,
-        *,
-        sync: str,
-        model: str,
-        destination: str,
-        primary_key: str,
-        mode: SyncMode,
-        order_tag: str,
-        decided_at: datetime,
-        permitted_sha256: str | None,
-        delivered_sha256: str | None,
-        counts: ChangesCounts,
-        cleared: Iterable[str] = (),
-        policy_digest: str = "",
-    ) -> Changes:
-        """Write the manifest, which makes the changes visible, and open them."""
-        upserts = self._upserts.close()
-        removals = tuple(
-            RemovalGroup(cause=str(cause), parts=self._removals[cause].close(), rows=self._removals[cause].rows)
-            for cause in REMOVAL_ORDER
-            if cause in self._removals
-        )
-        manifest = ChangesManifest(
-            sync=sync,
-            model=model,
-            destination=destination,
-            primary_key=primary_key,
-            mode=mode.value,
-            shape=self._shape.to_manifest(),
-            order_tag=order_tag,
-            decided_at=decided_at,
-            policy_digest=policy_digest,
-            permitted_sha256=permitted_sha256,
-            delivered_sha256=delivered_sha256,
-            counts=counts,
-            upserts=upserts,
-            upsert_rows=self._upserts.rows,
-            removals=removals,
-            removal_rows=sum(group.rows for group in removals),
-            cleared=tuple(sorted(cleared)),
-        )
-        return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
-
-    def abort(self) -> None:
-        """Stop writing. The caller removes the folder."""
-        for writer in [self._upserts, *self._removals.values()]:
-            writer.abort()
+    @property
+    def _clear_parts(self) -> list[Part]:
+        return [part for group in self.manifest.clears for part in group.parts]
 
 
-def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int) -> ChangesCounts:
-    """Return the counts of changes that only remove."""
+def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int, cleared: int) -> ChangesCounts:
+    """Return the counts of changes that only remove and clear."""
     return ChangesCounts(
         permitted=0,
         added=0,
@@ -339,6 +256,7 @@ def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int) -> Changes
         kept_left_model=0,
         delivered=delivered,
         fields_changed=False,
+        cleared=cleared,
     )
 
 

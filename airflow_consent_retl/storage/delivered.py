@@ -6,7 +6,8 @@ which version is current.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,23 +25,39 @@ HASH_BYTES = 16
 HASH_TYPE = pa.binary(HASH_BYTES)
 MOMENT_TYPE = pa.timestamp("us", tz="UTC")
 ROW_GROUP_ROWS = 131_072
+# Stands for a payload that no row has: the person is certainly there, without the fields that were cleared.
+CLEARED_HASH = bytes(HASH_BYTES)
 
 
 def entry_schema(id_type: pa.DataType, removal_type: pa.DataType) -> pa.Schema:
     """Return the schema of the entries.
 
     `bucket`: entries are in ascending order of it. `hash`: of the payload that was last certainly accepted, NULL where
-    the last request got no clear answer. `unsettled_until`: until this time an earlier, unanswered request with this
-    person may still take effect. `removal`: the values that the destination needs to remove the person.
+    the last request got no clear answer, `CLEARED_HASH` where only fields were cleared since. `unsettled_until`: until
+    this time an earlier, unanswered request with this person may still take effect. `cleared`: the fields in which the
+    destination certainly has no value, as text: see `fields_text`; NULL where no field is known. `removal`: the values
+    that the destination needs to remove the person.
     """
     fields = [
         pa.field("bucket", pa.uint16(), nullable=False),
         pa.field("id", id_type),
         pa.field("hash", HASH_TYPE),
         pa.field("unsettled_until", MOMENT_TYPE),
+        pa.field("cleared", pa.string()),
     ]
     # Parquet has no struct without fields.
     return pa.schema([*fields, pa.field("removal", removal_type)] if removal_type.num_fields else fields)
+
+
+def fields_text(fields: Iterable[str]) -> str | None:
+    """Return names of fields as the text that an entry stores; None for no field."""
+    names = sorted(fields)
+    return json.dumps(names) if names else None
+
+
+def fields_of(text: str | None) -> frozenset[str]:
+    """Read back what `fields_text` wrote."""
+    return frozenset() if text is None else frozenset(json.loads(text))
 
 
 def delivered_manifest(folder: Folder, *, sha256: str) -> DeliveredManifest:
@@ -88,6 +105,22 @@ class DeliveredState:
         """Whether the destination certainly accepted one of the people; False if no answer was ever clear."""
         hashes = self.folder.read_rows(self.manifest.parts, columns=["hash"], batch_rows=ROW_GROUP_ROWS)
         return any(rows.column(0).null_count < rows.num_rows for rows in hashes)
+
+    def entries(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield all columns of the entries, in any batches. Call `verify` before or after."""
+        for rows in self.folder.read_rows(self.manifest.parts, batch_rows=batch_rows):
+            if self.manifest.has_cleared:
+                yield rows
+            else:
+                place = rows.schema.get_field_index("unsettled_until") + 1
+                yield rows.add_column(place, pa.field("cleared", pa.string()), pa.nulls(rows.num_rows, pa.string()))
+
+    def cleared(self) -> Iterator[pa.Array]:
+        """Yield the `cleared` of every entry, in the order of the entries' numbers, in any batches."""
+        if not self.manifest.has_cleared:
+            return iter([pa.nulls(self.rows, pa.string())])
+        read = self.folder.read_rows(self.manifest.parts, columns=["cleared"], batch_rows=ROW_GROUP_ROWS)
+        return (rows.column(0) for rows in read)
 
     def verify(self) -> None:
         """Compare every part's bytes with the manifest.
@@ -139,6 +172,7 @@ class DeliveredWriter:
             decided_at=decided_at,
             parts=parts,
             rows=self._parts.rows,
+            has_cleared=True,
         )
         return DeliveredState(self._folder, sha256=self._folder.publish(manifest.to_json()))
 

@@ -306,6 +306,8 @@ class DeliveredManifest(Document):
     id_type: str | None = None
     # Of entries in the warehouse: whether one of them may have been certainly accepted.
     may_be_confirmed: bool = True
+    # Whether entries say which fields were cleared. Without it, a destination may have a value in any field.
+    has_cleared: bool = False
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:
@@ -334,12 +336,22 @@ class ChangesCounts(Document):
     delivered: int
     # The mapping differs from that of the delivered state: everyone counts as updated.
     fields_changed: bool
+    # Entries with fields to clear.
+    cleared: int = 0
 
 
 class RemovalGroup(Document):
     """The entries of the delivered state that are to be removed for one cause."""
 
     cause: str
+    parts: tuple[Part, ...]
+    rows: int
+
+
+class ClearGroup(Document):
+    """The entries of the delivered state of which the same fields are to be cleared."""
+
+    fields: tuple[str, ...]
     parts: tuple[Part, ...]
     rows: int
 
@@ -366,6 +378,8 @@ class ChangesManifest(Document):
     # In the order of removal.
     removals: tuple[RemovalGroup, ...]
     removal_rows: int
+    clears: tuple[ClearGroup, ...] = ()
+    clear_rows: int = 0
     # The fields whose NULL the destination has to be told: see `Load.cleared`.
     cleared: tuple[str, ...] = ()
     # Of the policy under which they were found. Empty: unknown.

@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 
 from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.testing.clearing_checks import ClearingChecks
 from airflow_consent_retl.testing.failure_checks import FailureChecks
 from airflow_consent_retl.testing.lease_checks import LeaseChecks
 from airflow_consent_retl.testing.removal_checks import RemovalChecks
@@ -15,7 +16,7 @@ from airflow_consent_retl.testing.shape_checks import ShapeChecks
 from airflow_consent_retl.testing.stand_in import StandIn
 
 
-class DestinationContract(SendingChecks, RemovalChecks, FailureChecks, LeaseChecks, ShapeChecks):
+class DestinationContract(SendingChecks, RemovalChecks, ClearingChecks, FailureChecks, LeaseChecks, ShapeChecks):
     """Subclass it as `Test…`, name the class, and write the fixture `stand_in`; pytest finds the rest.
 
     Attributes:

@@ -79,6 +79,10 @@ class OpenLoad:
         """Remove the people of one batch."""
         return self._settled(self._checked(self.destination.remove(batch), batch))
 
+    def clear_batch(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Clear fields of the people of one batch."""
+        return self._settled(self._checked(self.destination.clear(batch, fields), batch))
+
     def kept(self, people: Sequence[Person]) -> pa.Table:
         """Return the values that have to be stored to remove people later."""
         schema = self.destination.removal_schema(self.load)

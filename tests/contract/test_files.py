@@ -104,7 +104,7 @@ class ParquetStandIn(FilesStandIn):
     def read(self, part: Path) -> Iterator[dict[str, Any]]:
         table = pq.read_table(part)
         # Text that is not UTF-8 is kept as it is.
-        texts = [raw.decode(errors="replace") for raw in table.column("text").cast(pa.binary()).to_pylist()]
+        texts = [(raw or b"").decode(errors="replace") for raw in table.column("text").cast(pa.binary()).to_pylist()]
         for text, row in zip(texts, table.drop_columns(["text"]).to_pylist(), strict=True):
             yield {**row, "text": text}
 

@@ -3,99 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from support.guarding import ALIASES, FIELDS, POLICY, World, receiving, webhook
 from support.postgres import Postgres
-from support.servers import Receiver, receiver
+from support.servers import Receiver
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.operators import (
-    ConsentFilterOperator,
-    ExtractModelOperator,
-    LoadToFilesOperator,
-    LoadToSqlTableOperator,
-    LoadToWebhookOperator,
-    permitted_batches,
-)
-
-POLICY: dict[str, Any] = {
-    "unmapped_destinations": "deny",
-    "categories": [
-        {"id": "C0004", "name": "Advertising", "destinations": ["ads"]},
-        {"id": "C0005", "name": "Telephone", "fields": {"ads": ["phone"]}},
-    ],
-}
-_PHONE = {"class": "phone", "aliases": ["phone_e164", "tel"]}
-ALIASES = POLICY | {
-    "categories": [POLICY["categories"][0], {"id": "C0005", "name": "Telephone", "fields": {"ads": [_PHONE]}}]
-}
-FIELDS = {"id": "id", "phone": "phone_e164"}
-
-
-class World:
-    """Three people, whose phone may be sent or not, and their loads.
-
-    Args:
-        path: a folder of the test's own.
-        monkeypatch: sets the connections.
-    """
-
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.path = path
-        self.workspace = f"file://{path}/workspace"
-        source = {"conn_type": "sqlite", "host": str(path / "source.db")}
-        monkeypatch.setenv("AIRFLOW_CONN_SOURCE", json.dumps(source))
-        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "file"}))
-
-    def answers(self, *calls_ok: bool) -> None:
-        """Have the model hold one person for each answer about the phone; everyone permits advertising."""
-        with closing(sqlite3.connect(self.path / "source.db")) as connection:
-            connection.execute("DROP TABLE IF EXISTS people")
-            connection.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, phone_e164 TEXT, ads_ok, calls_ok)")
-            rows = [(number, f"+49{number}", True, answer) for number, answer in enumerate(calls_ok)]
-            connection.executemany("INSERT INTO people VALUES (?, ?, ?, ?)", rows)
-            connection.commit()
-
-    def permitted(self, *, policy: dict[str, Any] = POLICY, sql: str = "SELECT * FROM people") -> Any:
-        """Extract and filter."""
-        snapshot = ExtractModelOperator(
-            task_id="extract",
-            model="people",
-            conn_id="source",
-            sql=sql,
-            primary_key="id",
-            column_types={"ads_ok": "bool", "calls_ok": "bool"},
-            workspace=self.workspace,
-        ).execute({})
-        return ConsentFilterOperator(
-            task_id="consent",
-            snapshot=snapshot,
-            policy=policy,
-            consent={"C0004": "ads_ok", "C0005": "calls_ok"},
-            destinations=["ads"],
-            workspace=self.workspace,
-        ).execute({})
-
-    def load(
-        self, load: Any, *, policy: dict[str, Any] = POLICY, sql: str = "SELECT * FROM people", **more: Any
-    ) -> Any:
-        """Extract, filter and load."""
-        return load(
-            task_id="load",
-            permitted=self.permitted(policy=policy, sql=sql),
-            destination="ads",
-            policy=policy,
-            settle_s=0,
-            workspace=self.workspace,
-            **more,
-        ).execute({})
+from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator, permitted_batches
 
 
 @pytest.fixture
@@ -105,15 +25,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    with receiver() as server:
-        extra = {"allow_private": True}
-        connection = {"conn_type": "http", "host": "127.0.0.1", "port": server.port, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(connection))
+    with receiving(monkeypatch) as server:
         yield server
-
-
-def webhook(**options: Any) -> Any:
-    return partial(LoadToWebhookOperator, conn_id="hook", endpoint="/people", **options)
 
 
 @pytest.mark.parametrize(

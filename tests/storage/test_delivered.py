@@ -40,6 +40,7 @@ def entries(*ids: str) -> pa.RecordBatch:
         "id": list(ids),
         "hash": pa.array([b"0123456789abcdef"] * len(ids), pa.binary(16)),
         "unsettled_until": pa.array([AT] * len(ids), pa.timestamp("us", "UTC")),
+        "cleared": pa.array(['["spent"]'] * len(ids), pa.string()),
         "removal": pa.array([{"mail": f"{id_}@x"} for id_ in ids], pa.struct([LOAD.field("mail")])),
     }
     return pa.RecordBatch.from_arrays(
@@ -63,6 +64,7 @@ def test_what_is_published_is_read_again(tmp_path: Path) -> None:
         "id": "c",
         "hash": b"0123456789abcdef",
         "unsettled_until": AT,
+        "cleared": '["spent"]',
         "removal": {"mail": "c@x"},
     }
 
@@ -86,11 +88,11 @@ def test_a_state_of_nobody_has_no_files_and_no_type(tmp_path: Path) -> None:
 
 
 def test_where_a_destination_cannot_remove_nothing_is_kept_for_it(tmp_path: Path) -> None:
-    rows = entries("a").select(["bucket", "id", "hash", "unsettled_until"])
+    rows = entries("a").select(["bucket", "id", "hash", "unsettled_until", "cleared"])
 
     state = published(Folder.local(tmp_path / "v1"), rows, removal=pa.schema([]))
 
-    assert state.folder.schema(state.manifest.parts).names == ["bucket", "id", "hash", "unsettled_until"]
+    assert state.folder.schema(state.manifest.parts).names == ["bucket", "id", "hash", "unsettled_until", "cleared"]
 
 
 def test_nobody_else_can_read_a_version(tmp_path: Path) -> None:

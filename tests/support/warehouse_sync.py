@@ -40,6 +40,7 @@ class Sync:
         self.file = folder / f"{kind}.db"
         self.workspace = (folder / kind).as_uri()
         self.monkeypatch = monkeypatch
+        self.consent = CONSENT
         monkeypatch.setenv(f"AIRFLOW_CONN_{kind.upper()}", json.dumps({"conn_type": "sqlite", "host": str(self.file)}))
 
     def permit(
@@ -62,7 +63,7 @@ class Sync:
             task_id="consent",
             snapshot=snapshot,
             policy=policy,
-            consent=CONSENT,
+            consent=self.consent,
             destinations=["crm", "other"],
             max_released_ratio=max_released_ratio,
         ).execute({})
@@ -97,7 +98,7 @@ class Sync:
                 "sql": "SELECT * FROM customers",
                 "primary_key": "id",
                 "policy": POLICY,
-                "consent": CONSENT,
+                "consent": self.consent,
                 "loads": {"crm": partial(LoadToSqlTableOperator, conn_id=self.kind, table="people", fields=FIELDS)},
                 "withdrawn_at": "seen",
                 **parameters,

@@ -9,6 +9,7 @@ import sqlglot
 from sqlglot import exp
 
 from airflow_consent_retl.changes.warehouse_comparison import (
+    DeliveredEntries,
     WarehouseComparison,
     delivered,
     next_delivered,
@@ -66,7 +67,7 @@ def questions(name: str) -> dict[str, ir.Table]:
         "signatures": consent.signatures(),
         "permitted": consent.permitted(),
         "decisions": consent.decisions("5a17"),
-        "denied people": consent.denied_people(),
+        "suspects": consent.suspects({0: '["phone"]'}),
         "groups": consent.groups(),
         "compared": comparison.compared(all_candidates=False),
         "everybody": comparison.compared(all_candidates=True),
@@ -75,9 +76,12 @@ def questions(name: str) -> dict[str, ir.Table]:
         "touched": comparison.touched(),
         "gone": comparison.gone("5a17"),
         "logged": comparison.logged("5a17"),
-        "next delivered": next_delivered(dialect, ENTRIES),
+        "next delivered": next_delivered(dialect, ENTRIES, before=ENTRIES),
+        "next delivered after an earlier release": next_delivered(dialect, [*ENTRIES, "cleared"], before=ENTRIES),
         "asked about": only_people(dialect, ["Id", "ok"], primary_key="Id", people=people),
-        "suspects": state.semi_join(suspects, state[PERSON] == suspects[PERSON]),
+        "asked suspects": state.semi_join(suspects, state[PERSON] == suspects[PERSON]),
+        "people who lost": DeliveredEntries(dialect, [*ENTRIES, "cleared"], primary_key="Id").people(),
+        "entries that lost": DeliveredEntries(dialect, ENTRIES, primary_key="Id").lost(with_absent=True),
     }
 
 

@@ -18,6 +18,7 @@ from airflow_consent_retl.databases.tables.bulk import last_of_each
 from airflow_consent_retl.databases.tables.key_comparison import check_comparison
 from airflow_consent_retl.databases.tables.target import (
     KEY_CHANGED,
+    NOT_CLEARED,
     NOT_REMOVED,
     NOT_STORED,
     BusyError,
@@ -82,6 +83,11 @@ class DuckDbWriter(TableWriter):
         self._sql: Statements | None = None
         self._staged = pa.table({})
         self._staged_people = pa.table({})
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the table."""
+        return frozenset(self._target.columns)
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -153,6 +159,17 @@ class DuckDbWriter(TableWriter):
 
         if left := self._in_transaction(work, self._people(positions)):
             raise UnprovenError({position: NOT_REMOVED for (position,) in left}, applied="rest")
+
+    def empty(self, positions: Sequence[int], names: Sequence[str]) -> None:
+        """Clear columns in one transaction."""
+        sql = self._prepared
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[int]]:
+            connection.execute(sql.emptying(names))
+            return connection.execute(sql.unemptied(names)).fetchall()
+
+        if left := self._in_transaction(work, self._people(positions)):
+            raise UnprovenError({position: NOT_CLEARED for (position,) in left}, applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""

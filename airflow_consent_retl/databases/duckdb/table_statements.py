@@ -91,6 +91,16 @@ class Statements:
         condition = f"{quoted(self._key)} IN (SELECT {self._as_key('id')} FROM {BATCH})"  # noqa: S608 - quoted
         return f"{verb} {self._name} {changes} WHERE {condition}"
 
+    def emptying(self, names: Iterable[str]) -> str:
+        """Return the statement that sets columns of the people of a batch to NULL."""
+        changes = ", ".join(f"{quoted(name)} = NULL" for name in names)
+        return self._statement_on_people("UPDATE", f"SET {changes}")
+
+    def unemptied(self, names: Iterable[str]) -> str:
+        """Return the query for the position of each person who still has a value in one of some columns."""
+        kept = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in names)
+        return self._positions_of([f"{quoted(self._key)} IS NOT NULL", f"({kept})"])
+
     def _search_for_people(self) -> str:
         conditions = [f"{quoted(self._key)} IS NOT NULL"]
         if self._mark is not None:
@@ -98,6 +108,9 @@ class Statements:
             is_unmarked = f"{mark} IS NOT TRUE" if self._mark_kind == "flag" else f"{mark} IS NULL"
             kept = [f"{quoted(name)} IS NOT NULL" for name in self._emptied]
             conditions.append(f"({' OR '.join([is_unmarked, *kept])})")
+        return self._positions_of(conditions)
+
+    def _positions_of(self, conditions: Iterable[str]) -> str:
         return (
             f"SELECT {POSITION} FROM {BATCH} WHERE {self._as_key('id')} "  # noqa: S608 - quoted, constants
             f"IN (SELECT {quoted(self._key)} FROM {self._name} WHERE {' AND '.join(conditions)})"

@@ -27,6 +27,7 @@ from airflow_consent_retl.databases.tables.statements import (
     Removal,
     Upsert,
     delete_from,
+    empty_in,
     mark_in,
     parameter_names,
     quoted,
@@ -96,6 +97,11 @@ class CoreWriter(TableWriter):
         self._names: list[str] = []
         self._staged: list[Parameters] = []
         self._staged_keys: list[object] = []
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the table."""
+        return frozenset(self._target.columns)
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -189,6 +195,19 @@ class CoreWriter(TableWriter):
             return proof.unremoved(connection, keyed)
 
         # Committed also if some are left: a trigger may have marked them in its own way.
+        if left := self._in_transaction(work):
+            raise UnprovenError(left, applied="rest")
+
+    def empty(self, positions: Sequence[int], names: Sequence[str]) -> None:
+        """Clear columns in one transaction."""
+        emptying = empty_in(self._table, key=self._key, emptied=names)
+        proof = Proof(self._table, key=self._key, emptied=names)
+        keyed = [(position, self._staged_keys[position]) for position in positions]
+
+        def work(connection: sa.Connection) -> Refused:
+            emptying(connection, [key for _, key in keyed])
+            return proof.unemptied(connection, keyed)
+
         if left := self._in_transaction(work):
             raise UnprovenError(left, applied="rest")
 

@@ -23,6 +23,7 @@ from airflow_consent_retl.databases.tables.merge_statements import (
     loaded_name,
 )
 from airflow_consent_retl.databases.tables.target import (
+    NOT_CLEARED,
     NOT_REMOVED,
     NOT_VISIBLE,
     BusyError,
@@ -101,6 +102,11 @@ class MergeWriter(TableWriter, Generic[W]):
         self._loaded_positions: list[int] = []
 
     @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the table."""
+        return frozenset(self._target.columns)
+
+    @property
     def not_null(self) -> frozenset[str]:
         """The columns that cannot be NULL."""
         return self._target.not_null
@@ -152,6 +158,13 @@ class MergeWriter(TableWriter, Generic[W]):
         self._run(self._sql.removal(source))
         if left := self._read_back(self._sql.unremoved(source)):
             raise UnprovenError(dict.fromkeys(left, NOT_REMOVED), applied="rest")
+
+    def empty(self, positions: Sequence[int], names: Sequence[str]) -> None:
+        """Clear columns with one statement, and look for values."""
+        source = self._source(positions)
+        self._run(self._sql.emptying(source, names))
+        if left := self._read_back(self._sql.unemptied(source, names)):
+            raise UnprovenError(dict.fromkeys(left, NOT_CLEARED), applied="rest")
 
     def holds(self, position: int) -> bool:
         """Look for the key."""

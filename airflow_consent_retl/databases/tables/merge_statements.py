@@ -108,6 +108,16 @@ class MergeStatements:
         changes += [f"{self.warehouse.quote(name)} = NULL" for name in self._emptied]
         return f"UPDATE {table} SET {', '.join(changes)} WHERE {condition}"  # noqa: S608 - names are quoted
 
+    def emptying(self, source: str, names: Sequence[str]) -> str:
+        """Return the statement that sets columns of people to NULL."""
+        changes = ", ".join(f"{self.warehouse.quote(name)} = NULL" for name in names)
+        return f"UPDATE {self.warehouse.target} SET {changes} WHERE {self._has_key_of(source)}"  # noqa: S608 - quoted
+
+    def unemptied(self, source: str, names: Sequence[str]) -> str:
+        """Return the query for the positions of people with a row that still has a value in one of some columns."""
+        kept = " OR ".join(f"{self.warehouse.quote(name)} IS NOT NULL" for name in names)
+        return self._positions(source, "IN", [f"({kept})"])
+
     def readable(self) -> str:
         """Return a query without rows of the columns that are read back."""
         read_back = [self.key, self.mark.column] if self.mark else [self.key]

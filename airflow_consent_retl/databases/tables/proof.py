@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from airflow_consent_retl.databases.tables.statements import KEYS_AT_ONCE, is_one_of, quoted, table_clause
 from airflow_consent_retl.databases.tables.target import (
     KEY_CHANGED,
+    NOT_CLEARED,
     NOT_REMOVED,
     NOT_STORED,
     Refused,
@@ -31,7 +32,7 @@ class Proof:
         key: the column that identifies a row.
         mark: the column that marks removed people; None where they are deleted.
         is_flag: whether that column is a boolean.
-        emptied: the columns that a removal sets to NULL.
+        emptied: the columns that a removal sets to NULL, or that are cleared without one.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class Proof:
         others: list[sa.ColumnClause[Any]] = [sa.column(quoted(name)) for name in emptied]
         self._table = table_clause(table, self._key, *marked, *others)
         self._still_there: list[sa.ColumnElement[bool]] = []
+        self._filled = [other.is_not(None) for other in others]
         for column in marked:
             unmarked = sa.or_(column.is_(None), column == sa.false()) if is_flag else column.is_(None)
-            self._still_there = [sa.or_(unmarked, *(other.is_not(None) for other in others))]
+            self._still_there = [sa.or_(unmarked, *self._filled)]
 
     def check_readable(self, connection: sa.Connection) -> None:
         """Read no row of the columns that are read back. The driver's error passes if the role may not read them."""
@@ -96,14 +98,23 @@ class Proof:
 
     def unremoved(self, connection: sa.Connection, removed: Keyed) -> Refused:
         """Return codes for the people who are still there: with a row that is not marked or not emptied."""
+        return self._left(connection, removed, self._still_there, NOT_REMOVED)
+
+    def unemptied(self, connection: sa.Connection, emptied: Keyed) -> Refused:
+        """Return codes for the people with a row that still has a value in one of the emptied columns."""
+        return self._left(connection, emptied, [sa.or_(*self._filled)], NOT_CLEARED)
+
+    def _left(
+        self, connection: sa.Connection, removed: Keyed, conditions: list[sa.ColumnElement[bool]], code: str
+    ) -> Refused:
         left: Refused = {}
         pieces = [removed[start : start + KEYS_AT_ONCE] for start in range(0, len(removed), KEYS_AT_ONCE)]
         while pieces:
             piece = pieces.pop()
-            if not self._shows(connection, piece, self._still_there):
+            if not self._shows(connection, piece, conditions):
                 continue
             if len(piece) == 1:
-                left[piece[0][0]] = NOT_REMOVED
+                left[piece[0][0]] = code
             else:
                 middle = len(piece) // 2
                 pieces += [piece[:middle], piece[middle:]]

@@ -99,6 +99,20 @@ def mark_in(table: TableName, *, key: str, mark: str, moment: object | None, emp
     return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
 
 
+def empty_in(table: TableName, *, key: str, emptied: Sequence[str]) -> Removal:
+    """Return a function that sets columns of the rows with some keys to NULL on a connection, without committing.
+
+    Args:
+        table: to write to.
+        key: the column that identifies a row.
+        emptied: the columns.
+    """
+    column: sa.ColumnClause[object] = sa.column(quoted(key))
+    others: list[sa.ColumnClause[object]] = [sa.column(quoted(name)) for name in emptied]
+    statement = sa.update(table_clause(table, column, *others)).values(dict.fromkeys(others, sa.null()))
+    return lambda connection, keys: _executed_by_keys(connection, statement, column, keys)
+
+
 def parameter_names(names: Sequence[str]) -> list[str]:
     """Return the parameter's name for each column: letters, digits and `_` only, and never the name of a column."""
     prefix = "value"

@@ -64,6 +64,7 @@ def kept_columns(load: Load, nulls: Nulls) -> frozenset[str]:
 
 # Codes of rows that the database took without an error, and that it does not show as they were sent.
 NOT_STORED, KEY_CHANGED, NOT_VISIBLE, NOT_REMOVED = "not_stored", "key_changed", "not_visible", "not_removed"
+NOT_CLEARED = "not_cleared"
 _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
@@ -182,8 +183,8 @@ class Target:
 class TableWriter(ABC):
     """A writer that upserts rows into one table, and removes people from it. Not safe for several threads.
 
-    A batch is staged as rows or as people. `write` takes positions of staged rows; `remove` and `holds` take positions
-    of staged people.
+    A batch is staged as rows or as people. `write` takes positions of staged rows; `remove`, `empty` and `holds` take
+    positions of staged people.
     """
 
     @abstractmethod
@@ -200,6 +201,11 @@ class TableWriter(ABC):
     @abstractmethod
     def not_null(self) -> frozenset[str]:
         """The columns that cannot be NULL."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> frozenset[str]:
+        """The columns of the table."""
 
     @abstractmethod
     def stage(self, rows: pa.RecordBatch) -> Refused:
@@ -226,6 +232,13 @@ class TableWriter(ABC):
         """Delete or mark those of these staged people who are in the table, and look for them, in one transaction.
 
         Raises as `write`; an `UnprovenError` has the people who are still there.
+        """
+
+    @abstractmethod
+    def empty(self, positions: Sequence[int], names: Sequence[str]) -> None:
+        """Set columns of those of these staged people who are in the table to NULL, and look, in one transaction.
+
+        Raises as `write`; an `UnprovenError` has the people who still have a value in one of the columns.
         """
 
     @abstractmethod

@@ -46,7 +46,8 @@ class FilesDestination(Destination):
     A person without a row in a load is gone from the version that it publishes. A load that only removes publishes
     the current version once more, in the form it has, without the named people; the primary key has to be one
     of its fields. From then on, loads decided before the removal are refused. A load that removes anyone deletes all
-    older versions, whatever `keep_versions` says: they contain those people. Where CSV escapes formulas, keys that
+    older versions, whatever `keep_versions` says: they contain those people. A field that its person withdraws consent
+    to is emptied in the same way between two loads. Where CSV escapes formulas, keys that
     differ only by the `'` in front are equal in the file: both are removed.
 
     `accepted` means that the row is in a file that `commit` will publish, or that the person is in none.
@@ -59,6 +60,7 @@ class FilesDestination(Destination):
     """
 
     can_remove: ClassVar[bool] = True
+    can_clear: ClassVar[bool] = True
     replaces: ClassVar[bool] = True
 
     def __init__(self, options: FilesOptions) -> None:
@@ -73,6 +75,8 @@ class FilesDestination(Destination):
         self._files: list[ExportedFile] = []
         # The keys of the people to remove, until a row is sent.
         self._leaving: list[pa.Array] = []
+        # Likewise of the people who lose fields, by these fields.
+        self._cleared: dict[tuple[str, ...], list[pa.Array]] = {}
         self._sends = False
 
     @property
@@ -119,7 +123,7 @@ class FilesDestination(Destination):
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
         # The version contains only the rows that are sent: no one is left to remove.
-        self._sends, self._leaving = True, []
+        self._sends, self._leaving, self._cleared = True, [], {}
         rejected: dict[int, Outcome] = {}
         start, rows = 0, batch.rows.num_rows
         while start < rows:
@@ -154,9 +158,20 @@ class FilesDestination(Destination):
             self._leaving.append(batch.rows.column(key_field).drop_null())
         return Outcomes.accepted(batch.rows.num_rows)
 
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Remember the people who lose fields for `commit`, unless rows are sent; raises as `remove`."""
+        from airflow_consent_retl.contract.outcomes import Outcomes
+
+        key_field = self._key_field
+        self._removes = True
+        if not self._sends:
+            keys = batch.rows.column(key_field).drop_null()
+            self._cleared.setdefault(tuple(sorted(fields)), []).append(keys)
+        return Outcomes.accepted(batch.rows.num_rows)
+
     def commit(self) -> None:
         """Publish the version; one without rows has one empty file, which shows its fields."""
-        if self._leaving:
+        if self._leaving or self._cleared:
             self._take_out()
         else:
             if not self._files:
@@ -182,10 +197,11 @@ class FilesDestination(Destination):
     def _take_out(self) -> None:
         import pyarrow as pa
 
-        from airflow_consent_retl.destinations.files.removal import take_out
+        from airflow_consent_retl.destinations.files.removal import Leaving, take_out
 
-        people = pa.chunked_array(self._leaving)
-        take_out(self._opened, people, key_field=self._key_field)
+        people = pa.chunked_array(self._leaving) if self._leaving else None
+        cleared = {fields: pa.chunked_array(keys) for fields, keys in self._cleared.items()}
+        take_out(self._opened, Leaving(people, cleared), key_field=self._key_field)
 
     @property
     def _key_field(self) -> str:

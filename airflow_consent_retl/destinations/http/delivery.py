@@ -57,7 +57,7 @@ class Purpose:
         address: the target of the requests.
         encoder: makes their bodies.
         read: reads their answers.
-        removes: whether a row rejected with the code `not_found` or `gone` counts as removed.
+        removes: whether a row rejected with the code `not_found` or `gone` counts as done: removed, or cleared.
     """
 
     method: str

@@ -6,6 +6,8 @@ import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+import pyarrow as pa
+
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.destinations.http.delivery import HttpDelivery
 from airflow_consent_retl.destinations.http.pace import Pace
@@ -49,6 +51,7 @@ class HttpDestination(Destination):
         self._delivery: HttpDelivery | None = None
         self._sending: Purpose | None = None
         self._removing: Purpose | None = None
+        self._load: Load | None = None
 
     @abstractmethod
     def sending(self, load: Load) -> Purpose:
@@ -65,6 +68,13 @@ class HttpDestination(Destination):
         Raises:
             ConfigurationError: the fields do not suit the destination.
         """
+
+    def clearing(self, load: Load, fields: Sequence[str]) -> Purpose | None:
+        """Return the form of requests that clear fields of people; None where this load cannot clear.
+
+        Only a destination with `can_clear` needs it. Its encoder gets rows from `with_nulls`.
+        """
+        return None
 
     @property
     def limits(self) -> Limits:
@@ -104,6 +114,7 @@ class HttpDestination(Destination):
         """Check the fields' types, and every address of the host; nothing is sent."""
         self._sending = self.sending(load)
         self._removing = self.removing(load)
+        self._load = load
         limits = self.limits
         pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=pace)
@@ -122,6 +133,19 @@ class HttpDestination(Destination):
             raise ConfigurationError(f"the primary key is not mapped: the {self.name} removes people by it")
         return self._delivery.deliver(batch, self._removing)
 
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Send people with fields that are null, with retries and pieces as in `send`."""
+        if self._delivery is None or self._load is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        purpose = self.clearing(self._load, fields)
+        if purpose is None:
+            raise ConfigurationError(f"the primary key is not mapped: the {self.name} clears fields by it")
+        schema = with_nulls(batch.rows.schema, fields)
+        rows = batch.rows.num_rows
+        nulls = [pa.nulls(rows, schema.field(name).type) for name in fields]
+        filled = pa.RecordBatch.from_arrays([*batch.rows.columns, *nulls], schema=schema)
+        return self._delivery.deliver(Batch(key=batch.key, rows=filled), purpose)
+
     def commit(self) -> None:
         """Close the connections: each batch was final when it was answered."""
         if self._delivery is not None:
@@ -131,3 +155,11 @@ class HttpDestination(Destination):
         """End waits and running requests, and close the connections."""
         if self._delivery is not None:
             self._delivery.close(give_up=True)
+
+
+def with_nulls(people: pa.Schema, fields: Sequence[str]) -> pa.Schema:
+    """Return the schema of people with fields to clear after their removal values."""
+    schema = people
+    for name in fields:
+        schema = schema.append(pa.field(name, pa.string()))
+    return schema

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -31,7 +32,10 @@ _log = logging.getLogger(__name__)
 _DATABASE_CODE = re.compile(
     r"sqlstate_[0-9A-Z]{5}|error_[0-9]{1,6}|sqlite_[a-z]+(_[a-z]+)*|[A-Z][A-Za-z]*(Error|Exception)"
 )
+_NO_COLUMN = "no_column"
 _REMEDIES = {
+    _NO_COLUMN: "the column of a withdrawn field is gone: empty it where it is now, and add it to the table again",
+    "not_cleared": "a trigger, a rule or a policy kept values of withdrawn fields: let the load's role update them",
     "not_stored": "a trigger, a rule or a policy swallowed rows: exempt the load's role from it",
     "key_changed": "the key column stores keys in another form: cast the primary key in the model to that form",
     "not_removed": "a trigger, a rule or a missing policy kept people: let the load's role delete or update them",
@@ -61,6 +65,7 @@ class SqlTableDestination(Destination):
     People are removed by the primary key, a batch in one transaction, halved like the others: their rows are deleted,
     or marked in a column that records their removal or its time; sending a person again clears the mark. A mark
     deletes nothing: readers have to check it, and all personal columns stay, except the mapped ones with `mark_nulls`.
+    A field that its person withdraws consent to is set to NULL by an UPDATE, between two loads.
     A person without a row counts as removed; a row that must stay, for instance because another table refers to it, is
     `rejected`.
 
@@ -79,6 +84,7 @@ class SqlTableDestination(Destination):
     """
 
     can_remove: ClassVar[bool] = True
+    can_clear: ClassVar[bool] = True
 
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
         from airflow_consent_retl.databases.place import place_of
@@ -172,6 +178,28 @@ class SqlTableDestination(Destination):
         return Outcomes(
             batch.rows.num_rows,
             exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in kept.items()}
+            | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
+        )
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Set columns of a batch of people to NULL."""
+        from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+
+        # No row has a key that `send` refuses by the same rules, or a key that is NULL.
+        absent = {*self._writer.stage_removal(batch.rows.column(self._key)), *self._nulls(batch.rows)}
+        positions = [row for row in range(batch.rows.num_rows) if row not in absent]
+        refused: dict[int, str] = {}
+        uncertain: dict[int, str] = {}
+        fixed = {*fields} - self._writer.columns, {*fields} & self._writer.not_null
+        if code := next((code for code, names in zip((_NO_COLUMN, "not_null"), fixed, strict=True) if names), ""):
+            # The values may be in a column of another name, or stay in this one.
+            refused = dict.fromkeys(positions, code)
+        else:
+            uncertain = self._opened.apply(partial(self._writer.empty, names=fields), positions, refused)
+        self._warn([*refused.values(), *uncertain.values()])
+        return Outcomes(
+            batch.rows.num_rows,
+            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()}
             | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
         )
 

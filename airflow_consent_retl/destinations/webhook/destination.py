@@ -24,6 +24,12 @@ or, for receivers and proxies that allow no body in a DELETE, a POST with an eve
 
     POST /v1/people
     {"event": "removed", "rows": [{"id": 9007199254740993}]}
+
+A person who withdraws consent to some fields only loses these fields between two loads. The row has the primary key and
+the fields as null, also with `nulls="omit"`. A receiver that demands whole rows refuses it; the next load sends them.
+
+    POST /v1/people
+    {"rows": [{"id": 9007199254740993, "email": null}]}
 """
 
 from __future__ import annotations
@@ -32,13 +38,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.delivery import Purpose
-from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
 from airflow_consent_retl.destinations.webhook.answers import outcomes_of_refusal, outcomes_of_success
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -67,6 +73,7 @@ class WebhookDestination(HttpDestination):
         ConfigurationError: a removal would look like any other request, or go to another host.
     """
 
+    can_clear: ClassVar[bool] = True
     name: ClassVar[str] = "webhook"
 
     def __init__(
@@ -105,6 +112,18 @@ class WebhookDestination(HttpDestination):
             method=self._options.removal_method,
             address=self._removal_address,
             encoder=self._encoder(self.removal_schema(load), self._options.removal_event),
+            read=self._reader(load.key_field),
+            removes=True,
+        )
+
+    def clearing(self, load: Load, fields: Sequence[str]) -> Purpose | None:
+        """Return a POST of primary keys with the fields, each as null."""
+        if load.key_field is None:
+            return None
+        return Purpose(
+            method="POST",
+            address=self._address,
+            encoder=self._encoder(with_nulls(self.removal_schema(load), fields), cleared=fields),
             read=self._reader(load.key_field),
             removes=True,
         )

@@ -36,7 +36,7 @@ class RecordedBatch(Document):
     requests, each with the index in the batch of its first row.
     """
 
-    kind: Literal["remove", "send"]
+    kind: Literal["clear", "remove", "send"]
     number: int
     start: int
     rows: int
@@ -49,11 +49,12 @@ class RecordedBatch(Document):
 class RecordedOutcome(Document):
     """One kind of outcome that rows of a delivery have.
 
-    `event`: `sent` to a person who was not there, `updated`, or `removed`. `cause`: of a removal. `status`: one of
-    `RowStatus`. `code`: the destination's, for rows that were not accepted.
+    `event`: `sent` to a person who was not there, `updated`, `removed`, or `cleared`: fields of the person were set to
+    NULL. `cause`: of a removal, or of clearing. `status`: one of `RowStatus`. `code`: the destination's, for rows that
+    were not accepted.
     """
 
-    event: Literal["sent", "updated", "removed"]
+    event: Literal["sent", "updated", "removed", "cleared"]
     cause: str
     status: str
     code: str

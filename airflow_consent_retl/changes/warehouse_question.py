@@ -1,0 +1,56 @@
+"""The question about some people, as a query that the warehouse runs over its own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.changes.warehouse_comparison import only_people
+from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.plain_query import plain_query
+from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.filtering.model_question import Question
+
+
+@contextmanager
+def query_of_people(
+    warehouse: Warehouse, question: Question, people: Any, table: StagingTable, id_type: pa.DataType
+) -> Iterator[str]:
+    """Yield the model's query for the rows of some people only, joined with their consent from other sources.
+
+    Args:
+        warehouse: entered.
+        question: asks the model's source.
+        people: an expression over the placeholder `people`, or over the table itself.
+        table: the table of the people.
+        id_type: of the ids.
+    """
+    dialect = dialect_of(warehouse.dialect, id_type)
+    # On lines of its own, so that a comment at its end does not comment out the rest.
+    model = f"(\n{plain_query(question.source.question_sql, dialect=warehouse.dialect)}\n)"
+    sources = [source for source in sources_of(question.source) if set(source.brought).intersection(question.columns)]
+    brought = {name for source in sources for name in source.brought}
+    own = [name for name in question.columns if name not in brought]
+    keys = [str(source.key) for source in sources]
+    columns = list(dict.fromkeys([*own, *keys]))
+    expression = only_people(dialect, columns, primary_key=question.primary_key, people=people)
+    some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+    if not sources:
+        yield some
+        return
+    with reachable(
+        warehouse,
+        sources,
+        at=datetime.now(UTC),
+        staged=False,
+        time_zone=question.source.time_zone,
+        hook_of=question.hook_of,
+    ) as places:
+        yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)

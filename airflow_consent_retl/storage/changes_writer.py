@@ -1,0 +1,176 @@
+"""The writer of a set of changes: the people to send and to remove, and the fields to clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_consent_retl.consent.removal import RemovalCause
+from airflow_consent_retl.storage.change_set import Changes
+from airflow_consent_retl.storage.delivered import HASH_TYPE
+from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, ClearGroup, RemovalGroup
+from airflow_consent_retl.storage.parts import PartsWriter
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.shape import Shape
+    from airflow_consent_retl.storage.sync_mode import SyncMode
+
+_ROW_GROUP_ROWS = 65_536
+# A person's own no first, in whichever way, since a load that ends early may leave the others.
+_REMOVAL_ORDER = tuple(sorted(RemovalCause, key=lambda cause: cause.rank, reverse=True))
+
+
+class ChangesWriter:
+    """Writes a set of changes.
+
+    Args:
+        folder: a new one.
+        id_type: the type in which ids were compared.
+        shape: of the rows.
+    """
+
+    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape) -> None:
+        self._folder = folder
+        self._shape = shape
+        removal = [pa.field("removal", shape.removal_type)] if shape.removal_schema.names else []
+        identity = [pa.field("bucket", pa.uint16(), nullable=False), pa.field("id", id_type)]
+        self.upsert_schema = pa.schema(
+            [
+                *identity,
+                pa.field("hash", HASH_TYPE, nullable=False),
+                pa.field("was_delivered", pa.bool_(), nullable=False),
+                pa.field("unchanged", pa.bool_(), nullable=False),
+                pa.field("cleared", pa.string()),
+                *removal,
+                pa.field("row", shape.row_type, nullable=False),
+            ]
+        )
+        self.removal_schema = pa.schema(
+            [
+                *identity,
+                pa.field("entry", pa.int64(), nullable=False),
+                pa.field("cause", pa.int8(), nullable=False),
+                *removal,
+            ]
+        )
+        self._upserts = PartsWriter(folder, "upserts", self.upsert_schema, row_group_rows=_ROW_GROUP_ROWS)
+        self._removals: dict[RemovalCause, PartsWriter] = {}
+        self._clears: dict[tuple[str, ...], PartsWriter] = {}
+
+    def upsert(
+        self,
+        *,
+        ids: pa.Array,
+        buckets: pa.Array,
+        hashes: pa.Array,
+        was_delivered: pa.Array,
+        unchanged: pa.Array,
+        cleared: pa.Array,
+        removal: pa.Array | None,
+        rows: pa.RecordBatch,
+    ) -> None:
+        """Append people to send. Pass no `removal` where the shape's removal schema has no fields.
+
+        `cleared` has for each row the fields whose NULL the destination is told, as `fields_text`.
+        """
+        row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
+        values = [removal] if self._shape.removal_schema.names else []
+        columns = [buckets, ids, hashes, was_delivered, unchanged, cleared, *values, row]
+        self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
+
+    def remove(
+        self, cause: RemovalCause, *, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
+    ) -> None:
+        """Append entries to remove."""
+        if not len(ids):
+            return
+        if cause not in self._removals:
+            prefix = f"removals-{cause}"
+            self._removals[cause] = PartsWriter(
+                self._folder, prefix, self.removal_schema, row_group_rows=_ROW_GROUP_ROWS
+            )
+        self._removals[cause].write(self._entries(cause, ids, buckets, entries, removal))
+
+    def clear(
+        self, fields: tuple[str, ...], *, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
+    ) -> None:
+        """Append entries of which some fields are cleared."""
+        if fields not in self._clears:
+            self._clears[fields] = PartsWriter(
+                self._folder, f"clears-{len(self._clears)}", self.removal_schema, row_group_rows=_ROW_GROUP_ROWS
+            )
+        self._clears[fields].write(self._entries(RemovalCause.FIELD_WITHDRAWN, ids, buckets, entries, removal))
+
+    def _entries(
+        self, cause: RemovalCause, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
+    ) -> pa.RecordBatch:
+        number = pa.array(np.full(len(ids), cause.code, dtype=np.int8))
+        values = [removal] if self._shape.removal_schema.names else []
+        return pa.RecordBatch.from_arrays([buckets, ids, entries, number, *values], schema=self.removal_schema)
+
+    def removed(self) -> dict[str, int]:
+        """Return how many entries each cause removes."""
+        return {str(cause): self._removals[cause].rows for cause in _REMOVAL_ORDER if cause in self._removals}
+
+    def cleared(self) -> int:
+        """Return of how many entries some fields are cleared."""
+        return sum(writer.rows for writer in self._clears.values())
+
+    def publish(
+        self,
+        *,
+        sync: str,
+        model: str,
+        destination: str,
+        primary_key: str,
+        mode: SyncMode,
+        order_tag: str,
+        decided_at: datetime,
+        permitted_sha256: str | None,
+        delivered_sha256: str | None,
+        counts: ChangesCounts,
+        cleared: Iterable[str] = (),
+        policy_digest: str = "",
+    ) -> Changes:
+        """Write the manifest, which makes the changes visible, and open them."""
+        upserts = self._upserts.close()
+        removals = tuple(
+            RemovalGroup(cause=str(cause), parts=self._removals[cause].close(), rows=self._removals[cause].rows)
+            for cause in _REMOVAL_ORDER
+            if cause in self._removals
+        )
+        manifest = ChangesManifest(
+            sync=sync,
+            model=model,
+            destination=destination,
+            primary_key=primary_key,
+            mode=mode.value,
+            shape=self._shape.to_manifest(),
+            order_tag=order_tag,
+            decided_at=decided_at,
+            policy_digest=policy_digest,
+            permitted_sha256=permitted_sha256,
+            delivered_sha256=delivered_sha256,
+            counts=counts,
+            upserts=upserts,
+            upsert_rows=self._upserts.rows,
+            removals=removals,
+            removal_rows=sum(group.rows for group in removals),
+            clears=tuple(
+                ClearGroup(fields=fields, parts=self._clears[fields].close(), rows=self._clears[fields].rows)
+                for fields in sorted(self._clears)
+            ),
+            clear_rows=self.cleared(),
+            cleared=tuple(sorted(cleared)),
+        )
+        return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
+
+    def abort(self) -> None:
+        """Stop writing. The caller removes the folder."""
+        for writer in [self._upserts, *self._removals.values(), *self._clears.values()]:
+            writer.abort()
