@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -44,10 +45,15 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import airflow.sdk
     import airflow.serialization.serialized_objects  # noqa: F401
+    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
     from sqlalchemy.orm import configure_mappers
 
     # Airflow 3.1's mappers warn when they are first used, which an error in the wrong place would hide.
     configure_mappers()
+
+# What Airflow and its libraries keep for ever is half a million objects, which each collection would go through again.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 # A property does not fail because the machine is busy.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -75,7 +81,15 @@ def airflow_db(airflow_home: Path) -> Path:
     return airflow_home / "airflow.db"
 
 
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    """Forget the passwords of earlier tests: Airflow compiles one pattern of all of them for each connection."""
+    reset_secrets_masker()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _remove_home() -> Iterator[None]:
     yield
+    # Some libraries count at the end what they have not taken back.
+    gc.unfreeze()
     shutil.rmtree(_HOME, ignore_errors=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.processes import run_program
 
 CANARY = "canary-3d1c@example.com"
 PROGRAM = f"""
@@ -43,17 +42,15 @@ print("DONE")
 
 
 def run(step: str, tmp_path: Path, *, workspace: Path) -> str:
-    tmp_path.joinpath("program.py").write_text(PROGRAM)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "program.py"), step],
+    done = run_program(
+        PROGRAM,
+        step,
         env={
             **os.environ,
             "AIRFLOW__CONSENT_RETL__WORKSPACE": workspace.as_uri(),
             "AIRFLOW_CONN_SOURCE": json.dumps({"conn_type": "duckdb", "host": ":memory:"}),
             "AIRFLOW_CONN_CRM": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "crm.db")}),
         },
-        capture_output=True,
-        text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.crm_sync import FIELDS, CrmSync
 from support.permitting import AirflowFailException
+from support.processes import run_program
 from support.servers import Receiver, receiver, reset, says
 from support.syncing import Recorder
 
@@ -371,8 +371,7 @@ _STEPS = {
 @pytest.mark.parametrize("step", _STEPS)
 def test_a_run_that_is_killed_is_resumed(crm: CrmSync, step: str) -> None:
     crm.sync()
-    command = [sys.executable, "-c", _KILLED, *map(str, _STEPS[step]), crm.workspace]
-    killed = subprocess.run(command, check=False, capture_output=True)
+    killed = run_program(_KILLED, *map(str, _STEPS[step]), crm.workspace, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     (report,) = ForgetOperator(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from support.processes import StartedProgram, run_program
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.location import (
@@ -143,24 +141,19 @@ print(subject_key(sys.argv[1]).key_id)
 
 
 def test_processes_that_ask_for_the_key_at_once_all_get_the_same_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", MAKE_KEY, tmp_path.as_uri()]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
-        for _ in range(3)
-    ]
+    workers = [StartedProgram(MAKE_KEY, tmp_path.as_uri()) for _ in range(3)]
 
     for worker in workers:
-        assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
     for worker in workers:
-        assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    key_ids = {worker.communicate()[0] for worker in workers}
+    ended = {worker.ended() for worker in workers}
 
-    assert len(key_ids) == 1
+    ((code, key_id),) = ended
+    assert code == 0
+    assert key_id.strip() == subject_key(tmp_path.as_uri()).key_id
     assert [path.name for path in tmp_path.iterdir()] == ["digest.key"]
-    assert {worker.returncode for worker in workers} == {0}
 
 
 IN_OBJECT_STORAGE = """
@@ -182,7 +175,7 @@ except ConfigurationError as error:
 
 
 def test_a_workspace_in_object_storage_needs_a_configured_key() -> None:
-    ended = subprocess.run([sys.executable, "-c", IN_OBJECT_STORAGE], check=True, capture_output=True, text=True)
+    ended = run_program(IN_OBJECT_STORAGE)
 
     assert ended.stdout.splitlines() == [
         "False True",

@@ -127,7 +127,7 @@ def running_bigquery() -> Iterator[BigQueryServer]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment | {"HOME": str(folder)},
+        env=environment | {"HOME": str(folder), "PYTHONPATH": str(_REPO / "tests")},
         cwd=folder,
     )
     assert process.stdin is not None

@@ -153,7 +153,7 @@ def running_snowflake() -> Iterator[SnowflakeServer]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment | {"PYTHONPATH": str(_REPO / "tests")},
         cwd=folder,
     )
     assert process.stdin is not None

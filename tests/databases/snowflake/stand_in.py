@@ -40,6 +40,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from support.kept_objects import keep_generators, keep_imported
 
 _FIRST_CHUNK_BYTES = 100_000
 # The largest chunks that were seen of Snowflake, in MiB before compression, for each MB of CLIENT_RESULT_CHUNK_SIZE:
@@ -400,6 +401,7 @@ def _end_with_standard_input(running: uvicorn.Server) -> None:
 
 
 def main() -> None:
+    keep_generators()
     certificate, key = sys.argv[1:]
     for chatty in ("fakesnow.server", "sqlglot"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -429,6 +431,7 @@ def main() -> None:
     )
     running = uvicorn.Server(config)
     threading.Thread(target=_end_with_standard_input, args=(running,), daemon=True).start()
+    keep_imported()
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     running.run(sockets=[listening])

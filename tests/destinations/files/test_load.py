@@ -6,8 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk.io import attach
 from support.loading import DECIDED_AT, batches_of, deliver, load_of, rejected
+from support.processes import run_program
 
 from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator
@@ -226,17 +225,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_process_killed_before_publishing_leaves_the_version_before_and_its_rest_is_cleared(
-    tmp_path: Path, repo: Path
+    tmp_path: Path,
 ) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
     deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = pointer(uri)
 
-    killed = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _SENT_AND_KILLED, uri],
-        env={**os.environ, "PYTHONPATH": f"{repo}{os.pathsep}{repo / 'tests'}"},
-        check=False,
-    )
+    killed = run_program(_SENT_AND_KILLED, uri, check=False)
 
     assert killed.returncode == -signal.SIGKILL
     assert pointer(uri) == before

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +21,7 @@ from airflow.sdk.io import attach
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.loading import DECIDED_AT, Lease, batches_of, deliver, load_of, rejected, take_back
+from support.processes import run_program
 
 from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.destinations.files.options import FilesOptions
@@ -550,16 +548,12 @@ take_back(FilesDestination(FilesOptions(path=sys.argv[1])), pa.table({"id": [1]}
 
 
 @pytest.mark.parametrize("requests", [0, 1, 2])
-def test_a_removal_that_was_killed_is_finished_by_the_next_try(tmp_path: Path, repo: Path, requests: int) -> None:
+def test_a_removal_that_was_killed_is_finished_by_the_next_try(tmp_path: Path, requests: int) -> None:
     uri = f"{tmp_path.as_uri()}/lake"
     deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
     before = pointer(uri)
 
-    killed = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _REMOVED_AND_KILLED, uri, str(requests)],
-        env={**os.environ, "PYTHONPATH": f"{repo}{os.pathsep}{repo / 'tests'}"},
-        check=False,
-    )
+    killed = run_program(_REMOVED_AND_KILLED, uri, str(requests), check=False)
     between = pointer(uri)
     take_back(FilesDestination(FilesOptions(path=uri)), ids(1), removal_of())
 
