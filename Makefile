@@ -51,9 +51,9 @@ mutants: $(VENV)/.all
 	$(BIN)/mutmut run --max-children 2
 	@left=$$($(BIN)/mutmut results); echo "$$left"; test -z "$$left"
 
-# The state machine of the protocol with many random examples, in all four kinds of places. About 15 minutes.
+# The state machine of the protocol with many random examples, in all four kinds of places. About 30 minutes.
 state-machine: $(VENV)/.all
-	CONSENT_RETL_STATE_MACHINE_EXAMPLES=25 $(PYTEST) tests/delivery/test_state_machine.py
+	CONSENT_RETL_STATE_MACHINE_EXAMPLES=25 $(PYTEST) --timeout 3600 tests/delivery/test_state_machine.py
 
 # Reads what a fuzzer makes of strings that grant. `make test` has a short run.
 fuzz: $(VENV)/.all

@@ -40,6 +40,8 @@ from airflow_consent_retl.errors import RefusedError
 numbers = st.integers(1, 6)
 consents = st.sampled_from([True, True, False, None])
 versions = st.integers(1, 2)
+# Why an old run is refused; the third is asked first.
+OLD = ("already has newer data", "already has a newer decision", "under the time zone")
 modes = st.sampled_from(["mirror", "mirror", "upsert", "insert", "full"])
 person = st.builds(Put, numbers, email=versions, name=versions, analytics=consents, ads=consents)
 permitted = st.builds(Put, numbers, email=versions, name=versions, analytics=st.just(True), ads=st.just(True))
@@ -211,7 +213,7 @@ class Syncing(BetweenRuns):
 
         world.vendor.faults.clear()
         if is_old and disturbance is None:
-            assert "already has newer data" in str(ended.error) or "already has a newer decision" in str(ended.error)
+            assert any(reason in str(ended.error) for reason in OLD), ended.error
             assert len(world.vendor.requests) == before
         assert not (is_old and ended.counts)
         # A worker that lost its lease reports that, and not that its files are wrong.
