@@ -39,6 +39,7 @@ class SyncContext:
         settings: the DAG's settings for the sync.
         log: the task's log.
         dag: the id of the DAG that serves it; None: there is none.
+        map_index: of the task that serves it; None: it is not mapped.
         shared: the people of other syncs at the same target.
         key: returns the key of the workspace's digests.
         policy_digest: returns the digest of the policy under which the source is asked; empty: unknown.
@@ -52,6 +53,7 @@ class SyncContext:
     log: TaskLog
     key: Callable[[], SubjectKey]
     dag: str | None = None
+    map_index: int | None = None
     shared: SharedTarget | None = None
     policy_digest: Callable[[], str] = str
     progress: MakeProgress = lambda verb, rows: lambda done: None

@@ -66,8 +66,12 @@ def _check(old: Lease, new: Lease, source: SyncFolder, current: VersionRef | Non
     # Only a run of the sync can delete the tables that belong to other folders.
     others = set(source.names()) - ({base_name(current.uri)} if current is not None else set())
     if others or old.open_delivery() is not None:
+        model, _, destination = old.sync.rpartition("/")
         raise ConfigurationError(
-            f"sync `{old.sync}` has an unfinished delivery: run its load once more under this name, then hand it over"
+            f"sync `{old.sync}` has an unfinished delivery: run its load once more under this name, then hand it over. "
+            f"If there is no such load any more, run PropagateWithdrawalsOperator once with model=`{model}` and "
+            f"loads={{`{destination}`: …}}, which finishes the delivery as well; or remove everyone with "
+            "RetireSyncOperator"
         )
     present = new.current()
     if (present is not None and present.rows) or new.open_delivery() is not None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 from airflow_consent_retl.consent import EXPLICIT, RemovalCause
 from airflow_consent_retl.delivery.found_changes import log_changes, takes_back
 from airflow_consent_retl.delivery.looking import look_at_target
+from airflow_consent_retl.delivery.mapped import check_mapped
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
@@ -187,6 +188,8 @@ class Sync:
         self._resolve(self._lease.open_delivery())
         state = self._context.state()
         if state is None:
+            # A delivery that never began leaves files.
+            self._context.sweep()
             return []
         look_at_target(self._context, state)
         settings, policy_digest = self._context.settings, self._context.policy_digest()
@@ -197,6 +200,8 @@ class Sync:
         too_few = self._too_few(lost)
         if lost.changes is None:
             waiting = []
+            # A delivery that was resolved leaves files.
+            self._context.sweep()
         else:
             changes = lost.changes
             if too_few:
@@ -349,6 +354,7 @@ class Sync:
             sync=self._lease.sync,
             accepted=settings.accept_time_zone,
         )
+        check_mapped(newest.source, manifest, sync=self._lease.sync, map_index=self._context.map_index)
         if changed := other_source(manifest.source, newest.source):
             self._context.log.warning(
                 "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "

@@ -69,10 +69,17 @@ def dag_of(context: Any) -> str | None:
     return None if ti is None else str(ti.dag_id)
 
 
+def map_index_of(context: Any) -> int | None:
+    """Return the index of the running task among mapped tasks; None where it is not mapped."""
+    ti = context.get("ti")
+    return None if ti is None or ti.map_index is None or ti.map_index < 0 else int(ti.map_index)
+
+
 def holder_of(context: Any) -> str:
     """Return the name of the running task, for people who read the ledger: DAG, run, task and try."""
     ti = context.get("ti")
     if ti is None:
         return "adhoc"
-    mapped = f" [{ti.map_index}]" if ti.map_index is not None and ti.map_index >= 0 else ""
+    index = map_index_of(context)
+    mapped = "" if index is None else f" [{index}]"
     return f"{ti.dag_id} {ti.run_id} {ti.task_id}{mapped} try {ti.try_number}"

@@ -23,7 +23,7 @@ from airflow_consent_retl.errors import (
     PolicyError,
     RefusedError,
 )
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, map_index_of
 from airflow_consent_retl.operators.one_load import check_one_load
 from airflow_consent_retl.progress import Progress, filled, table
 
@@ -273,6 +273,7 @@ class LoadOperator(ConsentRetlOperator):
                 key=partial(subject_key, workspace),
                 policy_digest=str if asker is None else asker.policy_digest,
                 dag=dag_of(context),
+                map_index=map_index_of(context),
                 log=self.log,
                 progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
             )

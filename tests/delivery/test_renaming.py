@@ -11,6 +11,7 @@ from support.crm_sync import CrmSync
 from support.permitting import AirflowFailException
 
 from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.upkeep import adopt, hand_over, syncs
 from airflow_consent_retl.operators import HandOverSyncOperator
 
@@ -91,6 +92,39 @@ def test_a_name_that_cannot_take_the_people_is_refused(crm: CrmSync, to: str | N
         HandOverSyncOperator(task_id="over", sync="people/crm", new_sync=to, workspace=crm.workspace).execute({})
 
     assert crm.sync()["unchanged"] == 4
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_an_unfinished_delivery_of_a_model_that_was_renamed_is_finished_by_the_fast_lane(
+    crm: CrmSync, sends: bool
+) -> None:
+    if not sends:
+        crm.sync()
+        crm.people(1, 2, no=(3, 4))
+        crm.run_sql("CREATE TRIGGER held BEFORE DELETE ON people BEGIN SELECT RAISE(ABORT, 'held'); END")
+    else:
+        crm.run_sql("CREATE TABLE people (id INTEGER PRIMARY KEY CHECK (id <> 4), email TEXT)")
+    with pytest.raises(AirflowFailException, match="rejected 1 of 4" if sends else "did not remove 2 of 2"):
+        crm.sync()
+    if sends:
+        with pytest.raises(ConfigurationError, match="finishes the delivery as well") as refused:
+            hand_over("people/crm", to="clients/crm", workspace=crm.workspace)
+        assert "model=`people`" in str(refused.value)
+        crm.run_sql(
+            "CREATE TABLE other (id INTEGER PRIMARY KEY, email TEXT)",
+            "INSERT INTO other SELECT * FROM people",
+            "DROP TABLE people",
+            "ALTER TABLE other RENAME TO people",
+        )
+    else:
+        crm.run_sql("DROP TRIGGER held")
+
+    crm.withdraw()
+    hand_over("people/crm", to="clients/crm", workspace=crm.workspace)
+
+    assert listed(crm) == ["clients/crm"]
+    assert crm.sync(model="clients")["permitted"] == (4 if sends else 2)
+    assert crm.there() == ([1, 2, 3, 4] if sends else [1, 2])
 
 
 def test_a_name_without_people_takes_those_of_another_one(crm: CrmSync) -> None:

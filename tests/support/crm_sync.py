@@ -70,7 +70,9 @@ class CrmSync:
             connection.executemany("INSERT INTO people VALUES (?, ?, ?)", rows)
             connection.commit()
 
-    def extracted(self, *, model: str = "people", sql: str = SQL, conn_id: str = "source") -> Any:
+    def extracted(
+        self, *, model: str = "people", sql: str = SQL, conn_id: str = "source", as_of: str | None = None
+    ) -> Any:
         """Extract."""
         return ExtractModelOperator(
             task_id="extract",
@@ -79,6 +81,7 @@ class CrmSync:
             sql=sql,
             primary_key="id",
             column_types=TYPES,
+            as_of=as_of,
             workspace=self.workspace,
         ).execute({})
 
@@ -91,11 +94,12 @@ class CrmSync:
         policy: Mapping[str, Any] | str = POLICY,
         consent: Mapping[str, Any] = CONSENT,
         conn_id: str = "source",
+        as_of: str | None = None,
     ) -> Any:
         """Extract and filter."""
         return ConsentFilterOperator(
             task_id="consent",
-            snapshot=self.extracted(model=model, sql=sql, conn_id=conn_id),
+            snapshot=self.extracted(model=model, sql=sql, conn_id=conn_id, as_of=as_of),
             policy=policy,
             consent=consent,
             destinations=[destination],
@@ -118,12 +122,15 @@ class CrmSync:
         sql: str = SQL,
         context: Any = MappingProxyType({}),
         conn_id_of_model: str = "source",
+        as_of: str | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Extract, filter and load."""
         counts: dict[str, Any] = self.load_of(load, **options)(
             task_id="load",
-            permitted=self.permitted(model=model, destination=destination, sql=sql, conn_id=conn_id_of_model),
+            permitted=self.permitted(
+                model=model, destination=destination, sql=sql, conn_id=conn_id_of_model, as_of=as_of
+            ),
             destination=destination,
             policy=POLICY,
             ledger_conn_id=self.ledger_conn_id,
