@@ -11,12 +11,18 @@ from airflow_consent_retl.changes.warehouse_comparison import only_people
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
+from airflow_consent_retl.extraction.linked_people import identities_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.filtering.model_question import Question
+
+
+def links_people(question: Question) -> bool:
+    """Return whether a model has identities: then no question about some people alone can be answered."""
+    return identities_of(sources_of(question.source)) is not None
 
 
 @contextmanager

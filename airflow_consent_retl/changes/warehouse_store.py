@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airflow_consent_retl.changes.cleared_fields import sent_fields
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
-from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries, lost_entries
+from airflow_consent_retl.changes.store import SyncStore, WithdrawnRemovals, all_entries
 from airflow_consent_retl.changes.warehouse_comparison import (
-    DeliveredEntries,
     every_entry,
     forgotten_entries,
     people_of,
@@ -34,24 +32,22 @@ from airflow_consent_retl.changes.warehouse_delivered import (
     as_files,
 )
 from airflow_consent_retl.changes.warehouse_hashes import row_hashes
-from airflow_consent_retl.changes.warehouse_question import query_of_people
+from airflow_consent_retl.changes.warehouse_lost import LostInWarehouse
+from airflow_consent_retl.changes.warehouse_question import links_people, query_of_people
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
 from airflow_consent_retl.consent import RemovalCause
-from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
-from airflow_consent_retl.filtering.expressions import PERSON, digests_among
+from airflow_consent_retl.filtering.expressions import digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows
-from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
-from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest, fields_text
-from airflow_consent_retl.values.columns import declared_types
-from airflow_consent_retl.values.ids import meeting_type
+from airflow_consent_retl.filtering.warehouse import digest_table
+from airflow_consent_retl.storage.delivered import DeliveredState, delivered_manifest
 
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.changes.store import OnField
     from airflow_consent_retl.contract.destination import Destination
-    from airflow_consent_retl.databases.staging import StagingTable, Warehouse
+    from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.model_question import Question
@@ -153,27 +149,10 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         with ExitStack() as unused:
             folder = self.folder.new("changes")
             unused.callback(folder.remove)
-            removes_absent = absent is not RemovalCause.LEFT_MODEL
-            with (
-                self._reach() as warehouse,
-                self._suspects(warehouse, state, self._question, on_field) as (suspects, model, question),
-            ):
-                dialect = dialect_of(warehouse.dialect, state.id_type)
-                entries = DeliveredEntries(dialect, state.columns, primary_key=question.primary_key)
-                tables = {
-                    "delivered": warehouse.name_of(state.table),
-                    "people": warehouse.name_of(suspects),
-                    "model": warehouse.name_of(model),
-                }
-                with warehouse.read(dialect.compile(entries.absent_count(), tables)) as counted:
-                    missing = sum(int(batch.column(0)[0].as_py()) for batch in counted.batches)
-                chosen = entries.lost(with_absent=removes_absent)
-                with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
-                    touched = as_files(state, rows.batches, folder / "touched")
-                lost = lost_entries(touched, question.ask, absent=absent, on_field=on_field)
-                self._log_moved(warehouse, touched.rows, state.rows)
+            search = LostInWarehouse(self._reach, state, self._question, self._log_moved)
+            touched, lost = search.run(ask, folder / "touched", absent=absent, on_field=on_field)
             if not lost:
-                return WithdrawnRemovals(state.rows, missing, moments=lost.moments)
+                return WithdrawnRemovals(state.rows, lost.absent, moments=lost.moments)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(
                 touched,
@@ -185,7 +164,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 clears=lost.cleared,
             )
             unused.pop_all()
-            return WithdrawnRemovals(state.rows, missing, changes, lost.moments)
+            return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments)
 
     def everyone(self, state: State) -> Changes:
         """Read all entries from the warehouse, and publish their removal."""
@@ -237,7 +216,13 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
 
     @contextmanager
     def asking_about(self, question: Question, ids: Iterable[pa.Array], id_type: pa.DataType) -> Iterator[Question]:
-        """Yield the question about these people only: load their ids into the warehouse and read only their rows."""
+        """Yield the question about these people only: load their ids into the warehouse and read only their rows.
+
+        With identities, yield the question about everyone: the people who are linked to them decide too.
+        """
+        if links_people(question):
+            yield question
+            return
         schema = pa.schema([("id", id_type)])
         with self._reach() as warehouse:
             table = warehouse.table("asked", at=datetime.now(UTC))
@@ -304,60 +289,6 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                     WarehouseVersions(warehouse).drop_table_of(folder)
         super().sweep(there, in_use)
 
-    @contextmanager
-    def _suspects(
-        self, warehouse: Warehouse, state: WarehouseState, question: Question, on_field: OnField
-    ) -> Iterator[tuple[StagingTable, StagingTable, Question]]:
-        """Yield a table of people who lost permission, a table of the model's rows, and the question about the people.
-
-        Both tables contain delivered people only; the first has their ids as text, and the fields withheld from them.
-        The question is about those of them who have something to lose.
-
-        Raises:
-            RefusedError: the model's ids are of another kind than the delivered ids.
-        """
-        at = datetime.now(UTC)
-        delivered_people = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
-        with (
-            query_of_people(warehouse, question, delivered_people, state.table, state.id_type) as sql,
-            warehouse_snapshot(
-                warehouse,
-                model=state.manifest.model,
-                source=question.source.with_sql(sql),
-                primary_key=question.primary_key,
-                check_primary_key=False,
-                read_at=at,
-                hook_of=question.hook_of,
-            ) as (snapshot, table),
-        ):
-            try:
-                key_type = {column.name: column.type for column in snapshot.columns}[question.primary_key]
-                if key_type != "null":
-                    now = declared_types({question.primary_key: key_type})[question.primary_key]
-                    meeting_type(state.id_type, now, primary_key=question.primary_key)
-                with WarehouseFilter(warehouse, snapshot, question.plan, at=at, forgotten=question.forgotten) as run:
-                    suspects = run.suspects(run.decide(), _fields_at(state, on_field))
-                    lost = self._people_with_lost(warehouse, state, suspects, question.primary_key)
-                    try:
-                        people = placeholder("people", {PERSON: "string"})
-                        with query_of_people(warehouse, question, people, lost, state.id_type) as about:
-                            yield suspects, table, question.among(about)
-                    finally:
-                        warehouse.drop(lost)
-            finally:
-                warehouse.drop(table)
-
-    def _people_with_lost(
-        self, warehouse: Warehouse, state: WarehouseState, suspects: StagingTable, primary_key: str
-    ) -> StagingTable:
-        """Make a table of the suspects whose entries may have to be removed, or to lose a field."""
-        dialect = dialect_of(warehouse.dialect, state.id_type)
-        people = DeliveredEntries(dialect, state.columns, primary_key=primary_key).people()
-        names = {"delivered": warehouse.name_of(state.table), "people": warehouse.name_of(suspects)}
-        lost = warehouse.table("asked", at=datetime.now(UTC))
-        warehouse.create_as(lost, dialect.compile(people, names))
-        return lost
-
     def _log_moved(self, warehouse: Warehouse, rows: int, of: int) -> None:
         self._log.info(
             "moved %s of %s rows, %s bytes in all, out of the warehouse",
@@ -365,14 +296,6 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             f"{of:,}",
             f"{warehouse.bytes_read:,}",
         )
-
-
-def _fields_at(state: WarehouseState, on_field: OnField) -> Callable[[Iterable[str]], str | None]:
-    """Return what gives, for guarded names, the text of the fields that the destination may have."""
-    if on_field == "leave":
-        return lambda guards: None
-    fields, primary_key = state.shape.fields, state.manifest.primary_key
-    return lambda guards: fields_text(sent_fields(guards, fields, primary_key=primary_key))
 
 
 def _in_files(state: State) -> RefusedError:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Kind = Literal[
     "model",
     "consent",
+    "linked",
     "snapshot",
     "signatures",
     "decided",

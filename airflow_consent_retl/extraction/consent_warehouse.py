@@ -27,7 +27,8 @@ from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import ValueKind, check_list, kind_of, source_query, wanted_columns
-from airflow_consent_retl.extraction.linked_people import people_table
+from airflow_consent_retl.extraction.linked_people import identities_of, people_table
+from airflow_consent_retl.extraction.linked_warehouse import WarehouseLinks
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
@@ -69,7 +70,7 @@ def joined_sql(
     tables = {"model": model}
     for number, source in enumerate(sources):
         tables[f"source-{number}"] = places[number]
-        parts += parts_of(source, rows[str(source.key)], _answers(warehouse, number, source), dialect)
+        parts += parts_of(source, rows[str(source.key)], answers_of(warehouse, number, source), dialect)
     return dialect.compile(joined(rows, columns=columns, parts=parts), tables)
 
 
@@ -121,6 +122,39 @@ def reachable(
         yield places
 
 
+def clusters_of(
+    warehouse: Warehouse,
+    sources: Sequence[ExternalConsent],
+    places: list[str],
+    resources: ExitStack,
+    *,
+    at: datetime,
+    sizes: SourceSizes | None,
+    log: Callable[[str], object],
+    warn: Callable[[str], object],
+) -> WarehouseLinks | None:
+    """Find the clusters of a model's identities, and put them in place of the link table; None without identities.
+
+    Args:
+        warehouse: already entered.
+        sources: all sources.
+        places: each source in SQL; changed.
+        resources: drop the tables at their end.
+        at: the time for the names of tables.
+        sizes: as for `reachable`.
+        log: gets messages.
+        warn: gets those that a person should read.
+    """
+    source = identities_of(sources)
+    if source is None:
+        return None
+    number = list(sources).index(source)
+    links = resources.enter_context(WarehouseLinks(warehouse, source, number, places[number], at=at))
+    links.find(sizes=sizes, log=log, warn=warn)
+    places[number] = links.people
+    return links
+
+
 def check_types(
     number: int, source: ExternalConsent, *, key: pa.DataType, types: Mapping[str, pa.DataType]
 ) -> tuple[str, str]:
@@ -140,7 +174,8 @@ def check_types(
     return kind_of(key) or str(key), kinds[source.subject]
 
 
-def _answers(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
+def answers_of(warehouse: Warehouse, number: int, source: ExternalConsent) -> ibis.Table:
+    """Return a source's answers, from the placeholder `source-<number>`; of identities, everyone's cluster."""
     if isinstance(source, IdentityLinks):
         return people_table(f"source-{number}")
     dialect = dialect_of(warehouse.dialect)
@@ -161,11 +196,14 @@ def _check_size(
     warehouse: Warehouse, number: int, source: ExternalConsent, place: str, sizes: SourceSizes | None
 ) -> None:
     """Have the warehouse count the keys of a list, or the rows of a source with a limit, and check their number."""
+    if isinstance(source, IdentityLinks):
+        # Its links are counted when its clusters are found.
+        return
     is_list = isinstance(source, SuppressionList)
     if not is_list and (sizes is None or source.max_shrink_ratio is None):
         return
     name = f"source-{number}"
-    rows = _answers(warehouse, number, source) if is_list else placeholder(name, {source.subject: "string"})
+    rows = answers_of(warehouse, number, source) if is_list else placeholder(name, {source.subject: "string"})
     counted = rows.aggregate(rows=rows.count() if is_list else rows[source.subject].count())
     sql = dialect_of(warehouse.dialect).compile(counted, {name: place})
     with warehouse.read(sql) as found:

@@ -136,6 +136,14 @@ def people_table(name: str) -> ir.Table:
     return placeholder(name, {SUBJECT: "string", CLUSTER: "int64"})
 
 
+def known_rows(source: IdentityLinks, dialect: Dialect, keys: ir.Table, raw_key: ir.Value) -> ir.Table:
+    """Return the number of rows of the model whose person is in the link table; arguments as of `outsiders`."""
+    people = people_table("people")
+    rows = keys.select(**{_FORM: dialect.key_in_form(raw_key, source.form)})
+    known = rows.semi_join(people, rows[_FORM] == people[SUBJECT])
+    return known.aggregate(rows=known.count())
+
+
 def outsiders(source: IdentityLinks, dialect: Dialect, keys: ir.Table, raw_key: ir.Value) -> ir.Table:
     """Return the people who are in a cluster with a row of the model, and have none: their cluster, and their id.
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import Doubt
+from airflow_consent_retl.consent import CLUSTER, Doubt
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
 from airflow_consent_retl.extraction.consent_kinds import check_names as check_brought
-from airflow_consent_retl.extraction.consent_warehouse import check_types, joined_sql, reachable, sources_of
+from airflow_consent_retl.extraction.consent_warehouse import (
+    answers_of,
+    check_types,
+    clusters_of,
+    joined_sql,
+    reachable,
+    sources_of,
+)
 from airflow_consent_retl.extraction.data_time import DataTime, DeclaredTime
+from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
-from airflow_consent_retl.storage.manifest import Column, SnapshotManifest, WarehouseTable, sql_sha256
+from airflow_consent_retl.storage.manifest import Column, LinkedPeople, SnapshotManifest, WarehouseTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.linked_warehouse import WarehouseLinks
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
@@ -80,14 +89,16 @@ def warehouse_snapshot(
                 rows = warehouse.create_as(table, source.sql)
         else:
             rows = warehouse.count(table)
+        linked: LinkedPeople | None = None
         if source.consent_sources:
             alone, table = table, warehouse.table("snapshot", at=read_at)
             undo.callback(warehouse.drop, table)
-            _join(
+            linked = _join(
                 warehouse,
                 alone,
                 table,
                 source,
+                undo,
                 rows=rows,
                 at=read_at,
                 hook_of=hook_of,
@@ -97,6 +108,9 @@ def warehouse_snapshot(
             )
             warehouse.drop(alone)
         columns = _columns(warehouse, table)
+        if linked is not None:
+            # Only the filter needs it: no destination gets it.
+            columns = {name: type_ for name, type_ in columns.items() if name != CLUSTER}
         check_names(columns, primary_key=primary_key, declared=())
         check_key_type(columns[primary_key], primary_key=primary_key)
         warehouse.check_values(table)
@@ -115,6 +129,7 @@ def warehouse_snapshot(
             rows=rows,
             size_bytes=0,
             table=WarehouseTable(namespace=table.schema, name=table.name),
+            linked=linked,
         )
         yield manifest, table
         undo.pop_all()
@@ -125,6 +140,7 @@ def _join(
     alone: StagingTable,
     table: StagingTable,
     source: ModelSource,
+    undo: ExitStack,
     *,
     rows: int,
     at: datetime,
@@ -132,21 +148,29 @@ def _join(
     sizes: SourceSizes | None,
     log: Callable[[str], object],
     warn: Callable[[str], object],
-) -> None:
-    """Make the table of the model's rows, joined with consent sources."""
+) -> LinkedPeople | None:
+    """Make the table of the model's rows, joined with consent sources, and return those who are linked to them."""
     sources = sources_of(source)
     columns = _columns(warehouse, alone)
     check_names(columns, primary_key=next(iter(columns)), declared=())
     check_brought(columns, sources)
-    with reachable(
-        warehouse, sources, at=at, staged=True, time_zone=source.time_zone, hook_of=hook_of, sizes=sizes
-    ) as places:
+    with (
+        reachable(
+            warehouse, sources, at=at, staged=True, time_zone=source.time_zone, hook_of=hook_of, sizes=sizes
+        ) as places,
+        ExitStack() as resources,
+    ):
         for number, (one, place) in enumerate(zip(sources, places, strict=True)):
             key, subject = check_types(number, one, key=columns[str(one.key)], types=_columns_at(warehouse, place))
             check_kinds(number, one, key=key, subject=subject)
         model = warehouse.name_of(alone)
+        links = clusters_of(warehouse, sources, places, resources, at=at, sizes=sizes, log=log, warn=warn)
         sql = joined_sql(warehouse, sources, model=model, columns=list(columns), places=places)
         found = warehouse.create_as(table, sql)
+        linked = None
+        if links is not None:
+            links.check_matched(model, rows=rows, log=log, warn=warn)
+            linked = _linked(warehouse, links, sources, model, places, undo, at=at)
     if found != rows:
         raise RefusedError(
             f"the join with consent sources changed the number of the model's rows from {rows:,} to {found:,}"
@@ -155,6 +179,33 @@ def _join(
         for name, condition in _answers(warehouse, one):
             matched = _count(warehouse, table, condition)
             check_matched(number, one, name, rows=rows, matched=matched, log=log, warn=warn)
+    return linked
+
+
+def _linked(
+    warehouse: Warehouse,
+    links: WarehouseLinks,
+    sources: Sequence[ExternalConsent],
+    model: str,
+    places: Sequence[str],
+    undo: ExitStack,
+    *,
+    at: datetime,
+) -> LinkedPeople:
+    """Make the table of the people who are linked to the model's and have no row, and describe it."""
+    table = warehouse.table("linked", at=at)
+    undo.callback(warehouse.drop, table)
+    answers = [(source, answers_of(warehouse, number, source)) for number, source in enumerate(sources)]
+    people = links.make_outsiders(table, model, answers, {f"source-{n}": place for n, place in enumerate(places)})
+    columns = _columns(warehouse, table)
+    return LinkedPeople(
+        clusters=links.clusters,
+        people=people,
+        table=WarehouseTable(namespace=table.schema, name=table.name),
+        columns=tuple(
+            Column(name=name, type=str(type_)) for name, type_ in columns.items() if name not in (CLUSTER, PERSON)
+        ),
+    )
 
 
 def _data_time(

@@ -278,15 +278,19 @@ class WarehouseConsent:
 
     def _decided(self) -> ir.Table:
         """Return the snapshot's rows, each with the decision about its combination."""
+        return self.answered({SIGNATURE: "int32", GROUP: "int32", IS_DENIED: "int32"})
+
+    def answered(self, columns: Mapping[str, str]) -> ir.Table:
+        """Return the snapshot's rows, each with what `decided` says about its combination in `signatures`.
+
+        Args:
+            columns: of `decided`, with their types.
+        """
         types = {value.name: value.read_type for value in self.values}
         signatures = placeholder("signatures", {**types, SUBJECT: "int64", ROWS: "int64", COMBINATION: "int64"})
-        decided = placeholder("decided", {COMBINATION: "int64", SIGNATURE: "int32", GROUP: "int32", IS_DENIED: "int32"})
+        decided = placeholder("decided", {COMBINATION: "int64", **columns})
         answers = signatures.join(decided, signatures[COMBINATION] == decided[COMBINATION]).select(
-            *(signatures[name] for name in types),
-            signatures[SUBJECT],
-            decided[SIGNATURE],
-            decided[GROUP],
-            decided[IS_DENIED],
+            *(signatures[name] for name in types), signatures[SUBJECT], *(decided[name] for name in columns)
         )
         rows = self._keyed(with_columns=True)
         # An equality that databases can hash: `IS NOT DISTINCT FROM` would compare each row with each combination.
@@ -297,7 +301,7 @@ class WarehouseConsent:
                 self._key(rows[name]) == self._key(answers[name]),
             ]
         return rows.join(answers, on).select(
-            *(rows[name] for name in self.columns), answers[SIGNATURE], answers[GROUP], answers[IS_DENIED]
+            *(rows[name] for name in self.columns), *(answers[name] for name in columns)
         )
 
     def _present(self, value: ir.Value) -> ir.Value:

@@ -6,7 +6,7 @@ sent back. If the warehouse's results then differ from the decisions, nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import SubjectCode
+from airflow_consent_retl.consent import NOTHING_SAID, SubjectCode
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.filtering.decided import DecidedSignatures
@@ -34,15 +34,15 @@ from airflow_consent_retl.filtering.expressions import (
 )
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.filtering.warehouse_clusters import LINKED_VALUE, WarehouseClusters, integers
 from airflow_consent_retl.filtering.warehouse_decisions import WarehousePeople
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
 from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, WarehouseDecision, WarehouseTable
-from airflow_consent_retl.values.canonical import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.consent import Signature, SubjectStatus
+    from airflow_consent_retl.consent import Said, Signature, Subject
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
     from airflow_consent_retl.filtering.decision_records import DecisionRecorder
@@ -102,20 +102,23 @@ class WarehouseFilter:
             native=warehouse.native_types(self._source),
             dialect=self._dialect,
         )
+        # Not kept: the decisions say who was recognised.
+        self._forgotten = warehouse.table("forgotten", at=at) if forgotten else None
+        self._digests = forgotten.digests
+        self._clusters = self._linked_clusters(forgotten)
         self._consent = WarehouseConsent(
             self._dialect,
             columns=[column.name for column in snapshot.columns],
             primary_key=snapshot.primary_key,
             id_type=id_type,
-            values=self._values,
+            values=self._values if self._clusters is None else [*self._values, LINKED_VALUE],
             find_duplicates=not snapshot.primary_key_checked,
             salts=forgotten.salts if forgotten else (),
         )
-        # Not kept: the decisions say who was recognised.
-        self._forgotten = warehouse.table("forgotten", at=at) if forgotten else None
-        self._digests = forgotten.digests
         self._combinations: NDArray[np.int64] = np.empty(0, np.int64)
         self._codes: NDArray[np.int64] = np.empty(0, np.int64)
+        # The combinations of a signature and of what the row's cluster says.
+        self._linked_keys: dict[tuple[int, str | None], int] = {}
 
     def find_repeated_ids(self) -> tuple[int, int]:
         """Return the number of rows without an id, and the number of ids that occur more than once."""
@@ -135,6 +138,7 @@ class WarehouseFilter:
         """
         if self._forgotten is not None:
             _load_digests(self._warehouse, self._forgotten, self._digests)
+        self._find_clusters()
         sql = self._dialect.compile(self._consent.signatures(), self._read_tables())
         table = self._make("signatures")
         found = self._warehouse.create_as(table, sql)
@@ -151,14 +155,16 @@ class WarehouseFilter:
             for batch in rows.batches:
                 if reader is None:
                     reader = self._reader(batch.schema)
-                code = reader.codes(batch) * len(SubjectCode) + _integers(batch, SUBJECT)
-                for one, count in zip(code.tolist(), _integers(batch, ROWS).tolist(), strict=True):
+                code = self._linked_codes(batch, reader.codes(batch) * len(SubjectCode) + integers(batch, SUBJECT))
+                for one, count in zip(code.tolist(), integers(batch, ROWS).tolist(), strict=True):
                     histogram[one] = histogram.get(one, 0) + count
-                combinations.append(_integers(batch, COMBINATION))
+                combinations.append(integers(batch, COMBINATION))
                 codes.append(code)
         reader = reader or SignatureReader(self._signals)
         self._combinations, self._codes = np.concatenate(combinations), np.concatenate(codes)
-        decided = DecidedSignatures(self.plan, histogram, partial(_read_code, reader), self._at)
+        clashes = {} if self._clusters is None else self._clusters.clashes
+        read = partial(self._read_code, reader, list(self._linked_keys))
+        decided = DecidedSignatures(self.plan, histogram, read, self._at, clashes=clashes)
         reader.close()
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
@@ -237,9 +243,58 @@ class WarehouseFilter:
             "decided": self._name(table),
         }
 
+    def said_in(self, cluster: int | None) -> Said:
+        """Return what a cluster says, after `decide`."""
+        return NOTHING_SAID if self._clusters is None else self._clusters.said_in(cluster)
+
     def _read_tables(self) -> dict[str, str]:
         forgotten = {} if self._forgotten is None else {"forgotten": self._name(self._forgotten)}
-        return {"snapshot": self._name(self._source), **forgotten}
+        snapshot = self._name(self._source)
+        if self._clusters is not None:
+            snapshot = self._clusters.snapshot(snapshot, [column.name for column in self._snapshot.columns])
+        return {"snapshot": snapshot, **forgotten}
+
+    def _linked_clusters(self, forgotten: ForgottenPeople) -> WarehouseClusters | None:
+        if self._snapshot.linked is None:
+            return None
+        return WarehouseClusters(
+            self._warehouse,
+            self.plan,
+            self._values,
+            self._signals,
+            forgotten=None if self._forgotten is None else self._name(self._forgotten),
+            salts=forgotten.salts if forgotten else (),
+            at=self._at,
+        )
+
+    def _find_clusters(self) -> None:
+        if self._clusters is not None and self._snapshot.linked is not None:
+            types = {column.name: column.type for column in self._snapshot.columns}
+            key = self._snapshot.primary_key
+            self._clusters.find(
+                self._name(self._source),
+                self._snapshot.linked,
+                primary_key=key,
+                id_type=types[key],
+                columns=list(types),
+            )
+
+    def _linked_codes(self, batch: pa.RecordBatch, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return a number for each combination, which stands for what its cluster says too."""
+        if self._clusters is None:
+            return codes
+        keys = zip(codes.tolist(), batch.column(LINKED_VALUE.name).to_pylist(), strict=True)
+        return np.array([self._linked_keys.setdefault(key, len(self._linked_keys)) for key in keys], dtype=np.int64)
+
+    def _read_code(
+        self, reader: SignatureReader, linked_keys: Sequence[tuple[int, str | None]], code: int
+    ) -> tuple[Subject, Signature]:
+        if self._clusters is None:
+            signature, who = divmod(code, len(SubjectCode))
+            return SubjectCode(who).status, reader.tokens(signature)
+        own, linked = linked_keys[code]
+        signature, who = divmod(own, len(SubjectCode))
+        return self._clusters.subject(who, linked), reader.tokens(signature)
 
     def keep(self) -> None:
         """Keep the tables, because a manifest names them."""
@@ -286,6 +341,8 @@ class WarehouseFilter:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._clusters is not None:
+            self._clusters.close()
         if self._forgotten is not None:
             self._warehouse.drop(self._forgotten)
         if not self._is_kept:
@@ -309,15 +366,5 @@ def _load_digests(warehouse: Warehouse, table: StagingTable, digests: Collection
     warehouse.load(table, rows.schema, rows.to_batches(max_chunksize=_LOAD_ROWS))
 
 
-def _read_code(reader: SignatureReader, code: int) -> tuple[SubjectStatus, Signature]:
-    signature, subject = divmod(code, len(SubjectCode))
-    return SubjectCode(subject).status, reader.tokens(signature)
-
-
 def _described(table: StagingTable) -> WarehouseTable:
     return WarehouseTable(namespace=table.schema, name=table.name)
-
-
-def _integers(rows: pa.RecordBatch, name: str) -> NDArray[np.int64]:
-    column = rows.column(name)
-    return values_of(column.cast(pa.int64()), np.int64)

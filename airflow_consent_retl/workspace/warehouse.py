@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import ibis
 
 from airflow_consent_retl.changes.warehouse_store import WarehouseStore
-from airflow_consent_retl.consent import NOTHING_SAID
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.databases.submitted import submitted_queries
-from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.extraction.linked_people import identities_of
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows, verified_tables
@@ -77,7 +75,7 @@ class WarehouseFilterRun(FilterRun):
 
     def said_in(self, cluster: int | None) -> Said:
         """Return what a cluster says."""
-        return NOTHING_SAID
+        return self._filter.said_in(cluster)
 
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
         """Have the warehouse write the permitted rows and the decisions; the folder gets the table of signatures."""
@@ -140,8 +138,6 @@ class WarehouseWorkspace(Workspace):
 
     def extract(self, extraction: Extraction, folder: Folder) -> tuple[SnapshotManifest, ManifestRef]:
         """Make a table of the rows; only the manifest is written to the folder."""
-        if identities_of(extraction.sources) is not None:
-            raise ConfigurationError("identities: rows that stay in the warehouse cannot be linked yet; use files")
         self._check_submitted(extraction.query)
         made = extraction.made_table
         self.log.info("staging model `%s` in the warehouse behind connection `%s`", extraction.model, self.conn_id)
