@@ -66,6 +66,7 @@ def classify(
     rows: int,
     mode: SyncMode,
     adds: bool = True,
+    only: NDArray[np.bool_] | None = None,
 ) -> Classes:
     """Classify matched rows and entries.
 
@@ -77,6 +78,8 @@ def classify(
         rows: the number of permitted rows.
         mode: the sync's mode.
         adds: whether new people are sent; otherwise they count as skipped.
+        only: for each row, whether it may be sent at all; otherwise it counts as skipped, unless a field has to be
+            cleared. None: every row may be.
     """
     gone = owners < 0
 
@@ -92,8 +95,11 @@ def classify(
     changed = was_delivered & ~unchanged
     # Without an update, the destination would keep the value of a field whose consent was withdrawn.
     skipped = changed & (confirmed > 0) & ~clears if mode is SyncMode.INSERT else np.zeros(rows, dtype=np.bool_)
-    updated = changed & ~skipped
     added = ~was_delivered & adds
+    if only is not None:
+        skipped |= changed & ~only & ~clears
+        added &= only
+    updated = changed & ~skipped
     send = was_delivered | added if mode is SyncMode.FULL else updated | added
     owned = np.where(gone, 0, owners)
     may_lose = ~gone & ~(is_confirmed & is_same) & (send[owned] if rows else False)

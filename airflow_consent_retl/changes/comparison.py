@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.changes_writer import ChangesWriter
     from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.records.rejections import RejectedPeople
     from airflow_consent_retl.storage.shape import Shape
     from airflow_consent_retl.values.payload_hash import PayloadHash
 
@@ -80,6 +81,7 @@ class Comparison:
         shape: the shape of the changes that are written.
         mode: the sync's mode.
         adds: whether new people are sent.
+        only: the people who may be sent; None: everyone.
         load: the load, for the destination.
         destination: asked for what a removal needs.
         causes: finds why people are not permitted any more.
@@ -94,6 +96,7 @@ class Comparison:
     shape: Shape
     mode: SyncMode
     adds: bool
+    only: RejectedPeople | None
     load: Load
     destination: Destination
     causes: Causes
@@ -141,8 +144,12 @@ class Comparison:
                 some.hashes,
                 *[pa.array(np.zeros(rows, dtype=np.bool_))] * 2,
             ]
-            self.send(Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN)))
-            tally += PeopleCounts(permitted=rows, added=rows)
+            sending = Sending(some.read.ids, some.read.rows, pa.RecordBatch.from_arrays(columns, schema=CHOSEN))
+            if self.only is not None:
+                sending = sending.only(self.only.among(sending.ids))
+            self.send(sending)
+            added = len(sending.ids)
+            tally += PeopleCounts(permitted=rows, added=added, skipped=rows - added)
         return tally
 
     def send(self, sending: Sending) -> pa.Array | None:
@@ -239,6 +246,7 @@ class _Passes:
             rows=people.num_rows,
             mode=self._c.mode,
             adds=self._c.adds,
+            only=None if self._c.only is None else self._c.only.among(people["id"]),
         )
         return _Compared(people, entries, matched, found)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.records.rejections import RejectedPeople
 
 _READ_ROWS = 131_072
 
@@ -50,6 +51,7 @@ def compute_changes(
     progress: Progress = lambda rows: None,
     unchanged: int = 0,
     adds: bool = True,
+    only: RejectedPeople | None = None,
     absent: RemovalCause = RemovalCause.LEFT_MODEL,
     required_before: Collection[str] | None = None,
 ) -> Changes:
@@ -66,6 +68,7 @@ def compute_changes(
         subject_key: the key of the filter's decision log.
         progress: called with numbers of permitted rows when they are read for the first time.
         adds: whether new people are sent; otherwise they count as skipped.
+        only: the people who may be sent, the others count as skipped; None: everyone.
         unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
             not contain them.
         absent: the cause for people who are not in the model any more.
@@ -99,6 +102,7 @@ def compute_changes(
             shape=shape,
             mode=mode,
             adds=adds,
+            only=only,
             load=load,
             destination=destination,
             causes=Causes(permitted, subject_key, absent=absent, required_before=required_before),

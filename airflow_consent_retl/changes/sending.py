@@ -62,6 +62,13 @@ class Sending:
     rows: pa.RecordBatch
     chosen: pa.RecordBatch
 
+    def only(self, wanted: NDArray[np.bool_]) -> Sending:
+        """Return some of the rows."""
+        if wanted.all():
+            return self
+        mask = pa.array(wanted)
+        return Sending(self.ids.filter(mask), self.rows.filter(mask), self.chosen.filter(mask))
+
 
 # Writes rows, and returns what a removal of them needs: a struct, or None.
 Send = Callable[[Sending], pa.Array | None]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
+    from airflow_consent_retl.storage.records.rejections import RejectedPeople
     from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -95,6 +96,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        only: RejectedPeople | None = None,
         absent: RemovalCause,
         required_before: Collection[str] | None = None,
     ) -> Changes:
@@ -191,6 +193,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        only: RejectedPeople | None = None,
         absent: RemovalCause,
         required_before: Collection[str] | None = None,
     ) -> Changes:
@@ -206,6 +209,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             subject_key=subject_key,
             progress=progress,
             adds=adds,
+            only=only,
             absent=absent,
             required_before=required_before,
         )

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
+    from airflow_consent_retl.storage.records.rejections import RejectedPeople
     from airflow_consent_retl.storage.sync_folder import SyncFolder
     from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -100,6 +101,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         subject_key: SubjectKey,
         progress: Progress,
         adds: bool = True,
+        only: RejectedPeople | None = None,
         absent: RemovalCause,
         required_before: Collection[str] | None = None,
     ) -> Changes:
@@ -130,6 +132,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 progress=progress,
                 unchanged=permitted.rows - found.permitted.rows,
                 adds=adds,
+                only=only,
                 absent=absent,
                 required_before=required_before,
             )

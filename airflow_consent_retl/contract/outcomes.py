@@ -11,6 +11,8 @@ from enum import StrEnum
 # A vendor's code is a short word such as `invalid_email` or `http_422`. Longer or free text may quote the row.
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,47}|[0-9]{1,5}")
 UNNAMED_CODE = "unnamed"
+# The id of a request is one token, such as a UUID, hexadecimal digits or Base64. An e-mail or a name is none.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=~\-]{0,127}")
 # Codes of `uncertain` rows. The whole answer was read, so the request cannot take effect later.
 UNREADABLE_ANSWER = "unreadable_answer"
 NOT_IN_ANSWER = "not_in_answer"
@@ -38,10 +40,15 @@ class RowStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row's outcome; `code` says why for all but accepted rows."""
+    """One row's outcome; `code` says why for all but accepted rows.
+
+    `field`: of a rejected row, the load's field that the destination objects to; empty: not known. The protocol drops
+    a name that the load does not have.
+    """
 
     status: RowStatus
     code: str = ""
+    field: str = ""
 
     @property
     def may_come_late(self) -> bool:
@@ -64,7 +71,8 @@ class Outcomes:
         common: the outcome of every row that is no exception.
         exceptions: by row.
         requests: the vendor's ids of the requests with these rows, where it names them: the first row of each, and the
-            id. They are recorded as proof. The id of a pending row is its code.
+            id. They are recorded as proof, if they look like ids and are no value of a row. The id of a pending row is
+            its code.
     """
 
     rows: int
@@ -169,6 +177,11 @@ class Outcomes:
         counts = Counter(self.exceptions.values())
         counts[self.common] += self.rows - len(self.exceptions)
         return +counts
+
+
+def is_request_id(text: str) -> bool:
+    """Return whether a text looks like the id of a request: one token of at most 128 characters, and no e-mail."""
+    return _REQUEST_ID.fullmatch(text) is not None
 
 
 def vendor_code(text: object, *, row_values: Iterable[object] = ()) -> str:

@@ -193,7 +193,8 @@ def encoded(outcomes: Outcomes) -> str:
     for outcome, pieces in groupby(outcomes.pieces(), key=lambda piece: piece[1]):
         runs.append((numbers.setdefault(outcome, len(numbers)), sum(rows for _, _, rows in pieces)))
     distinct = [(outcome.status, outcome.code) for outcome in numbers]
-    return msgspec.json.encode(_Runs(distinct, runs, list(outcomes.requests))).decode()
+    fields = [outcome.field for outcome in numbers]
+    return msgspec.json.encode(_Runs(distinct, runs, list(outcomes.requests), fields if any(fields) else [])).decode()
 
 
 def decoded(text: str) -> Outcomes:
@@ -204,9 +205,10 @@ def decoded(text: str) -> Outcomes:
     """
     try:
         document = msgspec.json.decode(text, type=_Runs)
-        kinds = [Outcome(status, code) for status, code in document.outcomes]
+        fields = document.fields or [""] * len(document.outcomes)
+        kinds = [Outcome(status, code, field) for (status, code), field in zip(document.outcomes, fields, strict=True)]
         runs = [(kinds[number], rows) for number, rows in document.runs]
-    except (msgspec.DecodeError, IndexError):
+    except (msgspec.DecodeError, IndexError, ValueError):
         raise ValueError("not the outcomes of a batch") from None
     if not runs:
         return Outcomes(0)
@@ -276,8 +278,12 @@ def _latest_accepted(outcomes: Sequence[Outcome]) -> int | None:
 
 
 class _Runs(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Each distinct outcome once, runs of (index of the outcome, number of rows), and the vendor's requests."""
+    """Each distinct outcome once, runs of (index of the outcome, number of rows), and the vendor's requests.
+
+    `fields`: of each outcome; empty: no outcome names one.
+    """
 
     outcomes: list[tuple[RowStatus, str]]
     runs: list[_Run]
     requests: list[tuple[Annotated[int, msgspec.Meta(ge=0)], str]] = []
+    fields: list[str] = []

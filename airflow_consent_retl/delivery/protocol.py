@@ -124,7 +124,8 @@ def _check_complete(run: DeliveryRun, report: LoadReport) -> None:
     if sent.rejected > max_rejected_ratio * permitted:
         raise GuardError(
             f"`{name}` rejected {sent.rejected:,} of {permitted:,} permitted rows ({sent.worst()}), "
-            f"max_rejected_ratio is {max_rejected_ratio}"
+            f"max_rejected_ratio is {max_rejected_ratio}: the load is only partly successful. "
+            f'`rejected` lists these people, and mode="retry_rejected" tries them alone'
         )
     if sent.unsent:
         raise DestinationError(f"`{name}`: {sent.unsent:,} of {sent.planned:,} rows were never handed over")

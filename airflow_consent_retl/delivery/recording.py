@@ -106,6 +106,7 @@ class _OutcomeTable:
                     "cause": cause,
                     "status": str(outcome.status),
                     "code": "" if outcome.status is RowStatus.PENDING else outcome.code,
+                    "field": outcome.field,
                 }
             )
             for event, cause, outcome in self._numbers

@@ -8,11 +8,11 @@ many rows of one batch share it and it repeats no part of their values. The rest
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcome, Outcomes, RowStatus, is_request_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,6 +66,8 @@ _WHOLE = frozenset({"too_long", "answer_too_long", "value_too_long", "field_too_
 _SEPARATORS = re.compile(r"[_.\-]+|(?<=[a-z])(?=[A-Z])")
 _PIECES = re.compile(r"[^A-Za-z0-9]+")
 _SHORTEST_PIECE = 3
+# A number with so many digits fits no integer column.
+_DIGITS = 21
 
 
 def says_only_words(code: str) -> bool:
@@ -78,34 +80,44 @@ class RowCodes:
 
     Args:
         is_own: whether a code is one of the destination's own, which can quote no row.
+        fields: the names of the load's fields: no other name is kept beside a code.
     """
 
-    def __init__(self, is_own: Callable[[str], bool]) -> None:
+    def __init__(self, is_own: Callable[[str], bool], *, fields: Collection[str] = ()) -> None:
         self._is_own = is_own
+        self._fields = frozenset(fields)
         self._foreign: set[str] = set()
 
     def guarded(self, outcomes: Outcomes, rows: pa.RecordBatch | None) -> Outcomes:
-        """Return the outcomes with `other` instead of each code that might quote a row.
+        """Return the outcomes with `other` instead of each code that might quote a row, and without such requests.
 
         Args:
             outcomes: of one batch, or of the rows of one request.
             rows: the values that were sent; None where they are not at hand.
         """
-        counts = outcomes.counts()
-        hidden = {outcome for outcome, shared in counts.items() if not self._keeps(outcome, shared, rows)}
-        if not hidden:
+        requests = tuple(one for one in outcomes.requests if is_request_id(one[1]) and not _is_value(one[1], rows))
+        outcomes = replace(outcomes, requests=requests)
+        shown: dict[Outcome, Outcome] = {}
+        for outcome, shared in outcomes.counts().items():
+            kept = replace(outcome, field=outcome.field if outcome.field in self._fields else "")
+            if not self._keeps(outcome, shared, rows):
+                kept = replace(kept, code=OTHER_CODE)
+                if outcome.status is RowStatus.PENDING:
+                    # It cannot be asked for: the id may be a value of a row.
+                    kept = replace(kept, status=RowStatus.UNCERTAIN)
+            if kept != outcome:
+                shown[outcome] = kept
+        if not shown:
             return outcomes
-
-        def shown(outcome: Outcome) -> Outcome:
-            return replace(outcome, code=OTHER_CODE) if outcome in hidden else outcome
-
-        exceptions = {row: shown(outcome) for row, outcome in outcomes.exceptions.items()}
-        return replace(outcomes, common=shown(outcomes.common), exceptions=exceptions)
+        exceptions = {row: shown.get(outcome, outcome) for row, outcome in outcomes.exceptions.items()}
+        return replace(outcomes, common=shown.get(outcomes.common, outcomes.common), exceptions=exceptions)
 
     def _keeps(self, outcome: Outcome, shared: int, rows: pa.RecordBatch | None) -> bool:
         code = outcome.code
-        # The code of a pending row is the id of its request, with which the result is asked for.
-        if not code or outcome.status is RowStatus.PENDING or code in {UNNAMED_CODE, OTHER_CODE}:
+        if outcome.status is RowStatus.PENDING:
+            # The code of a pending row is the id of its request, with which the result is asked for.
+            return is_request_id(code) and not _is_value(code, rows)
+        if not code or code in {UNNAMED_CODE, OTHER_CODE}:
             return True
         if says_only_words(code) or self._is_own(code):
             return True
@@ -115,6 +127,26 @@ class RowCodes:
             return False
         self._foreign.add(code)
         return True
+
+
+def _is_value(text: str, rows: pa.RecordBatch | None) -> bool:
+    """Return whether a text is a value of a row: its own text, or the digits of a number."""
+    if rows is None:
+        return False
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as pt
+
+    for column in rows.columns:
+        if pt.is_string(column.type) or pt.is_large_string(column.type):
+            found = pc.index(pc.utf8_lower(column), pa.scalar(text.lower(), column.type))
+        elif pt.is_integer(column.type) and text.isascii() and text.isdigit() and len(text) < _DIGITS:
+            found = pc.index(column.cast(pa.decimal128(20)), pa.scalar(int(text), pa.decimal128(20)))
+        else:
+            continue
+        if found.as_py() >= 0:
+            return True
+    return False
 
 
 def _quotes(code: str, rows: pa.RecordBatch) -> bool:

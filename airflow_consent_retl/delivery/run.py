@@ -61,7 +61,7 @@ class DeliveryRun:
         self.delivery = delivery
         self.changes = changes
         self.destination = context.build()
-        self.codes = RowCodes(self.destination.is_own_code)
+        self.codes = RowCodes(self.destination.is_own_code, fields=changes.shape.fields)
         # As the ledger records them, until this run records more: no other task can do so while the lease is valid.
         self._history: AttemptHistory | None = None
 

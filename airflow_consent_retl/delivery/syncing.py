@@ -22,6 +22,7 @@ from airflow_consent_retl.delivery.order import check_order, check_time_zone, ot
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
+from airflow_consent_retl.delivery.retrying import people_to_retry
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS, DeliveryRun
 from airflow_consent_retl.delivery.sharing import SharedTarget, check_dag, check_target_shared
 from airflow_consent_retl.delivery.steps import Step, reached
@@ -392,6 +393,7 @@ class Sync:
             state,
             mode=SyncMode.FULL if self._destination.replaces else self._context.settings.mode,
             adds=adds,
+            only=people_to_retry(self._context, self._destination),
             destination=self._destination,
             subject_key=subject_key,
             progress=self._context.progress("compared", permitted.rows + (state.rows if state else 0)),

@@ -70,8 +70,9 @@ class LoadOperator(ConsentRetlOperator):
         policy: the source from which to read the policy again. It has to be the filter's, which is the default.
             Templated.
         mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
-            keeps people who left the model; `insert` sends new people only; `full` sends every permitted row. Every
-            mode removes people who lose permission.
+            keeps people who left the model; `insert` sends new people only; `full` sends every permitted row;
+            `retry_rejected` sends only the people whom the destination rejected in the last load and who are still
+            permitted, and removes as `mirror`. Every mode removes people who lose permission.
         absent: what it means that a person is not in the model any more. `left_model`: the mode decides. `withdrawn`,
             for a model whose SQL keeps only people who consent: a withdrawal, which every mode removes, up to
             `max_removed_ratio`.
@@ -143,7 +144,7 @@ class LoadOperator(ConsentRetlOperator):
         fields: Mapping[str, str],
         fields_not_sent: Sequence[str] = (),
         policy: PolicySource | None = None,
-        mode: Literal["mirror", "upsert", "insert", "full"] = "mirror",
+        mode: Literal["mirror", "upsert", "insert", "full", "retry_rejected"] = "mirror",
         accept_no_removal: bool = False,
         absent: Literal["left_model", "withdrawn"] = "left_model",
         max_removed_ratio: float | None = 0.5,

@@ -54,6 +54,7 @@ class DeliveryEvent:
         status: `accepted`, `rejected`, `uncertain`, `pending`, `withheld`; `planned`: the delivery has not come to it.
         cause: of a removal, or of clearing.
         code: the destination's, or ours, for a status that is not clear.
+        field: the field that the destination objected to; empty: it named none of the load's.
         policy_digest: of the policy under which it was decided; empty: unknown.
         decided_at: when consent was decided.
         delivery: the ledger's number of the delivery.
@@ -74,6 +75,7 @@ class DeliveryEvent:
     status: str
     cause: str
     code: str
+    field: str
     policy_digest: str
     decided_at: datetime
     delivery: int
@@ -196,7 +198,7 @@ class _OpenDelivery:
         outcome = self._outcomes[BatchKind(kind), batch.number][position - batch.start]
         # The code of a pending row is the id of its request, which its batch has.
         code = "" if outcome.status is RowStatus.PENDING else outcome.code
-        return RecordedOutcome(event=event, cause=cause, status=str(outcome.status), code=code)
+        return RecordedOutcome(event=event, cause=cause, status=str(outcome.status), code=code, field=outcome.field)
 
 
 def _events(
@@ -216,6 +218,7 @@ def _events(
             status=outcome.status,
             cause=outcome.cause,
             code=outcome.code,
+            field=outcome.field,
             policy_digest=records.policy_digest,
             decided_at=records.decided_at,
             delivery=records.delivery,

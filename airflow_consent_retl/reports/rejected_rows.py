@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from airflow_consent_retl.contract.outcomes import RowStatus
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.workspaces import open_workspace
 from airflow_consent_retl.near import nearest
@@ -21,9 +20,9 @@ from airflow_consent_retl.storage.manifest import MANIFEST_NAME, PermittedManife
 from airflow_consent_retl.storage.opening import OpenedPermitted, open_permitted
 from airflow_consent_retl.storage.records.documents import DeliveryRecords
 from airflow_consent_retl.storage.records.places import DELIVERIES, RECORDS
+from airflow_consent_retl.storage.records.rejections import rejections
 from airflow_consent_retl.storage.records.stream import RecordStream
 from airflow_consent_retl.storage.records.subjects import RecordKey
-from airflow_consent_retl.values.canonical import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +43,8 @@ class RejectedRun:
         people: the people that it was about.
         rejected: by the destination's code, the people who were to be sent.
         not_removed: by the destination's code, the people who were to be removed.
+        fields: by the field that the destination objected to, the people who were to be sent; without those for whom
+            it named no field of the load.
     """
 
     at: datetime
@@ -53,14 +54,22 @@ class RejectedRun:
     people: int
     rejected: Mapping[str, int]
     not_removed: Mapping[str, int]
+    fields: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """One person whom a destination rejected: the id, as the model has it, and the destination's code."""
+    """One person whom a destination rejected.
+
+    Args:
+        id: as the model has it.
+        code: the destination's.
+        field: the destination's name of the field that it objected to; empty: it named none that the load has.
+    """
 
     id: str | int
     code: str
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +129,20 @@ def rejected(
     """
     stream = _stream(sync, workspace)
     document = _document(stream, sync, delivery)
-    codes = dict(_rejected(stream, document, removals=False))
+    outcomes = dict(rejections(stream, document))
     run = _counted(stream, document)
     opened = _permitted(document, workspace) if permitted is None else open_permitted(permitted)
     key = RecordKey(subject_key(workspace).of(document.key_id))
-    subjects = np.array(sorted(codes), np.uint64)
+    subjects = np.array(sorted(outcomes), np.uint64)
     rows: list[RejectedRow] = []
     found = 0
     for ids, here in _among(opened, document.destination, key, subjects):
         for place in np.flatnonzero(np.isin(here, subjects)).tolist():
             found += 1
             if limit is None or len(rows) < limit:
-                rows.append(RejectedRow(ids[place].as_py(), codes[int(here[place])]))
-    return RejectedRows(run, tuple(rows), len(codes) - found)
+                outcome = outcomes[int(here[place])]
+                rows.append(RejectedRow(ids[place].as_py(), outcome.code, outcome.field))
+    return RejectedRows(run, tuple(rows), len(outcomes) - found)
 
 
 def _stream(sync: str, workspace: str | None) -> RecordStream[DeliveryRecords]:
@@ -156,41 +166,21 @@ def _document(stream: RecordStream[DeliveryRecords], sync: str, delivery: int | 
 
 
 def _counted(stream: RecordStream[DeliveryRecords], document: DeliveryRecords) -> RejectedRun:
+    sent = [outcome for _, outcome in rejections(stream, document)]
     return RejectedRun(
         at=document.recorded_at,
         delivery=document.delivery,
         dag=document.dag,
         policy_digest=document.policy_digest,
         people=document.rows,
-        rejected=_by_code(stream, document, removals=False),
-        not_removed=_by_code(stream, document, removals=True),
+        rejected=_counts(one.code for one in sent),
+        not_removed=_counts(one.code for _, one in rejections(stream, document, removals=True)),
+        fields=_counts(one.field for one in sent if one.field),
     )
 
 
-def _by_code(stream: RecordStream[DeliveryRecords], document: DeliveryRecords, *, removals: bool) -> dict[str, int]:
-    return dict(Counter(code for _, code in _rejected(stream, document, removals=removals)).most_common())
-
-
-def _rejected(
-    stream: RecordStream[DeliveryRecords], document: DeliveryRecords, *, removals: bool
-) -> Iterator[tuple[int, str]]:
-    """Yield the subject and the code of each person whom the destination rejected."""
-    codes = {
-        number: outcome.code
-        for number, outcome in enumerate(document.outcomes)
-        if outcome.status == RowStatus.REJECTED and (outcome.event == "removed") is removals
-    }
-    if not codes:
-        return
-    wanted = np.array(sorted(codes), np.int16)
-    for part in document.parts:
-        stream.folder.verify(part.part)
-        with stream.folder.open_parquet(part.part) as file:
-            for rows in file.iter_batches(_READ_ROWS, columns=["subject", "outcome"], use_threads=False):
-                outcomes = values_of(rows["outcome"], np.int16)
-                subjects = values_of(rows["subject"], np.uint64)
-                for place in np.flatnonzero(np.isin(outcomes, wanted)).tolist():
-                    yield int(subjects[place]), codes[int(outcomes[place])]
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
 
 
 def _permitted(document: DeliveryRecords, workspace: str | None) -> OpenedPermitted:

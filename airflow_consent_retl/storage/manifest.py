@@ -365,7 +365,7 @@ class ChangesManifest(Document):
     model: str
     destination: str
     primary_key: str
-    mode: Literal["mirror", "upsert", "insert", "full"]
+    mode: Literal["mirror", "upsert", "insert", "full", "retry_rejected"]
     shape: ShapeOfRows
     order_tag: str
     decided_at: AwareDatetime

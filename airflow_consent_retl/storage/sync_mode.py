@@ -16,8 +16,10 @@ class SyncMode(StrEnum):
     INSERT = "insert"
     # Sends everyone, changed or not; removes as mirror.
     FULL = "full"
+    # Sends only people whom the destination rejected in the last load; removes as mirror.
+    RETRY_REJECTED = "retry_rejected"
 
     @property
     def removes_left_model(self) -> bool:
         """Whether people are removed only because the model no longer has a row for them."""
-        return self in {SyncMode.MIRROR, SyncMode.FULL}
+        return self in {SyncMode.MIRROR, SyncMode.FULL, SyncMode.RETRY_REJECTED}

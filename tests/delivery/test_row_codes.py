@@ -73,6 +73,34 @@ def test_the_id_of_a_pending_request_stays_since_the_result_is_asked_for_with_it
     assert RowCodes(lambda code: False).guarded(pending, PEOPLE) == pending
 
 
+@pytest.mark.parametrize("code", ["+49151123", "john.smith3@example.com", "john smith", "x" * 129, ""])
+def test_a_request_id_that_is_no_id_is_not_kept(code: str) -> None:
+    named = Outcomes(ROWS, requests=((0, code), (5, "6f1d2c4e-77aa-4b1e-9d2f-000000000001")))
+
+    kept = RowCodes(lambda code: False).guarded(named, PEOPLE).requests
+
+    assert kept == ((5, "6f1d2c4e-77aa-4b1e-9d2f-000000000001"),)
+
+
+@pytest.mark.parametrize("code", ["Smith-7", "17"])
+def test_a_request_id_that_is_a_value_of_a_row_is_not_kept(code: str) -> None:
+    rows = pa.record_batch({"id": pa.array([16, 17]), "name": ["smith-7", None]})
+    guard = RowCodes(lambda code: False)
+
+    assert guard.guarded(Outcomes(2, requests=((0, code),)), rows).requests == ()
+    assert guard.guarded(Outcomes.pending(2, code), rows) == Outcomes.uncertain(2, "other")
+
+
+def test_only_a_field_of_the_load_is_kept_beside_a_code() -> None:
+    def refused(field: str) -> Outcomes:
+        return Outcomes(ROWS, exceptions={3: Outcome(RowStatus.REJECTED, "invalid_email", field)})
+
+    guard = RowCodes(lambda code: False, fields=["email"])
+
+    assert guard.guarded(refused("email"), PEOPLE) == refused("email")
+    assert guard.guarded(refused("john"), PEOPLE) == refused("")
+
+
 def test_outcomes_without_values_follow_the_same_rule() -> None:
     guard = RowCodes(lambda code: False)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import CrmSync
+from support.permitting import AirflowFailException
 from support.servers import Receiver, receiver, says
 
 from airflow_consent_retl.__main__ import main
@@ -36,8 +37,15 @@ def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Receiver) -> Cr
 
 
 def _load(crm: CrmSync, **options: Any) -> dict[str, Any]:
-    load = partial(LoadToWebhookOperator, conn_id="hook", endpoint="/people", fields=FIELDS, max_rejected_ratio=0.9)
-    return crm.sync(load, destination="webhook", **options)
+    load = partial(
+        LoadToWebhookOperator,
+        conn_id="hook",
+        endpoint="/people",
+        fields=FIELDS,
+        max_rejected_ratio=0.9,
+        max_removed_ratio=None,
+    )
+    return crm.sync(partial(load, **options), destination="webhook")
 
 
 def _refusing(**codes: str) -> Any:
@@ -106,4 +114,43 @@ def test_the_verb_prints_ids_only_if_it_is_asked_for_them(
 
     assert "4711" not in counts
     assert json.loads(counts)[0]["rejected"] == {"blocked": 1}
-    assert ids["rows"] == [{"id": 4711, "code": "blocked"}]
+    assert ids["rows"] == [{"id": 4711, "code": "blocked", "field": ""}]
+
+
+def test_a_field_is_shown_only_if_the_load_has_it(crm: CrmSync, server: Receiver) -> None:
+    errors = [
+        {"id": 1, "code": "invalid", "pointer": "/email"},
+        {"id": 2, "code": "invalid", "field": "email"},
+        {"id": 3, "code": "invalid", "field": "u3@x.example"},
+    ]
+    server.answers = [says({"errors": errors})]
+    _load(crm)
+
+    found = rejected(SYNC, workspace=crm.workspace)
+
+    assert sorted((row.id, row.field) for row in found.rows) == [(1, "email"), (2, "email"), (3, "")]
+    assert found.run.fields == {"email": 2}
+    assert found.run.rejected == {"invalid": 3}
+
+
+def test_a_retry_sends_only_those_rejected_last_time_who_are_still_permitted(crm: CrmSync, server: Receiver) -> None:
+    refused = _refusing(p2="blocked", p3="blocked", p4="blocked")
+    server.answers = [refused, says({"errors": []}), _refusing(p4="blocked")]
+    _load(crm)
+    # 1 left the model, 3 withdrew, 5 is new.
+    crm.people(2, 4, 5, no=(3,))
+
+    counts = _load(crm, mode="retry_rejected")
+    again = _load(crm, mode="retry_rejected")
+
+    assert (counts["added"], counts["accepted"], counts["rejected"]) == (2, 1, 1)
+    assert (counts["skipped"], counts["removed"], counts["unchanged"]) == (1, 1, 0)
+    assert counts["permitted"] == 3
+    assert (again["added"], again["accepted"], again["unchanged"], again["skipped"]) == (1, 1, 1, 1)
+    assert rejected(SYNC, workspace=crm.workspace).rows == ()
+    assert _load(crm)["added"] == 1
+
+
+def test_a_retry_without_a_load_before_is_refused(crm: CrmSync) -> None:
+    with pytest.raises(AirflowFailException, match=r"needs the record of an earlier load, and there is none"):
+        _load(crm, mode="retry_rejected")

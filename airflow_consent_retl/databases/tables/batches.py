@@ -36,7 +36,11 @@ class Batches:
         self._before_transaction = before_transaction
 
     def apply(
-        self, work: Callable[[Sequence[int]], None], positions: list[int], refused: dict[int, str]
+        self,
+        work: Callable[[Sequence[int]], None],
+        positions: list[int],
+        refused: dict[int, str],
+        columns: dict[int, str] | None = None,
     ) -> dict[int, str]:
         """Apply the rows, add refused rows to `refused`, and return the rows whose outcome is unknown.
 
@@ -44,6 +48,7 @@ class Batches:
             work: applies the rows at some positions in one transaction; may be repeated.
             positions: of the rows in their batch.
             refused: code by position.
+            columns: gets the names of the columns with refused values, by position, where the database says them.
 
         Raises:
             DestinationUnavailableError: nothing of the batch was applied.
@@ -51,6 +56,7 @@ class Batches:
         """
         pieces = [positions] if positions else []
         touched, unavailable = False, ""
+        named = {} if columns is None else columns
         unseen: dict[int, str] = {}
         while pieces and not unavailable:
             piece = pieces.pop()
@@ -60,6 +66,7 @@ class Batches:
             except RowRefusedError as error:
                 if len(piece) == 1:
                     refused[piece[0]] = error.code
+                    named[piece[0]] = error.column
                 else:
                     middle = len(piece) // 2
                     pieces += [piece[middle:], piece[:middle]]

@@ -53,7 +53,9 @@ def failure_of(error: Exception, *, dialect: TableDialect, in_commit: bool) -> E
         return declared
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if isinstance(state, str) and state != "HY000":
-        return _of_state(state, in_commit=in_commit)
+        # psycopg has it for a violated NOT NULL. Its caller compares it with the names of the load.
+        column = getattr(getattr(error.orig, "diag", None), "column_name", None)
+        return _of_state(state, column=column or "", in_commit=in_commit)
     return _of_class(error, in_commit=in_commit)
 
 
@@ -67,11 +69,11 @@ def refusal(meaning: str | None, code: str) -> DestinationError:
     return DestinationError(f"{meaning or 'the statement was refused'} ({code})")
 
 
-def _of_state(state: str, *, in_commit: bool) -> Exception:
+def _of_state(state: str, *, column: str, in_commit: bool) -> Exception:
     if state.startswith(_LOST_CLASSES):
         return ConnectionLostError(in_commit=in_commit)
     if state.startswith(_ROW_CLASSES):
-        return RowRefusedError(_ROW_STATES.get(state, f"sqlstate_{state}"))
+        return RowRefusedError(_ROW_STATES.get(state, f"sqlstate_{state}"), column)
     if state.startswith(_BUSY_CLASSES) or state in _BUSY_STATES:
         return BusyError(f"sqlstate_{state}")
     return refusal(_STATE_MEANINGS.get(state), f"SQLSTATE {state}")

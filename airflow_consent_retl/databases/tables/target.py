@@ -69,11 +69,12 @@ _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
 class RowRefusedError(Exception):
-    """The database refused one of the rows. The transaction applied nothing."""
+    """The database refused one of the rows. The transaction applied nothing. `column`: of the value, where it says."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, column: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.column = column
 
 
 class BusyError(Exception):

@@ -38,6 +38,10 @@ _REASON = re.compile(r"[A-Z][A-Z0-9_]*")
 _MEMBER = re.compile(r"audience_?members(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
 _OF_MEMBERS = re.compile(r"audience_?members?\b", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z][A-Za-z_.\[\]0-9]{0,119}")
+# The last part of a field's path, without underscores.
+_KINDS = {"emailaddress": "email", "phonenumber": "phone"} | {
+    name.replace("_", ""): name for name in ("given_name", "family_name", "region_code", "postal_code")
+}
 # Reasons for which one member can cause the refusal of a whole request, and reasons without a meaning.
 _ABOUT_MEMBERS = frozenset(
     {
@@ -105,11 +109,11 @@ def _refusal(error: exceptions.GoogleAPICallError, name: str) -> Exception:
         if isinstance(detail, error_details_pb2.BadRequest)
         for violation in detail.field_violations
     ]
-    members: dict[int, str] = {}
+    members: dict[int, tuple[str, str]] = {}
     for violation in violations:
         reason = getattr(violation, "reason", "")
         if place := _MEMBER.search(violation.field):
-            members.setdefault(int(place[1] or place[2]), _code(reason, otherwise=name))
+            members.setdefault(int(place[1] or place[2]), (_code(reason, otherwise=name), _kind_of(violation.field)))
         elif violation.field and not _OF_MEMBERS.search(violation.field):
             where = violation.field if _PATH.fullmatch(violation.field) else ""
             return RefusedRequestError(_code(reason or error.reason, otherwise=name), where)
@@ -118,6 +122,10 @@ def _refusal(error: exceptions.GoogleAPICallError, name: str) -> Exception:
     if not members and known - _ABOUT_MEMBERS:
         return RefusedRequestError(_code(min(known - _ABOUT_MEMBERS), otherwise=name))
     return RefusedMembersError(_code(min(reasons, default=""), otherwise=name), members)
+
+
+def _kind_of(path: str) -> str:
+    return _KINDS.get(path.rpartition(".")[2].replace("_", "").lower(), "")
 
 
 def _code(reason: object, *, otherwise: str) -> str:

@@ -11,6 +11,7 @@ from google.ads.datamanager_v1 import types
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
+from airflow_consent_retl.contract.outcomes import is_request_id
 from airflow_consent_retl.destinations.google_customer_match.answers import (
     CREDENTIALS,
     RequestStatus,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.pace import Pace
 
 Action = Literal["ingest", "remove"]
-
-_REQUEST_ID_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class DataManagerApi:
             types.RemoveAudienceMembersRequest.pb(removal).audience_members.extend(members)
             answer = self._call(self._client.remove_audience_members, removal)
         request_id = answer.request_id
-        if not request_id or len(request_id) > _REQUEST_ID_CHARACTERS or not request_id.isprintable():
+        if not is_request_id(request_id):
             raise AttemptError("no_request_id", maybe_applied=True)
         return AcceptedRequest(request_id, warnings_of(answer))
 

@@ -65,7 +65,7 @@ class CustomerMatchDelivery:
     def change(
         self, action: Action, members: Mapping[int, Any], *, before_request: Callable[[], None]
     ) -> dict[int, Outcome]:
-        """Add or remove members, and return the outcome of each.
+        """Add or remove members, and return the outcome of each; its field is a kind of field, such as `email`.
 
         Raises:
             DestinationError: no request can succeed, and none did.
@@ -140,9 +140,9 @@ class CustomerMatchDelivery:
 
     def _cut(self, batch: _Members, piece: list[int], failure: RefusedMembersError) -> None:
         batch.refusals += 1
-        named = {piece[place]: code for place, code in failure.members.items() if place < len(piece)}
-        for row, code in named.items():
-            batch.end([row], Outcome(RowStatus.REJECTED, code))
+        named = {piece[place]: of_member for place, of_member in failure.members.items() if place < len(piece)}
+        for row, (code, kind) in named.items():
+            batch.end([row], Outcome(RowStatus.REJECTED, code, kind))
         rest = [row for row in piece if row not in named]
         if not rest:
             return

@@ -17,6 +17,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
@@ -27,7 +28,12 @@ from airflow_consent_retl.destinations.google_customer_match.audience import (
     CustomerMatchAudience,
     CustomerMatchOptions,
 )
-from airflow_consent_retl.destinations.google_customer_match.members import NO_IDENTIFIER, EncodedRows, MemberEncoder
+from airflow_consent_retl.destinations.google_customer_match.members import (
+    NO_IDENTIFIER,
+    EncodedRows,
+    MemberEncoder,
+    field_of,
+)
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
@@ -155,7 +161,12 @@ class GoogleCustomerMatchDestination(Destination):
 
         members = members_of(encoded, with_consent=action == "ingest")
         changed = self._delivery().change(action, members, before_request=load.before_request)
-        changed |= {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
+        changed |= {
+            row: Outcome(RowStatus.REJECTED, code, code.removeprefix("invalid_"))
+            for row, code in encoded.refused.items()
+        }
+        names = load.schema.names
+        changed |= {row: replace(one, field=field_of(one.field, names)) for row, one in changed.items() if one.field}
         # A person without an identifier was never added, and cannot be.
         unnamed = Outcome(RowStatus.ACCEPTED) if action == "remove" else Outcome(RowStatus.REJECTED, NO_IDENTIFIER)
         every = [changed.get(row, unnamed) for row in range(rows)]

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 
 
 class RefusedMembersError(Exception):
-    """A request was refused because of some of its members; `members`: the named ones, each with its code."""
+    """A request was refused because of some of its members.
 
-    def __init__(self, code: str, members: Mapping[int, str]) -> None:
+    `members`: the named ones, each with its code and the kind of its field, such as `email`; empty: not known.
+    """
+
+    def __init__(self, code: str, members: Mapping[int, tuple[str, str]]) -> None:
         super().__init__(code)
         self.code = code
         self.members = members

@@ -204,6 +204,12 @@ def _encoded(column: pa.Array, encode: _Encode, code: str, faults: _Faults) -> C
     return encoded
 
 
+def field_of(kind: str, names: Iterable[str]) -> str:
+    """Return the only one of these fields that is of a kind, such as `email`; empty: there is none, or several."""
+    found = [name for name in names if _kind(name) == kind]
+    return found[0] if len(found) == 1 else ""
+
+
 def _kind(name: str) -> str:
     numbered = _NUMBERED.fullmatch(name)
     return numbered[1] if numbered else name

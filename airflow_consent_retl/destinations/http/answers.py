@@ -55,10 +55,20 @@ def is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def named_field(entry: Mapping[str, object], record: Mapping[str, object]) -> str:
+    """Return the field of a row that an entry of an answer names, by `field` or a JSON `pointer`; empty: none."""
+    for given in (entry.get("field"), entry.get("pointer")):
+        if isinstance(given, str):
+            name = given.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+            if found := next((one for one in (given, name) if one in record), ""):
+                return found
+    return ""
+
+
 def removed_or_not_there(outcomes: Outcomes) -> Outcomes:
     """Return the outcomes of a removal: a person that the receiver does not know is removed as well."""
-    common = ACCEPTED if outcomes.common in _NOT_THERE else outcomes.common
-    exceptions = {row: ACCEPTED if o in _NOT_THERE else o for row, o in outcomes.exceptions.items()}
+    common = ACCEPTED if replace(outcomes.common, field="") in _NOT_THERE else outcomes.common
+    exceptions = {row: ACCEPTED if replace(o, field="") in _NOT_THERE else o for row, o in outcomes.exceptions.items()}
     return Outcomes(outcomes.rows, common, {row: o for row, o in exceptions.items() if o != common})
 
 

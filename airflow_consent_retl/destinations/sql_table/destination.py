@@ -150,13 +150,14 @@ class SqlTableDestination(Destination):
         """Upsert a batch."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
-        refused = {**self._writer.stage(batch.rows), **self._nulls(batch.rows)}
+        columns = self._nulls(batch.rows)
+        refused = {**self._writer.stage(batch.rows), **dict.fromkeys(columns, "not_null")}
         positions = [row for row in range(batch.rows.num_rows) if row not in refused]
-        uncertain = self._opened.apply(self._writer.write, positions, refused)
+        uncertain = self._opened.apply(self._writer.write, positions, refused, columns)
         self._warn([*refused.values(), *uncertain.values()])
         return Outcomes(
             batch.rows.num_rows,
-            exceptions={row: Outcome(RowStatus.REJECTED, code) for row, code in refused.items()}
+            exceptions={row: Outcome(RowStatus.REJECTED, code, columns.get(row, "")) for row, code in refused.items()}
             | {row: Outcome(RowStatus.UNCERTAIN, code) for row, code in uncertain.items()},
         )
 
@@ -223,11 +224,12 @@ class SqlTableDestination(Destination):
             _log.warning("table `%s`, %s: %s", self._table, code, _REMEDIES[code])
 
     def _nulls(self, rows: pa.RecordBatch) -> dict[int, str]:
+        """Return, by row, a column whose NULL the table does not take."""
         # SQLite accepts NULL for most primary keys; and a value that no database accepts needs no search by halves.
-        refused: dict[int, str] = {}
-        for name in (self._writer.not_null | {self._key}) & set(rows.schema.names):
+        columns: dict[int, str] = {}
+        for name in sorted((self._writer.not_null | {self._key}) & set(rows.schema.names)):
             column = rows.column(name)
             if column.null_count:
                 nulls = column.is_null().to_pylist()
-                refused.update({row: "not_null" for row, null in enumerate(nulls) if null})
-        return refused
+                columns.update({row: name for row, null in enumerate(nulls) if null})
+        return columns

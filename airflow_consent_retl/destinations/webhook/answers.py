@@ -7,9 +7,10 @@ The contract, a JSON object with at least one of these fields and no others:
     {"accepted": 998, "rejected": 2}
 
 `index` is the row's position in the request, `id` its primary key as it was sent; an entry may give both. A row is
-named at most once. With `results`, a row that is not named is `uncertain`; with `errors` alone, it is accepted. Counts
-must agree with the lists, or with the number of rows where there is no list. In an answer to a removal, a row rejected
-with the code `not_found` or `gone` counts as removed: there is no such person.
+named at most once. Of a rejected row, `field` or `pointer` (a JSON pointer, such as `/email`) may name the wrong field.
+With `results`, a row that is not named is `uncertain`; with `errors` alone, it is accepted. Counts must agree with the
+lists, or with the number of rows where there is no list. In an answer to a removal, a row rejected with the code
+`not_found` or `gone` counts as removed: there is no such person.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from airflow_consent_retl.destinations.http.answers import (
     UnreadableAnswerError,
     is_integer,
     json_object,
+    named_field,
 )
 
 _FIELDS = {"results", "errors", "accepted", "rejected"}
@@ -134,7 +136,8 @@ def _outcome(entry: dict[str, Any], record: Mapping[str, object]) -> Outcome:
         case "accepted" if entry.keys() <= {"index", "id", "status"}:
             return ACCEPTED
         case "rejected":
-            return Outcome(RowStatus.REJECTED, vendor_code(entry.get("code"), row_values=record.values()))
+            code = vendor_code(entry.get("code"), row_values=record.values())
+            return Outcome(RowStatus.REJECTED, code, named_field(entry, record))
         case _:
             raise UnreadableAnswerError
 

@@ -51,13 +51,14 @@ class RecordedOutcome(Document):
 
     `event`: `sent` to a person who was not there, `updated`, `removed`, or `cleared`: fields of the person were set to
     NULL. `cause`: of a removal, or of clearing. `status`: one of `RowStatus`. `code`: the destination's, for rows that
-    were not accepted.
+    were not accepted. `field`: the field that the destination objected to; empty: it named none that the load has.
     """
 
     event: Literal["sent", "updated", "removed", "cleared"]
     cause: str
     status: str
     code: str
+    field: str = ""
 
 
 class DeliveryRecords(Document):
