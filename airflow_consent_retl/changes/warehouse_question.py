@@ -58,5 +58,6 @@ def query_of_people(
         staged=False,
         time_zone=question.source.time_zone,
         hook_of=question.hook_of,
+        sizes=question.sizes,
     ) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)

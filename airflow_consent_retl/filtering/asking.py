@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 _BATCH_ROWS = 131_072
 _MEMORY_LIMIT = "256MiB"
@@ -69,6 +70,7 @@ class ConsentQuestion:
         hook_of: returns the hook of a source's connection.
         log: gets messages about the sources.
         forgotten: the people of the model who were forgotten: no answer permits them.
+        sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
     """
 
     hook: DbApiHook
@@ -84,6 +86,7 @@ class ConsentQuestion:
     hook_of: HookOf | None = None
     log: Log = lambda message: None
     forgotten: ForgottenPeople = NOBODY
+    sizes: SourceSizes | None = None
 
     @property
     def needs_asking(self) -> bool:
@@ -121,7 +124,7 @@ class ConsentQuestion:
 
         Raises:
             PolicyError: the policy no longer fits the model's columns.
-            ModelError, ConfigurationError: the query fails.
+            ModelError, ConfigurationError: the query fails, or a source lost more rows than it may.
             RefusedError: the ids are of another kind than `id_type`.
             SourceUnavailableError: the source does not answer.
         """
@@ -155,6 +158,7 @@ class ConsentQuestion:
                 log=self.log,
                 # The extraction has warned.
                 warn=self.log,
+                sizes=self.sizes,
             ) as rows,
             ExitStack() as readers,
         ):

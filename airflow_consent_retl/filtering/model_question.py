@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import ModelSource
+    from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 
 class Question(Protocol):
@@ -34,6 +35,8 @@ class Question(Protocol):
     def columns(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def forgotten(self) -> ForgottenPeople: ...  # noqa: D102
+    @property
+    def sizes(self) -> SourceSizes | None: ...  # noqa: D102
     def plan(self, kinds: Mapping[str, ColumnKind]) -> ConsentPlan: ...  # noqa: D102
     def among(self, sql: str) -> Question: ...  # noqa: D102
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]: ...  # noqa: D102
@@ -53,6 +56,8 @@ class ModelAsker:
         log: the task's log.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
         read_forgotten: reads the suppression list again for each question.
+        read_sizes: returns how many rows the consent sources had at the model's last extraction; None: a source may
+            have shrunk since.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class ModelAsker:
         log: TaskLog,
         withdrawn_at: str | None = None,
         read_forgotten: Callable[[], ForgottenPeople] = lambda: NOBODY,
+        read_sizes: Callable[[], SourceSizes | None] = lambda: None,
     ) -> None:
         self._source = source
         self._primary_key = primary_key
@@ -79,6 +85,7 @@ class ModelAsker:
         self._log = log
         self._withdrawn_at = withdrawn_at
         self._read_forgotten = read_forgotten
+        self._read_sizes = read_sizes
         self._required_before: Collection[str] | None = None
 
     def check(self) -> bool:
@@ -123,6 +130,11 @@ class ModelAsker:
     def forgotten(self) -> ForgottenPeople:
         """The people of the model who are on the suppression list now."""
         return self._read_forgotten()
+
+    @property
+    def sizes(self) -> SourceSizes | None:
+        """How many rows the consent sources had at the model's last extraction; None: they are not compared."""
+        return self._read_sizes()
 
     @property
     def primary_key(self) -> str:
@@ -200,4 +212,5 @@ class ModelAsker:
             hook_of=self._hook_of,
             log=self._log.info,
             forgotten=self.forgotten,
+            sizes=self.sizes,
         )

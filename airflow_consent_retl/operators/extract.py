@@ -161,15 +161,14 @@ class ExtractModelOperator(DatedSqlOperator):
         """Extract, and return the reference to the snapshot."""
         from airflow_consent_retl.databases.submitted import can_submit
         from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.location import publishing_run, source_sizes_folder
-        from airflow_consent_retl.storage.source_sizes import SourceSizes
+        from airflow_consent_retl.storage.location import publishing_run, source_sizes
 
         sources = self._sources()
         source, declared = self._source(sources), self._declared_time(context)
         workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
             self._submit(workspace, source)
-        sizes = SourceSizes(source_sizes_folder(workspace.documents, self.model))
+        sizes = source_sizes(workspace.documents, self.model)
         started = time.monotonic()
         self._workspace = workspace
         try:

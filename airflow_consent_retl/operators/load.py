@@ -397,14 +397,10 @@ class LoadOperator(ConsentRetlOperator):
     def _open_permitted(
         self, fields: Mapping[str, str] | None, *, fields_not_sent: Sequence[str] | None
     ) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
-        from airflow_consent_retl.consent import parse_mapping_document
-        from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.filtering.permitted import check_age
-        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
-        from airflow_consent_retl.hooks.policies import policy_in_force
-        from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.bindings import use_of_load
-        from airflow_consent_retl.operators.permitted_rows import policy_source, verified_rows
+        from airflow_consent_retl.operators.permitted_rows import verified_rows
+        from airflow_consent_retl.operators.present_consent import asker_of
 
         permitted, workspace = verified_rows(
             self.permitted,
@@ -430,24 +426,8 @@ class LoadOperator(ConsentRetlOperator):
         )
         if self.recheck_interval_s is None:
             return permitted, workspace, None
-        source = policy_source(manifest, self.policy)
-        present = policy_in_force(source).policy.digest
-        if present != manifest.policy_digest:
-            self.log.warning(
-                "the policy changed since the filter decided (now %s): people that it now denies are not sent; people "
-                "that it newly permits are sent after the next filter",
-                present,
-            )
-        asker = ModelAsker(
-            manifest.source,
-            primary_key=manifest.primary_key,
-            columns=[column.name for column in manifest.columns],
-            mapping=parse_mapping_document(manifest.consent),
-            read_policy=lambda: policy_in_force(source).policy,
-            hook_of=hooks_of(manifest.source),
-            destinations=[self.destination],
-            log=self.log,
-            read_forgotten=partial(forgotten_people, self.workspace or manifest.workspace, manifest.model),
+        asker = asker_of(
+            manifest, destination=self.destination, policy=self.policy, workspace=self.workspace, log=self.log
         )
         if asker.check():
             return permitted, workspace, asker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,58 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.manifest import PermittedManifest
+
+
+def asker_of(
+    manifest: PermittedManifest,
+    *,
+    destination: str,
+    policy: PolicySource | None,
+    workspace: str | None,
+    log: TaskLog,
+) -> ModelAsker:
+    """Return the asker of a permitted set's source.
+
+    Args:
+        manifest: of the permitted set.
+        destination: to decide for.
+        policy: from where the policy is read again; None: the filter's source.
+        workspace: of the load; None: the filter's.
+        log: the task's.
+
+    Raises:
+        PolicyError: the policy cannot be read.
+    """
+    from airflow_consent_retl.consent import parse_mapping_document
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.hooks.forgotten_list import forgotten_people
+    from airflow_consent_retl.hooks.policies import policy_in_force
+    from airflow_consent_retl.hooks.sql import hooks_of
+    from airflow_consent_retl.operators.permitted_rows import policy_source
+    from airflow_consent_retl.storage.location import source_sizes
+
+    source = policy_source(manifest, policy)
+    present = policy_in_force(source).policy.digest
+    if present != manifest.policy_digest:
+        log.warning(
+            "the policy changed since the filter decided (now %s): people that it now denies are not sent; people "
+            "that it newly permits are sent after the next filter",
+            present,
+        )
+    return ModelAsker(
+        manifest.source,
+        primary_key=manifest.primary_key,
+        columns=[column.name for column in manifest.columns],
+        mapping=parse_mapping_document(manifest.consent),
+        read_policy=lambda: policy_in_force(source).policy,
+        hook_of=hooks_of(manifest.source),
+        destinations=[destination],
+        log=log,
+        read_forgotten=partial(forgotten_people, workspace or manifest.workspace, manifest.model),
+        # The extraction's, wherever the load keeps its own state.
+        read_sizes=partial(source_sizes, manifest.workspace, manifest.model),
+    )
 
 
 def present_asker(

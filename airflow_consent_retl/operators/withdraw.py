@@ -355,6 +355,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.hooks.sql import hooks_of
         from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
         from airflow_consent_retl.operators.model_source import model_source, with_identities
+        from airflow_consent_retl.storage.location import source_sizes
 
         loaded = policy_in_force(self.policy)
         known = newest if newest is not None and newest.conn_id == self.conn_id else None
@@ -389,6 +390,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             log=self.log,
             withdrawn_at=self.withdrawn_at,
             read_forgotten=lambda: forgotten_people(self.workspace, self.model),
+            read_sizes=lambda: source_sizes(self.workspace, self.model),
         )
 
     def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:

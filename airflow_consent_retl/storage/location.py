@@ -31,6 +31,7 @@ from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
 from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS
 from airflow_consent_retl.storage.signing import Signer
+from airflow_consent_retl.storage.source_sizes import SourceSizes
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 from airflow_consent_retl.storage.unfinished import publishing
 
@@ -141,9 +142,9 @@ def policy_folder(workspace: str | None, model: str, destination: str) -> Folder
     return _below(workspace, ["policies", _distinct(model), _distinct(destination)])
 
 
-def source_sizes_folder(workspace: str | None, model: str) -> Folder:
-    """Return the folder that keeps how many rows a model's consent sources had at its last extraction."""
-    return _below(workspace, ["source_sizes", _distinct(model)])
+def source_sizes(workspace: str | None, model: str) -> SourceSizes:
+    """Return how many rows a model's consent sources had at its last extraction."""
+    return SourceSizes(_below(workspace, ["source_sizes", _distinct(model)]))
 
 
 def policy_archive() -> PolicyArchive:

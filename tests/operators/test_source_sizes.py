@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from airflow_consent_retl.consent import (
     source_document,
 )
 from airflow_consent_retl.errors import PolicyError
-from airflow_consent_retl.operators import ExtractModelOperator
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator,
+    ExtractModelOperator,
+    LoadToSqlTableOperator,
+    PropagateWithdrawalsOperator,
+)
 
 __all__ = ["postgres"]
 
@@ -57,6 +63,7 @@ class Model:
 def model(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Model:
     """The model in DuckDB, through files; and in PostgreSQL, through its staging schema."""
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", (tmp_path / "workspace").as_uri())
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "crm.db")}))
     if request.param == "files":
         file = tmp_path / "source.duckdb"
         monkeypatch.setenv("AIRFLOW_CONN_SOURCE", json.dumps({"conn_type": "duckdb", "host": str(file)}))
@@ -167,6 +174,58 @@ def test_two_lists_of_one_query_are_kept_apart(model: Model) -> None:
     for _ in range(2):
         model.extract(*lists)
     model.run("DROP VIEW both_ids")
+
+
+def filled_again(model: Model, people: int, source: ExternalConsent, *, waits: bool = False) -> tuple[Any, Any]:
+    """Extract and filter, load if it does not wait, and have the source hold this many people."""
+    model.fill(10)
+    policy = {"categories": [{"id": "C1", "name": "Ads", "destinations": ["crm"]}]}
+    consent: dict[str, Any] = {"policy": policy, "consent": {"C1": "ads_ok"}}
+    permitted = ConsentFilterOperator(
+        task_id="consent", snapshot=model.extract(source), destinations=["crm"], **consent
+    ).execute({})
+    load = partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields={"id": "id"})
+
+    def run() -> Any:
+        return load(task_id="load", permitted=permitted, destination="crm", policy=policy).execute({})
+
+    if not waits:
+        assert run()["accepted"] == 3
+    model.fill(people)
+
+    def withdraw() -> Any:
+        return PropagateWithdrawalsOperator(
+            task_id="withdraw",
+            model="people",
+            conn_id="source",
+            sql="SELECT id FROM people",
+            primary_key="id",
+            consent_sources=[source],
+            loads={"crm": load},
+            **consent,
+        ).execute({})
+
+    return run, withdraw
+
+
+def test_a_source_that_shrank_before_a_load_asks_it_again_fails_the_load(model: Model) -> None:
+    run, _ = filled_again(model, 5, consents(), waits=True)
+
+    with pytest.raises(AirflowFailException, match=r"it has 5 rows with a key, and had 10 .*max_shrink_ratio=0\.2"):
+        run()
+
+    model.fill(8)
+    assert run()["accepted"] == 3
+
+
+def test_the_fast_lane_removes_no_one_on_the_word_of_a_source_that_shrank(model: Model) -> None:
+    _, withdraw = filled_again(model, 2, consents())
+
+    with pytest.raises(AirflowFailException, match="it has 2 rows with a key, and had 10"):
+        withdraw()
+
+    model.fill(9)
+    assert withdraw()["crm"]["removed"] == 0
 
 
 def test_a_source_without_a_limit_is_not_counted(model: Model, tmp_path: Path) -> None:
