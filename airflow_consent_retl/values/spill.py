@@ -63,6 +63,11 @@ class Spill:
             found.append(rows.slice(cuts[partition], cuts[partition + 1] - cuts[partition]))
         return pa.concat_batches(found) if len(found) > 1 else found[0]
 
+    def has_rows(self, partition: int) -> bool:
+        """Tell whether a partition has any. After the first call no rows can be added."""
+        _, cuts = self.seal()
+        return bool(self._pieces[partition]) or bool(cuts[partition] < cuts[partition + 1])
+
     def seal(self) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
         """Sort the rows in memory, if there is time before the first `take`. No rows can be added afterwards."""
         if self._sorted is None:

@@ -5,6 +5,8 @@ A transaction that ended without an error is on disk. The message of a driver is
 
 from __future__ import annotations
 
+import functools
+import os
 import sqlite3
 import tempfile
 import time
@@ -57,7 +59,7 @@ class LedgerDatabase:
     """Read and write transactions on one database. It creates the ledger's tables if they are missing.
 
     Args:
-        engine: for PostgreSQL or a SQLite file; `close` disposes of it.
+        engine: for PostgreSQL or a SQLite file; `close` closes its connections.
         name: the ledger's name in error messages.
     """
 
@@ -76,14 +78,7 @@ class LedgerDatabase:
         """Open a SQLite file, and wait `busy_s` for another writer. A missing file is created, for its owner only."""
         file = path.expanduser().absolute()
         _make_private(file)
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(file)),
-            connect_args={"timeout": busy_s, "isolation_level": None, "check_same_thread": False},
-            hide_parameters=True,
-        )
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-        return cls._opened(engine, name=f"the ledger `{file}`")
+        return cls._opened(_sqlite_engine(file, busy_s, os.getpid()), name=f"the ledger `{file}`")
 
     @classmethod
     def from_engine(cls, engine: sa.Engine) -> LedgerDatabase:
@@ -160,6 +155,20 @@ class LedgerDatabase:
         except sa.exc.SQLAlchemyError as error:
             failure = _failure_of(error, name=self._name)
         raise failure from None
+
+
+# To compile its statements is most of the work of an engine, so one serves each ledger that is opened on a file.
+@functools.lru_cache(maxsize=4)
+def _sqlite_engine(file: Path, busy_s: float, _process: int) -> sa.Engine:
+    # A process that was forked must not use the connections of its parent.
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(file)),
+        connect_args={"timeout": busy_s, "isolation_level": None, "check_same_thread": False},
+        hide_parameters=True,
+    )
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _machine_time() -> datetime:

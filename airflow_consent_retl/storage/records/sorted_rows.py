@@ -80,7 +80,8 @@ class SubjectRows:
             dictionary_columns=self._dictionary_columns,
             sorted_by=SUBJECT,
         ) as writer:
-            for group in _row_groups(self._sorted(partition) for partition in partitions):
+            filled = filter(self._spill.has_rows, partitions)
+            for group in _row_groups(self._sorted(partition) for partition in filled):
                 writer.write(group)
             return writer.close()
 
