@@ -89,11 +89,13 @@ def _sentence(
     sentences = []
     if first is not None and done:
         sentences.append(f"removed first, since a removal needs only the key: {_people(done)}")
+    if report.cleared.accepted:
+        sentences.append(f"withdrawn fields were cleared of {_people(report.cleared.accepted)}")
     if waiting:
         sentences.append(f"still waiting to be removed: {_people(waiting)}{because}")
     elif delivered and (again is not None or not is_known):
         sentences.append(f"those of {_people(delivered)} delivered who withdrew still wait to be removed{because}")
-    elif delivered and first is not None and not done:
+    elif delivered and first is not None and not done and not report.cleared.accepted:
         sentences.append(f"of {_people(delivered)} delivered, none was found to have withdrawn")
     return "; ".join(sentences)
 

@@ -9,6 +9,11 @@ from airflow_consent_retl.operators.face import MODULES
 __all__ = sorted(MODULES)  # noqa: PLE0605 - computed from the one list
 
 
+def __dir__() -> list[str]:
+    # For completion: a name that was not used yet is no attribute.
+    return sorted({*globals(), *MODULES})
+
+
 def __getattr__(name: str) -> object:
     # Late: a destination's operator is built on `LoadOperator`, which is in this package.
     if name not in MODULES:

@@ -44,14 +44,20 @@ def locked(batch: Batch) -> Outcomes:
     return Outcomes.rejected(batch.rows.num_rows, "locked")
 
 
-def answers(withheld: Mapping[int, tuple[str, ...]], *, denied: Sequence[int] = (), people: int = 5) -> Any:
+def answers(
+    withheld: Mapping[int, tuple[str, ...]],
+    *,
+    denied: Sequence[int] = (),
+    rank: CauseRank = CauseRank.CONSENT_WITHDRAWN,
+    people: int = 5,
+) -> Any:
     """Return how to ask a source that permits everyone, some of them without some guarded fields."""
     partial = sorted(set(withheld.values()))
     verdicts = [PERMITTED] * people
     for number, guards in withheld.items():
         verdicts[number] = WITHOUT_FIELDS + partial.index(guards)
     for number in denied:
-        verdicts[number] = CauseRank.CONSENT_WITHDRAWN
+        verdicts[number] = rank
 
     def ask(id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         yield ConsentAnswers(
@@ -131,6 +137,16 @@ def test_a_guard_limits_removals_for_a_field_and_never_delays_what_is_cleared(be
     destination = Clearing()
     withdraw(bench, destination, answers(everyone), guards=Guards(max_removed_ratio=0.0))
     assert len(destination.cleared) == 5
+
+
+def test_what_a_guard_stops_does_not_stop_the_clearing(bench: SyncBench) -> None:
+    destination = Clearing()
+    ask = answers({0: ("mail",)}, denied=[1, 2, 3, 4], rank=CauseRank.POLICY_CHANGED)
+
+    with pytest.raises(GuardError, match="withdrawn fields of 1 people were cleared"):
+        withdraw(bench, destination, ask, guards=Guards(max_removed_ratio=0.5))
+
+    assert (destination.cleared, destination.removed_ids) == ({0: ("copy", "mail")}, [])
 
 
 def test_a_destination_that_cannot_remove_is_left_to_the_next_load(bench: SyncBench) -> None:

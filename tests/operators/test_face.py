@@ -25,6 +25,7 @@ LOADS = [name for name, module in MODULES.items() if ".destinations." in module]
 
 def test_every_name_is_found_in_the_module_that_is_listed() -> None:
     assert operators.__all__ == sorted(MODULES)
+    assert set(MODULES) <= set(dir(operators))
     for name, module in MODULES.items():
         assert getattr(operators, name).__module__ == module
 

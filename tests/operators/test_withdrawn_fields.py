@@ -138,9 +138,10 @@ def test_a_load_that_is_refused_clears_the_field_all_the_same(world: World, vend
     world.load(webhook(fields=FIELDS))
     world.answers(False, True)
 
-    with pytest.raises(AirflowFailException, match="the policy guards field `phone`"):
+    with pytest.raises(AirflowFailException, match="the policy guards field `phone`") as refused:
         world.load(webhook(fields={"id": "id"}))
 
+    assert str(refused.value).endswith("withdrawn fields were cleared of 1 person")
     assert vendor.people[0]["phone"] is None
 
 
