@@ -184,6 +184,23 @@ class Resentful(GuestBookDestination):
         return super().remove(batch)
 
 
+class Bleaching(GuestBookDestination):
+    """Erases the words of everybody."""
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        everyone = [{"id": guest, **dict.fromkeys(fields, "")} for guest in self.book.guests]
+        self.request("erase", batch.key, everyone)
+        return Outcomes.accepted(batch.rows.num_rows)
+
+
+class Grudging(GuestBookDestination):
+    """Writes nothing again that it has erased."""
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        self.book.unwelcome |= {str(row["id"]) for row in rows_of(batch.rows)}
+        return super().clear(batch, fields)
+
+
 class SingleMinded(GuestBookDestination):
     """Sends nothing once it has removed somebody."""
 

@@ -60,6 +60,10 @@ class GuestBook:
             earlier = [one for one in self.guests.get(guest, []) if one == row]
             self.guests[guest] = [*earlier, row]
             return "ok"
+        if action == "erase":
+            erased = {name: value for name, value in row.items() if name != "id"}
+            self.guests |= {guest: [{**one, **erased} for one in self.guests[guest]]} if guest in self.guests else {}
+            return "ok"
         if action == "leave" and guest not in self.staying:
             if guest not in self.hiding:
                 self.guests.pop(guest, None)
@@ -71,6 +75,7 @@ class GuestBookDestination(Destination):
     """Writes rows into a guest book, and people out of it."""
 
     can_remove: ClassVar[bool] = True
+    can_clear: ClassVar[bool] = True
 
     def __init__(self, book: GuestBook, *, token: str) -> None:
         self.book = book
@@ -107,6 +112,9 @@ class GuestBookDestination(Destination):
         }
         return Outcomes(outcomes.rows, outcomes.common, {**outcomes.exceptions, **left})
 
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        return self.request("erase", batch.key, [row | dict.fromkeys(fields, "") for row in rows_of(batch.rows)])
+
     def request(self, action: str, key: str, rows: Sequence[Row]) -> Outcomes:
         if not rows:
             return Outcomes.accepted(0)
@@ -132,10 +140,10 @@ class GuestBookDestination(Destination):
         return Outcomes(len(rows), exceptions=rejected)
 
 
-def rows_of(batch: pa.RecordBatch) -> list[Row]:
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, object]]:
     """Return rows as the book takes them; what is not UTF-8 in a text is replaced."""
     columns = [column.cast(pa.binary()) if pa.types.is_string(column.type) else column for column in batch.columns]
-    rows: list[Row] = pa.RecordBatch.from_arrays(columns, batch.schema.names).to_pylist()
+    rows: list[dict[str, object]] = pa.RecordBatch.from_arrays(columns, batch.schema.names).to_pylist()
     return [
         {name: value.decode(errors="replace") if isinstance(value, bytes) else value for name, value in row.items()}
         for row in rows

@@ -43,6 +43,8 @@ BROKEN: tuple[tuple[str, type[GuestBookDestination | StandIn], dict[str, object]
     ("removes_batches_up_to_its_limit", broken.Narrow, {"beyond": 0}),
     ("removes_as_many_batches_at_the_same_time_as_it_says", broken.Entangled, {}),
     ("what_is_kept_for_a_removal_follows_from_the_row_alone", broken.Numbering, {}),
+    ("clears_the_field_of_those_who_are_named_and_nothing_of_the_others", broken.Bleaching, {}),
+    ("a_person_who_is_cleared_again_and_sent_again_has_the_new_value", broken.Grudging, {}),
     ("nothing_is_accepted_when_the_answer_is_lost", broken.Optimist, {"action": "send"}),
     ("nothing_is_accepted_when_the_answer_is_lost", broken.Optimist, {"action": "remove"}),
     ("nothing_is_accepted_when_the_answer_is_lost", broken.Hasty, {"action": "send"}),
