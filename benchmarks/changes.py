@@ -34,7 +34,7 @@ from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SignatureRow, SubjectKey
 from airflow_consent_retl.storage.delivered import DeliveredState
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import (
     Column,
     ModelSource,
@@ -42,6 +42,7 @@ from airflow_consent_retl.storage.manifest import (
     PermittedManifest,
     RecipientsGroup,
 )
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)

@@ -83,7 +83,7 @@ def bare(hook: Any, folder: Path, *, default_parquet: bool) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_consent_retl.storage.folder import repeating_columns
+    from airflow_consent_retl.storage.part_writer import repeating_columns
 
     written = 0
     with ExitStack() as resources:

@@ -76,7 +76,7 @@ def client(hook: Any, folder: Path) -> None:
     import pyarrow.parquet as pq
 
     from airflow_consent_retl.databases.bigquery.session import open_session
-    from airflow_consent_retl.storage.folder import repeating_columns
+    from airflow_consent_retl.storage.part_writer import repeating_columns
 
     folder.mkdir()
     session = open_session(hook)

@@ -75,7 +75,7 @@ def connector(hook: BareHook, folder: Path, *, exact: bool) -> None:
     """Write the connector's Arrow batches in the order in which they arrive, with our options for Parquet."""
     import pyarrow.parquet as pq
 
-    from airflow_consent_retl.storage.folder import repeating_columns
+    from airflow_consent_retl.storage.part_writer import repeating_columns
 
     folder.mkdir()
     writer: Any = None

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
 from airflow_consent_retl.consent import CLUSTER
 from airflow_consent_retl.errors import ModelError
-from airflow_consent_retl.storage.folder import Folder, PartWriter, repeating_columns
 from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
     Column,
@@ -26,8 +25,12 @@ from airflow_consent_retl.storage.manifest import (
     SnapshotManifest,
     sql_sha256,
 )
+from airflow_consent_retl.storage.part_writer import PartWriter, repeating_columns
 from airflow_consent_retl.values.columns import cast_batch, check_key_type, common_schema
 from airflow_consent_retl.values.keys import KeyFingerprints, repeated_ids
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
 
 ROW_GROUP_ROWS = 131_072
 DEFAULT_PART_BYTES = 256 << 20

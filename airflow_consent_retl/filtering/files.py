@@ -34,9 +34,9 @@ from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, Partitioned
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.filtering.subject_reader import SubjectReader
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
-from airflow_consent_retl.storage.folder import Folder, repeating_columns
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
+from airflow_consent_retl.storage.part_writer import repeating_columns
 from airflow_consent_retl.values.keys import find_duplicate_ids
 from airflow_consent_retl.values.pipeline import lean_memory_pool
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import Said, Signature, Subject, SubjectStatus
+    from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import SnapshotManifest
 
 _COUNTING_ROWS = 131_072

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.part_writer import PartWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import Part
 
 ROW_GROUP_ROWS = 32_768

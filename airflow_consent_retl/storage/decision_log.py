@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.storage.folder import Folder, PartWriter
 from airflow_consent_retl.storage.manifest import DecisionLog
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.secret import Secret
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.databases.staging import Warehouse
+    from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import Part, PermittedManifest, WarehouseDecision
 
 DIGEST_BYTES = 16

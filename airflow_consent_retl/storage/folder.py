@@ -6,8 +6,6 @@ knows bytes and Parquet parts; the manifest knows what they mean.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import shutil
 import uuid
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -35,32 +32,6 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 20
 _AGAIN = "run the extraction and the filter again"
 _RESTORE = "find out who wrote it, and restore it from a backup"
-_BUFFER_BYTES = 256 << 10
-
-
-class _DigestingSink(io.RawIOBase):
-    """Passes bytes on and digests them, so that no file is read again only for its digest."""
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
-        self._sha256 = hashlib.sha256()
-        self.size_bytes = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, chunk: bytes) -> int:  # type: ignore[override]
-        self._raw.write(chunk)
-        self._sha256.update(chunk)
-        size = memoryview(chunk).nbytes
-        self.size_bytes += size
-        return size
-
-    def flush(self) -> None:
-        self._raw.flush()
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
 
 
 class Folder:
@@ -291,11 +262,6 @@ class Folder:
         with self.open_parquet(parts[0]) as file:
             return file.schema_arrow
 
-    def delete(self, name: str) -> None:
-        """Delete a file; a missing one is no error."""
-        if self.exists(name):
-            self.fs.rm_file(self.file_path(name))
-
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
         return bool(self.fs.exists(self.file_path(name)))
@@ -335,73 +301,6 @@ class Folder:
             self.fs.rm(self.path, recursive=True)
 
 
-class PartWriter:
-    """Writes one Parquet part; `close` returns its description for the manifest. As a context manager it aborts.
-
-    Args:
-        folder: where the part goes.
-        name: the file's name in the folder.
-        schema: of every table written.
-        row_group_rows: the most rows in a row group.
-        dictionary_columns: columns whose values repeat enough for a dictionary to pay; on other columns it costs half
-            of the writing time. None: all.
-        sorted_by: a column of integers in ascending order, by which readers look rows up.
-    """
-
-    def __init__(
-        self,
-        folder: Folder,
-        name: str,
-        schema: pa.Schema,
-        *,
-        row_group_rows: int,
-        dictionary_columns: list[str] | None = None,
-        sorted_by: str | None = None,
-    ) -> None:
-        self._name = name
-        self._row_group_rows = row_group_rows
-        self._rows = 0
-        self._files = ExitStack()
-        self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
-        # Every call into Python waits for the interpreter lock: make a few large ones instead of one for each page.
-        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _BUFFER_BYTES)
-        self._writer = pq.ParquetWriter(
-            self._stream,
-            schema,
-            use_dictionary=True if dictionary_columns is None else dictionary_columns,
-            # Without a sorted column, no reader looks values up by them.
-            write_statistics=[] if sorted_by is None else [sorted_by],
-            column_encoding=None if sorted_by is None else {sorted_by: "DELTA_BINARY_PACKED"},
-        )
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes written so far."""
-        return self._sink.size_bytes
-
-    def write(self, table: pa.Table) -> None:
-        """Append a table."""
-        self._writer.write_table(table, row_group_size=self._row_group_rows)
-        self._rows += table.num_rows
-
-    def close(self) -> Part:
-        """Finish the file and describe it."""
-        self._writer.close()
-        self._stream.close()
-        self._files.close()
-        return Part(name=self._name, sha256=self._sink.hexdigest(), rows=self._rows, size_bytes=self._sink.size_bytes)
-
-    def abort(self) -> None:
-        """Close an unfinished file. The owner of its folder removes it."""
-        self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.abort()
-
-
 def _make_private(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
@@ -414,17 +313,3 @@ def _fsync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def repeating_columns(rows: pa.RecordBatch) -> list[str]:
-    """Return the columns whose values repeat enough in a sample of rows for a dictionary to pay."""
-    return [
-        field.name
-        for field, column in zip(rows.schema, rows.columns, strict=True)
-        if not pa.types.is_nested(field.type)
-        and not pa.types.is_null(field.type)
-        and not pa.types.is_boolean(field.type)
-        # A column of type null: Arrow cannot count its values.
-        and not pa.types.is_null(field.type)
-        and pc.count_distinct(column).as_py() * 4 < rows.num_rows
-    ]

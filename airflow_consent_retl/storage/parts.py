@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from airflow_consent_retl.storage.folder import Folder, PartWriter, repeating_columns
+from airflow_consent_retl.storage.part_writer import PartWriter, repeating_columns
 from airflow_consent_retl.values.canonical import plain_type
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import Part
 
 _PART_BYTES = 256 << 20

@@ -225,7 +225,7 @@ class FileWorkspace(Workspace):
         ):
             return False
         for part, _ in there:
-            folder.delete(part.name)
+            folder.remove_file(part.name)
         return bool(there)
 
     def rows_of(self, snapshot: OpenedSnapshot, subject: str | int, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadToSqlTableOperator, permitted_batches
 from airflow_consent_retl.operators import permitted_dataframes as frames
 from airflow_consent_retl.reports import verify
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import manifest_folder
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.signing import Signer
 
 KEY = "AIRFLOW__CONSENT_RETL__DIGEST_KEY"

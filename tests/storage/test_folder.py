@@ -14,8 +14,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.folder import Folder, PartWriter, repeating_columns
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import open_folder
+from airflow_consent_retl.storage.part_writer import PartWriter, repeating_columns
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import Part
@@ -184,7 +185,8 @@ UNDER_A_PERMISSIVE_UMASK = """
 import os, sys
 os.umask(0)
 import pyarrow as pa
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.part_writer import PartWriter
 rows = pa.table({"id": [1]})
 folder = Folder.local(sys.argv[1]) / "a" / "b"
 with PartWriter(folder, "part.parquet", rows.schema, row_group_rows=10) as writer:

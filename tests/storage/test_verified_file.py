@@ -14,8 +14,9 @@ from support.crm_sync import POLICY, CrmSync
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.operators import permitted_batches
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import Part
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.verified_file import FileDigests, VerifiedFile
 
 CONTENT = os.urandom(1_000_003)

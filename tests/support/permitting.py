@@ -34,7 +34,7 @@ from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, ve
 from airflow_consent_retl.filtering.summary import destination_counts
 from airflow_consent_retl.storage import OpenedPermitted
 from airflow_consent_retl.storage.decision_log import SubjectKey
-from airflow_consent_retl.storage.folder import Folder, PartWriter
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import open_folder
 from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
@@ -45,6 +45,7 @@ from airflow_consent_retl.storage.manifest import (
     SnapshotManifest,
     sha256_hex,
 )
+from airflow_consent_retl.storage.part_writer import PartWriter
 
 __all__ = [
     "AT",

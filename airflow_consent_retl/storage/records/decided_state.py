@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.storage.folder import PartWriter
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.records.subjects import DECIDED_BITS, DECIDED_MASK
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.storage.folder import PartWriter
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.records.documents import SubjectPart
 from airflow_consent_retl.values.canonical import values_of
 from airflow_consent_retl.values.spill import Spill
