@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
 from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
-from airflow_consent_retl.delivery.ledger.lease import Lease, boottime
+from airflow_consent_retl.delivery.ledger.lease import Lease
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
@@ -28,6 +28,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
     open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
+from airflow_consent_retl.delivery.ledger.renewal import boottime
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
