@@ -123,6 +123,8 @@ class LoadOperator(ConsentRetlOperator):
 
     spec_class: ClassVar[type[DestinationSpec] | None] = None
     """The destination's parameters, if they alone build it: then withdrawals need no task of the load."""
+    knows_by_identifiers: ClassVar[bool] = False
+    """Whether the destination knows people by fields that two people may share, and not by the model's key."""
 
     template_fields: Sequence[str] = (
         "permitted",
@@ -227,6 +229,7 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.delivery.unserved import warn_of_unserved
         from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
+        from airflow_consent_retl.operators.load_warnings import warn_of_permitted
         from airflow_consent_retl.operators.present_consent import present_asker
         from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 
@@ -238,8 +241,7 @@ class LoadOperator(ConsentRetlOperator):
             unfit = error
             permitted, rows_workspace, asker = self._open_keys(error)
         self.check_permitted(permitted.counts)
-        if permitted.counts.ground == "unmapped":
-            self.log.warning("`%s` is mapped to no consent category and receives every row", self.destination)
+        warn_of_permitted(permitted, knows_by_identifiers=self.knows_by_identifiers, log=self.log)
         workspace = self.workspace or permitted.manifest.workspace
         name = sync_name(permitted.manifest.model, self.destination)
         report = LoadReport(permitted=permitted.rows)

@@ -18,9 +18,11 @@ from airflow_consent_retl.consent import ConsentSource, IdentityLinks, Suppressi
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
+    LoadToGoogleCustomerMatchOperator,
     LoadToSqlTableOperator,
     PropagateWithdrawalsOperator,
 )
+from airflow_consent_retl.reports import person_history
 from airflow_consent_retl.storage import open_permitted, open_snapshot
 
 POLICY: dict[str, Any] = {
@@ -282,6 +284,48 @@ def test_links_that_lost_many_rows_fail_the_extraction(sync: LinkedSync) -> None
 
     with pytest.raises(AirflowFailException, match=r"more than max_shrink_ratio=0\.2 allows"):
         sync.extracted(identities=watched)
+
+
+class LoadToAudience(LoadToSqlTableOperator):
+    """A load to a destination that knows people by their e-mail."""
+
+    knows_by_identifiers = True
+
+
+def test_an_address_that_two_people_share_goes_with_neither_while_one_says_no_and_a_load_without_links_warns(
+    sync: LinkedSync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sync.people("a", "b", "c")
+    sync._run("UPDATE people SET email = 'Shared@x.example' WHERE id IN ('a', 'b')")
+    sync.consents(a=True, b=False, c=True)
+    by_email = IdentityLinks("SELECT id, email FROM people", subject="id", identifier="email", identifier_match="email")
+    audience = partial(LoadToAudience, destination="crm", policy=POLICY, workspace=sync.workspace, **LOAD.keywords)
+
+    audience(task_id="load", permitted=sync.permitted(identities=None)).execute({})
+    before, warned = sync.there(), capsys.readouterr().out
+    audience(task_id="load", permitted=sync.permitted(identities=by_email)).execute({})
+
+    assert (before, sync.there()) == (["a", "c"], ["c"])
+    assert LoadToGoogleCustomerMatchOperator.knows_by_identifiers
+    warning = "`crm` knows people by `id`, `email`, which two people may share, and model `people` has no identities"
+    assert warned.count(warning) == 1
+    assert warning not in capsys.readouterr().out
+
+
+def test_the_history_of_a_person_shows_the_reason_and_nobody_else(sync: LinkedSync) -> None:
+    sync.people("a", "b")
+    sync.consents(a=True, b=True)
+    sync.links(("a", "h", "account"))
+    sync.load()
+    sync.consents(a=True, b=False)
+    sync.links(("a", "h", "account"), ("b", "h", "account"))
+    sync.load()
+
+    found = person_history("a", workspace=sync.workspace)
+
+    decided = [one.reasons for one in found.decisions]
+    assert decided == [(), ("C0004:linked_no",)]
+    assert "'b'" not in repr(found)
 
 
 def test_neither_identifiers_nor_ids_of_others_are_written_beside_the_rows(

@@ -17,6 +17,7 @@ from support.permitting import AirflowFailException
 
 from airflow_consent_retl.consent import (
     ConsentSource,
+    IdentityLinks,
     Literals,
     OptOut,
     Recorded,
@@ -442,6 +443,27 @@ def test_a_list_that_the_policy_adds_stops_loads_of_rows_that_were_extracted_bef
 
     with pytest.raises(AirflowFailException, match="the policy applies SuppressionList sha256:"):
         deployment.load(permitted)
+
+    assert deployment.people() == []
+
+
+def test_identities_of_the_policy_apply_whatever_a_dag_says(deployment: Deployment) -> None:
+    with duckdb.connect(str(deployment.path / "source.duckdb")) as connection:
+        # Person 3 said no.
+        connection.execute("CREATE TABLE links AS SELECT unnest([1, 3]) AS person, 'x' AS device")
+    older = deployment.extract()
+    policy = json.loads(json.dumps(OFFICER))
+    linked = {"sql": "SELECT * FROM links", "subject": "person", "identifier": "device", "key": "id"}
+    policy["officer"]["models"]["people"]["consent_sources"].append({"format": "IdentityLinks", **linked})
+    deployment.officer(policy)
+    nobody = IdentityLinks("SELECT id, id AS own FROM people", subject="id", identifier="own")
+
+    with pytest.raises(AirflowFailException, match="the policy applies IdentityLinks sha256:"):
+        deployment.filter(older)
+    for way in (deployment.extract, deployment.withdraw):
+        with pytest.raises(AirflowFailException, match="`consent_retl_cluster` to model `people` with IdentityLinks"):
+            way(identities=nobody)
+    deployment.load()
 
     assert deployment.people() == []
 

@@ -26,8 +26,8 @@ SETUP = Setup(
     columns={},
     destinations=("mailing", "questionnaire"),
 )
-# By person: what they say about C0002, about C0004, and whether they send Global Privacy Control. The stand-in of BigQuery
-# also trims some letters, at which no id begins or ends.
+# By person: what they say about C0002, about C0004, and whether they send Global Privacy Control.
+# The stand-in of BigQuery also trims some letters, at which no id begins or ends.
 SAID = {
     "ann": (True, True, False),
     "bob": (False, True, False),

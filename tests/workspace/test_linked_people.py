@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from support.suppressing import suppress
 from support.warehouse_sync import in_staging
 
 from airflow_consent_retl.consent import ConsentSource, FirstOf, IdentityLinks, Literals, RowConsent
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
+from airflow_consent_retl.hooks.workspaces import open_workspace
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     DropStagingTablesOperator,
@@ -160,6 +163,14 @@ def test_files_and_warehouse_decide_linked_people_alike_at_every_step(
     assert fast[0] == fast[1]
     assert fast[0]["removals_by_cause"]["consent_withdrawn"] >= 1
 
+    # A person who is only linked is in the snapshot too, and is erased with it.
+    listed = suppression_list(None)
+    people = listed.named([one for person in listed.people(["device40"]) for one in person], key_id=listed.key_id)
+    for place in PLACES:
+        opened = open_snapshot(snapshots[place])
+        manifest = opened.manifest
+        workspace = open_workspace(manifest, source=manifest.source, model=place, log=logging.getLogger(__name__))
+        assert [workspace.erase(opened, people) for _ in range(2)] == [True, False]
     run = {"snapshot": snapshots["warehouse"], "permitted": permitted["warehouse"]}
     DropStagingTablesOperator(task_id="drop", conn_id="pg", schema="staging", **run).execute({})
     # The delivered state stays, and what was decided about everyone.

@@ -55,6 +55,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerMatchSpec.templated)
     spec_class = CustomerMatchSpec
+    knows_by_identifiers = True
 
     def __init__(
         self,
