@@ -124,7 +124,7 @@ def get_provider_info() -> dict[str, Any]:
                     "snapshot_days": {
                         "description": (
                             "Days after which PruneOperator deletes snapshots, the rows of permitted sets, and staging "
-                            "tables. At least one day is kept."
+                            "tables, and DropStagingTablesOperator those of other runs. At least one day is kept."
                         ),
                         "version_added": "0.1.0",
                         "type": "float",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.freshness import MaxAge
 
-Kind = Literal["snapshots", "permitted_sets", "staging_tables", "evidence"]
+Kind = Literal["snapshots", "permitted_sets", "changes", "file_versions", "staging_tables", "evidence"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

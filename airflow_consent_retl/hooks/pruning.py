@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
 
 from airflow_consent_retl.errors import ConfigurationError, RefusedError, SyncBusyError
 from airflow_consent_retl.hooks.ledgers import open_ledger
+from airflow_consent_retl.hooks.retention_limits import retention_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from airflow_consent_retl.consent.retention import Kind
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncOverview
     from airflow_consent_retl.progress import TaskLog
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TTL_S = 60.0
-_DAYS = {"evidence": ("evidence_days", 1096.0)}
-_SNAPSHOT_DAYS = ("snapshot_days", 7.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +56,9 @@ def prune(
     """Delete what has reached the end of its retention, and what killed runs left, and return it.
 
     The limits are `[consent_retl] snapshot_days`, `snapshot_number` and `evidence_days`, and those of the deployment's
-    policy where they are stricter. What was written within a day, a delivery in progress with its permitted set,
-    delivered states, and everything of a model that a task has now, stay.
+    policy where they are stricter. What was written within a day, a delivery in progress with its permitted set and
+    tables, delivered states, and everything of a model that a task has now, stay. Changes end as soon as no sync needs
+    them; old versions of exported files end with a load.
 
     Args:
         workspace, ledger_conn_id: as for the loads.
@@ -76,21 +70,22 @@ def prune(
         ConfigurationError: ledger and workspace do not belong together, or a limit is wrong.
         LedgerUnavailableError, SourceUnavailableError: try again.
     """
-    from airflow_consent_retl.storage.expired import expired_records, expired_sets
+    from airflow_consent_retl.storage.expired import expired_records, expired_sets, tables_of_sets
     from airflow_consent_retl.storage.location import open_folder, workspace_root
     from airflow_consent_retl.storage.unfinished import sweep_unfinished
 
     if (conn_id is None) != (schema is None):
         raise ConfigurationError("conn_id and schema: name both, or neither")
-    limits, root = _limits(datetime.now(UTC)), open_folder(workspace_root(workspace))
+    limits, root = retention_limits(datetime.now(UTC)), open_folder(workspace_root(workspace))
     pruned: list[Pruned] = []
     if not dry_run:
         sweep_unfinished(root)
     with open_ledger(workspace, ledger_conn_id) as ledger:
         known = ledger.syncs()
         in_use = {one.sync.rpartition("/")[0] for one in known if one.holder is not None}
+        sets_in_use = set(_sets_in_use(root, known))
         found = [
-            *expired_sets(root, limits, models_in_use=in_use, sets_in_use=set(_sets_in_use(root, known))),
+            *expired_sets(root, limits, models_in_use=in_use, sets_in_use=sets_in_use),
             *expired_records(root, limits["evidence"]),
         ]
         for one in found:
@@ -99,40 +94,15 @@ def prune(
             pruned.append(Pruned(one.kind, one.folder.uri, len(one.files) or None, one.reason, one.made_at))
         for sync in known:
             pruned += _unused_folders(ledger, root, sync, dry_run=dry_run)
+        _warn_of_unfinished(known, limits["changes"].before, log)
     if conn_id is not None and schema is not None:
-        pruned += _staging_tables(conn_id, schema, hook_params, limits["staging_tables"].before, dry_run=dry_run)
+        needed = tables_of_sets(root, sets_in_use, models_in_use=in_use)
+        pruned += _staging_tables(conn_id, schema, hook_params, limits["staging_tables"], needed, dry_run=dry_run)
     counts = ", ".join(
         f"{kind} {sum(one.kind == kind for one in pruned):,}" for kind in sorted({p.kind for p in pruned})
     )
     log.info("%s: %s", "would delete" if dry_run else "deleted", counts or "nothing")
     return pruned
-
-
-def _limits(at: datetime) -> dict[str, Limit]:
-    """Return the limit of each kind: the setting's, or the policy's where it is stricter."""
-    from airflow_consent_retl.consent.retention import KINDS
-    from airflow_consent_retl.hooks.central_policy import central_policy
-    from airflow_consent_retl.hooks.policies import read_policy
-    from airflow_consent_retl.storage.expired import Limit
-
-    central = central_policy()
-    declared = None if central is None else read_policy(central).policy.retention
-
-    def limit(kind: Kind) -> Limit:
-        option, default = _DAYS.get(kind, _SNAPSHOT_DAYS)
-        days = float(conf.getfloat("consent_retl", option, fallback=default))
-        number = 0 if kind == "evidence" else int(conf.getint("consent_retl", "snapshot_number", fallback=0))
-        if days <= 0 or number < 0:
-            raise ConfigurationError(f"`[consent_retl] {option}` has to be above 0, and snapshot_number 0 or more")
-        befores, numbers = [at - timedelta(days=days)], [number] if number else []
-        kept = None if declared is None else declared.of(kind)
-        if kept is not None and kept.max_age is not None:
-            befores.append(kept.max_age.before(at))
-        if kept is not None and kept.number is not None:
-            numbers.append(kept.number)
-        return Limit(max(befores), min(numbers, default=None))
-
-    return {kind: limit(kind) for kind in KINDS}
 
 
 def _sets_in_use(root: Folder, known: list[SyncOverview]) -> Iterator[str]:
@@ -180,15 +150,36 @@ def _unused_folders(ledger: Ledger, root: Folder, sync: SyncOverview, *, dry_run
     return [Pruned("changes", f"{folder.root.uri}/{name}", None, "unused", None) for name in unused]
 
 
+def _warn_of_unfinished(known: list[SyncOverview], before: datetime, log: TaskLog) -> None:
+    """Warn of changes that are kept beyond their retention, since an unfinished delivery needs them."""
+    for sync in known:
+        delivery = sync.open_delivery
+        if delivery is not None and delivery.began_at < before:
+            log.warning(
+                "the changes of sync `%s` stay: its delivery that began at %s is unfinished. Run its load, or empty "
+                "the sync with RetireSyncOperator",
+                sync.sync,
+                f"{delivery.began_at:%F %T %Z}",
+            )
+
+
 def _staging_tables(
-    conn_id: str, schema: str, hook_params: Mapping[str, Any] | None, before: datetime, *, dry_run: bool
+    conn_id: str,
+    schema: str,
+    hook_params: Mapping[str, Any] | None,
+    limit: Limit,
+    needed: Collection[str],
+    *,
+    dry_run: bool,
 ) -> list[Pruned]:
     from airflow_consent_retl.databases.staging import LASTING
     from airflow_consent_retl.hooks.workspaces import staging_warehouse
+    from airflow_consent_retl.storage.expired import beyond
 
     with staging_warehouse(conn_id, schema, hook_params=hook_params) as warehouse:
-        old = [table for table in warehouse.tables() if table.kind not in LASTING and table.made_at < before]
-        for table in old:
+        tables = [one for one in warehouse.tables() if one.kind not in LASTING and one.name not in needed]
+        old = beyond(limit, [(table, table.kind, table.made_at) for table in tables])
+        for table, _ in old:
             if not dry_run:
                 warehouse.drop(table)
-    return [Pruned("staging_tables", f"{schema}.{table.name}", None, "age", table.made_at) for table in old]
+    return [Pruned("staging_tables", f"{schema}.{table.name}", None, why, table.made_at) for table, why in old]

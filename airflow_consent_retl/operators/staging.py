@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
@@ -31,7 +31,8 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         permitted: the output of the filter whose tables are dropped now. Templated.
         hook_params: arguments of the connection's hook, as for the extraction; by default those of the snapshot.
             Templated.
-        older_than_s: seconds after which any other run's tables are dropped too; None: they stay.
+        older_than_s: seconds after which any other run's tables are dropped too; None: they stay. `retention`: after
+            `[consent_retl] snapshot_days`, or the deployment's policy's age of `staging_tables` if that is less.
 
     Returns:
         `{"dropped": tables of this run, "swept": older ones}`.
@@ -52,7 +53,7 @@ class DropStagingTablesOperator(ConsentRetlOperator):
         snapshot: Any = None,
         permitted: Any = None,
         hook_params: Mapping[str, Any] | None = None,
-        older_than_s: float | None = 7 * 86_400,
+        older_than_s: float | Literal["retention"] | None = "retention",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,14 +67,21 @@ class DropStagingTablesOperator(ConsentRetlOperator):
     def run(self, context: Context) -> dict[str, int]:
         """Drop the tables, and return their numbers."""
         from airflow_consent_retl.databases.staging import LASTING
+        from airflow_consent_retl.hooks.retention_limits import retention_limits
         from airflow_consent_retl.hooks.workspaces import staging_warehouse
 
-        if self.older_than_s is not None and self.older_than_s < 0:
+        older_than_s = self.older_than_s
+        if older_than_s == "retention":
+            limit = retention_limits(datetime.now(UTC))["staging_tables"].before
+        elif older_than_s is None:
+            limit = None
+        elif older_than_s >= 0:
+            limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        else:
             raise ConfigurationError("older_than_s has to be 0 or more")
         hook_params, ours = self._of_run()
         with staging_warehouse(self.conn_id, self.schema, context, hook_params=hook_params) as warehouse:
             there = [table for table in warehouse.tables() if table.kind not in LASTING]
-            limit = None if self.older_than_s is None else datetime.now(UTC) - timedelta(seconds=self.older_than_s)
             dropped = [table for table in there if table.name in ours]
             swept = [table for table in there if table.name not in ours and limit is not None and table.made_at < limit]
             for table in [*dropped, *swept]:

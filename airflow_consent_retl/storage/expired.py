@@ -7,17 +7,19 @@ evidence, and end with it. Nothing of the last day is found: a run may need it.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
 from airflow_consent_retl.storage.records.places import RECORDS
+
+T = TypeVar("T")
 
 IN_FLIGHT: Final = timedelta(days=1)
 # In a permitted set whose rows were deleted.
@@ -103,7 +105,43 @@ def expired_sets(
                     yield Expired("unfinished", folder, (), "killed", written)
         for model, sets in by_model.items():
             if model not in models_in_use:
-                yield from _of_model(kind, sets, limits, newest_allowed)
+                yield from _of_model(kind, sets, limits)
+
+
+def beyond(limit: Limit, found: Iterable[tuple[T, str, datetime]]) -> list[tuple[T, str]]:
+    """Return what is beyond a limit, each with the reason, `age` or `number`. Nothing of the last day is.
+
+    Args:
+        limit: its number counts within each group.
+        found: each with its group and the time at which it was written.
+    """
+    newest_allowed, places = datetime.now(UTC) - IN_FLIGHT, Counter[str]()
+    ended: list[tuple[T, str]] = []
+    for one, group, made_at in sorted(found, key=lambda item: item[2], reverse=True):
+        is_beyond = limit.number is not None and places[group] >= limit.number
+        places[group] += 1
+        if made_at < newest_allowed and (made_at < limit.before or is_beyond):
+            ended.append((one, "age" if made_at < limit.before else "number"))
+    return ended
+
+
+def tables_of_sets(root: Folder, sets_in_use: Collection[str], *, models_in_use: Collection[str]) -> set[str]:
+    """Return the names of the staging tables that sets in use need.
+
+    Args:
+        root: of the workspace.
+        sets_in_use: the digests of the manifests of permitted sets whose delivery is in progress.
+        models_in_use: the models of syncs that a task has now: the tables of all of their sets stay.
+    """
+    names: set[str] = set()
+    for place in ("snapshots", "permitted"):
+        for folder, files in _folders(root / place):
+            if MANIFEST_NAME in files:
+                content = folder.read(MANIFEST_NAME)
+                document = _parsed(content)
+                if sha256_hex(content) in sets_in_use or document.get("model") in models_in_use:
+                    names.update(_tables_in(document))
+    return names
 
 
 def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
@@ -132,13 +170,9 @@ def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
                 yield Expired("unfinished", folder, (name,), "killed", written)
 
 
-def _of_model(kind: str, sets: list[_Set], limits: Mapping[str, Limit], newest_allowed: datetime) -> Iterator[Expired]:
-    limit, evidence = limits[kind], limits["evidence"]
-    for place, one in enumerate(sorted(sets, key=lambda one: one.made_at, reverse=True)):
-        is_beyond = limit.number is not None and place >= limit.number
-        if one.made_at >= newest_allowed or not (one.made_at < limit.before or is_beyond):
-            continue
-        reason = "age" if one.made_at < limit.before else "number"
+def _of_model(kind: str, sets: list[_Set], limits: Mapping[str, Limit]) -> Iterator[Expired]:
+    evidence = limits["evidence"]
+    for one, reason in beyond(limits[kind], [(one, "", one.made_at) for one in sets]):
         if kind == "snapshots":
             yield Expired(kind, one.folder, (), reason, one.made_at)
         elif one.made_at < evidence.before:
@@ -192,6 +226,17 @@ def _names_in(described: Any) -> Iterator[str]:
     if isinstance(described, list):
         for one in described:
             yield from _names_in(one)
+
+
+def _tables_in(described: Any) -> Iterator[str]:
+    """Yield the names of the tables that a document describes, wherever in it."""
+    if isinstance(described, dict):
+        if "namespace" in described and "name" in described:
+            yield str(described["name"])
+        described = list(described.values())
+    if isinstance(described, list):
+        for one in described:
+            yield from _tables_in(one)
 
 
 def _folders(root: Folder) -> Iterator[tuple[Folder, frozenset[str]]]:

@@ -258,7 +258,7 @@ def test_retention_is_exposed_by_kind() -> None:
             {"retention": {"snapshot": {"number": 1}}},
             "unknown key `snapshot`, did you mean `snapshots`? @ $.officer.retention.snapshot",
         ),
-        ({"retention": {"changes": {"number": 1}}}, "unknown key `changes` @ $.officer.retention.changes"),
+        ({"retention": {"logs": {"number": 1}}}, "unknown key `logs` @ $.officer.retention.logs"),
         ({"retention": {"evidence": {}}}, "expected `max_age`, `number` or both @ $.officer.retention.evidence"),
         ({"retention": {"evidence": {"number": 0}}}, "number of at least 1 @ $.officer.retention.evidence.number"),
         ({"retention": {"evidence": {"number": 1.5}}}, "number of at least 1 @ $.officer.retention.evidence"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.pruning import Pruned, prune
-from airflow_consent_retl.operators import LoadOperator, LoadToSqlTableOperator, PruneOperator
+from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
 from airflow_consent_retl.reports import person_history, verify
+from airflow_consent_retl.storage.expired import Limit, beyond, tables_of_sets
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import signer
 from airflow_consent_retl.storage.manifest import sha256_hex
 from airflow_consent_retl.storage.signing import SignedDocument, signed
@@ -142,6 +146,67 @@ def test_a_permitted_set_whose_delivery_is_in_progress_stays_and_so_do_its_chang
     assert [one.place for one in pruned if one.kind == "permitted_sets"] == [other["manifest"].rpartition("/")[0]]
     assert len(changes) == 1
     assert changes[0].exists()
+
+
+def test_changes_that_an_unfinished_delivery_needs_stay_beyond_their_retention_and_are_named(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(f"{OPTION}SNAPSHOT_DAYS", "0.000001")
+    load = LoadToUnreachable(
+        task_id="load",
+        permitted=crm.permitted(),
+        destination="crm",
+        policy=POLICY,
+        fields=FIELDS,
+        workspace=crm.workspace,
+    )
+    with pytest.raises(DestinationUnavailableError):
+        load.execute({})
+    time.sleep(0.1)
+
+    with caplog.at_level(logging.WARNING):
+        assert prune(workspace=crm.workspace) == []
+
+    assert len(list(crm.folder.glob("syncs/*/changes-*"))) == 1
+    assert "the changes of sync `people/crm` stay: its delivery that began at" in caplog.text
+
+
+def test_a_policy_ends_old_versions_of_exported_files_earlier_than_the_load_says(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(f"{OPTION}POLICY", "variable:officer")
+    kept = {"file_versions": {"number": 2}, "changes": {"max_age": "7 days"}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": {"retention": kept}}))
+    for _ in range(3):
+        LoadToFilesOperator(
+            task_id="load",
+            permitted=crm.permitted(destination="lake", policy="variable:officer"),
+            destination="lake",
+            fields=FIELDS,
+            path=(tmp_path / "lake").as_uri(),
+            keep_versions=None,
+            workspace=crm.workspace,
+        ).execute({})
+
+    assert len(list((tmp_path / "lake").glob("*/_manifest.json"))) == 2
+
+
+def test_the_staging_tables_of_sets_in_use_are_known_and_only_the_newest_of_the_others_stay(tmp_path: Path) -> None:
+    root = Folder.local(tmp_path)
+    table = {"namespace": "staging", "name": "consent_retl_20260101t000000_snapshot_0123456789abcdef"}
+    manifest = root / "snapshots" / "run"
+    manifest.make()
+    manifest.publish(json.dumps({"model": "people", "table": table}).encode(), name="manifest.json")
+    now = datetime.now(UTC)
+    ages = [("a", "snapshot", 2), ("b", "snapshot", 3), ("c", "snapshot", 0.5), ("d", "decided", 9), ("e", "batch", 5)]
+
+    ended = beyond(
+        Limit(now - timedelta(days=7), 2), [(name, kind, now - timedelta(days=days)) for name, kind, days in ages]
+    )
+
+    assert tables_of_sets(root, [], models_in_use=["people"]) == {table["name"]}
+    assert tables_of_sets(root, [], models_in_use=["others"]) == set()
+    assert sorted(ended) == [("b", "number"), ("d", "age")]
 
 
 def test_sets_of_a_model_whose_sync_a_task_has_stay(crm: CrmSync) -> None:

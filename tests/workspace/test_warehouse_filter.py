@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from support.permitting import changed_by_hand
 from support.postgres import Postgres
 
 from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Literals
+from airflow_consent_retl.databases.staging import new_name
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import permitted_batches
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
@@ -181,6 +185,26 @@ def test_a_consent_object_in_a_native_column_grants_on_true_only(customers: Post
 
     assert staged.destinations == lake.destinations
     assert staged.destinations["native"].permitted == 222
+
+
+def test_tables_of_other_runs_end_with_the_retention_that_the_policy_declares(
+    customers: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", "variable:officer")
+    officer = {"retention": {"staging_tables": {"max_age": "3 days", "number": 1}}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": officer}))
+    with customers.connect() as connection:
+        for number, days in enumerate((2.2, 2.1, 4)):
+            name = new_name("asked", at=datetime.now(UTC) - timedelta(days=days))
+            connection.execute(f"CREATE TABLE staging.{name} AS SELECT {number} AS id")
+    drop = DropStagingTablesOperator(task_id="drop", conn_id="pg", schema="staging")
+
+    shown = prune(conn_id="pg", schema="staging", dry_run=True)
+
+    assert [one.reason for one in shown if one.kind == "staging_tables"] == ["number", "age"]
+    assert drop.execute({}) == {"dropped": 0, "swept": 1}
+    assert [one.reason for one in prune(conn_id="pg", schema="staging")] == ["number"]
+    assert len(staging_tables(customers)) == 1
 
 
 def test_a_teardown_drops_the_tables_of_its_run_and_those_that_are_old(customers: Postgres) -> None:

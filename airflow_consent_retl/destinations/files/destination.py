@@ -68,6 +68,7 @@ class FilesDestination(Destination):
         self._format = _file_format(options)
         self._limits = Limits(batch_rows=options.batch_rows)
         self._keep_versions = options.keep_versions
+        self._keep_versions_days = options.keep_versions_days
         self._removes = False
         self._part_rows = options.part_rows
         self._versions: Versions | None = None
@@ -177,7 +178,8 @@ class FilesDestination(Destination):
             if not self._files:
                 self._open_part()
             self._close_part()
-            self._opened.publish(tuple(self._files), keep=1 if self._removes else self._keep_versions)
+            keep = 1 if self._removes else self._keep_versions
+            self._opened.publish(tuple(self._files), keep=keep, keep_days=self._keep_versions_days)
         self._opened.end()
 
     def abort(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class LoadToFilesOperator(LoadOperator):
         path: str,
         format: Format = "parquet",  # noqa: A002
         keep_versions: int | None = 1,
+        keep_versions_days: float | None = None,
         part_rows: int = 1_000_000,
         batch_rows: int = 65_536,
         compression: Compression = "zstd",
@@ -53,6 +55,7 @@ class LoadToFilesOperator(LoadOperator):
             FilesOptions,
             format=format,
             keep_versions=keep_versions,
+            keep_versions_days=keep_versions_days,
             part_rows=part_rows,
             batch_rows=batch_rows,
             compression=compression,
@@ -62,5 +65,9 @@ class LoadToFilesOperator(LoadOperator):
         )
 
     def build_destination(self) -> Destination:
-        """Return the destination, not yet opened."""
-        return self._spec(path=self.path).build()
+        """Return the destination, not yet opened; it keeps no more versions than the deployment's policy declares."""
+        from airflow_consent_retl.hooks.retention_limits import declared
+
+        kept, now = declared("file_versions"), datetime.now(UTC)
+        days = None if kept.max_age is None else (now - kept.max_age.before(now)) / timedelta(days=1)
+        return self._spec(path=self.path).keeping_at_most(kept.number, days).build()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -31,6 +31,8 @@ class FilesOptions(DestinationSpec):
         format: `"parquet"`, `"csv"` or `"jsonl"`.
         keep_versions: complete versions kept after publishing, the new one included; None keeps all. A load
             that removes anyone deletes all older versions.
+        keep_versions_days: days after which a load deletes an older version, by when its rows were decided; None: age
+            does not matter.
         part_rows: maximum number of rows in one file.
         batch_rows: maximum number of rows in one `send`; it bounds the memory.
         compression: of Parquet.
@@ -49,6 +51,7 @@ class FilesOptions(DestinationSpec):
     path: str
     format: Format = "parquet"
     keep_versions: int | None = 1
+    keep_versions_days: float | None = None
     part_rows: int = 1_000_000
     batch_rows: int = 65_536
     compression: Compression = "zstd"
@@ -66,9 +69,17 @@ class FilesOptions(DestinationSpec):
             )
         if self.part_rows < 1 or self.batch_rows < 1 or (self.keep_versions is not None and self.keep_versions < 1):
             raise ConfigurationError("part_rows, batch_rows and keep_versions must be at least 1")
+        if self.keep_versions_days is not None and not self.keep_versions_days > 0:
+            raise ConfigurationError("keep_versions_days must be above 0")
         formula = self.escape_formulas and self.null_text.startswith(_FORMULA_STARTS)
         if formula or any(mark in self.null_text for mark in ',"\r\n'):
             raise ConfigurationError("null_text must not contain a comma, quote or line break, or begin a formula")
+
+    def keeping_at_most(self, number: int | None, days: float | None) -> FilesOptions:
+        """Return the options with these limits where they are stricter; None: no limit."""
+        numbers = [one for one in (self.keep_versions, number) if one is not None]
+        ages = [one for one in (self.keep_versions_days, days) if one is not None]
+        return replace(self, keep_versions=min(numbers, default=None), keep_versions_days=min(ages, default=None))
 
     def build(self) -> FilesDestination:
         """Return the destination, not yet opened.

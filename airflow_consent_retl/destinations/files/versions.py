@@ -14,7 +14,7 @@ import json
 import logging
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.files.manifest import (
@@ -61,7 +61,7 @@ class Versions:
         self._fields = tuple(ExportedField(name=field.name, type=str(field.type)) for field in load.schema)
         self._owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
         self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{self._owner}-[0-9a-f]{{12}}")
-        self._stamp = f"{load.decided_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
+        self._stamp = _stamp(load.decided_at)
         self._staging = ""
 
     def begin(self) -> None:
@@ -130,8 +130,8 @@ class Versions:
                 return False
             return sizes == [file.size_bytes for file in manifest.files]
 
-    def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None) -> None:
-        """Make the files the current version, then remove older ones beyond `keep`."""
+    def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None, keep_days: float | None = None) -> None:
+        """Make the files the current version, then remove those beyond `keep`, and those decided too long ago."""
         with self.folder.storage("publish in"):
             self._check_pointer()
             manifest = self.kept or self._manifest(files)
@@ -146,7 +146,7 @@ class Versions:
             self.load.before_request()
             self._point_to(manifest)
         log.info("%s/%s is the current version: %s rows", self.folder.uri, self.name, f"{manifest.rows:,}")
-        self._remove_older(keep)
+        self._remove_older(keep, keep_days)
 
     def keep_current(self, manifest: ExportManifest) -> None:
         """Leave the current version, which contains none of the people to remove, and note the decision next to it.
@@ -253,7 +253,7 @@ class Versions:
     def _own_versions(self) -> list[str]:
         return [name for name in self.folder.names() if self._own_version.fullmatch(name)]
 
-    def _remove_older(self, keep: int | None) -> None:
+    def _remove_older(self, keep: int | None, keep_days: float | None = None) -> None:
         with self.folder.storage("remove older versions in"):
             pointer = self._pointer()
             current = self.name if pointer is None else pointer.current
@@ -261,7 +261,8 @@ class Versions:
             others = [name for name in self._own_versions() if name != current and name.split("-")[0] <= self._stamp]
             kept = len(others) if keep is None else keep - 1
             older = sorted(others, reverse=True)
-            for name in older[kept:]:
+            oldest = "" if keep_days is None else _stamp(datetime.now(UTC) - timedelta(days=keep_days))
+            for name in [one for place, one in enumerate(older) if place >= kept or one.split("-")[0] < oldest]:
                 self.folder.remove(name)
                 log.info("%s/%s was removed: an older version", self.folder.uri, name)
 
@@ -285,6 +286,10 @@ class Versions:
 
 def _files_sha256(manifest: ExportManifest) -> str:
     return hashlib.sha256(" ".join(file.sha256 for file in manifest.files).encode()).hexdigest()
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
 
 
 def _iso(time: datetime) -> str:

@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -155,6 +155,16 @@ def test_keeps_as_many_versions_as_it_is_told(uri: str, keep: int | None, kept: 
         deliver(FilesDestination(FilesOptions(path=uri, keep_versions=keep)), PEOPLE, load)
 
     assert len({path.partition("/")[0] for path in tree(uri)} - {"_current.json"}) == kept
+
+
+def test_versions_that_were_decided_too_long_ago_end_with_a_load(uri: str) -> None:
+    now = datetime.now(UTC)
+    for days in (9, 8, 2, 0):
+        load = load_of(PEOPLE, decided_at=now - timedelta(days=days))
+        deliver(FilesDestination(FilesOptions(path=uri, keep_versions=None, keep_versions_days=7)), PEOPLE, load)
+
+    versions = {path.partition("/")[0] for path in tree(uri)} - {"_current.json"}
+    assert sorted(one[:8] for one in versions) == [f"{now - timedelta(days=days):%Y%m%d}" for days in (2, 0)]
 
 
 def test_an_older_decision_never_replaces_a_newer_one(uri: str) -> None:
@@ -348,6 +358,7 @@ def test_refuses_a_path_that_is_no_folder_of_its_own(path: str, message: str) ->
         ({"part_rows": 0}, "at least 1"),
         ({"batch_rows": 0}, "at least 1"),
         ({"keep_versions": 0}, "at least 1"),
+        ({"keep_versions_days": 0}, "above 0"),
         ({"null_text": "a,b"}, "null_text"),
         ({"null_text": "=1"}, "null_text"),
         ({"nulls": "drop"}, "nulls"),
