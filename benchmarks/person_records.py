@@ -3,7 +3,8 @@
     python benchmarks/person_records.py [--rows 10000000] [--runs 1000] [--only filter load look-up] [--json f.json]
 
 Filter and load are the second run of a model of which 1 % changes. Their destination accepts every row at once, so the
-share of the records in a load is the most that it can be. The look-up reads the decisions and deliveries of all runs.
+share of the records in a load is the most that it can be. The look-up reads the decisions and deliveries of all runs,
+without and with the index that `prune` keeps.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from airflow_consent_retl.reports.recorded_deliveries import recorded_deliveries
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import SnapshotManifest
+from airflow_consent_retl.storage.records.all_streams import extend_indexes
 from airflow_consent_retl.storage.records.documents import (
     DecisionClass,
     DecisionRecords,
@@ -274,17 +276,36 @@ def look_up_figures(rows: int, runs: int) -> dict[str, object]:
         size_bytes = written_runs(root, rows, runs)
         signer = Signer([SECRET])
         workspace = Folder.local(root, lambda: signer)
-        stream = RecordStream(workspace / "records" / "decisions" / "customers" / "0", DecisionRecords)
-        seconds = {}
-        for title, subject in (("a person with events", 0), ("a person of 1 %", 4711), ("a stranger", rows + 1)):
-            person = Person.of(subject, [RECORDS])
-            started = time.perf_counter()
-            found = [
-                *recorded_decisions(stream, person, verify=False),
-                *recorded_deliveries(workspace, person, verify=False),
-            ]
-            seconds[title] = (time.perf_counter() - started, len(found))
-    return {"seconds": seconds, "size_bytes": size_bytes, "runs": runs}
+        without = look_ups(workspace, rows)
+        started = time.perf_counter()
+        segments = extend_indexes(workspace)
+        index_s = time.perf_counter() - started
+        with_index = look_ups(workspace, rows)
+        index_bytes = sum(file.stat().st_size for file in root.rglob("index/*"))
+    return {
+        "without_index": without,
+        "with_index": with_index,
+        "segments": segments,
+        "index_s": index_s,
+        "size_bytes": size_bytes,
+        "index_bytes": index_bytes,
+        "runs": runs,
+    }
+
+
+def look_ups(workspace: Folder, rows: int) -> dict[str, tuple[float, float, int]]:
+    """Look up three people; return the seconds, the seconds of CPU, and the number of events, of each."""
+    stream = RecordStream(workspace / "records" / "decisions" / "customers" / "0", DecisionRecords)
+    seconds = {}
+    for title, subject in (("a person with events", 0), ("a person of 1 %", 4711), ("a stranger", rows + 1)):
+        person = Person.of(subject, [RECORDS])
+        started, cpu = time.perf_counter(), time.process_time()
+        found = [
+            *recorded_decisions(stream, person, verify=False),
+            *recorded_deliveries(workspace, person, verify=False),
+        ]
+        seconds[title] = (time.perf_counter() - started, time.process_time() - cpu, len(found))
+    return seconds
 
 
 def main() -> None:

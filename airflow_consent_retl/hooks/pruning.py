@@ -58,7 +58,7 @@ def prune(
     The limits are `[consent_retl] snapshot_days`, `snapshot_number` and `evidence_days`, and those of the deployment's
     policy where they are stricter. What was written within a day, a delivery in progress with its permitted set and
     tables, delivered states, and everything of a model that a task has now, stay. Changes end as soon as no sync needs
-    them; old versions of exported files end with a load.
+    them; old versions of exported files end with a load. The indexes of the records are brought up to date.
 
     Args:
         workspace, ledger_conn_id: as for the loads.
@@ -72,6 +72,7 @@ def prune(
     """
     from airflow_consent_retl.storage.expired import expired_records, expired_sets, tables_of_sets
     from airflow_consent_retl.storage.location import open_folder, workspace_root
+    from airflow_consent_retl.storage.records.all_streams import extend_indexes
     from airflow_consent_retl.storage.unfinished import sweep_unfinished
 
     if (conn_id is None) != (schema is None):
@@ -92,6 +93,8 @@ def prune(
             if not dry_run:
                 one.delete()
             pruned.append(Pruned(one.kind, one.folder.uri, len(one.files) or None, one.reason, one.made_at))
+        if not dry_run:
+            extend_indexes(root)
         for sync in known:
             pruned += _unused_folders(ledger, root, sync, dry_run=dry_run)
         _warn_of_unfinished(known, limits["changes"].before, log)

@@ -11,12 +11,12 @@ from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.reports.recorded_decisions import (
     DecisionEvent,
     RecordedRuns,
-    decision_streams,
     recorded_decisions,
     recorded_runs,
 )
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent, in_progress, recorded_deliveries
 from airflow_consent_retl.storage.location import open_folder, subject_key, workspace_root
+from airflow_consent_retl.storage.records.all_streams import decision_streams
 from airflow_consent_retl.storage.records.subjects import Person, RecordKey
 
 Event = TypeVar("Event", DecisionEvent, DeliveryEvent)

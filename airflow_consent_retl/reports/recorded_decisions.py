@@ -8,14 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from airflow_consent_retl.storage.records.decided_state import NO_CLASS
-from airflow_consent_retl.storage.records.documents import DecisionClass, DecisionRecords
-from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS
-from airflow_consent_retl.storage.records.stream import RecordStream
+from airflow_consent_retl.storage.records.documents import DecisionClass
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.records.documents import DestinationDecision
-    from airflow_consent_retl.storage.records.stream import FoundRows
+    from airflow_consent_retl.storage.records.documents import DecisionRecords, DestinationDecision
+    from airflow_consent_retl.storage.records.stream import FoundRows, RecordStream
     from airflow_consent_retl.storage.records.subjects import Person
 
 Decided = Literal["permitted", "denied", "not_in_model"]
@@ -73,14 +70,6 @@ class RecordedRuns:
     last_at: datetime
     last_policy_digest: str
     people: int
-
-
-def decision_streams(root: Folder) -> Iterator[RecordStream[DecisionRecords]]:
-    """Yield the records of each model and set of destinations in a workspace."""
-    models = root / RECORDS / DECISIONS
-    for model in sorted(models.names()):
-        for destinations in sorted((models / model).names()):
-            yield RecordStream(models / model / destinations, DecisionRecords)
 
 
 def recorded_decisions(

@@ -17,9 +17,8 @@ from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
 from airflow_consent_retl.delivery.recording import recorded_batch
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.location import sync_folder
+from airflow_consent_retl.storage.records.all_streams import delivery_streams
 from airflow_consent_retl.storage.records.documents import DeliveryRecords, RecordedBatch, RecordedOutcome
-from airflow_consent_retl.storage.records.places import DELIVERIES, RECORDS
-from airflow_consent_retl.storage.records.stream import FoundRows, RecordStream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncOverview
     from airflow_consent_retl.storage.folder import Folder
+    from airflow_consent_retl.storage.records.stream import FoundRows
     from airflow_consent_retl.storage.records.subjects import Person, RecordKey
 
 _Event = Literal["sent", "updated", "removed", "cleared"]
@@ -97,9 +97,7 @@ def recorded_deliveries(root: Folder, person: Person, *, verify: bool) -> Iterat
     Raises:
         RefusedError, ConfigurationError: as `RecordStream.find`.
     """
-    streams = root / RECORDS / DELIVERIES
-    for name in sorted(streams.names()):
-        stream = RecordStream(streams / name, DeliveryRecords)
+    for stream in delivery_streams(root):
         latest: dict[str, FoundRows[DeliveryRecords]] = {}
         for found in stream.find(person, verify=verify):
             # A worker that died may have written the records of its delivery before.

@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.expired import PRUNED_NAME
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import manifest_folder, open_folder, signer, workspace_root
-from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
 from airflow_consent_retl.storage.records.places import RECORDS
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 
@@ -116,6 +116,12 @@ def _changed(folder: Folder, parsed: object) -> Iterator[str]:
             folder.verify(part)
         except RefusedError:
             yield part.name
+    if isinstance(parsed, dict) and parsed.get("kind") == "record_index":
+        stream = Folder(folder.fs, folder.path.rpartition("/")[0], folder.uri.rpartition("/")[0])
+        for one in parsed.get("documents", ()):
+            name = str(one.get("document"))
+            if not stream.exists(name) or sha256_hex(stream.read(name)) != one.get("digest"):
+                yield name
 
 
 def _parts(parsed: Any) -> Iterator[Part]:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
+from airflow_consent_retl.storage.records.index import INDEX
 from airflow_consent_retl.storage.records.places import RECORDS
 
 T = TypeVar("T")
@@ -148,26 +149,55 @@ def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
     """Yield the records of a workspace that have reached their end, each document with its files.
 
     The newest decisions of a stream stay: the next filter compares with them. Files that no document names were left
-    by a killed run.
+    by a killed run. A segment of an index ends with the first of its documents, just before it.
     """
     now = datetime.now(UTC)
-    before, abandoned = min(limit.before, now - IN_FLIGHT), now - 2 * IN_FLIGHT
+    ended: list[Expired] = []
+    indexes: list[tuple[Folder, frozenset[str]]] = []
     for folder, names in _folders(root / RECORDS):
-        named: set[str] = set()
-        documents = sorted(name for name in names if name.endswith(".json"))
-        for name in documents:
-            document = _document(folder, name)
-            own = [one for one in _names_in(document) if one in names]
-            named.update(own)
-            at = _time(document, "recorded_at")
-            is_newest = name == documents[-1] and document.get("kind") == "decision_records"
-            if at is not None and at < before and not is_newest:
-                # The document first: its files are never missed.
-                yield Expired("evidence", folder, (name, *own), "age", at)
-        for name in sorted(names - named - set(documents)):
-            written = _modified(folder, name)
-            if written < abandoned and all(_time(_document(folder, one), "recorded_at") for one in documents):
-                yield Expired("unfinished", folder, (name,), "killed", written)
+        if folder.path.endswith(f"/{INDEX}"):
+            indexes.append((folder, names))
+        else:
+            ended += _expired_documents(folder, names, min(limit.before, now - IN_FLIGHT), now - 2 * IN_FLIGHT)
+    gone = {f"{one.folder.path}/{name}" for one in ended for name in one.files}
+    for folder, names in indexes:
+        yield from _expired_segments(folder, names, gone, now - 2 * IN_FLIGHT)
+    yield from ended
+
+
+def _expired_segments(
+    folder: Folder, names: frozenset[str], gone: Collection[str], abandoned: datetime
+) -> Iterator[Expired]:
+    stream, named = folder.path.rpartition("/")[0], set[str]()
+    for name in sorted(name for name in names if name.endswith(".json")):
+        document = _document(folder, name)
+        own = [one for one in _names_in(document) if one in names]
+        named.update([name, *own])
+        if any(f"{stream}/{one.get('document')}" in gone for one in document.get("documents", ())):
+            yield Expired("evidence", folder, (name, *own), "age", _time(document, "recorded_at"))
+    for name in sorted(names - named):
+        if (written := _modified(folder, name)) < abandoned:
+            yield Expired("unfinished", folder, (name,), "killed", written)
+
+
+def _expired_documents(
+    folder: Folder, names: frozenset[str], before: datetime, abandoned: datetime
+) -> Iterator[Expired]:
+    named: set[str] = set()
+    documents = sorted(name for name in names if name.endswith(".json"))
+    for name in documents:
+        document = _document(folder, name)
+        own = [one for one in _names_in(document) if one in names]
+        named.update(own)
+        at = _time(document, "recorded_at")
+        is_newest = name == documents[-1] and document.get("kind") == "decision_records"
+        if at is not None and at < before and not is_newest:
+            # The document first: its files are never missed.
+            yield Expired("evidence", folder, (name, *own), "age", at)
+    for name in sorted(names - named - set(documents)):
+        written = _modified(folder, name)
+        if written < abandoned and all(_time(_document(folder, one), "recorded_at") for one in documents):
+            yield Expired("unfinished", folder, (name,), "killed", written)
 
 
 def _of_model(kind: str, sets: list[_Set], limits: Mapping[str, Limit]) -> Iterator[Expired]:

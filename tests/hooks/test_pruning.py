@@ -26,8 +26,10 @@ from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, Lo
 from airflow_consent_retl.reports import person_history, verify
 from airflow_consent_retl.storage.expired import Limit, beyond, tables_of_sets
 from airflow_consent_retl.storage.folder import Folder
-from airflow_consent_retl.storage.location import signer
+from airflow_consent_retl.storage.location import open_folder, signer
 from airflow_consent_retl.storage.manifest import sha256_hex
+from airflow_consent_retl.storage.records.all_streams import delivery_streams
+from airflow_consent_retl.storage.records.index import RecordIndex
 from airflow_consent_retl.storage.signing import SignedDocument, signed
 
 OPTION = "AIRFLOW__CONSENT_RETL__"
@@ -259,6 +261,26 @@ def test_records_end_after_three_years_each_with_its_files(crm: CrmSync) -> None
     beginning = second.stem
     assert {path.name[: len(beginning)] for path in second.parent.iterdir()} == {beginning}
     assert [event.event for event in person_history(2, workspace=crm.workspace).deliveries] == ["removed"]
+
+
+def test_a_segment_of_an_index_ends_before_its_first_document_and_verify_follows_it(crm: CrmSync) -> None:
+    for people in ((1, 2), (1,), (1, 2)):
+        crm.people(*people)
+        crm.sync()
+    (stream,) = delivery_streams(open_folder(crm.workspace))
+    assert RecordIndex(stream).extend(documents=2) == 1
+    first, second, _ = sorted((crm.folder / "records" / "deliveries").glob("*/*.json"))
+    assert {one.kind: one.changed_files for one in verify(workspace=crm.workspace)}["record_index"] == ()
+    recorded_before(second, 2)
+    changed = {one.kind: one.changed_files for one in verify(workspace=crm.workspace)}
+    assert changed["record_index"] == (second.name,)
+    recorded_before(first, 1097)
+
+    pruned = prune(workspace=crm.workspace)
+
+    assert [Path(one.place).name for one in pruned if one.kind == "evidence"] == ["index", first.parent.name]
+    assert not list((first.parent / "index").iterdir())
+    assert [event.event for event in person_history(2, workspace=crm.workspace).deliveries] == ["removed", "sent"]
 
 
 def test_the_newest_decisions_stay_however_old_because_the_next_filter_compares_with_them(crm: CrmSync) -> None:

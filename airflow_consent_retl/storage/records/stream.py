@@ -22,6 +22,7 @@ import msgspec
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.manifest import Document, Part, sha256_hex
 from airflow_consent_retl.storage.records.documents import SubjectPart
+from airflow_consent_retl.storage.records.index import RecordIndex
 from airflow_consent_retl.storage.records.sorted_rows import find_rows
 
 if TYPE_CHECKING:
@@ -139,14 +140,19 @@ class RecordStream(Generic[OneDocument]):
 
         Args:
             person: to look up.
-            verify: verify also every other part in which the person could be.
+            verify: read every document, also those without the person by the index, and verify every part in which the
+                person could be.
 
         Raises:
             RefusedError: a document or a part is gone or was changed.
             ConfigurationError: a document was written under a key that is not known.
         """
         with ThreadPoolExecutor(_READERS, thread_name_prefix="look up") as readers:
-            for found in readers.map(lambda name: self._find_in(name, person, verify=verify), self.names()):
+            names = self.names()
+            # Also for a full check: it notices a document that is gone.
+            candidates = RecordIndex(self).candidates(names, person)
+            names = names if verify else candidates
+            for found in readers.map(lambda name: self._find_in(name, person, verify=verify), names):
                 if found is not None:
                     yield found
 

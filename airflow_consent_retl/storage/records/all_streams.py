@@ -1,0 +1,39 @@
+"""All streams of records of a workspace, and the upkeep of their indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.storage.records.documents import DecisionRecords, DeliveryRecords
+from airflow_consent_retl.storage.records.index import RecordIndex
+from airflow_consent_retl.storage.records.places import DECISIONS, DELIVERIES, RECORDS
+from airflow_consent_retl.storage.records.stream import RecordStream
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.folder import Folder
+
+
+def decision_streams(root: Folder) -> Iterator[RecordStream[DecisionRecords]]:
+    """Yield the records of each model and set of destinations in a workspace."""
+    models = root / RECORDS / DECISIONS
+    for model in sorted(models.names()):
+        for destinations in sorted((models / model).names()):
+            yield RecordStream(models / model / destinations, DecisionRecords)
+
+
+def delivery_streams(root: Folder) -> Iterator[RecordStream[DeliveryRecords]]:
+    """Yield the records of the deliveries of each sync in a workspace."""
+    syncs = root / RECORDS / DELIVERIES
+    for sync in sorted(syncs.names()):
+        yield RecordStream(syncs / sync, DeliveryRecords)
+
+
+def extend_indexes(root: Folder) -> int:
+    """Bring the indexes of all streams up to date, and return the number of segments written.
+
+    Raises:
+        RefusedError: a document or a part is gone or was changed.
+    """
+    of_decisions = sum(RecordIndex(stream).extend() for stream in decision_streams(root))
+    return of_decisions + sum(RecordIndex(stream).extend() for stream in delivery_streams(root))
