@@ -36,7 +36,8 @@ from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
 from airflow_consent_retl.delivery.syncing import Sync
-from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder, SortedPeople
+from airflow_consent_retl.filtering.decision_files import SortedPeople
+from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
 from airflow_consent_retl.filtering.files import SnapshotFilter
 from airflow_consent_retl.reports.recorded_decisions import recorded_decisions
 from airflow_consent_retl.reports.recorded_deliveries import recorded_deliveries

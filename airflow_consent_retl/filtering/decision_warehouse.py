@@ -6,6 +6,7 @@ A person is the beginning of a salted digest, a class the digest of its content:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -35,31 +36,38 @@ _SUBJECT, _DECISION, _BEFORE = "subject", "decision", "before_"
 _PEOPLE: Final = {_SUBJECT: "string", _DECISION: "string"}
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredSnapshot:
+    """A snapshot in a warehouse, all of whose signatures are decided.
+
+    Args:
+        dialect: the warehouse's dialect.
+        consent: the expressions over the snapshot.
+        places: the names of the snapshot's, the signatures' and the decisions' tables.
+    """
+
+    dialect: Dialect
+    consent: WarehouseConsent
+    places: Mapping[str, str]
+
+
 class WarehousePeople(DecidedPeople):
     """The people of a run inside a warehouse.
 
     Args:
         warehouse: entered.
-        dialect: the warehouse's dialect.
-        consent: the expressions over the snapshot.
-        places: the names of the snapshot's, the signatures' and the decisions' tables.
+        answered: the snapshot of the run.
         recorder: of the run.
         at: the time of the run.
     """
 
     def __init__(
-        self,
-        warehouse: Warehouse,
-        dialect: Dialect,
-        consent: WarehouseConsent,
-        places: Mapping[str, str],
-        recorder: DecisionRecorder,
-        at: datetime,
+        self, warehouse: Warehouse, answered: AnsweredSnapshot, recorder: DecisionRecorder, at: datetime
     ) -> None:
         self._warehouse = warehouse
-        self._dialect = dialect
-        self._consent = consent
-        self._places = places
+        self._dialect = answered.dialect
+        self._consent = answered.consent
+        self._places = answered.places
         self._recorder = recorder
         self._at = at
 
@@ -82,12 +90,12 @@ class WarehousePeople(DecidedPeople):
                 _classes(batch.column(_DECISION), numbers),
                 _classes(batch.column(_BEFORE), numbers),
             )
-        return NewState(people, table=WarehouseTable(namespace=table.schema, name=table.name))
+        return NewState(people, {"state_table": WarehouseTable(namespace=table.schema, name=table.name)})
 
     def undo(self, state: NewState) -> None:
         """Drop the table of this run."""
-        if state.table is not None:
-            self._warehouse.drop(state.table.staging_table)
+        table: WarehouseTable = state.described["state_table"]
+        self._warehouse.drop(table.staging_table)
 
     def forget(self, last: DecisionRecords) -> None:
         """Drop the table of the run before."""

@@ -20,6 +20,7 @@ from airflow_consent_retl.consent import NOTHING_SAID, SubjectCode
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import ModelError, RefusedError
 from airflow_consent_retl.filtering.decided import DecidedSignatures
+from airflow_consent_retl.filtering.decision_warehouse import AnsweredSnapshot
 from airflow_consent_retl.filtering.expressions import (
     COMBINATION,
     DIGEST,
@@ -35,7 +36,6 @@ from airflow_consent_retl.filtering.expressions import (
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.filtering.warehouse_clusters import LINKED_VALUE, WarehouseClusters, integers
-from airflow_consent_retl.filtering.warehouse_decisions import WarehousePeople
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
 from airflow_consent_retl.storage.manifest import Column, RecipientsGroup, WarehouseDecision, WarehouseTable
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import Said, Signature, Subject
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.staging import Kind, StagingTable, Warehouse
-    from airflow_consent_retl.filtering.decision_records import DecisionRecorder
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import DecisionLog, SnapshotManifest
@@ -56,11 +55,12 @@ _LOAD_ROWS = 131_072
 
 @dataclass(frozen=True, slots=True)
 class WarehousePermitted:
-    """The results of a filter run: descriptions for the manifest."""
+    """The results of a filter run: descriptions for the manifest, and what its records are made from."""
 
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
     tables: WarehouseDecision
+    answered: AnsweredSnapshot
 
 
 class WarehouseFilter:
@@ -172,23 +172,19 @@ class WarehouseFilter:
             )
         return decided
 
-    def write(
-        self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder, *, run: str
-    ) -> WarehousePermitted:
+    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, *, run: str) -> WarehousePermitted:
         """Let the warehouse write the permitted rows and the decisions, and check its results.
 
         Args:
             decided: the result of `decide`.
             folder: the folder for the table of signatures; the caller publishes or removes it.
             key: the key of the decision log.
-            recorder: of the run.
             run: the name of the run, for the salt of its digests.
 
         Raises:
             RefusedError: the warehouse's numbers differ from the decisions.
         """
         places = self._answer(decided)
-        self.people = WarehousePeople(self._warehouse, self._dialect, self._consent, places, recorder, self._at)
         permitted = self._make("permitted")
         self._warehouse.create_as(permitted, self._dialect.compile(self._consent.permitted(), places))
         groups = self._groups(decided, permitted)
@@ -202,6 +198,7 @@ class WarehouseFilter:
         return WarehousePermitted(
             groups=groups,
             decision_log=log,
+            answered=AnsweredSnapshot(self._dialect, self._consent, places),
             tables=WarehouseDecision(
                 snapshot=_described(self._source), **{name: _described(made) for name, made in self._made.items()}
             ),

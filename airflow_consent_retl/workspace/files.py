@@ -19,7 +19,7 @@ from airflow_consent_retl.extraction.data_time import DataTime
 from airflow_consent_retl.extraction.files import SnapshotWriter
 from airflow_consent_retl.extraction.linked_files import write_linked
 from airflow_consent_retl.extraction.linked_people import PERSON
-from airflow_consent_retl.filtering.decision_records import SortedPeople
+from airflow_consent_retl.filtering.decision_files import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.progress import Progress

@@ -16,6 +16,7 @@ from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
+from airflow_consent_retl.filtering.decision_warehouse import WarehousePeople
 from airflow_consent_retl.filtering.expressions import digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows, verified_tables
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
@@ -81,12 +82,13 @@ class WarehouseFilterRun(FilterRun):
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
         """Have the warehouse write the permitted rows and the decisions; the folder gets the table of signatures."""
         run = run_name(self._snapshot.sha256, self._at)
-        written = self._filter.write(decided, folder, key, recorder, run=run)
+        written = self._filter.write(decided, folder, key, run=run)
+        self._people = WarehousePeople(self._warehouse, written.answered, recorder, self._at)
         return Written(written.groups, written.decision_log, written.tables)
 
     def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
         """Have the warehouse compare the people, and publish the changes."""
-        recorder.publish(run, self._filter.people)
+        recorder.publish(run, self._people)
 
     def keep(self) -> None:
         """Keep the tables."""

@@ -14,7 +14,8 @@ import pytest
 from support.permitting import AT, CONSENT, DESTINATIONS, KEY, POLICY, plan_for, snapshot_of
 
 from airflow_consent_retl.errors import RefusedError, SyncBusyError
-from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder, NewState, SortedPeople
+from airflow_consent_retl.filtering.decision_files import SortedPeople
+from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder, NewState
 from airflow_consent_retl.filtering.files import SnapshotFilter
 from airflow_consent_retl.reports.recorded_decisions import recorded_decisions
 from airflow_consent_retl.storage.folder import Folder

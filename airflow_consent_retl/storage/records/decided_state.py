@@ -94,24 +94,43 @@ def changes(
 
 
 def _changed(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> ChangedDecisions:
-    is_same, places_before = _found_in(before, now)
-    new = now[~is_same]
-    is_gone = np.ones(len(before), dtype=np.bool_)
-    is_gone[places_before[is_same]] = False
-    gone = before[is_gone]
+    once = _once(before, now)
+    is_new, _ = _found_in(now, once)
+    new, gone = once[is_new], once[~is_new]
     subjects, lost = new & DECIDED_MASK, gone & DECIDED_MASK
     # The class before of each person with a new number; of people with several rows, the first one.
     was_known, places = _found_in(lost, subjects)
     classes_before = np.full(len(subjects), NO_CLASS, dtype=np.int16)
     classes_before[was_known] = (gone[places[was_known]] & CLASS_MASK).astype(np.int16)
     # Ascending also where a person has several rows: the subject is in the first bits.
-    is_left = ~_found_in(now & DECIDED_MASK, lost)[0] if len(gone) else np.empty(0, dtype=np.bool_)
+    is_left = ~_have_subject(now, lost)
     left, left_before = lost[is_left], gone[is_left] & CLASS_MASK
     return ChangedDecisions(
         np.concatenate([subjects, left]),
         np.concatenate([(new & CLASS_MASK).astype(np.int16), np.full(len(left), NO_CLASS, dtype=np.int16)]),
         np.concatenate([classes_before, left_before.astype(np.int16)]),
     )
+
+
+def _once(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return, ascending, the numbers that only one of two ascending arrays has; each has a number at most once."""
+    both = np.concatenate([before, now])
+    # The stable sort merges two ascending runs in one pass. Nearly all numbers are in both.
+    both.sort(kind="stable")
+    differs = both[1:] != both[:-1]
+    is_once = np.ones(len(both), dtype=np.bool_)
+    is_once[1:] &= differs
+    is_once[:-1] &= differs
+    return both[is_once]
+
+
+def _have_subject(numbers: NDArray[np.uint64], subjects: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return for each subject whether one of these ascending numbers is of it."""
+    if not len(numbers):
+        return np.zeros(len(subjects), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(numbers, subjects), len(numbers) - 1)
+    found: NDArray[np.bool_] = (numbers[places] & DECIDED_MASK) == subjects
+    return found
 
 
 def _found_in(ascending: NDArray[np.uint64], values: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

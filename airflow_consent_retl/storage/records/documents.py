@@ -147,6 +147,6 @@ class DecisionRecords(Document):
     rows: int
     # What is decided about everyone now, for the next run: a file, or a table of the warehouse. A later document
     # replaces it.
-    state: DecidedStateFile | None
+    state: DecidedStateFile | None = None
     state_table: WarehouseTable | None = None
     people: int

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DECIDED_BITS = 52
 DECIDED_MASK = np.uint64((1 << 64) - (1 << (64 - DECIDED_BITS)))
 DIGEST_DIGITS = DECIDED_BITS // 4
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 16_384
 _HEX_VALUES = np.zeros(256, np.uint64)
 _HEX_VALUES[list(b"0123456789abcdef")] = np.arange(16, dtype=np.uint64)
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -61,12 +61,15 @@ class RecordKey:
         """
         hashes = _hashes(plain(ids))
         found = np.empty(len(hashes), np.uint64)
+        blocks = np.zeros((min(len(hashes), _BLOCK_ROWS), 2), np.dtype("<u8"))
+        # The cipher wants room for a block more than it writes.
+        encrypted = np.empty((len(blocks) + 1, 2), np.dtype("<u8"))
+        encryptor = self._cipher.encryptor()
         for start in range(0, len(hashes), _BLOCK_ROWS):
             some = hashes[start : start + _BLOCK_ROWS]
-            blocks = np.zeros((len(some), 2), np.dtype("<u8"))
-            blocks[:, 0] = some
-            encrypted = self._cipher.encryptor().update(blocks.tobytes())
-            found[start : start + len(some)] = np.frombuffer(encrypted, np.dtype("<u8"))[::2]
+            blocks[: len(some), 0] = some
+            encryptor.update_into(blocks[: len(some)].data.cast("B"), encrypted.data.cast("B"))
+            found[start : start + len(some)] = encrypted[: len(some), 0]
         return found
 
     def of_person(self, subject: str | int) -> frozenset[int]:
