@@ -77,6 +77,18 @@ class TableChecks:
         assert list(map(_refused, removals)) == [{}, {}]
         assert _stored(database) == [(2, None, 20)]
 
+    def test_fields_are_cleared_by_key(self, database: DatabaseStandIn) -> None:
+        """Everything else stays. Those who are not there, or without a key, count as cleared, and so do retries."""
+        _sent(database, _PEOPLE)
+        before = {row[0]: row for row in _stored(database)}
+
+        cleared = [_cleared(database, [1, 99, None, 3], ["text"]) for _ in range(2)]
+        both = _cleared(database, [1], ["size", "text"])
+
+        assert list(map(_refused, [*cleared, both])) == [{}, {}, {}]
+        assert _stored(database) == [(1, None, None), before[2], (3, None, before[3][2])]
+        assert _refused(_cleared(database, [1, 99], ["other"])) == {0: "no_column", 1: "no_column"}
+
     def test_people_are_marked_and_unmarked(self, database: DatabaseStandIn) -> None:
         """The time of the first removal counts. Where NULL keeps the values that are there, it keeps no mark."""
         changes = pa.table({"id": [1, 3, 4], "text": pa.array([None, CANARY, None]), "size": [11, None, None]})
@@ -120,6 +132,18 @@ class TableProofChecks:
         assert list(map(_refused, removals)) == [{0: "not_removed", 2: "not_removed"}] * 2
         assert _stored(database) == stored
 
+    def test_a_field_that_keeps_its_value_is_not_cleared(self, database: DatabaseStandIn) -> None:
+        """Those who have no value in it are."""
+        _sent(database, _PEOPLE)
+        stored = _stored(database)
+        empty = [number for number, text, _ in stored if text is None]
+        database.swallow()
+
+        outcomes = _cleared(database, [1, *empty, 99], ["text"])
+
+        assert _refused(outcomes) == {0: "not_cleared"}
+        assert _stored(database) == stored
+
     def test_a_mark_that_is_not_set_is_not_accepted(self, database: DatabaseStandIn) -> None:
         """A person who was marked before stays removed."""
         _sent(database, _PEOPLE, **_MARK)
@@ -142,6 +166,11 @@ class TableProofChecks:
         assert set(_refused(outcomes).values()) <= {"not_stored", "not_visible"}
         assert len(_refused(outcomes)) == 2
         assert _stored(database) == stored
+
+
+def _cleared(database: DatabaseStandIn, keys: list[int | None], fields: list[str]) -> Outcomes:
+    with _Opened(database, _load(_PEOPLE.schema, rows=0), {}) as destination:
+        return destination.clear(_batch(pa.table({"id": pa.array(keys, pa.int64())})), fields)
 
 
 def _sent(database: DatabaseStandIn, rows: pa.Table, **options: Any) -> Outcomes:
