@@ -79,12 +79,13 @@ class BetweenRuns(RuleBasedStateMachine):
             return
         old, new = world.vendor.place, f"{world.vendor.place}'s new place"
         world.vendor.place = new
+        # An old run would be refused for its age.
+        self._filter([])
 
         for ended in self._is_refused(f"delivered to {old} before, now it would deliver to {new}"):
             assert "moved_from" in str(ended.error)
 
         if comes_along:
-            self._filter([])
             _is_good(world.load(mode=self.mode, moved_from=old))
             world.backup = None
         else:
