@@ -22,6 +22,7 @@ from airflow_consent_retl.consent import (
     Said,
     SubjectStatus,
     cause_of,
+    pair_plans,
     parse_consent_mapping,
     parse_policy,
     parse_source_document,
@@ -146,6 +147,29 @@ def test_the_own_reason_of_a_forgotten_person_is_not_repeated() -> None:
 )
 def test_a_linked_no_is_a_withdrawal_that_no_guard_delays_and_a_linked_doubt_is_not(code: str, cause: str) -> None:
     assert cause_of(Denied((Reason(code),)), required_before=["C0004"]) == cause
+
+
+def test_a_change_of_policy_is_counted_with_what_linked_people_say_to_the_old_categories_too() -> None:
+    old, new = (
+        plan_consent(
+            parse_policy({"categories": [{"id": category, "name": category, "destinations": ["ads"]}]}),
+            destinations=["ads"],
+            mapping={"C0002": "stats", "C0004": "ads"},
+            columns=None,
+        )
+        for category in ("C0002", "C0004")
+    )
+    pair = pair_plans(old, new)
+    granted, refused = (YES, YES), (YES, NO)
+    linked = LinkedSubject(SubjectStatus.IDENTIFIED, pair.plan.said(refused).denying)
+
+    diff = pair.diff([(SubjectStatus.IDENTIFIED, granted, 5), (linked, granted, 3)], at=AT)
+
+    assert pair.plan.said(refused).noes == {"category:C0002"}
+    found = diff.destinations[pair.plan.destinations[0]]
+    # Those who are linked to a no were denied before, and are released.
+    assert (found.permitted_before, found.permitted_after, found.gained, found.lost) == (5, 8, 3, 0)
+    assert found.gained_by_reason == {"C0002:linked_no": 3}
 
 
 says = st.builds(
