@@ -372,7 +372,7 @@ def test_a_policy_that_is_broken_by_now_is_refused(tmp_path: Path, monkeypatch: 
     ("parameters", "message"),
     [
         ({"destination": "Lake"}, "was not made for destination `Lake`, did you mean `lake`?"),
-        ({"mode": "merge"}, "mode is one of mirror, upsert, insert, full, not `merge`"),
+        ({"mode": "merge"}, "mode is one of mirror, upsert, insert, full, retry_rejected, not `merge`"),
         ({"max_removed_ratio": -1}, "max_removed_ratio must be at least 0"),
         ({"settle_s": -1, "max_rejected_ratio": 2}, "out of range: settle_s, max_rejected_ratio"),
         ({"fields": {"id": "ID"}}, "column `ID` is not in the model, did you mean `id`?"),
