@@ -14,10 +14,12 @@ from fsspec.implementations.zip import ZipFileSystem
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.expired import PRUNED_NAME
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.known_files import KNOWN
 from airflow_consent_retl.storage.location import manifest_folder, open_folder, signer, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
 from airflow_consent_retl.storage.records.places import RECORDS
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
+from airflow_consent_retl.storage.suppression import FOLDER as SUPPRESSION
 
 _PART_FIELDS = frozenset(Part.model_fields)
 
@@ -80,11 +82,12 @@ def _bundle(path: str) -> Folder:
 
 
 def published(root: Folder) -> Iterator[tuple[Folder, str]]:
-    """Yield the folder and the name of each manifest, and of each document of records."""
+    """Yield the folder and the name of each manifest, of each document of records, and of the list of acts."""
     root.fs.invalidate_cache()
     for path in sorted(root.fs.find(root.path)):
         *folders, name = str(path).removeprefix(root.path).strip("/").split("/")
-        if name == MANIFEST_NAME or (folders[:1] == [RECORDS] and name.endswith(".json")):
+        is_record = folders[:1] == [RECORDS] and name.endswith(".json")
+        if name == MANIFEST_NAME or is_record or (folders[:1] == [SUPPRESSION] and name == KNOWN):
             yield reduce(Folder.__truediv__, folders, root), name
 
 
@@ -116,6 +119,8 @@ def _changed(folder: Folder, parsed: object) -> Iterator[str]:
             folder.verify(part)
         except RefusedError:
             yield part.name
+    if isinstance(parsed, dict) and parsed.get("kind") == "suppression_acts":
+        yield from sorted(set(parsed["acts"]).difference(folder.names()))
     if isinstance(parsed, dict) and parsed.get("kind") == "record_index":
         stream = Folder(folder.fs, folder.path.rpartition("/")[0], folder.uri.rpartition("/")[0])
         for one in parsed.get("documents", ()):

@@ -1,7 +1,7 @@
 """The deployment's archive of policies: each policy that a run saw, when it was in force, its effect, and approvals.
 
-Every file is written once, is signed, and is never changed. It names categories and destinations, and no person but
-those who approve.
+Every file is written once, is signed, and is never changed; only the list of a folder's files is. It names categories
+and destinations, and no person but those who approve.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
 from airflow_consent_retl.errors import PolicyError, RefusedError
+from airflow_consent_retl.storage.known_files import KNOWN, check_known
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument, Signer, signed
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class PolicyArchive:
         last = self._last(folder)
         if last is None or last["digest"] != policy.digest:
             document = {"place": place, "digest": policy.digest, "since": at.isoformat(), "change": change_of(place)}
-            self._write(folder, _timed(at), document)
+            self._append(folder, _timed(at), document)
 
     def in_force(self, place: str) -> PolicyPeriod | None:
         """Return the policy that was in force last at a place, and since when; None: no run saw one."""
@@ -147,7 +148,7 @@ class PolicyArchive:
             "at": effect.at.isoformat(),
             "people": {name: list(counts) for name, counts in effect.people.items()},
         }
-        self._write(self._folder / "effects" / _short(policy.digest), _timed(effect.at), document)
+        self._append(self._folder / "effects" / _short(policy.digest), _timed(effect.at), document)
 
     def effects(self, digest: str) -> list[PolicyEffect]:
         """Return the effects of a policy, the oldest first."""
@@ -171,7 +172,7 @@ class PolicyArchive:
             "approved_at": at.isoformat(),
             "note": note,
         }
-        self._write(self._folder / "approvals" / _short(policy.digest), _timed(at), document)
+        self._append(self._folder / "approvals" / _short(policy.digest), _timed(at), document)
         return Approval(policy.digest, place, by, at, note)
 
     def approvals(self, digest: str, place: str) -> list[Approval]:
@@ -192,12 +193,23 @@ class PolicyArchive:
         return self._folder / "places" / hashlib.sha256(place.encode()).hexdigest()[:32]
 
     def _last(self, folder: Folder) -> dict[str, Any] | None:
-        names = _documents(folder)
+        names = self._documents(folder)
         return self._read(folder, names[-1]) if names else None
 
     def _all(self, folder: Folder) -> Iterator[dict[str, Any]]:
-        for name in _documents(folder):
+        for name in self._documents(folder):
             yield self._read(folder, name)
+
+    def _documents(self, folder: Folder) -> list[str]:
+        there = folder.names()
+        names = sorted(name for name in there if name.endswith(".json"))
+        if KNOWN in there:
+            check_known(names, self._read(folder, KNOWN)["names"], place=folder.uri)
+        return names
+
+    def _append(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
+        self._write(folder, name, document)
+        self._write(folder, KNOWN, {"names": self._documents(folder)})
 
     def _write(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
         folder.replace(name, signed(json.dumps(document, indent=2).encode(), self._signer, purpose=_PURPOSE))
@@ -215,10 +227,6 @@ class PolicyArchive:
             )
         document: dict[str, Any] = json.loads(content)
         return document
-
-
-def _documents(folder: Folder) -> Sequence[str]:
-    return sorted(name for name in folder.names() if name.endswith(".json"))
 
 
 def _differs(before: Mapping[str, Any] | None, one: Mapping[str, Any]) -> bool:

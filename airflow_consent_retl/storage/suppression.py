@@ -1,6 +1,6 @@
 """The suppression list of a workspace: who was forgotten, by keyed digest, so that the list itself names no one.
 
-    suppression/acts/<time>-<16 hex digits>.json
+    suppression/acts/<time>-<16 hex digits>.json, known
 
 Each file is one act: it puts people on the list, or takes people off it who consented anew. Files are only added. An
 act that takes people off names the acts that it takes back, so the clocks of two machines do not matter.
@@ -21,6 +21,7 @@ from airflow_consent_retl.consent.match_forms import in_form
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.forget_requests import ForgetRequests
 from airflow_consent_retl.storage.forgotten import FORM, NOBODY, ForgottenPeople, digest_of
+from airflow_consent_retl.storage.known_files import KNOWN, check_known
 from airflow_consent_retl.storage.manifest import Document, sha256_hex
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ REQUESTS: Final = "requests"
 _ACTS = "acts"
 _ENDING = ".json"
 _SALT = "suppression list"
+
+
+class KnownActs(Document):
+    """The names of all acts that there were when the last one was written."""
+
+    kind: Literal["suppression_acts"] = "suppression_acts"
+    version: Literal[1] = 1
+    acts: tuple[str, ...]
 
 
 class SuppressionAct(Document):
@@ -188,7 +197,12 @@ class SuppressionList:
             )
 
     def _names(self) -> list[str]:
-        return sorted(name for name in self._acts.names() if name.endswith(_ENDING))
+        there = self._acts.names()
+        names = sorted(name for name in there if name.endswith(_ENDING))
+        if KNOWN in there:
+            # INVARIANT: no one comes back because a file of the list is gone.
+            check_known(names, KnownActs.from_json(self._acts.read_document(KNOWN)).acts, place=self._acts.uri)
+        return names
 
     def _add(
         self,
@@ -212,6 +226,7 @@ class SuppressionList:
         )
         # Written whole, or not at all: half an act would make every filter fail.
         self._acts.put_document(f"{at:%Y%m%dt%H%M%S%f}-{secrets.token_hex(8)}{_ENDING}", document.to_json())
+        self._acts.put_document(KNOWN, KnownActs(acts=tuple(self._names())).to_json())
 
 
 def _covers(listed: Collection[tuple[str, ...] | None], models: Sequence[str] | None) -> bool:

@@ -22,9 +22,11 @@ from support.syncing import Recorder
 
 from airflow_consent_retl.__main__ import main
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.upkeep import syncs
 from airflow_consent_retl.operators import ForgetOperator, LoadOperator, LoadToFilesOperator, LoadToWebhookOperator
 from airflow_consent_retl.operators.forget import forget, lift
+from airflow_consent_retl.reports import verify
 
 LOADS: dict[str, Callable[..., LoadOperator]] = {}
 
@@ -300,6 +302,19 @@ def test_a_wrong_request_is_refused_before_anything_is_done(
         forgotten(crm, **options)
 
     assert crm.sync()["unchanged"] == 4
+
+
+def test_an_act_that_was_deleted_is_named_by_verify_and_stops_the_next_filter(crm: CrmSync) -> None:
+    people = suppression_list(crm.workspace)
+    people.forget(people.people(["1"]), models=None, by="test")
+    assert {one.kind: one.changed_files for one in verify(workspace=crm.workspace)}["suppression_acts"] == ()
+    (act,) = (crm.folder / "suppression" / "acts").glob("*.json")
+    act.unlink()
+
+    checked = {one.kind: one.changed_files for one in verify(workspace=crm.workspace)}
+    assert checked["suppression_acts"] == (act.name,)
+    with pytest.raises(AirflowFailException, match="someone deleted this proof"):
+        crm.permitted()
 
 
 def test_a_person_who_consents_anew_is_taken_off_the_list_and_that_is_kept(crm: CrmSync) -> None:

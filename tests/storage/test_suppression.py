@@ -25,7 +25,7 @@ def listed(path: Path, key: SubjectKey = OLD) -> SuppressionList:
 
 
 def files(path: Path) -> list[bytes]:
-    return [file.read_bytes() for file in sorted((path / "acts").glob("*"))]
+    return [file.read_bytes() for file in sorted((path / "acts").glob("*.json"))]
 
 
 def forget(people: SuppressionList, *ids: str, models: list[str] | None = None) -> int:
@@ -142,6 +142,19 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -
 
     with pytest.raises(RefusedError, match="not a SuppressionAct"):
         people.of_model("people")
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_act_that_was_deleted_is_noticed_also_the_newest(tmp_path: Path, place: int) -> None:
+    people = listed(tmp_path)
+    forget(people, "1")
+    forget(people, "2")
+    sorted((tmp_path / "acts").glob("*.json"))[place].unlink()
+
+    with pytest.raises(RefusedError, match="someone deleted this proof"):
+        people.of_model("people")
+    with pytest.raises(RefusedError, match="someone deleted this proof"):
+        people.state  # noqa: B018 - reading it raises
 
 
 def test_the_state_of_the_list_tells_every_act(tmp_path: Path) -> None:

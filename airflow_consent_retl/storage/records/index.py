@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 INDEX: Final = "index"
 SEGMENT_DOCUMENTS: Final = 64
 _READ_ROWS = 262_144
+# Small parts: a look-up verifies all bytes of some of them.
+_PART_ROWS = 65_536
 _SCHEMA = pa.schema([(SUBJECT, pa.uint64()), ("document", pa.int32())])
 
 
@@ -138,7 +140,7 @@ class RecordIndex:
         at, stream = datetime.now(UTC), self._stream
         name = stream.new_name(at)
         indexed: list[IndexedDocument] = []
-        with SubjectRows(_SCHEMA, dictionary_columns=["document"]) as rows:
+        with SubjectRows(_SCHEMA, dictionary_columns=["document"], part_rows=_PART_ROWS) as rows:
             for number, one in enumerate(names):
                 document = stream.read(one)
                 indexed.append(

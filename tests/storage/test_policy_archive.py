@@ -1,0 +1,47 @@
+"""The archive of policies notices that one of its files was deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_consent_retl.consent import parse_policy
+from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.policy_archive import PolicyArchive
+from airflow_consent_retl.storage.signing import Signer
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+PLACE = "variable:officer"
+
+
+def policy(name: str) -> dict[str, object]:
+    return {"categories": [{"id": "C1", "name": name, "destinations": ["ads"]}]}
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_period_that_was_deleted_is_noticed_also_the_newest(tmp_path: Path, which: int) -> None:
+    archive = PolicyArchive(Folder.local(tmp_path), Signer(["archive" * 8]))
+    for number, name in enumerate(("First", "Second")):
+        archive.note_in_force(
+            PLACE, parse_policy(policy(name)), at=AT + timedelta(days=number), change_of=lambda place: None
+        )
+    assert len(archive.periods(PLACE)) == 2
+    sorted((tmp_path / "places").glob("*/*.json"))[which].unlink()
+
+    with pytest.raises(RefusedError, match="someone deleted this proof"):
+        archive.in_force(PLACE)
+    with pytest.raises(RefusedError, match="someone deleted this proof"):
+        archive.periods(PLACE)
+
+
+def test_an_approval_that_was_deleted_is_noticed(tmp_path: Path) -> None:
+    archive = PolicyArchive(Folder.local(tmp_path), Signer(["archive" * 8]))
+    approved = parse_policy(policy("First"))
+    archive.approve(approved, PLACE, by="officer", at=AT, note="")
+    next((tmp_path / "approvals").glob("*/*.json")).unlink()
+
+    with pytest.raises(RefusedError, match="someone deleted this proof"):
+        archive.approvals(approved.digest, PLACE)
