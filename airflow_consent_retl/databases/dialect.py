@@ -9,7 +9,7 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +58,14 @@ _TRAILING_ZEROS = r"\.?0+$"
 _SURELY_SHALLOW = 400
 
 
+# A load asks the same question many times, and to compile it takes longer than many an answer.
+@lru_cache(maxsize=512)
+def _compiled(name: str, asked: ops.Relation) -> str:
+    # `ibis.to_sql` would import the warehouse's client, which is needed only to read.
+    compiler = import_module(f"ibis.backends.sql.compilers.{name}").compiler
+    return str(compiler.to_sqlglot(asked.to_expr()).sql(dialect=compiler.dialect, pretty=True))
+
+
 class Dialect:
     """The SQL that most warehouses share.
 
@@ -80,9 +88,7 @@ class Dialect:
             expression: that reads placeholders.
             tables: the full, quoted name of each placeholder's table.
         """
-        # `ibis.to_sql` would import the warehouse's client, which is needed only to read.
-        compiler = import_module(f"ibis.backends.sql.compilers.{self.name}").compiler
-        sql = str(compiler.to_sqlglot(expression).sql(dialect=compiler.dialect, pretty=True))
+        sql = _compiled(self.name, expression.op())
         for name, full in (tables or {}).items():
             for mark in '"`':
                 sql = sql.replace(f"{mark}{_PLACE.format(name)}{mark}", full)
