@@ -40,7 +40,7 @@ class IdentityLinks:
         conn_id: an Airflow connection; None: the model's. Templated.
         match: the form in which people's ids are compared, as for `SuppressionList`: who is missed could be sent.
         identifier_match: the form in which identifiers are compared.
-        max_cluster_size: the most people whom identifiers may link to each other. A larger cluster is the sign of an
+        max_cluster_size: the most people that identifiers may link to each other. A larger cluster is the sign of an
             identifier that is no one's own, such as the IP address of an office: all of its people are denied, with a
             warning.
         min_rows: the fewest links that the table must have, or reading it fails; 0 accepts an empty table.

@@ -93,7 +93,7 @@ class LoadReport:
     resumed: bool = False
     sent: Tally = field(default_factory=Tally)
     removed: Tally = field(default_factory=Tally)
-    # People of whom fields were cleared, because they withdrew consent to these fields only.
+    # People whose fields were cleared, because they withdrew consent to these fields only.
     cleared: Tally = field(default_factory=Tally)
     removals_by_cause: Counter[str] = field(default_factory=Counter)
     # For people who were removed: seconds from their withdrawal to the confirmation, if the model has its time.

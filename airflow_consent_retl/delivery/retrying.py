@@ -1,4 +1,4 @@
-"""Whom a load with `mode="retry_rejected"` may send: those whom the destination rejected in the last load."""
+"""The people that a load with `mode="retry_rejected"` may send: those rejected by the destination in the last load."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def people_to_retry(context: SyncContext, destination: Destination) -> RejectedP
             continue
         people = RejectedPeople(stream, document, RecordKey(context.key().of(document.key_id)))
         context.log.info(
-            "retrying %s people whom the destination rejected in the load that began at %s",
+            "retrying %s people that the destination rejected in the load that began at %s",
             f"{len(people):,}",
             f"{document.began_at:%F %T %Z}",
         )

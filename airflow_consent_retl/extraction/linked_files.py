@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -141,14 +142,13 @@ def write_linked(folder: Folder, rows: ModelRows) -> LinkedPeople | None:
     if not isinstance(rows, LinkedRows):
         return None
     writer = PartsWriter(folder, "linked", rows.linked_schema, row_group_rows=_ROW_GROUP_ROWS)
-    try:
+    with ExitStack() as undo:
+        # The caller removes the folder.
+        undo.callback(writer.abort)
         for batch in rows.linked():
             writer.write(batch)
         parts = writer.close()
-    except BaseException:
-        # Not handled, only cleaned up: the caller removes the folder.
-        writer.abort()
-        raise
+        undo.pop_all()
     columns = tuple(
         Column(name=field.name, type=str(field.type))
         for field in rows.linked_schema

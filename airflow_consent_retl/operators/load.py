@@ -71,7 +71,7 @@ class LoadOperator(ConsentRetlOperator):
             Templated.
         mode: `mirror` sends new and changed rows and removes people who are not permitted or left the model; `upsert`
             keeps people who left the model; `insert` sends new people only; `full` sends every permitted row;
-            `retry_rejected` sends only the people whom the destination rejected in the last load and who are still
+            `retry_rejected` sends only the people that the destination rejected in the last load and who are still
             permitted, and removes as `mirror`. Every mode removes people who lose permission.
         absent: what it means that a person is not in the model any more. `left_model`: the mode decides. `withdrawn`,
             for a model whose SQL keeps only people who consent: a withdrawal, which every mode removes, up to

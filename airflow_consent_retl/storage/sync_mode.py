@@ -16,7 +16,7 @@ class SyncMode(StrEnum):
     INSERT = "insert"
     # Sends everyone, changed or not; removes as mirror.
     FULL = "full"
-    # Sends only people whom the destination rejected in the last load; removes as mirror.
+    # Sends only people that the destination rejected in the last load; removes as mirror.
     RETRY_REJECTED = "retry_rejected"
 
     @property

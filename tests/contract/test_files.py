@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,8 +90,9 @@ class FilesStandIn(StandIn):
         for part in json.loads((version / "_manifest.json").read_bytes())["files"]:
             yield from self.read(version / part["name"])
 
+    @abstractmethod
     def read(self, part: Path) -> Iterator[dict[str, Any]]:
-        raise NotImplementedError
+        """Yield the rows of a part."""
 
 
 class ParquetStandIn(FilesStandIn):

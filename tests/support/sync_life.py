@@ -7,6 +7,7 @@ makes the world sound again, by one of the remedies that errors name.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -288,8 +289,9 @@ class BetweenRuns(RuleBasedStateMachine):
         assert len(world.vendor.requests) == before
         return found
 
+    @abstractmethod
     def _filter(self, news: list[Change], *, sql: str = NOW) -> None:
-        raise NotImplementedError
+        """Extract and filter."""
 
 
 def _is_good(ended: Ended) -> None:

@@ -48,7 +48,7 @@ KEPT_DELIVERIES: Final = 20
 
 
 class Lease(RenewedLease):
-    """What the ledger records of one sync for the task that holds its lease. Made by `Ledger.acquire`.
+    """The ledger's records of one sync, for the task that has its lease. Made by `Ledger.acquire`.
 
     Every method that reads or writes may raise `ConfigurationError`, or `LedgerUnavailableError`: then it is not known
     whether the ledger did it. Every method that writes raises `LeaseLostError` if another task has the lease.

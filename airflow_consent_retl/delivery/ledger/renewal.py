@@ -1,4 +1,4 @@
-"""How a task holds a lease: it renews it beside its work, and stops to write once another task may have it."""
+"""The renewal of a lease while its task works; the task stops writing once another task may have the lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The people whom a destination rejected, read from the records of its deliveries."""
+"""The people that a destination rejected, read from the records of its deliveries."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rejections(
 
 
 class RejectedPeople:
-    """The people whom a destination rejected in one delivery, by keyed digest.
+    """The people that a destination rejected in one delivery, by keyed digest.
 
     Args:
         stream: of the document.
