@@ -9,10 +9,10 @@ from airflow.sdk import TaskGroup
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
+from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.prune import PruneOperator
-from airflow_consent_retl.operators.staging import DropStagingTablesOperator
-from airflow_consent_retl.workspace.place import staging_schema
+from airflow_consent_retl.workspace.staging_schema import staging_schema
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks

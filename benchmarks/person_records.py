@@ -55,7 +55,7 @@ from airflow_consent_retl.storage.records.documents import (
 )
 from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
 from airflow_consent_retl.storage.records.stream import RecordStream
-from airflow_consent_retl.storage.records.subjects import DECIDED_MASK, Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import DECIDED_MASK, RecordedPerson, RecordKey
 from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -299,7 +299,7 @@ def look_ups(workspace: Folder, rows: int) -> dict[str, tuple[float, float, int]
     stream = RecordStream(workspace / "records" / "decisions" / "customers" / "0", DecisionRecords)
     seconds = {}
     for title, subject in (("a person with events", 0), ("a person of 1 %", 4711), ("a stranger", rows + 1)):
-        person = Person.of(subject, [RECORDS])
+        person = RecordedPerson.of(subject, [RECORDS])
         started, cpu = time.perf_counter(), time.process_time()
         found = [
             *recorded_decisions(stream, person, verify=False),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.neighbours import OtherSync
-    from airflow_consent_retl.delivery.target import Target
+    from airflow_consent_retl.delivery.target import SyncTarget
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_folder import SyncFolder
@@ -33,7 +33,7 @@ _Values = tuple[str | None, ...]
 
 
 def check_target_shared(
-    lease: Lease, destination: Destination, target: Target, *, shares: Sequence[str]
+    lease: Lease, destination: Destination, target: SyncTarget, *, shares: Sequence[str]
 ) -> list[OtherSync]:
     """Return the other syncs with people at the same target, if all of them share it, and record what is declared.
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
 
-class Target(NamedTuple):
+class SyncTarget(NamedTuple):
     """The text that identifies a target, and the texts for the same target under the keys that were replaced."""
 
     text: str
     earlier: tuple[str, ...] = ()
 
 
-def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> Target:
+def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> SyncTarget:
     """Return the texts that identify a destination's target; an empty one where the destination names none.
 
     Args:
@@ -35,18 +35,18 @@ def target_of(destination: Destination, key: Callable[[], SubjectKey]) -> Target
     """
     details = destination.target_details
     if not details:
-        return Target(destination.target)
+        return SyncTarget(destination.target)
 
     def under(keyed: SubjectKey) -> str:
         digests = ", ".join(f"{name} #{keyed.digest_of_text(value)}" for name, value in sorted(details.items()))
         return f"{destination.target} with {digests} under key {keyed.key_id}"
 
     present = key()
-    return Target(under(present), tuple(map(under, present.earlier)))
+    return SyncTarget(under(present), tuple(map(under, present.earlier)))
 
 
 def settle_target(
-    lease: Lease, destination: Destination, target: Target, *, moved_from: str | None, log: TaskLog
+    lease: Lease, destination: Destination, target: SyncTarget, *, moved_from: str | None, log: TaskLog
 ) -> None:
     """Record the target of a sync, or refuse one to which the sync did not deliver before.
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
-    from airflow_consent_retl.storage.suppression import SuppressionList
+    from airflow_consent_retl.storage.suppression import ForgottenList
 
 
-def suppression_list(workspace: str | None) -> SuppressionList:
+def suppression_list(workspace: str | None) -> ForgottenList:
     """Return the suppression list of a workspace.
 
     Args:
@@ -19,9 +19,9 @@ def suppression_list(workspace: str | None) -> SuppressionList:
         ConfigurationError: the workspace cannot be opened, or there is no digest key.
     """
     from airflow_consent_retl.storage.location import open_folder, subject_key, workspace_root
-    from airflow_consent_retl.storage.suppression import FOLDER, SuppressionList
+    from airflow_consent_retl.storage.suppression import FOLDER, ForgottenList
 
-    return SuppressionList(open_folder(workspace_root(workspace)) / FOLDER, lambda: subject_key(workspace))
+    return ForgottenList(open_folder(workspace_root(workspace)) / FOLDER, lambda: subject_key(workspace))
 
 
 def forgotten_people(workspace: str | None, model: str) -> ForgottenPeople:

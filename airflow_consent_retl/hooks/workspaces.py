@@ -66,7 +66,7 @@ def open_workspace(
         ConfigurationError: the workspace is misspelt, or is not where the manifest's rows are.
     """
     from airflow_consent_retl.hooks.sql import hooks_of
-    from airflow_consent_retl.workspace.place import schema_of, staging_schema
+    from airflow_consent_retl.workspace.staging_schema import schema_of, staging_schema
 
     if place is None or isinstance(place, str):
         schema, documents = staging_schema(place), place
@@ -124,7 +124,7 @@ def store_of_sync(
 
 
 def _check_configured(configured: str | None, schema: str | None) -> None:
-    from airflow_consent_retl.workspace.place import staging_schema
+    from airflow_consent_retl.workspace.staging_schema import staging_schema
 
     if configured is None or staging_schema(configured) == schema:
         return

@@ -7,6 +7,7 @@ from airflow_consent_retl.destinations.google_customer_match.operator import (
 from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator as LoadToSqlTableOperator
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
 from airflow_consent_retl.operators.consent import ConsentFilterOperator as ConsentFilterOperator
+from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator as DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator as ExtractModelOperator
 from airflow_consent_retl.operators.forget import ForgetOperator as ForgetOperator
 from airflow_consent_retl.operators.ledger_times import ResetLedgerTimesOperator as ResetLedgerTimesOperator
@@ -15,7 +16,6 @@ from airflow_consent_retl.operators.permitted_rows import permitted_batches as p
 from airflow_consent_retl.operators.permitted_rows import permitted_dataframes as permitted_dataframes
 from airflow_consent_retl.operators.prune import PruneOperator as PruneOperator
 from airflow_consent_retl.operators.retire import RetireSyncOperator as RetireSyncOperator
-from airflow_consent_retl.operators.staging import DropStagingTablesOperator as DropStagingTablesOperator
 from airflow_consent_retl.operators.sync_life import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
 from airflow_consent_retl.operators.sync_life import HandOverSyncOperator as HandOverSyncOperator
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator as PropagateWithdrawalsOperator

@@ -11,7 +11,7 @@ _DESTINATIONS = "airflow_consent_retl.destinations"
 MODULES = {
     "AdoptDeliveredStateOperator": f"{_OPERATORS}.sync_life",
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
-    "DropStagingTablesOperator": f"{_OPERATORS}.staging",
+    "DropStagingTablesOperator": f"{_OPERATORS}.drop_staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",
     "ForgetOperator": f"{_OPERATORS}.forget",
     "HandOverSyncOperator": f"{_OPERATORS}.sync_life",
@@ -34,7 +34,7 @@ HOOK_MODULES = [
     "airflow_consent_retl.hooks.ledgers",
     "airflow_consent_retl.hooks.policies",
     "airflow_consent_retl.hooks.sql",
-    f"{_DESTINATIONS}.google_customer_match.hook",
+    f"{_DESTINATIONS}.google_customer_match.data_manager_hook",
 ]
 
 TRIGGER_MODULES = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.forget_requests import ForgetRequest, ForgetRequests
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
-    from airflow_consent_retl.storage.suppression import SuppressionList
+    from airflow_consent_retl.storage.suppression import ForgottenList
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class ForgetOperator(ConsentRetlOperator):
             raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
         return reports
 
-    def _begun(self, listed: SuppressionList, requests: ForgetRequests, ids: Sequence[str], by: str) -> ForgetRequest:
+    def _begun(self, listed: ForgottenList, requests: ForgetRequests, ids: Sequence[str], by: str) -> ForgetRequest:
         if any(not reason.strip() for reason in (self.exempt or {}).values()):
             raise ConfigurationError("exempt: each destination that keeps people needs a reason")
         people = listed.people(ids)
@@ -178,7 +178,7 @@ class ForgetOperator(ConsentRetlOperator):
     def _serve(
         self,
         request: ForgetRequest,
-        listed: SuppressionList,
+        listed: ForgottenList,
         requests: ForgetRequests,
         ledger: Ledger,
         context: Context,
@@ -209,7 +209,7 @@ class ForgetOperator(ConsentRetlOperator):
     def _suppress(
         self,
         request: ForgetRequest,
-        listed: SuppressionList,
+        listed: ForgottenList,
         requests: ForgetRequests,
         ledger: Ledger,
         context: Context,

@@ -17,7 +17,7 @@ from airflow_consent_retl.reports.recorded_decisions import (
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent, in_progress, recorded_deliveries
 from airflow_consent_retl.storage.location import open_folder, subject_key, workspace_root
 from airflow_consent_retl.storage.records.all_streams import decision_streams
-from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 
 Event = TypeVar("Event", DecisionEvent, DeliveryEvent)
 
@@ -61,7 +61,7 @@ def person_history(
     """
     secret = subject_key(workspace)
     keys = [RecordKey(key) for key in (secret, *secret.earlier)]
-    person = Person.of(subject, keys)
+    person = RecordedPerson.of(subject, keys)
     with open_ledger(workspace, ledger_conn_id) as ledger:
         # First: a delivery that ends meanwhile is then found among the records, too.
         running = list(in_progress(ledger, workspace, keys[0], person))

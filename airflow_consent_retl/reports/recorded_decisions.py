@@ -13,7 +13,7 @@ from airflow_consent_retl.storage.records.documents import DecisionClass
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.records.documents import DecisionRecords, DestinationDecision
     from airflow_consent_retl.storage.records.stream import FoundRows, RecordStream
-    from airflow_consent_retl.storage.records.subjects import Person
+    from airflow_consent_retl.storage.records.subjects import RecordedPerson
 
 Decided = Literal["permitted", "denied", "not_in_model"]
 
@@ -73,7 +73,7 @@ class RecordedRuns:
 
 
 def recorded_decisions(
-    stream: RecordStream[DecisionRecords], person: Person, *, verify: bool
+    stream: RecordStream[DecisionRecords], person: RecordedPerson, *, verify: bool
 ) -> Iterator[DecisionEvent]:
     """Yield the changes of what is decided about a person, in the order of the runs.
 

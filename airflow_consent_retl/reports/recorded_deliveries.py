@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncOverview
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.records.stream import FoundRows
-    from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+    from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 
 _Event = Literal["sent", "updated", "removed", "cleared"]
 _Kind = Literal["clear", "remove", "send"]
@@ -86,7 +86,7 @@ class DeliveryEvent:
     recorded_at: datetime | None
 
 
-def recorded_deliveries(root: Folder, person: Person, *, verify: bool) -> Iterator[DeliveryEvent]:
+def recorded_deliveries(root: Folder, person: RecordedPerson, *, verify: bool) -> Iterator[DeliveryEvent]:
     """Yield everything that the records of a workspace have of a person.
 
     Args:
@@ -107,7 +107,9 @@ def recorded_deliveries(root: Folder, person: Person, *, verify: bool) -> Iterat
             yield from _events(found.document, batches, found.rows, is_open=False)
 
 
-def in_progress(ledger: Ledger, workspace: str | None, key: RecordKey, person: Person) -> Iterator[DeliveryEvent]:
+def in_progress(
+    ledger: Ledger, workspace: str | None, key: RecordKey, person: RecordedPerson
+) -> Iterator[DeliveryEvent]:
     """Yield what deliveries without records have to do with a person: they are open, or their worker died.
 
     Args:

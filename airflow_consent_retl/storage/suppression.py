@@ -72,7 +72,7 @@ class _Entry:
 Person = tuple[str, ...]
 
 
-class SuppressionList:
+class ForgottenList:
     """The list of one workspace.
 
     Args:

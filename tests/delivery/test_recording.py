@@ -25,7 +25,7 @@ from airflow_consent_retl.reports.recorded_deliveries import (
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.records.documents import DeliveryRecords
 from airflow_consent_retl.storage.records.stream import RecordStream
-from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -42,7 +42,7 @@ class Records(SyncBench):
 
     def of(self, subject: int | str) -> list[DeliveryEvent]:
         root = Folder.local(self.path / "workspace")
-        return list(recorded_deliveries(root, Person.of(subject, [RECORDS]), verify=True))
+        return list(recorded_deliveries(root, RecordedPerson.of(subject, [RECORDS]), verify=True))
 
     def told(self, subject: int | str) -> list[tuple[str, str, str, str]]:
         return [(one.event, one.status, one.cause, one.code) for one in self.of(subject)]
@@ -169,7 +169,7 @@ def test_a_delivery_that_is_not_over_is_told_from_the_ledger(bench: Records) -> 
     def told(id_: int) -> list[tuple[str, str]]:
         with Ledger.sqlite(bench.path / "ledger.db") as ledger:
             workspace = f"file://{bench.path}/workspace"
-            found = in_progress(ledger, workspace, RECORDS, Person.of(id_, [RECORDS]))
+            found = in_progress(ledger, workspace, RECORDS, RecordedPerson.of(id_, [RECORDS]))
             return [(one.event, one.status) for one in found if one.recorded_at is None]
 
     assert bench.of(1) == []

@@ -21,7 +21,7 @@ from airflow_consent_retl.reports.recorded_decisions import recorded_decisions
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.records.documents import DecisionClass, DecisionRecords, DestinationDecision
 from airflow_consent_retl.storage.records.stream import RecordStream
-from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 
 LOG = logging.getLogger("tests.decision_records")
 RECORDS = RecordKey(KEY)
@@ -76,7 +76,7 @@ class Bench:
             recorder.publish(RUN, people)
 
     def told(self, subject: int) -> list[tuple[int, str, str]]:
-        found = recorded_decisions(self.stream, Person.of(subject, [RECORDS]), verify=True)
+        found = recorded_decisions(self.stream, RecordedPerson.of(subject, [RECORDS]), verify=True)
         return [(one.run, one.before, one.decision) for one in found if one.destination == "ads"]
 
 

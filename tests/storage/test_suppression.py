@@ -14,21 +14,21 @@ from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.decision_log import SubjectKey
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.forgotten import folded_ids
-from airflow_consent_retl.storage.suppression import SuppressionList
+from airflow_consent_retl.storage.suppression import ForgottenList
 
 OLD, NEW = SubjectKey("old " * 10), SubjectKey("new " * 10)
 BOTH = SubjectKey("new " * 10, earlier=["old " * 10])
 
 
-def listed(path: Path, key: SubjectKey = OLD) -> SuppressionList:
-    return SuppressionList(Folder.local(path), lambda: key)
+def listed(path: Path, key: SubjectKey = OLD) -> ForgottenList:
+    return ForgottenList(Folder.local(path), lambda: key)
 
 
 def files(path: Path) -> list[bytes]:
     return [file.read_bytes() for file in sorted((path / "acts").glob("*.json"))]
 
 
-def forget(people: SuppressionList, *ids: str, models: list[str] | None = None) -> int:
+def forget(people: ForgottenList, *ids: str, models: list[str] | None = None) -> int:
     return people.forget(people.people(ids), models=models, by="test")
 
 

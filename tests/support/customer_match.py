@@ -16,8 +16,8 @@ from airflow_consent_retl.destinations.google_customer_match.audience import (
     CustomerMatchOptions,
     customer_match_audience,
 )
+from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
-from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcomes

@@ -21,8 +21,8 @@ from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import permitted_batches
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
+from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
-from airflow_consent_retl.operators.staging import DropStagingTablesOperator
 from airflow_consent_retl.reports import verify
 from airflow_consent_retl.storage.decision_log import find_decisions
 from airflow_consent_retl.storage.location import manifest_folder, subject_key

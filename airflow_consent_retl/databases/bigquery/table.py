@@ -18,13 +18,13 @@ from airflow_consent_retl.databases.fence import fenced, refusal_of
 from airflow_consent_retl.databases.tables.bulk import Capacity
 from airflow_consent_retl.databases.tables.merge import MergeWriter
 from airflow_consent_retl.databases.tables.merge_statements import TargetWarehouse
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     BusyError,
     ConnectionLostError,
     Family,
     RowRefusedError,
     TableName,
-    Target,
+    TableTarget,
     TargetColumn,
     family,
 )
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.tables.merge_statements import Rows
-    from airflow_consent_retl.databases.tables.removal import MarkKind
+    from airflow_consent_retl.databases.tables.removal_marks import MarkKind
 
 _TYPE = re.compile(r"(?P<name>\w+)(?:\((?P<first>\d+)(?:, (?P<second>\d+))?\))?")
 # https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (not read again): digits
@@ -101,7 +101,7 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
     def _connected(self) -> BigQueryTarget:
         return BigQueryTarget(self._hook, self._table, conn_id=self._conn_id).__enter__()
 
-    def _existing(self, warehouse: BigQueryTarget) -> Target | None:
+    def _existing(self, warehouse: BigQueryTarget) -> TableTarget | None:
         table = warehouse.found()
         if table is None:
             return None
@@ -124,7 +124,7 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
                 nullable=field.mode != "REQUIRED",
                 filled=field.default_value_expression is not None,
             )
-        return Target(columns)
+        return TableTarget(columns)
 
     def _create(self, warehouse: BigQueryTarget, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
         from google.cloud.bigquery import SchemaField

@@ -16,7 +16,7 @@ from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_b
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.bulk import last_of_each
 from airflow_consent_retl.databases.tables.key_comparison import check_comparison
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     KEY_CHANGED,
     NOT_CLEARED,
     NOT_REMOVED,
@@ -26,8 +26,8 @@ from airflow_consent_retl.databases.tables.target import (
     Refused,
     RowRefusedError,
     TableName,
+    TableTarget,
     TableWriter,
-    Target,
     TargetColumn,
     UnprovenError,
     check_fields,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.destination import Load
-    from airflow_consent_retl.databases.tables.removal import Mark
+    from airflow_consent_retl.databases.tables.removal_marks import Mark
 
 _CODES = (
     ("NOT NULL", "not_null"),
@@ -78,7 +78,7 @@ class DuckDbWriter(TableWriter):
         self._create_table = create_table
         self._mark = mark
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._target = Target({})
+        self._target = TableTarget({})
         self._key = ""
         self._sql: Statements | None = None
         self._staged = pa.table({})
@@ -240,7 +240,7 @@ class DuckDbWriter(TableWriter):
             return BusyError(type(error).__name__)
         return DestinationError(f"table `{self._table}`: the statement was refused ({type(error).__name__})")
 
-    def _made_or_checked(self, load: Load, *, key: str) -> Target:
+    def _made_or_checked(self, load: Load, *, key: str) -> TableTarget:
         kind = self._table_kind()
         if kind == "VIEW":
             raise ConfigurationError(f"`{self._table}` is a view: name a table")
@@ -289,7 +289,7 @@ class DuckDbWriter(TableWriter):
             columns.append(f"{quoted(self._mark.column)} TIMESTAMP WITH TIME ZONE")
         self._opened.execute(f"CREATE TABLE IF NOT EXISTS {table_name(self._table)} ({', '.join(columns)})")
 
-    def _existing(self) -> Target:
+    def _existing(self) -> TableTarget:
         place = [self._table.schema, self._table.name]
         where = (
             "WHERE database_name = current_database() AND schema_name = coalesce(?, current_schema()) "
@@ -313,7 +313,7 @@ class DuckDbWriter(TableWriter):
             "AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
             place,
         ).fetchall()
-        return Target(columns, frozenset(frozenset(row[0]) for row in unique))
+        return TableTarget(columns, frozenset(frozenset(row[0]) for row in unique))
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:

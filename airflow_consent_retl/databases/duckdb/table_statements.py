@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.databases.tables.removal import mark_kind
-from airflow_consent_retl.databases.tables.target import family
+from airflow_consent_retl.databases.tables.removal_marks import mark_kind
+from airflow_consent_retl.databases.tables.writer import family
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.databases.tables.removal import Mark, MarkKind
-    from airflow_consent_retl.databases.tables.target import TableName, Target
+    from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.writer import TableName, TableTarget
 
 # The name of a batch, and of its column with the position of each row or person. A batch of people has the key as `id`.
 BATCH, POSITION = "_consent_retl_batch", "_consent_retl_position"
@@ -38,7 +38,14 @@ class Statements:
     """
 
     def __init__(
-        self, table: TableName, target: Target, schema: pa.Schema, *, key: str, keep: Collection[str], mark: Mark | None
+        self,
+        table: TableName,
+        target: TableTarget,
+        schema: pa.Schema,
+        *,
+        key: str,
+        keep: Collection[str],
+        mark: Mark | None,
     ) -> None:
         self._name = table_name(table)
         self._target = target

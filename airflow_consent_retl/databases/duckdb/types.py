@@ -16,7 +16,7 @@ from airflow_consent_retl.databases.tables.values import TOO_PRECISE
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.target import Family, Refused
+    from airflow_consent_retl.databases.tables.writer import Family, Refused
 
 OUT_OF_RANGE = "value_out_of_range"
 

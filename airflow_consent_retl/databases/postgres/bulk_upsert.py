@@ -18,7 +18,7 @@ from airflow_consent_retl.databases.tables.statements import UpsertStatement, qu
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
 
-    from airflow_consent_retl.databases.tables.target import TableName
+    from airflow_consent_retl.databases.tables.writer import TableName
 
 _TABLE = "consent_retl_batch"
 

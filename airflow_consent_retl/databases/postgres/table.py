@@ -18,13 +18,13 @@ from airflow_consent_retl.databases.postgres.bulk_upsert import BulkUpsert, bulk
 from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.target import KEY_CHANGED, NOT_STORED, Target, UnprovenError, family
+from airflow_consent_retl.databases.tables.writer import KEY_CHANGED, NOT_STORED, TableTarget, UnprovenError, family
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.tables.proof import Proof
-    from airflow_consent_retl.databases.tables.target import Refused
+    from airflow_consent_retl.databases.tables.writer import Refused
 
 _log = logging.getLogger(__name__)
 # The columns of each deferrable key. An upsert by these columns is refused, even if another index has them too.
@@ -72,12 +72,12 @@ class PostgresWriter(CoreWriter):
             )
             self._bulk = None
 
-    def _existing(self, connection: sa.Connection) -> Target | None:
+    def _existing(self, connection: sa.Connection) -> TableTarget | None:
         target = super()._existing(connection)
         if target is None:
             return None
         deferrable = connection.execute(_DEFERRABLE, {"table": self._regclass}).scalars()
-        return Target(target.columns, target.unique, frozenset(map(frozenset, deferrable)))
+        return TableTarget(target.columns, target.unique, frozenset(map(frozenset, deferrable)))
 
     def _check_readable(self, connection: sa.Connection, proof: Proof) -> None:
         super()._check_readable(connection, proof)

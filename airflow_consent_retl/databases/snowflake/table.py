@@ -16,13 +16,13 @@ from airflow_consent_retl.databases.snowflake.staging import SnowflakeWarehouse
 from airflow_consent_retl.databases.tables.bulk import Capacity
 from airflow_consent_retl.databases.tables.merge import MergeWriter
 from airflow_consent_retl.databases.tables.merge_statements import TargetWarehouse
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     BusyError,
     ConnectionLostError,
     Family,
     RowRefusedError,
     TableName,
-    Target,
+    TableTarget,
     TargetColumn,
     family,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.staging import StagingTable
     from airflow_consent_retl.databases.tables.merge_statements import Rows
-    from airflow_consent_retl.databases.tables.removal import MarkKind
+    from airflow_consent_retl.databases.tables.removal_marks import MarkKind
 
 # The effect of a statement must not depend on the account's or user's defaults.
 # https://docs.snowflake.com/en/sql-reference/parameters (not read again)
@@ -100,7 +100,7 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
     def _connected(self) -> SnowflakeTarget:
         return SnowflakeTarget(self._hook, self._table, conn_id=self._conn_id).__enter__()
 
-    def _existing(self, warehouse: SnowflakeTarget) -> Target | None:
+    def _existing(self, warehouse: SnowflakeTarget) -> TableTarget | None:
         kind = warehouse.kinds(like=self._table.name).get(self._table.name)
         if kind is None:
             return None
@@ -119,7 +119,7 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
                 filled=column["default"] is not None,
                 generated=column["kind"] != "COLUMN" or bool(column.get("expression")),
             )
-        return Target(columns)
+        return TableTarget(columns)
 
     def _create(self, warehouse: SnowflakeTarget, fields: Iterable[pa.Field], *, key: str, mark: str | None) -> None:
         columns = [

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from airflow_consent_retl.databases.tables.column_types import shown
 from airflow_consent_retl.databases.tables.dialects import TableDialect
 from airflow_consent_retl.databases.tables.failures import refusal
-from airflow_consent_retl.databases.tables.shape import shown
-from airflow_consent_retl.databases.tables.target import ALL_FAMILIES, BusyError, RowRefusedError
+from airflow_consent_retl.databases.tables.writer import ALL_FAMILIES, BusyError, RowRefusedError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.target import Family
+    from airflow_consent_retl.databases.tables.writer import Family
 
 # https://www.sqlite.org/rescode.html, read 2026-11-23
 _ROW_CODES = {

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from airflow_consent_retl.databases.tables.dialects import STANDARD
-from airflow_consent_retl.databases.tables.target import Family, Refused, family
 from airflow_consent_retl.databases.tables.values import TOO_PRECISE, bound_values
+from airflow_consent_retl.databases.tables.writer import Family, Refused, family
 from airflow_consent_retl.values.json_rows import YEAR_OUT_OF_RANGE
 
 TOO_LONG, OUT_OF_RANGE = "too_long", "value_out_of_range"

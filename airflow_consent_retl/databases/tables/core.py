@@ -16,12 +16,12 @@ from sqlalchemy.schema import CreateTable
 
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.fence import fenced
+from airflow_consent_retl.databases.tables.column_types import column_type, reflected
 from airflow_consent_retl.databases.tables.dialects import STANDARD, table_dialect
 from airflow_consent_retl.databases.tables.failures import failure_of
 from airflow_consent_retl.databases.tables.key_comparison import check_comparison
 from airflow_consent_retl.databases.tables.proof import Proof
-from airflow_consent_retl.databases.tables.removal import Mark, mark_kind
-from airflow_consent_retl.databases.tables.shape import column_type, reflected
+from airflow_consent_retl.databases.tables.removal_marks import Mark, mark_kind
 from airflow_consent_retl.databases.tables.statements import (
     Parameters,
     Removal,
@@ -33,13 +33,14 @@ from airflow_consent_retl.databases.tables.statements import (
     quoted,
     quoted_or_none,
 )
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.values import bound_values
+from airflow_consent_retl.databases.tables.writer import (
     NOT_STORED,
     Nulls,
     Refused,
     TableName,
+    TableTarget,
     TableWriter,
-    Target,
     UnprovenError,
     check_fields,
     check_people,
@@ -48,7 +49,6 @@ from airflow_consent_retl.databases.tables.target import (
     kept_columns,
     missing_table,
 )
-from airflow_consent_retl.databases.tables.values import bound_values
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class CoreWriter(TableWriter):
         self._generic = generic
         self._engine: sa.Engine | None = None
         self._dialect = STANDARD
-        self._target = Target({})
+        self._target = TableTarget({})
         self._upsert: Upsert | None = None
         self._proof: Proof | None = None
         self._key = ""
@@ -267,7 +267,7 @@ class CoreWriter(TableWriter):
         code = getattr(failure, "code", type(error.orig).__name__)
         return DestinationUnavailableError(f"connection `{conn_id}`: the database does not answer ({code})")
 
-    def _made_or_checked(self, connection: sa.Connection, load: Load, *, key: str) -> Target:
+    def _made_or_checked(self, connection: sa.Connection, load: Load, *, key: str) -> TableTarget:
         target = self._existing(connection)
         check_people(self._table, load, is_there=target is not None)
         if target is None:
@@ -280,7 +280,7 @@ class CoreWriter(TableWriter):
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
 
-    def _existing(self, connection: sa.Connection) -> Target | None:
+    def _existing(self, connection: sa.Connection) -> TableTarget | None:
         inspector = sa.inspect(connection)
         name, schema = quoted(self._table.name), quoted_or_none(self._table.schema)
         if schema is not None and not inspector.has_schema(schema):

@@ -14,7 +14,7 @@ from airflow_consent_retl.databases.registry import database_in_sqlalchemy
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from airflow_consent_retl.databases.tables.target import Family
+    from airflow_consent_retl.databases.tables.writer import Family
 
     ColumnType = sa.types.TypeEngine[Any]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.databases.tables.target import BusyError, ConnectionLostError, RowRefusedError
+from airflow_consent_retl.databases.tables.writer import BusyError, ConnectionLostError, RowRefusedError
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:

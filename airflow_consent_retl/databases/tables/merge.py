@@ -22,7 +22,7 @@ from airflow_consent_retl.databases.tables.merge_statements import (
     TargetWarehouse,
     loaded_name,
 )
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     NOT_CLEARED,
     NOT_REMOVED,
     NOT_VISIBLE,
@@ -32,8 +32,8 @@ from airflow_consent_retl.databases.tables.target import (
     Refused,
     RowRefusedError,
     TableName,
+    TableTarget,
     TableWriter,
-    Target,
     UnprovenError,
     check_fields,
     check_people,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.staging import Kind, StagingTable
     from airflow_consent_retl.databases.tables.merge_statements import Rows
-    from airflow_consent_retl.databases.tables.removal import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
 
 # The table of a batch is named like a workspace's tables, so that a person finds all of them in one way.
 _KIND: Kind = "batch"
@@ -91,7 +91,7 @@ class MergeWriter(TableWriter, Generic[W]):
         self._create_table = create_table
         self._mark = mark
         self._entered: W | None = None
-        self._target = Target({})
+        self._target = TableTarget({})
         self._key = ""
         self._schema = pa.schema([])
         self._writes = False
@@ -187,7 +187,7 @@ class MergeWriter(TableWriter, Generic[W]):
         """Return the warehouse, entered."""
 
     @abstractmethod
-    def _existing(self, warehouse: W) -> Target | None:
+    def _existing(self, warehouse: W) -> TableTarget | None:
         """Return the columns of the table; None if it does not exist.
 
         Raises:
@@ -218,7 +218,7 @@ class MergeWriter(TableWriter, Generic[W]):
                 f"collation `{collation}`: one person would replace another. Use a column without a collation"
             )
 
-    def _made_or_checked(self, load: Load, *, key: str) -> Target:
+    def _made_or_checked(self, load: Load, *, key: str) -> TableTarget:
         warehouse = self._opened
         target = self._existing(warehouse)
         check_people(self._table, load, is_there=target is not None)
@@ -229,7 +229,7 @@ class MergeWriter(TableWriter, Generic[W]):
             target = self._existing(warehouse)
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the warehouse does not show it")
-        target = Target(target.columns, target.unique | {frozenset({key})})
+        target = TableTarget(target.columns, target.unique | {frozenset({key})})
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
 

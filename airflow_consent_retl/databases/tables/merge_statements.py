@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_consent_retl.databases.staging import Warehouse
-from airflow_consent_retl.databases.tables.removal import mark_kind
+from airflow_consent_retl.databases.tables.removal_marks import mark_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.databases.tables.removal import Mark, MarkKind
-    from airflow_consent_retl.databases.tables.target import Target
+    from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.writer import TableTarget
 
 Rows: TypeAlias = Sequence[Sequence[object]]
 # Columns of a batch's table: the position of each row or person, and the key. Other columns are C1, C2 and so on.
@@ -61,7 +61,7 @@ class MergeStatements:
     """
 
     warehouse: TargetWarehouse
-    target: Target
+    target: TableTarget
     schema: pa.Schema
     key: str
     keep: Collection[str]

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from airflow_consent_retl.databases.tables.dialects import TableDialect
-from airflow_consent_retl.databases.tables.target import BusyError, RowRefusedError
+from airflow_consent_retl.databases.tables.writer import BusyError, RowRefusedError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.target import Family
+    from airflow_consent_retl.databases.tables.writer import Family
 
 # MySQL, SQL Server and Oracle index no text without a length.
 _KEY_CHARACTERS = 255

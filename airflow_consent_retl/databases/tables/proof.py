@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_consent_retl.databases.tables.statements import KEYS_AT_ONCE, is_one_of, quoted, table_clause
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     KEY_CHANGED,
     NOT_CLEARED,
     NOT_REMOVED,

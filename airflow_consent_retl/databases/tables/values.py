@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.databases.tables.target import Family, Refused, family
+from airflow_consent_retl.databases.tables.writer import Family, Refused, family
 from airflow_consent_retl.values.json_rows import NOT_A_NUMBER, YEAR_OUT_OF_RANGE, _values
 
 if TYPE_CHECKING:

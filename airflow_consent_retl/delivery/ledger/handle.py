@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
 from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
 from airflow_consent_retl.delivery.ledger.lease import Lease
+from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,

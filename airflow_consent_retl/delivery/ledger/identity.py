@@ -13,7 +13,7 @@ from airflow_consent_retl.delivery.ledger.schema import identity, syncs, workspa
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from airflow_consent_retl.delivery.ledger.records import SyncName, VersionRef
 from airflow_consent_retl.delivery.ledger.schema import syncs
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 
 
 @dataclass(frozen=True, slots=True)

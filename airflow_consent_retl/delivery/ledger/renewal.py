@@ -20,7 +20,7 @@ from airflow_consent_retl.delivery.ledger.writes import update_sync
 from airflow_consent_retl.errors import ConfigurationError, LeaseLostError, LedgerUnavailableError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName
 
 # A request that is allowed now must have begun before another task can take the lease.

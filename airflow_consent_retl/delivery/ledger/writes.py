@@ -15,7 +15,7 @@ from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, sou
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import BatchKind, EndedBatch, IntendedBatch
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName, VersionRef
 
 

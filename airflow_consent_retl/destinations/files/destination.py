@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.destinations.files.export_manifest import ExportedFile
     from airflow_consent_retl.destinations.files.formats import FileFormat
-    from airflow_consent_retl.destinations.files.manifest import ExportedFile
     from airflow_consent_retl.destinations.files.options import FilesOptions
     from airflow_consent_retl.destinations.files.part import OpenPart
     from airflow_consent_retl.destinations.files.versions import Versions
@@ -199,7 +199,7 @@ class FilesDestination(Destination):
     def _take_out(self) -> None:
         import pyarrow as pa
 
-        from airflow_consent_retl.destinations.files.removal import Leaving, take_out
+        from airflow_consent_retl.destinations.files.exported_removal import Leaving, take_out
 
         people = pa.chunked_array(self._leaving) if self._leaving else None
         cleared = {fields: pa.chunked_array(keys) for fields, keys in self._cleared.items()}

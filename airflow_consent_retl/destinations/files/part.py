@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from airflow_consent_retl.destinations.files.manifest import ExportedFile
+from airflow_consent_retl.destinations.files.export_manifest import ExportedFile
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.destinations.files.manifest import (
+from airflow_consent_retl.destinations.files.export_manifest import (
     MANIFEST_NAME,
     POINTER_NAME,
     CurrentVersion,

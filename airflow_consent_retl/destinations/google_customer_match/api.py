@@ -12,7 +12,12 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
 from airflow_consent_retl.contract.outcomes import is_request_id
-from airflow_consent_retl.destinations.google_customer_match.answers import (
+from airflow_consent_retl.destinations.google_customer_match.faults import (
+    RefusedMembersError,
+    RefusedRequestError,
+)
+from airflow_consent_retl.destinations.google_customer_match.members import ADDRESS_FIELDS
+from airflow_consent_retl.destinations.google_customer_match.request_states import (
     CREDENTIALS,
     RequestStatus,
     failure_of,
@@ -20,11 +25,6 @@ from airflow_consent_retl.destinations.google_customer_match.answers import (
     status_of_failure,
     warnings_of,
 )
-from airflow_consent_retl.destinations.google_customer_match.faults import (
-    RefusedMembersError,
-    RefusedRequestError,
-)
-from airflow_consent_retl.destinations.google_customer_match.members import ADDRESS_FIELDS
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from google.ads.datamanager_v1 import IngestionServiceClient
 
     from airflow_consent_retl.destinations.google_customer_match.api import Action
-    from airflow_consent_retl.destinations.google_customer_match.delivery import CustomerMatchDelivery
+    from airflow_consent_retl.destinations.google_customer_match.member_batches import CustomerMatchDelivery
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class GoogleCustomerMatchDestination(Destination):
 
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a name of one of Google's enumerations."""
-        from airflow_consent_retl.destinations.google_customer_match.answers import is_google_code
+        from airflow_consent_retl.destinations.google_customer_match.request_states import is_google_code
 
         return is_google_code(code)
 
@@ -182,7 +182,7 @@ class GoogleCustomerMatchDestination(Destination):
                 client = self._connect()
                 # Imported after the client: without the extra, the client's hook raises an error that names it.
                 from airflow_consent_retl.destinations.google_customer_match.api import DataManagerApi
-                from airflow_consent_retl.destinations.google_customer_match.delivery import CustomerMatchDelivery
+                from airflow_consent_retl.destinations.google_customer_match.member_batches import CustomerMatchDelivery
 
                 api = DataManagerApi(client, pace=self.pace, timeout_s=self._options.timeout_s)
                 self._connected = CustomerMatchDelivery(api, self._audience, self._options)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS, Account, check_signals
-from airflow_consent_retl.destinations.google_customer_match.spec import CustomerMatchSpec
+from airflow_consent_retl.destinations.google_customer_match.customer_match_spec import CustomerMatchSpec
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:

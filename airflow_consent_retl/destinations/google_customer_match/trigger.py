@@ -15,8 +15,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_consent_retl.destinations.google_customer_match.audience import OVER_QUOTA
+from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.faults import RefusedRequestError
-from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError

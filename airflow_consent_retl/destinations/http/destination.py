@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.destinations.http.delivery import HttpDelivery
 from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.destinations.http.sending import HttpDelivery
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
-    from airflow_consent_retl.destinations.http.delivery import Purpose
     from airflow_consent_retl.destinations.http.options import HttpOptions
+    from airflow_consent_retl.destinations.http.sending import Purpose
 
 _HTTP_CODE = re.compile(r"http_[1-5][0-9]{2}")
 

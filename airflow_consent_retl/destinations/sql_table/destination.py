@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.databases.tables.batches import Batches
-    from airflow_consent_retl.databases.tables.target import TableWriter
+    from airflow_consent_retl.databases.tables.table_batches import Batches
+    from airflow_consent_retl.databases.tables.writer import TableWriter
     from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 
 
@@ -88,8 +88,8 @@ class SqlTableDestination(Destination):
 
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
         from airflow_consent_retl.databases.place import place_of
-        from airflow_consent_retl.databases.tables.removal import removal_mark
-        from airflow_consent_retl.databases.tables.target import TableName
+        from airflow_consent_retl.databases.tables.removal_marks import removal_mark
+        from airflow_consent_retl.databases.tables.writer import TableName
 
         self._table = TableName.parse(options.table)
         database = database_of(hook.conn_type)
@@ -129,7 +129,7 @@ class SqlTableDestination(Destination):
 
     def open(self, load: Load) -> None:
         """Connect, and make or check the table; for a load without rows, check only the needs of removals."""
-        from airflow_consent_retl.databases.tables.batches import Batches
+        from airflow_consent_retl.databases.tables.table_batches import Batches
 
         if load.key_field is None:
             raise ConfigurationError(
@@ -164,7 +164,7 @@ class SqlTableDestination(Destination):
     def remove(self, batch: Batch) -> Outcomes:
         """Delete or mark a batch of people."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-        from airflow_consent_retl.databases.tables.target import NOT_REMOVED
+        from airflow_consent_retl.databases.tables.writer import NOT_REMOVED
 
         keys = batch.rows.column(self._key)
         # No row has a key that `send` refuses by the same rules, or a key that is NULL.

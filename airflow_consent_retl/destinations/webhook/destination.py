@@ -37,9 +37,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.http.delivery import Purpose
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
-from airflow_consent_retl.destinations.webhook.answers import outcomes_of_refusal, outcomes_of_success
+from airflow_consent_retl.destinations.http.sending import Purpose
+from airflow_consent_retl.destinations.webhook.answer_contract import outcomes_of_refusal, outcomes_of_success
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
-    from airflow_consent_retl.destinations.http.answers import SentRows
     from airflow_consent_retl.destinations.http.client import Answer
-    from airflow_consent_retl.destinations.http.delivery import ReadAnswer
+    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.sending import ReadAnswer
     from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
 

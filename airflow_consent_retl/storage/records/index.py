@@ -26,7 +26,7 @@ from airflow_consent_retl.values.canonical import values_of
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.records.stream import RecordStream
-    from airflow_consent_retl.storage.records.subjects import Person
+    from airflow_consent_retl.storage.records.subjects import RecordedPerson
 
 INDEX: Final = "index"
 SEGMENT_DOCUMENTS: Final = 64
@@ -79,7 +79,7 @@ class RecordIndex:
         names = sorted(name for name in self._folder.names() if name.endswith(".json"))
         return [IndexSegment.from_json(self._folder.read_document(name)) for name in names]
 
-    def candidates(self, names: Sequence[str], person: Person) -> list[str]:
+    def candidates(self, names: Sequence[str], person: RecordedPerson) -> list[str]:
         """Return those documents in which the person may occur, in the order given.
 
         Args:
@@ -122,7 +122,7 @@ class RecordIndex:
             self._write(group)
         return len(full)
 
-    def _of_person(self, segment: IndexSegment, person: Person) -> Iterator[int]:
+    def _of_person(self, segment: IndexSegment, person: RecordedPerson) -> Iterator[int]:
         place = self._folder.uri
         wanted = {
             subject

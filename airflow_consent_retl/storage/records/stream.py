@@ -27,7 +27,7 @@ from airflow_consent_retl.storage.records.sorted_rows import find_rows
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.records.subjects import Person
+    from airflow_consent_retl.storage.records.subjects import RecordedPerson
 
 _READERS = 4
 _STAMP = "%Y%m%dt%H%M%S%f"
@@ -135,7 +135,7 @@ class RecordStream(Generic[OneDocument]):
             if one.startswith(f"{name}-"):
                 self.folder.remove_file(one)
 
-    def find(self, person: Person, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
+    def find(self, person: RecordedPerson, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
         """Yield the rows of a person, document by document, the oldest first. A part with such rows is verified.
 
         Args:
@@ -156,7 +156,7 @@ class RecordStream(Generic[OneDocument]):
                 if found is not None:
                     yield found
 
-    def _find_in(self, name: str, person: Person, *, verify: bool) -> FoundRows[OneDocument] | None:
+    def _find_in(self, name: str, person: RecordedPerson, *, verify: bool) -> FoundRows[OneDocument] | None:
         content = self.folder.read_document(name)
         rows: list[dict[str, Any]] = []
         parts = self._decoded(content, name)

@@ -88,7 +88,7 @@ class RecordKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class RecordedPerson:
     """The subjects that records of one person may have.
 
     Args:
@@ -98,7 +98,7 @@ class Person:
     by_key: Mapping[str, frozenset[int]]
 
     @classmethod
-    def of(cls, subject: str | int, keys: Sequence[RecordKey]) -> Person:
+    def of(cls, subject: str | int, keys: Sequence[RecordKey]) -> RecordedPerson:
         """Return the person with an id."""
         return cls({key.key_id: key.of_person(subject) for key in keys})
 

@@ -121,7 +121,7 @@ def test_the_file_and_its_folder_are_the_owners_alone(tmp_path: Path) -> None:
 
 
 def test_each_connection_to_a_file_syncs_every_commit(tmp_path: Path) -> None:
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 
     database = LedgerDatabase.sqlite(tmp_path / "ledger.db", busy_s=1)
 
@@ -136,7 +136,7 @@ def test_each_connection_to_a_file_syncs_every_commit(tmp_path: Path) -> None:
 
 
 def test_each_write_to_postgres_waits_for_the_disk_whatever_the_server_does_by_default(postgres: Postgres) -> None:
-    from airflow_consent_retl.delivery.ledger.database import LedgerDatabase
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 
     options = "options=-csynchronous_commit%3Doff"
     url = f"postgresql+psycopg://postgres@/postgres?host={postgres.socket_folder}&{options}"

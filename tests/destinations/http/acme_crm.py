@@ -18,11 +18,11 @@ from airflow_consent_retl.contract import (
     vendor_code,
 )
 from airflow_consent_retl.destinations.http.address import HttpAddress, http_address
-from airflow_consent_retl.destinations.http.answers import SentRows, UnreadableAnswerError, json_object
 from airflow_consent_retl.destinations.http.client import Answer
-from airflow_consent_retl.destinations.http.delivery import Purpose
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.responses import SentRows, UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.http.sending import Purpose
 from airflow_consent_retl.operators import LoadOperator
 from airflow_consent_retl.values.json_rows import RowEncoder
 

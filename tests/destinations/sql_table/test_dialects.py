@@ -12,11 +12,11 @@ from airflow.sdk import BaseHook
 from sqlalchemy.dialects import mysql
 from support.loading import batches_of, load_of
 
+from airflow_consent_retl.databases.tables.column_types import column_type
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.dialects import table_dialect
-from airflow_consent_retl.databases.tables.shape import column_type
 from airflow_consent_retl.databases.tables.statements import Upsert, delete_from, mark_in
-from airflow_consent_retl.databases.tables.target import Nulls, RowRefusedError, TableName
+from airflow_consent_retl.databases.tables.writer import Nulls, RowRefusedError, TableName
 
 if TYPE_CHECKING:
     from support.databases import Database

@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from support.loading import deliver, load_of, rejected, take_back
 
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.target import TableName, UnprovenError
+from airflow_consent_retl.databases.tables.writer import TableName, UnprovenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

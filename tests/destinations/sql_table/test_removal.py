@@ -16,8 +16,8 @@ from support.loading import Lease, batches_of, deliver, load_of, rejected, take_
 
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.removal import Mark
-from airflow_consent_retl.databases.tables.target import TableName
+from airflow_consent_retl.databases.tables.removal_marks import Mark
+from airflow_consent_retl.databases.tables.writer import TableName
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from airflow_consent_retl.storage.records.documents import DeliveryRecords, Reco
 from airflow_consent_retl.storage.records.index import RecordIndex
 from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
 from airflow_consent_retl.storage.records.stream import RecordStream
-from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 from airflow_consent_retl.storage.signing import Signer
 
 SECRET = "index" * 8
@@ -66,7 +66,7 @@ def record(stream: RecordStream[DeliveryRecords], ids: list[int]) -> str:
 
 
 def found(stream: RecordStream[DeliveryRecords], one: int, *, verify: bool = False) -> list[str]:
-    return [document.name for document in stream.find(Person.of(one, [KEY]), verify=verify)]
+    return [document.name for document in stream.find(RecordedPerson.of(one, [KEY]), verify=verify)]
 
 
 def test_the_index_finds_what_a_look_up_without_it_finds(stream: RecordStream[DeliveryRecords]) -> None:
@@ -85,8 +85,8 @@ def test_documents_without_the_person_are_not_opened(stream: RecordStream[Delive
     names = [record(stream, [number]) for number in range(3)]
     RecordIndex(stream).extend(documents=3)
 
-    assert RecordIndex(stream).candidates(names, Person.of(1, [KEY])) == [names[1]]
-    assert RecordIndex(stream).candidates([*names, "later.json"], Person.of(9, [KEY])) == ["later.json"]
+    assert RecordIndex(stream).candidates(names, RecordedPerson.of(1, [KEY])) == [names[1]]
+    assert RecordIndex(stream).candidates([*names, "later.json"], RecordedPerson.of(9, [KEY])) == ["later.json"]
 
 
 def test_a_document_that_was_deleted_is_noticed_whoever_is_looked_up(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.decision_log import SubjectKey
-from airflow_consent_retl.storage.records.subjects import Person, RecordKey
+from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
 
 KEY = RecordKey(SubjectKey("0123456789abcdef0123456789abcdef"))
 OTHER = RecordKey(SubjectKey("fedcba9876543210fedcba9876543210"))
@@ -67,7 +67,7 @@ def test_different_ids_have_different_subjects(ids: set[str]) -> None:
 
 
 def test_records_under_a_key_that_is_not_known_are_no_empty_answer() -> None:
-    person = Person.of(7, [KEY])
+    person = RecordedPerson.of(7, [KEY])
 
     with pytest.raises(ConfigurationError, match=f"under digest key {OTHER.key_id}, and only {KEY.key_id} is known"):
         person.under(OTHER.key_id, place="records/x.json")

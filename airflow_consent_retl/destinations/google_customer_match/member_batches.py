@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.google_customer_match.answers import RequestState, RequestStatus
 from airflow_consent_retl.destinations.google_customer_match.faults import (
     RefusedMembersError,
     RefusedRequestError,
 )
+from airflow_consent_retl.destinations.google_customer_match.request_states import RequestState, RequestStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError

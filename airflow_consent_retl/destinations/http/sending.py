@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl import __version__
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.answers import (
+from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
+from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
+from airflow_consent_retl.destinations.http.responses import (
     LATER,
     MAX_ANSWER_BYTES,
     TOO_LONG,
@@ -22,8 +24,6 @@ from airflow_consent_retl.destinations.http.answers import (
     may_come_late,
     removed_or_not_there,
 )
-from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
-from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 from airflow_consent_retl.values.json_rows import JsonRows, Record, RowEncoder, SentObjects

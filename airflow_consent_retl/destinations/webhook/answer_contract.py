@@ -27,7 +27,7 @@ from airflow_consent_retl.contract.outcomes import (
     RowStatus,
     vendor_code,
 )
-from airflow_consent_retl.destinations.http.answers import (
+from airflow_consent_retl.destinations.http.responses import (
     ACCEPTED,
     SentRows,
     UnreadableAnswerError,

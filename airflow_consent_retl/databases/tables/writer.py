@@ -18,7 +18,7 @@ from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
-    from airflow_consent_retl.databases.tables.removal import Mark
+    from airflow_consent_retl.databases.tables.removal_marks import Mark
 
 Nulls = Literal["overwrite", "keep"]
 Family = Literal[
@@ -162,7 +162,7 @@ class TargetColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TableTarget:
     """An existing table.
 
     Args:
@@ -279,12 +279,12 @@ def check_fields(load: Load, *, case_sensitive: bool) -> None:
             raise ConfigurationError(f"the fields `{other}` and `{name}` would be the same column")
 
 
-def check_target(load: Load, *, key: str, table: TableName, target: Target, mark: Mark | None) -> None:
+def check_target(load: Load, *, key: str, table: TableName, target: TableTarget, mark: Mark | None) -> None:
     """Raise a `ConfigurationError` with all reasons why the table cannot take the rows or the removals.
 
     For a load without rows only removals are checked: a column that was dropped since must not stop removals.
     """
-    from airflow_consent_retl.databases.tables.removal import mark_problems
+    from airflow_consent_retl.databases.tables.removal_marks import mark_problems
 
     fields = [field for field in load.schema if load.rows or field.name == key]
     problems = []
@@ -309,7 +309,7 @@ def check_target(load: Load, *, key: str, table: TableName, target: Target, mark
         )
 
 
-def _unfit_for_upserts(target: Target, *, key: str, written: set[str]) -> list[str]:
+def _unfit_for_upserts(target: TableTarget, *, key: str, written: set[str]) -> list[str]:
     problems = []
     if frozenset({key}) not in target.unique and key in target.columns:
         problems.append(f"`{key}` is neither its primary key nor unique by itself")

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.answers import removed_or_not_there
-from airflow_consent_retl.destinations.webhook.answers import (
+from airflow_consent_retl.destinations.http.responses import removed_or_not_there
+from airflow_consent_retl.destinations.webhook.answer_contract import (
     outcomes_of_refusal,
     outcomes_of_success,
 )

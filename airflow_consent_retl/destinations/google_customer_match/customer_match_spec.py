@@ -62,8 +62,8 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
         Raises:
             ConfigurationError: the terms are not accepted, or the audience is malformed.
         """
+        from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
-        from airflow_consent_retl.destinations.google_customer_match.hook import GoogleDataManagerHook
 
         if not self.terms_of_service_accepted:
             raise ConfigurationError(

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from airflow_consent_retl.destinations.files.export_manifest import ExportedFile, ExportManifest
 from airflow_consent_retl.destinations.files.formats import Csv, CsvEncoder, Parquet
-from airflow_consent_retl.destinations.files.manifest import ExportedFile, ExportManifest
 from airflow_consent_retl.errors import DestinationError
 from airflow_consent_retl.values.json_rows import _values
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from airflow_consent_retl.databases.tables.target import Family, Target, TargetColumn, family
+from airflow_consent_retl.databases.tables.writer import Family, TableTarget, TargetColumn, family
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import quoted_name
@@ -47,7 +47,7 @@ def column_type(kind: pa.DataType, *, dialect: TableDialect, is_key: bool) -> sa
 
 def reflected(
     inspector: sa.Inspector, name: quoted_name, schema: quoted_name | None, *, dialect: TableDialect
-) -> Target:
+) -> TableTarget:
     """Return the columns and the unique constraints of an existing table."""
     primary = frozenset(inspector.get_pk_constraint(name, schema=schema)["constrained_columns"])
     unique = {primary} if primary else set()
@@ -69,7 +69,7 @@ def reflected(
             filled=default or (is_lone_key and dialect.fills_integer_key),
             generated=bool(column.get("computed")) or bool(identity and identity.get("always")),
         )
-    return Target(columns, frozenset(unique))
+    return TableTarget(columns, frozenset(unique))
 
 
 def _integer(signed: bool, bits: int) -> sa.types.TypeEngine[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from airflow_consent_retl.databases.tables.target import (
+from airflow_consent_retl.databases.tables.writer import (
     BusyError,
     ConnectionLostError,
     RowRefusedError,

@@ -10,7 +10,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.target import Target, TargetColumn
+    from airflow_consent_retl.databases.tables.writer import TableTarget, TargetColumn
 
 OnRemove = Literal["delete", "mark"]
 # The content of a mark: a boolean, or the time of the removal, in UTC without a zone or with its zone.
@@ -57,7 +57,7 @@ def mark_kind(column: TargetColumn) -> MarkKind | None:
     return "timestamp" if "timestamp" in column.accepts else None
 
 
-def mark_problems(mark: Mark, target: Target, *, mapped: Iterable[str], key: str) -> list[str]:
+def mark_problems(mark: Mark, target: TableTarget, *, mapped: Iterable[str], key: str) -> list[str]:
     """Return the reasons why the table cannot hold the mark."""
     fields = set(mapped)
     if mark.column in fields:
