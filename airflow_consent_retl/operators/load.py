@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import Asset, XComArg
@@ -16,36 +14,19 @@ try:
 except ImportError:  # Airflow 3.1 keeps it elsewhere
     from airflow.configuration import conf  # type: ignore[assignment]
 
-from airflow_consent_retl.errors import (
-    ConfigurationError,
-    DestinationUnavailableError,
-    PermanentError,
-    PolicyError,
-    RefusedError,
-)
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, map_index_of
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.operators.one_load import check_one_load
-from airflow_consent_retl.progress import Progress, filled, table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.spec import DestinationSpec
-    from airflow_consent_retl.delivery.context import SyncContext
-    from airflow_consent_retl.delivery.recheck import Recheck
-    from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.settings import SyncSettings
-    from airflow_consent_retl.filtering.model_question import ModelAsker
-    from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.hooks.central_policy import PolicySource
-    from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.manifest import PermittedCounts
-    from airflow_consent_retl.workspace.base import Workspace
-
-_ALWAYS_SHOWN = frozenset({"destination", "read", "permitted", "accepted", "removed"})
 
 
 class LoadOperator(ConsentRetlOperator):
@@ -221,82 +202,40 @@ class LoadOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Verify, compare, remove and send; return the counts."""
-        from airflow_consent_retl.delivery.context import SyncContext
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.delivery.unserved import warn_of_unserved
         from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
-        from airflow_consent_retl.operators.load_warnings import warn_of_permitted
-        from airflow_consent_retl.operators.present_consent import present_asker
-        from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
+        from airflow_consent_retl.operators.load_input import opened_input
+        from airflow_consent_retl.operators.load_summary import log_summary
+        from airflow_consent_retl.operators.load_sync import load_sync
+        from airflow_consent_retl.storage.location import open_folder, workspace_root
 
+        found = opened_input(self)
+        permitted, workspace = found.permitted, found.workspace_of(self)
         settings = self.sync_settings()
-        unfit: PermanentError | None = None
-        try:
-            permitted, rows_workspace, asker = self._open_permitted(self.fields, fields_not_sent=self.fields_not_sent)
-        except (ConfigurationError, PolicyError, RefusedError) as error:
-            unfit = error
-            permitted, rows_workspace, asker = self._open_keys(error)
-        self.check_permitted(permitted.counts)
-        warn_of_permitted(permitted, knows_by_identifiers=self.knows_by_identifiers, log=self.log)
-        workspace = self.workspace or permitted.manifest.workspace
-        name = sync_name(permitted.manifest.model, self.destination)
         report = LoadReport(permitted=permitted.rows)
         with (
             open_ledger(workspace, self.ledger_conn_id) as ledger,
             leased(
                 ledger,
                 open_folder(workspace_root(workspace)),
-                name,
+                sync_name(permitted.manifest.model, self.destination),
                 holder=holder_of(context),
                 ttl_s=self.lease_ttl_s,
                 wait_s=self.lease_wait_s,
                 shares=settings.shares_target_with,
             ) as lease,
         ):
-            asker = present_asker(
-                asker,
-                permitted,
-                lease.newest(),
-                policy=self.policy,
-                max_age_s=self.max_age_s,
-                allow_older=self.allow_older,
-                log=self.log,
-            )
-            asker = None if asker is None else asker.since(lease.required())
-            store = rows_workspace.store(sync_folder(workspace, name, epoch=lease.epoch), name, asker)
-            sync_context = SyncContext(
-                lease=lease,
-                store=store,
-                build=self.build_destination,
-                settings=settings,
-                key=partial(subject_key, workspace),
-                policy_digest=str if asker is None else asker.policy_digest,
-                dag=dag_of(context),
-                map_index=map_index_of(context),
-                log=self.log,
-                progress=lambda verb, rows: Progress(self.log, verb, total_rows=rows),
-            )
-            sync = Sync(sync_context)
-            ask = None if asker is None else asker.ask
+            loading = load_sync(self, found, lease, settings, context)
             try:
-                with removals_first(sync, report, ask=ask):
-                    if unfit is not None:
-                        raise unfit
-                    self._check_dropped(permitted, sync_context)
-                waiting = sync.load(
-                    permitted,
-                    report,
-                    subject_key=subject_key(permitted.manifest.workspace),
-                    make_recheck=self._make_recheck(store, asker, workspace, permitted.manifest.model),
-                    asks_again=asker is not None,
-                    ask=ask,
-                )
+                with removals_first(loading.sync, report, ask=loading.ask):
+                    loading.check()
+                waiting = loading.load(report)
             finally:
-                counts = self._log_summary(permitted, report)
+                counts = log_summary(self.log, permitted, report)
             if not waiting:
                 lease.note_served(required=permitted.counts.required)
             known = ledger.syncs()
@@ -352,101 +291,6 @@ class LoadOperator(ConsentRetlOperator):
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
         )
 
-    def _check_dropped(self, permitted: PermittedRows, sync: SyncContext) -> None:
-        from airflow_consent_retl.filtering.guarded_fields import check_dropped
-        from airflow_consent_retl.hooks.policies import policy_in_force
-        from airflow_consent_retl.operators.permitted_rows import policy_source
-
-        state = sync.state()
-        if state is not None:
-            guards = policy_in_force(policy_source(permitted.manifest, self.policy)).policy.guards(self.destination)
-            check_dropped(guards, state.shape.fields, permitted.fields, destination=self.destination)
-
-    def _open_keys(self, failure: PermanentError) -> tuple[PermittedRows, Workspace, ModelAsker]:
-        """Open the permitted rows with their key only, for the removals of a load whose fields do not fit.
-
-        Raises:
-            PermanentError: `failure`, if the fields were not its reason or consent cannot be asked again.
-        """
-        from airflow_consent_retl.storage import open_permitted
-
-        try:
-            key = open_permitted(self.permitted, is_proof=not self._resumes_unsigned()).manifest.primary_key
-            permitted, workspace, asker = self._open_permitted({key: key}, fields_not_sent=None)
-        except PermanentError:
-            raise failure from None
-        if asker is None:
-            raise failure
-        return permitted, workspace, asker
-
-    def _resumes_unsigned(self) -> bool:
-        """Return whether the permitted set is of an earlier release, and the ledger has its delivery in progress."""
-        from airflow_consent_retl.delivery.in_progress import is_in_progress
-        from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.hooks.ledgers import open_ledger
-        from airflow_consent_retl.storage import open_permitted
-        from airflow_consent_retl.storage.location import sync_folder
-        from airflow_consent_retl.storage.signing import SignatureState
-
-        opened = open_permitted(self.permitted, is_proof=False)
-        if opened.folder.signature_state() is not SignatureState.UNSIGNED:
-            return False
-        # The unsigned manifest itself may name any workspace.
-        name = sync_name(opened.manifest.model, self.destination)
-        with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
-            return is_in_progress(ledger, sync_folder(self.workspace, name), name, opened.sha256)
-
-    def _open_permitted(
-        self, fields: Mapping[str, str] | None, *, fields_not_sent: Sequence[str] | None
-    ) -> tuple[PermittedRows, Workspace, ModelAsker | None]:
-        from airflow_consent_retl.filtering.permitted import check_age
-        from airflow_consent_retl.operators.bindings import use_of_load
-        from airflow_consent_retl.operators.permitted_rows import verified_rows
-        from airflow_consent_retl.operators.present_consent import asker_of
-
-        permitted, workspace = verified_rows(
-            self.permitted,
-            destination=self.destination,
-            fields=fields,
-            fields_not_sent=fields_not_sent,
-            policy=self.policy,
-            max_age_s=self.max_age_s,
-            log=self.log,
-            asks_again=self.recheck_interval_s is not None,
-            is_proof=not self._resumes_unsigned(),
-            use_of=lambda sent: use_of_load(self, fields=sent),
-            refuses_later_list=False,
-        )
-        manifest = permitted.manifest
-        self.log.info(
-            "`%s`: verified %s permitted rows in %s, decided at %s under policy %s",
-            self.destination,
-            f"{permitted.rows:,}",
-            permitted.place,
-            f"{manifest.decided_at:%F %T %Z}",
-            manifest.policy_digest,
-        )
-        if self.recheck_interval_s is None:
-            return permitted, workspace, None
-        asker = asker_of(
-            manifest, destination=self.destination, policy=self.policy, workspace=self.workspace, log=self.log
-        )
-        if asker.check():
-            return permitted, workspace, asker
-        # No consent is needed, so there is nothing to ask.
-        check_age(manifest, destination=self.destination, max_age_s=self.max_age_s, now=datetime.now(UTC))
-        return permitted, workspace, None
-
-    def _make_recheck(
-        self, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
-    ) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
-        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
-        from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
-
-        if asker is None or self.recheck_interval_s is None:
-            return partial(forgotten_since, partial(forgotten_people, workspace, model))
-        return partial(source_recheck, store, asker, self.destination, self.recheck_interval_s)
-
     def _wait_for(self, request_ids: Sequence[str]) -> None:
         trigger = self.confirmation_trigger(request_ids) if self.deferrable else None
         if trigger is not None:
@@ -455,28 +299,6 @@ class LoadOperator(ConsentRetlOperator):
         raise DestinationUnavailableError(
             f"`{self.destination}` still processes {len(request_ids):,} requests: the next try asks again"
         )
-
-    def _log_summary(self, permitted: PermittedRows, report: LoadReport) -> dict[str, Any]:
-        from airflow_consent_retl.filtering.summary import reasons
-
-        decided = permitted.counts
-        numbers = {"read": decided.read, "denied": decided.denied, **report.as_counts()}
-        shown = filled(["destination", *numbers], [[self.destination, *numbers.values()]], always=_ALWAYS_SHOWN)
-        codes = ", ".join(filter(None, (report.sent.worst(), report.removed.worst())))
-        because = {"denied because": reasons(decided), "not accepted because": codes}
-        lines = [table(*shown), *(f"{name} {text}" for name, text in because.items() if text)]
-        self.log.info("load of model `%s`\n%s", permitted.manifest.model, "\n".join(lines))
-        return {
-            "destination": self.destination,
-            "model": permitted.manifest.model,
-            **numbers,
-            "denied_by_reason": decided.denied_by_reason,
-            "removals_by_cause": dict(report.removals_by_cause),
-            "not_accepted_by_code": dict(report.sent.codes + report.removed.codes),
-            "batches": report.sent.batches + report.removed.batches,
-            "policy_digest": permitted.manifest.policy_digest,
-            "decided_at": permitted.manifest.decided_at.isoformat(),
-        }
 
 
 def destination_asset(destination: str) -> Asset:

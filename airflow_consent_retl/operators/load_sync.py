@@ -1,0 +1,159 @@
+"""The sync of a load, made from the load's parameters and its verified input: ready to deliver, or to be planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.operators.base_operator import dag_of, map_index_of
+from airflow_consent_retl.progress import Progress
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_consent_retl.changes.store import SyncStore
+    from airflow_consent_retl.delivery.context import SyncContext
+    from airflow_consent_retl.delivery.ledger.lease import Lease
+    from airflow_consent_retl.delivery.recheck import Recheck
+    from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.syncing import Sync
+    from airflow_consent_retl.filtering.asking import Ask
+    from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.operators.load import LoadOperator
+    from airflow_consent_retl.operators.load_input import LoadInput
+    from airflow_consent_retl.storage.change_set import Changes
+    from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSync:
+    """A load's sync, under its lease.
+
+    Args:
+        load_operator: the operator, with rendered parameters.
+        found: its verified input.
+        sync: of the model at the destination.
+        asker: asks the model's source; None: consent is not asked again.
+        make_recheck: makes what asks again, for the people about to be sent.
+    """
+
+    load_operator: LoadOperator
+    found: LoadInput
+    sync: Sync
+    asker: ModelAsker | None
+    make_recheck: Callable[[Changes], AbstractContextManager[Recheck | None]]
+
+    @property
+    def ask(self) -> Ask | None:
+        """What asks the source for the present consent of all people."""
+        return None if self.asker is None else self.asker.ask
+
+    def check(self) -> None:
+        """Refuse fields that do not fit, and guarded fields that the load sent before and does not send now.
+
+        Raises:
+            PermanentError: nothing may be sent.
+        """
+        if self.found.unfit is not None:
+            raise self.found.unfit
+        self._check_dropped()
+
+    def load(self, report: LoadReport) -> list[str]:
+        """Deliver; see `Sync.load`."""
+        from airflow_consent_retl.storage.location import subject_key
+
+        permitted = self.found.permitted
+        return self.sync.load(
+            permitted,
+            report,
+            subject_key=subject_key(permitted.manifest.workspace),
+            make_recheck=self.make_recheck,
+            asks_again=self.asker is not None,
+            ask=self.ask,
+        )
+
+    def _check_dropped(self) -> None:
+        from airflow_consent_retl.filtering.guarded_fields import check_dropped
+        from airflow_consent_retl.hooks.policies import policy_in_force
+        from airflow_consent_retl.operators.permitted_rows import policy_source
+
+        state, permitted = self.sync.state(), self.found.permitted
+        if state is not None:
+            source = policy_source(permitted.manifest, self.load_operator.policy)
+            guards = policy_in_force(source).policy.guards(permitted.destination)
+            check_dropped(guards, state.shape.fields, permitted.fields, destination=permitted.destination)
+
+
+def load_sync(
+    load: LoadOperator,
+    found: LoadInput,
+    lease: Lease,
+    settings: SyncSettings,
+    context: Context,
+    *,
+    folder: SyncFolder | None = None,
+    make_sync: Callable[[SyncContext], Sync] | None = None,
+) -> LoadSync:
+    """Make the sync of a load.
+
+    Args:
+        load: with rendered parameters.
+        found: its verified input.
+        lease: of the sync.
+        settings: from the load's parameters.
+        context: of the running task.
+        folder: where the sync keeps its changes; None: in the workspace.
+        make_sync: makes the sync; None: a `Sync`.
+
+    Raises:
+        OvertakenError: a newer run delivered while this one ran.
+        RefusedError: the data or the decision are too old, or the policy changed.
+        ConfigurationError: the destination cannot remove people, or it is not the one that the sync delivered to.
+    """
+    from airflow_consent_retl.delivery.context import SyncContext
+    from airflow_consent_retl.delivery.syncing import Sync
+    from airflow_consent_retl.operators.present_consent import present_asker
+    from airflow_consent_retl.storage.location import subject_key, sync_folder
+
+    permitted, workspace = found.permitted, found.workspace_of(load)
+    asker = present_asker(
+        found.asker,
+        permitted,
+        lease.newest(),
+        policy=load.policy,
+        max_age_s=load.max_age_s,
+        allow_older=load.allow_older,
+        log=load.log,
+    )
+    asker = None if asker is None else asker.since(lease.required())
+    kept_in = sync_folder(workspace, lease.sync, epoch=lease.epoch) if folder is None else folder
+    store = found.place.store(kept_in, lease.sync, asker)
+    sync_context = SyncContext(
+        lease=lease,
+        store=store,
+        build=load.build_destination,
+        settings=settings,
+        key=partial(subject_key, workspace),
+        policy_digest=str if asker is None else asker.policy_digest,
+        dag=dag_of(context),
+        map_index=map_index_of(context),
+        log=load.log,
+        progress=lambda verb, rows: Progress(load.log, verb, total_rows=rows),
+    )
+    make_recheck = _make_recheck(load, store, asker, workspace, permitted.manifest.model)
+    return LoadSync(load, found, (make_sync or Sync)(sync_context), asker, make_recheck)
+
+
+def _make_recheck(
+    load: LoadOperator, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
+) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
+    from airflow_consent_retl.hooks.forgotten_list import forgotten_people
+    from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
+
+    if asker is None or load.recheck_interval_s is None:
+        return partial(forgotten_since, partial(forgotten_people, workspace, model))
+    return partial(source_recheck, store, asker, load.destination, load.recheck_interval_s)
