@@ -1,4 +1,6 @@
-"""The command that runs every benchmark for README's figures. It takes about an hour, and a few minutes with `--quick`.
+"""The command that runs every benchmark for the figures of `docs/how-fast.md`.
+
+It takes about an hour, and a few minutes with `--quick`.
 
 python benchmarks/all.py [--quick]
 """

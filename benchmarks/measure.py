@@ -46,7 +46,7 @@ def measure(script: str, *arguments: object) -> Measured:
 
 
 def show(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table in README's form."""
+    """Print a table in the form of `docs/how-fast.md`."""
     print(f"\n{title}\n")
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 

@@ -1,4 +1,4 @@
-"""Tests of README's examples: they do what README says."""
+"""Tests of the examples of README and of the pages that belong to it: they do what the text says."""
 
 from __future__ import annotations
 
@@ -15,9 +15,21 @@ from support.servers import Receiver
 
 from airflow_consent_retl.consent import parse_policy
 
+PAGES = (
+    "README.md",
+    "docs/dags.md",
+    "docs/policy.md",
+    "docs/what-you-see.md",
+    "docs/loads.md",
+    "docs/in-the-warehouse.md",
+    "docs/withdrawals.md",
+    "docs/new-destination.md",
+)
+
 
 def blocks(repo: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (repo / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    text = "\n".join((repo / page).read_text() for page in PAGES)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -70,7 +82,12 @@ def test_the_policy_is_one(repo: Path) -> None:
 
     policies = [parse_policy(document) for document in documents]
 
-    assert [policy.required_for("webhook") for policy in policies] == [("C0002", "C0004")]
+    assert [policy.required_for("webhook") for policy in policies] == [("C0002", "C0004")] * len(policies)
+    assert len(set(documents)) == 1
+
+
+def test_readme_is_short(repo: Path) -> None:
+    assert len((repo / "README.md").read_text().splitlines()) <= 200
 
 
 def test_the_other_examples_run_on_the_permitted_set_of_the_first(
