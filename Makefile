@@ -13,7 +13,7 @@ STORAGE := .venv-storage
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake demo-bigquery environments test coverage lint bench mutants state-machine fuzz torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery environments test coverage lint docs bench mutants state-machine fuzz torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -42,6 +42,10 @@ lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation site, in build/site. Any warning is an error; `--quiet` would hide warnings from the count.
+docs: $(VENV)/.all
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
 	$(BIN)/python benchmarks/all.py
