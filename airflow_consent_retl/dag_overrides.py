@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.compat import dag_bag
 from airflow_consent_retl.errors import PermanentError
 from airflow_consent_retl.hooks.central_policy import central_policy, described, source_in_force
 from airflow_consent_retl.hooks.policies import read_policy
@@ -87,12 +88,7 @@ def overrides(dags_folder: str | None = None) -> DeploymentUse:
     Raises:
         ConfigurationError, PolicyError: the deployment's policy cannot be read.
     """
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.1 keeps it elsewhere
-        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
-
-    bag = DagBag(dags_folder)
+    bag = dag_bag(dags_folder)
     # A DAG that the cluster policy refuses is among the errors.
     errors = [(str(file), str(error).strip().splitlines()[-1]) for file, error in bag.import_errors.items()]
     return DeploymentUse(tuple(uses_of(bag.dags.values())), tuple(sorted(errors)))

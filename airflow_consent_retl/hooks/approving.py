@@ -14,11 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.central_policy import INLINE
 

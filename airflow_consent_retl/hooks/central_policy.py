@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
 from airflow_consent_retl.at_start import noted
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError
 
 PolicySource = str | Mapping[str, Any]

@@ -6,11 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError

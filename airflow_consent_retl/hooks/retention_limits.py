@@ -5,11 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:

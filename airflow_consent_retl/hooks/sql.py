@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-try:
-    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
-except ImportError:  # Airflow 3.1 keeps them elsewhere
-    from airflow.exceptions import AirflowException, AirflowNotFoundException  # type: ignore[attr-defined]
-
+from airflow_consent_retl.compat import AirflowException, AirflowNotFoundException
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.masking import mask_extra

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
-
+from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
 
 if TYPE_CHECKING:

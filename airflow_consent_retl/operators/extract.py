@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 

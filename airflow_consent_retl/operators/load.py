@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import Asset, XComArg
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.operators.one_load import check_one_load

@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-try:
-    from airflow.sdk import conf
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.configuration import conf  # type: ignore[assignment]
-
+from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder

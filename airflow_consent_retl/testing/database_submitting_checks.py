@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]
-
+from airflow_consent_retl.compat import TaskDeferred
 from airflow_consent_retl.databases.staging import warehouse
 from airflow_consent_retl.databases.submitted import can_submit, submitted_queries
 from airflow_consent_retl.errors import ConfigurationError, SourceUnavailableError

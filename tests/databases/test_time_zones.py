@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from support.bigquery_server import BigQuery
 from support.extracting import run_duckdb, run_sqlite
 from support.postgres import Postgres, postgres
 from support.snapshots import extracted
 from support.snowflake_server import Snowflake
 
+from airflow_consent_retl.compat import AirflowFailException, TaskDeferred
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.operators import ExtractModelOperator
 from airflow_consent_retl.triggers.submitted_query import SubmittedQueryTrigger

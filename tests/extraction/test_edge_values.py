@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
+
+from airflow_consent_retl.compat import AirflowFailException
 
 DIGITS_39 = "170141183460469231731687303715884105727"
 

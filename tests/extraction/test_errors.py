@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import SourceUnavailableError
 
 CANARY = "canary-7f3a@example.com"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_consent_retl.compat import AirflowFailException
 
 ODD_TEXTS = ["007", "7", " 7", "😀🇩🇪", "a\u0000b", "e\u0301", "é", "", "'; DROP TABLE x; --", "\u202eabc"]
 

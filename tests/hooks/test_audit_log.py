@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
-from airflow.cli.cli_parser import get_parser
 from airflow.models.log import Log
 from airflow.utils.session import create_session
 
 from airflow_consent_retl.hooks.audit_log import changes_of
+
+with warnings.catch_warnings():
+    # Libraries of Airflow 3.1's command line warn of each other when they are imported.
+    warnings.simplefilter("ignore")
+    from airflow.cli.cli_parser import get_parser
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 

@@ -248,12 +248,9 @@ warnings.simplefilter("ignore")
 import airflow
 from airflow import settings
 heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"duckdb", "ibis", "pyarrow", "pandas", "numpy"})
-try:
-    from airflow.dag_processing.dagbag import DagBag
-except ImportError:
-    from airflow.models.dagbag import DagBag
+from airflow_consent_retl.compat import dag_bag
 plugins = [name for name, _ in settings.get_policy_plugin_manager().list_name_plugin()]
-bag = DagBag(sys.argv[1])
+bag = dag_bag(sys.argv[1])
 errors = list(bag.import_errors.values())
 changed = []
 from airflow_consent_retl.hooks.central_policy import source_in_force

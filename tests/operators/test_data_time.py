@@ -13,9 +13,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from support.postgres import Postgres, postgres
 
+from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,

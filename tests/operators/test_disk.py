@@ -13,7 +13,7 @@ CANARY = "canary-3d1c@example.com"
 PROGRAM = f"""
 import json, os, resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from airflow.sdk.exceptions import AirflowFailException
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToSqlTableOperator
 POLICY = {{"categories": [{{"id": "C1", "name": "Ads", "destinations": ["out"]}}]}}
 SQL = "SELECT i AS id, md5(i::VARCHAR) || '{CANARY}' AS email, TRUE AS ok FROM range(60000) t(i)"

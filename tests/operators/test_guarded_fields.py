@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.guarding import ALIASES, FIELDS, POLICY, World, receiving, webhook
 from support.postgres import Postgres
 from support.servers import Receiver
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator, permitted_batches
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.bigquery_server import BigQuery
 from support.postgres import Postgres, postgres
 from support.snowflake_server import Snowflake
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.databases.session_settings import checked_hook_params
 from airflow_consent_retl.errors import ConfigurationError

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.crm_sync import SQL, CrmSync
+
+from airflow_consent_retl.compat import AirflowFailException
 
 DIFFERENT = "read different rows, so each would remove the people of the other"
 

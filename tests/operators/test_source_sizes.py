@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres, postgres
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import (
     ConsentSource,
     ExternalConsent,

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowFailException
 from support.guarding import FIELDS, POLICY, World, receiving, webhook
 from support.postgres import Postgres
 from support.servers import Receiver, apply_and, reset, status
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator
 from airflow_consent_retl.reports import person_history

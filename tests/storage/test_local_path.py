@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToFilesOperator

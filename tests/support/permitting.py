@@ -13,11 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-except ImportError:  # Airflow 3.1 keeps it elsewhere
-    from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
-
+from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.consent import (
     ConsentMappingLike,
     ConsentPlan,

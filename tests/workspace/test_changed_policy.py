@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.warehouse_sync import POLICY, Sync
+
+from airflow_consent_retl.compat import AirflowFailException
 
 OTHER = POLICY["categories"][1]
 GUARD = POLICY["categories"][0]

@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
 from support.warehouse_sync import Sync, in_staging
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.hooks.upkeep import adopt
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.permitting import changed_by_hand
 from support.postgres import Postgres
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Literals
 from airflow_consent_retl.databases.staging import new_name
 from airflow_consent_retl.errors import RefusedError

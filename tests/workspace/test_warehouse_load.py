@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
 from support.warehouse_sync import POLICY, Sync, in_staging
+
+from airflow_consent_retl.compat import AirflowFailException
 
 
 def both(syncs: list[Sync], **parameters: Any) -> dict[str, Any]:

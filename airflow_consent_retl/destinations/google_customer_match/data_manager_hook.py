@@ -94,9 +94,10 @@ class GoogleDataManagerHook(BaseHook):
 
     def _credentials(self) -> Credentials:
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
-        from airflow.sdk.exceptions import AirflowException
         from google.auth.credentials import Scoped
         from google.auth.exceptions import GoogleAuthError
+
+        from airflow_consent_retl.compat import AirflowException
 
         hook = GoogleBaseHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         try:

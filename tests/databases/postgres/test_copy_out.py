@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.postgres import Postgres
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 
 TEXTS = [

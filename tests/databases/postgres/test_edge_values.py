@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
+
+from airflow_consent_retl.compat import AirflowFailException
 
 # A result with an array is read through a cursor, any other through COPY.
 PATHS = {"COPY": "", "cursor": ", ARRAY[1] AS list"}

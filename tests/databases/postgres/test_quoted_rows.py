@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from support.postgres import Postgres
 
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.operators import ExtractModelOperator
 
 CANARY = "canary9f@x.example"
