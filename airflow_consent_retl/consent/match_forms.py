@@ -13,6 +13,7 @@ from functools import cache
 # Spaces of every kind and the characters without a width.
 WHITE_SPACE = "".join(chr(code) for code in (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200E)))
 WHITE_SPACE += "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+_NO_WHITE_SPACE = str.maketrans("", "", WHITE_SPACE)
 _HEX_MARK = ("0x", "\\x")
 PHONE_DIGITS = 9
 # Single letters that stand for several: no other letter replaces them.
@@ -63,17 +64,21 @@ def folding() -> tuple[str, str]:
     return "".join([*replaced, *deleted]), "".join(replaced.values())
 
 
+@cache
+def _table() -> dict[int, int | None]:
+    known, by = folding()
+    return str.maketrans(known[: len(by)], by, known[len(by) :])
+
+
 def in_form(text: str, form: MatchForm) -> str | None:
     """Return a key in the form in which it is compared; None if it is no key of that form."""
     if form is MatchForm.EXACT:
         return text
-    known, by = folding()
-    table = str.maketrans(known[: len(by)], by, known[len(by) :])
-    folded = text.strip(WHITE_SPACE).translate(table)
+    folded = text.strip(WHITE_SPACE).translate(_table())
     for letter, letters in EXPANDED.items():
         folded = folded.replace(letter, letters)
     if form is MatchForm.EMAIL:
-        folded = folded.translate(str.maketrans("", "", WHITE_SPACE))
+        folded = folded.translate(_NO_WHITE_SPACE)
     if form is MatchForm.SHA256 and folded.startswith(_HEX_MARK):
         folded = folded[2:]
     if form is MatchForm.PHONE:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from support.postgres import Postgres
 
@@ -67,6 +69,25 @@ def test_duckdb_and_postgresql_write_a_key_as_python_does(form: MatchForm, custo
 
     assert in_files == expected
     assert in_warehouse == expected
+
+
+def in_duckdb(keys: Sequence[str], form: MatchForm) -> dict[str, str | None]:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE keys AS SELECT unnest(?::VARCHAR[]) AS key", [keys])
+        return dict(connection.execute(compiled("duckdb", form)).fetchall())
+
+
+@pytest.mark.parametrize("form", [form for form in MatchForm if form is not MatchForm.EXACT])
+def test_the_shortcut_for_plain_keys_writes_what_the_long_way_does(form: MatchForm) -> None:
+    random = np.random.default_rng(14)
+    letters = [chr(code) for code in range(1, 128)]
+    # All of ASCII, alone and at both ends of a text; keys that are nearly plain; and one letter that is not.
+    keys = {*letters, *(f"{one}A" for one in letters), *(f"A{one}" for one in letters)}
+    for length in np.tile(np.arange(1, 20), 10):
+        key = "".join(random.choice(letters[32:126], length))
+        keys |= {key, f"{key}\n", f"0x{key}", f"{key}{random.choice(letters)}{key}", f"{key}\u00c4", f"\u0130{key}"}
+
+    assert in_duckdb(sorted(keys), form) == {key: in_form(key, form) for key in keys}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.databases.dialect import Dialect, function
+from airflow_consent_retl.databases.dialect import Dialect, function, with_small_letters
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -29,6 +29,10 @@ class PostgresDialect(Dialect):
     def exact(self, text: ir.Value) -> ir.StringValue:
         """Return text with the database's collation."""
         return self.text(text)
+
+    def small_letters(self, text: ir.StringValue) -> ir.StringValue:
+        """Return the same in every collation: in some, the small letter of `I` is another one."""
+        return with_small_letters(text)
 
     def is_array(self, native: str) -> bool:
         """Return whether a native type holds arrays."""
