@@ -13,7 +13,7 @@ STORAGE := .venv-storage
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake demo-bigquery environments test coverage lint docs bench mutants state-machine fuzz torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery environments test test-long coverage lint docs bench mutants state-machine fuzz torture constraints clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -31,7 +31,11 @@ environments: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
 # The branches of the law are measured, with a floor. Measuring doubles the time of tests: the others run without.
 test: environments
 	$(PYTEST) tests/consent --confcutdir=tests/consent --cov=airflow_consent_retl/consent --cov-report=term:skip-covered --cov-fail-under=97
-	$(PYTEST) --ignore=tests/consent
+	$(PYTEST) --ignore=tests/consent -m "not long"
+
+# What `make test` leaves out: each case of a product in its other places too, and whole programs. About 12 minutes.
+test-long: environments
+	$(PYTEST) --ignore=tests/consent -m long
 
 # Branch coverage of the package, by all tests in the test processes.
 coverage: environments

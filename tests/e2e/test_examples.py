@@ -68,6 +68,7 @@ def numbers(shown: str, destination: str, count: int) -> list[int]:
     return [int(cell.replace(",", "")) for cell in line.split()[1 : count + 1]]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("warehouse", ["snowflake", "bigquery"])
 def test_an_example_of_a_warehouse_delivers_what_it_says_twice(warehouse: str, repo: Path, tmp_path: Path) -> None:

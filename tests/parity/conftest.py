@@ -18,6 +18,12 @@ pytest.register_assert_rewrite("parity.comparing")
 __all__ = ["postgres"]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let `make test` compare each case in one warehouse, and `make test-long` in the others."""
+    if "warehouse" in getattr(getattr(item, "callspec", None), "params", ()):
+        item.add_marker(pytest.mark.diagonal("warehouse"))
+
+
 @pytest.fixture(scope="session")
 def parity_duckdb(tmp_path_factory: pytest.TempPathFactory) -> DuckDb:
     return DuckDb(tmp_path_factory.mktemp("duckdb"))

@@ -22,6 +22,7 @@ def test_whatever_happens_everybody_ends_where_they_belong(repo: Path) -> None:
     assert found["removals"] >= 10
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_with_a_workspace_in_object_storage_a_killed_load_is_resumed(repo: Path) -> None:
     steps = ["changes_published", "answered", "folded"]

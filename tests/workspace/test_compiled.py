@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,7 @@ VALUES = [
 NATIVE = RawValue("raw_3", "doc", "string", ("a", "b c"))
 
 
+@cache
 def questions(name: str) -> dict[str, ir.Table]:
     dialect = dialect_of(name)
     consent = WarehouseConsent(

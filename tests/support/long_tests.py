@@ -1,0 +1,39 @@
+"""The tests that `make test` leaves to `make test-long`: they are marked `long`.
+
+`@pytest.mark.long` marks a test that takes long and shows a promise at one more place, or in a whole program.
+`@pytest.mark.diagonal("place")` thins out a product of cases and places: `make test` runs each case at one of its
+places, and the places take turns; all others are marked `long`. The choice depends only on names and positions, so each
+run of `make test` is the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is not on the diagonal, before pytest selects by markers."""
+    products: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        for marker in item.iter_markers("diagonal"):
+            products[item.nodeid.partition("[")[0]][_case(item, *marker.args)].append(item)
+    for test, cases in products.items():
+        # Tests with few cases begin at different places.
+        start = zlib.crc32(test.encode())
+        for position, case in enumerate(cases.values()):
+            chosen = case[(start + position) % len(case)]
+            for item in case:
+                if item is not chosen:
+                    item.add_marker(pytest.mark.long)
+
+
+def _case(item: pytest.Item, place: str) -> str:
+    """Return what tells the cases of a test apart: its parameters without the place."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or place not in callspec.params:
+        raise pytest.UsageError(f"{item.nodeid} is marked `diagonal`, and has no parameter `{place}`")
+    return repr([(name, str(value)) for name, value in callspec.params.items() if name != place])
