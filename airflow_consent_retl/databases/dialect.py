@@ -141,6 +141,8 @@ class Dialect:
         text = self.uncollated(self.text(key))
         # Most keys have only letters and signs of ASCII. All letters of all scripts take many times as long.
         is_plain = text.re_search(_PLAIN_PHONE if form is MatchForm.PHONE else _PLAIN)
+        # In some engines `$` matches also before a line break at the end.
+        is_plain &= ~text.contains("\n")
         folded = ibis.cases((is_plain, self.small_letters(text)), else_=_folded(text, form))
         if form is MatchForm.SHA256:
             folded = folded.re_replace(r"^(0x|\\x)", "")
