@@ -48,6 +48,7 @@ def consent_sync(
     moved_from: Mapping[str, str] | None = None,
     shares_sync_with_dags: Sequence[str] = (),
     prune: bool = True,
+    dry_run: bool | str = False,
     workspace: str | None = None,
     **group: Any,
 ) -> TaskGroup:
@@ -69,6 +70,8 @@ def consent_sync(
         absent: `withdrawn` for SQL that keeps only people who consent: every load then removes the people who are not
             in the model any more, whatever its mode. The same parameter of `PropagateWithdrawalsOperator` has to agree.
         prune: whether the sync ends with `prune`, a `PruneOperator`; False where a DAG of your own has it.
+        dry_run: extraction and filter run as always, since they send nothing, and each load returns the plan of what it
+            would do. True or False, or a template such as `"{{ params.dry_run }}"`.
         group: parameters of the task group, such as `tooltip` or `default_args`.
 
     The other parameters are those of `ExtractModelOperator` and `ConsentFilterOperator`.
@@ -81,6 +84,8 @@ def consent_sync(
     declared: dict[str, Any] = {} if absent == "left_model" else {"absent": absent}
     if shares_sync_with_dags:
         declared["shares_sync_with_dags"] = shares_sync_with_dags
+    if dry_run is not False:
+        declared["dry_run"] = dry_run
     with TaskGroup(group_id, **group) as task_group:
         snapshot = ExtractModelOperator(
             task_id="extract",

@@ -172,6 +172,14 @@ class Destination(ABC):
             ConfigurationError, DestinationError, DestinationUnavailableError: as `open`.
         """
 
+    def check(self, load: Load) -> None:  # noqa: B027 - `open` of such a destination checks nothing
+        """Check what `open` checks, without any change and without a request with rows; a dry run calls it instead.
+
+        It releases everything. A place that `open` would make may be missing.
+
+        Raises: as `open`.
+        """
+
     @abstractmethod
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch and return exactly one outcome for each of its rows.

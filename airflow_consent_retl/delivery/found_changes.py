@@ -8,12 +8,15 @@ from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.changes.store import WithdrawnRemovals
+    from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
 
 _ABSENT_CAUSES = (RemovalCause.LEFT_MODEL, RemovalCause.WITHDRAWN_BY_ABSENCE)
 # A run warns if more than this share of the people delivered is not in the model any more.
 _MANY_ABSENT = 0.2
+_SCAN_ROWS = 65_536
 
 
 def takes_back(changes: Changes) -> bool:
@@ -60,3 +63,28 @@ def log_changes(changes: Changes, log: TaskLog, *, replaces: bool) -> None:
             f"{gone - counts.kept_left_model:,}",
             f"{counts.kept_left_model:,}",
         )
+
+
+def were_delivered(changes: Changes, recheck: Recheck) -> bool:
+    """Return whether a person who is withheld may be at the destination already."""
+    return any(
+        some.was_delivered[recheck.withheld_among(some.start, len(some.ids))].any()
+        for some in changes.upserts(_SCAN_ROWS)
+    )
+
+
+def too_few_found(lost: WithdrawnRemovals, *, least: float, sync: str) -> str:
+    """Return a sentence where the answer contains too few of the people delivered; otherwise an empty text.
+
+    Args:
+        lost: what the source was asked about.
+        least: the share of the people delivered that the answer must contain.
+        sync: the sync's name.
+    """
+    if lost.found >= least * lost.delivered:
+        return ""
+    return (
+        f"`{sync}`: the answer contains only {lost.found:,} of {lost.delivered:,} people delivered, min_found_ratio is "
+        f"{least}: check `sql`, `conn_id` and `primary_key`; if the query keeps only people who consent, set "
+        'absent="withdrawn"; if it is right that the others are gone, run the load or lower min_found_ratio'
+    )

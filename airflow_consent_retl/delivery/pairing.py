@@ -59,10 +59,15 @@ class WorkspaceIdentity:
         root.replace(IDENTITY_NAME, json.dumps(asdict(self)).encode())
 
 
-def pair(ledger: Ledger, root: Folder) -> str:
+def pair(ledger: Ledger, root: Folder, *, joins: bool = True) -> str:
     """Check that a ledger and a workspace belong together, or join two that are new, and return the workspace's id.
 
     A workspace without an id joins the ledger if it has no people, or people that the ledger knows.
+
+    Args:
+        ledger: open.
+        root: of the workspace.
+        joins: whether the workspace gets the id; False where the ledger is a copy.
 
     Raises:
         ConfigurationError: they do not belong together.
@@ -85,7 +90,8 @@ def pair(ledger: Ledger, root: Folder) -> str:
         _check_unpaired(root, known, has_id=found is not None)
         joined = WorkspaceIdentity(found.workspace if found else uuid.uuid4().hex, known.id)
         # The file first: a file that names this ledger, without an entry in it, is joined by the next try.
-        joined.write(root)
+        if joins:
+            joined.write(root)
         known.add(joined.workspace, root.uri)
         return joined.workspace
 

@@ -86,11 +86,12 @@ def _sentence(
     done, waiting = report.removed.accepted, report.removed.planned - report.removed.accepted
     delivered = sync.delivered_rows
     because = "" if again is None else f": {again}"
+    would_be = "would be " if sync.is_plan else ""
     sentences = []
     if first is not None and done:
-        sentences.append(f"removed first, since a removal needs only the key: {_people(done)}")
+        sentences.append(f"{would_be}removed first, since a removal needs only the key: {_people(done)}")
     if report.cleared.accepted:
-        sentences.append(f"withdrawn fields were cleared of {_people(report.cleared.accepted)}")
+        sentences.append(f"withdrawn fields {would_be or 'were '}cleared of {_people(report.cleared.accepted)}")
     if waiting:
         sentences.append(f"still waiting to be removed: {_people(waiting)}{because}")
     elif delivered and (again is not None or not is_known):

@@ -148,16 +148,10 @@ class DeliveryRun:
                 f"unknown ({tally.worst()}): the next try sends them again, with the same keys"
             )
 
-    @contextmanager
-    def opened(self, *, key: str, rows: int) -> Iterator[None]:
-        """Open the destination, once; if the block raises, abort what was not committed.
-
-        Args:
-            key: the idempotency key of the load.
-            rows: how many rows will be sent.
-        """
+    def load(self, *, key: str, rows: int) -> Load:
+        """Return what the destination is opened with; arguments as for `opened`."""
         manifest, shape = self.changes.manifest, self.changes.shape
-        load = Load(
+        return Load(
             key=key,
             destination=manifest.destination,
             model=manifest.model,
@@ -168,9 +162,18 @@ class DeliveryRun:
             cleared=frozenset(manifest.cleared),
             before_request=self.context.lease.check,
         )
+
+    @contextmanager
+    def opened(self, *, key: str, rows: int) -> Iterator[None]:
+        """Open the destination, once; if the block raises, abort what was not committed.
+
+        Args:
+            key: the idempotency key of the load.
+            rows: how many rows will be sent.
+        """
         ended = False
         try:
-            self.destination.open(load)
+            self.destination.open(self.load(key=key, rows=rows))
             reached(Step.OPENED)
             yield
             ended = True

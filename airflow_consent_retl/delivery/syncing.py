@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, ClassVar, Concatenate, ParamSpec
 
 from airflow_consent_retl.consent import EXPLICIT, RemovalCause
-from airflow_consent_retl.delivery.found_changes import log_changes, takes_back
+from airflow_consent_retl.delivery.found_changes import log_changes, takes_back, too_few_found, were_delivered
 from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.mapped import check_mapped
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
@@ -32,7 +32,7 @@ from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.changes.store import OnField, WithdrawnRemovals
+    from airflow_consent_retl.changes.store import OnField
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
-_SCAN_ROWS = 65_536
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
@@ -77,6 +76,9 @@ class Sync:
     Raises:
         ConfigurationError: the destination cannot remove people, or it is not the one that the sync delivered to.
     """
+
+    is_plan: ClassVar[bool] = False
+    """Whether nothing is sent, and the counts say what a run would do."""
 
     def __init__(self, context: SyncContext) -> None:
         self._context = context
@@ -158,7 +160,7 @@ class Sync:
         report.count_changes(run.changes.counts)
         with nullcontext() if make_recheck is None else make_recheck(run.changes) as recheck:
             with removals_first(self, report, ask=ask, run=run):
-                waiting = carry_out(run, report, recheck=recheck)
+                waiting = self._carry_out(run, report, recheck=recheck)
             late = None if waiting or recheck is None else self._late(run.changes, report, recheck)
         if late is not None:
             # Their new values were not sent: without a removal, the destination would keep the old ones until the next
@@ -198,7 +200,8 @@ class Sync:
             state, ask, absent=settings.absent, on_field=self._on_field, policy_digest=policy_digest
         )
         report.found, report.absent = lost.found, lost.absent
-        too_few = self._too_few(lost)
+        least = settings.min_found_ratio
+        too_few = "" if least is None else too_few_found(lost, least=least, sync=self._lease.sync)
         if lost.changes is None:
             waiting = []
             # A delivery that was resolved leaves files.
@@ -296,18 +299,6 @@ class Sync:
         self._resolve(self._lease.open_delivery())
         return self._carry_out_removals(removals, report)
 
-    def _too_few(self, lost: WithdrawnRemovals) -> str | None:
-        """Return a sentence where the answer contains too few of the people delivered."""
-        least = self._context.settings.min_found_ratio
-        if least is None or lost.found >= least * lost.delivered:
-            return None
-        return (
-            f"`{self._lease.sync}`: the answer contains only {lost.found:,} of {lost.delivered:,} people delivered, "
-            f"min_found_ratio is {least}: check `sql`, `conn_id` and `primary_key`; if the query keeps only people who "
-            'consent, set absent="withdrawn"; if it is right that the others are gone, run the load or lower '
-            "min_found_ratio"
-        )
-
     def _late(self, changes: Changes, report: LoadReport, recheck: Recheck) -> Ask | None:
         """Return how to ask who must be removed, if people were withheld who may have been delivered before."""
         if not len(recheck.withheld):
@@ -317,7 +308,7 @@ class Sync:
         if recheck.ask is None or self._destination.replaces or not self._destination.can_remove:
             # Without a source to ask, only forgotten people are withheld: whoever forgot them removes them.
             return None
-        return recheck.ask if report.sent.unconfirmed or _were_delivered(changes, recheck) else None
+        return recheck.ask if report.sent.unconfirmed or were_delivered(changes, recheck) else None
 
     def _check_destination(self) -> None:
         destination = self._destination
@@ -422,7 +413,10 @@ class Sync:
         """Deliver changes that have removals only, and return the ids of requests that are still processed."""
         key = hashlib.sha256(f"{WITHDRAWALS}:{changes.sha256}".encode()).hexdigest()
         report.count_changes(changes.counts)
-        return carry_out(self._begin(WITHDRAWALS, key, changes), report, recheck=None)
+        return self._carry_out(self._begin(WITHDRAWALS, key, changes), report, recheck=None)
+
+    def _carry_out(self, run: DeliveryRun, report: LoadReport, *, recheck: Recheck | None) -> list[str]:
+        return carry_out(run, report, recheck=recheck)
 
     def _begin(self, kind: str, key: str, changes: Changes, source: SourceRecord | None = None) -> DeliveryRun:
         limits = self._destination.limits
@@ -441,11 +435,3 @@ class Sync:
     def _load_key(self, permitted: PermittedRows) -> str:
         identity = f"{_KEY_VERSION}:{permitted.key}:{self._context.settings.mode}"
         return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def _were_delivered(changes: Changes, recheck: Recheck) -> bool:
-    """Return whether a person who is withheld may be at the destination already."""
-    return any(
-        some.was_delivered[recheck.withheld_among(some.start, len(some.ids))].any()
-        for some in changes.upserts(_SCAN_ROWS)
-    )

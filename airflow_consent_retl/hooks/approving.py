@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _GIT_TIMEOUT_S: Final = 5
 _LISTED: Final = 5
+_records: Final = ContextVar("consent_retl_records_policies", default=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,16 @@ def approval_required() -> bool:
     return bool(conf.getboolean("consent_retl", "approval_required", fallback=False))
 
 
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Let the block read policies without a record of them in the deployment's archive: it is a dry run."""
+    before = _records.set(False)
+    try:
+        yield
+    finally:
+        _records.reset(before)
+
+
 def in_force(policy: ConsentPolicy, place: str) -> ConsentPolicy:
     """Return the policy that holds at a place that has this one now, and record it in the deployment's archive.
 
@@ -72,12 +86,13 @@ def in_force(policy: ConsentPolicy, place: str) -> ConsentPolicy:
     from airflow_consent_retl.storage.location import policy_archive
 
     archive = policy_archive()
-    archive.keep(policy)
+    if _records.get():
+        archive.keep(policy)
     if approval_required():
         proposal = proposed(policy, place, archive)
         if proposal.needs_approval:
             return _held(archive, proposal)
-    if place != INLINE:
+    if place != INLINE and _records.get():
         archive.note_in_force(place, policy, at=datetime.now(UTC), change_of=_commit)
     return policy
 

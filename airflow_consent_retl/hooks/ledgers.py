@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.sql import sql_hook
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
     from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.storage.folder import Folder
 
 _FILE = "ledger.db"
 
@@ -49,26 +53,68 @@ def unserved_days() -> float:
 
 def open_unpaired(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
     """Open the ledger that a workspace and the settings name, whatever workspace it belongs to: see `open_ledger`."""
+    from airflow_consent_retl.delivery.ledger import Ledger
+
+    engine = _engine(ledger_conn_id)
+    if engine is not None:
+        return Ledger.from_engine(engine)
+    root = _local_root(workspace)
+    root.make()
+    return Ledger.sqlite(Path(root.file_path(_FILE)))
+
+
+@contextmanager
+def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Iterator[Ledger]:
+    """Copy the ledger that `open_ledger` would open, and open the copy: what is written there is gone at the end.
+
+    Neither the ledger nor the workspace changes, also where there is no ledger yet.
+
+    Raises: as `open_ledger`.
+    """
+    from airflow_consent_retl.delivery.ledger.copying import copy_of_database, copy_of_file
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
+    from airflow_consent_retl.delivery.pairing import pair
+    from airflow_consent_retl.storage.location import open_folder, workspace_root
+    from airflow_consent_retl.values.temporary import temporary_folder
+
+    engine = _engine(ledger_conn_id)
+    with ExitStack() as resources:
+        copy = Path(resources.enter_context(temporary_folder())) / _FILE
+        if engine is None:
+            ledger = copy_of_file(Path(_local_root(workspace).file_path(_FILE)), copy)
+        else:
+            database = LedgerDatabase.to_copy(engine)
+            resources.callback(database.close)
+            ledger = copy_of_database(database, copy)
+        resources.enter_context(ledger)
+        ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)), joins=False)
+        yield ledger
+
+
+def _engine(ledger_conn_id: str | None) -> Engine | None:
+    """Return the engine of the ledger's connection; None: the ledger is a file in the workspace."""
     from sqlalchemy.exc import ArgumentError
 
-    from airflow_consent_retl.delivery.ledger import Ledger
+    conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)
+    if not conn_id:
+        return None
+    hook = sql_hook(conn_id)
+    if not database_of(hook.conn_type).is_for_ledgers:
+        able = titles(lambda database: database.is_for_ledgers)
+        raise ConfigurationError(f"connection `{conn_id}` is of type `{hook.conn_type}`: a ledger needs {able}")
+    try:
+        return sqlalchemy_engine(hook)
+    except (ArgumentError, ImportError):
+        raise ConfigurationError(f"connection `{conn_id}`: SQLAlchemy has no driver for it") from None
+
+
+def _local_root(workspace: str | None) -> Folder:
     from airflow_consent_retl.storage.location import open_folder, workspace_root
 
-    conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)
-    if conn_id:
-        hook = sql_hook(conn_id)
-        if not database_of(hook.conn_type).is_for_ledgers:
-            able = titles(lambda database: database.is_for_ledgers)
-            raise ConfigurationError(f"connection `{conn_id}` is of type `{hook.conn_type}`: a ledger needs {able}")
-        try:
-            return Ledger.from_engine(sqlalchemy_engine(hook))
-        except (ArgumentError, ImportError):
-            raise ConfigurationError(f"connection `{conn_id}`: SQLAlchemy has no driver for it") from None
     root = open_folder(workspace_root(workspace))
     if not root.is_local:
         raise ConfigurationError(
             f"the workspace `{root.uri}` is in object storage: set `[consent_retl] ledger_conn_id` to a PostgreSQL "
             "connection, so that all workers share one ledger"
         )
-    root.make()
-    return Ledger.sqlite(Path(root.file_path(_FILE)))
+    return root

@@ -83,12 +83,15 @@ class LoadOperator(ConsentRetlOperator):
         confirm_timeout_s: seconds after which a try stops waiting for it.
         lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for another task that loads the same sync.
+        dry_run: do everything up to the sending and return the plan: what a run would add, update, remove and clear,
+            and the limits that would stop it. Nothing is sent or recorded. True or False, or a template that
+            renders one of the two, such as `"{{ params.dry_run }}"`. Templated.
         ledger_conn_id: a PostgreSQL connection, otherwise `[consent_retl] ledger_conn_id`, otherwise a SQLite file in
             a workspace on a local disk. Templated.
         workspace: URI of the workspace that keeps the delivered state; by default the filter's. Templated.
 
     Returns:
-        The counts of the load.
+        The counts of the load; with `dry_run`, the plan.
 
     Raises:
         AirflowSkipException: a newer run delivered while this one ran.
@@ -112,6 +115,7 @@ class LoadOperator(ConsentRetlOperator):
         "ledger_conn_id",
         "workspace",
         "moved_from",
+        "dry_run",
     )
     ui_color = "#fce5cd"
 
@@ -143,6 +147,7 @@ class LoadOperator(ConsentRetlOperator):
         confirm_timeout_s: float = 21_600,
         lease_ttl_s: float = 60,
         lease_wait_s: float = 120,
+        dry_run: bool | str = False,
         ledger_conn_id: str | None = None,
         workspace: str | None = None,
         **kwargs: Any,
@@ -173,6 +178,8 @@ class LoadOperator(ConsentRetlOperator):
         self.confirm_timeout_s = confirm_timeout_s
         self.lease_ttl_s = lease_ttl_s
         self.lease_wait_s = lease_wait_s
+        # Airflow's operators have a method of this name that nothing calls.
+        self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
         check_one_load(self, LoadOperator)
@@ -197,7 +204,16 @@ class LoadOperator(ConsentRetlOperator):
         return None
 
     def run(self, context: Context) -> dict[str, object]:
-        """Verify, compare, remove and send; return the counts."""
+        """Verify, compare, remove and send; return the counts. In a dry run, return the plan."""
+        from airflow_consent_retl.operators.dry_runs import is_dry, planned_load
+
+        if is_dry(self.dry_run):
+            # An event would tell that people were delivered.
+            self.outlets = []
+            return planned_load(self, context).as_document()
+        return self._delivered(context)
+
+    def _delivered(self, context: Context) -> dict[str, object]:
         from airflow_consent_retl.delivery.ledger.records import sync_name
         from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.removals_first import removals_first

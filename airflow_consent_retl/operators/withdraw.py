@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from airflow_consent_retl.errors import (
     ConfigurationError,
@@ -17,25 +16,35 @@ from airflow_consent_retl.errors import (
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import dag_of, holder_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
-from airflow_consent_retl.progress import filled, table
+from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
+    from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
-    from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.delivery.settings import SyncSettings
+    from airflow_consent_retl.delivery.syncing import Sync
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
+    from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
-# A run warns if more than this share of the people delivered is not in the answer.
-_MANY_ABSENT = 0.2
+S = TypeVar("S", bound="Sync")
+
+
+class Service(NamedTuple):
+    """What the task needs to serve one destination: the sync's name, and the part of its load that removes people."""
+
+    sync: SyncName
+    destination: str
+    removing: RemovingLoad
+    settings: SyncSettings
 
 
 class PropagateWithdrawalsOperator(DatedSqlOperator):
@@ -89,6 +98,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         confirm_timeout_s: seconds after which a try stops waiting for it.
         lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for a running load.
+        dry_run: as for the loads: return by destination the plan, and remove no one. Templated.
         ledger_conn_id: as for the loads. Templated.
         workspace: as for the loads. Templated.
 
@@ -116,6 +126,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         "identities",
         "ledger_conn_id",
         "workspace",
+        "dry_run",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
@@ -147,6 +158,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         confirm_timeout_s: float = 3600,
         lease_ttl_s: float = 60,
         lease_wait_s: float = 30,
+        dry_run: bool | str = False,
         ledger_conn_id: str | None = None,
         workspace: str | None = None,
         **kwargs: Any,
@@ -175,51 +187,106 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         self.confirm_timeout_s = confirm_timeout_s
         self.lease_ttl_s = lease_ttl_s
         self.lease_wait_s = lease_wait_s
+        # Airflow's operators have a method of this name that nothing calls.
+        self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
 
     def run(self, context: Context) -> dict[str, object]:
-        """Serve every destination, even if others fail; then report, and fail if one failed."""
+        """Serve every destination, even if others fail; then report, and fail if one failed. Or return their plans."""
         from airflow_consent_retl.hooks.ledgers import open_ledger
+        from airflow_consent_retl.operators.dry_runs import is_dry
 
         if not self.loads:
             raise ConfigurationError("loads: at least one destination is needed")
+        if is_dry(self.dry_run):
+            return self._served(lambda destination: self._planned(destination, context))
+        with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
+            summary = partial(log_withdrawals, self.log, self.model)
+            return self._served(lambda destination: self._serve(destination, ledger, context), then=summary)
+
+    def _served(
+        self,
+        serve: Callable[[str], dict[str, Any]],
+        then: Callable[[Mapping[str, Mapping[str, Any]]], None] = lambda served: None,
+    ) -> dict[str, object]:
         served: dict[str, dict[str, Any]] = {}
         failures: list[PermanentError | TransientError] = []
-        with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
-            for destination, load in self.loads.items():
-                try:
-                    served[destination] = self._serve(destination, load, ledger, context)
-                except (PermanentError, TransientError) as failure:
-                    self.log.warning("`%s`: %s", destination, failure)
-                    failures.append(failure)
-        self._log_summary(served)
+        for destination in self.loads:
+            try:
+                served[destination] = serve(destination)
+            except (PermanentError, TransientError) as failure:
+                self.log.warning("`%s`: %s", destination, failure)
+                failures.append(failure)
+        then(served)
         if failures:
             # A retry is worth it if one failure is transient, even if the others are permanent.
             raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
         return dict(served)
 
-    def _serve(
-        self, destination: str, load: Callable[..., LoadOperator], ledger: Ledger, context: Context
-    ) -> dict[str, Any]:
-        from airflow_consent_retl.delivery.context import SyncContext
-        from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.delivery.pairing import check_sync, leased
+    def _planned(self, destination: str, context: Context) -> dict[str, Any]:
         from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
+        from airflow_consent_retl.operators.dry_runs import planned_withdrawals
+
+        plan = planned_withdrawals(self, destination, context)
+        return counts_of(0, LoadReport(permitted=0)) if plan is None else plan.as_document()
+
+    def _serve(self, destination: str, ledger: Ledger, context: Context) -> dict[str, Any]:
+        from airflow_consent_retl.delivery.pairing import leased
+        from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
+
+        report = LoadReport(permitted=0)
+        service = self.service_of(destination, ledger, context)
+        if service is None:
+            return counts_of(0, report)
+        with leased(
+            ledger,
+            open_folder(workspace_root(self.workspace)),
+            service.sync,
+            holder=holder_of(context),
+            ttl_s=self.lease_ttl_s,
+            wait_s=self.lease_wait_s,
+            shares=service.settings.shares_target_with,
+        ) as lease:
+            folder = sync_folder(self.workspace, service.sync, epoch=lease.epoch)
+            sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
+            try:
+                waiting = sync.withdraw(asker.ask, report)
+            finally:
+                log_found(self.log, destination, report)
+            state = sync.state()
+            if not waiting:
+                lease.note_served()
+        if waiting:
+            raise DestinationUnavailableError(
+                f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
+            )
+        return counts_of(0 if state is None else state.rows, report)
+
+    def service_of(self, destination: str, ledger: Ledger, context: Context) -> Service | None:
+        """Return what this task needs to serve a destination; None: no one was delivered there yet.
+
+        Raises:
+            PermanentError: the policy, a parameter or the ledger does not suit.
+        """
+        from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.delivery.pairing import check_sync
+        from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.operators.bindings import check_destinations
         from airflow_consent_retl.operators.removing_load import removing_load
-        from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
+        from airflow_consent_retl.storage.location import sync_folder
 
         self._check_policy(destination)
         name = sync_name(self.model, destination)
-        root = open_folder(workspace_root(self.workspace))
         check_sync(ledger, sync_folder(self.workspace, name), name)
         if not self._is_known(name, ledger):
-            return _counts(0, LoadReport(permitted=0))
-        removing = removing_load(load, destination=destination, policy=self.policy, task=self, context=context)
+            return None
+        removing = removing_load(
+            self.loads[destination], destination=destination, policy=self.policy, task=self, context=context
+        )
         check_destinations(policy_in_force(self.policy), [removing.use], sends=False)
         settings = SyncSettings(
             guards=Guards(max_removed_ratio=self.max_removed_ratio),
@@ -232,44 +299,40 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=self.confirm_timeout_s,
         )
-        report = LoadReport(permitted=0)
-        with leased(
-            ledger,
-            root,
-            name,
-            holder=holder_of(context),
-            ttl_s=self.lease_ttl_s,
-            wait_s=self.lease_wait_s,
-            shares=removing.shares_target_with,
-        ) as lease:
-            newest = lease.newest().source
-            asker = self._asker(destination, newest).since(lease.required())
-            self._check_source(asker.source, newest, name, context)
-            store = self._store(lease, sync_folder(self.workspace, name, epoch=lease.epoch), name, asker)
-            sync = Sync(
-                SyncContext(
-                    lease=lease,
-                    store=store,
-                    build=removing.build_destination,
-                    settings=settings,
-                    log=self.log,
-                    key=partial(subject_key, self.workspace),
-                    policy_digest=asker.policy_digest,
-                    dag=dag_of(context),
-                )
-            )
-            try:
-                waiting = sync.withdraw(asker.ask, report)
-            finally:
-                self._log_found(destination, report)
-            state = sync.state()
-            if not waiting:
-                lease.note_served()
-        if waiting:
-            raise DestinationUnavailableError(
-                f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
-            )
-        return _counts(0 if state is None else state.rows, report)
+        return Service(name, destination, removing, settings)
+
+    def sync_of(
+        self,
+        service: Service,
+        lease: Lease,
+        folder: SyncFolder,
+        context: Context,
+        *,
+        make_sync: Callable[[SyncContext], S],
+    ) -> tuple[S, ModelAsker]:
+        """Return the sync under its lease, and what asks the model's source for consent.
+
+        Raises:
+            PermanentError: the source or the destination is not the one that the sync delivered from or to.
+        """
+        from airflow_consent_retl.delivery.context import SyncContext
+        from airflow_consent_retl.operators.delivered_store import delivered_store
+        from airflow_consent_retl.storage.location import subject_key
+
+        newest = lease.newest().source
+        asker = self._asker(service.destination, newest).since(lease.required())
+        self._check_source(asker.source, newest, service.sync, context)
+        sync_context = SyncContext(
+            lease=lease,
+            store=delivered_store(lease, folder, asker, model=self.model, primary_key=self.primary_key, log=self.log),
+            build=service.removing.build_destination,
+            settings=service.settings,
+            log=self.log,
+            key=partial(subject_key, self.workspace),
+            policy_digest=asker.policy_digest,
+            dag=dag_of(context),
+        )
+        return make_sync(sync_context), asker
 
     def _is_known(self, name: SyncName, ledger: Ledger) -> bool:
         """Return whether the ledger knows the sync.
@@ -304,31 +367,6 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                 f"the policy requires no consent for `{destination}`, so no one would be removed for having withdrawn "
                 'it: map an enabled category to it, or say "not_required" with a reason in its `destinations` section'
             )
-
-    def _log_found(self, destination: str, report: LoadReport) -> None:
-        delivered = report.found + report.absent
-        log = self.log.warning if report.absent > _MANY_ABSENT * delivered else self.log.info
-        log(
-            "`%s`: the answer contains %s of %s people delivered",
-            destination,
-            f"{report.found:,}",
-            f"{delivered:,}",
-        )
-
-    def _store(self, lease: Lease, folder: SyncFolder, sync: str, asker: ModelAsker) -> SyncStore[Any, Any]:
-        """Return the store of the sync: the present version of its delivered state names the place."""
-        from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.delivered import delivered_manifest
-
-        current = lease.current()
-        version = None if current is None else delivered_manifest(folder.open(current.uri), sha256=current.sha256)
-        if version is not None and version.primary_key != self.primary_key:
-            raise RefusedError(
-                f"people were delivered with primary key `{version.primary_key}`, now it is `{self.primary_key}`: no "
-                "one would be found"
-            )
-        workspace = open_workspace(version, source=asker.source, model=self.model, log=self.log)
-        return workspace.store(folder, sync, asker)
 
     def _check_source(self, source: ModelSource, newest: SourceRecord | None, sync: str, context: Context) -> None:
         """Refuse to ask under another time zone than the extraction's, or data older than the delivered ones."""
@@ -392,45 +430,3 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             read_forgotten=lambda: forgotten_people(self.workspace, self.model),
             read_sizes=lambda: source_sizes(self.workspace, self.model),
         )
-
-    def _log_summary(self, served: Mapping[str, Mapping[str, Any]]) -> None:
-        headers = ["destination", "found", "removed", "not removed", "cleared", "may be there", "because"]
-        headers += ["lag median", "p95", "oldest"]
-        rows = [
-            [
-                name,
-                counts["found"],
-                counts["removed"],
-                counts["not_removed"],
-                counts["cleared"],
-                counts["delivered"],
-                ", ".join(f"{cause} {people:,}" for cause, people in counts["removals_by_cause"].items()),
-                *(f"{counts['lag_s'][key]:,.0f} s" if counts["lag_s"] else "" for key in ("median", "p95", "oldest")),
-            ]
-            for name, counts in served.items()
-        ]
-        shown = filled(headers, rows, always={"destination", "removed", "may be there"})
-        self.log.info("withdrawals of model `%s`\n%s", self.model, table(*shown))
-
-
-def _counts(delivered: int, report: LoadReport) -> dict[str, Any]:
-    numbers = report.as_counts()
-    return {
-        "delivered": delivered,
-        "found": report.found,
-        "absent": report.absent,
-        "removed": numbers["removed"],
-        "not_removed": numbers["not_removed"],
-        "cleared": numbers["cleared"],
-        "not_cleared": numbers["not_cleared"],
-        "removals_by_cause": dict(report.removals_by_cause),
-        "lag_s": _lag(report.lags_s),
-    }
-
-
-def _lag(lags_s: Sequence[float]) -> dict[str, float]:
-    if not lags_s:
-        return {}
-    ordered = sorted(lags_s)
-    p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]
-    return {"median": statistics.median(ordered), "p95": p95, "oldest": ordered[-1]}

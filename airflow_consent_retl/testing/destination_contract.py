@@ -8,6 +8,7 @@ import pytest
 
 from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.testing.clearing_checks import ClearingChecks
+from airflow_consent_retl.testing.dry_run_checks import DryRunChecks
 from airflow_consent_retl.testing.failure_checks import FailureChecks
 from airflow_consent_retl.testing.lease_checks import LeaseChecks
 from airflow_consent_retl.testing.removal_checks import RemovalChecks
@@ -16,7 +17,9 @@ from airflow_consent_retl.testing.shape_checks import ShapeChecks
 from airflow_consent_retl.testing.stand_in import StandIn
 
 
-class DestinationContract(SendingChecks, RemovalChecks, ClearingChecks, FailureChecks, LeaseChecks, ShapeChecks):
+class DestinationContract(
+    SendingChecks, RemovalChecks, ClearingChecks, FailureChecks, LeaseChecks, ShapeChecks, DryRunChecks
+):
     """Subclass it as `Test…`, name the class, and write the fixture `stand_in`; pytest finds the rest.
 
     Attributes:

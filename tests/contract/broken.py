@@ -396,6 +396,14 @@ class Eager(GuestBookDestination):
     replaces = True
 
 
+class Forward(GuestBookDestination):
+    """Tries out with a guest of its own whether the book can be written."""
+
+    def check(self, load: Load) -> None:
+        super().check(load)
+        self.book.post("check", "enter", [{"id": "check", "text": ""}], token=self.token)
+
+
 class Idle(GuestBookStandIn):
     """A stand-in that forgets a circumstance, explains another poorly, and makes one up."""
 

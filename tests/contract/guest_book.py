@@ -98,6 +98,10 @@ class GuestBookDestination(Destination):
             raise ConfigurationError(f"no guest has {', '.join(unfit)}")
         self.load = load
 
+    def check(self, load: Load) -> None:
+        self.open(load)
+        self.load = None
+
     def send(self, batch: Batch) -> Outcomes:
         return self.request("enter", batch.key, rows_of(batch.rows))
 

@@ -340,9 +340,13 @@ def check_people(table: TableName, load: Load, *, is_there: bool) -> None:
         )
 
 
-def missing_table(table: TableName, others: Sequence[str]) -> ConfigurationError:
+class MissingTableError(ConfigurationError):
+    """The table does not exist, and must not be made."""
+
+
+def missing_table(table: TableName, others: Sequence[str]) -> MissingTableError:
     """Return the error for a missing table that must not be made."""
-    return ConfigurationError(
+    return MissingTableError(
         f"table `{table}` does not exist{suggestion(table.name, others)}; create_table=True makes it"
     )
 

@@ -61,12 +61,15 @@ class LedgerDatabase:
     Args:
         engine: for PostgreSQL or a SQLite file; `close` closes its connections.
         name: the ledger's name in error messages.
+        installs: whether missing tables are created; otherwise nothing is known of the tables.
     """
 
-    def __init__(self, engine: sa.Engine, *, name: str) -> None:
+    def __init__(self, engine: sa.Engine, *, name: str, installs: bool = True) -> None:
         self._engine = engine
         self._name = name
         self._is_sqlite = engine.dialect.name == "sqlite"
+        if not installs:
+            return
         with self.read() as connection:
             installed = is_installed(connection)
         if not installed:
@@ -88,6 +91,13 @@ class LedgerDatabase:
         engine.hide_parameters = True
         committed = engine.execution_options(isolation_level="READ COMMITTED")
         return cls._opened(committed, name=f"the ledger in database `{engine.url.database or ''}`")
+
+    @classmethod
+    def to_copy(cls, engine: sa.Engine) -> LedgerDatabase:
+        """Use an engine for PostgreSQL to read the tables as they are at one time; nothing is created."""
+        engine.hide_parameters = True
+        unchanging = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return cls(unchanging, name=f"the ledger in database `{engine.url.database or ''}`", installs=False)
 
     @classmethod
     def _opened(cls, engine: sa.Engine, *, name: str) -> LedgerDatabase:

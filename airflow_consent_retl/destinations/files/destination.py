@@ -107,6 +107,14 @@ class FilesDestination(Destination):
         self._versions = Versions(ExportFolder(self._fs, self._path, self._uri), load, options)
         self._versions.begin()
 
+    def check(self, load: Load) -> None:
+        """Check the fields, and that the folder's versions are those of loads of this destination."""
+        from airflow_consent_retl.destinations.files.storage import ExportFolder
+        from airflow_consent_retl.destinations.files.versions import Versions
+
+        self._format.check(load.schema)
+        Versions(ExportFolder(self._fs, self._path, self._uri), load, {}).check()
+
     def look(self, load: Load) -> None:
         """Check that the current version and all its files are there."""
         from airflow_consent_retl.destinations.files.storage import ExportFolder

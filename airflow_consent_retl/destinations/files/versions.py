@@ -71,6 +71,11 @@ class Versions:
             self._check_pointer()
             self._remove_unfinished()
 
+    def check(self) -> None:
+        """Refuse a foreign or newer folder as `begin` does, without a change."""
+        with self.folder.storage("look into"):
+            self._check_pointer()
+
     def stage(self) -> None:
         """Begin a version of the load's own rows."""
         self._begin_version(self.load.key)

@@ -114,6 +114,13 @@ class GoogleCustomerMatchDestination(Destination):
         self._load = load
         self._delivery()
 
+    def check(self, load: Load) -> None:
+        """Check as `open` does: nothing is sent or contacted."""
+        try:
+            self.open(load)
+        finally:
+            self.abort()
+
     def send(self, batch: Batch) -> Outcomes:
         """Add a batch's rows; each accepted row is pending under its request's id."""
         if self._encoder is None or self._load is None:

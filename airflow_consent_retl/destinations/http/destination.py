@@ -119,6 +119,13 @@ class HttpDestination(Destination):
         pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=pace)
 
+    def check(self, load: Load) -> None:
+        """Check as `open` does: nothing is sent."""
+        try:
+            self.open(load)
+        finally:
+            self.abort()
+
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch, retry where that may help, and cut it into pieces where it is too large."""
         if self._sending is None or self._delivery is None:

@@ -97,13 +97,15 @@ class SqlTableDestination(Destination):
         self._conn_id = hook.get_conn_id()
         self._place = place_of(hook)
         writer: Callable[..., TableWriter] = database.load(database.table)
-        self._writer = writer(
+        self._new_writer = partial(
+            writer,
             hook,
             table=self._table,
             nulls=options.nulls,
-            create_table=options.create_table,
             mark=removal_mark(options.on_remove, column=options.mark_column, nulls=options.mark_nulls),
         )
+        self._creates = options.create_table
+        self._writer = self._new_writer(create_table=self._creates)
         self._batches: Batches | None = None
         self._key = ""
         self._warned: set[str] = set()
@@ -131,13 +133,22 @@ class SqlTableDestination(Destination):
         """Connect, and make or check the table; for a load without rows, check only the needs of removals."""
         from airflow_consent_retl.databases.tables.table_batches import Batches
 
-        if load.key_field is None:
-            raise ConfigurationError(
-                f"the primary key of model `{load.model}` is not mapped: table `{self._table}` is upserted by it"
-            )
-        self._key = load.key_field
-        self._writer.open(load, key=load.key_field)
+        self._key = self._key_of(load)
+        self._writer.open(load, key=self._key)
         self._batches = Batches(self._table, before_transaction=load.before_request)
+
+    def check(self, load: Load) -> None:
+        """Check the table; a missing one that the load would make is as it should be."""
+        from airflow_consent_retl.databases.tables.writer import MissingTableError
+
+        writer = self._new_writer(create_table=False)
+        try:
+            writer.open(load, key=self._key_of(load))
+        except MissingTableError:
+            if not self._creates:
+                raise
+        finally:
+            writer.close()
 
     def look(self, load: Load) -> None:
         """Check that the table exists, has a row, and suits the fields."""
@@ -217,6 +228,13 @@ class SqlTableDestination(Destination):
     def abort(self) -> None:
         """Release the connection; committed batches stay."""
         self._writer.close()
+
+    def _key_of(self, load: Load) -> str:
+        if load.key_field is None:
+            raise ConfigurationError(
+                f"the primary key of model `{load.model}` is not mapped: table `{self._table}` is upserted by it"
+            )
+        return load.key_field
 
     def _warn(self, codes: Iterable[str]) -> None:
         for code in sorted({*codes} & _REMEDIES.keys() - self._warned):

@@ -1,0 +1,140 @@
+"""A dry run says what the run that follows does, in files and in a warehouse, and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from support.postgres import Postgres
+from support.warehouse_sync import POLICY, Sync, in_staging
+
+from airflow_consent_retl.compat import AirflowFailException
+from airflow_consent_retl.delivery.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.records import SyncName
+from airflow_consent_retl.errors import SyncBusyError
+
+STRICTER = {"categories": [POLICY["categories"][0], {"id": "C4", "name": "Native", "destinations": ["crm", "other"]}]}
+SAME = (
+    *("permitted", "added", "updated", "unchanged", "skipped", "accepted", "withheld", "removed", "not_removed"),
+    *("cleared", "denied", "denied_by_reason", "removals_by_cause", "policy_digest"),
+)
+
+
+def folder_of(sync: Sync) -> Path:
+    return Path(urlparse(sync.workspace).path)
+
+
+def state_of(sync: Sync, customers: Postgres) -> dict[str, Any]:
+    """Everything that a run could change: the files of the workspace with its ledger, the target, the tables."""
+    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder_of(sync).rglob("*.*"))}
+    target = sync.file.read_bytes() if sync.file.exists() else b""
+    return {**files, "target": target, "tables": in_staging(customers)}
+
+
+def planned_and_run(sync: Sync, customers: Postgres, permitted: Any, policy: Any, **parameters: Any) -> dict[str, Any]:
+    before = state_of(sync, customers)
+    plan = sync.load(permitted, policy, dry_run=True, **parameters)
+    assert state_of(sync, customers) == before
+    counts = sync.load(permitted, policy, **parameters)
+    assert {name: plan[name] for name in SAME} == {name: counts[name] for name in SAME}
+    assert (plan["dry_run"], plan["stopped_by"], plan["notes"]) == (True, [], [])
+    return plan
+
+
+def test_the_run_does_what_the_plan_said_at_each_time_in_the_life_of_a_sync(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def both(policy: Any = POLICY) -> dict[str, Any]:
+        found = [planned_and_run(sync, customers, sync.permit(policy), policy) for sync in syncs]
+        assert found[0] == found[1]
+        return found[1]
+
+    first, quiet = both(), both()
+    change("UPDATE customers SET email = 'new-' || email WHERE id IN ('c1', 'c2')")
+    change("UPDATE customers SET ok = false WHERE id = 'c7'; DELETE FROM customers WHERE id IN ('c12', 'c16')")
+    second = both()
+    third = both(STRICTER)
+
+    assert (first["added"], first["delivered"], quiet["unchanged"]) == (800, 0, 800)
+    assert (second["updated"], second["removals_by_cause"]) == (2, {"consent_withdrawn": 1, "left_model": 2})
+    assert third["removals_by_cause"].keys() == {"policy_changed"}
+    logged = capsys.readouterr().out
+    assert logged.count("dry run of `customers` to `crm`: nothing is sent, nothing is recorded") == 8
+    assert "canary" not in logged
+
+
+def test_who_withdraws_after_the_filter_is_withheld_in_the_plan_too(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    for sync in syncs:
+        sync.run()
+    change("UPDATE customers SET email = 'new-' || email WHERE id IN ('c1', 'c2')")
+    permitted = [sync.permit() for sync in syncs]
+    change("UPDATE customers SET ok = false WHERE id = 'c1'")
+
+    plans = [planned_and_run(sync, customers, some, POLICY) for sync, some in zip(syncs, permitted, strict=True)]
+
+    for plan in plans:
+        assert (plan["accepted"], plan["withheld"], plan["removed"]) == (1, 1, 1)
+        assert plan["withheld_by_cause"] == {"consent_withdrawn": 1}
+
+
+def test_a_limit_that_would_stop_the_run_is_in_the_plan_with_what_it_would_hold_back(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    for sync in syncs:
+        sync.run()
+    change("UPDATE customers SET ok = false WHERE id = 'c7'; DELETE FROM customers WHERE id IN ('c12', 'c16')")
+
+    for sync in syncs:
+        permitted, before = sync.permit(), state_of(sync, customers)
+        after_filter = state_of(sync, customers)
+        plan = sync.load(permitted, dry_run=True, max_removed_ratio=0.0)
+        assert state_of(sync, customers) == after_filter
+        assert before["target"] == after_filter["target"]
+        (stopped,) = plan["stopped_by"]
+        assert stopped == "it would remove 2 of 800 people (left_model 2), max_removed_ratio is 0.0"
+        assert plan["held_back"] == {"added": 0, "updated": 0, "removed": 3}
+        assert (plan["accepted"], plan["removed"]) == (0, 1)
+
+        with pytest.raises(AirflowFailException, match="1 explicit withdrawals were carried out"):
+            sync.load(permitted, max_removed_ratio=0.0)
+        assert len(sync.people()) == 799
+
+
+def test_the_fast_lane_plans_what_it_then_removes(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    for sync in syncs:
+        sync.run()
+    change("UPDATE customers SET ok = false WHERE id IN ('c1', 'c2'); DELETE FROM customers WHERE id = 'c6'")
+    same = ("found", "absent", "removed", "not_removed", "cleared", "not_cleared", "removals_by_cause")
+
+    for sync in syncs:
+        before = state_of(sync, customers)
+        plan = sync.withdraw(dry_run=True)
+        assert state_of(sync, customers) == before
+        counts = sync.withdraw()
+        assert {name: plan[name] for name in same} == {name: counts[name] for name in same}
+        assert (plan["removed"], plan["delivered"], plan["absent"]) == (2, 800, 1)
+
+
+def test_a_dry_run_waits_for_a_running_load_and_keeps_no_other_task_waiting(
+    syncs: list[Sync], customers: Postgres
+) -> None:
+    sync = syncs[0]
+    permitted = sync.permit()
+    sync.load(permitted)
+    with Ledger.sqlite(folder_of(sync) / "ledger.db") as ledger:
+        with (
+            ledger.acquire(SyncName("customers/crm"), holder="another task"),
+            pytest.raises(SyncBusyError, match="another task"),
+        ):
+            sync.load(permitted, dry_run=True, lease_wait_s=0)
+        epoch = ledger.syncs()[0].epoch
+        sync.load(permitted, dry_run="true")
+        assert ledger.syncs()[0].epoch == epoch
