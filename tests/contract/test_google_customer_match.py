@@ -54,12 +54,14 @@ class AudienceStandIn(StandIn):
     def stored(self) -> Sequence[Person]:
         there = []
         for person, text in self._texts.items():
-            expected: set[Identifier] = {("email", digest(email(person)))}
+            known: set[Identifier] = {("email", digest(email(person)))}
+            expected = set(known)
             if text.strip():
                 expected.add(("address", digest(text.strip().lower()), digest(name(person)), "DE", "10115"))
             found = expected & self._google.audience
             if found:
-                there.append(Person(person, text if found == expected else "in parts"))
+                # Without an address, the audience has no text of the person.
+                there.append(Person(person, text if found == expected else "" if found == known else "in parts"))
         return there
 
     def takes(self, kind: pa.DataType) -> bool:

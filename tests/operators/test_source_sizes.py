@@ -16,6 +16,7 @@ from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import (
     ConsentSource,
     ExternalConsent,
+    IdentityLinks,
     SuppressionList,
     parse_source_document,
     source_document,
@@ -47,7 +48,9 @@ class Model:
             f"FROM generate_series(1, {people + without}) AS t(i)"
         )
 
-    def extract(self, *sources: ExternalConsent, sql: str = "SELECT id FROM people") -> Any:
+    def extract(
+        self, *sources: ExternalConsent, sql: str = "SELECT id FROM people", identities: IdentityLinks | None = None
+    ) -> Any:
         return ExtractModelOperator(
             task_id="extract",
             model="people",
@@ -56,6 +59,7 @@ class Model:
             primary_key="id",
             workspace=self.workspace,
             consent_sources=sources,
+            identities=identities,
         ).execute({})
 
 
@@ -176,13 +180,15 @@ def test_two_lists_of_one_query_are_kept_apart(model: Model) -> None:
     model.run("DROP VIEW both_ids")
 
 
-def filled_again(model: Model, people: int, source: ExternalConsent, *, waits: bool = False) -> tuple[Any, Any]:
+def filled_again(
+    model: Model, people: int, *sources: ExternalConsent, identities: IdentityLinks | None = None, waits: bool = False
+) -> tuple[Any, Any]:
     """Extract and filter, load if it does not wait, and have the source hold this many people."""
     model.fill(10)
     policy = {"categories": [{"id": "C1", "name": "Ads", "destinations": ["crm"]}]}
     consent: dict[str, Any] = {"policy": policy, "consent": {"C1": "ads_ok"}}
     permitted = ConsentFilterOperator(
-        task_id="consent", snapshot=model.extract(source), destinations=["crm"], **consent
+        task_id="consent", snapshot=model.extract(*sources, identities=identities), destinations=["crm"], **consent
     ).execute({})
     load = partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields={"id": "id"})
 
@@ -200,7 +206,8 @@ def filled_again(model: Model, people: int, source: ExternalConsent, *, waits: b
             conn_id="source",
             sql="SELECT id FROM people",
             primary_key="id",
-            consent_sources=[source],
+            consent_sources=sources,
+            identities=identities,
             loads={"crm": load},
             **consent,
         ).execute({})
@@ -225,6 +232,39 @@ def test_the_fast_lane_removes_no_one_on_the_word_of_a_source_that_shrank(model:
         withdraw()
 
     model.fill(9)
+    assert withdraw()["crm"]["removed"] == 0
+
+
+SHORT = "SELECT person, person AS known FROM never WHERE person > 3"
+LINKS = IdentityLinks(SHORT, subject="person", identifier="known", key="id", min_rows=5, require_match=False)
+
+
+@pytest.mark.parametrize(
+    ("sources", "identities", "message"),
+    [
+        (
+            (consents(None), SuppressionList(SHORT, subject="person", key="id", min_rows=5)),
+            None,
+            "list has {} keys .*, min_rows is 5:",
+        ),
+        ((consents(None),), LINKS, "identities have {} links, min_rows is 5:"),
+    ],
+    ids=["list", "identities"],
+)
+def test_a_table_with_too_few_rows_is_no_answer_when_consent_is_asked_again(
+    model: Model, sources: tuple[ExternalConsent, ...], identities: IdentityLinks | None, message: str
+) -> None:
+    run, withdraw = filled_again(model, 7, *sources, identities=identities, waits=True)
+
+    with pytest.raises(AirflowFailException, match=message.format(4)):
+        run()
+
+    model.fill(8)
+    assert run()["accepted"] == 3
+    model.fill(3)
+    with pytest.raises(AirflowFailException, match=message.format(0)):
+        withdraw()
+    model.fill(8)
     assert withdraw()["crm"]["removed"] == 0
 
 

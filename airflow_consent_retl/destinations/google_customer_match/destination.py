@@ -8,7 +8,8 @@ Limits, on https://developers.google.com/data-manager/api/devguides/limits, read
 The API accepts or refuses a request as a whole and processes it later: each row is `pending` under the request's id
 until `confirm` returns its outcome. The API reports counts, never rows: after a partial success every row is uncertain.
 It knows people only by their identifiers. Adding a person again changes nothing; removing one of two people who share
-an e-mail removes that e-mail for both, until the other is sent again.
+an e-mail removes that e-mail for both, until the other is sent again. It stores no NULL: to clear a field is to remove
+the identifiers that it makes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from airflow_consent_retl.destinations.google_customer_match.members import (
     EncodedRows,
     MemberEncoder,
     field_of,
+    identified_by,
 )
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
@@ -61,6 +63,7 @@ class GoogleCustomerMatchDestination(Destination):
     """
 
     can_remove: ClassVar[bool] = True
+    can_clear: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -145,9 +148,20 @@ class GoogleCustomerMatchDestination(Destination):
 
     def remove(self, batch: Batch) -> Outcomes:
         """Remove people by the identifiers with which they were added; a person without any was never there."""
+        return self._removed(batch, batch.rows.schema.names)
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Remove the identifiers of these fields with which people were added; an address goes as a whole.
+
+        Whether Google counts the person as a member by the other identifiers until the next load, which sends them
+        again without the field, is Google's choice.
+        """
+        return self._removed(batch, identified_by(fields, batch.rows.schema.names))
+
+    def _removed(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         if self._load is None:
             raise DestinationError("the audience was not opened")
-        columns = {name: batch.rows.column(name).to_pylist() for name in batch.rows.schema.names}
+        columns = {name: batch.rows.column(name).to_pylist() for name in fields}
         encoded = EncodedRows(columns=columns, refused={}, omitted={})
         return self._change("remove", encoded, batch.rows.num_rows, self._load)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -202,6 +202,12 @@ def _encoded(column: pa.Array, encode: _Encode, code: str, faults: _Faults) -> C
                 faults.setdefault(row, []).append(code)
         encoded.append(value)
     return encoded
+
+
+def identified_by(fields: Collection[str], names: Sequence[str]) -> list[str]:
+    """Return the names that make an identifier together with one of these fields: an address is one identifier."""
+    whole = {*fields, *ADDRESS_FIELDS} if not set(ADDRESS_FIELDS).isdisjoint(fields) else set(fields)
+    return [name for name in names if name in whole]
 
 
 def field_of(kind: str, names: Iterable[str]) -> str:
