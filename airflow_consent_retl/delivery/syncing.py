@@ -346,7 +346,13 @@ class Sync:
             sync=self._lease.sync,
             accepted=settings.accept_time_zone,
         )
-        check_mapped(newest.source, manifest, sync=self._lease.sync, map_index=self._context.map_index)
+        check_mapped(
+            newest.source,
+            manifest,
+            sync=self._lease.sync,
+            map_index=self._context.map_index,
+            read_others=self._lease.other_sources,
+        )
         if changed := other_source(manifest.source, newest.source):
             self._context.log.warning(
                 "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "

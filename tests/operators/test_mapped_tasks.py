@@ -89,3 +89,56 @@ def test_numbers_that_are_dates_follow_each_other_where_as_of_says_so(crm: CrmSy
 
     with pytest.raises(AirflowFailException, match=DIFFERENT):
         crm.sync(sql=f"{SQL} WHERE 28 > 0", context=mapped(2))
+
+
+REORDERED = "the expanded list has another order"
+TWO_QUERIES = [
+    ("id < 5", "id > 4"),
+    ("id % 2 = 0 AND '{day}' > ''", "id % 2 = 1 AND '{day}' > ''"),
+    ("id IN (1, 2)", "id IN (3, 4)"),
+]
+
+
+def load_parts(crm: CrmSync, queries: list[str], *, run: str, day: str, names: tuple[str, str]) -> None:
+    """Load one part of the model for each mapped task, into a table of its own."""
+    for index, (name, query) in enumerate(zip(names, queries, strict=True)):
+        sql = f"{SQL} WHERE {query.format(day=day)}"
+        crm.sync(model=name, sql=sql, table=name, context=mapped(index, run), mode="upsert")
+
+
+@pytest.mark.parametrize("queries", TWO_QUERIES)
+def test_a_list_in_another_order_is_refused_where_syncs_are_named_by_their_index(
+    crm: CrmSync, queries: tuple[str, str]
+) -> None:
+    names = ("part_0", "part_1")
+    load_parts(crm, list(queries), run="one", day="2026-11-27", names=names)
+    there = [crm.there(name) for name in names]
+
+    for index, query in enumerate(reversed(queries)):
+        sql = f"{SQL} WHERE {query.format(day='2026-11-28')}"
+        with pytest.raises(AirflowFailException, match=REORDERED) as refused:
+            crm.sync(model=names[index], sql=sql, table=names[index], context=mapped(index, "two"), mode="upsert")
+        assert f"task [{1 - index}] delivered as sync `{names[1 - index]}/crm`" in str(refused.value)
+
+    assert [crm.there(name) for name in names] == there
+    load_parts(crm, list(queries), run="two", day="2026-11-28", names=names)
+
+
+def test_a_list_in_another_order_is_fine_where_syncs_are_named_by_their_model(crm: CrmSync) -> None:
+    load_parts(crm, ["id < 5", "id > 4"], run="one", day="", names=("first", "last"))
+
+    load_parts(crm, ["id > 4", "id < 5"], run="two", day="", names=("last", "first"))
+
+    assert (crm.there("first"), crm.there("last")) == ([1, 2, 3, 4], [5, 6, 7, 8])
+
+
+def test_one_query_of_several_models_may_be_edited_for_all_of_them(crm: CrmSync) -> None:
+    names = ("one_brand", "other_brand")
+    load_parts(crm, ["id < 5", "id < 5"], run="one", day="", names=names)
+
+    load_parts(crm, ["id < 6", "id < 6"], run="two", day="", names=names)
+    # A task that failed in a run is served by the next one.
+    crm.sync(model=names[0], sql=f"{SQL} WHERE id < 7", table=names[0], context=mapped(0, "three"))
+    load_parts(crm, ["id < 7", "id < 7"], run="four", day="", names=names)
+
+    assert [crm.there(name) for name in names] == [[1, 2, 3, 4, 5, 6]] * 2

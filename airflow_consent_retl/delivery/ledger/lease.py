@@ -22,6 +22,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
     named_folders,
     newest_source,
     open_delivery,
+    other_sources,
 )
 from airflow_consent_retl.delivery.ledger.records import NewestDecision, VersionRef
 from airflow_consent_retl.delivery.ledger.renewal import RenewedLease
@@ -41,7 +42,7 @@ from airflow_consent_retl.delivery.ledger.writes import (
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt, EndedBatch, IntendedBatch
-    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName
 
 # Closed deliveries whose batches are kept, for reports.
 KEPT_DELIVERIES: Final = 20
@@ -81,6 +82,11 @@ class Lease(RenewedLease):
                 is_ahead=decided_at is not None and decided_at > self._database.now(connection),
                 source=newest_source(connection, self.sync),
             )
+
+    def other_sources(self) -> dict[SyncName, SourceRecord]:
+        """Return what each other sync read for the newest data that it delivered."""
+        with self._database.read() as connection:
+            return other_sources(connection, self.sync)
 
     def note_decision(self, decided_at: datetime, source: SourceRecord | None = None) -> None:
         """Record a permitted set that changes nothing: an older one must not be delivered after it."""

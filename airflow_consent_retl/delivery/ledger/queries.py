@@ -46,8 +46,16 @@ def named_folders(connection: sa.Connection, sync: SyncName) -> set[str]:
 def newest_source(connection: sa.Connection, sync: SyncName) -> SourceRecord | None:
     """Return what the sync read for the newest data that it delivered."""
     row = connection.execute(sa.select(sources).where(sources.c.sync == sync)).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _source_of(row)
+
+
+def other_sources(connection: sa.Connection, sync: SyncName) -> dict[SyncName, SourceRecord]:
+    """Return what each other sync read for the newest data that it delivered."""
+    found = connection.execute(sa.select(sources).where(sources.c.sync != sync).order_by(sources.c.sync))
+    return {SyncName(row.sync): _source_of(row) for row in found.all()}
+
+
+def _source_of(row: sa.Row[tuple[object, ...]]) -> SourceRecord:
     return SourceRecord(
         as_of=row.as_of,
         conn_id=row.conn_id,

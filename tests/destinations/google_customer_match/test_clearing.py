@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from support.customer_match import CONN_ID, connection_to
 from support.data_manager_server import DataManager, Ending, data_manager
-from support.guarding import POLICY, World
+from support.guarding import World
 
 from airflow_consent_retl.destinations.google_customer_match.members import identified_by
 from airflow_consent_retl.errors import DestinationUnavailableError
@@ -124,16 +124,14 @@ def test_an_identifier_that_google_did_not_take_out_fails_the_task(world: World,
     assert audience(google) == EMAILS | MOBILES | PHONES[1]
 
 
-def test_the_next_load_of_a_policy_without_the_guard_adds_the_identifier_again(
-    world: World, google: DataManager
-) -> None:
+def test_who_permits_the_field_again_is_in_the_audience_with_it_again(world: World, google: DataManager) -> None:
     world.answers(True, True)
     world.load(audience_load(), sql=SQL)
     world.answers(False, True)
     world.withdraw(audience_load())
     world.answers(True, True)
 
-    world.load(audience_load(), sql=SQL, policy=POLICY)
+    world.load(audience_load(), sql=SQL)
 
     assert audience(google) == EMAILS | MOBILES | PHONES[0] | PHONES[1]
 
