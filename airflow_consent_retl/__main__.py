@@ -73,10 +73,14 @@ def _add_workspace_verbs(
     pruned.add_argument("--dry-run", action="store_true", help="delete nothing: show what would be deleted")
     pruned.add_argument("--conn-id", help="the connection of a warehouse with a staging schema")
     pruned.add_argument("--schema", help="the staging schema, whose old tables are dropped too")
+    pruned.add_argument(
+        "--exports", action="append", default=[], help="a folder of LoadToFilesOperator, for its older versions too"
+    )
     pruned.set_defaults(run=_prune)
 
 
 def _prune(given: argparse.Namespace) -> object:
+    from airflow_consent_retl.destinations.files.pruning import prune_versions
     from airflow_consent_retl.hooks.pruning import prune
 
     found = prune(
@@ -86,6 +90,8 @@ def _prune(given: argparse.Namespace) -> object:
         schema=given.schema,
         dry_run=given.dry_run,
     )
+    for path in given.exports:
+        found += prune_versions(path, dry_run=given.dry_run)
     return [asdict(one) for one in found]
 
 

@@ -58,7 +58,7 @@ class SortedPeople(DecidedPeople):
     ) -> NewState:
         """Compare the sorted numbers with those of the run before."""
         self._wait()
-        state = StateWriter(self._folder, f"{name}-state.parquet")
+        state = StateWriter(self._folder, f"{name}-state.numbers")
         people = 0
         with ExitStack() as undo:
             undo.callback(state.abort)
@@ -87,8 +87,6 @@ class SortedPeople(DecidedPeople):
         if not self._folder.exists(state.file):
             self._log.warning("%s/%s is gone: everyone is recorded again", self._folder.uri, state.file)
             return read_state(self._folder, None)
-        # A changed one would hide changes.
-        self._folder.verify(state.part)
         return read_state(self._folder, state.part)
 
     def _wait(self) -> None:
@@ -113,11 +111,14 @@ class SortedPeople(DecidedPeople):
 
 def _distinct(slices: Iterator[NDArray[np.uint64]], own: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
     """Yield numbers with the run's own classes renumbered, ascending, each once."""
+    has_own_numbers = not np.array_equal(own, np.arange(len(own)))
     for values in slices:
-        numbered = (values & DECIDED_MASK) | own[(values & CLASS_MASK).astype(np.int64)]
-        # In order, unless rows of one person have several classes.
-        if (numbered[1:] < numbered[:-1]).any():
-            numbered.sort()
+        numbered = values
+        if has_own_numbers:
+            numbered = (values & DECIDED_MASK) | own[(values & CLASS_MASK).astype(np.int64)]
+            # In order, unless rows of one person have several classes.
+            if (numbered[1:] < numbered[:-1]).any():
+                numbered.sort()
         is_new = np.ones(len(numbered), dtype=np.bool_)
         is_new[1:] = numbered[1:] != numbered[:-1]
         yield numbered if is_new.all() else numbered[is_new]

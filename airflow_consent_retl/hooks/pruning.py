@@ -29,7 +29,8 @@ class Pruned:
     """Something that was deleted, or would be.
 
     Args:
-        kind: `snapshots`, `permitted_sets` (rows only), `evidence`, `changes`, `staging_tables` or `unfinished`.
+        kind: `snapshots`, `permitted_sets` (rows only), `evidence`, `changes`, `staging_tables`,
+            `file_versions` or `unfinished`.
         place: the URI of its folder, or the name of its table.
         files: the number of files; None: the whole folder, or a table.
         reason: `age`, `number`, `killed`, or `unused` for what no sync needs any more.
@@ -58,7 +59,8 @@ def prune(
     The limits are `[consent_retl] snapshot_days`, `snapshot_number` and `evidence_days`, and those of the deployment's
     policy where they are stricter. What was written within a day, a delivery in progress with its permitted set and
     tables, delivered states, and everything of a model that a task has now, stay. Changes end as soon as no sync needs
-    them; old versions of exported files end with a load. The indexes of the records are brought up to date.
+    them; old versions of exported files end with a load, or with
+    `prune_versions` of the files' destination. The indexes of the records are brought up to date.
 
     Args:
         workspace, ledger_conn_id: as for the loads.

@@ -22,7 +22,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.local_path import local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument, signed
-from airflow_consent_retl.storage.verified_file import FileDigests, VerifiedFile
+from airflow_consent_retl.storage.verified_file import FileDigests, VerifiedFile, check_digests
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -212,12 +212,7 @@ class Folder:
                 digests = FileDigests.of(file)
         except FileNotFoundError:
             raise RefusedError(f"{self.uri}/{part.name} does not exist any more") from None
-        if digests.size_bytes != part.size_bytes:
-            raise RefusedError(
-                f"{self.uri}/{part.name} has {digests.size_bytes:,} bytes, its manifest says {part.size_bytes:,}"
-            )
-        if digests.sha256 != part.sha256:
-            raise RefusedError(f"{self.uri}/{part.name} was changed since it was written: its SHA-256 differs")
+        check_digests(part, digests.sha256, digests.size_bytes, place=f"{self.uri}/{part.name}")
         self._verified[part.name] = digests
 
     def open_parquet(self, part: Part) -> pq.ParquetFile:

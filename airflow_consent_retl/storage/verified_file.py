@@ -12,9 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from airflow_consent_retl.errors import RefusedError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.manifest import Part
 
 _BLOCK_BYTES = 256 << 10
 _CACHED_BLOCKS = 16
@@ -38,7 +41,7 @@ class FileDigests:
     def of(cls, file: IO[bytes]) -> FileDigests:
         """Read a file to its end."""
         whole, size_bytes, blocks = hashlib.sha256(), 0, []
-        while block := _read_fully(file, _BLOCK_BYTES):
+        while block := read_fully(file, _BLOCK_BYTES):
             whole.update(block)
             blocks.append(hashlib.sha256(block).digest())
             size_bytes += len(block)
@@ -108,7 +111,7 @@ class VerifiedFile(io.RawIOBase):
         block = self._cached.get(number)
         if block is None:
             self._raw.seek(number * _BLOCK_BYTES)
-            block = _read_fully(self._raw, _BLOCK_BYTES)
+            block = read_fully(self._raw, _BLOCK_BYTES)
             if hashlib.sha256(block).digest() != self._digests.blocks[number]:
                 raise RefusedError(f"{self._place} was changed since it was verified: its bytes differ")
             self._cached[number] = block
@@ -117,7 +120,25 @@ class VerifiedFile(io.RawIOBase):
         return block
 
 
-def _read_fully(file: IO[bytes], size_bytes: int) -> bytes:
+def check_digests(part: Part, sha256: str, size_bytes: int, *, place: str) -> None:
+    """Refuse a file that is not the one its manifest describes.
+
+    Args:
+        part: from the manifest.
+        sha256: of the file's bytes, in hex.
+        size_bytes: of the file.
+        place: the file's URI, for the message.
+
+    Raises:
+        RefusedError: its size or its digest differs.
+    """
+    if size_bytes != part.size_bytes:
+        raise RefusedError(f"{place} has {size_bytes:,} bytes, its manifest says {part.size_bytes:,}")
+    if sha256 != part.sha256:
+        raise RefusedError(f"{place} was changed since it was written: its SHA-256 differs")
+
+
+def read_fully(file: IO[bytes], size_bytes: int) -> bytes:
     """Return so many bytes, or all that are left."""
     block = file.read(size_bytes)
     while block and len(block) < size_bytes and (more := file.read(size_bytes - len(block))):

@@ -134,7 +134,7 @@ def test_a_run_that_is_overtaken_is_compared_with_the_other_one(bench: Bench) ->
         (2, "permitted", "denied"),
         (3, "denied", "permitted"),
     ]
-    left = [name for name in bench.stream.folder.names() if name.endswith("state.parquet")]
+    left = [name for name in bench.stream.folder.names() if name.endswith("state.numbers")]
     assert len(left) == 1
 
 

@@ -11,15 +11,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support.crm_sync import FIELDS, POLICY, CrmSync
+from support.loading import deliver, load_of
 from support.permitting import AirflowFailException
 from support.syncing import Recorder
 
 from airflow_consent_retl.__main__ import main
 from airflow_consent_retl.contract import Batch, Destination, Outcomes
 from airflow_consent_retl.delivery.ledger.records import sync_name
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.options import FilesOptions
+from airflow_consent_retl.destinations.files.pruning import prune_versions
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.pruning import Pruned, prune
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
@@ -191,6 +196,39 @@ def test_a_policy_ends_old_versions_of_exported_files_earlier_than_the_load_says
         ).execute({})
 
     assert len(list((tmp_path / "lake").glob("*/_manifest.json"))) == 2
+
+
+def test_old_versions_of_exported_files_end_between_two_loads_too(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri, now, rows = (tmp_path / "lake").as_uri(), datetime.now(UTC), pa.table({"id": [1]})
+    for days in (40, 20, 10):
+        load = load_of(rows, decided_at=now - timedelta(days=days))
+        deliver(FilesDestination(FilesOptions(path=uri, keep_versions=None)), rows, load)
+    foreign = tmp_path / "lake" / "notes.txt"
+    foreign.write_text("not a load's")
+
+    assert prune_versions(uri) == []
+    monkeypatch.setenv(f"{OPTION}POLICY", "variable:officer")
+    kept = {"file_versions": {"max_age": "30 days", "number": 1}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": {"retention": kept}}))
+
+    main(["prune", "--workspace", crm.workspace, "--dry-run", "--exports", uri])
+    out = capsys.readouterr().out
+    shown = json.loads(out[out.index("[\n") :])
+    assert [(one["kind"], one["reason"]) for one in shown] == [("file_versions", "number"), ("file_versions", "age")]
+    assert len(list((tmp_path / "lake").glob("*/_manifest.json"))) == 3
+
+    assert [one.place for one in prune_versions(uri)] == [one["place"] for one in shown]
+    current = json.loads((tmp_path / "lake" / "_current.json").read_text())["current"]
+    assert [path.parent.name for path in (tmp_path / "lake").glob("*/_manifest.json")] == [current]
+    assert foreign.exists()
+    assert prune_versions(uri) == []
+
+
+def test_a_folder_that_no_load_wrote_is_not_pruned(tmp_path: Path) -> None:
+    with pytest.raises(DestinationError, match="name the folder of one"):
+        prune_versions(tmp_path.as_uri())
 
 
 def test_the_staging_tables_of_sets_in_use_are_known_and_only_the_newest_of_the_others_stay(tmp_path: Path) -> None:

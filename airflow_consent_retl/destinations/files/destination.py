@@ -64,7 +64,7 @@ class FilesDestination(Destination):
     replaces: ClassVar[bool] = True
 
     def __init__(self, options: FilesOptions) -> None:
-        self._fs, self._path, self._uri = _folder_at(options.path)
+        self._fs, self._path, self._uri = folder_at(options.path)
         self._format = _file_format(options)
         self._limits = Limits(batch_rows=options.batch_rows)
         self._keep_versions = options.keep_versions
@@ -254,7 +254,7 @@ def _file_format(options: FilesOptions) -> FileFormat:
             return Parquet(compression=options.compression)
 
 
-def _folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
+def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     """Return the storage, the folder as it spells it, and the folder without credentials, for messages."""
     from airflow.sdk import ObjectStoragePath
 

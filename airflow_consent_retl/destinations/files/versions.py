@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STAGING = ".staging-"
+_STAMP = "%Y%m%dT%H%M%S%fZ"
 Options = dict[str, str | int | bool]
 
 
@@ -59,8 +60,8 @@ class Versions:
         self.kept: ExportManifest | None = None
         self._options = options
         self._fields = tuple(ExportedField(name=field.name, type=str(field.type)) for field in load.schema)
-        self._owner = hashlib.sha256(load.destination.encode()).hexdigest()[:8]
-        self._own_version = re.compile(rf"\d{{8}}T\d{{12}}Z-{self._owner}-[0-9a-f]{{12}}")
+        self._owner = _owner(load.destination)
+        self._own_version = _own_version(load.destination)
         self._stamp = _stamp(load.decided_at)
         self._staging = ""
 
@@ -255,15 +256,13 @@ class Versions:
     def _intact(self, manifest: ExportManifest) -> bool:
         return all(self.folder.sha256(f"{manifest.name}/{file.name}") == file.sha256 for file in manifest.files)
 
-    def _own_versions(self) -> list[str]:
-        return [name for name in self.folder.names() if self._own_version.fullmatch(name)]
-
     def _remove_older(self, keep: int | None, keep_days: float | None = None) -> None:
         with self.folder.storage("remove older versions in"):
             pointer = self._pointer()
             current = self.name if pointer is None else pointer.current
             # Versions decided at the same time as well: their names have no order, and only one can be current.
-            others = [name for name in self._own_versions() if name != current and name.split("-")[0] <= self._stamp]
+            versions = own_versions(self.folder, self.load.destination)
+            others = [name for name in versions if name != current and name.split("-")[0] <= self._stamp]
             kept = len(others) if keep is None else keep - 1
             older = sorted(others, reverse=True)
             oldest = "" if keep_days is None else _stamp(datetime.now(UTC) - timedelta(days=keep_days))
@@ -289,12 +288,31 @@ class Versions:
         self._staging = ""
 
 
+def own_versions(folder: ExportFolder, destination: str) -> list[str]:
+    """Return the names of the versions that loads for a destination wrote into a folder."""
+    pattern = _own_version(destination)
+    return [name for name in folder.names() if pattern.fullmatch(name)]
+
+
+def time_of(version: str) -> datetime:
+    """Return the time at which the rows of a version were decided."""
+    return datetime.strptime(version.split("-", maxsplit=1)[0], _STAMP).replace(tzinfo=UTC)
+
+
+def _own_version(destination: str) -> re.Pattern[str]:
+    return re.compile(rf"\d{{8}}T\d{{12}}Z-{_owner(destination)}-[0-9a-f]{{12}}")
+
+
+def _owner(destination: str) -> str:
+    return hashlib.sha256(destination.encode()).hexdigest()[:8]
+
+
 def _files_sha256(manifest: ExportManifest) -> str:
     return hashlib.sha256(" ".join(file.sha256 for file in manifest.files).encode()).hexdigest()
 
 
 def _stamp(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
+    return f"{time.astimezone(UTC):{_STAMP}}"
 
 
 def _iso(time: datetime) -> str:

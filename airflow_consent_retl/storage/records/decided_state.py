@@ -6,27 +6,30 @@ runs are compared by reading both in ascending order, a slice at a time.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
-from airflow_consent_retl.storage.part_writer import PartWriter
+from airflow_consent_retl.storage.manifest import Part
 from airflow_consent_retl.storage.records.subjects import DECIDED_BITS, DECIDED_MASK
+from airflow_consent_retl.storage.verified_file import check_digests, read_fully
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import Part
 
 CLASS_MASK: Final = ~DECIDED_MASK
 MAX_CLASSES: Final = 1 << (64 - DECIDED_BITS)
 NO_CLASS: Final = -1
-_SCHEMA = pa.schema([("value", pa.uint64())])
-_ROW_GROUP_ROWS = 1_048_576
+_STORED = np.dtype("<u8")
+_SLICE_ROWS = 1_048_576
+# States of earlier releases are Parquet files.
+_EARLIER = ".parquet"
 _NONE = np.empty(0, np.uint64)
 
 
@@ -40,7 +43,9 @@ class ChangedDecisions:
 
 
 class StateWriter:
-    """Writes the numbers of a run, slice by slice in ascending order.
+    """Writes the numbers of a run, slice by slice in ascending order, 8 bytes for each.
+
+    The numbers are as good as random: an encoding would cost time and save nothing.
 
     Args:
         folder: of the file.
@@ -48,31 +53,52 @@ class StateWriter:
     """
 
     def __init__(self, folder: Folder, name: str) -> None:
-        # The numbers are as good as random: an encoding would cost time and save little.
-        self._writer = PartWriter(folder, name, _SCHEMA, row_group_rows=_ROW_GROUP_ROWS, dictionary_columns=[])
+        self._name = name
+        self._files = ExitStack()
+        self._file = self._files.enter_context(folder.create(name))
+        self._sha256 = hashlib.sha256()
+        self._people = 0
 
     def write(self, values: NDArray[np.uint64]) -> None:
         """Append a slice."""
-        self._writer.write(pa.table([pa.array(values)], schema=_SCHEMA))
+        written = values.astype(_STORED, copy=False).view(np.uint8).data
+        self._file.write(written)
+        self._sha256.update(written)
+        self._people += len(values)
 
     def close(self) -> Part:
         """Finish the file and describe it."""
-        return self._writer.close()
+        self._files.close()
+        size_bytes = self._people * _STORED.itemsize
+        return Part(name=self._name, sha256=self._sha256.hexdigest(), rows=self._people, size_bytes=size_bytes)
 
     def abort(self) -> None:
         """Close an unfinished file."""
-        self._writer.abort()
+        self._files.close()
 
 
 def read_state(folder: Folder, part: Part | None) -> Iterator[NDArray[np.uint64]]:
     """Yield the numbers of a state in ascending order; none without a file.
 
+    They are verified when all have been read, so that the file is read only once.
+
     Raises:
-        RefusedError: the file is gone, or has another number of rows.
+        RefusedError: the file is gone, or was changed.
     """
-    if part is not None:
-        for rows in folder.read_rows([part], batch_rows=_ROW_GROUP_ROWS):
+    if part is None:
+        return
+    if part.name.endswith(_EARLIER):
+        folder.verify(part)
+        for rows in folder.read_rows([part], batch_rows=_SLICE_ROWS):
             yield np.asarray(rows.column(0))
+        return
+    sha256, size_bytes = hashlib.sha256(), 0
+    with folder.fs.open(folder.file_path(part.name), "rb") as file:
+        while block := read_fully(file, _SLICE_ROWS * _STORED.itemsize):
+            sha256.update(block)
+            size_bytes += len(block)
+            yield np.frombuffer(block, _STORED, len(block) // _STORED.itemsize)
+    check_digests(part, sha256.hexdigest(), size_bytes, place=f"{folder.uri}/{part.name}")
 
 
 def changes(
@@ -114,6 +140,10 @@ def _changed(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> ChangedDeci
 
 def _once(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return, ascending, the numbers that only one of two ascending arrays has; each has a number at most once."""
+    if len(before) == len(now):
+        # Most runs have the people of the run before: then only their new classes differ, place by place.
+        differ = before != now
+        before, now = before[differ], now[differ]
     both = np.concatenate([before, now])
     # The stable sort merges two ascending runs in one pass. Nearly all numbers are in both.
     both.sort(kind="stable")

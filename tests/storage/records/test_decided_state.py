@@ -6,11 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.records.decided_state import NO_CLASS, StateWriter, changes, read_state
 from airflow_consent_retl.values.sorted_numbers import SortedNumbers
 
@@ -52,7 +55,7 @@ def test_changes_are_the_differences_of_two_runs(
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = Folder.local(tmp_path)
-    writer = StateWriter(folder, "state.parquet")
+    writer = StateWriter(folder, "state.numbers")
     writer.write(np.array([1, 5], np.uint64))
     writer.write(np.array([2**63, 2**64 - 1], np.uint64))
 
@@ -60,6 +63,29 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert [value for values in read_state(folder, part) for value in values.tolist()] == [1, 5, 2**63, 2**64 - 1]
     assert list(read_state(folder, None)) == []
+
+
+def test_a_state_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    folder = Folder.local(tmp_path)
+    schema = pa.schema([("value", pa.uint64())])
+    with PartWriter(folder, "state.parquet", schema, row_group_rows=10) as writer:
+        writer.write(pa.table([pa.array([1, 2**64 - 1], pa.uint64())], schema=schema))
+        part = writer.close()
+
+    assert [value for values in read_state(folder, part) for value in values.tolist()] == [1, 2**64 - 1]
+
+
+def test_a_state_with_another_number_or_a_longer_one_is_refused(tmp_path: Path) -> None:
+    folder = Folder.local(tmp_path)
+    writer = StateWriter(folder, "state.numbers")
+    writer.write(np.array([1, 5], np.uint64))
+    part = writer.close()
+    written = folder.read(part.name)
+
+    for content, why in [(b"\x02" + written[1:], "SHA-256 differs"), (written + b"\x00", "has 17 bytes")]:
+        folder.replace(part.name, content)
+        with pytest.raises(RefusedError, match=why):
+            list(read_state(folder, part))
 
 
 @pytest.mark.parametrize("memory_limit_bytes", [1, 1 << 20])
