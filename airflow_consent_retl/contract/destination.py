@@ -180,6 +180,13 @@ class Destination(ABC):
         Raises: as `open`.
         """
 
+    def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
+        """Return rows in the form in which the destination gets them, for a preview. Pure.
+
+        By default each field's value. A row that would be rejected for its form may be missing.
+        """
+        return [dict(row) for row in rows.to_pylist()]
+
     @abstractmethod
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch and return exactly one outcome for each of its rows.

@@ -20,6 +20,7 @@ from airflow_consent_retl.filtering.guarded_fields import check_guarded, guarded
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
     from airflow_consent_retl.storage.opening import OpenedPermitted
@@ -68,6 +69,26 @@ class PermittedRows(ABC):
         """A hex digest: the same for the same rows with the same fields at the same destination."""
         identity = [self.manifest_sha256, self.destination, list(self.fields.items())]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @property
+    def key_field(self) -> str | None:
+        """The destination's name of the primary key, or None if it is not mapped."""
+        return next((name for name, column in self.fields.items() if column == self.manifest.primary_key), None)
+
+    def load_of(self, schema: pa.Schema) -> Load:
+        """Return the description of a load of these rows, for a destination; `schema` has its field names."""
+        from airflow_consent_retl.contract.destination import Load
+
+        return Load(
+            key=self.key,
+            destination=self.destination,
+            model=self.manifest.model,
+            schema=schema,
+            key_field=self.key_field,
+            rows=self.rows,
+            decided_at=self.manifest.decided_at,
+            cleared=self.withheld_fields,
+        )
 
     @property
     @abstractmethod

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.filtering.guarded_fields import guarded_columns, without
 from airflow_consent_retl.filtering.permitted import PermittedRows, check_sum
@@ -18,6 +17,7 @@ from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.values.columns import declared_types
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.storage.manifest import Part
     from airflow_consent_retl.storage.opening import OpenedPermitted
 
@@ -39,23 +39,9 @@ class FilePermittedRows(PermittedRows):
         """The number of files."""
         return f"{len(self.parts)} files"
 
-    @property
-    def key_field(self) -> str | None:
-        """The destination's name of the primary key, or None if it is not mapped."""
-        return next((name for name, column in self.fields.items() if column == self.manifest.primary_key), None)
-
     def load(self) -> Load:
         """Return the description of a load of these rows, for a destination."""
-        return Load(
-            key=self.key,
-            destination=self.destination,
-            model=self.manifest.model,
-            schema=self.schema(),
-            key_field=self.key_field,
-            rows=self.rows,
-            decided_at=self.manifest.decided_at,
-            cleared=self.withheld_fields,
-        )
+        return self.load_of(self.schema())
 
     def schema(self) -> pa.Schema:
         """Return the rows' schema, with the destination's field names."""

@@ -20,8 +20,11 @@ class DryRunChecks:
         before = _requests(stand_in)
 
         for _ in range(2):
-            lease = CountingLease()
-            stand_in.destination().check(load_of(stand_in, stand_in.rows(people(3)), lease=lease))
+            rows, lease = stand_in.rows(people(3)), CountingLease()
+            load, destination = load_of(stand_in, rows, lease=lease), stand_in.destination()
+            destination.check(load)
+            (batch,) = rows.combine_chunks().to_batches()
+            assert len(destination.sent_as(batch, load)) == rows.num_rows
             assert lease.asked == 0
 
         assert _requests(stand_in) == before

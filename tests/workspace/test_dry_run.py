@@ -138,3 +138,19 @@ def test_a_dry_run_waits_for_a_running_load_and_keeps_no_other_task_waiting(
         epoch = ledger.syncs()[0].epoch
         sync.load(permitted, dry_run="true")
         assert ledger.syncs()[0].epoch == epoch
+
+
+def test_a_dry_run_copies_a_ledger_in_postgresql_and_leaves_it_as_it_is(syncs: list[Sync], customers: Postgres) -> None:
+    def ledger() -> list[tuple[Any, ...]]:
+        with customers.connect() as connection:
+            return connection.execute("SELECT * FROM consent_retl_syncs").fetchall()
+
+    sync = syncs[0]
+    permitted = sync.permit(sql="SELECT * FROM customers WHERE level = 1")
+    sync.load(permitted, ledger_conn_id="pg")
+    before = ledger()
+
+    plan = sync.load(permitted, ledger_conn_id="pg", dry_run=True)
+
+    assert (plan["unchanged"], plan["added"], plan["delivered"]) == (plan["permitted"], 0, plan["permitted"])
+    assert ledger() == before

@@ -124,6 +124,10 @@ class GoogleCustomerMatchDestination(Destination):
         finally:
             self.abort()
 
+    def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
+        """Return the identifiers, hashed except region and postal code."""
+        return [dict(row) for row in self._encoder_of(load).removal_rows(rows).to_pylist()]
+
     def send(self, batch: Batch) -> Outcomes:
         """Add a batch's rows; each accepted row is pending under its request's id."""
         if self._encoder is None or self._load is None:

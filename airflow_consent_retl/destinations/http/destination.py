@@ -12,6 +12,7 @@ from airflow_consent_retl.contract.destination import Batch, Destination, Limits
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.sending import HttpDelivery
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.values.json_rows import SentObjects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,6 +126,12 @@ class HttpDestination(Destination):
             self.open(load)
         finally:
             self.abort()
+
+    def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
+        """Return the JSON objects of the rows."""
+        records = self.sending(load).encoder.rows(rows).records
+        sent = SentObjects(records)
+        return [sent[row] for row in range(len(sent))]
 
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch, retry where that may help, and cut it into pieces where it is too large."""
