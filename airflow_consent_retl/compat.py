@@ -30,6 +30,7 @@ except ImportError:  # Airflow 3.1
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import ObjectStoragePath
 
 __all__ = [
     "AirflowException",
@@ -39,6 +40,7 @@ __all__ = [
     "TaskDeferred",
     "conf",
     "dag_bag",
+    "storage_conn_id",
 ]
 
 
@@ -50,3 +52,11 @@ def dag_bag(dags_folder: str | None) -> DagBag:
         from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
     return DagBag(dags_folder)
+
+
+def storage_conn_id(path: ObjectStoragePath) -> str | None:
+    """Return the connection that a path in object storage names."""
+    try:
+        return path.conn_id or None
+    except AttributeError:  # Airflow 3.1
+        return path.storage_options.get("conn_id") or None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_consent_retl import __version__
+from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
+from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
 from airflow_consent_retl.operators.face import HOOK_MODULES, OPERATOR_MODULES, TRIGGER_MODULES
 
 
@@ -40,23 +42,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": TRIGGER_MODULES,
             }
         ],
-        "connection-types": [
-            {
-                "connection-type": "consent_policy",
-                "hook-class-name": "airflow_consent_retl.hooks.policies.ConsentPolicyHook",
-                "hook-name": "Consent policy",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
-                },
-                "conn-fields": {
-                    "policy": {
-                        "label": "Policy document",
-                        "description": "The consent policy as one JSON document.",
-                        "schema": {"type": "string", "format": "multiline"},
-                    }
-                },
-            }
-        ],
+        "connection-types": [POLICY_FORM, WEBHOOK_FORM],
         "config": {
             "consent_retl": {
                 "description": "The deployment's policy, and the places of rows, manifests and the ledger.",

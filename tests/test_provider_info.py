@@ -21,6 +21,7 @@ from airflow.triggers.base import BaseTrigger
 import airflow_consent_retl
 from airflow_consent_retl import __version__
 from airflow_consent_retl.get_provider_info import get_provider_info
+from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
 
 SCHEMAS = Path(airflow.__file__).parent
 
@@ -44,7 +45,7 @@ def test_the_connection_form_follows_airflows_schema_of_forms() -> None:
 def test_the_schema_of_forms_refuses_a_form_that_is_wrong() -> None:
     whole = schema("provider.yaml.schema.json")
     forms = {"definitions": whole.get("definitions", {}), **whole["properties"]["connection-types"]}
-    (form,) = get_provider_info()["connection-types"]
+    form = get_provider_info()["connection-types"][0]
 
     slips: list[dict[str, Any]] = [
         {"conn-fields": {"policy": {"schema": {}}}},
@@ -55,6 +56,20 @@ def test_the_schema_of_forms_refuses_a_form_that_is_wrong() -> None:
     for broken in [slip for slip in slips if known.keys() >= slip.keys()]:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate([{**form, **broken}], forms)
+
+
+def test_no_connection_type_has_a_character_that_a_uri_or_airflow_changes() -> None:
+    types = [form["connection-type"] for form in get_provider_info()["connection-types"]]
+
+    assert [name for name in types if not name.isalpha()] == []
+
+
+def test_the_form_of_the_policy_shows_its_field_unfolded() -> None:
+    pages = "".join(page.read_text() for page in (SCHEMAS / "ui" / "dist" / "assets").glob("index-*.js"))
+    section = POLICY_FORM["conn-fields"]["policy"]["schema"]["section"]
+
+    # Airflow's form of a connection opens this section when it is shown, and no other one.
+    assert f"defaultValue:[`{section}`]" in pages or f'defaultValue:["{section}"]' in pages
 
 
 def test_the_entry_point_leads_to_the_provider_info() -> None:
@@ -98,6 +113,7 @@ def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
     assert found == {
         "airflow_consent_retl.destinations.google_customer_match.data_manager_hook",
         "airflow_consent_retl.destinations.google_customer_match.trigger",
+        "airflow_consent_retl.destinations.webhook.webhook_hook",
         "airflow_consent_retl.hooks.policies",
         "airflow_consent_retl.triggers.submitted_query",
     }
@@ -112,29 +128,53 @@ warnings.simplefilter("ignore")
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.configuration import conf
 from airflow.providers_manager import ProvidersManager
-(form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == "consent_policy"]
-shown = form.standard_fields.model_dump()
-fields = {name: dict(field) for name, field in form.extra_fields.items()}
+forms = {}
+for form in HookMetaService.hook_meta_data():
+    if form.connection_type.startswith("consent"):
+        shown = form.standard_fields.model_dump()
+        forms[form.connection_type] = {
+            "hook": [form.hook_class_name, form.hook_name],
+            "hidden": sorted(name for name, field in shown.items() if field and field["hidden"]),
+            "placeholders": sorted(name for name, field in shown.items() if field and field["placeholder"]),
+            "fields": {name: dict(field)["schema"]["title"] for name, field in form.extra_fields.items()},
+            "described": all(dict(field)["description"] for field in form.extra_fields.values()),
+        }
 manager = ProvidersManager()
 print(json.dumps({
     "version": manager.providers["airflow-consent-retl"].version,
-    "hook": [form.hook_class_name, form.hook_name],
-    "hidden": sorted(name for name, field in shown.items() if field and field["hidden"]),
-    "fields": {name: field["schema"]["title"] for name, field in fields.items()},
+    "forms": forms,
     "config": sorted(dict(manager.provider_configs)["airflow-consent-retl"]["consent_retl"]["options"]),
     "sensitive": ("consent_retl", "digest_key") in conf.sensitive_config_values,
 }))
 """
 
 
-def test_airflow_loads_the_provider_and_shows_its_connection_form() -> None:
+def test_airflow_loads_the_provider_and_shows_its_connection_forms() -> None:
     ended = subprocess.run([sys.executable, "-c", PROVIDERS], check=True, capture_output=True, text=True)
 
     assert json.loads(ended.stdout.splitlines()[-1]) == {
         "version": __version__,
-        "hook": ["airflow_consent_retl.hooks.policies.ConsentPolicyHook", "Consent policy"],
-        "hidden": ["host", "login", "password", "port", "url_schema"],
-        "fields": {"policy": "Policy document"},
+        "forms": {
+            "consentpolicy": {
+                "hook": ["airflow_consent_retl.hooks.policies.ConsentPolicyHook", "Consent policy"],
+                "hidden": ["host", "login", "password", "port", "url_schema"],
+                "placeholders": [],
+                "fields": {"policy": "Policy document"},
+                "described": True,
+            },
+            "consentwebhook": {
+                "hook": ["airflow_consent_retl.destinations.webhook.webhook_hook.WebhookHook", "Consent webhook"],
+                "hidden": ["url_schema"],
+                "placeholders": ["host", "login", "password", "port"],
+                "fields": {
+                    "token": "Token",
+                    "headers": "Headers",
+                    "allow_private": "Allow private addresses",
+                    "allow_plain_http": "Allow plain HTTP",
+                },
+                "described": True,
+            },
+        },
         "config": [
             "allow_dag_policies",
             "approval_required",

@@ -11,6 +11,7 @@ from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.central_policy import INLINE, PolicySource, binds, central_policy, source_in_force
+from airflow_consent_retl.hooks.connection_forms import POLICY_FORM, field_behaviour, flask_fields
 from airflow_consent_retl.storage.local_path import local_path
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class ConsentPolicyHook(BaseHook):
-    """A hook for connections of type `consent_policy`, which have a policy document in their field `policy`.
+    """A hook for connections of type `consentpolicy`, which have a policy document in their field `policy`.
+
+    The type's earlier name, `consent_policy`, is read as well.
 
     Args:
         policy_conn_id: the connection.
@@ -26,7 +29,7 @@ class ConsentPolicyHook(BaseHook):
 
     conn_name_attr = "policy_conn_id"
     default_conn_name = "consent_policy_default"
-    conn_type = "consent_policy"
+    conn_type = "consentpolicy"
     hook_name = "Consent policy"
 
     def __init__(self, policy_conn_id: str = default_conn_name) -> None:
@@ -36,18 +39,12 @@ class ConsentPolicyHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's fields, for versions of Airflow that build forms with Flask."""
-        from flask_appbuilder.fieldwidgets import BS3TextAreaFieldWidget
-        from flask_babel import lazy_gettext
-
-        # Airflow drops the connection type if a field's class is not one of the four that it knows.
-        from wtforms import StringField
-
-        return {"policy": StringField(lazy_gettext("Policy document"), widget=BS3TextAreaFieldWidget())}
+        return flask_fields(POLICY_FORM)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Hide every field except the policy."""
-        return {"hidden_fields": ["host", "schema", "login", "password", "port", "extra"], "relabeling": {}}
+        return field_behaviour(POLICY_FORM)
 
     def get_conn(self) -> ConsentPolicy:
         """Return the policy.

@@ -35,6 +35,7 @@ HOOK_MODULES = [
     "airflow_consent_retl.hooks.policies",
     "airflow_consent_retl.hooks.sql",
     f"{_DESTINATIONS}.google_customer_match.data_manager_hook",
+    f"{_DESTINATIONS}.webhook.webhook_hook",
 ]
 
 TRIGGER_MODULES = [

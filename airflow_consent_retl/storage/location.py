@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_consent_retl.compat import conf
+from airflow_consent_retl.compat import conf, storage_conn_id
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder
@@ -67,8 +67,8 @@ def open_folder(uri: str) -> Folder:
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
     fs, path = (LocalFileSystem(), local or "/") if storage is None else (storage.fs, storage.path)
-    if storage is not None and storage.conn_id:
-        mask_storage(storage.conn_id)
+    if storage is not None and (conn_id := storage_conn_id(storage)):
+        mask_storage(conn_id)
     folder = Folder(fs, path, uri, signer)
     if folder.is_local:
         _refuse_public(folder.path)

@@ -20,8 +20,10 @@ TWICE = TEXT.replace('"id": "C0002"', '"id": "C0001", "id": "C0002"')
 SCHEMES = "policy: expected `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document itself"
 
 
-def connection(monkeypatch: pytest.MonkeyPatch, extra: Any, *, conn_id: str = "crm_policy") -> None:
-    document = json.dumps({"conn_type": "consent_policy", "extra": extra})
+def connection(
+    monkeypatch: pytest.MonkeyPatch, extra: Any, *, conn_id: str = "crm_policy", conn_type: str = "consentpolicy"
+) -> None:
+    document = json.dumps({"conn_type": conn_type, "extra": extra})
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", document)
 
 
@@ -91,8 +93,9 @@ def test_a_variable_that_holds_no_policy_is_refused(monkeypatch: pytest.MonkeyPa
 # Connections
 
 
-def test_a_connection_holds_the_policy_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection(monkeypatch, {"policy": TEXT})
+@pytest.mark.parametrize("conn_type", ["consentpolicy", "consent_policy"])
+def test_a_connection_holds_the_policy_as_text(monkeypatch: pytest.MonkeyPatch, conn_type: str) -> None:
+    connection(monkeypatch, {"policy": TEXT}, conn_type=conn_type)
 
     loaded = read_policy("connection:crm_policy")
 
@@ -144,6 +147,17 @@ def test_the_button_of_the_form_shows_what_is_wrong(monkeypatch: pytest.MonkeyPa
 
     assert not passed
     assert "policy" in message
+
+
+def test_the_button_of_the_form_names_every_problem_of_a_broken_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"unmaped_destinations": "deny", "categories": [{"id": 2, "name": "Analytics", "destinations": ["crm"]}]}
+    connection(monkeypatch, {"policy": json.dumps(broken)})
+
+    passed, message = ConsentPolicyHook("crm_policy").test_connection()
+
+    assert not passed
+    assert "@ $.categories[0].id" in message
+    assert "did you mean `unmapped_destinations`" in message
 
 
 # Files

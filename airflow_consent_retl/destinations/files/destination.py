@@ -258,6 +258,7 @@ def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     """Return the storage, the folder as it spells it, and the folder without credentials, for messages."""
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_consent_retl.compat import storage_conn_id
     from airflow_consent_retl.storage.local_path import local_path
 
     parts = urlsplit(path)
@@ -275,8 +276,8 @@ def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
         storage = ObjectStoragePath(path)
         found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
         fs = storage.fs
-        if storage.conn_id:
-            mask_storage(storage.conn_id)
+        if conn_id := storage_conn_id(storage):
+            mask_storage(conn_id)
         return fs, (found or storage.path).rstrip("/"), shown
     except (ValueError, ImportError):
         raise ConfigurationError(f"no installed provider serves `{parts.scheme}://`") from None

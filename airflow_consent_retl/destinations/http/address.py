@@ -18,6 +18,7 @@ from airflow_consent_retl.masking import mask_extra
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+_TYPES = ("consentwebhook", "http", "https")
 _EXTRA_KEYS = {"headers", "token", "allow_private", "allow_plain_http"}
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,251}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\]")
 _PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
@@ -85,7 +86,7 @@ class HttpAddress:
 
 
 def http_address(connection: Connection, *, endpoint: str) -> HttpAddress:
-    """Return the address of an endpoint of an Airflow HTTP connection.
+    """Return the address of an endpoint of an Airflow connection of type `consentwebhook`, `http` or `https`.
 
     Args:
         connection: host (with or without a scheme and a base path), schema `https` or `http`, port, login and
@@ -116,13 +117,16 @@ def http_address(connection: Connection, *, endpoint: str) -> HttpAddress:
 
 def _base(connection: Connection) -> SplitResult:
     conn_id, host = connection.conn_id, (connection.host or "").strip()
-    if connection.conn_type not in {"http", "https"}:
+    if connection.conn_type not in _TYPES:
         raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{connection.conn_type}`, an HTTP destination needs `http`"
+            f"connection `{conn_id}` is of type `{connection.conn_type}`, an HTTP destination needs `consentwebhook` "
+            "or `http`. In Airflow's pages, edit it and choose the type `Consent webhook`. By commands: `airflow "
+            f"connections delete {conn_id}`, then `airflow connections add {conn_id} --conn-type consentwebhook "
+            "--conn-host https://…`. Airflow saves a type whose provider is not installed as `generic`"
         )
     if "://" not in host:
-        # As Airflow's own HTTP hook reads a connection.
-        host = f"{connection.schema or connection.conn_type}://{host}"
+        # As Airflow's own HTTP hook reads a connection of type `http`.
+        host = f"{connection.schema or _scheme_of(connection)}://{host}"
     try:
         base = urlsplit(host)
     except ValueError:
@@ -137,6 +141,10 @@ def _base(connection: Connection) -> SplitResult:
             "path; put credentials into login and password, and write names with other letters in punycode"
         )
     return base
+
+
+def _scheme_of(connection: Connection) -> str:
+    return "https" if connection.conn_type == "consentwebhook" else str(connection.conn_type)
 
 
 def _port(connection: Connection, base: SplitResult) -> int:
@@ -175,13 +183,17 @@ def _extra(connection: Connection) -> dict[str, Any]:
     extra = connection.extra_dejson
     if not isinstance(extra, dict):
         raise ConfigurationError(f"the extra of connection `{connection.conn_id}` must be a JSON object")
+    # Airflow's forms save an empty field as null, and the form of `http` has a field that is no field of ours.
+    extra = {name: value for name, value in extra.items() if value is not None}
+    if extra.get("srv_lookup") is False:
+        del extra["srv_lookup"]
     unknown = sorted(extra.keys() - _EXTRA_KEYS)
     if unknown:
         raise ConfigurationError(
             f"unknown keys in the extra of connection `{connection.conn_id}`: {', '.join(unknown)}; an HTTP "
             "destination reads `headers`, `token`, `allow_private` and `allow_plain_http`"
         )
-    return dict(extra)
+    return extra
 
 
 def _flag(conn_id: str, extra: Mapping[str, Any], name: str) -> bool:

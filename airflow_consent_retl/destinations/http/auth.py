@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def headers_of(connection: Connection, extra: Mapping[str, Any]) -> dict[str, st
         ConfigurationError: a header is malformed, reserved or occurs twice, or there are several ways to authenticate.
             No secret is quoted.
     """
-    conn_id, headers = connection.conn_id, extra.get("headers", {})
+    conn_id, headers = connection.conn_id, _object(extra.get("headers", {}))
     if not isinstance(headers, dict):
         raise ConfigurationError(f"`headers` in the extra of connection `{conn_id}` must be an object")
     for name, value in headers.items():
@@ -58,10 +59,20 @@ def headers_of(connection: Connection, extra: Mapping[str, Any]) -> dict[str, st
     return {**headers, "Authorization": credentials[0]} if credentials else dict(headers)
 
 
+def _object(headers: object) -> object:
+    """Return the headers; the form of Airflow 3.1 saves them as text."""
+    if isinstance(headers, str) and headers.strip():
+        try:
+            return json.loads(headers)
+        except ValueError:
+            return headers
+    return {} if headers == "" else headers
+
+
 def _bearer(conn_id: str, extra: Mapping[str, Any]) -> str | None:
-    if "token" not in extra:
+    token = extra.get("token")
+    if token is None or token == "":
         return None
-    token = extra["token"]
     if not isinstance(token, str) or not _HEADER_VALUE.fullmatch(token):
         raise ConfigurationError(f"`token` in the extra of connection `{conn_id}` is not a token")
     return f"Bearer {token}"

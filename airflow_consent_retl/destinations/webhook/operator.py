@@ -22,9 +22,9 @@ class LoadToWebhookOperator(LoadOperator):
     `{"allow_plain_http": true}`. Redirects and proxies are not used.
 
     Args:
-        conn_id: an HTTP connection (templated): host with or without scheme and base path, schema `https`, port,
-            login and password for basic authentication; in the extra `token` (sent as a bearer token), `headers`,
-            `allow_private`, `allow_plain_http`.
+        conn_id: a connection of type `consentwebhook` or `http` (templated): host with or without scheme and base path,
+            schema `https`, port, login and password for basic authentication; in the extra `token` (sent as a bearer
+            token), `headers`, `allow_private`, `allow_plain_http`.
         endpoint: path below the connection's host (templated), perhaps with a query.
         batch_rows: see `WebhookOptions`, for this parameter and those that are not listed here.
         removal_endpoint: path below the connection's host (templated) that removals go to; None: `endpoint`.

@@ -81,7 +81,7 @@ class WebhookSpec(WebhookOptions, DestinationSpec):
     """The options, and the target of requests.
 
     Args:
-        conn_id: an HTTP connection; see `http_address`.
+        conn_id: a connection of type `consentwebhook` or `http`; see `http_address`.
         endpoint: a path below the connection's host, with or without a query.
         removal_endpoint: the path of removals; None: `endpoint`.
     """

@@ -1,0 +1,94 @@
+"""The hook of connections of the type `consentwebhook`. It sends no row: it tests the connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
+from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.hooks.connection_forms import field_behaviour, flask_fields
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import GuardedClient
+
+_TIMEOUT_S = 10.0
+_MAX_ANSWER_BYTES = 64 * 1024
+_CREDENTIALS_REFUSED = frozenset({401, 403, 407})
+_CAUSES = {
+    "unknown_host": "the name cannot be resolved",
+    "unreachable": "no connection could be made: it was refused, or nothing answered in time",
+    "timeout": "it accepted the connection, and did not answer in time",
+    "connection_lost": "the connection was lost, or the answer is not HTTP",
+}
+
+
+class WebhookHook(BaseHook):
+    """A hook for connections to the receiver of a webhook.
+
+    Args:
+        webhook_conn_id: the connection: see `http_address` for its fields.
+    """
+
+    conn_name_attr = "webhook_conn_id"
+    default_conn_name = "consent_webhook_default"
+    conn_type = "consentwebhook"
+    hook_name = "Consent webhook"
+
+    def __init__(self, webhook_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.webhook_conn_id = webhook_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields, for versions of Airflow that build forms with Flask."""
+        return flask_fields(WEBHOOK_FORM)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the labels and placeholders of the fields that every connection has."""
+        return field_behaviour(WEBHOOK_FORM)
+
+    def get_conn(self) -> GuardedClient:
+        """Return a client for the connection's host; contacts nothing.
+
+        Raises:
+            ConfigurationError: the connection is not usable; no secret is quoted.
+        """
+        return _client(self._address())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the base URL by HEAD, with every check that a load makes of the address, and its credentials."""
+        from airflow_consent_retl.destinations.http.attempt import AttemptError
+
+        try:
+            address = self._address()
+            client = _client(address)
+            try:
+                client.check_address()
+                answer = client.request("HEAD", address.target, b"", headers={})
+            finally:
+                client.close()
+        except ConsentRetlError as error:
+            return False, str(error)
+        except AttemptError as failure:
+            return False, f"{address.host}, port {address.port}: {_CAUSES[failure.code]}"
+        told = f"{address.host}, port {address.port}, answered HEAD {address.path} with {answer.status}"
+        if answer.status in _CREDENTIALS_REFUSED:
+            return False, f"{told}: it does not accept these credentials, or wants some"
+        if answer.status >= 500:
+            return False, f"{told}: its server fails"
+        return True, f"{told}: it is there. Only a load shows whether its endpoint accepts rows"
+
+    def _address(self) -> HttpAddress:
+        from airflow_consent_retl.destinations.http.address import http_address
+
+        return http_address(self.get_connection(self.webhook_conn_id), endpoint="/")
+
+
+def _client(address: HttpAddress) -> GuardedClient:
+    from airflow_consent_retl.destinations.http.client import GuardedClient
+
+    return GuardedClient(address, connections=1, timeout_s=_TIMEOUT_S, max_answer_bytes=_MAX_ANSWER_BYTES)
