@@ -28,7 +28,7 @@ IDENTITY_NAME: Final = "workspace.json"
 REMEDY: Final = (
     "restore ledger and workspace from backups of the same time, or correct `ledger_conn_id` and `workspace`. If that "
     "is impossible, adopt what the workspace has with AdoptDeliveredStateOperator or "
-    "`python -m airflow_consent_retl adopt`"
+    "`consent-retl adopt`"
 )
 
 

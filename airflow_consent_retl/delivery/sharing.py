@@ -83,7 +83,7 @@ def check_dag(lease: Lease, dag: str | None, *, shares: Sequence[str]) -> None:
     raise ConfigurationError(
         f"sync `{lease.sync}` is served by DAG `{before.dag}`, and DAG `{dag}` would remove whom it delivers: give the "
         "model of one of them another name. If the DAG was renamed, hand the sync over to the new name with "
-        "HandOverSyncOperator or `python -m airflow_consent_retl hand-over`; if both serve it on purpose, set "
+        "HandOverSyncOperator or `consent-retl hand-over`; if both serve it on purpose, set "
         "shares_sync_with_dags on the loads of both, and run the one that was there first once with it"
     )
 

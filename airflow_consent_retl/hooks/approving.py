@@ -163,7 +163,7 @@ def _held(archive: PolicyArchive, waiting: Proposal) -> ConsentPolicy:
             "policy: `[consent_retl] approval_required` is set, and a document in a DAG has no place that can be "
             "approved: put it into a Variable, a connection or a file"
         )
-    command = f"`python -m airflow_consent_retl approve {waiting.place} --digest {waiting.digest} --by NAME`"
+    command = f"`consent-retl approve {waiting.place} --digest {waiting.digest} --by NAME`"
     if waiting.in_force is None:
         raise ConfigurationError(
             f"policy: {waiting.digest} at `{waiting.place}` was never approved, and `[consent_retl] approval_required` "

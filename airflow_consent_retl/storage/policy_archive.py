@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
@@ -128,10 +129,10 @@ class PolicyArchive:
         found = list(self._all(self._place(place)))
         # Two runs may have recorded one change.
         firsts = [one for before, one in zip([None, *found], found, strict=False) if _differs(before, one)]
-        ends = [datetime.fromisoformat(one["since"]) for one in firsts[1:]]
+        since = [datetime.fromisoformat(one["since"]) for one in firsts]
         return [
-            PolicyPeriod(one["digest"], datetime.fromisoformat(one["since"]), until, one["change"])
-            for one, until in zip(firsts, [*ends, None], strict=True)
+            PolicyPeriod(one["digest"], start, end, one["change"])
+            for one, (start, end) in zip(firsts, zip_longest(since, since[1:]), strict=True)
         ]
 
     def places(self) -> list[str]:

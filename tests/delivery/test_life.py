@@ -13,7 +13,7 @@ import pytest
 from support.crm_sync import CrmSync
 from support.permitting import AirflowFailException
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.delivery.unserved import warn_of_unserved
 from airflow_consent_retl.hooks.upkeep import syncs
 from airflow_consent_retl.operators import HandOverSyncOperator
@@ -39,7 +39,7 @@ def test_every_sync_with_people_is_listed_with_its_target_and_its_last_run(
     crm.sync(model="no_one", table="no_one")
     capsys.readouterr()
 
-    code = main(["syncs", "--workspace", crm.workspace])
+    code = main(["syncs", "--workspace", crm.workspace, "--json"])
 
     listed = json.loads(capsys.readouterr().out)
     assert code == 0
@@ -81,7 +81,7 @@ def test_a_sync_can_be_handed_over_to_the_new_name_of_its_dag(crm: CrmSync, by_c
         crm.sync(context=running("after"))
 
     if by_command:
-        assert main(["hand-over", "people/crm", "--dag", "after", "--workspace", crm.workspace]) == 0
+        assert main(["hand-over", "people/crm", "--dag", "after", "--workspace", crm.workspace, "--json"]) == 0
     else:
         HandOverSyncOperator(task_id="over", sync="people/crm", new_dag_id="after", workspace=crm.workspace).execute({})
 

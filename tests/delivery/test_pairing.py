@@ -14,7 +14,7 @@ from support.crm_sync import CrmSync
 from support.permitting import AirflowFailException, changed_by_hand, unsigned_by_hand
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.pairing import IDENTITY_NAME
 from airflow_consent_retl.errors import ConfigurationError
@@ -221,7 +221,7 @@ def test_a_state_without_a_signature_is_adopted_only_on_the_word_of_a_person(
 
     with pytest.raises(ConfigurationError, match=r"is not signed: nothing was adopted.*unsigned=True"):
         adopt(workspace=crm.workspace)
-    assert main(["adopt", "--workspace", crm.workspace, "--unsigned"]) == 0
+    assert main(["adopt", "--workspace", crm.workspace, "--unsigned", "--json"]) == 0
     assert '"result": "adopted"' in capsys.readouterr().out
 
 
@@ -254,11 +254,11 @@ def test_the_command_adopts_and_says_what_it_found(crm: CrmSync, capsys: pytest.
     delete_ledger(crm)
     capsys.readouterr()
 
-    done = main(["adopt", "--workspace", crm.workspace])
-    failed = main(["adopt", "people/ads", "--workspace", crm.workspace])
+    done = main(["adopt", "--workspace", crm.workspace, "--json"])
+    failed = main(["adopt", "people/ads", "--workspace", crm.workspace, "--json"])
 
     output = capsys.readouterr()
-    assert (done, failed) == (0, 1)
+    assert (done, failed) == (0, 2)
     assert json.loads(output.out) == [{"sync": "people/crm", "result": "adopted", "rows": 4, "unresolved": 0}]
     assert output.err.startswith("ConfigurationError: neither the ledger nor the workspace")
 

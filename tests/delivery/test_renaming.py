@@ -10,7 +10,7 @@ import pytest
 from support.crm_sync import CrmSync
 from support.permitting import AirflowFailException
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.upkeep import adopt, hand_over, syncs
 from airflow_consent_retl.operators import HandOverSyncOperator
@@ -167,6 +167,6 @@ def test_the_command_says_what_was_handed_over(crm: CrmSync, capsys: pytest.Capt
     crm.sync()
     capsys.readouterr()
 
-    main(["hand-over", "people/crm", "--to", "clients/crm", "--workspace", crm.workspace])
+    main(["hand-over", "people/crm", "--to", "clients/crm", "--workspace", crm.workspace, "--json"])
 
     assert json.loads(capsys.readouterr().out) == {"sync": "clients/crm", "dag": None}

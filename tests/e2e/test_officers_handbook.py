@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.crm_sync import TYPES, CrmSync
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator
 
 PAGE = "docs/officers-handbook.md"
@@ -157,8 +157,8 @@ def test_the_handbooks_commands_print_what_it_shows(
             world.events[part]()
             capsys.readouterr()
             continue
-        python, flag, package, *arguments = shlex.split(part.typed.replace("sha256:…", digest))
-        assert (python, flag, package) == ("python", "-m", "airflow_consent_retl")
+        command, *arguments = shlex.split(part.typed.replace("sha256:…", digest))
+        assert command == "consent-retl"
         main(arguments)
         output = capsys.readouterr()
         printed = [without_what_varies(line) for line in output.out.splitlines()]

@@ -14,7 +14,7 @@ from support.people import CANARY
 from support.servers import Receiver
 
 from airflow_consent_retl import cluster_policy
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent.officer_reader import KEYS, OF_A_DESTINATION, OF_A_MODEL
 from airflow_consent_retl.consent.retention import KINDS
 
@@ -71,7 +71,7 @@ def test_the_refusal_that_the_page_shows(
 
 
 def test_the_command_finds_what_the_page_shows(repo: Path, bound: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["lint"])
+    code = main(["lint", "--json"])
 
     assert code == 1
     assert json.loads(capsys.readouterr().out) == json.loads(blocks(repo, "json")[1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.approving import approve, proposal
@@ -236,7 +236,7 @@ def test_the_verbs_compare_approve_and_list(
         publish(BOTH)
 
     def verb(*arguments: str) -> Any:
-        assert main(list(arguments)) == 0
+        assert main([*arguments, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     assert verb("proposal", PLACE)["needs_approval"] is True
@@ -250,5 +250,5 @@ def test_the_verbs_compare_approve_and_list(
 
 
 def test_the_verbs_need_a_place(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["proposal"]) == 1
+    assert main(["proposal"]) == 2
     assert "place: name one, or set `[consent_retl] policy`" in capsys.readouterr().err

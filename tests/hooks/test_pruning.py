@@ -18,7 +18,7 @@ from support.loading import deliver, load_of
 from support.permitting import AirflowFailException
 from support.syncing import Recorder
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.contract import Batch, Destination, Outcomes
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.destinations.files.destination import FilesDestination
@@ -213,7 +213,7 @@ def test_old_versions_of_exported_files_end_between_two_loads_too(
     kept = {"file_versions": {"max_age": "30 days", "number": 1}}
     monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": {"retention": kept}}))
 
-    main(["prune", "--workspace", crm.workspace, "--dry-run", "--exports", uri])
+    main(["prune", "--workspace", crm.workspace, "--dry-run", "--exports", uri, "--json"])
     out = capsys.readouterr().out
     shown = json.loads(out[out.index("[\n") :])
     assert [(one["kind"], one["reason"]) for one in shown] == [("file_versions", "number"), ("file_versions", "age")]
@@ -388,13 +388,13 @@ def test_a_load_of_a_set_whose_rows_have_ended_is_refused(crm: CrmSync) -> None:
 def test_the_command_and_the_operator_show_and_delete(crm: CrmSync, capsys: pytest.CaptureFixture[str]) -> None:
     written_before(crm.extracted(), 8)
 
-    assert main(["prune", "--workspace", crm.workspace, "--dry-run"]) == 0
+    assert main(["prune", "--workspace", crm.workspace, "--dry-run", "--json"]) == 0
     shown = capsys.readouterr().out
     assert [one["kind"] for one in json.loads(shown[shown.index("[\n") :])] == ["snapshots"]
     show = PruneOperator(task_id="show", workspace=crm.workspace, only_show=True)
     assert show.execute({}) == {"snapshots": 1}
     assert PruneOperator(task_id="prune", workspace=crm.workspace).execute({}) == {"snapshots": 1}
-    assert main(["prune", "--workspace", crm.workspace]) == 0
+    assert main(["prune", "--workspace", crm.workspace, "--json"]) == 0
     assert capsys.readouterr().out.endswith("[]\n")
 
 

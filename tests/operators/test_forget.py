@@ -20,7 +20,7 @@ from support.processes import run_program
 from support.servers import Receiver, receiver, reset, says
 from support.syncing import Recorder
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.upkeep import syncs
@@ -337,12 +337,12 @@ def test_the_command_forgets_and_lifts(crm: CrmSync, capsys: pytest.CaptureFixtu
     places = ["--workspace", crm.workspace]
     capsys.readouterr()
 
-    assert main(["forget", "2", "--loads", "loads_of_the_test:LOADS", *places]) == 0
+    assert main(["forget", "2", "--loads", "loads_of_the_test:LOADS", *places, "--json"]) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed)[0]["destinations"] == {"people/crm": {"deleted": 1}}
-    assert main(["forget", "--lift", "2", *places]) == 0
+    assert main(["forget", "--lift", "2", *places, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"lifted": 1}
-    assert main(["forget", "2", "--loads", "nowhere:LOADS", *places]) == 1
+    assert main(["forget", "2", "--loads", "nowhere:LOADS", *places]) == 2
     assert "is no `module:name` of a mapping" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ import pytest
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
 from support.permitting import AirflowFailException, changed_by_hand, unsigned_by_hand
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadToSqlTableOperator, permitted_batches
 from airflow_consent_retl.operators import permitted_dataframes as frames
@@ -210,8 +210,8 @@ def test_verify_says_which_manifests_are_true(
         ("snapshot", "signed", True),
         ("permitted", "signed", True),
     }
-    assert main(["verify", "--workspace", crm.workspace]) == 0
-    assert main(["verify", real["manifest"]]) == 0
+    assert main(["verify", "--workspace", crm.workspace, "--json"]) == 0
+    assert main(["verify", real["manifest"], "--json"]) == 0
     capsys.readouterr()
 
     forged(crm, real, crm.folder / "permitted" / "forged")
@@ -219,16 +219,16 @@ def test_verify_says_which_manifests_are_true(
     part.write_bytes(part.read_bytes()[:-1] + b"X")
     monkeypatch.delenv(PREVIOUS)
 
-    assert main(["verify", "--workspace", crm.workspace]) == 1
+    assert main(["verify", "--workspace", crm.workspace, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert {one["signature"] for one in found} == {"signed", "unknown_key", "false"}
     changed = {one["manifest"]: one["changed_files"] for one in found}
     assert changed[real["manifest"]] == [part.name]
-    assert main(["verify", real["manifest"]]) == 1
-    assert main(["verify", real["manifest"], "--signatures-only"]) == 0
+    assert main(["verify", real["manifest"], "--json"]) == 1
+    assert main(["verify", real["manifest"], "--signatures-only", "--json"]) == 0
 
 
 def test_verify_of_what_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", f"{tmp_path.as_uri()}/manifest.json"]) == 1
+    assert main(["verify", f"{tmp_path.as_uri()}/manifest.json"]) == 2
     assert "does not exist any more" in capsys.readouterr().err
-    assert main(["verify", "--workspace", (tmp_path / "empty").as_uri()]) == 0
+    assert main(["verify", "--workspace", (tmp_path / "empty").as_uri(), "--json"]) == 0

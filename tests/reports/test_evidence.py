@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.crm_sync import CrmSync
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import parse_recorded_policy
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.reports import evidence, verify
@@ -110,7 +110,7 @@ def test_a_bundle_is_checked_without_the_workspace_wherever_it_lies(
     shutil.rmtree(crm.folder)
     manifest = str(elsewhere) if name.endswith(".zip") else f"file://{elsewhere}/manifest.json"
 
-    assert main(["verify", manifest]) == 0
+    assert main(["verify", manifest, "--json"]) == 0
     (checked,) = verify(manifest)
     assert (checked.kind, checked.signature, checked.changed_files) == ("evidence", "signed", ())
 
@@ -151,7 +151,9 @@ def test_evidence_is_never_overwritten(crm: CrmSync) -> None:
 def test_the_command_writes_a_zip_file(crm: CrmSync, capsys: pytest.CaptureFixture[str]) -> None:
     target = crm.path / "request.zip"
 
-    assert main(["evidence", "4711", str(target), "--workspace", crm.workspace, "--reference", "<b>17</b>"]) == 0
+    assert (
+        main(["evidence", "4711", str(target), "--workspace", crm.workspace, "--reference", "<b>17</b>", "--json"]) == 0
+    )
 
     with zipfile.ZipFile(target) as bundle:
         assert "manifest.json" in bundle.namelist()

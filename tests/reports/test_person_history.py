@@ -9,7 +9,7 @@ import pytest
 from support.crm_sync import CrmSync
 from support.permitting import changed_by_hand, unsigned_by_hand
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.reports import PersonHistory, person_history, verify
 
@@ -89,7 +89,7 @@ def test_the_command_prints_the_history_without_the_id(crm: CrmSync, capsys: pyt
     crm.sync()
     capsys.readouterr()
 
-    code = main(["history", "4711", "--workspace", crm.workspace])
+    code = main(["history", "4711", "--workspace", crm.workspace, "--json"])
 
     printed = capsys.readouterr().out
     assert code == 0

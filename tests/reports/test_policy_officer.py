@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from support.permitting import CONSENT, POLICY, customers, snapshot_of
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import SuppressionList
 from airflow_consent_retl.dag_overrides import uses_of
 from airflow_consent_retl.errors import ConfigurationError
@@ -68,12 +68,12 @@ def test_the_command_prints_the_findings_and_ends_with_1(
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", "variable:consent_policy")
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(OFFICER))
 
-    code = main(["lint", "--snapshot", json.dumps(yes_only(tmp_path))])
+    code = main(["lint", "--snapshot", json.dumps(yes_only(tmp_path)), "--json"])
 
     assert code == 1
     assert {one["rule"] for one in json.loads(capsys.readouterr().out)} == {"always_yes", "written_by_the_dag"}
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(POLICY))
-    assert main(["lint"]) == 0
+    assert main(["lint", "--json"]) == 0
 
 
 def dag() -> DAG:
@@ -166,7 +166,7 @@ def test_the_command_parses_a_folder_of_dags(
     )
     (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nraise ValueError('no DAG')\n")
 
-    assert main(["overrides", str(tmp_path)]) == 0
+    assert main(["overrides", str(tmp_path), "--json"]) == 0
 
     found = json.loads(capsys.readouterr().out)
     assert [(use["dag"], use["task"], use["overrides"]) for use in found["tasks"]] == [("people", "extract", [])]

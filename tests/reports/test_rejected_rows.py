@@ -13,7 +13,7 @@ from support.crm_sync import CrmSync
 from support.permitting import AirflowFailException
 from support.servers import Receiver, receiver, says
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.operators import LoadToWebhookOperator
 from airflow_consent_retl.reports import RejectedRow, rejected, rejected_runs
@@ -107,9 +107,9 @@ def test_the_verb_prints_ids_only_if_it_is_asked_for_them(
     _load(crm)
     capsys.readouterr()
 
-    assert main(["rejected", SYNC, "--workspace", crm.workspace]) == 0
+    assert main(["rejected", SYNC, "--workspace", crm.workspace, "--json"]) == 0
     counts = capsys.readouterr().out
-    assert main(["rejected", SYNC, "--workspace", crm.workspace, "--ids"]) == 0
+    assert main(["rejected", SYNC, "--workspace", crm.workspace, "--ids", "--json"]) == 0
     ids = json.loads(capsys.readouterr().out)
 
     assert "4711" not in counts

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from support.ledgers import SYNC, advanced, begun, sqlite_url
 
-from airflow_consent_retl.__main__ import main
+from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import SourceRecord
 from airflow_consent_retl.delivery.ledger.schema import sources, syncs
@@ -172,6 +172,6 @@ def test_the_command_resets_it_too(tmp_path: Path, capsys: pytest.CaptureFixture
         lease.note_decision(datetime.now(UTC))
     written_ahead(sqlite_url(tmp_path / "ledger.db"), syncs.c.decided_at)
 
-    assert main(["reset-times", "--workspace", tmp_path.as_uri()]) == 0
+    assert main(["reset-times", "--workspace", tmp_path.as_uri(), "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out) == [SYNC]

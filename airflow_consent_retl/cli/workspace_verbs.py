@@ -1,0 +1,54 @@
+"""The verbs about a workspace: its signatures and its retention."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from airflow_consent_retl.cli.shown import Result
+from airflow_consent_retl.cli.verb import LedgerConnId, VerbGroup, Workspace
+
+VERBS = VerbGroup("Workspace")
+
+
+@VERBS.verb("verify", example="--workspace file:///srv/consent_retl", finds=True)
+def verify(
+    manifest: Annotated[
+        str | None, typer.Argument(metavar="MANIFEST", help="The URI of one manifest; default: all of the workspace.")
+    ] = None,
+    signatures_only: Annotated[
+        bool, typer.Option("--signatures-only", help="Do not read the files that manifests name.")
+    ] = False,
+    workspace: Workspace = None,
+) -> Result:
+    """Check who signed the manifests of a workspace, and whether their files changed."""
+    from airflow_consent_retl.reports.signature_check import verify as check
+
+    checked = check(manifest, workspace=workspace, files=not signatures_only)
+    return Result(
+        [asdict(one) for one in checked],
+        code=0 if all(one.is_true for one in checked) else 1,
+        empty="the workspace has no manifest",
+    )
+
+
+@VERBS.verb("prune", example="--dry-run")
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing: show what would be deleted.")] = False,
+    conn_id: Annotated[str | None, typer.Option(help="The connection of a warehouse with a staging schema.")] = None,
+    schema: Annotated[str | None, typer.Option(help="The staging schema, whose old tables are dropped too.")] = None,
+    exports: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A folder of LoadToFilesOperator, for its older versions; may be repeated."),
+    ] = None,
+    workspace: Workspace = None,
+    ledger_conn_id: LedgerConnId = None,
+) -> Result:
+    """Delete what has reached the end of its retention."""
+    from airflow_consent_retl.destinations.files.pruning import prune_versions
+    from airflow_consent_retl.hooks.pruning import prune as delete
+
+    found = delete(workspace=workspace, ledger_conn_id=ledger_conn_id, conn_id=conn_id, schema=schema, dry_run=dry_run)
+    for path in exports or ():
+        found += prune_versions(path, dry_run=dry_run)
+    return Result([asdict(one) for one in found], empty="nothing is at the end of its retention")

@@ -1,0 +1,61 @@
+"""The forms of a result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_consent_retl.cli.shown import WIDTH, Form, Result, Table, render
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"target": "word " * 80, "uri": "s3://" + "x" * 300, "people": 1_234_567} for _ in range(2)],
+        [{f"column {number}": number for number in range(15)}],
+        {"place": "a long sentence " * 20, "rows": [{"one": "x" * 200, "two": 2}]},
+        ["one line " * 40],
+    ],
+    ids=["two wide columns", "many columns", "an object", "sentences"],
+)
+def test_no_line_is_longer_than_a_terminal(document: object) -> None:
+    lines = render(Result(document), Form.PLAIN).splitlines()
+
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_numbers_are_aligned_and_digests_cut_in_a_table() -> None:
+    shown = render(
+        Result([{"sync": "a", "people": 5, "digest": DIGEST}, {"sync": "b", "people": 1234, "digest": ""}]), Form.PLAIN
+    )
+
+    assert shown.splitlines() == [
+        "sync      people  digest",
+        "------  --------  ------------",
+        "a              5  abababababab",
+        "b          1,234",
+    ]
+
+
+def test_a_digest_that_a_person_has_to_copy_is_whole() -> None:
+    assert DIGEST in render(Result({"digest": DIGEST}), Form.PLAIN)
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    shown = render(Result(None, [Table(("rule",), [["a | b"]])]), Form.MARKDOWN)
+
+    assert shown.splitlines()[-1] == "| a \\| b |"
+
+
+def test_json_is_the_document() -> None:
+    document = {"people": 3, "digest": DIGEST, "none": None}
+
+    assert json.loads(render(Result(document, ["a sentence"]), Form.JSON)) == document
+
+
+def test_nothing_is_said_in_words() -> None:
+    assert render(Result([], empty="no sync has people"), Form.PLAIN) == "no sync has people"
+    assert json.loads(render(Result([], empty="no sync has people"), Form.JSON)) == []
