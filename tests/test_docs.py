@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_consent_retl import consent
+from airflow_consent_retl.operators.face import MODULES
+
 REPO = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 # In an example for people who add something, this name stands for theirs.
@@ -39,6 +42,19 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     for path in _PATH.findall(page.read_text()):
         if _EXAMPLE not in path:
             assert (REPO / path).exists(), path
+
+
+def test_every_operator_and_every_format_is_described_on_a_page_of_the_site() -> None:
+    described = {name for page in pages() for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)}
+    offered = {f"{module}.{name}" for name, module in MODULES.items()}
+    formats = {
+        f"{value.__module__}.{name}"
+        for name, value in vars(consent).items()
+        if getattr(value, "__module__", "").startswith("airflow_consent_retl.consent.formats")
+        and isinstance(value, type)
+    }
+
+    assert offered | formats <= described
 
 
 def test_the_page_on_architecture_shows_the_layers_that_are_checked() -> None:
