@@ -13,7 +13,7 @@ STORAGE := .venv-storage
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode
 
-.PHONY: demo demo-snowflake demo-bigquery environments test test-long coverage lint docs bench mutants state-machine fuzz torture constraints clean
+.PHONY: demo demo-snowflake demo-bigquery environments test test-long coverage lint docs bench mutants state-machine fuzz torture constraints dist matrix clean
 
 demo: $(VENV)/.base
 	$(BIN)/python dags/demo/run.py
@@ -100,6 +100,17 @@ constraints: $(VENV)/.uv
 	UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra all --extra testing --group dev \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--output-file $(CONSTRAINTS) pyproject.toml $(VENV)/tools.in
+
+# Builds what a release uploads, into `dist`, and checks it; installs the wheel into an empty environment.
+dist: $(VENV)/.all
+	rm -rf dist
+	UV_NO_CONFIG=1 $(BIN)/uv build --quiet --out-dir dist
+	UV_NO_CONFIG=1 $(BIN)/uv tool run --quiet twine==7.0.0 check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m pytest --confcutdir=tests/packaging tests/packaging/check_dist.py
+
+# The light part of the tests on each supported Python that this machine has, and on each supported Airflow.
+matrix: $(VENV)/.uv
+	$(BIN)/python tests/packaging/matrix.py $(BIN)/uv
 
 clean:
 	rm -rf .venv* .demo
