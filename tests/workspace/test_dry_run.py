@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlparse
 
 import pytest
+from airflow.sdk import DAG
 from support.postgres import Postgres
-from support.warehouse_sync import POLICY, Sync, in_staging
+from support.warehouse_sync import FIELDS, POLICY, Sync, in_staging
 
 from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import SyncName
 from airflow_consent_retl.errors import SyncBusyError
+from airflow_consent_retl.operators import LoadToSqlTableOperator
+from airflow_consent_retl.operators.own_record import send_test
+from airflow_consent_retl.operators.planning import plan, preview
+from airflow_consent_retl.sync import consent_sync
 
 STRICTER = {"categories": [POLICY["categories"][0], {"id": "C4", "name": "Native", "destinations": ["crm", "other"]}]}
 SAME = (
@@ -78,9 +85,9 @@ def test_who_withdraws_after_the_filter_is_withheld_in_the_plan_too(
 
     plans = [planned_and_run(sync, customers, some, POLICY) for sync, some in zip(syncs, permitted, strict=True)]
 
-    for plan in plans:
-        assert (plan["accepted"], plan["withheld"], plan["removed"]) == (1, 1, 1)
-        assert plan["withheld_by_cause"] == {"consent_withdrawn": 1}
+    for found in plans:
+        assert (found["accepted"], found["withheld"], found["removed"]) == (1, 1, 1)
+        assert found["withheld_by_cause"] == {"consent_withdrawn": 1}
 
 
 def test_a_limit_that_would_stop_the_run_is_in_the_plan_with_what_it_would_hold_back(
@@ -154,3 +161,35 @@ def test_a_dry_run_copies_a_ledger_in_postgresql_and_leaves_it_as_it_is(syncs: l
 
     assert (plan["unchanged"], plan["added"], plan["delivered"]) == (plan["permitted"], 0, plan["permitted"])
     assert ledger() == before
+
+
+def test_plan_preview_and_test_record_work_in_a_warehouse_and_leave_no_table(
+    customers: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "crm.db")}))
+    with DAG("customers", params={"dry_run": True}) as dag:
+        consent_sync(
+            "customers",
+            conn_id="pg",
+            sql="SELECT * FROM customers WHERE level = 1",
+            primary_key="id",
+            policy=POLICY,
+            consent={"C1": "ok"},
+            loads={"crm": partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields=FIELDS)},
+            workspace="warehouse:staging",
+            dry_run="{{ params.dry_run }}",
+        )
+    load = cast("LoadToSqlTableOperator", dag.get_task("customers.load_crm"))
+
+    planned, shown = plan(load), preview(load, rows=2)
+    sent = send_test(load, {"id": "test-1", "email": "me@example.com", "spent": "1.50"})
+    removed = send_test(load, {"id": "test-1"}, remove=True)
+
+    assert vars(load)["dry_run"] == "{{ params.dry_run }}"
+    assert planned.plan.counts["added"] == shown.permitted > 0
+    assert len(planned.people["added"]) == 10
+    assert [set(row) for row in shown.rows] == [{*FIELDS}] * 2
+    assert "canary" not in str((planned, shown))
+    assert (sent.status, float(str(sent.record["spent"])), removed.status) == ("accepted", 1.5, "accepted")
+    # The state of the records of decisions lasts, as after a run.
+    assert in_staging(customers) == ["recorded"]
