@@ -27,6 +27,8 @@ from airflow_consent_retl.operators import (
 )
 from airflow_consent_retl.reports import person_history
 
+# Each case in files or in a warehouse; `make test-long` has the other.
+pytestmark = pytest.mark.diagonal("day")
 __all__ = ["postgres"]
 
 PEOPLE = 200

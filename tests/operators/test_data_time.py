@@ -26,6 +26,8 @@ from airflow_consent_retl.operators import (
 )
 from airflow_consent_retl.storage.dated_sql import DatedSql
 
+# Each case in files or in a warehouse; `make test-long` has the other.
+pytestmark = pytest.mark.diagonal("source")
 __all__ = ["postgres"]
 
 POLICY = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["crm"]}]}

@@ -52,6 +52,8 @@ from airflow_consent_retl.operators import (
 )
 from airflow_consent_retl.reports import compare_with_segment, diff_policies, explain
 
+# Each case in files or in a warehouse; `make test-long` has the other.
+pytestmark = pytest.mark.diagonal("world")
 __all__ = ["postgres"]
 
 Load = Callable[..., LoadOperator]

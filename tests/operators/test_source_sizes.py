@@ -29,6 +29,8 @@ from airflow_consent_retl.operators import (
     PropagateWithdrawalsOperator,
 )
 
+# Each case in files or in a warehouse; `make test-long` has the other.
+pytestmark = pytest.mark.diagonal("model")
 __all__ = ["postgres"]
 
 LIST = "SELECT person FROM never"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_whatever_happens_everybody_ends_where_they_belong(repo: Path) -> None:
     found = tortured(repo, "--seconds", "8")
