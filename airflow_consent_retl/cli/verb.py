@@ -79,6 +79,8 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
         except ConsentRetlError as error:
             _refuse(f"{type(error).__name__}: {error}")
         except Exception as error:
+            from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow
+
             message = message_of_airflow(error)
             if message is None:
                 raise
@@ -95,17 +97,6 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature([*given, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
-
-
-def message_of_airflow(error: Exception) -> str | None:
-    """Return a message for a Variable or a connection that Airflow has not; None for every other error."""
-    if type(error).__name__ not in {"AirflowRuntimeError", "AirflowNotFoundException"}:
-        return None
-    return (
-        f"{error}. This process reads Variables and connections from Airflow's database and secrets backend, if it "
-        "reaches them, and from the environment: set AIRFLOW_VAR_<KEY> or AIRFLOW_CONN_<CONN_ID>, or name a policy by "
-        "--policy-file where the verb has it"
-    )
 
 
 def _refuse(message: str) -> None:

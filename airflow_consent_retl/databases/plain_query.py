@@ -1,4 +1,4 @@
-"""A model's SQL as one query without a semicolon, which other SQL can enclose. Changes nothing else in it."""
+"""A model's SQL as one query without a semicolon, which other SQL can enclose; and the same query without rows."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ def plain_query(sql: str, *, dialect: str) -> str:
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
         end = tokens.pop().start
     return sql[:end]
+
+
+def without_rows(sql: str, *, dialect: str) -> str:
+    """Return a query that has the columns of another one, and no row. Settings before the query stay.
+
+    Args:
+        sql: one query, with or without settings before it.
+        dialect: sqlglot's name of the SQL's dialect; empty for the standard.
+    """
+    from sqlglot import TokenType, tokenize
+    from sqlglot.errors import TokenError
+
+    sql = plain_query(sql, dialect=dialect)
+    try:
+        ends = [token.end + 1 for token in tokenize(sql, read=dialect) if token.token_type is TokenType.SEMICOLON]
+    except TokenError:
+        return sql
+    start = ends[-1] if ends else 0
+    # On separate lines, so that a comment at the end of the query comments out nothing else.
+    return f"{sql[:start]}SELECT * FROM (\n{sql[start:]}\n) AS consent_model WHERE 1 = 0"  # noqa: S608 - the DAG's own SQL

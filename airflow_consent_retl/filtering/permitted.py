@@ -136,12 +136,9 @@ def check_permitted(
         ConfigurationError: a field is mapped to a column that the model does not have.
     """
     manifest = opened.manifest
-    if destination not in manifest.destinations:
-        near = nearest(destination, manifest.destinations)
-        hint = f", did you mean `{near}`?" if near else f": it was made for {_names(manifest.destinations)}"
-        raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
+    check_made_for(destination, manifest.destinations)
     check_decision(manifest, destination=destination, policy_digest=policy_digest, max_age_s=max_age_s, now=now)
-    mapped = _checked_fields(fields, [column.name for column in manifest.columns])
+    mapped = checked_fields(fields, [column.name for column in manifest.columns])
     if fields_not_sent is None:
         return CheckedFields(mapped, {})
     named = {name for names in guards.values() for name in names}
@@ -154,6 +151,22 @@ def check_permitted(
         not_sent=fields_not_sent,
     )
     return CheckedFields(mapped, applied)
+
+
+def check_made_for(destination: str, destinations: Collection[str]) -> None:
+    """Check that a permitted set is made for a destination.
+
+    Args:
+        destination: the destination of the rows.
+        destinations: those that the filter decides for.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    if destination not in destinations:
+        near = nearest(destination, destinations)
+        hint = f", did you mean `{near}`?" if near else f": it was made for {_names(destinations)}"
+        raise RefusedError(f"this permitted set was not made for destination `{destination}`{hint}")
 
 
 def check_sum(opened: OpenedPermitted, destination: str, rows: int) -> None:
@@ -216,7 +229,12 @@ def check_age(manifest: PermittedManifest, *, destination: str, max_age_s: float
         )
 
 
-def _checked_fields(fields: Mapping[str, str] | None, columns: list[str]) -> dict[str, str]:
+def checked_fields(fields: Mapping[str, str] | None, columns: Collection[str]) -> dict[str, str]:
+    """Return the fields, each with the model's column; None: all columns, unchanged.
+
+    Raises:
+        ConfigurationError: there is no field, or a field is mapped to a column that the model does not have.
+    """
     if fields is None:
         return {column: column for column in columns}
     if not fields:
@@ -234,5 +252,5 @@ def _checked_fields(fields: Mapping[str, str] | None, columns: list[str]) -> dic
     return dict(fields)
 
 
-def _names(names: Mapping[str, object]) -> str:
+def _names(names: Collection[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)

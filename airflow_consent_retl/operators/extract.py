@@ -160,7 +160,7 @@ class ExtractModelOperator(DatedSqlOperator):
         from airflow_consent_retl.storage.location import publishing_run, source_sizes
 
         sources = self._sources()
-        source, declared = self._source(sources), self._declared_time(context)
+        source, declared = self.source_of(sources), self._declared_time(context)
         workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
             self._submit(workspace, source)
@@ -222,7 +222,12 @@ class ExtractModelOperator(DatedSqlOperator):
             loaded=binding_policy(),
         )
 
-    def _source(self, sources: Sequence[ExternalConsent]) -> ModelSource:
+    def source_of(self, sources: Sequence[ExternalConsent]) -> ModelSource:
+        """Return where the rows are read, from rendered parameters and the sources that apply.
+
+        Raises:
+            ConfigurationError, PolicyError: a parameter, the connection or a source is wrong.
+        """
         from airflow_consent_retl.operators.model_source import model_source
 
         if self.question_is_dated:
