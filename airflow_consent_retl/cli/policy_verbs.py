@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_consent_retl.cli.shown import Result
+from airflow_consent_retl.cli.shown import Result, Table
 from airflow_consent_retl.cli.verb import PolicyFile, VerbGroup
 
 VERBS = VerbGroup("Policies")
@@ -48,6 +48,22 @@ def lint(
 
     found = review(place_of(place, policy_file), snapshots=[json.loads(one) for one in snapshot or ()])
     return Result([asdict(finding) for finding in found], code=int(bool(found)), empty="nothing was found")
+
+
+@VERBS.verb("diff", example="variable:consent_policy file:policy.json --markdown")
+def diff(
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A place, such as variable:consent_policy.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="Another place, such as file:policy.json.")],
+) -> Result:
+    """Compare two policies in words: what differs, and what may permit more than before."""
+    from airflow_consent_retl.consent import opened, policy_differences
+    from airflow_consent_retl.hooks.policies import read_policy
+
+    old, new = (read_policy(place).policy for place in (before, after))
+    differences, opens = policy_differences(old, new), opened(old, new)
+    document = {"before": old.digest, "after": new.digest, "differences": differences, "opens": opens}
+    rows = [("differs", one) for one in differences] + [("may permit more", one) for one in opens]
+    return Result(document, [Table(("kind", "what"), rows)] if rows else ["the two policies are the same"])
 
 
 @VERBS.verb("proposal", example="variable:consent_policy")

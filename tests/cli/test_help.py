@@ -22,6 +22,7 @@ VERBS = {
     "adopt": "syncs gone unsigned workspace ledger_conn_id",
     "approve": "digest by place note",
     "check": "paths policy_file no_connect strict",
+    "diff": "before after",
     "evidence": "id to model reference workspace ledger_conn_id",
     "forget": "ids file sql conn_id id_column loads models objection exempt lift workspace ledger_conn_id",
     "hand-over": "sync dag to workspace ledger_conn_id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.crm_sync import CrmSync
+from support.crm_sync import POLICY, CrmSync
 
 from airflow_consent_retl.cli.shown import WIDTH
 
@@ -63,3 +63,15 @@ def test_findings_end_with_1(run: Run, crm: CrmSync) -> None:
 
     assert found.code == 1
     assert keys(found.document) == {"rule", "place", "sentence", "reason"}
+
+
+def test_two_policies_are_compared_in_words(run: Run, crm: CrmSync) -> None:
+    before, after = f"file:{crm.path}/policy.json", f"file:{crm.path}/after.json"
+    (crm.path / "after.json").write_text(json.dumps({**POLICY, "unmapped_destinations": "permit"}))
+
+    compared, same = run("diff", before, after, "--json"), run("diff", before, before)
+
+    assert compared.code == 0
+    assert set(compared.document) == {"before", "after", "differences", "opens"}
+    assert compared.document["opens"] == ["destinations that the policy does not name receive every row"]
+    assert same.out == "the two policies are the same\n"
