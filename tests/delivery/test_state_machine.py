@@ -2,8 +2,9 @@
 
 A source and a policy that change, loads in every mode, old runs loaded or filtered again, the fast lane; a vendor that
 loses, delays, rejects and misstates; workers that die, or are paused while another one works; and between runs all that
-`support.sync_life` has. Whatever happens: each person who is sent was permitted by both the permitted set and the last
-answer of the source, every person who may be at the vendor can be removed, and one quiet run makes everything right.
+`support.sync_life` has. Whatever happens: each person who is sent, and each name, was permitted by both the permitted
+set and the last answer of the source; after a load or the fast lane nothing is there that is not permitted;
+every person who may be at the vendor can be removed, and one quiet run makes everything right.
 
 `make test` runs a few examples, the same ones each time. `make state-machine` runs many random ones; a failure prints
 its steps as they were, since a shorter example would take minutes to find.
@@ -157,7 +158,7 @@ class Syncing(BetweenRuns):
 
         if isinstance(ended.error, AirflowFailException):
             assert "nothing was sent" in str(ended.error)
-            assert {request.kind for request in world.vendor.requests[before:]} <= {BatchKind.REMOVE}
+            assert {request.kind for request in world.vendor.requests[before:]} <= {BatchKind.REMOVE, BatchKind.CLEAR}
         else:
             assert ended.error is None, ended.error
         law = world.source.law
@@ -233,6 +234,8 @@ class Syncing(BetweenRuns):
         world = self.world
         there = {payload.id for payload in world.vendor.people.values()}
         assert there & world.source.people.keys() <= world.source.allowed()
+        with_name = {payload.id for payload in world.vendor.people.values() if payload.name is not None}
+        assert with_name & world.source.people.keys() <= world.source.named()
 
     def _check_everybody_is_there(self, mode: str) -> None:
         world = self.world

@@ -41,11 +41,17 @@ class Law:
         document: the policy.
         needs: the consents that count: `analytics`, `ads` or both.
         permits: returns whether these consents, in that order, permit.
+        of_name: the consent without which a person's name is not sent; None: it always is.
     """
 
     document: dict[str, Any]
     needs: tuple[str, ...]
     permits: Callable[[list[bool | None]], bool]
+    of_name: str | None = None
+
+    def name_of(self, person: Person) -> str | None:
+        """Return the name of a person as the destination may have it."""
+        return person.name if self.of_name is None or getattr(person, self.of_name) is True else None
 
     def allows(self, person: Person) -> bool:
         return self.permits([getattr(person, name) for name in self.needs])
@@ -71,6 +77,17 @@ def _policy(analytics: bool, ads: bool, *, disabled: bool = False, **more: Any) 
 
 LAWS = {
     "ads": Law(_policy(False, True), ("ads",), _granted),
+    "name guarded": Law(
+        {
+            "categories": [
+                {"id": "C0002", "name": "Analytics", "fields": {DESTINATION: ["name"]}},
+                {"id": "C0004", "name": "Advertising", "destinations": [DESTINATION]},
+            ]
+        },
+        ("ads",),
+        _granted,
+        of_name="analytics",
+    ),
     "both": Law(_policy(True, True), ("analytics", "ads"), _granted),
     "either": Law(
         _policy(True, True, destinations={DESTINATION: {"match": "any"}}),
@@ -176,6 +193,10 @@ class Source:
     def allowed(self) -> frozenset[int]:
         """Return the people who are permitted now."""
         return frozenset(number for number, person in self.people.items() if self.law.allows(person))
+
+    def named(self) -> frozenset[int]:
+        """Return the people whose name the destination may have now, if it may have them."""
+        return frozenset(number for number, person in self.people.items() if self.law.name_of(person) is not None)
 
     def _consent(self, number: int, *, analytics: bool | None, ads: bool | None) -> None:
         if number in self.people:

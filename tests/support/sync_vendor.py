@@ -6,7 +6,7 @@ It knows people by their e-mail. It records every request on arrival; its client
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ class Payload(NamedTuple):
     """The vendor's values for one e-mail."""
 
     id: int
-    name: str
+    name: str | None
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class Vendor:
             return
         self._applied[request.key] = request
         for email, payload in request.rows:
-            if payload is None:
+            if request.kind is BatchKind.CLEAR:
+                self.people |= {email: self.people[email]._replace(name=None)} if email in self.people else {}
+            elif payload is None:
                 self.people.pop(email, None)
             else:
                 self.people[email] = payload
@@ -152,6 +154,7 @@ class VendorClient(Destination):
     """
 
     can_remove = True
+    can_clear = True
 
     def __init__(self, vendor: Vendor, *, arriving: Callable[[Request], None], alive: Callable[[], None]) -> None:
         self._vendor = vendor
@@ -181,12 +184,19 @@ class VendorClient(Destination):
         return self._hand_over(Request(batch.key, BatchKind.SEND, tuple(rows)))
 
     def remove(self, batch: Batch) -> Outcomes:
-        emails: list[Any] = batch.rows.column("email").to_pylist()
-        return self._hand_over(Request(batch.key, BatchKind.REMOVE, tuple((email, None) for email in emails)))
+        return self._take_back(batch, BatchKind.REMOVE)
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        assert list(fields) == ["name"]
+        return self._take_back(batch, BatchKind.CLEAR)
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
         self._alive()
         return self._vendor.confirm(request_id, rows)
+
+    def _take_back(self, batch: Batch, kind: BatchKind) -> Outcomes:
+        emails: list[Any] = batch.rows.column("email").to_pylist()
+        return self._hand_over(Request(batch.key, kind, tuple((email, None) for email in emails)))
 
     def _hand_over(self, request: Request) -> Outcomes:
         self._alive()

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from support.permitting import AirflowFailException, AirflowSkipException
 from support.sync_places import CONN_ID, Places
 from support.sync_source import CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
@@ -29,13 +28,12 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.delivery.context import SyncContext
 from airflow_consent_retl.delivery.ledger.records import sync_name
-from airflow_consent_retl.delivery.recheck import Recheck, SourceRecheck
+from airflow_consent_retl.delivery.recheck import Recheck
 from airflow_consent_retl.delivery.report import LoadReport
 from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.syncing import Sync
 from airflow_consent_retl.errors import PermanentError, TransientError
-from airflow_consent_retl.filtering.asking import SubjectIndex
 from airflow_consent_retl.filtering.model_question import ModelAsker
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.policies import read_policy
@@ -51,6 +49,7 @@ from airflow_consent_retl.operators import (
 )
 from airflow_consent_retl.operators.model_source import model_source
 from airflow_consent_retl.operators.permitted_rows import verified_rows
+from airflow_consent_retl.operators.rechecking import source_recheck
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.delivered import delivered_manifest
 from airflow_consent_retl.storage.location import subject_key, sync_folder
@@ -126,6 +125,7 @@ class Worker:
         law: the law when the try began.
         disturbance: the disturbance that it will meet.
         asked: the people who were permitted when the source was last asked.
+        named: the people whose name was permitted then.
         is_dead: whether its process has ended.
     """
 
@@ -133,6 +133,7 @@ class Worker:
     law: Law
     disturbance: Disturbance | None
     asked: frozenset[int] | None = None
+    named: frozenset[int] = frozenset()
     is_dead: bool = False
     steps: Counter[str] = field(default_factory=Counter)
 
@@ -254,7 +255,7 @@ class SyncWorld:
             max_released_ratio=max_released_ratio,
         ).execute({})
         permitted = {
-            number: (person.email, Payload(number, person.name))
+            number: (person.email, Payload(number, self.source.law.name_of(person)))
             for number, person in rows.items()
             if self.source.law.allows(person)
         }
@@ -402,17 +403,11 @@ class SyncWorld:
 
         @contextmanager
         def recheck(changes: Changes) -> Iterator[Recheck | None]:
-            if not changes.manifest.upsert_rows or not asker.check():
+            if not asker.check():
                 yield None
                 return
-            first = next(changes.upserts(1))
-            with (
-                SubjectIndex((some.ids for some in changes.upserts(100)), first.ids.type) as people,
-                store.asking_about(asker, (some.ids for some in changes.upserts(100)), first.ids.type) as question,
-            ):
-                yield SourceRecheck(
-                    people, DESTINATION, question.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=0
-                )
+            with source_recheck(store, asker, DESTINATION, 0, changes) as made:
+                yield made
 
         report = LoadReport(permitted=permitted.rows)
         with self._leased(worker, SyncMode(mode), lambda folder: workspace.store(folder, self.sync, asker)) as leased:
@@ -526,13 +521,15 @@ class SyncWorld:
             self.violations.append(f"{number} was sent before the source was asked")
         if worker.asked is not None and number not in worker.asked:
             self.violations.append(f"{number} was sent, although the source denied it")
+        if worker.asked is not None and payload.name is not None and number not in worker.named:
+            self.violations.append(f"the name of {number} was sent, although the source denied it")
 
     def _reached(self, record: logging.LogRecord) -> bool:
         worker = self._workers[-1]
         worker.live()
         # Where no consent is needed, only the list of forgotten people is read again.
         if record.msg is Step.ASKED_AGAIN and worker.law.needs:
-            worker.asked = self.source.allowed()
+            worker.asked, worker.named = self.source.allowed(), self.source.named()
         self._disturb(worker, str(record.msg))
         return False
 
