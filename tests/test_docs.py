@@ -44,6 +44,14 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
             assert (REPO / path).exists(), path
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPO)))
+def test_every_name_that_an_example_imports_from_the_package_exists(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        # An example may leave something out; its imports are whole.
+        for line in re.findall(r"^from airflow_consent_retl.*? import (?:\([^)]*\)|.*)$", block, re.MULTILINE):
+            exec(line, {})  # noqa: S102 - the pages are this repository's own
+
+
 def test_every_operator_and_every_format_is_described_on_a_page_of_the_site() -> None:
     described = {name for page in pages() for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)}
     offered = {f"{module}.{name}" for name, module in MODULES.items()}
