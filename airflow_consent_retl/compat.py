@@ -5,6 +5,8 @@ The only module that knows where each version keeps them: everything else, the t
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 try:
@@ -40,7 +42,9 @@ __all__ = [
     "TaskDeferred",
     "conf",
     "dag_bag",
+    "sees_all_variables",
     "storage_conn_id",
+    "variable_keys",
 ]
 
 
@@ -60,3 +64,25 @@ def storage_conn_id(path: ObjectStoragePath) -> str | None:
         return path.conn_id or None
     except AttributeError:  # Airflow 3.1
         return path.storage_options.get("conn_id") or None
+
+
+def sees_all_variables() -> bool:
+    """Return whether this process may read Variables and connections of Airflow's database: tasks and servers may."""
+    from airflow.sdk.execution_time import task_runner
+
+    is_task = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
+    return is_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
+
+
+def variable_keys() -> Sequence[str]:
+    """Return the keys of the Variables in Airflow's database; none where the process cannot list them."""
+    from airflow.sdk import Variable
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    # Airflow 3.1 lists none.
+    if not hasattr(Variable, "keys") or not sees_all_variables():
+        return ()
+    try:
+        return list(Variable.keys())
+    except (AirflowRuntimeError, ImportError):
+        return ()

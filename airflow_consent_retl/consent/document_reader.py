@@ -82,7 +82,7 @@ class DocumentReader:
             return None
         text, at = document[key], f"{path}.{key}"
         if not isinstance(text, str):
-            self.note(at, f"expected text, found {type_name(text)}")
+            self.note(at, f"expected text, found {type_name(text)}{_remedy(text)}")
             return None
         if not 1 <= len(text) <= limit:
             self.note(at, f"a category's {key} has 1 to {limit} characters, found {len(text)}")
@@ -96,3 +96,7 @@ class DocumentReader:
     def note(self, path: str, message: str) -> None:
         """Note a problem."""
         self.problems.append(Problem(path, message))
+
+
+def _remedy(value: object) -> str:
+    return ": write it in quotes" if isinstance(value, int | float) and not isinstance(value, bool) else ""

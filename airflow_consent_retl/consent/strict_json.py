@@ -39,9 +39,19 @@ def read_json(text: str) -> object:
         # Integers are read as floats: `int` limits the number of digits.
         return json.loads(text, object_pairs_hook=JsonObject, parse_constant=_refuse_constant, parse_int=float)
     except json.JSONDecodeError as error:
-        raise MalformedJsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise MalformedJsonError(_in_words(text, error)) from None
     except RecursionError:
         raise MalformedJsonError("nested too deeply") from None
+
+
+def _in_words(text: str, error: json.JSONDecodeError) -> str:
+    """Return what is wrong, and where. Python's own words for a comma before a closing bracket mislead."""
+    closes = text[error.pos : error.pos + 1] in {"}", "]"}
+    comma = len(text[: error.pos].rstrip()) - 1 if closes else error.pos
+    if text[max(comma, 0) : comma + 1] == "," and (closes or "trailing comma" in error.msg):
+        line, column = text.count("\n", 0, comma) + 1, comma - text.rfind("\n", 0, comma)
+        return f"a comma too many (line {line}, column {column})"
+    return f"{error.msg} (line {error.lineno}, column {error.colno})"
 
 
 def _is_too_deep(text: str) -> bool:

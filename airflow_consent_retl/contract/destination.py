@@ -151,6 +151,10 @@ class Destination(ABC):
         """
         return False
 
+    def remedy(self, code: str) -> str:
+        """Return what a person can do about rows that are rejected or uncertain with this code; empty: nothing."""
+        return ""
+
     @abstractmethod
     def open(self, load: Load) -> None:
         """Connect, and check that the rows fit, before anything is sent.

@@ -146,7 +146,12 @@ class DeliveryRun:
             raise DestinationUnavailableError(
                 f"`{self.destination_name}`: the result of {tally.uncertain:,} of {tally.planned:,} rows {verb} is "
                 f"unknown ({tally.worst()}): the next try sends them again, with the same keys"
+                f"{self._remedy(tally)}"
             )
+
+    def _remedy(self, tally: Tally) -> str:
+        found = dict.fromkeys(self.destination.remedy(code.partition(":")[2]) for code in tally.codes)
+        return "".join(f". {remedy}" for remedy in found if remedy)
 
     def load(self, *, key: str, rows: int) -> Load:
         """Return what the destination is opened with; arguments as for `opened`."""

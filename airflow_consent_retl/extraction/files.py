@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from airflow_consent_retl.consent import CLUSTER
-from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.extraction.repeated_ids import check_present, check_unique
 from airflow_consent_retl.storage.manifest import (
     MANIFEST_NAME,
     Column,
@@ -210,20 +210,12 @@ class SnapshotWriter:
             if self._keys is None:
                 for batch in read_ids():
                     keys.add(batch.column(0))
-            if keys.null_count:
-                raise ModelError(
-                    f"primary key `{self._primary_key}` is NULL in {keys.null_count:,} of {self.rows:,} rows: exclude "
-                    f"them in the SQL, or set check_primary_key=False and let the filter deny them"
-                )
+            check_present(keys.null_count, primary_key=self._primary_key, rows=self.rows)
             repeated = keys.repeated()
             count = len(repeated)
             if count and not keys.is_exact:
                 count = len(repeated_ids(read_ids, repeated))
-        if count:
-            raise ModelError(
-                f"primary key `{self._primary_key}` is not unique: in {self.rows:,} rows, the number of ids that occur "
-                f"more than once is {count:,}"
-            )
+        check_unique(count, primary_key=self._primary_key, rows=self.rows)
 
     def __enter__(self) -> Self:
         return self

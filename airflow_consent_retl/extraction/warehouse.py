@@ -22,7 +22,7 @@ from airflow_consent_retl.extraction.consent_warehouse import (
 )
 from airflow_consent_retl.extraction.data_time import DataTime, DeclaredTime
 from airflow_consent_retl.extraction.linked_people import PERSON
-from airflow_consent_retl.extraction.repeated_ids import RepeatedIds
+from airflow_consent_retl.extraction.repeated_ids import RepeatedIds, check_present, check_unique
 from airflow_consent_retl.storage.manifest import Column, LinkedPeople, SnapshotManifest, WarehouseTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
 
@@ -272,13 +272,5 @@ def _check_ids(
     sql = dialect.compile(ids.counts(snapshot), {"snapshot": warehouse.name_of(table)})
     with warehouse.read(sql) as found:
         (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
-    if counts["missing"]:
-        raise ModelError(
-            f"primary key `{primary_key}` is NULL in {int(counts['missing']):,} of {rows:,} rows: exclude them in the "
-            "SQL, or set check_primary_key=False and let the filter deny them"
-        )
-    if counts["repeated"]:
-        raise ModelError(
-            f"primary key `{primary_key}` is not unique: in {rows:,} rows, the number of ids that occur more "
-            f"than once is {int(counts['repeated']):,}"
-        )
+    check_present(int(counts["missing"]), primary_key=primary_key, rows=rows)
+    check_unique(int(counts["repeated"]), primary_key=primary_key, rows=rows)

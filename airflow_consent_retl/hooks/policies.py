@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, ObjectStoragePath, Variable
+from airflow.sdk import BaseHook, ObjectStoragePath
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.central_policy import INLINE, PolicySource, binds, central_policy, source_in_force
 from airflow_consent_retl.hooks.connection_forms import POLICY_FORM, field_behaviour, flask_fields
+from airflow_consent_retl.hooks.lookups import connection_named, variable_named
 from airflow_consent_retl.storage.local_path import local_path
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ConsentPolicyHook(BaseHook):
 
         # The extra is read as an object only to find the document. The document itself stays text, so that
         # repeated keys can still be detected.
-        policy = self.get_connection(self.policy_conn_id).extra_dejson.get("policy")
+        policy = connection_named(self.policy_conn_id).extra_dejson.get("policy")
         if policy and isinstance(policy, Mapping):
             # INVARIANT: repeated keys of a policy are seen. In an object they are lost before anyone can see them.
             raise ConfigurationError(
@@ -107,7 +108,7 @@ def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
         ConfigurationError: the task names another policy than the deployment's, there is none at all, or the first
             one of a place was not approved.
         RefusedError: the deployment's archive of policies was changed.
-        PolicyError, AirflowRuntimeError, AirflowNotFoundException: as `read_policy`.
+        PolicyError, AirflowRuntimeError: as `read_policy`.
     """
     from airflow_consent_retl.hooks.approving import in_force
 
@@ -127,10 +128,10 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
         source: `variable:<key>`, `connection:<conn_id>`, `file:<path or ObjectStoragePath URI>`, or the document.
 
     Raises:
-        ConfigurationError: the file does not exist, the kind of source is unknown, or the source is empty.
+        ConfigurationError: the Variable, connection or file does not exist, the kind of source is unknown, or the
+            source is empty. There is no default.
         PolicyError: the document is wrong. The error contains every problem.
-        AirflowRuntimeError, AirflowNotFoundException: the Variable or connection does not exist, or its backend does
-            not answer. There is no default, and Airflow retries.
+        AirflowRuntimeError: Airflow does not answer; a task is retried.
     """
     from airflow_consent_retl.consent import parse_policy
 
@@ -142,7 +143,7 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
     if not colon or not place:
         raise ConfigurationError(_SCHEMES)
     if scheme == "variable":
-        return LoadedPolicy(parse_policy(_variable(place)), source)
+        return LoadedPolicy(parse_policy(_variable(place, source)), source)
     if scheme == "connection":
         return LoadedPolicy(ConsentPolicyHook(place).get_conn(), source)
     if scheme == "file":
@@ -153,8 +154,9 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
 _SCHEMES = "policy: expected `variable:<key>`, `connection:<conn_id>`, `file:<path>` or the document itself"
 
 
-def _variable(key: str) -> str:
-    document = Variable.get(key)
+def _variable(key: str, source: str) -> str:
+    asked_by = "`[consent_retl] policy`" if source == central_policy() else f'`policy="{source}"`'
+    document = variable_named(key, asked_by=asked_by)
     if not isinstance(document, str) or not document.strip():
         raise ConfigurationError(f"Variable `{key}` is empty, expected a policy document")
     return document

@@ -8,11 +8,10 @@ from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
-from airflow_consent_retl.compat import AirflowException, AirflowNotFoundException
+from airflow_consent_retl.compat import AirflowException
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.lookups import connection_named
 from airflow_consent_retl.masking import mask_extra
 
 if TYPE_CHECKING:
@@ -35,10 +34,7 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    try:
-        connection = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise ConfigurationError(f"there is no connection `{conn_id}`") from None
+    connection = connection_named(conn_id)
     mask_extra(connection)
     try:
         hook = _hook(connection, dict(hook_params or {}))

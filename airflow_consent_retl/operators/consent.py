@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.operators.one_load import check_once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -88,6 +89,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_once(destinations)
         self.snapshot = snapshot
         self.policy = policy
         self.consent = consent

@@ -9,17 +9,25 @@ from contextlib import suppress
 from pathlib import Path
 
 _REMEDIES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "raise the quota, or free some space",
-    errno.EFBIG: "raise the limit on the size of files",
-    errno.EROFS: "mount it for writing",
-    errno.EACCES: "give the worker's user the right to write",
-    errno.EPERM: "give the worker's user the right to write",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the quota is used up: raise it, or free some space",
+    errno.EFBIG: "the file is larger than allowed: raise the limit on the size of files",
+    errno.EROFS: "the disk is mounted for reading only: mount it for writing",
+    errno.EACCES: "the worker's user has no right to write there: give it the right, or name another folder",
+    errno.EPERM: "the worker's user has no right to write there: give it the right, or name another folder",
+    errno.ENOENT: "the folder does not exist and cannot be made: check the path, and whether its disk is mounted",
     errno.ENOTDIR: "a part of the path is a file: name a folder",
-    errno.ENAMETOOLONG: "shorten the path",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "raise the machine's limit on open files",
+    errno.ENAMETOOLONG: "the path is too long: shorten it",
+    errno.EMFILE: "too many files are open: raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "too many files are open: raise the machine's limit on open files",
 }
+
+
+def in_words(error: OSError) -> str:
+    """Return what failed, what a person has to do, and the error's own code."""
+    code = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return code if remedy is None else f"{remedy} ({code})"
 
 
 def disk_failure(error: OSError, *, workspace: str | None) -> str | None:
@@ -29,15 +37,15 @@ def disk_failure(error: OSError, *, workspace: str | None) -> str | None:
         error: what a read or a write raised.
         workspace: the operator's workspace, or None.
     """
-    remedy = _REMEDIES.get(error.errno or 0)
-    if remedy is None:
+    root = _workspace_path(workspace)
+    # A single file may be gone because another task removed it: a retry may help.
+    is_gone = error.errno == errno.ENOENT and (root is None or Path(root).exists())
+    if error.errno not in _REMEDIES or is_gone:
         return None
     file = f" at {error.filename}" if isinstance(error.filename, str) else ""
-    places = {"the workspace": _workspace_path(workspace), "temporary files": tempfile.gettempdir()}
+    places = {"the workspace": root, "temporary files": tempfile.gettempdir()}
     shown = ", ".join(f"{name} {path} ({_free(path)})" for name, path in places.items() if path is not None)
-    return (
-        f"a file cannot be written or opened{file}: {errno.errorcode[error.errno or 0]}; {remedy}. Files go to {shown}"
-    )
+    return f"a file cannot be written or opened{file}: {in_words(error)}. Files go to {shown}"
 
 
 def _workspace_path(workspace: str | None) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.compat import conf
@@ -169,7 +170,8 @@ class ExtractModelOperator(DatedSqlOperator):
         self._workspace = workspace
         try:
             with publishing_run(workspace.documents, context, kind="snapshots") as folder:
-                manifest, reference = workspace.extract(self._extraction(source, sources, declared, sizes), folder)
+                extraction = self._extraction(source, sources, declared, sizes, workspace.documents)
+                manifest, reference = workspace.extract(extraction, folder)
         finally:
             self._workspace = None
         sizes.keep(sources)
@@ -266,7 +268,9 @@ class ExtractModelOperator(DatedSqlOperator):
         sources: tuple[ExternalConsent, ...],
         declared_time: DeclaredTime,
         sizes: SourceSizes,
+        documents: str | None,
     ) -> Extraction:
+        from airflow_consent_retl.operators.mapped_columns import check_mapped_columns
         from airflow_consent_retl.workspace.base import Extraction
 
         submitted = self._submitted
@@ -281,6 +285,7 @@ class ExtractModelOperator(DatedSqlOperator):
             declared_time=declared_time,
             made_table=None if submitted is None else submitted.table,
             sizes=sizes,
+            check_columns=partial(check_mapped_columns, self, documents),
         )
 
     def _submit(self, workspace: Workspace, source: ModelSource) -> None:

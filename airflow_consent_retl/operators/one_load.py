@@ -1,4 +1,4 @@
-"""The check, when a DAG is parsed, that one model goes to one destination by one load only."""
+"""The checks, when a DAG is parsed, that one model goes to one destination once: one load, and one name in a list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, XComArg
 
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, PolicyError, Problem
 
 
 def check_one_load(load: Any, kind: type[BaseOperator]) -> None:
@@ -36,6 +36,23 @@ def check_one_load(load: Any, kind: type[BaseOperator]) -> None:
                 f"`{load.destination}`: they would be one sync. Give one of them a destination instance, such as "
                 f"`{load.destination.partition(':')[0]}:second`, in the policy and the DAG"
             )
+
+
+def check_once(destinations: object) -> None:
+    """Refuse a list of destinations, as far as it is known already, that names one twice.
+
+    Raises:
+        PolicyError: it does.
+    """
+    if not isinstance(destinations, list | tuple):
+        return
+    twice = [
+        Problem(f"destinations[{index}]", f"destination `{name}` is asked for twice")
+        for index, name in enumerate(destinations)
+        if name in destinations[:index]
+    ]
+    if twice:
+        raise PolicyError(twice)
 
 
 def _model_of(permitted: object) -> object:

@@ -410,8 +410,10 @@ class ManifestRef(Document):
             RefusedError: the value is something else, or refers to the other kind of manifest.
         """
         if not isinstance(value, dict):
+            operator = "ConsentFilterOperator" if kind == "permitted" else "ExtractModelOperator"
             raise RefusedError(
-                f"expected the output of an upstream task that returns a {kind} set, got {type(value).__name__}"
+                f"expected the output of an upstream {operator}, as in `{kind}=task.output`, got "
+                f"{type(value).__name__}{': a template turns the output into text' if isinstance(value, str) else ''}"
             )
         ref = cls.from_json(json.dumps(value))
         if ref.kind != kind:

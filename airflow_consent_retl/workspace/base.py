@@ -55,6 +55,7 @@ class Extraction:
         declared_time: what the model says about the time of its rows.
         made_table: the name of the staging table that a submitted query made.
         sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
+        check_columns: raises if the names of the model's columns will not do; called before anything is published.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Extraction:
     declared_time: DeclaredTime
     made_table: str | None = None
     sizes: SourceSizes | None = None
+    check_columns: Callable[[Sequence[str]], None] = lambda names: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ class FileWorkspace(Workspace):
                 part_bytes=extraction.part_bytes,
             ) as writer,
         ):
+            extraction.check_columns(rows.schema.names)
             progress, data_time = Progress(self.log, "read"), DataTime(extraction.declared_time)
             for batch in rows.batches:
                 data_time.see(batch)

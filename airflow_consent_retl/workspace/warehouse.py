@@ -162,6 +162,7 @@ class WarehouseWorkspace(Workspace):
                 sizes=extraction.sizes,
             ) as (manifest, _),
         ):
+            extraction.check_columns([column.name for column in manifest.columns])
             digest = folder.publish(manifest.to_json())
         return manifest, ManifestRef(
             kind="snapshot",

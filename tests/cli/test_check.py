@@ -146,7 +146,7 @@ def test_a_policy_file_stands_in_for_a_variable_that_this_process_does_not_reach
     other = run("check", place, "--policy-file", str(crm.path / "next.json"))
 
     assert (missing.code, good.code, other.code) == (1, 0, 1), good.out
-    assert "AIRFLOW_VAR_<KEY>" in " ".join(missing.out.split())
+    assert "AIRFLOW_VAR_IN_PRODUCTION_ONLY" in " ".join(missing.out.split())
     assert "did you mean `crn`?" in " ".join(other.out.split())
 
 

@@ -95,7 +95,7 @@ def test_a_policy_that_no_place_of_this_process_has_is_told_with_the_places(run:
 
     assert refused.code == 2
     assert "not_there" in refused.err
-    assert "AIRFLOW_VAR_<KEY>" in refused.err
+    assert "AIRFLOW_VAR_NOT_THERE" in refused.err
     assert "--policy-file" in refused.err
     assert "Traceback" not in refused.err
 

@@ -96,14 +96,14 @@ def test_ids_that_become_equal_in_the_wider_type_are_found(workspace: Any, run_s
     # 5 as an integer and 5 as a decimal: equal only after the parts have a common type.
     run_sqlite("CREATE TABLE people (id); INSERT INTO people VALUES (5), ('5')")
 
-    with pytest.raises(Exception, match="the number of ids that occur more than once is 1"):
+    with pytest.raises(Exception, match="1 id occurs more than once"):
         workspace.extract("SELECT id FROM people", conn_id="lite", column_types={"id": "string"}, batch_rows=1)
 
 
 def test_ids_whose_type_widened_are_compared_in_the_wide_type(workspace: Any, postgres_driver: Any) -> None:
     sql = "SELECT * FROM (VALUES (1.0), (1.00), (2.5)) AS t(id)"
 
-    with pytest.raises(Exception, match="the number of ids that occur more than once is 1"):
+    with pytest.raises(Exception, match="1 id occurs more than once"):
         workspace.extract(sql, conn_id="pg", batch_rows=1)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowRuntimeError
 from support.permitting import POLICY
 
 from airflow_consent_retl.consent import parse_policy
@@ -70,7 +69,7 @@ def test_a_variable_holds_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("airflow_db")
 def test_a_variable_that_is_not_there_is_an_error_and_not_an_empty_policy() -> None:
-    with pytest.raises(AirflowRuntimeError, match="VARIABLE_NOT_FOUND"):
+    with pytest.raises(ConfigurationError, match='no Variable `no_such_policy`, which `policy="variable:no_such'):
         read_policy("variable:no_such_policy")
 
 

@@ -63,7 +63,7 @@ def test_a_disk_without_room_is_named_with_its_free_space(step: str, tmp_path: P
     said = run(step, tmp_path, workspace=tmp_path / "workspace")
 
     assert "a file cannot be written or opened" in said
-    assert "EFBIG; raise the limit on the size of files" in said
+    assert "raise the limit on the size of files (EFBIG)" in said
     assert f"Files go to the workspace {tmp_path}/workspace (" in said
     assert "MiB free" in said
 
@@ -73,7 +73,7 @@ def test_a_workspace_below_a_file_is_named(tmp_path: Path) -> None:
 
     said = run("none", tmp_path, workspace=tmp_path / "file" / "workspace")
 
-    assert "ENOTDIR; a part of the path is a file" in said
+    assert "a part of the path is a file: name a folder (ENOTDIR)" in said
 
 
 def test_with_room_enough_nothing_is_said(tmp_path: Path) -> None:

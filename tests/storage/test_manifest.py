@@ -100,7 +100,7 @@ def test_a_reference_survives_xcom() -> None:
 
 @pytest.mark.parametrize("value", [None, "file:///x/manifest.json", [REF], 1])
 def test_what_is_no_reference_is_refused(value: object) -> None:
-    message = f"expected the output of an upstream task that returns a permitted set, got {type(value).__name__}"
+    message = f"output of an upstream ConsentFilterOperator, as in `permitted=task.output`, got {type(value).__name__}"
 
     with pytest.raises(RefusedError, match=message):
         ManifestRef.from_xcom(value, kind="permitted")

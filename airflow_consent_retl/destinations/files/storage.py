@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.operators.disk import in_words
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -51,14 +52,21 @@ class ExportFolder:
         """Turn the storage's errors into this package's, which name only the folder and the kind of error."""
         try:
             yield
-        except PermissionError:
-            raise DestinationError(f"no permission to {verb} {self.uri}") from None
         except OSError as error:
-            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            message = f"cannot {verb} {self.uri}: {reason}"
-            if error.errno in _PERMANENT:
+            message = f"cannot {verb} {self.uri}: {self._in_words(error)}"
+            cannot_be_made = error.errno == errno.ENOENT and self.local and not Path(self._path).exists()
+            if isinstance(error, PermissionError) or error.errno in _PERMANENT or cannot_be_made:
                 raise DestinationError(message) from None
             raise DestinationUnavailableError(message) from None
+
+    def _in_words(self, error: OSError) -> str:
+        if self.local:
+            return in_words(error)
+        if isinstance(error, PermissionError):
+            return "the storage refuses: give the connection's user the right to list, read, write and delete there"
+        if isinstance(error, FileNotFoundError):
+            return "there is no such bucket or container: make it, or correct the path"
+        return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
     def take(self) -> None:
         """Make the folder, and keep other loads of this machine out of it."""

@@ -11,6 +11,7 @@ from airflow.sdk import BaseHook
 
 from airflow_consent_retl import __version__
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.lookups import connection_named
 from airflow_consent_retl.masking import mask_extra
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class GoogleDataManagerHook(BaseHook):
             ) from None
         for name in _PAYLOAD_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
-        mask_extra(self.get_connection(self.gcp_conn_id))
+        mask_extra(connection_named(self.gcp_conn_id))
         endpoint = self.endpoint()
         if self.get_connection(self.gcp_conn_id).extra_dejson.get("is_anonymous"):
             if endpoint is None or not _is_loopback(endpoint):

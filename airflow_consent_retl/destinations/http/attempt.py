@@ -9,13 +9,15 @@ class AttemptError(Exception):
     """A request without a final answer; another try may succeed.
 
     Args:
-        code: the cause, for outcomes and messages; never the other side's own text.
+        code: the cause, for outcomes; never the other side's own text.
+        words: the cause for people: the host, the port, and what failed; empty: the code says it all.
         maybe_applied: whether the other side may have applied the request.
         retry_after_s: seconds after which the other side asks for another try.
     """
 
-    def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None) -> None:
+    def __init__(self, code: str, *, maybe_applied: bool, retry_after_s: float | None = None, words: str = "") -> None:
         super().__init__(code)
+        self.words = words or code
         self.code = code
         self.maybe_applied = maybe_applied
         self.retry_after_s = retry_after_s

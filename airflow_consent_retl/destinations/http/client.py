@@ -20,6 +20,7 @@ import certifi
 import httpcore
 
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.causes import UNKNOWN_NAME, no_connection
 from airflow_consent_retl.destinations.http.guard import refusal
 from airflow_consent_retl.destinations.http.retry import retry_after_s
 from airflow_consent_retl.errors import DestinationError
@@ -75,8 +76,8 @@ class GuardedClient:
         """
         try:
             self._backend.addresses(self._address.host, self._address.port)
-        except httpcore.ConnectError:
-            raise AttemptError("unknown_host", maybe_applied=False) from None
+        except httpcore.ConnectError as failure:
+            raise self._unreachable(failure, code="unknown_host") from None
 
     def request(self, method: str, target: str, body: bytes, *, headers: dict[str, str]) -> Answer:
         """Send one request and read its answer, whatever its status.
@@ -109,13 +110,18 @@ class GuardedClient:
                 answered = {name.lower(): value for name, value in response.headers}
                 waits = retry_after_s(answered.get(b"retry-after"))
                 return Answer(response.status, read, waits, request_id(answered))
-        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout):
-            raise AttemptError("unreachable", maybe_applied=False) from None
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as failure:
+            raise self._unreachable(failure, code="unreachable") from None
         except httpcore.TimeoutException:
             raise AttemptError("timeout", maybe_applied=True) from None
         except (httpcore.NetworkError, httpcore.ProtocolError):
             # The original message may quote the answer.
             raise AttemptError("connection_lost", maybe_applied=True) from None
+
+    def _unreachable(self, failure: Exception, *, code: str) -> AttemptError:
+        place = f"{self._address.host}, port {self._address.port}"
+        # Every failure to connect comes from the backend below, in its words.
+        return AttemptError(code, maybe_applied=False, words=f"{place}: {failure or 'no free connection'}")
 
     def close(self) -> None:
         """Close every connection; running requests fail at once."""
@@ -162,7 +168,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise httpcore.ConnectError("the host name cannot be resolved") from None
+            raise httpcore.ConnectError(UNKNOWN_NAME) from None
         texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for text in texts:
             reason = refusal(
@@ -190,7 +196,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
                 failure = problem
             else:
                 return _TimedStream(stream, self._address, answer_s=self._timeout_s)
-        raise failure
+        raise httpcore.ConnectError(no_connection(failure, timeout_s=self._timeout_s)) from None
 
 
 class _TimedStream(httpcore.NetworkStream):
@@ -225,12 +231,13 @@ class _TimedStream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         try:
             stream = self._stream.start_tls(ssl_context, (server_hostname or "").strip("[]"), timeout)
-        except httpcore.ConnectError as problem:
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as problem:
             if isinstance(problem.__cause__, ssl.SSLCertVerificationError):
                 raise DestinationError(
-                    f"the certificate of connection `{self._address.conn_id}` is not trusted for its host"
+                    f"the certificate of connection `{self._address.conn_id}` is not trusted for its host "
+                    f"{self._address.host}, port {self._address.port}: {problem.__cause__.verify_message}"
                 ) from None
-            raise
+            raise httpcore.ConnectError(no_connection(problem, timeout_s=self._answer_s)) from None
         return _TimedStream(stream, self._address, answer_s=self._answer_s)
 
     def get_extra_info(self, info: str) -> Any:

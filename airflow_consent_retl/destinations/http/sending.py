@@ -105,9 +105,9 @@ class HttpDelivery:
         )
         try:
             self._client.check_address()
-        except AttemptError:
+        except AttemptError as failure:
             raise DestinationUnavailableError(
-                f"the host of connection `{address.conn_id}` cannot be resolved"
+                f"the host of connection `{address.conn_id}` cannot be reached: {failure.words}"
             ) from None
 
     def deliver(self, batch: Batch, purpose: Purpose) -> Outcomes:
@@ -142,7 +142,7 @@ class HttpDelivery:
             if doubt.code:
                 return Outcomes.uncertain(len(records), doubt.code)
             raise DestinationUnavailableError(
-                f"the {self._name} at {piece.purpose.place} accepted no request: {failure.code}",
+                f"the {self._name} at {piece.purpose.place} accepted no request: {failure.words}",
                 retry_after_s=failure.retry_after_s,
             ) from None
         except DestinationError:

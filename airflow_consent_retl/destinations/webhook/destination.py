@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.contract.outcomes import NOT_IN_ANSWER, UNREADABLE_ANSWER, Outcomes
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
 from airflow_consent_retl.destinations.http.sending import Purpose
 from airflow_consent_retl.destinations.webhook.answer_contract import outcomes_of_refusal, outcomes_of_success
@@ -54,6 +54,16 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.sending import ReadAnswer
     from airflow_consent_retl.destinations.webhook.options import WebhookOptions
+
+
+_REMEDIES = {
+    UNREADABLE_ANSWER: (
+        "The receiver's answers do not follow the contract of webhooks (see its page in the docs). If each answer 200 "
+        'to 299 means that it took all rows, set answer="status" at the load. Otherwise it has to answer with '
+        "`results`, `errors`, counts, or an empty body"
+    ),
+    NOT_IN_ANSWER: "The receiver's `results` have to name each row of the request, by `index` or `id`",
+}
 
 
 class WebhookDestination(HttpDestination):
@@ -94,6 +104,10 @@ class WebhookDestination(HttpDestination):
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a status, or one of those that the DAG declares as the receiver's."""
         return code in self._options.own_codes or super().is_own_code(code)
+
+    def remedy(self, code: str) -> str:
+        """Return what to do about answers that do not follow the contract."""
+        return _REMEDIES.get(code, "")
 
     def sending(self, load: Load) -> Purpose:
         """Return a POST of rows."""

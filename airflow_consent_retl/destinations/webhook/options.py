@@ -94,12 +94,11 @@ class WebhookSpec(WebhookOptions, DestinationSpec):
 
     def build(self) -> WebhookDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""
-        from airflow.sdk import BaseHook
-
         from airflow_consent_retl.destinations.http.address import http_address
         from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
+        from airflow_consent_retl.hooks.lookups import connection_named
 
-        connection = BaseHook.get_connection(self.conn_id)
+        connection = connection_named(self.conn_id)
         endpoint = self.removal_endpoint
         return WebhookDestination(
             http_address(connection, endpoint=self.endpoint),

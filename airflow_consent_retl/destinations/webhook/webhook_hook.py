@@ -18,8 +18,6 @@ _TIMEOUT_S = 10.0
 _MAX_ANSWER_BYTES = 64 * 1024
 _CREDENTIALS_REFUSED = frozenset({401, 403, 407})
 _CAUSES = {
-    "unknown_host": "the name cannot be resolved",
-    "unreachable": "no connection could be made: it was refused, or nothing answered in time",
     "timeout": "it accepted the connection, and did not answer in time",
     "connection_lost": "the connection was lost, or the answer is not HTTP",
 }
@@ -74,7 +72,9 @@ class WebhookHook(BaseHook):
         except ConsentRetlError as error:
             return False, str(error)
         except AttemptError as failure:
-            return False, f"{address.host}, port {address.port}: {_CAUSES[failure.code]}"
+            # A failure to connect names its place itself.
+            place = f"{address.host}, port {address.port}"
+            return False, f"{place}: {_CAUSES[failure.code]}" if failure.code in _CAUSES else failure.words
         told = f"{address.host}, port {address.port}, answered HEAD {address.path} with {answer.status}"
         if answer.status in _CREDENTIALS_REFUSED:
             return False, f"{told}: it does not accept these credentials, or wants some"

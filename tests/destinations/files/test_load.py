@@ -322,7 +322,9 @@ def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(DestinationUnavailableError, match=r"cannot write to .*: EFBIG") as raised:
+        with pytest.raises(
+            DestinationUnavailableError, match=r"cannot write to .*limit on the size of files \(EFBIG\)"
+        ) as raised:
             deliver(FilesDestination(FilesOptions(path=uri, format=file_format)), rows, load_of(rows, decided_at=LATER))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

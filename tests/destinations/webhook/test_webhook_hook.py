@@ -92,8 +92,8 @@ def test_a_receiver_that_is_not_there_is_named_with_its_port(monkeypatch: pytest
     passed, message = told(monkeypatch, url, allow_private=True)
 
     assert not passed
-    assert message == f"127.0.0.1, port {url.rpartition(':')[2]}: no connection could be made: it was refused, or " + (
-        "nothing answered in time"
+    assert message == f"127.0.0.1, port {url.rpartition(':')[2]}: the connection was refused: " + (
+        "nothing listens there, or a firewall refuses"
     )
 
 
