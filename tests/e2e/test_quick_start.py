@@ -26,7 +26,7 @@ from uv import find_uv_bin
 
 FIVE_MINUTES = 300.0
 _BLOCK = re.compile(r"^```(bash|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_REPEAT = re.compile(r"# Repeat this until it says: (.+)\n")
+_REPEAT = re.compile(r"# Repeat this until it says: (\w+)(?: \((\d) times\))?\n")
 _DONE = "quick-start-block-done"
 
 
@@ -54,7 +54,7 @@ class Shell:
         """Run commands to their end, and return what they print."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{{\n{commands}\n}} 2>&1\necho {_DONE}\n")
+        self._process.stdin.write(f"{{\n{commands}\n}} 2>&1\necho; echo {_DONE}\n")
         self._process.stdin.flush()
         printed = ""
         for line in self._process.stdout:
@@ -153,7 +153,7 @@ def test_the_commands_of_the_quick_start_lead_from_the_wheel_to_loaded_rows_in_f
             continue
         until = _REPEAT.match(text)
         printed = shell.type(text)
-        while until and not re.search(until[1], printed):
+        while until and printed.count(until[1]) < int(until[2] or 1):
             assert time.monotonic() - started < allowed_s(), printed
             assert "failed" not in printed, printed
             time.sleep(3)
