@@ -116,13 +116,14 @@ class DuckDbWriter(TableWriter):
         except duckdb.ConversionException:
             return None
 
-    def stage(self, rows: pa.RecordBatch) -> Refused:
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Keep the batch, in the form that the columns take."""
-        refused: Refused = {}
+        refused: dict[str, Refused] = {}
         columns = {}
         for name, column in zip(rows.schema.names, rows.columns, strict=True):
             columns[name], unfit = fitted(column, shown=self._target.columns[name].shown)
-            refused = {**unfit, **refused}
+            if unfit:
+                refused[name] = unfit
         self._staged = _numbered(columns)
         return refused
 

@@ -33,6 +33,14 @@ _DEFERRABLE = sa.text(
     "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
     "WHERE i.indrelid = to_regclass(:table) AND i.indisunique AND NOT i.indimmediate GROUP BY i.indexrelid"
 )
+# The column of each constraint and unique index of one column. PostgreSQL names these in its errors, and no column.
+_CONSTRAINED = sa.text(
+    "SELECT CAST(named.name AS text), CAST(a.attname AS text) FROM (SELECT conname AS name, conkey[1] AS place "
+    "FROM pg_catalog.pg_constraint WHERE conrelid = to_regclass(:table) AND array_length(conkey, 1) = 1 "
+    "UNION SELECT k.relname, i.indkey[0] FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class k ON k.oid = i.indexrelid "
+    "WHERE i.indrelid = to_regclass(:table) AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] > 0) AS named "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = to_regclass(:table) AND a.attnum = named.place"
+)
 # Whether row-level security applies to the role, and whether it shows the role all rows all the same.
 _VISIBLE = sa.text(
     "SELECT row_security_active(to_regclass(:table)), coalesce(bool_or(polpermissive AND is_true) "
@@ -77,7 +85,9 @@ class PostgresWriter(CoreWriter):
         if target is None:
             return None
         deferrable = connection.execute(_DEFERRABLE, {"table": self._regclass}).scalars()
-        return TableTarget(target.columns, target.unique, frozenset(map(frozenset, deferrable)))
+        found = connection.execute(_CONSTRAINED, {"table": self._regclass})
+        constrained = {str(name): str(column) for name, column in found}
+        return TableTarget(target.columns, target.unique, frozenset(map(frozenset, deferrable)), constrained)
 
     def _check_readable(self, connection: sa.Connection, proof: Proof) -> None:
         super()._check_readable(connection, proof)
@@ -94,19 +104,20 @@ class PostgresWriter(CoreWriter):
         schema = "" if self._table.schema is None else f"{quote(self._table.schema)}."
         return schema + quote(self._table.name)
 
-    def stage(self, rows: pa.RecordBatch) -> Refused:
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Keep the batch in the form in which it is loaded."""
         if self._bulk is None:
             return super().stage(rows)
-        refused: Refused = {}
+        refused: dict[str, Refused] = {}
         columns = []
-        for column in rows.columns:
+        for name, column in zip(rows.schema.names, rows.columns, strict=True):
             if is_stageable(column.type):
                 values, unfit = staged(column, Capacity())
             else:
                 values, unfit = column.cast(pa.string()), {}
             columns.append(values)
-            refused = {**unfit, **refused}
+            if unfit:
+                refused[name] = unfit
         columns.append(pa.array(range(rows.num_rows), pa.int64()))
         if len(self._bulk.table.columns) > len(columns):
             columns.append(columns[rows.schema.get_field_index(self._key)])

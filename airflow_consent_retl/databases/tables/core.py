@@ -148,14 +148,15 @@ class CoreWriter(TableWriter):
 
         fenced(lambda: proof.check_readable(connection), unreadable, errors=(sa.exc.DBAPIError,))
 
-    def stage(self, rows: pa.RecordBatch) -> Refused:
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Convert the rows into parameters."""
-        refused: Refused = {}
+        refused: dict[str, Refused] = {}
         columns = []
-        for column in rows.columns:
+        for name, column in zip(rows.schema.names, rows.columns, strict=True):
             values, unfit = bound_values(column, dialect=self._dialect)
             columns.append(values)
-            refused = {**unfit, **refused}
+            if unfit:
+                refused[name] = unfit
         names = parameter_names(rows.schema.names)
         self._staged = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         return refused
@@ -228,7 +229,13 @@ class CoreWriter(TableWriter):
             return result
 
         def failed(error: Exception) -> Exception:
-            failure = failure_of(error, dialect=self._dialect, in_commit=in_commit)
+            failure = failure_of(
+                error,
+                dialect=self._dialect,
+                in_commit=in_commit,
+                table=self._table.name,
+                constrained=self._target.constrained,
+            )
             if isinstance(failure, DestinationError):
                 return DestinationError(f"table `{self._table}`: {failure}")
             return failure

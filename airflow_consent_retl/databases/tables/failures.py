@@ -5,6 +5,8 @@ It reads codes and classes only. A driver's message quotes rows, so no message i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -42,8 +44,23 @@ _STATE_MEANINGS = {
 }
 
 
-def failure_of(error: Exception, *, dialect: TableDialect, in_commit: bool) -> Exception:
-    """Return the error to raise for an error of the driver. The caller raises it outside its `except`."""
+def failure_of(
+    error: Exception,
+    *,
+    dialect: TableDialect,
+    in_commit: bool,
+    table: str = "",
+    constrained: Mapping[str, str] = MappingProxyType({}),
+) -> Exception:
+    """Return the error to raise for an error of the driver. The caller raises it outside its `except`.
+
+    Args:
+        error: of the driver, or of SQLAlchemy.
+        dialect: of the database.
+        in_commit: whether the transaction was being committed.
+        table: that was written to.
+        constrained: the column of a constraint of this table, by the constraint's name.
+    """
     if not isinstance(error, sa.exc.DBAPIError):
         return RowRefusedError("value_out_of_range" if isinstance(error, OverflowError) else "data_error")
     if error.connection_invalidated:
@@ -53,9 +70,7 @@ def failure_of(error: Exception, *, dialect: TableDialect, in_commit: bool) -> E
         return declared
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if isinstance(state, str) and state != "HY000":
-        # psycopg has it for a violated NOT NULL. Its caller compares it with the names of the load.
-        column = getattr(getattr(error.orig, "diag", None), "column_name", None)
-        return _of_state(state, column=column or "", in_commit=in_commit)
+        return _of_state(state, column=_column_of(error.orig, table, constrained), in_commit=in_commit)
     return _of_class(error, in_commit=in_commit)
 
 
@@ -67,6 +82,16 @@ def refusal(meaning: str | None, code: str) -> DestinationError:
         code: of the driver.
     """
     return DestinationError(f"{meaning or 'the statement was refused'} ({code})")
+
+
+def _column_of(error: object, table: str, constrained: Mapping[str, str]) -> str:
+    """Return the column whose value was refused; empty where the driver names none, or another table's."""
+    # Of psycopg: the names of the column, if it was NULL, and of the constraint.
+    diagnosis = getattr(error, "diag", None)
+    if diagnosis is None or diagnosis.table_name != table:
+        # A trigger may write to other tables.
+        return ""
+    return str(diagnosis.column_name or constrained.get(diagnosis.constraint_name or "", ""))
 
 
 def _of_state(state: str, *, column: str, in_commit: bool) -> Exception:

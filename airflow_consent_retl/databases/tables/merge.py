@@ -135,7 +135,7 @@ class MergeWriter(TableWriter, Generic[W]):
         if code:
             raise DestinationUnavailableError(f"connection `{self._conn_id}`: the warehouse does not answer ({code})")
 
-    def stage(self, rows: pa.RecordBatch) -> Refused:
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Keep the batch in the form of the bulk load."""
         names = [self._key, *(name for name in rows.schema.names if name != self._key)]
         return self._staged({name: rows.column(name) for name in names})
@@ -150,7 +150,7 @@ class MergeWriter(TableWriter, Generic[W]):
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Keep the keys in the form of the bulk load."""
-        return self._staged({self._key: keys})
+        return self._staged({self._key: keys}).get(self._key, {})
 
     def remove(self, positions: Sequence[int]) -> None:
         """Delete or mark with one statement, and look for the keys."""
@@ -233,13 +233,14 @@ class MergeWriter(TableWriter, Generic[W]):
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
 
-    def _staged(self, columns: dict[str, pa.Array]) -> Refused:
+    def _staged(self, columns: dict[str, pa.Array]) -> dict[str, Refused]:
         self._drop()
-        refused: Refused = {}
+        refused: dict[str, Refused] = {}
         taken = []
         for name, values in columns.items():
             array, unfit = staged(values, self._capacity(self._target.columns[name].shown))
-            refused = {**unfit, **refused}
+            if unfit:
+                refused[name] = unfit
             taken.append(array)
         names = [loaded_name(index) for index in range(len(taken))]
         positions = pa.array(range(len(taken[0])), pa.int64())

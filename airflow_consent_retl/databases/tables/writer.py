@@ -169,11 +169,14 @@ class TableTarget:
         columns: by name.
         unique: the columns of each primary key and unique constraint.
         deferrable: those of them that are only checked at the end of a transaction.
+        constrained: the column of each constraint and index that has just one, by its name; empty where errors name
+            none.
     """
 
     columns: Mapping[str, TargetColumn]
     unique: frozenset[frozenset[str]] = field(default_factory=frozenset)
     deferrable: frozenset[frozenset[str]] = field(default_factory=frozenset)
+    constrained: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def not_null(self) -> frozenset[str]:
@@ -209,8 +212,8 @@ class TableWriter(ABC):
         """The columns of the table."""
 
     @abstractmethod
-    def stage(self, rows: pa.RecordBatch) -> Refused:
-        """Take a batch, and return its rows with a value that the database cannot hold exactly."""
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
+        """Take a batch, and return its rows with a value that the database cannot hold exactly, by column."""
 
     @abstractmethod
     def write(self, positions: Sequence[int]) -> None:

@@ -186,12 +186,11 @@ class GoogleCustomerMatchDestination(Destination):
 
         members = members_of(encoded, with_consent=action == "ingest")
         changed = self._delivery().change(action, members, before_request=load.before_request)
-        changed |= {
-            row: Outcome(RowStatus.REJECTED, code, code.removeprefix("invalid_"))
-            for row, code in encoded.refused.items()
-        }
         names = load.schema.names
         changed |= {row: replace(one, field=field_of(one.field, names)) for row, one in changed.items() if one.field}
+        changed |= {
+            row: Outcome(RowStatus.REJECTED, code, encoded.fields.get(row, "")) for row, code in encoded.refused.items()
+        }
         # A person without an identifier was never added, and cannot be.
         unnamed = Outcome(RowStatus.ACCEPTED) if action == "remove" else Outcome(RowStatus.REJECTED, NO_IDENTIFIER)
         every = [changed.get(row, unnamed) for row in range(rows)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -49,8 +49,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Invalid = Literal["reject", "omit"]
 Column = list[str | None]
 _Encode = Callable[[str], str | None]
-# Row to the codes of its invalid values, in the order of the fields.
-_Faults = dict[int, list[str]]
+# Row to the code and the field of each of its invalid values, in the order of the fields.
+_Faults = dict[int, list[tuple[str, str]]]
 
 
 def normalised_email(text: str) -> str | None:
@@ -122,11 +122,13 @@ class EncodedRows:
             no value at all, and the parts of an address are present together or not at all.
         refused: row to code, for the rows that are not sent.
         omitted: code to number of values that were left out of sent rows.
+        fields: row to the field with the invalid value, for the rows that are refused because of one.
     """
 
     columns: Mapping[str, Column]
     refused: Mapping[int, str]
     omitted: Mapping[str, int]
+    fields: Mapping[int, str] = field(default_factory=dict)
 
 
 class MemberEncoder:
@@ -170,20 +172,25 @@ class MemberEncoder:
         """Normalise, hash and check every row."""
         faults: _Faults = {}
         columns = {
-            name: _encoded(rows.column(name), encode, code, faults) for name, (encode, code) in self._fields.items()
+            name: _encoded(rows.column(name), encode, (code, name), faults)
+            for name, (encode, code) in self._fields.items()
         }
         if ADDRESS_FIELDS[0] in columns:
             _complete_addresses(columns, faults)
         _drop_repeated(columns)
-        refused = {row: codes[0] for row, codes in faults.items()} if self._on_invalid == "reject" else {}
+        rejected = {row: found[0] for row, found in faults.items()} if self._on_invalid == "reject" else {}
         for row, values in enumerate(zip(*columns.values(), strict=True)):
-            if row not in refused and not any(values):
-                refused[row] = faults[row][0] if row in faults else NO_IDENTIFIER
+            if row not in rejected and not any(values):
+                rejected[row] = faults[row][0] if row in faults else (NO_IDENTIFIER, "")
         for column in columns.values():
-            for row in refused:
+            for row in rejected:
                 column[row] = None
-        omitted = Counter(code for row, codes in faults.items() if row not in refused for code in codes)
-        return EncodedRows(columns=columns, refused=dict(sorted(refused.items())), omitted=omitted)
+        return EncodedRows(
+            columns=columns,
+            refused={row: rejected[row][0] for row in sorted(rejected)},
+            omitted=Counter(code for row, found in faults.items() if row not in rejected for code, _ in found),
+            fields={row: name for row, (_, name) in rejected.items() if name},
+        )
 
 
 def _encoding(kind: str, *, hashed: bool) -> tuple[_Encode, str]:
@@ -192,14 +199,14 @@ def _encoding(kind: str, *, hashed: bool) -> tuple[_Encode, str]:
     return (_as_hashed, "invalid_hash") if hashed else (_HASHED[kind], f"invalid_{kind}")
 
 
-def _encoded(column: pa.Array, encode: _Encode, code: str, faults: _Faults) -> Column:
+def _encoded(column: pa.Array, encode: _Encode, fault: tuple[str, str], faults: _Faults) -> Column:
     encoded: Column = []
     for row, text in enumerate(_texts(column)):
         value = None
         if text and not text.isspace():
             value = encode(text)
             if value is None:
-                faults.setdefault(row, []).append(code)
+                faults.setdefault(row, []).append(fault)
         encoded.append(value)
     return encoded
 
@@ -244,7 +251,7 @@ def _complete_addresses(columns: dict[str, Column], faults: _Faults) -> None:
     parts = [columns[name] for name in ADDRESS_FIELDS]
     for row, (where, code) in enumerate(zip(region, postal, strict=True)):
         if where == "US" and code is not None and not _US_POSTAL.fullmatch(code):
-            faults.setdefault(row, []).append("invalid_postal_code")
+            faults.setdefault(row, []).append(("invalid_postal_code", "postal_code"))
             postal[row] = None
         if not all(part[row] for part in parts):
             # Google matches an address as a whole: without one of its parts it is none.

@@ -162,7 +162,10 @@ class SqlTableDestination(Destination):
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 
         columns = self._nulls(batch.rows)
-        refused = {**self._writer.stage(batch.rows), **dict.fromkeys(columns, "not_null")}
+        refused = dict.fromkeys(columns, "not_null")
+        for column, unfit in self._writer.stage(batch.rows).items():
+            for row in unfit.keys() - refused.keys():
+                refused[row], columns[row] = unfit[row], column
         positions = [row for row in range(batch.rows.num_rows) if row not in refused]
         uncertain = self._opened.apply(self._writer.write, positions, refused, columns)
         self._warn([*refused.values(), *uncertain.values()])

@@ -130,22 +130,23 @@ def test_hashes_are_sha256_in_hex_and_stay_what_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "code"),
+    ("row", "code", "field"),
     [
-        ({"email": "nobody", "phone": "+18005550100"}, "invalid_email"),
-        ({"email": "a@b.com", "phone": "555-0100"}, "invalid_phone"),
-        ({"email": None, "phone": "  "}, "no_identifier"),
-        ({"email": "", "phone": None}, "no_identifier"),
+        ({"email": "nobody", "phone": "+18005550100"}, "invalid_email", "email"),
+        ({"email": "a@b.com", "phone": "555-0100"}, "invalid_phone", "phone"),
+        ({"email": None, "phone": "  "}, "no_identifier", ""),
+        ({"email": "", "phone": None}, "no_identifier", ""),
     ],
 )
 def test_a_row_with_an_invalid_value_is_refused_with_the_field_that_has_it(
-    row: dict[str, str | None], code: str
+    row: dict[str, str | None], code: str, field: str
 ) -> None:
     rows = batch(row, {"email": "fine@example.com", "phone": None})
 
     encoded = encoder(rows).encode(rows)
 
     assert encoded.refused == {0: code}
+    assert encoded.fields == ({0: field} if field else {})
     assert encoded.columns == {"email": [None, digest("fine@example.com")], "phone": [None, None]}
 
 

@@ -1,0 +1,106 @@
+"""The field of a row that a table refuses: the column that the database or the package names, and never a value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from support.crm_sync import CrmSync
+from support.loading import deliver
+
+from airflow_consent_retl.reports import RejectedRow, rejected
+
+if TYPE_CHECKING:
+    from support.databases import Database
+    from support.postgres import Postgres
+
+PEOPLE = """
+CREATE TABLE people (
+    id BIGINT PRIMARY KEY, email VARCHAR(20) NOT NULL, age SMALLINT CHECK (age >= 18), code TEXT UNIQUE,
+    nick TEXT, score SMALLINT, CHECK (score < age), CONSTRAINT one_word CHECK (nick NOT LIKE '% %')
+)
+"""
+
+
+def refused(database: Database, rows: pa.Table) -> dict[int, tuple[str, str]]:
+    outcomes = deliver(database.destination(), rows)
+    return {row: (one.code, one.field) for row, one in enumerate(outcomes) if one.status != "accepted"}
+
+
+def rows_with_faults() -> pa.Table:
+    """Return rows of which each one, but for the first two, breaks another rule."""
+    return pa.table(
+        {
+            "id": range(1, 9),
+            "email": ["a@x.example", "b@x.example", None, *["c@x.example"] * 5],
+            "age": pa.array([20, 21, 22, 17, 20, 20, 20, 20], pa.int64()),
+            "code": ["one", "two", "three", "four", "two", "six", "seven", "eight"],
+            "nick": ["a", "b", "c", "d", "e", "f f", "g", "h"],
+            "score": pa.array([1, 1, 1, 1, 1, 1, 30, 1], pa.int64()),
+        }
+    )
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_postgres_names_the_column_of_a_constraint_that_has_one(
+    pg: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    connection = json.loads(postgres.airflow_connection(database="crm"))
+    connection["extra"] = {"sqlalchemy_scheme": f"postgresql+{driver}"}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_POSTGRES", json.dumps(connection))
+    pg.execute(PEOPLE)
+    pg.execute("CREATE UNIQUE INDEX one_nick ON people (nick) INCLUDE (code)")
+    pg.execute("INSERT INTO people VALUES (99, 'z@x.example', 20, 'zz', 'h', 1)")
+
+    assert refused(pg, rows_with_faults()) == {
+        2: ("not_null", "email"),
+        3: ("check", "age"),
+        4: ("unique", "code"),
+        5: ("check", "nick"),
+        # Of two columns.
+        6: ("check", ""),
+        7: ("unique", "nick"),
+    }
+
+
+def test_another_table_that_a_trigger_writes_to_names_no_column(pg: Database) -> None:
+    pg.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, email TEXT)")
+    pg.execute("CREATE TABLE seen (email TEXT NOT NULL)")
+    pg.execute(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO seen VALUES (nullif(NEW.email, 'b')); RETURN NEW; END $$"
+    )
+    pg.execute("CREATE TRIGGER t BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION note()")
+
+    assert refused(pg, pa.table({"id": [1, 2], "email": ["a", "b"]})) == {1: ("not_null", "")}
+
+
+def test_a_value_that_no_column_can_hold_exactly_is_refused_with_its_column(database: Database) -> None:
+    database.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, seen TIMESTAMP)")
+    seen = pa.array([1_000, 1_001, None], pa.timestamp("ns"))
+
+    assert refused(database, pa.table({"id": [1, 2, 3], "seen": seen})) == {1: ("too_precise", "seen")}
+
+
+def test_the_record_of_a_rejected_row_has_code_and_field_and_no_value(
+    pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pg.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, email TEXT CHECK (email <> 'canary2') UNIQUE)")
+    pg.execute("INSERT INTO people VALUES (99, 'canary3')")
+    crm = CrmSync(tmp_path, monkeypatch)
+    crm.people(1, 2, 3)
+
+    sql = "SELECT id, 'canary' || id AS email, ads_ok FROM people"
+    counts: Any = crm.sync(crm.load_of(conn_id="crm_postgres", max_rejected_ratio=0.9), sql=sql)
+
+    found = rejected("people/crm", workspace=crm.workspace)
+    assert sorted(found.rows, key=lambda row: row.id) == [
+        RejectedRow(2, "check", "email"),
+        RejectedRow(3, "unique", "email"),
+    ]
+    assert found.run.fields == {"email": 2}
+    assert "canary" not in f"{counts} {found} {caplog.text}"
+    assert all(b"canary" not in file.read_bytes() for file in crm.folder.glob("records/**/*") if file.is_file())
