@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from airflow_consent_retl.cli.grouped_help import GroupedHelp
+
 if TYPE_CHECKING:
     from airflow_consent_retl.cli.verb import VerbGroup
 
@@ -19,8 +21,8 @@ _HELP = """Load model results into destinations, for people who consented: the c
 
 Each verb explains itself: consent-retl VERB --help. Each prints aligned text, and JSON with --json.
 
-Variables and connections are read from Airflow's database and secrets backend where this process reaches them, and from
-the environment: AIRFLOW_VAR_<KEY>, AIRFLOW_CONN_<CONN_ID>.
+Variables and connections are read from Airflow's secrets backend, the environment (AIRFLOW_VAR_<KEY>,
+AIRFLOW_CONN_<CONN_ID>), and Airflow's database where this process reaches it.
 
 Exit codes: 0 fine, 1 findings, 2 wrong use or not possible.
 """
@@ -29,10 +31,13 @@ Exit codes: 0 fine, 1 findings, 2 wrong use or not possible.
 def command() -> typer.Typer:
     """Return the command with all its verbs."""
     app = typer.Typer(
+        cls=GroupedHelp,
         name="consent-retl",
         help=_HELP,
         no_args_is_help=True,
         add_completion=False,
+        # Rich takes as long to load as all the rest.
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

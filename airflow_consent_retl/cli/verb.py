@@ -74,17 +74,10 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
         form = Form.JSON if given.pop("as_json") else Form.MARKDOWN if given.pop("markdown") else Form.PLAIN
         given.pop("markdown", None)
         try:
-            with _result_alone():
-                result = function(**given)
-        except ConsentRetlError as error:
-            _refuse(f"{type(error).__name__}: {error}")
-        except Exception as error:
-            from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow
-
-            message = message_of_airflow(error)
-            if message is None:
-                raise
-            _refuse(message)
+            result = _run(function, given)
+        except _RefusedError as refused:
+            print(refused, file=sys.stderr)  # noqa: T201 - a command's output
+            raise typer.Exit(2) from None
         print(render(result, form))  # noqa: T201 - a command's output
         raise typer.Exit(result.code)
 
@@ -99,9 +92,29 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
     return command
 
 
-def _refuse(message: str) -> None:
-    print(message, file=sys.stderr)  # noqa: T201 - a command's output
-    raise typer.Exit(2)
+class _RefusedError(Exception):
+    """The message for a person why a verb could not be done."""
+
+
+def _run(function: Callable[..., Result], given: dict[str, Any]) -> Result:
+    """Run a verb as Airflow's own commands run, and return its result.
+
+    Raises:
+        _RefusedError: it could not be done.
+    """
+    with _result_alone():
+        from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow, reading_airflow
+
+        with reading_airflow():
+            try:
+                return function(**given)
+            except ConsentRetlError as error:
+                raise _RefusedError(f"{type(error).__name__}: {error}") from None
+            except Exception as error:
+                message = message_of_airflow(error)
+                if message is None:
+                    raise
+                raise _RefusedError(message) from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from airflow.sdk import BaseHook, Variable
 
 from airflow_consent_retl.compat import AirflowNotFoundException, sees_all_variables, variable_keys
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.outside_of_tasks import why_unread
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
@@ -71,6 +72,6 @@ def _if_outside_of_tasks(prefix: str, name: str, *, or_else: str = "") -> str:
     if sees_all_variables():
         return ""
     return (
-        f". Outside of tasks, Airflow shows a process only its environment and secrets backends: set "
+        f". Outside of tasks, Airflow shows a process only its environment and secrets backends{why_unread()}: set "
         f"`{prefix}{name.upper()}`{or_else}"
     )

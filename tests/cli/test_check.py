@@ -137,6 +137,7 @@ def test_a_policy_file_stands_in_for_a_variable_that_this_process_does_not_reach
     run: Run, crm: CrmSync, dags: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", "variable:in_production_only")
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:////nowhere/airflow.db")
     place = written(dags)
     renamed = {**POLICY, "categories": [{**POLICY["categories"][0], "destinations": ["crn"]}]}
     (crm.path / "next.json").write_text(json.dumps(renamed))
