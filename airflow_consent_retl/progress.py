@@ -1,12 +1,20 @@
-"""Progress lines for long work, and tables for the log. They contain counts only."""
+"""Lines and tables for the log that fit into Airflow's pages, which do not wrap, and progress of long work.
+
+They contain counts only.
+"""
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
+LINE: Final = 110
 _INTERVAL_S = 10.0
+_CONTINUES = "    "
+_DIGEST_CHARACTERS = 12
 
 
 class Log(Protocol):
@@ -23,8 +31,41 @@ class TaskLog(Log, Protocol):
         """Log a warning that a person must act on."""
 
 
+class FittedLog:
+    """A logger whose lines have at most `LINE` characters, except for words, such as paths, that are longer.
+
+    Args:
+        log: gets the lines.
+    """
+
+    def __init__(self, log: TaskLog) -> None:
+        self._log = log
+
+    def info(self, message: str, /, *arguments: object) -> None:
+        """Log a text, perhaps of several lines."""
+        self._log.info(fitted(message % arguments if arguments else message))
+
+    def warning(self, message: str, /, *arguments: object) -> None:
+        """Log a warning, perhaps of several lines."""
+        self._log.warning(fitted(message % arguments if arguments else message))
+
+
+def fitted(text: str) -> str:
+    """Return a text in lines that fit, cut at spaces; the rest of a line is indented."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        inset = line[: len(line) - len(line.lstrip())] + _CONTINUES
+        lines += [line] if len(line) <= LINE else _cut(line, inset)
+    return "\n".join(lines)
+
+
+def short(digest: str) -> str:
+    """Return a digest as people compare it in a log: its first characters, without the name of its kind."""
+    return digest.rpartition(":")[2][:_DIGEST_CHARACTERS]
+
+
 class Progress:
-    """A counter of rows that logs a line every ten seconds: `read 3,000,000 of 10,000,000 rows, …`.
+    """A counter of rows that logs a line every ten seconds: rows so far, rows per second, and when it may end.
 
     Args:
         log: the task's logger.
@@ -35,7 +76,7 @@ class Progress:
     def __init__(self, log: Log, verb: str, *, total_rows: int | None = None) -> None:
         self._log = log
         self._verb = verb
-        self._of_total = "" if total_rows is None else f" of {total_rows:,}"
+        self._total_rows = total_rows
         self._started = time.monotonic()
         self._due = self._started + _INTERVAL_S
         self.rows = 0
@@ -45,9 +86,14 @@ class Progress:
         self.rows += rows
         now = time.monotonic()
         if now >= self._due:
-            rate = self.rows / (now - self._started)
-            self._log.info("%s %s%s rows, %s rows/s", self._verb, f"{self.rows:,}", self._of_total, f"{rate:,.0f}")
+            self._log.info("%s %s", self._verb, self._state(self.rows / (now - self._started)))
             self._due = now + _INTERVAL_S
+
+    def _state(self, rate: float) -> str:
+        if self._total_rows is None:
+            return f"{self.rows:,} rows, {rate:,.0f} rows/s"
+        ends_at = datetime.now(UTC) + timedelta(seconds=max(0, self._total_rows - self.rows) / max(rate, 1e-6))
+        return f"{self.rows:,} of {self._total_rows:,} rows, {rate:,.0f} rows/s, until about {ends_at:%F %T %Z}"
 
 
 def filled(
@@ -59,12 +105,32 @@ def filled(
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a plain table for the log. Numbers have thousands separators and are aligned to the right."""
+    """Return a plain table whose lines fit; where they would not, each row as a list of one fact a line.
+
+    Numbers have thousands separators and are aligned to the right.
+    """
     from tabulate import tabulate
 
-    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
-    numeric = [
-        bool(cells) and all(cell[:1].isdigit() for cell in map(str, column)) for column in zip(*cells, strict=True)
-    ]
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    numeric = [bool(cells) and all(cell[:1].isdigit() for cell in column) for column in zip(*cells, strict=True)]
     align = ["right" if is_number else "left" for is_number in numeric] or None
-    return tabulate(cells, headers=headers, colalign=align, disable_numparse=True)
+    wide = tabulate(cells, headers=headers, colalign=align, disable_numparse=True)
+    if all(len(line) <= LINE for line in wide.splitlines()):
+        return wide
+    return "\n\n".join(_facts(headers, row, numeric) for row in cells)
+
+
+def _facts(headers: Sequence[str], row: Sequence[str], numeric: Sequence[bool]) -> str:
+    names = max(map(len, headers))
+    numbers = max((len(cell) for cell, is_number in zip(row, numeric, strict=True) if is_number), default=0)
+    lines = []
+    for name, cell, is_number in zip(headers, row, numeric, strict=True):
+        if not cell:
+            continue
+        line = f"{name:<{names}}  {cell:>{numbers if is_number else 0}}"
+        lines += [line] if len(line) <= LINE else _cut(line, " " * (names + 2))
+    return "\n".join(lines)
+
+
+def _cut(line: str, inset: str) -> list[str]:
+    return textwrap.wrap(line, LINE, subsequent_indent=inset, break_long_words=False, break_on_hyphens=False)

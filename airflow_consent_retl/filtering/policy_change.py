@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from airflow_consent_retl.errors import ConfigurationError, GuardError, PolicyError, Problem
+from airflow_consent_retl.filtering.summary import listed
+from airflow_consent_retl.progress import filled, short, table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
@@ -119,7 +121,7 @@ class PolicyChange:
         """
         self._diffs = diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
         for diff in diffs:
-            self._log.warning("the policy changed since the last run\n%s", diff.to_markdown())
+            self._log.warning("the policy changed since the last run\n%s", told(diff))
         if not self._is_comparable and self._max_released_ratio is not None:
             raise GuardError(
                 f"nothing was published: the policy changed, and max_released_ratio is {self._limit}, but the number "
@@ -171,6 +173,28 @@ class PolicyChange:
             )
             for diff in self._diffs
         ]
+
+
+def told(diff: PolicyDiff) -> str:
+    """Return the rows that a change of policy releases and withdraws, as lines for the log."""
+    headers = ["destination", "before", "gain", "lose", "after", "denied before because", "denied now because"]
+    rows = [
+        [
+            name,
+            found.permitted_before,
+            found.gained,
+            found.lost,
+            found.permitted_after,
+            listed(found.gained_by_reason),
+            listed(found.lost_by_reason),
+        ]
+        for name, found in diff.destinations.items()
+    ]
+    always = {"destination", "before", "gain", "lose", "after"}
+    return (
+        f"of {diff.rows:,} rows, permitted under policy {short(diff.old_digest)} before and {short(diff.new_digest)} "
+        f"after:\n{table(*filled(headers, rows, always=always))}"
+    )
 
 
 def _is_ratio(value: object) -> bool:

@@ -92,5 +92,10 @@ def requirement(counts: PermittedCounts) -> str:
 
 def reasons(counts: PermittedCounts) -> str:
     """Return the reasons of the denials with their rows, most frequent first."""
-    ordered = sorted(counts.denied_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return listed(counts.denied_by_reason)
+
+
+def listed(reasons: Mapping[str, int]) -> str:
+    """Return reasons with their rows, most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

@@ -6,6 +6,8 @@ from airflow_consent_retl.destinations.google_customer_match.operator import (
 )
 from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator as LoadToSqlTableOperator
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
+from airflow_consent_retl.operators.assets import destination_asset as destination_asset
+from airflow_consent_retl.operators.assets import sync_asset as sync_asset
 from airflow_consent_retl.operators.consent import ConsentFilterOperator as ConsentFilterOperator
 from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator as DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator as ExtractModelOperator

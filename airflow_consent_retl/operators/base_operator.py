@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
+from airflow_consent_retl.progress import FittedLog
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,6 +30,7 @@ class ConsentRetlOperator(BaseOperator):
         outcome: type[AirflowFailException | AirflowSkipException] = AirflowFailException
         try:
             sweep_temporary()
+            self._name_mapped(context)
             return self.run(context)
         except TransientError as error:
             # A chained exception could put a driver's message, and with it a row, into the log.
@@ -46,6 +49,22 @@ class ConsentRetlOperator(BaseOperator):
             failure = found
         # Outside the handler, so that nothing is chained to it.
         raise outcome(failure)
+
+    def _name_mapped(self, context: Any) -> None:
+        """Have Airflow show a mapped task by its model's name, unless the DAG names it otherwise."""
+        if map_index_of(context) is None or context.get("map_index_template") is not None:
+            return
+        known = (getattr(self, name, None) for name in ("model", "snapshot", "permitted"))
+        names = [value.get("model") if isinstance(value, Mapping) else value for value in known]
+        name = next((name for name in names if isinstance(name, str) and name), None)
+        if name is not None:
+            context["consent_retl_model"] = name
+            context["map_index_template"] = "{{ consent_retl_model }}"
+
+    @property
+    def log(self) -> FittedLog:  # type: ignore[override]
+        """The task's log, in lines that fit into Airflow's pages."""
+        return FittedLog(super().log)
 
     @abstractmethod
     def run(self, context: Context) -> Any:

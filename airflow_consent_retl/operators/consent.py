@@ -10,6 +10,7 @@ from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.one_load import check_once
+from airflow_consent_retl.progress import short
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,7 +46,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             `[consent_retl] policy`. Where that is set, every other one is refused. Templated.
         consent: the column of the model with each category's consent: category id to the name of a boolean column
             or to another format of `airflow_consent_retl.consent`; or one `ConsentObject` for all. What the policy
-            declares about the model may be left out, and cannot be replaced.
+            declares about the model may be left out, and cannot be replaced. Templated.
         destinations: the policy's names of the destinations that this DAG serves. Templated.
         on_duplicate_id: what to do with ids that occur more than once: `fail` the task, or `deny` all their rows.
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
@@ -69,7 +70,17 @@ class ConsentFilterOperator(ConsentRetlOperator):
             wrong, ids occur more than once, a limit is exceeded. Nothing is published.
     """
 
-    template_fields: Sequence[str] = ("snapshot", "policy", "destinations", "accept_silence", "workspace")
+    template_fields: Sequence[str] = (
+        "snapshot",
+        "policy",
+        "policy_digest",
+        "consent",
+        "destinations",
+        "accept_silence",
+        "workspace",
+    )
+    # The digest of the policy is known at the end.
+    overwrite_rtif_after_execution = True
     ui_color = "#cfe2f3"
 
     def __init__(
@@ -92,6 +103,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         check_once(destinations)
         self.snapshot = snapshot
         self.policy = policy
+        self.policy_digest: str | None = None
         self.consent = consent
         self.destinations = destinations
         self.on_duplicate_id = on_duplicate_id
@@ -118,6 +130,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
 
         at = datetime.now(UTC)
         loaded = policy_in_force(self.policy)
+        self.policy_digest = loaded.policy.digest
         snapshot = open_snapshot(self.snapshot)
         manifest = snapshot.manifest
         workspace = open_workspace(
@@ -268,7 +281,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
             f"{counts.read:,}",
             f"{permitted:,}",
             f"{counts.for_nobody:,}",
-            plan.policy.digest,
+            short(plan.policy.digest),
         )
         if counts.always_granted and self.absent != "withdrawn":
             self.log.warning(

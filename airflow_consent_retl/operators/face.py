@@ -24,8 +24,10 @@ MODULES = {
     "PruneOperator": f"{_OPERATORS}.prune",
     "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
     "RetireSyncOperator": f"{_OPERATORS}.retire",
+    "destination_asset": f"{_OPERATORS}.assets",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",
     "permitted_dataframes": f"{_OPERATORS}.permitted_rows",
+    "sync_asset": f"{_OPERATORS}.assets",
 }
 
 OPERATOR_MODULES = sorted({module for name, module in MODULES.items() if name.endswith("Operator")})

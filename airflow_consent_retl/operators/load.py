@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk import Asset, XComArg
+from airflow.sdk import XComArg
 
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
-from airflow_consent_retl.operators.one_load import check_one_load
+from airflow_consent_retl.operators.one_load import check_one_load, model_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -116,7 +117,10 @@ class LoadOperator(ConsentRetlOperator):
         "workspace",
         "moved_from",
         "dry_run",
+        "policy_digest",
     )
+    # The digest of the policy is known at the end.
+    overwrite_rtif_after_execution = True
     ui_color = "#fce5cd"
 
     def __init__(
@@ -183,10 +187,9 @@ class LoadOperator(ConsentRetlOperator):
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
         check_one_load(self, LoadOperator)
-        # An asset's name has to be known now, and a templated one is not.
-        self._asset = None if "{{" in destination else destination_asset(destination)
-        if self._asset is not None:
-            self.outlets.append(self._asset)
+        self.policy_digest: str | None = None
+        self._assets = outlets_of(model_of(permitted), destination)
+        self.outlets.extend(self._assets)
 
     @abstractmethod
     def build_destination(self) -> Destination:
@@ -227,6 +230,7 @@ class LoadOperator(ConsentRetlOperator):
 
         found = opened_input(self)
         permitted, workspace = found.permitted, found.workspace_of(self)
+        self.policy_digest = permitted.manifest.policy_digest
         settings = self.sync_settings()
         report = LoadReport(permitted=permitted.rows)
         with (
@@ -254,9 +258,7 @@ class LoadOperator(ConsentRetlOperator):
         if waiting:
             self._wait_for(waiting)
         warn_of_unserved(known, days=unserved_days(), log=self.log)
-        events = context.get("outlet_events")
-        if events is not None and self._asset is not None:
-            events[self._asset].extra = counts
+        note_counts(context, self._assets, counts)
         return counts
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -311,12 +313,6 @@ class LoadOperator(ConsentRetlOperator):
         raise DestinationUnavailableError(
             f"`{self.destination}` still processes {len(request_ids):,} requests: the next try asks again"
         )
-
-
-def destination_asset(destination: str) -> Asset:
-    """Return the asset that stands for a destination; its events carry the counts of each load."""
-    base, _, instance = destination.partition(":")
-    return Asset(name=f"consent_retl/{destination}", uri=f"consent-retl://{base}/{instance}".rstrip("/"))
 
 
 def inline_policy_of(permitted: Any) -> Mapping[str, Any] | None:

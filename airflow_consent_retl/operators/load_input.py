@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import ConfigurationError, PermanentError, PolicyError, RefusedError
+from airflow_consent_retl.progress import short
 
 if TYPE_CHECKING:
     from airflow_consent_retl.filtering.model_question import ModelAsker
@@ -95,7 +96,7 @@ def _opened(
         f"{permitted.rows:,}",
         permitted.place,
         f"{manifest.decided_at:%F %T %Z}",
-        manifest.policy_digest,
+        short(manifest.policy_digest),
     )
     if load.recheck_interval_s is None:
         return LoadInput(permitted, place, None, unfit)

@@ -21,7 +21,7 @@ def check_one_load(load: Any, kind: type[BaseOperator]) -> None:
     Raises:
         ConfigurationError: there is one already.
     """
-    model = _model_of(load.permitted)
+    model = model_of(load.permitted)
     if model is None or not load.has_dag():
         return
     for task in load.dag.tasks:
@@ -29,7 +29,7 @@ def check_one_load(load: Any, kind: type[BaseOperator]) -> None:
             task is not load
             and isinstance(task, kind)
             and getattr(task, "destination", None) == load.destination
-            and _model_of(getattr(task, "permitted", None)) == model
+            and model_of(getattr(task, "permitted", None)) == model
         ):
             raise ConfigurationError(
                 f"tasks `{task.task_id}` and `{load.task_id}` of DAG `{load.dag.dag_id}` load the same model to "
@@ -55,7 +55,7 @@ def check_once(destinations: object) -> None:
         raise PolicyError(twice)
 
 
-def _model_of(permitted: object) -> object:
+def model_of(permitted: object) -> object:
     """Return the model's name, or the task that names it; None where the DAG does not show it."""
     consent = getattr(permitted, "operator", None) if isinstance(permitted, XComArg) else None
     snapshot = getattr(consent, "snapshot", None)

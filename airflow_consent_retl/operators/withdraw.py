@@ -14,6 +14,7 @@ from airflow_consent_retl.errors import (
     TransientError,
 )
 from airflow_consent_retl.near import suggestion
+from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import dag_of, holder_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
@@ -191,6 +192,8 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        self._assets = {name: outlets_of(model, name) for name in loads}
+        self.outlets.extend(asset for assets in self._assets.values() for asset in assets)
 
     def run(self, context: Context) -> dict[str, object]:
         """Serve every destination, even if others fail; then report, and fail if one failed. Or return their plans."""
@@ -200,16 +203,21 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         if not self.loads:
             raise ConfigurationError("loads: at least one destination is needed")
         if is_dry(self.dry_run):
-            return self._served(lambda destination: self._planned(destination, context))
+            # An event would tell that people were removed.
+            self.outlets = []
+            return dict(self._served(lambda destination: self._planned(destination, context)))
         with open_ledger(self.workspace, self.ledger_conn_id) as ledger:
             summary = partial(log_withdrawals, self.log, self.model)
-            return self._served(lambda destination: self._serve(destination, ledger, context), then=summary)
+            served = self._served(lambda destination: self._serve(destination, ledger, context), then=summary)
+        for destination, counts in served.items():
+            note_counts(context, self._assets[destination], {"destination": destination, "model": self.model, **counts})
+        return dict(served)
 
     def _served(
         self,
         serve: Callable[[str], dict[str, Any]],
         then: Callable[[Mapping[str, Mapping[str, Any]]], None] = lambda served: None,
-    ) -> dict[str, object]:
+    ) -> dict[str, dict[str, Any]]:
         served: dict[str, dict[str, Any]] = {}
         failures: list[PermanentError | TransientError] = []
         for destination in self.loads:
@@ -222,7 +230,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         if failures:
             # A retry is worth it if one failure is transient, even if the others are permanent.
             raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
-        return dict(served)
+        return served
 
     def _planned(self, destination: str, context: Context) -> dict[str, Any]:
         from airflow_consent_retl.delivery.report import LoadReport

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
+from support.log_lines import unwrapped
 from support.permitting import AirflowFailException
 
 from airflow_consent_retl.errors import ConfigurationError
@@ -249,4 +250,4 @@ def test_another_connection_under_one_name_is_told_by_the_names_of_both(
 
     crm.sync(conn_id_of_model="replica")
 
-    assert "(connection `source` before, now `replica`)" in capsys.readouterr().out
+    assert "(connection `source` before, now `replica`)" in unwrapped(capsys.readouterr().out)

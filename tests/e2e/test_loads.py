@@ -11,8 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.airflow_run import Airflow
+from support.log_lines import row_of, shown_lines
 from support.people import permitted_ids
 from support.servers import Receiver
+
+from airflow_consent_retl.progress import LINE
 
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 
@@ -82,6 +85,7 @@ def test_the_asset_event_of_a_destination_carries_counts_that_add_up(airflow: Ai
 
     events = airflow.asset_events(run)
     counts = events["consent_retl/webhook"]
+    assert events.pop(f"consent_retl/{counts['model']}/webhook") == counts
     assert counts == airflow.xcom(run, "load")
     assert counts["read"] == counts["permitted"] + counts["denied"] == 90
     assert counts["permitted"] == counts["accepted"] == len(vendor.applied_rows())
@@ -100,6 +104,12 @@ def test_the_log_shows_permitted_rows_and_the_reasons_of_denials(airflow: Airflo
     assert "read 90 = permitted somewhere" in run.output
     assert "`webhook`: verified 6 permitted rows" in run.output
     assert "C0004:invalid 36" in run.output
+    lines = shown_lines(run.as_shown)
+    # A word is never cut: a path may be longer.
+    assert [line for line in lines if len(line) > LINE and "://" not in line] == []
+    counts = row_of(lines, "load of model")
+    assert counts["read"] == counts["permitted"] + counts["denied"] == 90
+    assert counts["permitted"] == counts["accepted"] == counts["added"]
 
 
 def test_what_travels_between_tasks_is_a_reference_with_counts(airflow: Airflow, vendor: Receiver) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.log_lines import unwrapped
 from support.permitting import AirflowFailException, snapshot_of
 
 from airflow_consent_retl.consent import ConsentObject, OptOut, RowConsent
@@ -116,4 +117,4 @@ def test_regions_of_the_policy_that_no_row_has_are_named(tmp_path: Path, capfd: 
     assert (
         "no row has region `EU`, `US-CA`, which the policy names: compare its spelling with column `country`; a row of "
         "any other region gets the strictest regime of each category"
-    ) in out + err
+    ) in unwrapped(out + err)

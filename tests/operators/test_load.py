@@ -28,7 +28,7 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, PermanentError, SyncBusyError
-from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator
+from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator, destination_asset
 from airflow_consent_retl.storage.folder import Folder
 
 FIELDS = {"id": "id", "mail": "email"}
@@ -144,18 +144,16 @@ def test_the_event_of_the_destinations_asset_carries_the_counts(tmp_path: Path) 
     counts = load.execute(cast("Any", {"outlet_events": events}))
 
     (asset,) = cast("list[Asset]", load.outlets)
-    assert (asset.name, asset.uri) == ("consent_retl/lake", "consent-retl://lake/")
+    assert asset == destination_asset("lake") == Asset("consent_retl/lake")
     assert events[asset].extra == counts
 
 
-@pytest.mark.parametrize(
-    ("destination", "uri"),
-    [("google_ads", "consent-retl://google_ads/"), ("google_ads:emea", "consent-retl://google_ads/emea")],
-)
-def test_each_instance_of_a_destination_is_an_asset_of_its_own(destination: str, uri: str) -> None:
+@pytest.mark.parametrize("destination", ["google_ads", "google_ads:emea"])
+def test_each_instance_of_a_destination_is_an_asset_whose_name_alone_finds_it(destination: str) -> None:
     (asset,) = cast("list[Asset]", loading({}, destination=destination).outlets)
 
-    assert (asset.name, asset.uri) == (f"consent_retl/{destination}", uri)
+    # Airflow takes an asset of the same name with another URI for another one.
+    assert (asset.name, asset.uri) == (f"consent_retl/{destination}",) * 2
 
 
 # The policy

@@ -17,19 +17,25 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.log_lines import unwrapped
 
 DAGS = Path(__file__).parents[1] / "e2e" / "dags"
 
 
 @dataclass(frozen=True)
 class DagRunResult:
-    """One finished run: its state, each task's state, and all printed and logged text."""
+    """One finished run: its state, each task's state, and all printed and logged text in its own lines."""
 
     dag_id: str
     run_id: str
     state: str
     tasks: dict[str, str]
-    output: str
+    as_shown: str
+
+    @property
+    def output(self) -> str:
+        """The text, in which no line ends only because it would be too long."""
+        return unwrapped(self.as_shown)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,30 @@
+"""Lines of a log as tests read them."""
+
+from __future__ import annotations
+
+import re
+
+_CONTINUES = re.compile(r"\n {4,}(?=\S)")
+# A text with its time and level before it, and its logger after it.
+_EVENT = re.compile(
+    r"^\S+Z \[\w+ *\] (.*?) +\[[\w.]*airflow_consent_retl[\w.]*\](?: loc=\S+)?$", re.MULTILINE | re.DOTALL
+)
+_BEGINS = re.compile(r"^(?=\S+Z \[\w+ *\] )", re.MULTILINE)
+
+
+def unwrapped(log: str) -> str:
+    """Return a log without the line ends that only make its lines fit."""
+    return _CONTINUES.sub(" ", log)
+
+
+def row_of(lines: list[str], title: str) -> dict[str, int]:
+    """Return the numbers of the only row of a table, which has this title, by their headers."""
+    at = next(number for number, line in enumerate(lines) if line.startswith(title))
+    headers, _, row = (line.split() for line in lines[at + 1 : at + 4])
+    return {name: int(cell.replace(",", "")) for name, cell in zip(headers[1:], row[1:], strict=True)}
+
+
+def shown_lines(log: str) -> list[str]:
+    """Return the lines of this package as Airflow's pages show them: without time, level and logger."""
+    events = map(_EVENT.match, _BEGINS.split(log))
+    return [line for event in events if event for line in event[1].splitlines()]
