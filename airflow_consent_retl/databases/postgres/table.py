@@ -16,9 +16,17 @@ import sqlalchemy as sa
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.postgres.bulk_upsert import BulkUpsert, bulk_upsert_into
 from airflow_consent_retl.databases.postgres.copy_in import copy_into, quote
-from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, staged
+from airflow_consent_retl.databases.postgres.oversized import oversized_column
+from airflow_consent_retl.databases.tables.bulk import OUT_OF_RANGE, TOO_LONG, Capacity, is_stageable, staged
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.writer import KEY_CHANGED, NOT_STORED, TableTarget, UnprovenError, family
+from airflow_consent_retl.databases.tables.writer import (
+    KEY_CHANGED,
+    NOT_STORED,
+    RowRefusedError,
+    TableTarget,
+    UnprovenError,
+    family,
+)
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.writer import Refused
 
 _log = logging.getLogger(__name__)
+_OVERSIZED = frozenset({TOO_LONG, OUT_OF_RANGE})
 # The columns of each deferrable key. An upsert by these columns is refused, even if another index has them too.
 _DEFERRABLE = sa.text(
     "SELECT array_agg(CAST(a.attname AS text)) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
@@ -126,6 +135,21 @@ class PostgresWriter(CoreWriter):
 
     def write(self, positions: Sequence[int]) -> None:
         """Load and upsert, in one transaction."""
+        try:
+            self._write(positions)
+        except RowRefusedError as error:
+            # Of several rows, it is unknown which one was refused.
+            if error.column or error.code not in _OVERSIZED or len(positions) > 1:
+                raise
+            column = oversized_column(self._staged_row(positions[0]), self._target.columns)
+            raise RowRefusedError(error.code, column) from None
+
+    def _staged_row(self, position: int) -> dict[str, object]:
+        if self._bulk is None:
+            return dict(zip(self._names, self._staged[position].values(), strict=True))
+        return {name: self._staged_rows[place][position].as_py() for place, name in enumerate(self._names)}
+
+    def _write(self, positions: Sequence[int]) -> None:
         bulk = self._bulk
         if bulk is None:
             super().write(positions)

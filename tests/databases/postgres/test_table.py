@@ -97,18 +97,19 @@ def test_a_role_that_may_make_no_temporary_tables_upserts_row_by_row_and_is_told
     crm: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     crm.execute("DROP ROLE IF EXISTS loader; CREATE ROLE loader LOGIN; REVOKE TEMPORARY ON DATABASE crm FROM PUBLIC")
-    crm.execute("CREATE TABLE people (id int PRIMARY KEY, x text); GRANT ALL ON people TO loader")
+    crm.execute("CREATE TABLE people (id int PRIMARY KEY, x varchar(9)); GRANT ALL ON people TO loader")
     crm.execute("GRANT USAGE ON SCHEMA public TO loader")
     connection = json.loads(postgres.airflow_connection(database="crm")) | {"login": "loader"}
     monkeypatch.setenv("AIRFLOW_CONN_CRM_POSTGRES", json.dumps(connection))
-    rows = pa.table({"id": pa.array([1, 2], pa.int32()), "x": ["canary", None]})
+    rows = pa.table({"id": pa.array([1, 2, 3], pa.int32()), "x": ["canary", None, "canary too long"]})
 
     with caplog.at_level(logging.WARNING):
         outcomes = deliver(crm.destination(), rows)
     found = crm.rows()
     crm.execute("DROP OWNED BY loader; DROP ROLE loader; GRANT TEMPORARY ON DATABASE crm TO PUBLIC")
 
-    assert rejected(outcomes) == {}
+    assert rejected(outcomes) == {2: "too_long"}
+    assert outcomes[2].field == "x"
     assert found == [(1, "canary"), (2, None)]
     assert "cannot make temporary tables (SQLSTATE 42501)" in caplog.text
     assert "canary" not in caplog.text

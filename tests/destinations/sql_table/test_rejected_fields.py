@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,31 @@ def test_postgres_names_the_column_of_a_constraint_that_has_one(
         # Of two columns.
         6: ("check", ""),
         7: ("unique", "nick"),
+    }
+
+
+def test_a_value_that_is_too_large_for_its_column_names_it(pg: Database) -> None:
+    pg.execute(
+        "CREATE TABLE people (id BIGINT PRIMARY KEY, email VARCHAR(9), code CHAR(2), age SMALLINT, spent NUMERIC(4, 2))"
+    )
+    rows = pa.table(
+        {
+            "id": range(6),
+            # Spaces at the end are cut, so the first row is taken.
+            "email": ["a@x.test   ", "canary@x.test", "c@x.test", "d@x.test", "e@x.test", "canary@x.test"],
+            "code": ["a", "b", "abc", "d", "e", "abc"],
+            "age": pa.array([20, 20, 20, 40_000, 20, 20], pa.int64()),
+            "spent": pa.array([Decimal("1.5")] * 4 + [Decimal("100.0"), None]),
+        }
+    )
+
+    assert refused(pg, rows) == {
+        1: ("too_long", "email"),
+        2: ("too_long", "code"),
+        3: ("value_out_of_range", "age"),
+        4: ("value_out_of_range", "spent"),
+        # Both are too long.
+        5: ("too_long", ""),
     }
 
 
