@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from airflow_consent_retl.progress import table
+from airflow_consent_retl.progress import fitted, table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.planned_sync import PlannedSync
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.filtering.permitted import PermittedRows
 
-LINE: Final = 110
 # The counts of a load's report that a plan has, under the names that a run's counts have.
 _ALWAYS: Final = ("permitted", "accepted", "removed")
 _WORDS: Final = {
@@ -90,7 +88,7 @@ class LoadPlan:
                 found.append(f"held back: {_WORDS.get(name, name)} {people:,}")
         found += [f"a run would stop: {sentence}" for sentence in self.stopped_by]
         found += self.notes
-        return [line for text in found for line in (textwrap.wrap(text, LINE) if len(text) > LINE else [text])]
+        return fitted("\n".join(found)).splitlines()
 
     def _causes(self, name: str) -> Mapping[str, int]:
         by_name = {
