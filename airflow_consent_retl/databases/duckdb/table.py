@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -52,6 +53,7 @@ _CODES = (
     ("Duplicate key", "unique"),
     ("PRIMARY KEY or UNIQUE", "unique"),
 )
+_DUPLICATE = re.compile(r'Duplicate key "([^":]+): ')
 _NO_DATABASE = "not a valid DuckDB database file"
 _MAGIC = b"DUCK"
 _MAGIC_AT_BYTES = 8
@@ -232,7 +234,8 @@ class DuckDbWriter(TableWriter):
         if isinstance(error, duckdb.ConstraintException):
             # The message quotes the row after its first words; only marks of the first words are searched.
             message = str(error)
-            return RowRefusedError(next((code for mark, code in _CODES if mark in message), "constraint"))
+            code = next((code for mark, code in _CODES if mark in message), "constraint")
+            return RowRefusedError(code, self._repeated_column(message))
         if isinstance(error, duckdb.OutOfRangeException):
             return RowRefusedError(OUT_OF_RANGE)
         if isinstance(error, duckdb.DataError | UnicodeDecodeError | duckdb.InvalidInputException):
@@ -240,6 +243,12 @@ class DuckDbWriter(TableWriter):
         if isinstance(error, duckdb.TransactionException | duckdb.IOException | duckdb.OutOfMemoryException):
             return BusyError(type(error).__name__)
         return DestinationError(f"table `{self._table}`: the statement was refused ({type(error).__name__})")
+
+    def _repeated_column(self, message: str) -> str:
+        # The name before the value is kept, and only if it is that of a unique column: a value is none.
+        found = _DUPLICATE.search(message)
+        is_alone = found is not None and frozenset({found[1]}) in self._target.unique
+        return found[1] if found is not None and is_alone else ""
 
     def _made_or_checked(self, load: Load, *, key: str) -> TableTarget:
         kind = self._table_kind()

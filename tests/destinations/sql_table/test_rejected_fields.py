@@ -92,6 +92,15 @@ def test_a_value_that_is_too_large_for_its_column_names_it(pg: Database) -> None
     }
 
 
+def test_duckdb_names_a_unique_column(duck: Database) -> None:
+    duck.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, code TEXT UNIQUE, a TEXT, b TEXT, UNIQUE (a, b))")
+    duck.execute("INSERT INTO people VALUES (9, 'one', 'x', 'y')")
+    rows = pa.table({"id": [1, 2, 3], "code": ["one", "two", "three"], "a": ["x"] * 3, "b": ["p", "y", "q"]})
+
+    # Of two columns, none is named.
+    assert refused(duck, rows) == {0: ("unique", "code"), 1: ("unique", "")}
+
+
 def test_another_table_that_a_trigger_writes_to_names_no_column(pg: Database) -> None:
     pg.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, email TEXT)")
     pg.execute("CREATE TABLE seen (email TEXT NOT NULL)")
