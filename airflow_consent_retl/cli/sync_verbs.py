@@ -1,5 +1,6 @@
 """The verbs about syncs: the list of them, and what becomes of the people of one."""
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -48,6 +49,43 @@ def hand_over(
 
     over(sync, dag=dag, to=to, workspace=workspace, ledger_conn_id=ledger_conn_id)
     return Result({"sync": to or sync, "dag": dag})
+
+
+@VERBS.verb("retire", example="customers/webhook --loads my_dags.forget_people:LOADS")
+def retire(
+    sync: SyncArgument,
+    loads: Annotated[
+        str, typer.Option(metavar="MODULE:NAME", help="A mapping from destinations to loads, as for forget.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without a question.")] = False,
+    workspace: Workspace = None,
+    ledger_conn_id: LedgerConnId = None,
+) -> Result:
+    """Empty a sync: remove everyone whom it delivered from the destination, whoever consents.
+
+    It asks first; where no person can answer, --yes is needed. Pause or remove the load first.
+    """
+    from airflow_consent_retl.hooks.upkeep import syncs as known
+    from airflow_consent_retl.operators.forget import named_loads
+    from airflow_consent_retl.operators.retire import retire as emptied
+
+    named = named_loads(loads) or {}
+    if not yes:
+        people = {
+            str(one.sync): 0 if one.current is None else one.current.rows
+            for one in known(workspace=workspace, ledger_conn_id=ledger_conn_id)
+        }
+        _ask(f"Remove the {people.get(sync, 0):,} people of `{sync}` from its destination?")
+    return Result(emptied(sync, named, workspace=workspace, ledger_conn_id=ledger_conn_id))
+
+
+def _ask(question: str) -> None:
+    from airflow_consent_retl.errors import ConfigurationError
+
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} Nothing was done: repeat it with --yes")
+    if not typer.confirm(question, err=True):
+        raise ConfigurationError("nothing was done")
 
 
 @VERBS.verb("adopt", example="customers/webhook")

@@ -11,6 +11,18 @@ from airflow_consent_retl.cli.verb import LedgerConnId, VerbGroup, Workspace
 VERBS = VerbGroup("Workspace")
 
 
+@VERBS.verb("doctor", example="--workspace file:///srv/consent_retl", finds=True)
+def doctor(workspace: Workspace = None, ledger_conn_id: LedgerConnId = None) -> Result:
+    """Look at what every run needs: versions, workspace, ledger, clock, digest key, policy. Nothing written stays.
+
+    Run it as the user and with the settings of the workers. It ends with 1 if there is a problem.
+    """
+    from airflow_consent_retl.checking.deployment import examine
+
+    found = examine(workspace=workspace, ledger_conn_id=ledger_conn_id)
+    return Result([asdict(one) for one in found], code=int(any(one.state == "problem" for one in found)))
+
+
 @VERBS.verb("verify", example="--workspace file:///srv/consent_retl", finds=True)
 def verify(
     manifest: Annotated[

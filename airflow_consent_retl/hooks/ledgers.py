@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,24 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
         resources.enter_context(ledger)
         ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)), joins=False)
         yield ledger
+
+
+def seconds_ahead(ledger_conn_id: str | None = None) -> float | None:
+    """Return by how many seconds this machine's clock is ahead of the ledger's; None: the ledger is a file.
+
+    Raises:
+        ConfigurationError, LedgerUnavailableError: the ledger's database cannot be read.
+    """
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
+
+    engine = _engine(ledger_conn_id)
+    if engine is None:
+        return None
+    with closing(LedgerDatabase.to_copy(engine)) as database, database.read() as connection:
+        before = datetime.now(UTC)
+        theirs = database.now(connection)
+        ours = before + (datetime.now(UTC) - before) / 2
+    return (ours - theirs).total_seconds()
 
 
 def _engine(ledger_conn_id: str | None) -> Engine | None:

@@ -1,8 +1,8 @@
-"""The operator that empties a sync: everyone who was delivered is removed, without the model."""
+"""The operator and the function that empty a sync: everyone who was delivered is removed, without the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -173,3 +173,40 @@ class RetireSyncOperator(ConsentRetlOperator):
                 f"`{self.destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
         return left
+
+
+def retire(
+    sync: str,
+    loads: Mapping[str, Callable[..., LoadOperator]],
+    *,
+    workspace: str | None = None,
+    ledger_conn_id: str | None = None,
+) -> dict[str, int]:
+    """Empty a sync without a DAG, and return the counts of `RetireSyncOperator`.
+
+    Args:
+        sync: its name, such as `customers/webhook`.
+        loads: its load, by the name of its destination or of the sync.
+        workspace, ledger_conn_id: as for the loads.
+
+    Raises:
+        ConfigurationError: there is no load for it, and as the operator.
+        PermanentError, TransientError: as the operator.
+    """
+    from airflow_consent_retl.delivery.ledger.records import parsed_sync_name
+
+    model, _, destination = parsed_sync_name(sync).rpartition("/")
+    load = loads.get(sync, loads.get(destination))
+    if load is None:
+        raise ConfigurationError(
+            f"loads: there is no load `{sync}` and none `{destination}`{suggestion(destination, loads)}"
+        )
+    counts: dict[str, int] = RetireSyncOperator(
+        task_id="retire",
+        model=model,
+        destination=destination,
+        load=load,
+        workspace=workspace,
+        ledger_conn_id=ledger_conn_id,
+    ).run({})
+    return counts

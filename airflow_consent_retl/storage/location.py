@@ -191,6 +191,26 @@ def signer() -> Signer:
     return Signer(_secrets(None))
 
 
+def secret_file(workspace: str | None) -> Path | None:
+    """Return the key file that `subject_key` uses, which may not be there yet; None: a setting has the secret.
+
+    Raises:
+        ConfigurationError: there is neither: the workspace is in object storage.
+    """
+    if conf.get("consent_retl", "digest_key", fallback=None):
+        return None
+    return Path(_local_root(workspace).file_path(_KEY_NAME))
+
+
+def _local_root(workspace: str | None) -> Folder:
+    root = open_folder(workspace_root(workspace))
+    if not root.is_local:
+        raise ConfigurationError(
+            "set `[consent_retl] digest_key`: in object storage, next to the decision log, a key would be no secret"
+        )
+    return root
+
+
 def _secrets(workspace: str | None) -> list[str]:
     """Return the configured secrets, or those of the workspace's key file, which is made on first use.
 
@@ -199,11 +219,7 @@ def _secrets(workspace: str | None) -> list[str]:
     configured = conf.get("consent_retl", "digest_key", fallback=None)
     if configured:
         return [configured, *(conf.get("consent_retl", "digest_key_previous", fallback=None) or "").split()]
-    root = open_folder(workspace_root(workspace))
-    if not root.is_local:
-        raise ConfigurationError(
-            "set `[consent_retl] digest_key`: in object storage, next to the decision log, a key would be no secret"
-        )
+    root = _local_root(workspace)
     if not root.exists(_KEY_NAME):
         # A hard link appears at once: another worker sees no key or a complete one, and the first key stays.
         draft = f"{_KEY_NAME}.{uuid.uuid4().hex}"
