@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from airflow_consent_retl.cli.shown import Result
+from airflow_consent_retl.cli.dag_files import Dags, names_of, output_of, tasks_of
+from airflow_consent_retl.cli.shown import Result, parts_of
 from airflow_consent_retl.cli.sync_verbs import SyncArgument
 from airflow_consent_retl.cli.verb import LedgerConnId, VerbGroup, Workspace
 
@@ -14,6 +15,44 @@ VERBS = VerbGroup("People")
 
 Person = Annotated[str, typer.Argument(metavar="ID", help="The person's id, as the models have it.")]
 Model = Annotated[str | None, typer.Option(help="Only this model's records.")]
+
+
+@VERBS.verb("explain", example="4711 dags/customers.py --snapshot extract.json --destination webhook")
+def explain(
+    id: Person,  # noqa: A002 - the argument's name in the help
+    file: Dags,
+    snapshot: Annotated[
+        str, typer.Option(metavar="JSON", help="The output of the extraction, as JSON, or a file with it.")
+    ],
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="The filter, if the file has several.")] = None,
+    destinations: Annotated[
+        list[str] | None, typer.Option("--destination", help="Only for this one; may be repeated.")
+    ] = None,
+) -> Result:
+    """Explain one person's decisions in words: why permitted or denied, and what would change it.
+
+    The policy, the consent and the destinations are those of the filter in a DAG file, as they are now. No value of
+    the person's row is shown, and nothing is recorded.
+    """
+    from airflow_consent_retl.checking.explaining import explain_by_filter
+    from airflow_consent_retl.errors import ConfigurationError
+    from airflow_consent_retl.operators import ConsentFilterOperator
+
+    filters = tasks_of(file, task, ConsentFilterOperator, "filter")
+    if len(filters) > 1:
+        raise ConfigurationError(f"{file} has {len(filters)} filters: name one with --task ({names_of(filters)})")
+    found = explain_by_filter(filters[0], id, output_of(snapshot, "--snapshot"), destinations=destinations or None)
+    document = asdict(found)
+    tables = {
+        "categories": [
+            {"category": name, "regime": found.regimes[name], "status": status}
+            for name, status in found.statuses.items()
+        ],
+        "signals": document["signals"],
+        "destinations": list(document["destinations"].values()),
+    }
+    about = {name: document[name] for name in ("subject", "rows", "policy_digest", "at")}
+    return Result(document, parts_of({**about, **tables}, ""))
 
 
 @VERBS.verb("history", example="4711")

@@ -1,11 +1,11 @@
 """The verbs that show what a load would do before it does it: its plan, a preview of its rows, and a test record."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airflow_consent_retl.cli.dag_files import Dags, json_of, names_of, output_of, tasks_of
 from airflow_consent_retl.cli.shown import Result, Table
 from airflow_consent_retl.cli.verb import VerbGroup
 from airflow_consent_retl.errors import ConfigurationError
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 VERBS = VerbGroup("Before a run")
 
-Dags = Annotated[str, typer.Argument(metavar="FILE", help="A DAG file, or a folder of them.")]
 Task = Annotated[
     str | None, typer.Option("--task", metavar="TASK", help="The load, such as load_webhook or customers.load_webhook.")
 ]
@@ -107,43 +106,20 @@ def send_test(
 
     from airflow_consent_retl.operators.own_record import send_test as sent
 
-    fields = _json(record, "--record")
+    fields = json_of(record, "--record")
     if not isinstance(fields, dict):
         raise ConfigurationError("--record: expected a JSON object with the destination's fields")
     loads = _loads(file, task)
     if len(loads) > 1:
-        raise ConfigurationError(f"{file} has {len(loads)} loads: name one with --task ({_names(loads)})")
+        raise ConfigurationError(f"{file} has {len(loads)} loads: name one with --task ({names_of(loads)})")
     answer = sent(loads[0], fields, _input(permitted, extract), remove=remove)
     return Result(asdict(answer), code=int(answer.status != "accepted"))
 
 
 def _loads(file: str, task: str | None) -> "list[LoadOperator]":
-    from airflow_consent_retl.compat import dag_bag
     from airflow_consent_retl.operators import LoadOperator
 
-    if not Path(file).exists():
-        raise ConfigurationError(f"{file} does not exist: name a DAG file, or a folder of them")
-    bag = dag_bag(file)
-    if bag.import_errors:
-        where, error = next(iter(bag.import_errors.items()))
-        raise ConfigurationError(f"{where} cannot be parsed: {str(error).strip().splitlines()[-1]}")
-    loads = [one for dag in bag.dags.values() for one in dag.tasks if isinstance(one, LoadOperator)]
-    if task is None:
-        found = loads
-    else:
-        found = [one for one in loads if task in {one.task_id, one.task_id.rpartition(".")[2], _name(one)}]
-    if not found:
-        named = "" if task is None else f" named `{task}`"
-        raise ConfigurationError(f"{file} has no load{named}; it has {_names(loads) or 'none at all'}")
-    return found
-
-
-def _name(load: "LoadOperator") -> str:
-    return f"{load.dag_id}.{load.task_id}"
-
-
-def _names(loads: "list[LoadOperator]") -> str:
-    return ", ".join(map(_name, loads))
+    return tasks_of(file, task, LoadOperator, "load")  # type: ignore[type-abstract]
 
 
 def _input(permitted: str | None, extract: bool) -> Any:
@@ -155,19 +131,7 @@ def _input(permitted: str | None, extract: bool) -> Any:
                 "names the output of a filter, as JSON"
             )
         return None
-    is_file = not permitted.lstrip().startswith("{")
-    try:
-        text = Path(permitted).read_text() if is_file else permitted
-    except OSError as error:
-        raise ConfigurationError(f"--permitted: {permitted} cannot be read: {error.strerror}") from None
-    return _json(text, "--permitted")
-
-
-def _json(text: str, option: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{option} is no JSON: {error}") from None
+    return output_of(permitted, "--permitted")
 
 
 def _parts(planned: "PlanWithExamples") -> list[str | Table]:

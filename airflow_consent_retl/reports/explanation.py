@@ -30,6 +30,7 @@ from airflow_consent_retl.storage import open_snapshot
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import (
+        ConsentMapping,
         ConsentMappingLike,
         ConsentPlan,
         ConsentPolicy,
@@ -137,7 +138,7 @@ def explain(
     *,
     snapshot: object,
     policy: PolicySource,
-    consent: ConsentMappingLike,
+    consent: ConsentMappingLike | ConsentMapping,
     destinations: Sequence[str],
     at: datetime | None = None,
 ) -> Explanation:

@@ -25,6 +25,7 @@ VERBS = {
     "diff": "before after",
     "doctor": "workspace ledger_conn_id",
     "evidence": "id to model reference workspace ledger_conn_id",
+    "explain": "id file snapshot task destinations",
     "forget": "ids file sql conn_id id_column loads models objection exempt lift workspace ledger_conn_id",
     "hand-over": "sync dag to workspace ledger_conn_id",
     "history": "id model workspace ledger_conn_id",

@@ -108,3 +108,24 @@ def test_wrong_use_is_told(run: Run, dag: str, tmp_path: Path) -> None:
 def _people(crm: CrmSync) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(crm.path / "crm.db")) as connection:
         return connection.execute("SELECT id, email FROM people").fetchall()
+
+
+def test_the_decisions_about_a_person_are_explained_by_the_filter_of_a_dag_file(
+    run: Run, dag: str, crm: CrmSync
+) -> None:
+    (crm.path / "extract.json").write_text(json.dumps(crm.extracted()))
+    snapshot = ("--snapshot", str(crm.path / "extract.json"))
+
+    no, plain = run("explain", "3", dag, *snapshot, "--json"), run("explain", "3", dag, *snapshot)
+    yes = run("explain", "1", dag, *snapshot, "--json")
+    nobody, other = run("explain", "77", dag, *snapshot), run("explain", "1", dag, *snapshot, "--destination", "crn")
+
+    keys = "rows subject policy_digest at statuses regimes signals destinations"
+    assert set(no.document) == set(keys.split())
+    assert no.document["destinations"]["crm"]["reasons"] == ["C0004:denied"], no.err
+    assert yes.document["destinations"]["crm"]["permitted"] is True
+    assert "a yes in place of the no" in " ".join(plain.out.split())
+    assert max(map(len, plain.out.splitlines())) <= WIDTH
+    assert "@x.example" not in no.out + yes.out + plain.out
+    assert (nobody.code, other.code) == (2, 2)
+    assert "did you mean `crm`" in other.err

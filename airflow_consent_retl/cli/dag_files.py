@@ -1,0 +1,84 @@
+"""What verbs take from outside: tasks of a DAG file, and the outputs of tasks as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+TaskT = TypeVar("TaskT", bound="BaseOperator")
+Dags = Annotated[str, typer.Argument(metavar="FILE", help="A DAG file, or a folder of them.")]
+
+
+def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[TaskT]:
+    """Return the tasks of one kind in a DAG file.
+
+    Args:
+        file: a DAG file, or a folder of them.
+        task: the id of one, with or without its DAG and its groups; None: all of them.
+        kind: the class of the tasks.
+        noun: of the kind, for messages.
+
+    Raises:
+        ConfigurationError: there is no such file or task, or the file cannot be parsed.
+    """
+    from airflow_consent_retl.compat import dag_bag
+
+    if not Path(file).exists():
+        raise ConfigurationError(f"{file} does not exist: name a DAG file, or a folder of them")
+    bag = dag_bag(file)
+    if bag.import_errors:
+        where, error = next(iter(bag.import_errors.items()))
+        raise ConfigurationError(f"{where} cannot be parsed: {str(error).strip().splitlines()[-1]}")
+    known = [one for dag in bag.dags.values() for one in dag.tasks if isinstance(one, kind)]
+    if task is None:
+        found = known
+    else:
+        found = [one for one in known if task in {one.task_id, one.task_id.rpartition(".")[2], _name(one)}]
+    if not found:
+        named = "" if task is None else f" named `{task}`"
+        raise ConfigurationError(f"{file} has no {noun}{named}; it has {names_of(known) or 'none at all'}")
+    return found
+
+
+def names_of(tasks: Sequence[BaseOperator]) -> str:
+    """Return the ids of tasks, with their DAGs, for messages."""
+    return ", ".join(map(_name, tasks))
+
+
+def output_of(given: str, option: str) -> Any:
+    """Return the output of a task, which an option gives as JSON or as a file with it.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or it is no JSON.
+    """
+    is_file = not given.lstrip().startswith("{")
+    try:
+        text = Path(given).read_text() if is_file else given
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {given} cannot be read: {error.strerror}") from None
+    return json_of(text, option)
+
+
+def json_of(text: str, option: str) -> Any:
+    """Return a JSON document.
+
+    Raises:
+        ConfigurationError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} is no JSON: {error}") from None
+
+
+def _name(task: BaseOperator) -> str:
+    return f"{task.dag_id}.{task.task_id}"
