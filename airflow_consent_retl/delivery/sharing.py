@@ -44,9 +44,17 @@ def check_target_shared(
         shares: the names of the syncs that the DAG declares.
 
     Raises:
-        ConfigurationError: one of the two sides did not declare that the target is shared.
+        ConfigurationError: one of the two sides did not declare that the target is shared, or a sync that was adopted
+            could have its people there.
     """
     lease.declare_shares(shares)
+    unplaced = [other for other in lease.unplaced() if other not in shares] if target.text else []
+    if unplaced:
+        raise ConfigurationError(
+            f"sync `{lease.sync}` is new, and {_list(unplaced)} has people of whom the ledger does not know where they "
+            "are, since it was adopted and did not run: its people could be at this target. Run its load or "
+            "PropagateWithdrawalsOperator once, hand it over, or retire it"
+        )
     others = [other for text in (target.text, *target.earlier) if text for other in lease.others_at(text)]
     silent = [other.sync for other in others if lease.sync not in other.shares]
     undeclared = [other.sync for other in others if other.sync not in shares]

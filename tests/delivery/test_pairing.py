@@ -147,6 +147,18 @@ def test_a_ledger_from_an_older_backup_adopts_what_the_workspace_has(crm: CrmSyn
     assert crm.there() == [1, 2, 3, 4]
 
 
+def test_a_new_sync_waits_until_an_adopted_one_says_where_its_people_are(crm: CrmSync) -> None:
+    crm.sync()
+    delete_ledger(crm)
+    adopt(workspace=crm.workspace)
+
+    with pytest.raises(AirflowFailException, match="`clients/crm` is new, and `people/crm` has people of whom"):
+        crm.sync(model="clients")
+    assert crm.sync()["unchanged"] == 4
+    with pytest.raises(AirflowFailException, match="`people/crm` has people too"):
+        crm.sync(model="clients")
+
+
 def test_a_workspace_from_an_older_backup_is_refused_and_can_be_adopted(crm: CrmSync) -> None:
     crm.sync()
     shutil.copytree(crm.folder / "syncs", crm.path / "backup")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.delivery.ledger.neighbours import OtherSync, Service, others_at, service_of
+from airflow_consent_retl.delivery.ledger.neighbours import OtherSync, Service, others_at, service_of, unplaced_beside
 from airflow_consent_retl.delivery.ledger.new_names import rename_sync
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
@@ -124,6 +124,11 @@ class Lease(RenewedLease):
         """Return the other syncs with this target that have people there, or may get some now."""
         with self._database.read() as connection:
             return others_at(connection, self._database, self.sync, target)
+
+    def unplaced(self) -> list[SyncName]:
+        """Return the syncs next to this new one of which it is not known where their people are."""
+        with self._database.read() as connection:
+            return unplaced_beside(connection, self.sync)
 
     def declare_shares(self, syncs_: Sequence[str]) -> None:
         """Record the syncs with which this one shares its target."""

@@ -56,6 +56,24 @@ def others_at(connection: sa.Connection, database: LedgerDatabase, sync: SyncNam
     return others
 
 
+def unplaced_beside(connection: sa.Connection, sync: SyncName) -> list[SyncName]:
+    """Return the other syncs of the same destination instance that have people and no recorded target.
+
+    They were adopted, and did not run since. Empty where the sync itself has people: it is none that begins.
+    """
+    own = current_version(connection, sync)
+    if own is not None and own.rows:
+        return []
+    destination = sync.rpartition("/")[2]
+    names = connection.scalars(sa.select(syncs.c.sync).where(syncs.c.target == "", syncs.c.sync != sync)).all()
+    unplaced = []
+    for name in sorted(map(SyncName, names)):
+        current = current_version(connection, name)
+        if name.rpartition("/")[2] == destination and current is not None and current.rows:
+            unplaced.append(name)
+    return unplaced
+
+
 def service_of(row: sa.Row[tuple[object, ...]]) -> Service:
     """Return who served a sync last, from its row."""
     return Service(None if row.dag is None else str(row.dag), _names(row.dags))
