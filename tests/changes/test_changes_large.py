@@ -46,6 +46,7 @@ def all_accepted(rows: int, *, but: int | None = None) -> Iterator[BatchResult]:
 
 
 @pytest.mark.parametrize("id_", ["i", "'customer-' || i"], ids=["numbers", "texts"])
+@pytest.mark.long
 def test_many_rows_end_as_another_engine_finds(tmp_path: Path, id_: str) -> None:
     with duckdb.connect() as connection:
         before, now = model(connection, id_, now=False), model(connection, id_, now=True)

@@ -191,6 +191,7 @@ def status_at(results: list[BatchResult], position: int) -> tuple[RowStatus, Bat
 
 @settings(max_examples=40, deadline=None)
 @given(history=st.lists(steps(), min_size=2, max_size=6))
+@pytest.mark.long
 def test_every_step_of_every_history_is_what_the_naive_implementation_finds(
     tmp_path_factory: pytest.TempPathFactory, history: list[dict[str, Any]]
 ) -> None:

@@ -159,6 +159,7 @@ def day(
         yield Day(postgres, crm, log, "warehouse:staging" if request.param == "warehouse" else None)
 
 
+@pytest.mark.long
 def test_the_history_of_each_person_is_what_the_receivers_log_says(day: Day) -> None:
     counts = [day.load()]
     day.change("UPDATE people SET ads_ok = false WHERE id IN ('p1', 'p2', 'p3', 'p5')")

@@ -72,6 +72,7 @@ def removed(vendor: Receiver) -> list[str]:
     return [row["id"] for rows in vendor.removed.values() for row in rows]
 
 
+@pytest.mark.long
 def test_own_formats_filter_load_and_take_back(airflow: Airflow, vendor: Receiver, members: Path) -> None:
     first = airflow.run("own_formats", module="own_formats")
 

@@ -118,6 +118,7 @@ def brought(table: pa.Table, values: Sequence[str]) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=12, deadline=None)
 @given(rows_of_history)
+@pytest.mark.long
 def test_states_events_and_merged_profiles_have_the_answers_of_the_history(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = Path(folder) / "consents.duckdb"

@@ -167,6 +167,7 @@ def test_memory_does_not_grow_with_the_rows(workspace: Any, run_duckdb: Any) -> 
     assert peaks[1] - peaks[0] < 120
 
 
+@pytest.mark.long
 def test_rows_too_wide_for_the_memory_of_a_scan_are_read_again_with_more(
     workspace: Any, run_duckdb: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

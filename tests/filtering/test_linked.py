@@ -206,6 +206,7 @@ def asked() -> dict[str, dict[str, int]]:
 
 @settings(max_examples=4, deadline=None)
 @given(worlds)
+@pytest.mark.long
 def test_files_and_questions_decide_as_the_law_does(world: World) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = f"{folder}/linked.duckdb"

@@ -22,6 +22,9 @@ from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, Su
 from airflow_consent_retl.hooks.workspaces import staging_warehouse
 from airflow_consent_retl.operators import PropagateWithdrawalsOperator
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 PEOPLE = [f"person-{number:02d}" for number in range(24)]
 KINDS = {"id": "text", "email": "text"}

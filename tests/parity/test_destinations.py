@@ -19,6 +19,9 @@ from parity.workspaces import Both, without_run_names
 
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 _TABLE = "people"
 
 

@@ -15,6 +15,9 @@ from parity.workspaces import Both, Workspace, without_run_names
 
 from airflow_consent_retl.operators import permitted_batches
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 KINDS = {"id": "text", "email": "text", "mobile": "text", "ads": "boolean", "calls": "boolean"}
 FIELDS = {"id": "id", "email": "email", "phone": "mobile"}
 CANARY = "+49-30-canary-"

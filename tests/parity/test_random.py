@@ -20,6 +20,9 @@ from parity.workspaces import Both
 
 from airflow_consent_retl.consent import CategorySignal, parse_policy, plan_consent
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 _KINDS = {
     "id": "text",
     "agreed": "boolean",

@@ -11,6 +11,9 @@ from parity.rounds import Script, every_change, with_ids
 from parity.syncs import Sync
 from parity.workspaces import Workspace
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("source", ["duckdb"], indirect=True)
 def test_every_run_sends_and_removes_the_expected_people(source: Engine, root: Path) -> None:

@@ -24,6 +24,9 @@ from support.permitting import AirflowFailException
 
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, Literals
 
+# `make test` compares files and warehouses by the other modules of this folder.
+pytestmark = pytest.mark.long
+
 _ENGINES = (PostgreSql, SnowflakeEngine, BigQueryEngine)
 KINDS_OF_IDS = [(engine.name, kind) for engine in _ENGINES for kind in engine.id_kinds]
 KINDS_OF_DELIVERED_IDS = [("postgres", kind) for kind in ("integer", "numeric", "padded", "folded", "bytes")]

@@ -52,6 +52,7 @@ def planned_and_run(sync: Sync, customers: Postgres, permitted: Any, policy: Any
     return plan
 
 
+@pytest.mark.long
 def test_the_run_does_what_the_plan_said_at_each_time_in_the_life_of_a_sync(
     syncs: list[Sync], change: Callable[[str], None], customers: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:

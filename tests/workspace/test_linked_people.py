@@ -124,6 +124,7 @@ def withdrawn(place: str) -> dict[str, Any]:
     return {name: counts[name] for name in ("found", "absent", "removed", "removals_by_cause", "delivered")}
 
 
+@pytest.mark.long
 def test_files_and_warehouse_decide_linked_people_alike_at_every_step(
     world: Callable[[str], None], postgres: Postgres
 ) -> None:

@@ -11,6 +11,7 @@ from support.permitting import AirflowFailException
 from support.warehouse_sync import Sync
 
 
+@pytest.mark.long
 def test_integer_ids_follow_a_load_of_which_the_destination_accepted_no_one(
     syncs: list[Sync], change: Callable[[str], None]
 ) -> None:

@@ -16,6 +16,9 @@ from support.warehouse_sync import Sync, in_staging
 from airflow_consent_retl.delivery.steps import Step
 from airflow_consent_retl.delivery.steps import log as steps_log
 
+# Eight whole histories; the state machine of the protocol, which `make test` runs, kills at the same steps.
+pytestmark = pytest.mark.long
+
 
 class _Kill(logging.Handler):
     """Kills this process at a step."""

@@ -92,6 +92,7 @@ def syncs(bigquery: BigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return [Sync(kind, tmp_path, monkeypatch) for kind in WORKSPACES]
 
 
+@pytest.mark.long
 def test_both_workspaces_permit_deliver_and_change_the_same(syncs: list[Sync], bigquery: BigQuery) -> None:
     lake, staged = syncs
 

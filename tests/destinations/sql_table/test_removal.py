@@ -55,6 +55,7 @@ def test_somebody_who_is_not_there_is_removed_also_when_asked_again(database: Da
 
 
 @pytest.mark.parametrize("batch_rows", [1, 300, 5_000])
+@pytest.mark.long
 def test_deletes_many_whatever_the_batches(database: Database, batch_rows: int) -> None:
     people = pa.table({"id": range(1_300)})
     deliver(database.destination(), people)
