@@ -36,6 +36,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 def test_the_demonstration_delivers_what_it_says(repo: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
