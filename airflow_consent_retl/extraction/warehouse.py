@@ -272,5 +272,5 @@ def _check_ids(
     sql = dialect.compile(ids.counts(snapshot), {"snapshot": warehouse.name_of(table)})
     with warehouse.read(sql) as found:
         (counts,) = [row for batch in found.batches for row in batch.to_pylist()]
-    check_present(int(counts["missing"]), primary_key=primary_key, rows=rows)
+    check_present(int(counts["missing"] or 0), primary_key=primary_key, rows=rows)
     check_unique(int(counts["repeated"]), primary_key=primary_key, rows=rows)
