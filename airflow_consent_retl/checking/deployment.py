@@ -50,20 +50,16 @@ def examine(*, workspace: str | None = None, ledger_conn_id: str | None = None) 
 
 
 def _looked(what: str, look: Callable[[], Iterator[Examined]]) -> Iterator[Examined]:
-    from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow
+    from airflow_consent_retl.hooks.outside_of_tasks import missing_in_words
 
     try:
-        yield from look()
+        with missing_in_words():
+            yield from look()
     except ConsentRetlError as error:
         # Its message has the remedy.
         yield Examined(what, "problem", str(error))
     except OSError as error:
         yield Examined(what, "problem", f"{error.filename or what}: {error.strerror}", "give this user the right to it")
-    except Exception as error:
-        message = message_of_airflow(error)
-        if message is None:
-            raise
-        yield Examined(what, "problem", message)
 
 
 def _versions() -> Iterator[Examined]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from airflow_consent_retl.errors import ConsentRetlError, PolicyError
-from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow
+from airflow_consent_retl.hooks.outside_of_tasks import missing_in_words
 
 Kind = Literal["problem", "warning", "unchecked"]
 
@@ -65,14 +65,10 @@ class TaskFindings:
     def at(self, path: str) -> Iterator[None]:
         """Note the error of a check, with every problem that it contains, and go on after it."""
         try:
-            yield
+            with missing_in_words():
+                yield
         except PolicyError as error:
             for problem in error.problems:
                 self.note("problem", problem.path, problem.message)
         except ConsentRetlError as error:
             self.note("problem", path, str(error))
-        except Exception as error:
-            message = message_of_airflow(error)
-            if message is None:
-                raise
-            self.note("problem", path, message)

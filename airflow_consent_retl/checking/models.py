@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.checking.columns import read_columns
+from airflow_consent_retl.checking.model_columns import read_columns
 from airflow_consent_retl.operators.bindings import sources_of_extraction
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.model_source import model_source, with_identities

@@ -1,4 +1,4 @@
-"""What verbs take from outside: tasks of a DAG file, and the outputs of tasks as JSON."""
+"""Input of verbs: tasks of a DAG file, and the outputs of tasks as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs about people: what is recorded of one, whom a destination rejected, and the right to be forgotten."""
+"""The verbs about people: the records of one person, rejected people, and the right to be forgotten."""
 
 import getpass
 from dataclasses import asdict
@@ -93,7 +93,7 @@ def rejected(
     limit: Annotated[int | None, typer.Option(help="The most ids to print; default: all.")] = None,
     workspace: Workspace = None,
 ) -> Result:
-    """List how many people a destination rejected, run by run, with its codes; with --ids, whom."""
+    """List how many people a destination rejected, run by run, with its codes; with --ids, also their ids."""
     from airflow_consent_retl.reports import rejected as of_one_run
     from airflow_consent_retl.reports import rejected_runs
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-WIDTH = 110
+from airflow_consent_retl.progress import LINE
+
 _GAP = 2
 _NARROWEST = 8
 _NUMBER = re.compile(r"[\d,.]*")
@@ -120,7 +121,7 @@ def _part(part: str | Table, form: Form) -> str:
 
 def _wrapped(line: str) -> str:
     indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.fill(line, LINE, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _markdown(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -133,7 +134,7 @@ def _markdown(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 def _plain(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate
 
-    if len(headers) * (_NARROWEST + _GAP) > WIDTH:
+    if len(headers) * (_NARROWEST + _GAP) > LINE:
         return "\n\n".join(_plain(("", ""), list(zip(headers, row, strict=True))) for row in cells)
     columns = list(zip(headers, *cells, strict=True))
     # tabulate makes a column at least this much wider than its heading.
@@ -153,7 +154,7 @@ def _lines(cells: Sequence[str]) -> list[str]:
 def _widths(natural: list[int]) -> list[int]:
     """Return the widths of columns that fit into a line: the widest ones give way."""
     widths = list(natural)
-    while sum(widths) + _GAP * (len(widths) - 1) > WIDTH:
+    while sum(widths) + _GAP * (len(widths) - 1) > LINE:
         widths[widths.index(max(widths))] -= 1
     return widths
 

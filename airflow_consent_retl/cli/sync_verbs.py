@@ -61,7 +61,7 @@ def retire(
     workspace: Workspace = None,
     ledger_conn_id: LedgerConnId = None,
 ) -> Result:
-    """Empty a sync: remove everyone whom it delivered from the destination, whoever consents.
+    """Empty a sync: remove all people that it delivered from the destination, also those who consent.
 
     It asks first; where no person can answer, --yes is needed. Pause or remove the load first.
     """

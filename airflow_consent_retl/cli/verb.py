@@ -103,18 +103,14 @@ def _run(function: Callable[..., Result], given: dict[str, Any]) -> Result:
         _RefusedError: it could not be done.
     """
     with _result_alone():
-        from airflow_consent_retl.hooks.outside_of_tasks import message_of_airflow, reading_airflow
+        from airflow_consent_retl.hooks.outside_of_tasks import missing_in_words, reading_airflow
 
         with reading_airflow():
             try:
-                return function(**given)
+                with missing_in_words():
+                    return function(**given)
             except ConsentRetlError as error:
                 raise _RefusedError(f"{type(error).__name__}: {error}") from None
-            except Exception as error:
-                message = message_of_airflow(error)
-                if message is None:
-                    raise
-                raise _RefusedError(message) from None
 
 
 @contextmanager

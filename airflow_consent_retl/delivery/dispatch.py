@@ -54,7 +54,7 @@ def remove_all(run: DeliveryRun) -> None:
 
 
 def clear_all(run: DeliveryRun) -> None:
-    """Clear fields of every person that the changes name, except the people for whom an earlier try had an answer.
+    """Clear fields of every person that the changes name, except those that an earlier try had an answer for.
 
     Raises: as `remove_all`.
     """

@@ -35,14 +35,14 @@ _OF_PLANS: Final = ("permitted", "added", "updated", "unchanged", "skipped", "ac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What a run would do at one destination. It holds no value of a row.
+    """The actions of a run at one destination, in counts. It contains no value of a row.
 
     Args:
         model, destination: of the sync.
         counts: as the run would return them, if the destination accepted everything.
         denied_by_reason: of the permitted set.
         removals_by_cause: the people who would be removed or lose fields.
-        withheld_by_cause: the people whom the filter permitted and the source does not permit now.
+        withheld_by_cause: the people that the filter permitted and the source does not permit now.
         stopped_by: a sentence for each limit that would stop the run; the counts are then those of the explicit
             withdrawals, which a run carries out all the same.
         held_back: what these limits would hold back.
@@ -64,7 +64,7 @@ class LoadPlan:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a limit would stop the run."""
+        """True if a limit would stop the run."""
         return bool(self.stopped_by)
 
     def as_document(self) -> dict[str, object]:

@@ -51,8 +51,8 @@ def check_target_shared(
     unplaced = [other for other in lease.unplaced() if other not in shares] if target.text else []
     if unplaced:
         raise ConfigurationError(
-            f"sync `{lease.sync}` is new, and {_list(unplaced)} has people of whom the ledger does not know where they "
-            "are, since it was adopted and did not run: its people could be at this target. Run its load or "
+            f"sync `{lease.sync}` is new, and {_list(unplaced)} has people at a place that the ledger "
+            "does not know, since it was adopted and did not run: they could be at this target. Run its load or "
             "PropagateWithdrawalsOperator once, hand it over, or retire it"
         )
     others = [other for text in (target.text, *target.earlier) if text for other in lease.others_at(text)]

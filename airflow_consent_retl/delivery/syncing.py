@@ -78,7 +78,7 @@ class Sync:
     """
 
     is_plan: ClassVar[bool] = False
-    """Whether nothing is sent, and the counts say what a run would do."""
+    """True if nothing is sent, and the counts say what a run would do."""
 
     def __init__(self, context: SyncContext) -> None:
         self._context = context

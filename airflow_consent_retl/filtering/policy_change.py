@@ -121,7 +121,7 @@ class PolicyChange:
         """
         self._diffs = diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
         for diff in diffs:
-            self._log.warning("the policy changed since the last run\n%s", told(diff))
+            self._log.warning("the policy changed since the last run\n%s", diff_lines(diff))
         if not self._is_comparable and self._max_released_ratio is not None:
             raise GuardError(
                 f"nothing was published: the policy changed, and max_released_ratio is {self._limit}, but the number "
@@ -175,7 +175,7 @@ class PolicyChange:
         ]
 
 
-def told(diff: PolicyDiff) -> str:
+def diff_lines(diff: PolicyDiff) -> str:
     """Return the rows that a change of policy releases and withdraws, as lines for the log."""
     headers = ["destination", "before", "gain", "lose", "after", "denied before because", "denied now because"]
     rows = [

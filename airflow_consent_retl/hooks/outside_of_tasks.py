@@ -10,12 +10,13 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from airflow_consent_retl.compat import AirflowException, AirflowNotFoundException
+from airflow_consent_retl.errors import ConfigurationError
 
 # Airflow's own commands set it: their process reads the metadata database.
 _PROCESS = "_AIRFLOW_PROCESS_CONTEXT"
 _TIMEOUT_S = 5
 _WITH_CONNECT_TIMEOUT = {"mysqldb", "psycopg", "psycopg2", "pymysql"}
-# Why the metadata database cannot be read; None: it is read, or nobody asked.
+# Why the metadata database cannot be read; None: it is read, or no one asked.
 _obstacle: ContextVar[str | None] = ContextVar("obstacle", default=None)
 
 
@@ -31,7 +32,7 @@ def reading_airflow() -> Iterator[None]:
     if obstacle is None:
         os.environ[_PROCESS] = "server"
     else:
-        # Each lookup in a database that is not reached would be told with a traceback.
+        # Each lookup in a database that is not reached would print a traceback.
         os.environ.pop(_PROCESS, None)
     try:
         with warnings.catch_warnings():
@@ -73,19 +74,32 @@ def database_obstacle() -> str | None:
     return None
 
 
-def message_of_airflow(error: Exception) -> str | None:
-    """Return a message for a Variable or a connection that is nowhere; None for every other error."""
-    if isinstance(error, AirflowNotFoundException):
-        return f"{error}; {_places('AIRFLOW_CONN_<CONN_ID>')}"
-    if type(error).__name__ != "AirflowRuntimeError":
-        return None
-    detail = getattr(getattr(error, "error", None), "detail", None) or {}
-    found = detail.get("message", str(error)) if isinstance(detail, dict) else str(error)
-    return f"{found}; {_places('AIRFLOW_VAR_<KEY>')}, or name a policy by --policy-file where the verb has it"
+@contextmanager
+def missing_in_words() -> Iterator[None]:
+    """Turn Airflow's errors about a Variable or a connection that is nowhere into errors of this package.
+
+    Raises:
+        ConfigurationError: a Variable or a connection was not found.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    message = ""
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        message = f"{error}; {_places('AIRFLOW_CONN_<CONN_ID>')}"
+    except AirflowRuntimeError as error:
+        detail = error.error.detail or {}
+        message = (
+            f"{detail.get('message', str(error))}; {_places('AIRFLOW_VAR_<KEY>')}, or name a policy by --policy-file "
+            "where the verb has it"
+        )
+    if message:
+        raise ConfigurationError(message)
 
 
 def why_unread() -> str:
-    """Return, for messages, why this process does not read Airflow's database; empty if it does, or nobody asked."""
+    """Return, for messages, why this process does not read Airflow's database; empty if it does, or no one asked."""
     obstacle = _obstacle.get()
     return "" if obstacle is None else f" (Airflow's database is not read: {obstacle})"
 

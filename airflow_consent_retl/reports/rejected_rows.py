@@ -59,7 +59,7 @@ class RejectedRun:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """One person whom a destination rejected.
+    """One person that a destination rejected.
 
     Args:
         id: as the model has it.

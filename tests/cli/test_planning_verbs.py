@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.crm_sync import CrmSync
 
-from airflow_consent_retl.cli.shown import WIDTH
+from airflow_consent_retl.progress import LINE
 
 from .conftest import Run
 
@@ -47,7 +47,7 @@ def test_a_plan_shows_what_the_load_of_a_dag_file_would_do(run: Run, dag: str, c
     (document,) = as_json.document
     assert (plain.code, as_json.code) == (0, 0), plain.err
     assert "would be added" in plain.out
-    assert max(map(len, plain.out.splitlines())) <= WIDTH
+    assert max(map(len, plain.out.splitlines())) <= LINE
     assert (document["dry_run"], document["added"], document["denied"]) == (True, 2, 1)
     assert by_id.document[0]["people"] == {"added": ["1", "2"]}
     assert "@x.example" not in plain.out + as_json.out + plain.err + as_json.err
@@ -125,7 +125,7 @@ def test_the_decisions_about_a_person_are_explained_by_the_filter_of_a_dag_file(
     assert no.document["destinations"]["crm"]["reasons"] == ["C0004:denied"], no.err
     assert yes.document["destinations"]["crm"]["permitted"] is True
     assert "a yes in place of the no" in " ".join(plain.out.split())
-    assert max(map(len, plain.out.splitlines())) <= WIDTH
+    assert max(map(len, plain.out.splitlines())) <= LINE
     assert "@x.example" not in no.out + yes.out + plain.out
     assert (nobody.code, other.code) == (2, 2)
     assert "did you mean `crm`" in other.err

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from airflow_consent_retl.cli.shown import WIDTH, Form, Result, Table, render
+from airflow_consent_retl.cli.shown import Form, Result, Table, render
+from airflow_consent_retl.progress import LINE
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -24,7 +25,7 @@ DIGEST = "sha256:" + "ab" * 32
 def test_no_line_is_longer_than_a_terminal(document: object) -> None:
     lines = render(Result(document), Form.PLAIN).splitlines()
 
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= LINE
 
 
 def test_numbers_are_aligned_and_digests_cut_in_a_table() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.crm_sync import POLICY, CrmSync
 
-from airflow_consent_retl.cli.shown import WIDTH
+from airflow_consent_retl.progress import LINE
 
 from .conftest import Run
 
@@ -39,7 +39,7 @@ def test_the_json_of_each_verb_keeps_its_keys_and_its_text_fits_a_terminal(run: 
 
         assert (as_json.code, plain.code, markdown.code) == (0, 0, 0), plain.err
         assert keys(as_json.document) == set(expected.split()), typed
-        assert max(map(len, plain.out.splitlines())) <= WIDTH, typed
+        assert max(map(len, plain.out.splitlines())) <= LINE, typed
         assert "|--" in markdown.out, typed
 
 

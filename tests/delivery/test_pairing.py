@@ -152,7 +152,7 @@ def test_a_new_sync_waits_until_an_adopted_one_says_where_its_people_are(crm: Cr
     delete_ledger(crm)
     adopt(workspace=crm.workspace)
 
-    with pytest.raises(AirflowFailException, match="`clients/crm` is new, and `people/crm` has people of whom"):
+    with pytest.raises(AirflowFailException, match="`clients/crm` is new, and `people/crm` has people at a place"):
         crm.sync(model="clients")
     assert crm.sync()["unchanged"] == 4
     with pytest.raises(AirflowFailException, match="`people/crm` has people too"):

@@ -50,10 +50,10 @@ class KnowsBy(Destination):
         return Limits(batch_rows=1)
 
     def open(self, load: Load) -> None:
-        raise NotImplementedError
+        """Nothing is behind it."""
 
     def send(self, batch: Batch) -> Outcomes:
-        raise NotImplementedError
+        return Outcomes.accepted(batch.rows.num_rows)
 
     def removal_schema(self, load: Load) -> pa.Schema:
         return (

@@ -59,9 +59,9 @@ class SourceDatabase(ABC):
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         """Run a statement, whose values are marked with `?`."""
 
+    @abstractmethod
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        """Return the rows of a query: about the staging schema, which only a warehouse has."""
-        raise NotImplementedError
+        """Return the rows of a query."""
 
     def close(self) -> None:
         del os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"]
@@ -76,6 +76,9 @@ class SqliteSource(SourceDatabase):
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         self._connection.execute(sql, list(values))
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        return self._connection.execute(sql).fetchall()
 
     def close(self) -> None:
         super().close()

@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import pyarrow as pa
 
@@ -39,22 +39,7 @@ Family = Literal[
 # The position in a batch of each row that the database cannot hold, and the reason code.
 Refused = dict[int, str]
 
-ALL_FAMILIES: frozenset[Family] = frozenset(
-    {
-        "boolean",
-        "integer",
-        "decimal",
-        "float32",
-        "float",
-        "text",
-        "binary",
-        "date",
-        "time",
-        "timestamp",
-        "timestamptz",
-        "nested",
-    }
-)
+ALL_FAMILIES: frozenset[Family] = frozenset(get_args(Family)) - {"null"}
 
 
 def kept_columns(load: Load, nulls: Nulls) -> frozenset[str]:

@@ -126,7 +126,7 @@ class Lease(RenewedLease):
             return others_at(connection, self._database, self.sync, target)
 
     def unplaced(self) -> list[SyncName]:
-        """Return the syncs next to this new one of which it is not known where their people are."""
+        """Return the syncs next to this new one whose people are at a place that the ledger does not know."""
         with self._database.read() as connection:
             return unplaced_beside(connection, self.sync)
 

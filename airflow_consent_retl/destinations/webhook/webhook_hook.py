@@ -75,12 +75,12 @@ class WebhookHook(BaseHook):
             # A failure to connect names its place itself.
             place = f"{address.host}, port {address.port}"
             return False, f"{place}: {_CAUSES[failure.code]}" if failure.code in _CAUSES else failure.words
-        told = f"{address.host}, port {address.port}, answered HEAD {address.path} with {answer.status}"
+        found = f"{address.host}, port {address.port}, answered HEAD {address.path} with {answer.status}"
         if answer.status in _CREDENTIALS_REFUSED:
-            return False, f"{told}: it does not accept these credentials, or wants some"
+            return False, f"{found}: it does not accept these credentials, or wants some"
         if answer.status >= 500:
-            return False, f"{told}: its server fails"
-        return True, f"{told}: it is there. Only a load shows whether its endpoint accepts rows"
+            return False, f"{found}: its server fails"
+        return True, f"{found}: it is there. Only a load shows whether its endpoint accepts rows"
 
     def _address(self) -> HttpAddress:
         from airflow_consent_retl.destinations.http.address import http_address

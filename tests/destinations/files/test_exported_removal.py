@@ -6,20 +6,18 @@ import csv
 import io
 import json
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk.io import attach
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.exports import folder, manifest, pointer, storage
 from support.loading import DECIDED_AT, Lease, batches_of, deliver, load_of, rejected, take_back
 from support.processes import run_program
 
@@ -32,38 +30,6 @@ PEOPLE = pa.table({"id": [1, 2, 3, 4], "email": ["a@example.org", None, CANARY, 
 HOUR = timedelta(hours=1)
 LATER = DECIDED_AT + HOUR
 FORMATS = ["parquet", "csv", "jsonl"]
-
-
-@pytest.fixture(params=["file", "memory"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "file":
-        yield f"{tmp_path.as_uri()}/lake"
-        return
-    store = fsspec.filesystem("memory")
-    attach("memory", fs=store)
-    yield "memory://bucket/exports/lake"
-    store.store.clear()
-    store.pseudo_dirs[:] = [""]
-
-
-def storage(uri: str) -> fsspec.AbstractFileSystem:
-    return fsspec.filesystem(uri.partition(":")[0])
-
-
-def folder(uri: str) -> str:
-    return uri.removeprefix("file://").removeprefix("memory:/")
-
-
-def pointer(uri: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(storage(uri).cat_file(f"{folder(uri)}/_current.json"))
-    return content
-
-
-def manifest(uri: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(
-        storage(uri).cat_file(f"{folder(uri)}/{pointer(uri)['current']}/_manifest.json")
-    )
-    return content
 
 
 def parts(uri: str) -> list[bytes]:

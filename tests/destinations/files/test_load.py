@@ -6,15 +6,13 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk.io import attach
+from support.exports import folder, manifest, pointer, storage
 from support.loading import DECIDED_AT, batches_of, deliver, load_of, rejected
 from support.processes import run_program
 
@@ -28,40 +26,8 @@ PEOPLE = pa.table({"id": [1, 2, 3], "email": ["a@example.org", None, CANARY]})
 LATER = DECIDED_AT + timedelta(hours=1)
 
 
-@pytest.fixture(params=["file", "memory"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "file":
-        yield f"{tmp_path.as_uri()}/lake"
-        return
-    store = fsspec.filesystem("memory")
-    attach("memory", fs=store)
-    yield "memory://bucket/exports/lake"
-    store.store.clear()
-    store.pseudo_dirs[:] = [""]
-
-
-def storage(uri: str) -> fsspec.AbstractFileSystem:
-    return fsspec.filesystem(uri.partition(":")[0])
-
-
-def folder(uri: str) -> str:
-    return uri.removeprefix("file://").removeprefix("memory:/")
-
-
-def pointer(uri: str) -> dict[str, object]:
-    content: dict[str, object] = json.loads(storage(uri).cat_file(f"{folder(uri)}/_current.json"))
-    return content
-
-
-def manifest(uri: str) -> dict[str, object]:
-    content: dict[str, object] = json.loads(
-        storage(uri).cat_file(f"{folder(uri)}/{pointer(uri)['current']}/_manifest.json")
-    )
-    return content
-
-
 def current_rows(uri: str) -> pa.Table:
-    names = [file["name"] for file in manifest(uri)["files"]]  # type: ignore[attr-defined]
+    names = [file["name"] for file in manifest(uri)["files"]]
     opened = [storage(uri).open(f"{folder(uri)}/{pointer(uri)['current']}/{name}", "rb") for name in names]
     return pa.concat_tables(pq.read_table(file) for file in opened)
 
@@ -98,7 +64,7 @@ def test_files_hold_at_most_part_rows_rows_whatever_the_batches(uri: str) -> Non
 
     deliver(FilesDestination(FilesOptions(path=uri, part_rows=10, batch_rows=4)), rows)
 
-    assert [file["rows"] for file in manifest(uri)["files"]] == [10, 10, 5]  # type: ignore[attr-defined]
+    assert [file["rows"] for file in manifest(uri)["files"]] == [10, 10, 5]
     assert current_rows(uri).equals(rows)
 
 
