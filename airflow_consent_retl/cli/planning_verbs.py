@@ -99,8 +99,9 @@ def send_test(
 ) -> Result:
     """Send one made-up record to a destination, and show what was sent and what it answered.
 
-    The record's key begins with test-, or is a number below 0. With --remove, the key is enough. It ends with 1 if the
-    destination did not accept.
+    The record's key begins with test-, or is a number below 0. Make up the other values too: they are not checked, and
+    an e-mail of a real person would be sent. With --remove, the key is enough. It ends with 1 if the destination did
+    not accept.
     """
     from dataclasses import asdict
 

@@ -59,8 +59,8 @@ def send_test(
     Args:
         load: a task of a DAG, or an operator.
         record: the destination's fields with made-up values; fields that are left out are empty. The key is a text that
-            begins with `test-`, or a number below 0, and no person of the model may have it. To remove a record, the
-            key is enough.
+            begins with `test-`, or a number below 0, and no person of the model may have it. Other values are not
+            checked: the caller says that they are no real person's. To remove a record, the key is enough.
         permitted: the output of a filter, as JSON; None: extraction and filter of the load's DAG run first.
         remove: remove the record.
 
