@@ -12,6 +12,7 @@ from __future__ import annotations
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
 from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "Outcomes",
     "RowStatus",
     "vendor_code",
+    "wrong_withdrawal",
 ]

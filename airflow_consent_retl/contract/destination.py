@@ -113,11 +113,25 @@ class Destination(ABC):
         replaces: whether a load's rows replace all rows at the destination. Such a destination receives all permitted
             rows every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` or
             `clear` and never `send` changes single people in the present rows.
+        withdrawal_choices: what `remove` can do to a person where the vendor offers several ways: each choice, a word
+            such as `unsubscribe`, with one sentence for people. Empty: removal has one meaning.
     """
 
     can_remove: ClassVar[bool] = False
     can_clear: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
+    withdrawal_choices: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def on_withdrawal(self) -> str:
+        """The one of `withdrawal_choices` that the DAG chose; empty where there are none."""
+        return ""
+
+    @property
+    def removal_sentence(self) -> str:
+        """The chosen meaning of a removal, for people: `unsubscribe: …`; empty where there is no choice."""
+        choice = self.on_withdrawal
+        return f"{choice}: {self.withdrawal_choices[choice]}" if choice else ""
 
     @property
     @abstractmethod

@@ -46,7 +46,7 @@ class LoadPlan:
         stopped_by: a sentence for each limit that would stop the run; the counts are then those of the explicit
             withdrawals, which a run carries out all the same.
         held_back: what these limits would hold back.
-        notes: what makes the counts less certain.
+        notes: what happens to people who are removed, where that was chosen, and what makes the counts less certain.
         policy_digest, decided_at: of the filter's decision, or of the present policy; empty: none.
     """
 

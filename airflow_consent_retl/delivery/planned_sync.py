@@ -46,7 +46,7 @@ class PlannedSync(Sync):
     def __init__(self, context: SyncContext, visit: Visit | None = None) -> None:
         super().__init__(context)
         self._visit = visit
-        # Sentences about limits that would stop the run, and about what makes the counts less certain.
+        # Sentences about limits that would stop the run; about what removal means, and what makes counts less certain.
         self.stopped_by: list[str] = []
         self.notes: list[str] = []
         # What the limits would hold back.
@@ -66,6 +66,8 @@ class PlannedSync(Sync):
         report.removed, report.cleared = _tally(planned[BatchKind.REMOVE]), _tally(planned[BatchKind.CLEAR])
         if not (run.replaces or run.can_remove):
             report.unremovable, report.removed = report.removed.planned, Tally()
+        if report.removed.planned and (sentence := run.destination.removal_sentence):
+            self.notes.append(f"people who are removed: {sentence}")
         if report.resumed:
             self.notes.append(
                 f"a run would resume the load that an earlier try began at {run.delivery.began_at:%F %T %Z}: the "

@@ -84,6 +84,8 @@ def _change(run: DeliveryRun, recheck: Recheck | None) -> list[str]:
                 return waiting
             run.check_answered(run.tally(BatchKind.CLEAR), verb="to clear fields of")
         if removal_rows and run.destination.can_remove:
+            if sentence := run.destination.removal_sentence:
+                run.context.log.info("people who are removed from `%s`: %s", run.destination_name, sentence)
             remove_all(run)
             # Otherwise the addition of a person could overtake the removal of the same person.
             if waiting := wait_for_confirmation(run):

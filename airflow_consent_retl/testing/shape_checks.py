@@ -42,6 +42,13 @@ class ShapeChecks:
         """Batches are planned and recorded before the other side is contacted."""
         assert stand_in.destination().limits == stand_in.destination().limits
 
+    def test_removal_has_one_meaning_or_the_one_that_was_chosen(self, stand_in: StandIn) -> None:
+        """A destination never guesses what happens to a person who withdraws."""
+        choices, chosen = self.destination_class.withdrawal_choices, stand_in.destination().on_withdrawal
+
+        assert chosen in choices if choices else not chosen
+        assert all(choice.isidentifier() and sentence for choice, sentence in choices.items())
+
     def test_the_target_is_told_without_secrets_and_stays_the_same(self, stand_in: StandIn) -> None:
         """The ledger stores it: people delivered to another target would be forgotten there."""
         secrets = [] if Circumstance.SECRETS in stand_in.impossible else [*stand_in.secrets()]

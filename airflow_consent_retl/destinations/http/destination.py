@@ -89,6 +89,11 @@ class HttpDestination(Destination):
         )
 
     @property
+    def on_withdrawal(self) -> str:
+        """The choice in the options, which have it if the destination offers one."""
+        return getattr(self._http_options, "on_withdrawal", "")
+
+    @property
     def target(self) -> str:
         """Scheme, host, port and path of the endpoint."""
         address = self._address
