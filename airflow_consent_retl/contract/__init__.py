@@ -9,6 +9,7 @@ the contract; `airflow_consent_retl.destinations.http` is a kit for destinations
 
 from __future__ import annotations
 
+from airflow_consent_retl.contract.catalogue import CatalogueEntry, Source
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -17,6 +18,7 @@ from airflow_consent_retl.errors import ConfigurationError, DestinationError, De
 
 __all__ = [
     "Batch",
+    "CatalogueEntry",
     "ConfigurationError",
     "Destination",
     "DestinationError",
@@ -27,6 +29,7 @@ __all__ = [
     "Outcome",
     "Outcomes",
     "RowStatus",
+    "Source",
     "vendor_code",
     "wrong_withdrawal",
 ]
