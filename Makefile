@@ -24,7 +24,9 @@ demo-snowflake: $(VENV)/.all $(FAKESNOW)/.made
 demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 	$(BIN)/python dags/demo/warehouses.py bigquery
 
-PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# Tests wait for servers and for times, so a few more processes than cores end sooner.
+WORKERS ?= $(shell expr '(' $$(nproc) '*' 3 + 1 ')' / 2)
+PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 environments: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
 
