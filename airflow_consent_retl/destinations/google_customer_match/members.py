@@ -1,6 +1,7 @@
 """Rows as Customer Match members: normalised by Google's rules, hashed, or refused with a code. Pure: no contact.
 
-Normalisation, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23:
+The forms, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23, are in
+`values.identifiers`:
 
 | field | before hashing |
 |---|---|
@@ -18,9 +19,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from airflow_consent_retl.errors import ConfigurationError
@@ -29,6 +29,8 @@ from airflow_consent_retl.near import suggestion
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_consent_retl.values.identifiers import IdentifierRule
+
 MAX_IDENTIFIERS = 10
 """Of one member. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
 
@@ -36,81 +38,12 @@ ADDRESS_FIELDS = ("given_name", "family_name", "region_code", "postal_code")
 NO_IDENTIFIER = "no_identifier"
 
 _NUMBERED = re.compile(r"(email|phone)(?:_(?:[2-9]|10))?")
-_GMAIL = frozenset({"gmail.com", "googlemail.com"})
-_NOT_IN_EMAIL = re.compile(r"[\s<>()\[\],;:\"\\]")
-_SEPARATORS = re.compile(r"[ \u00a0\u202f.\-]")
-_BRACKETS = re.compile(r"\(([1-9][0-9 ]*)\)")
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_REGION = re.compile(r"[A-Z]{2}")
-_POSTAL = re.compile(r"[0-9A-Za-z][0-9A-Za-z \-]{0,15}")
 _US_POSTAL = re.compile(r"[0-9]{5}(?:-?[0-9]{4})?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Invalid = Literal["reject", "omit"]
 Column = list[str | None]
-_Encode = Callable[[str], str | None]
 # Row to the code and the field of each of its invalid values, in the order of the fields.
 _Faults = dict[int, list[tuple[str, str]]]
-
-
-def normalised_email(text: str) -> str | None:
-    """Return an e-mail address as Google hashes it, or None for text that is no address."""
-    address = text.strip().lower()
-    local, _, domain = address.partition("@")
-    labels = domain.split(".")
-    if "@" in domain or len(labels) < 2 or not all(labels) or len(address) > 254:
-        return None
-    if _NOT_IN_EMAIL.search(address) or not address.isprintable():
-        return None
-    if domain in _GMAIL:
-        local = local.partition("+")[0].replace(".", "")
-    return f"{local}@{domain}" if local else None
-
-
-def normalised_phone(text: str) -> str | None:
-    """Return a number in E.164, or None where its country code is not certain."""
-    number = _SEPARATORS.sub("", _BRACKETS.sub(r"\1", text.strip()))
-    return number if _E164.fullmatch(number) else None
-
-
-def normalised_name(text: str) -> str | None:
-    """Return a given or family name as Google hashes it, or None."""
-    name = text.strip().lower()
-    return name if name and name.isprintable() else None
-
-
-def normalised_region(text: str) -> str | None:
-    """Return a two-letter region code, or None."""
-    code = text.strip().upper()
-    return code if _REGION.fullmatch(code) else None
-
-
-def normalised_postal_code(text: str) -> str | None:
-    """Return a postal code, or None."""
-    code = text.strip()
-    return code if _POSTAL.fullmatch(code) else None
-
-
-def _sha256_of(normalise: _Encode) -> _Encode:
-    def encode(text: str) -> str | None:
-        normalised = normalise(text)
-        return None if normalised is None else sha256(normalised.encode()).hexdigest()
-
-    return encode
-
-
-def _as_hashed(text: str) -> str | None:
-    digest = text.strip().lower()
-    return digest if _SHA256.fullmatch(digest) else None
-
-
-_PLAIN: dict[str, _Encode] = {"region_code": normalised_region, "postal_code": normalised_postal_code}
-_HASHED: dict[str, _Encode] = {
-    "email": _sha256_of(normalised_email),
-    "phone": _sha256_of(normalised_phone),
-    "given_name": _sha256_of(normalised_name),
-    "family_name": _sha256_of(normalised_name),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +83,9 @@ class MemberEncoder:
         wrong = [*_wrong_names(schema.names), *_wrong_types(schema)]
         if wrong:
             raise ConfigurationError("; ".join(wrong))
-        self._fields = {name: _encoding(_kind(name), hashed=hashed) for name in schema.names}
+        from airflow_consent_retl.values.identifiers import rule_of
+
+        self._fields = {name: rule_of("google", _kind(name), hashed=hashed) for name in schema.names}
         self._on_invalid = on_invalid
 
     @property
@@ -171,10 +106,7 @@ class MemberEncoder:
     def encode(self, rows: pa.RecordBatch) -> EncodedRows:
         """Normalise, hash and check every row."""
         faults: _Faults = {}
-        columns = {
-            name: _encoded(rows.column(name), encode, (code, name), faults)
-            for name, (encode, code) in self._fields.items()
-        }
+        columns = {name: _encoded(rows.column(name), rule, name, faults) for name, rule in self._fields.items()}
         if ADDRESS_FIELDS[0] in columns:
             _complete_addresses(columns, faults)
         _drop_repeated(columns)
@@ -193,22 +125,14 @@ class MemberEncoder:
         )
 
 
-def _encoding(kind: str, *, hashed: bool) -> tuple[_Encode, str]:
-    if kind in _PLAIN:
-        return _PLAIN[kind], f"invalid_{kind}"
-    return (_as_hashed, "invalid_hash") if hashed else (_HASHED[kind], f"invalid_{kind}")
+def _encoded(column: pa.Array, rule: IdentifierRule, name: str, faults: _Faults) -> Column:
+    from airflow_consent_retl.values.identifiers import encode_identifiers
 
-
-def _encoded(column: pa.Array, encode: _Encode, fault: tuple[str, str], faults: _Faults) -> Column:
-    encoded: Column = []
-    for row, text in enumerate(_texts(column)):
-        value = None
-        if text and not text.isspace():
-            value = encode(text)
-            if value is None:
-                faults.setdefault(row, []).append(fault)
-        encoded.append(value)
-    return encoded
+    encoded = encode_identifiers(column, rule)
+    for row in encoded.invalid:
+        faults.setdefault(row, []).append((rule.reason, name))
+    values: Column = encoded.values.to_pylist()
+    return values
 
 
 def identified_by(fields: Collection[str], names: Sequence[str]) -> list[str]:
@@ -226,24 +150,6 @@ def field_of(kind: str, names: Iterable[str]) -> str:
 def _kind(name: str) -> str:
     numbered = _NUMBERED.fullmatch(name)
     return numbered[1] if numbered else name
-
-
-def _texts(column: pa.Array) -> Iterable[str | None]:
-    import pyarrow as pa
-
-    texts = column.cast(pa.large_string(), safe=False)
-    try:
-        return texts.to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        return [None if raw is None else _text(raw) for raw in texts.cast(pa.large_binary()).to_pylist()]
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        # Not printable, so invalid in every field.
-        return "\0"
 
 
 def _complete_addresses(columns: dict[str, Column], faults: _Faults) -> None:

@@ -7,14 +7,7 @@ from hashlib import sha256
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.destinations.google_customer_match.members import (
-    MemberEncoder,
-    normalised_email,
-    normalised_name,
-    normalised_phone,
-    normalised_postal_code,
-    normalised_region,
-)
+from airflow_consent_retl.destinations.google_customer_match.members import MemberEncoder
 from airflow_consent_retl.errors import ConfigurationError
 
 ADDRESS = {"given_name": "Zoë", "family_name": "O'Brien", "region_code": "us", "postal_code": "94043"}
@@ -31,87 +24,6 @@ def batch(*rows: dict[str, str | None]) -> pa.RecordBatch:
 
 def encoder(rows: pa.RecordBatch, *, hashed: bool = False, omit: bool = False) -> MemberEncoder:
     return MemberEncoder(rows.schema, hashed=hashed, on_invalid="omit" if omit else "reject")
-
-
-@pytest.mark.parametrize(
-    ("given", "normalised"),
-    [
-        ("  User.Name+NYC@Example.com\t", "user.name+nyc@example.com"),
-        ("cloudy.sanfrancisco+shopping@gmail.com", "cloudysanfrancisco@gmail.com"),
-        ("Cloudy.SanFrancisco@GoogleMail.com", "cloudysanfrancisco@googlemail.com"),
-        ("a.b+c@notgmail.com", "a.b+c@notgmail.com"),
-        ("Jürgen@Büro.example", "jürgen@büro.example"),
-    ],
-)
-def test_an_email_is_normalised_as_google_says(given: str, normalised: str) -> None:
-    assert normalised_email(given) == normalised
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        "",
-        "@",
-        "a@",
-        "@example.com",
-        "a@b",
-        "a@b.",
-        "a@.com",
-        "a@b@c.com",
-        "a b@c.com",
-        "a@b.com, c@d.com",
-        "Ann <a@b.com>",
-        "mailto:a@b.com",
-        "a\u200b@b.com",
-        "+tag@gmail.com",
-        "...@gmail.com",
-        f"{'a' * 250}@b.com",
-    ],
-)
-def test_what_is_no_email_is_never_repaired(given: str) -> None:
-    assert normalised_email(given) is None
-
-
-@pytest.mark.parametrize(
-    ("given", "normalised"),
-    [
-        ("+18005550100", "+18005550100"),
-        (" +1 (800) 555-0100 ", "+18005550100"),
-        ("+49.171.1234567", "+491711234567"),
-        ("+44\u00a020\u00a07946\u00a00958", "+442079460958"),
-    ],
-)
-def test_a_phone_number_with_its_country_code_loses_its_separators(given: str, normalised: str) -> None:
-    assert normalised_phone(given) == normalised
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        "",
-        "8005550100",
-        "0049 171 1234567",
-        "0171 1234567",
-        "+44 (0)20 7946 0958",
-        "+0171123456",
-        "+1 800 FLOWERS",
-        "+12345",
-        "+1234567890123456",
-        "+1 800 555 0100 x12",
-        "+\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668",
-    ],
-)
-def test_a_phone_number_whose_country_code_is_not_sure_is_never_guessed(given: str) -> None:
-    assert normalised_phone(given) is None
-
-
-def test_names_region_and_postal_code_are_normalised_as_google_says() -> None:
-    assert normalised_name("  Zoë ANNE ") == "zoë anne"
-    assert normalised_region(" us ") == "US"
-    assert normalised_postal_code(" SW1A 1AA ") == "SW1A 1AA"
-    assert [normalised_region(code) for code in ("USA", "u", "1A", "U ")] == [None] * 4
-    assert [normalised_postal_code(code) for code in ("-", "1" * 40, "12#45")] == [None] * 3
-    assert normalised_name("\0") is None
 
 
 def test_hashes_are_sha256_in_hex_and_stay_what_they_were() -> None:
