@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_consent_retl import __version__
+from airflow_consent_retl.destinations.http.vendors import vendors
 from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
 from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
 from airflow_consent_retl.operators.face import HOOK_MODULES, OPERATOR_MODULES, TRIGGER_MODULES
@@ -33,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": "Consent in Reverse ETL",
-                "python-modules": HOOK_MODULES,
+                "python-modules": HOOK_MODULES + [vendor.hook.rpartition(".")[0] for vendor in vendors()],
             }
         ],
         "triggers": [
@@ -42,7 +43,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": TRIGGER_MODULES,
             }
         ],
-        "connection-types": [POLICY_FORM, WEBHOOK_FORM],
+        "connection-types": [POLICY_FORM, WEBHOOK_FORM, *(dict(vendor.form) for vendor in vendors())],
         "config": {
             "consent_retl": {
                 "description": "The deployment's policy, and the places of rows, manifests and the ledger.",

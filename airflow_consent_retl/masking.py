@@ -26,7 +26,8 @@ _HARMLESS = frozenset(
         "options", "policy", "port", "priority", "project", "project_id", "quota_project", "region",
         "region_name", "retry_timeout_s", "role", "schema", "scope", "scopes", "server", "session_parameters",
         "ssl_mode", "sslcert", "sslkey", "sslmode", "sslrootcert", "storage_endpoint", "target", "timeout",
-        "timezone", "token_uri", "type", "universe_domain", "use_legacy_sql", "user", "username", "warehouse",
+        "timezone", "token_uri", "token_url", "type", "universe_domain", "use_legacy_sql", "user", "username",
+        "warehouse",
     }
 )  # fmt: skip
 # The names of headers are the DAG author's: none of them makes its value harmless.

@@ -20,9 +20,11 @@ from airflow.triggers.base import BaseTrigger
 
 import airflow_consent_retl
 from airflow_consent_retl import __version__
+from airflow_consent_retl.destinations.http.vendors import vendors
 from airflow_consent_retl.get_provider_info import get_provider_info
 from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
 
+BASES = {"airflow_consent_retl.destinations.http.vendor_hook"}
 SCHEMAS = Path(airflow.__file__).parent
 
 
@@ -116,10 +118,21 @@ def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
         "airflow_consent_retl.destinations.webhook.webhook_hook",
         "airflow_consent_retl.hooks.policies",
         "airflow_consent_retl.triggers.submitted_query",
+        *BASES,
+        *(vendor.hook.rpartition(".")[0] for vendor in vendors()),
     }
-    assert found <= set(modules())
+    assert found - BASES <= set(modules())
     # These hold no class, but functions around Airflow's own hooks.
     assert {"airflow_consent_retl.hooks.sql", "airflow_consent_retl.hooks.ledgers"} <= set(modules())
+
+
+def test_each_vendor_has_a_hook_of_its_own_with_its_record() -> None:
+    for vendor in vendors():
+        module, _, name = vendor.hook.rpartition(".")
+        hook = getattr(import_module(module), name)
+
+        assert (hook.vendor, hook.conn_type, hook.hook_name) == (vendor, vendor.conn_type, vendor.name)
+        assert vendor.conn_type.startswith("consent")
 
 
 PROVIDERS = """
@@ -151,8 +164,15 @@ print(json.dumps({
 
 def test_airflow_loads_the_provider_and_shows_its_connection_forms() -> None:
     ended = subprocess.run([sys.executable, "-c", PROVIDERS], check=True, capture_output=True, text=True)
+    shown = json.loads(ended.stdout.splitlines()[-1])
 
-    assert json.loads(ended.stdout.splitlines()[-1]) == {
+    for vendor in vendors():
+        form = shown["forms"].pop(vendor.conn_type)
+        assert form["hook"] == [vendor.hook, vendor.name]
+        assert {"url_schema", "port"} <= set(form["hidden"])
+        assert {"allow_private", "allow_plain_http", *vendor.authentication.fields} == set(form["fields"])
+        assert form["described"]
+    assert shown == {
         "version": __version__,
         "forms": {
             "consentpolicy": {

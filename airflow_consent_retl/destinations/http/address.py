@@ -6,7 +6,7 @@ Only the connection names the host; no parameter of an operator can lead to anot
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -18,8 +18,10 @@ from airflow_consent_retl.masking import mask_extra
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from airflow_consent_retl.destinations.http.oauth_tokens import OAuthTokens
+
 _TYPES = ("consentwebhook", "http", "https")
-_EXTRA_KEYS = {"headers", "token", "allow_private", "allow_plain_http"}
+_EXTRA_KEYS = ("headers", "token", "allow_private", "allow_plain_http")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,251}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\]")
 _PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
 # Parts of the names of headers whose values are credentials: they change, and the place stays.
@@ -44,6 +46,9 @@ class HttpAddress:
         headers: sent with every request; never shown.
         allow_private: addresses inside the own network may be contacted.
         allow_plain_http: rows may cross the public internet unencrypted.
+        base: the connection's base path, for other endpoints of the host.
+        api_headers: sent with every request too, and no part of the place: the version of the vendor's API.
+        tokens: the source of a header that changes; all addresses that are made of this one share it.
     """
 
     conn_id: str
@@ -55,6 +60,9 @@ class HttpAddress:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow_private: bool = False
     allow_plain_http: bool = False
+    base: str = "/"
+    api_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tokens: OAuthTokens | None = field(default=None, repr=False, compare=False)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -79,6 +87,29 @@ class HttpAddress:
         path, query = _target(self.path, endpoint)
         return replace(self, path=path, query=query)
 
+    def at(self, endpoint: str) -> HttpAddress:
+        """Return the address of another endpoint of the connection's host, with the same headers.
+
+        Raises:
+            ConfigurationError: the endpoint is no path below the host's base path.
+        """
+        path, query = _target(self.base, endpoint)
+        return replace(self, path=path, query=query)
+
+    def token_endpoint(self, url: str) -> HttpAddress:
+        """Return the address of a token endpoint: a URL, or a path of this host. It has none of the headers.
+
+        Raises:
+            ConfigurationError: it is no such address.
+        """
+        bare = replace(self, headers={}, api_headers={}, tokens=None)
+        if url.startswith("/"):
+            return bare.at(url)
+        base = _split(self.conn_id, url, what="`token_url`")
+        path, query = _target("/", base.path)
+        host, port = (base.hostname or "").strip("[]"), _port(self.conn_id, base, None)
+        return replace(bare, scheme=base.scheme, host=host, port=port, path=path, query=query, base="/")
+
     @property
     def target(self) -> str:
         """The target of the request line."""
@@ -97,66 +128,89 @@ def http_address(connection: Connection, *, endpoint: str) -> HttpAddress:
     Raises:
         ConfigurationError: the connection or the endpoint is not usable; no secret is quoted.
     """
-    mask_extra(connection)
+    if connection.conn_type not in _TYPES:
+        raise ConfigurationError(
+            f"connection `{connection.conn_id}` is of type `{connection.conn_type}`, an HTTP destination needs "
+            f"`consentwebhook` or `http`{how_to_change(connection, 'consentwebhook', 'Consent webhook')}"
+        )
+    extra = extra_of(connection, _EXTRA_KEYS)
+    address = address_of(connection, extra, endpoint=endpoint)
+    return replace(address, headers=headers_of(connection, extra))
+
+
+def address_of(connection: Connection, extra: Mapping[str, Any], *, endpoint: str, host: str = "") -> HttpAddress:
+    """Return the address of an endpoint of a connection's host, without headers.
+
+    Args:
+        connection: see `http_address`; its type is not looked at.
+        extra: from `extra_of`.
+        endpoint: a path below the host's base path, with or without a query.
+        host: used where the connection names none.
+
+    Raises:
+        ConfigurationError: the connection or the endpoint is not usable; no secret is quoted.
+    """
     conn_id = connection.conn_id
-    base = _base(connection)
+    named = (connection.host or "").strip() or host
+    if "://" not in named:
+        # As Airflow's own HTTP hook reads a connection of type `http`.
+        named = f"{connection.schema or _scheme_of(connection)}://{named}"
+    base = _split(conn_id, named, what="the host")
     path, query = _target(base.path, endpoint)
-    extra = _extra(connection)
     return HttpAddress(
         conn_id=conn_id,
         scheme=base.scheme,
         host=(base.hostname or "").strip("[]"),
-        port=_port(connection, base),
+        port=_port(conn_id, base, connection.port),
         path=path,
         query=query,
-        headers=headers_of(connection, extra),
         allow_private=_flag(conn_id, extra, "allow_private"),
         allow_plain_http=_flag(conn_id, extra, "allow_plain_http"),
+        base=base.path or "/",
     )
 
 
-def _base(connection: Connection) -> SplitResult:
-    conn_id, host = connection.conn_id, (connection.host or "").strip()
-    if connection.conn_type not in _TYPES:
-        raise ConfigurationError(
-            f"connection `{conn_id}` is of type `{connection.conn_type}`, an HTTP destination needs `consentwebhook` "
-            "or `http`. In Airflow's pages, edit it and choose the type `Consent webhook`. By commands: `airflow "
-            f"connections delete {conn_id}`, then `airflow connections add {conn_id} --conn-type consentwebhook "
-            "--conn-host https://…`. Airflow saves a type whose provider is not installed as `generic`"
-        )
-    if "://" not in host:
-        # As Airflow's own HTTP hook reads a connection of type `http`.
-        host = f"{connection.schema or _scheme_of(connection)}://{host}"
+def how_to_change(connection: Connection, conn_type: str, name: str) -> str:
+    """Return the end of a message about a connection of another type than a destination needs."""
+    conn_id = connection.conn_id
+    return (
+        f". In Airflow's pages, edit it and choose the type `{name}`. By commands: `airflow connections delete "
+        f"{conn_id}`, then `airflow connections add {conn_id} --conn-type {conn_type} --conn-host https://…`. Airflow "
+        "saves a type whose provider is not installed as `generic`"
+    )
+
+
+def _split(conn_id: str, url: str, *, what: str) -> SplitResult:
     try:
-        base = urlsplit(host)
+        base = urlsplit(url)
     except ValueError:
-        raise ConfigurationError(f"the host of connection `{conn_id}` cannot be read as a URL") from None
+        raise ConfigurationError(f"{what} of connection `{conn_id}` cannot be read as a URL") from None
     if base.scheme not in {"http", "https"}:
-        raise ConfigurationError(f"connection `{conn_id}` must use the scheme `https` or `http`")
+        raise ConfigurationError(f"connection `{conn_id}` must use the scheme `https` or `http` in {what}")
     authority = base.netloc.removesuffix(":").rsplit("@", 1)
     name = re.sub(r":[0-9]+$", "", authority[-1])
     if len(authority) > 1 or base.query or base.fragment or not _HOST.fullmatch(name):
         raise ConfigurationError(
-            f"the host of connection `{conn_id}` must be a name or an address, at most with a scheme, a port and a "
+            f"{what} of connection `{conn_id}` must be a name or an address, at most with a scheme, a port and a "
             "path; put credentials into login and password, and write names with other letters in punycode"
         )
     return base
 
 
 def _scheme_of(connection: Connection) -> str:
-    return "https" if connection.conn_type == "consentwebhook" else str(connection.conn_type)
+    return "http" if connection.conn_type == "http" else "https"
 
 
-def _port(connection: Connection, base: SplitResult) -> int:
+def _port(conn_id: str, base: SplitResult, other: int | None) -> int:
     try:
         named = base.port
     except ValueError:
         named = 0
-    if named is not None and connection.port is not None and named != connection.port:
-        raise ConfigurationError(f"connection `{connection.conn_id}` names two ports, in its host and in its port")
-    port = next(p for p in (named, connection.port, 443 if base.scheme == "https" else 80) if p is not None)
+    if named is not None and other is not None and named != other:
+        raise ConfigurationError(f"connection `{conn_id}` names two ports, in its host and in its port")
+    port = next(p for p in (named, other, 443 if base.scheme == "https" else 80) if p is not None)
     if not 1 <= port <= 65535:
-        raise ConfigurationError(f"the port of connection `{connection.conn_id}` must be 1 to 65535")
+        raise ConfigurationError(f"the port of connection `{conn_id}` must be 1 to 65535")
     return port
 
 
@@ -179,7 +233,13 @@ def _target(base: str, endpoint: str) -> tuple[str, str]:
     return joined, query
 
 
-def _extra(connection: Connection) -> dict[str, Any]:
+def extra_of(connection: Connection, keys: Collection[str]) -> dict[str, Any]:
+    """Return a connection's extra, whose texts Airflow masks from now on.
+
+    Raises:
+        ConfigurationError: it is no JSON object, or has other keys than these.
+    """
+    mask_extra(connection)
     extra = connection.extra_dejson
     if not isinstance(extra, dict):
         raise ConfigurationError(f"the extra of connection `{connection.conn_id}` must be a JSON object")
@@ -187,11 +247,12 @@ def _extra(connection: Connection) -> dict[str, Any]:
     extra = {name: value for name, value in extra.items() if value is not None}
     if extra.get("srv_lookup") is False:
         del extra["srv_lookup"]
-    unknown = sorted(extra.keys() - _EXTRA_KEYS)
+    unknown = sorted(extra.keys() - set(keys))
     if unknown:
+        *known, last = (f"`{key}`" for key in keys)
         raise ConfigurationError(
             f"unknown keys in the extra of connection `{connection.conn_id}`: {', '.join(unknown)}; an HTTP "
-            "destination reads `headers`, `token`, `allow_private` and `allow_plain_http`"
+            f"destination reads {', '.join(known)} and {last}"
         )
     return extra
 

@@ -20,7 +20,7 @@ _RESERVED_HEADERS = {
     "transfer-encoding", "upgrade", "user-agent",
 }  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
+HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 
 
 def headers_of(connection: Connection, extra: Mapping[str, Any]) -> dict[str, str]:
@@ -39,7 +39,7 @@ def headers_of(connection: Connection, extra: Mapping[str, Any]) -> dict[str, st
         if not _HEADER_NAME.fullmatch(name):
             # Not quoted: a whole header line in the wrong place contains its secret.
             raise ConfigurationError(f"a header's name in the extra of connection `{conn_id}` is not valid")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value):
             raise ConfigurationError(
                 f"the value of header `{name}` in the extra of connection `{conn_id}` is not valid"
             )
@@ -73,7 +73,7 @@ def _bearer(conn_id: str, extra: Mapping[str, Any]) -> str | None:
     token = extra.get("token")
     if token is None or token == "":
         return None
-    if not isinstance(token, str) or not _HEADER_VALUE.fullmatch(token):
+    if not isinstance(token, str) or not HEADER_VALUE.fullmatch(token):
         raise ConfigurationError(f"`token` in the extra of connection `{conn_id}` is not a token")
     return f"Bearer {token}"
 

@@ -89,9 +89,22 @@ class GuardedClient:
             headers: in addition to the connection's own.
 
         Raises:
-            AttemptError: no answer came.
-            DestinationError: the address may not be contacted, or its certificate is not trusted.
+            AttemptError: no answer came, or the token of the request was refused and can be renewed.
+            DestinationError: the address may not be contacted, its certificate is not trusted, or there is no token.
         """
+        tokens = self._address.tokens
+        if tokens is None:
+            return self._exchange(method, target, body, headers=headers)
+        name, value = tokens.header()
+        answer = self._exchange(method, target, body, headers={**headers, name: value})
+        if answer.status != 401:
+            tokens.accepted(value)
+        elif tokens.refused(value):
+            # Not sent again here: before each request, the lease is checked and the pace kept.
+            raise AttemptError("token_refused", maybe_applied=False, retry_after_s=0.0)
+        return answer
+
+    def _exchange(self, method: str, target: str, body: bytes, *, headers: Mapping[str, str]) -> Answer:
         host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
         try:
             with self._pool.stream(
@@ -102,7 +115,7 @@ class GuardedClient:
                     port=self._address.port,
                     target=target.encode(),
                 ),
-                headers=[*self._address.headers.items(), *headers.items()],
+                headers=[*self._address.headers.items(), *self._address.api_headers.items(), *headers.items()],
                 content=body,
                 extensions={"timeout": self._timeouts},
             ) as response:

@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_consent_retl.destinations.http.probe import probe_client, probed
 from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
-from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.hooks.connection_forms import field_behaviour, flask_fields
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import GuardedClient
-
-_TIMEOUT_S = 10.0
-_MAX_ANSWER_BYTES = 64 * 1024
-_CREDENTIALS_REFUSED = frozenset({401, 403, 407})
-_CAUSES = {
-    "timeout": "it accepted the connection, and did not answer in time",
-    "connection_lost": "the connection was lost, or the answer is not HTTP",
-}
 
 
 class WebhookHook(BaseHook):
@@ -55,40 +47,14 @@ class WebhookHook(BaseHook):
         Raises:
             ConfigurationError: the connection is not usable; no secret is quoted.
         """
-        return _client(self._address())
+        return probe_client(self._address())
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the base URL by HEAD, with every check that a load makes of the address, and its credentials."""
-        from airflow_consent_retl.destinations.http.attempt import AttemptError
-
-        try:
-            address = self._address()
-            client = _client(address)
-            try:
-                client.check_address()
-                answer = client.request("HEAD", address.target, b"", headers={})
-            finally:
-                client.close()
-        except ConsentRetlError as error:
-            return False, str(error)
-        except AttemptError as failure:
-            # A failure to connect names its place itself.
-            place = f"{address.host}, port {address.port}"
-            return False, f"{place}: {_CAUSES[failure.code]}" if failure.code in _CAUSES else failure.words
-        found = f"{address.host}, port {address.port}, answered HEAD {address.path} with {answer.status}"
-        if answer.status in _CREDENTIALS_REFUSED:
-            return False, f"{found}: it does not accept these credentials, or wants some"
-        if answer.status >= 500:
-            return False, f"{found}: its server fails"
-        return True, f"{found}: it is there. Only a load shows whether its endpoint accepts rows"
+        found = "it is there. Only a load shows whether its endpoint accepts rows"
+        return probed(self._address, "HEAD", verdict=lambda _: (True, found))
 
     def _address(self) -> HttpAddress:
         from airflow_consent_retl.destinations.http.address import http_address
 
         return http_address(self.get_connection(self.webhook_conn_id), endpoint="/")
-
-
-def _client(address: HttpAddress) -> GuardedClient:
-    from airflow_consent_retl.destinations.http.client import GuardedClient
-
-    return GuardedClient(address, connections=1, timeout_s=_TIMEOUT_S, max_answer_bytes=_MAX_ANSWER_BYTES)
