@@ -104,7 +104,7 @@ class Destination(ABC):
     The protocol calls `open` once; `clear` for each batch of people who lose fields, `remove` for each batch of people
     to remove, then `send` for each batch of rows, all of them from up to `limits.concurrency` threads; then `commit`,
     or `abort` when the load did not end well. It may publish in `send`, `remove` and `clear` or only in `commit`. After
-    `pending`, `confirm` asks for the result.
+    `pending`, `confirm_rows`, and by default `confirm`, asks for the result.
 
     Attributes:
         can_remove: whether `remove` removes single people. If not, the DAG has to accept the destination explicitly.
@@ -261,10 +261,25 @@ class Destination(ABC):
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
         """Return the outcomes of the rows that `send` or `remove` left `pending` under this id; None: still processed.
 
+        A row is `unsent` if the destination took it and certainly did not apply it: the next try sends it again.
+
         Raises:
             DestinationUnavailableError: the destination does not answer now.
         """
         raise DestinationError("this destination answers at once")
+
+    def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
+        """Return what `confirm` returns, for a destination whose results name rows by their values.
+
+        Args:
+            request_id: the id under which rows are pending.
+            rows: their number.
+            read: reads these rows again, in the order of the outcomes. It reads files, so it is called only when the
+                results are there.
+
+        Raises: as `confirm`.
+        """
+        return self.confirm(request_id, rows)
 
     def commit(self) -> None:  # noqa: B027 - a destination that publishes in `send` has nothing to do here
         """Publish the sent rows, after the last batch."""

@@ -26,8 +26,8 @@ class RowStatus(StrEnum):
     may also be applied later, unless the code is `UNREADABLE_ANSWER` or `NOT_IN_ANSWER`: use these two only if the
     whole answer to the only request with the row was read.
     `pending`: the destination took the row and processes it later; the outcome's code is the request id to ask with.
-    Only the protocol uses the last two: `withheld` was not sent because the person's permission ended, `unsent` was
-    not sent or certainly not applied, and the next try sends it.
+    `withheld` was not sent because the person's permission ended; only the protocol uses it. `unsent` was not sent or
+    certainly not applied, and the next try sends it; a destination uses it only in `confirm`.
     """
 
     ACCEPTED = "accepted"

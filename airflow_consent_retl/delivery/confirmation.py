@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.delivery.attempts import EndedBatch
+from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, EndedBatch
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
@@ -43,12 +46,13 @@ def confirm_pending(run: DeliveryRun) -> list[str]:
     """
     waiting: list[str] = []
     ended: list[EndedBatch] = []
+    rows_again = PendingRows(run)
     for attempt in run.history().latest:
         if attempt.outcomes is None:
             continue
         answers: dict[str, Iterator[Outcome]] = {}
         for request_id, rows in _pending(attempt.outcomes).items():
-            answer = run.destination.confirm(request_id, rows)
+            answer = run.destination.confirm_rows(request_id, rows, partial(rows_again.read, attempt, request_id))
             if answer is None:
                 waiting.append(request_id)
             else:
@@ -62,6 +66,38 @@ def confirm_pending(run: DeliveryRun) -> list[str]:
     if ended:
         run.record(ended=ended)
     return waiting
+
+
+class PendingRows:
+    """The rows of attempts, read again from the changes for destinations whose results name rows by their values.
+
+    Attempts are read in the order of kind and number, so each file is read once.
+
+    Args:
+        run: the delivery.
+    """
+
+    def __init__(self, run: DeliveryRun) -> None:
+        self._run = run
+        self._kind: BatchKind | None = None
+        self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
+        self._last: tuple[int, pa.RecordBatch] | None = None
+
+    def read(self, attempt: Attempt, request_id: str) -> pa.RecordBatch:
+        """Return the rows of an attempt that are pending under an id, in the order of its outcomes."""
+        if attempt.kind is not self._kind or self._last is None or self._last[0] > attempt.start:
+            self._kind, self._batches, self._last = attempt.kind, self._all(attempt.kind), None
+        while self._last is None or self._last[0] < attempt.start:
+            self._last = next(self._batches)
+        pending = [outcome == Outcome(RowStatus.PENDING, request_id) for outcome in attempt.outcomes or ()]
+        return self._last[1].filter(pa.array(pending, pa.bool_()))
+
+    def _all(self, kind: BatchKind) -> Iterator[tuple[int, pa.RecordBatch]]:
+        changes, delivery = self._run.changes, self._run.delivery
+        if kind is BatchKind.SEND:
+            return changes.rows_to_send(delivery.send_rows)
+        taken_back = changes.removals if kind is BatchKind.REMOVE else changes.clears
+        return ((some.start, some.rows) for some in taken_back(delivery.remove_rows))
 
 
 def fitting(answer: Outcomes, rows: int) -> Outcomes:

@@ -141,7 +141,12 @@ class DeliveryRun:
         return tally
 
     def check_answered(self, tally: Tally, *, verb: str) -> None:
-        """Raise `DestinationUnavailableError` if the result of some rows is unknown."""
+        """Raise `DestinationUnavailableError` if the result of some rows is unknown, or if some were not applied."""
+        if unapplied := tally.by_status[RowStatus.UNSENT]:
+            raise DestinationUnavailableError(
+                f"`{self.destination_name}` took {unapplied:,} of {tally.planned:,} rows {verb} and did not process "
+                "them: the next try sends them again"
+            )
         if tally.uncertain:
             raise DestinationUnavailableError(
                 f"`{self.destination_name}`: the result of {tally.uncertain:,} of {tally.planned:,} rows {verb} is "

@@ -206,11 +206,11 @@ def _delivered(
     try:
         destination.open(described)
         if remove:
-            people = destination.removal_rows(rows, described)
-            outcomes = destination.remove(Batch(key=key, rows=people))
+            rows = destination.removal_rows(rows, described)
+            outcomes = destination.remove(Batch(key=key, rows=rows))
         else:
             outcomes = destination.send(Batch(key=key, rows=rows))
-        outcomes = _confirmed(destination, outcomes, load)
+        outcomes = _confirmed(destination, outcomes, rows, load)
         destination.commit()
         ended = True
     finally:
@@ -219,14 +219,14 @@ def _delivered(
     return outcomes
 
 
-def _confirmed(destination: Destination, outcomes: Outcomes, load: LoadOperator) -> Outcomes:
+def _confirmed(destination: Destination, outcomes: Outcomes, rows: pa.RecordBatch, load: LoadOperator) -> Outcomes:
     """Ask a destination that processes later, for as long as a load would wait."""
     deadline = time.monotonic() + load.confirm_timeout_s
-    while outcomes[0].status is RowStatus.PENDING and outcomes.requests:
-        (_, request), *_ = outcomes.requests
+    while outcomes[0].status is RowStatus.PENDING:
+        request = outcomes[0].code
         found: Outcomes | None = None
         try:
-            found = destination.confirm(request, 1)
+            found = destination.confirm_rows(request, 1, lambda: rows)
         except DestinationUnavailableError:
             if time.monotonic() >= deadline:
                 raise

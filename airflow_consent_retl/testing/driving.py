@@ -73,15 +73,15 @@ class OpenLoad:
 
     def send_batch(self, batch: Batch) -> Outcomes:
         """Send one batch."""
-        return self._settled(self._checked(self.destination.send(batch), batch))
+        return self._settled(self._checked(self.destination.send(batch), batch), batch)
 
     def remove_batch(self, batch: Batch) -> Outcomes:
         """Remove the people of one batch."""
-        return self._settled(self._checked(self.destination.remove(batch), batch))
+        return self._settled(self._checked(self.destination.remove(batch), batch), batch)
 
     def clear_batch(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Clear fields of the people of one batch."""
-        return self._settled(self._checked(self.destination.clear(batch, fields), batch))
+        return self._settled(self._checked(self.destination.clear(batch, fields), batch), batch)
 
     def kept(self, people: Sequence[Person]) -> pa.Table:
         """Return the values that have to be stored to remove people later."""
@@ -100,26 +100,30 @@ class OpenLoad:
     def _checked(self, outcomes: Outcomes, batch: Batch) -> Outcomes:
         assert len(outcomes) == batch.rows.num_rows, "a batch has exactly one outcome for each of its rows"
         statuses = {outcome.status for outcome in outcomes.counts()}
-        assert statuses <= _OF_DESTINATIONS | {RowStatus.PENDING}, "only the protocol uses withheld and unsent"
+        assert statuses <= _OF_DESTINATIONS | {RowStatus.PENDING}, "only `confirm` may use unsent, and none withheld"
         return outcomes
 
-    def _settled(self, outcomes: Outcomes) -> Outcomes:
+    def _settled(self, outcomes: Outcomes, batch: Batch) -> Outcomes:
         pending = {o.code: rows for o, rows in outcomes.counts().items() if o.status is RowStatus.PENDING}
         if not pending:
             return outcomes
-        answers = {code: iter(self._confirmed(code, rows)) for code, rows in pending.items()}
+        answers = {}
+        for code in pending:
+            places = [o.status is RowStatus.PENDING and o.code == code for o in outcomes]
+            answers[code] = iter(self._confirmed(code, batch.rows.filter(pa.array(places, pa.bool_()))))
         known = [next(answers[o.code]) if o.status is RowStatus.PENDING else o for o in outcomes]
         return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
 
-    def _confirmed(self, request_id: str, rows: int) -> Outcomes:
+    def _confirmed(self, request_id: str, pending: pa.RecordBatch) -> Outcomes:
         assert request_id, "pending rows need the id of their request"
         deadline = time.monotonic() + _CONFIRM_TIMEOUT_S
-        while (answer := self.destination.confirm(request_id, rows)) is None:
+        rows = pending.num_rows
+        while (answer := self.destination.confirm_rows(request_id, rows, lambda: pending)) is None:
             assert time.monotonic() < deadline, f"rows were still pending after {_CONFIRM_TIMEOUT_S:g} s"
             self._stand_in.process()
             time.sleep(0.01)
         assert len(answer) == rows, "a confirmed request has exactly one outcome for each of its rows"
-        assert {outcome.status for outcome in answer.counts()} <= _OF_DESTINATIONS
+        assert {outcome.status for outcome in answer.counts()} <= _OF_DESTINATIONS | {RowStatus.UNSENT}
         return answer
 
 
