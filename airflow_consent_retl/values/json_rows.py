@@ -48,7 +48,7 @@ class JsonRows:
         refused: for the rows that cannot be sent, the code by position in the batch.
     """
 
-    records: list[Record]
+    records: Sequence[Any]
     positions: Sequence[int]
     refused: _Refused
 
@@ -115,16 +115,16 @@ class RowEncoder:
         positions = [row for row in range(len(records)) if row not in refused]
         return JsonRows([records[row] for row in positions], positions, refused)
 
-    def body(self, records: list[Record]) -> bytes:
+    def body(self, records: Sequence[Record]) -> bytes:
         """Return a request's body: `{"<envelope>": [...]}`, or the bare array."""
         return msgspec.json.encode(records if self._envelope is None else {**self._beside, self._envelope: records})
 
 
 @dataclass(frozen=True, slots=True)
 class SentObjects:
-    """Records as the objects that were sent, each built when it is read."""
+    """Records, or objects, as the objects that were sent, each built when it is read."""
 
-    records: list[Record]
+    records: Sequence[Any]
 
     def __len__(self) -> int:
         return len(self.records)

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,16 @@ _REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"x-amzn-requestid", b"x-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and, up to the limit, a body: None where it was longer. `request_id`: the other side's, if any."""
+    """A status and, up to the limit, a body: None where it was longer. `request_id`: the other side's, if any.
+
+    `headers`: their names in lower case; never shown.
+    """
 
     status: int
     body: bytes | None
     retry_after_s: float | None
     request_id: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class GuardedClient:
@@ -122,7 +126,8 @@ class GuardedClient:
                 read = self._read(response)
                 answered = {name.lower(): value for name, value in response.headers}
                 waits = retry_after_s(answered.get(b"retry-after"))
-                return Answer(response.status, read, waits, request_id(answered))
+                texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in answered.items()}
+                return Answer(response.status, read, waits, request_id(answered), texts)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as failure:
             raise self._unreachable(failure, code="unreachable") from None
         except httpcore.TimeoutException:

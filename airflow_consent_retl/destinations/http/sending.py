@@ -6,70 +6,45 @@ of Airflow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl import __version__
+from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
+from airflow_consent_retl.destinations.http.purpose import Purpose, ReadAnswer
 from airflow_consent_retl.destinations.http.responses import (
     LATER,
     MAX_ANSWER_BYTES,
     TOO_LONG,
-    SentRows,
     accepted_else_uncertain,
     may_come_late,
     removed_or_not_there,
 )
 from airflow_consent_retl.destinations.http.retry import Retries
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
-from airflow_consent_retl.values.json_rows import JsonRows, Record, RowEncoder, SentObjects
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.values.json_rows import JsonRows, SentObjects
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Batch, Load
+    from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.pace import Pace
 
+__all__ = ["NOT_SENT", "ROW_TOO_LARGE", "HttpDelivery", "Purpose", "ReadAnswer"]
+
 ROW_TOO_LARGE = "row_too_large"
 NOT_SENT = "not_sent"
+# A row whose values make no endpoint, such as an id that is `..`.
+NO_ENDPOINT = "no_endpoint"
 
 _ASK_AGAIN = frozenset({408, 425, 429})
 _FATAL = frozenset({401, 403, 404, 405, 407, 410})
 _MISSING = frozenset({404, 410})
-
-ReadAnswer = Callable[[Answer, SentRows], Outcomes | None]
-"""Returns the outcome of each row from an answer (2xx or from 400); None where the answer does not mention rows.
-
-A success that does not mention rows is uncertain. For a refusal that does not mention rows, the status counts.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
-    """The purpose of requests: to store rows, or to remove people.
-
-    Args:
-        method: such as `POST`.
-        address: the target of the requests.
-        encoder: makes their bodies.
-        read: reads their answers.
-        removes: whether a row rejected with the code `not_found` or `gone` counts as done: removed, or cleared.
-    """
-
-    method: str
-    address: HttpAddress
-    encoder: RowEncoder
-    read: ReadAnswer
-    removes: bool = False
-
-    @property
-    def place(self) -> str:
-        """The path and the connection, for messages."""
-        return f"`{self.address.path}` of connection `{self.address.conn_id}`"
 
 
 class HttpDelivery:
@@ -113,14 +88,31 @@ class HttpDelivery:
     def deliver(self, batch: Batch, purpose: Purpose) -> Outcomes:
         """Send a batch, retry where that may help, and cut it into pieces where it is too large.
 
-        A row that has no form in JSON is rejected; a person whose key has none was never sent, and counts as removed.
+        A row that has no form in the body is rejected; a person whose key has none was never sent, and counts as
+        removed.
         """
         rows = purpose.encoder.rows(batch.rows)
         sent = Outcomes(0)
         if rows.records:
             piece = _Piece(key=batch.key, purpose=purpose, records=rows.records, start=0, stop=len(rows.records))
             sent = self._deliver(piece)
-        return _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
+        outcomes = _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
+        return outcomes if purpose.then is None else self._follow(batch, purpose.then, outcomes)
+
+    def _follow(self, batch: Batch, purpose: Purpose, outcomes: Outcomes) -> Outcomes:
+        """Send the rows that the first request accepted to the next one, whose outcome is then theirs."""
+        places = [row for row, outcome in enumerate(outcomes) if outcome.status is RowStatus.ACCEPTED]
+        if not places:
+            return outcomes
+        named = "all" if len(places) == len(outcomes) else ",".join(map(str, places))
+        key = sha256(f"{batch.key}:then:{named}".encode()).hexdigest()
+        try:
+            second = self.deliver(Batch(key=key, rows=batch.rows.take(places)), purpose)
+        except (DestinationError, DestinationUnavailableError):
+            # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
+            second = Outcomes.uncertain(len(places), NOT_SENT)
+        others = {row: o for row, o in enumerate(outcomes) if o.status is not RowStatus.ACCEPTED}
+        return second.at_rows(places, len(outcomes), others=others)
 
     def close(self, *, give_up: bool) -> None:
         """Close the connections; with `give_up`, end waits and running requests as well."""
@@ -129,20 +121,34 @@ class HttpDelivery:
         self._client.close()
 
     def _deliver(self, piece: _Piece) -> Outcomes:
-        records = piece.records[piece.start : piece.stop]
-        body = piece.purpose.encoder.body(records)
-        if len(body) > self._max_body_bytes:
+        purpose, records = piece.purpose, piece.sent
+        if purpose.max_rows is not None and len(records) > purpose.max_rows:
+            return self._deliver_in_turn(piece.pieces(purpose.max_rows))
+        body = purpose.encoder.body(records)
+        if purpose.max_row_bytes is not None and len(body) > purpose.max_row_bytes:
+            too_large = piece.larger_than(purpose.max_row_bytes)
+            if too_large:
+                return self._deliver_without(piece, too_large)
+        if len(body) > min(self._max_body_bytes, purpose.max_body_bytes or self._max_body_bytes):
             return self._deliver_halves(piece)
+        return self._request(piece, body)
+
+    def _request(self, piece: _Piece, body: bytes) -> Outcomes:
+        purpose, records = piece.purpose, piece.sent
+        try:
+            target = piece.target
+        except ConfigurationError:
+            return Outcomes.rejected(len(records), NO_ENDPOINT)
         doubt = RequestDoubt()
         try:
             answer = self._retries.run(
-                lambda: self._attempt(piece, body), doubt=doubt, before_request=self._before_request
+                lambda: self._attempt(piece, target, body), doubt=doubt, before_request=self._before_request
             )
         except AttemptError as failure:
             if doubt.code:
                 return Outcomes.uncertain(len(records), doubt.code)
             raise DestinationUnavailableError(
-                f"the {self._name} at {piece.purpose.place} accepted no request: {failure.words}",
+                f"the {self._name} at {purpose.place} accepted no request: {failure.words}",
                 retry_after_s=failure.retry_after_s,
             ) from None
         except DestinationError:
@@ -151,35 +157,58 @@ class HttpDelivery:
             raise
         if answer.status == 413 and not doubt.code:
             return self._deliver_halves(piece)
-        outcomes = self._outcomes(answer, records, piece.purpose, doubt)
+        outcomes = self._outcomes(answer, records, purpose, doubt)
         return outcomes if answer.request_id is None else replace(outcomes, requests=((0, answer.request_id),))
 
     def _deliver_halves(self, piece: _Piece) -> Outcomes:
-        if piece.stop - piece.start == 1:
+        if len(piece.sent) == 1:
             return Outcomes.rejected(1, ROW_TOO_LARGE)
-        first, second = piece.halves()
-        outcomes = self._deliver(first)
-        try:
-            return Outcomes.concatenated([outcomes, self._deliver(second)])
-        except (DestinationError, DestinationUnavailableError):
-            # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
-            if all(outcome.status is RowStatus.REJECTED for outcome in outcomes.counts()):
-                raise
-            return Outcomes.concatenated([outcomes, Outcomes.uncertain(second.stop - second.start, NOT_SENT)])
+        return self._deliver_in_turn(piece.halves())
 
-    def _attempt(self, piece: _Piece, body: bytes) -> Answer:
-        answer = self._client.request(
-            piece.purpose.method,
-            piece.purpose.address.target,
-            body,
-            headers={
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Idempotency-Key": piece.request_key,
-                "User-Agent": f"airflow-consent-retl/{__version__}",
-            },
-        )
+    def _deliver_in_turn(self, pieces: list[_Piece]) -> Outcomes:
+        outcomes: list[Outcomes] = []
+        for number, piece in enumerate(pieces):
+            try:
+                outcomes.append(self._deliver(piece))
+            except (DestinationError, DestinationUnavailableError):
+                # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
+                applied = {outcome.status for one in outcomes for outcome in one.counts()} - {RowStatus.REJECTED}
+                if not applied:
+                    raise
+                left = sum(len(one.sent) for one in pieces[number:])
+                return Outcomes.concatenated([*outcomes, Outcomes.uncertain(left, NOT_SENT)])
+        return Outcomes.concatenated(outcomes)
+
+    def _deliver_without(self, piece: _Piece, too_large: set[int]) -> Outcomes:
+        left = [row for row in range(len(piece.sent)) if row not in too_large]
+        rejected = Outcome(RowStatus.REJECTED, ROW_TOO_LARGE)
+        sent = Outcomes(0)
+        if left:
+            records = [piece.sent[row] for row in left]
+            # Which rows are too large does not change between tries.
+            sent = self._deliver(replace(piece, key=piece.request_key, records=records, start=0, stop=len(records)))
+        return sent.at_rows(left, len(piece.sent), others=dict.fromkeys(too_large, rejected))
+
+    def _attempt(self, piece: _Piece, target: str, body: bytes) -> Answer:
+        purpose = piece.purpose
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"airflow-consent-retl/{__version__}",
+            **purpose.headers,
+        }
+        if body:
+            headers["Content-Type"] = purpose.content_type
+        if purpose.key_header is not None:
+            headers[purpose.key_header] = piece.request_key
+        answer = self._client.request(purpose.method, target, body, headers=headers)
+        if purpose.refuse is not None:
+            try:
+                purpose.refuse(answer)
+            except AttemptError as failure:
+                if failure.retry_after_s is not None:
+                    self._retries.pace.hold(failure.retry_after_s)
+                raise
         if answer.status not in _ASK_AGAIN and answer.status < 500:
             return answer
         if answer.retry_after_s is not None and answer.status in {429, 503}:
@@ -188,7 +217,7 @@ class HttpDelivery:
             f"http_{answer.status}", maybe_applied=answer.status != 429, retry_after_s=answer.retry_after_s
         )
 
-    def _outcomes(self, answer: Answer, records: list[Record], purpose: Purpose, doubt: RequestDoubt) -> Outcomes:
+    def _outcomes(self, answer: Answer, records: Sequence[Any], purpose: Purpose, doubt: RequestDoubt) -> Outcomes:
         status, rows = answer.status, len(records)
         code = f"http_{status}"
         success = 200 <= status < 300
@@ -210,20 +239,26 @@ class HttpDelivery:
                 f"the {self._name} at {purpose.place} answers {status}: redirects are not followed, the connection "
                 "must have the final address"
             )
-        if status in _FATAL and not (status in _MISSING and named is not None and purpose.removes):
+        about_rows = status in purpose.row_statuses or (status in _MISSING and named is not None and purpose.removes)
+        if status in _FATAL and not about_rows:
             raise DestinationError(f"the {self._name} at {purpose.place} refuses every request with {status}")
         return Outcomes.rejected(rows, code) if named is None else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """The rows `start` to `stop` of a batch's records."""
+    """The records `start` to `stop` of a batch."""
 
     key: str
     purpose: Purpose
-    records: list[Record]
+    records: Sequence[Any]
     start: int
     stop: int
+
+    @property
+    def sent(self) -> Sequence[Any]:
+        """The records of the request."""
+        return self.records[self.start : self.stop]
 
     @property
     def request_key(self) -> str:
@@ -232,9 +267,33 @@ class _Piece:
             return self.key
         return sha256(f"{self.key}:{self.start}:{self.stop}".encode()).hexdigest()
 
-    def halves(self) -> tuple[_Piece, _Piece]:
+    @property
+    def target(self) -> str:
+        """The target of the request line.
+
+        Raises:
+            ConfigurationError: the rows make no endpoint.
+        """
+        purpose = self.purpose
+        if purpose.endpoint is None:
+            return purpose.address.target
+        return purpose.address.at(purpose.endpoint(SentObjects(self.sent))).target
+
+    def pieces(self, rows: int) -> list[_Piece]:
+        """Return pieces of at most so many records."""
+        starts = range(self.start, self.stop, rows)
+        return [replace(self, start=start, stop=min(start + rows, self.stop)) for start in starts]
+
+    def halves(self) -> list[_Piece]:
+        """Return two pieces."""
         middle = (self.start + self.stop) // 2
-        return replace(self, stop=middle), replace(self, start=middle)
+        return [replace(self, stop=middle), replace(self, start=middle)]
+
+    def larger_than(self, max_row_bytes: int) -> set[int]:
+        """Return the positions of records that alone make a larger body than an empty one, by so many bytes."""
+        around = len(self.purpose.encoder.body(self.records[:0]))
+        sizes = (len(self.purpose.encoder.body([record])) - around for record in self.sent)
+        return {row for row, size in enumerate(sizes) if size > max_row_bytes}
 
 
 def _with_refused(sent: Outcomes, rows: JsonRows, status: RowStatus) -> Outcomes:

@@ -1,0 +1,279 @@
+"""The maps from a vendor's answers to one outcome for each row. Pure; a case that is not clear is uncertain.
+
+An answer is a list of entries about some rows. Each map takes entries, the rows as they were sent, and functions that
+say which row an entry names and how it ended. It never counts rows, and never trusts an order that the vendor does not
+promise. An entry that names no row, or one row in two ways, makes every row uncertain: it may be about any of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from airflow_consent_retl.contract.outcomes import (
+    NOT_IN_ANSWER,
+    UNREADABLE_ANSWER,
+    Outcome,
+    Outcomes,
+    RowStatus,
+    vendor_code,
+)
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, SentRows, UnreadableAnswerError, is_integer
+
+Entry = Mapping[str, Any]
+EntryOutcome = Callable[[Entry, Mapping[str, object]], Outcome]
+"""Makes an entry's outcome, given the row as it was sent. It may raise `UnreadableAnswerError`."""
+
+MISSING: Final = Outcome(RowStatus.UNCERTAIN, NOT_IN_ANSWER)
+"""The outcome of a row that no entry names, unless the vendor documents what its absence means."""
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+def entries(document: Mapping[str, Any], *path: str) -> list[dict[str, Any]]:
+    """Return the list of objects at a path of an answer; empty where the last field is missing or null.
+
+    A text or a number in place of an object becomes `{"value": …}`: some vendors list just the identifiers.
+
+    Raises:
+        UnreadableAnswerError: it is something else.
+    """
+    found: Any = document
+    for name in path[:-1]:
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise UnreadableAnswerError
+    listed = found.get(path[-1])
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        raise UnreadableAnswerError
+    objects = [{"value": entry} if _text(entry) is not None else entry for entry in listed]
+    if not all(isinstance(entry, dict) for entry in objects):
+        raise UnreadableAnswerError
+    return objects
+
+
+def accepted(_: Entry, __: Mapping[str, object]) -> Outcome:
+    """Return the outcome of an entry about a row that was applied."""
+    return ACCEPTED
+
+
+def rejected_by(*fields: str, codes: Mapping[str, str] | None = None) -> EntryOutcome:
+    """Return the maker of rejections, whose code is the first of these fields that an entry has.
+
+    Args:
+        fields: names of the entry's fields; a dotted one is of a nested object.
+        codes: words of this package in place of the vendor's, such as `{"USER_NOT_FOUND": "not_found"}`. A text that
+            is no short word, or repeats a value of the row, becomes `unnamed` otherwise.
+    """
+
+    def outcome(entry: Entry, row: Mapping[str, object]) -> Outcome:
+        given = next((found for name in fields if (found := _at(entry, name)) is not None), None)
+        if codes and isinstance(given, str) and given in codes:
+            return Outcome(RowStatus.REJECTED, codes[given])
+        return Outcome(RowStatus.REJECTED, vendor_code(given, row_values=_values(row)))
+
+    return outcome
+
+
+def in_order(answered: Sequence[Entry], sent: SentRows, outcome: EntryOutcome) -> Outcomes:
+    """Return the outcomes where the vendor promises one entry for each row, in order."""
+    if len(answered) != len(sent):
+        return _unreadable(sent)
+    return _mapped(enumerate(answered), sent, outcome, others=MISSING)
+
+
+def by_index(
+    answered: Iterable[Entry],
+    sent: SentRows,
+    outcome: EntryOutcome,
+    *,
+    field: str = "index",
+    others: Outcome = MISSING,
+    first: int = 0,
+) -> Outcomes:
+    """Return the outcomes where an entry names its row's position in the request.
+
+    Args:
+        answered: the entries.
+        sent: the rows of the request.
+        outcome: of an entry.
+        field: the entry's field with the position; a dotted one is of a nested object.
+        others: of a row that no entry names. `ACCEPTED` where the vendor documents that it names each error.
+        first: the number of the first row.
+    """
+    places = ((_index(_at(entry, field), len(sent), first=first), entry) for entry in answered)
+    return _mapped(places, sent, outcome, others=others)
+
+
+def by_pointer(
+    answered: Iterable[Entry],
+    sent: SentRows,
+    outcome: EntryOutcome,
+    *,
+    prefix: str,
+    field: str = "source.pointer",
+    others: Outcome = MISSING,
+) -> Outcomes:
+    """Return the outcomes where an entry has a JSON pointer into the request, such as `/data/profiles/3/email`.
+
+    Several entries about one row are one rejection, with the code of the first.
+
+    Args:
+        answered, sent, outcome, others: as for `by_index`.
+        prefix: the pointer to the list of rows, without the number: `/data/profiles`.
+        field: the entry's field with the pointer.
+    """
+
+    def place(entry: Entry) -> int | None:
+        pointer = _at(entry, field)
+        if not isinstance(pointer, str) or not pointer.startswith(f"{prefix}/"):
+            return None
+        number = pointer[len(prefix) + 1 :].partition("/")[0]
+        return int(number) if _NUMBER.fullmatch(number) and int(number) < len(sent) else None
+
+    return _mapped(((place(entry), entry) for entry in answered), sent, outcome, others=others, may_repeat=True)
+
+
+def by_value(
+    answered: Iterable[Entry],
+    sent: SentRows,
+    outcome: EntryOutcome,
+    *,
+    sent_as: Callable[[Mapping[str, object]], object],
+    named_as: Callable[[Entry], object],
+    others: Outcome = MISSING,
+) -> Outcomes:
+    """Return the outcomes where an entry repeats a value of its row: a trace id, or an identifier such as an e-mail.
+
+    Rows that were sent with the same value end the same way; a value that no row was sent with makes all uncertain.
+
+    Args:
+        answered, sent, outcome, others: as for `by_index`.
+        sent_as: returns a row's value, as text or an integer; None: the row has none, and no entry can name it.
+        named_as: returns an entry's value. Both may fold what the vendor folds, such as the case of an e-mail.
+    """
+    rows: dict[str, list[int]] = {}
+    for row in range(len(sent)):
+        value = _text(sent_as(sent[row]))
+        if value is not None:
+            rows.setdefault(value, []).append(row)
+
+    def places() -> Iterable[tuple[int | None, Entry]]:
+        for entry in answered:
+            value = _text(named_as(entry))
+            for row in rows.get(value, [None]) if value is not None else [None]:  # type: ignore[list-item]
+                yield row, entry
+
+    return _mapped(places(), sent, outcome, others=others)
+
+
+def joined(*maps: Outcomes, others: Outcome = MISSING) -> Outcomes:
+    """Return the outcomes of several lists of one answer, such as results and errors.
+
+    Args:
+        maps: one for each list, over the same rows; each has `others` for the rows that its list does not name.
+        others: see there. A row that two lists name in two ways is uncertain.
+    """
+    named: dict[int, Outcome] = {}
+    for one in maps:
+        for row, outcome in enumerate(one):
+            if outcome != others:
+                named[row] = outcome if named.get(row, outcome) == outcome else _UNREADABLE
+    return Outcomes(len(maps[0]), others, named)
+
+
+def csv_entries(body: bytes | None, *, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Return the lines of a results file in CSV, by the names in its header.
+
+    Args:
+        body: UTF-8, perhaps with a byte order mark; None where it was too long.
+        columns: that have to be there.
+
+    Raises:
+        UnreadableAnswerError: it is no such CSV, a column occurs twice or is missing, or a line has another number of
+            values.
+    """
+    if body is None:
+        raise UnreadableAnswerError
+    try:
+        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [line for line in reader if line]
+    except (ValueError, csv.Error):
+        # The parser's message may quote a line.
+        raise UnreadableAnswerError from None
+    if not lines:
+        raise UnreadableAnswerError
+    header = lines[0]
+    if len(set(header)) != len(header) or not set(columns) <= set(header):
+        raise UnreadableAnswerError
+    if any(len(line) != len(header) for line in lines):
+        raise UnreadableAnswerError
+    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+
+
+_UNREADABLE = Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER)
+
+
+def _unreadable(sent: SentRows) -> Outcomes:
+    return Outcomes(len(sent), _UNREADABLE)
+
+
+def _mapped(
+    places: Iterable[tuple[int | None, Entry]],
+    sent: SentRows,
+    outcome: EntryOutcome,
+    *,
+    others: Outcome,
+    may_repeat: bool = False,
+) -> Outcomes:
+    named: dict[int, Outcome] = {}
+    try:
+        for row, entry in places:
+            if row is None:
+                raise UnreadableAnswerError
+            found = outcome(entry, sent[row])
+            earlier = named.setdefault(row, found)
+            if earlier != found and not (may_repeat and {earlier.status, found.status} == {RowStatus.REJECTED}):
+                raise UnreadableAnswerError
+    except UnreadableAnswerError:
+        return _unreadable(sent)
+    return Outcomes(len(sent), others, named)
+
+
+def _index(value: object, rows: int, *, first: int) -> int | None:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    if not is_integer(value):
+        return None
+    row = int(value) - first  # type: ignore[call-overload]
+    return row if 0 <= row < rows else None
+
+
+def _at(entry: Entry, path: str) -> Any:
+    found: Any = entry
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) or None
+
+
+def _values(row: object) -> Iterable[object]:
+    """Return every value of a row, also of nested objects and lists: a code may repeat any of them."""
+    if isinstance(row, Mapping):
+        for value in row.values():
+            yield from _values(value)
+    elif isinstance(row, list | tuple):
+        for value in row:
+            yield from _values(value)
+    else:
+        yield row
