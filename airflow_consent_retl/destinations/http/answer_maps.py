@@ -166,7 +166,7 @@ def by_value(
     def places() -> Iterable[tuple[int | None, Entry]]:
         for entry in answered:
             value = _text(named_as(entry))
-            for row in rows.get(value, [None]) if value is not None else [None]:  # type: ignore[list-item]
+            for row in rows.get(value, [None]) if value is not None else [None]:
                 yield row, entry
 
     return _mapped(places(), sent, outcome, others=others)

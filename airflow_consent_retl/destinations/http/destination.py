@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.options import HttpOptions
-    from airflow_consent_retl.destinations.http.sending import Purpose
+    from airflow_consent_retl.destinations.http.purpose import Purpose
 
 _HTTP_CODE = re.compile(r"http_[1-5][0-9]{2}")
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import NOT_IN_ANSWER, UNREADABLE_ANSWER, Outcomes
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
-from airflow_consent_retl.destinations.http.sending import Purpose
+from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.webhook.answer_contract import outcomes_of_refusal, outcomes_of_success
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.sending import ReadAnswer
     from airflow_consent_retl.destinations.webhook.options import WebhookOptions
 
 

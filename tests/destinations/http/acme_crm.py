@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
 from airflow.sdk import BaseHook
 
-from airflow_consent_retl.contract import (
-    ConfigurationError,
-    DestinationSpec,
-    Load,
-    Outcome,
-    Outcomes,
-    RowStatus,
-    vendor_code,
-)
+from airflow_consent_retl.contract import ConfigurationError, DestinationSpec, Load, Outcome, Outcomes
 from airflow_consent_retl.destinations.http.address import HttpAddress, http_address
+from airflow_consent_retl.destinations.http.answer_maps import Entry, entries, in_order, rejected_by
 from airflow_consent_retl.destinations.http.client import Answer
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.http.responses import SentRows, UnreadableAnswerError, json_object
-from airflow_consent_retl.destinations.http.sending import Purpose
+from airflow_consent_retl.destinations.http.purpose import Purpose
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, SentRows, UnreadableAnswerError, json_object
 from airflow_consent_retl.operators import LoadOperator
 from airflow_consent_retl.values.json_rows import RowEncoder
 
@@ -79,20 +73,17 @@ class LoadToAcmeCrmOperator(LoadOperator):
 
 def _read(answer: Answer, sent: SentRows) -> Outcomes | None:
     try:
-        results = json_object(answer.body).get("results")
+        results = entries(json_object(answer.body), "results")
     except UnreadableAnswerError:
         return None
-    if not isinstance(results, list) or len(results) != len(sent):
-        return None
-    outcomes = [_outcome(result, sent, row) for row, result in enumerate(results)]
-    return Outcomes.concatenated([Outcomes(1, outcome) for outcome in outcomes])
+    return in_order(results, sent, _outcome) if results else None
 
 
-def _outcome(result: object, sent: SentRows, row: int) -> Outcome:
-    match result:
-        case {"status": "ok"}:
-            return Outcome(RowStatus.ACCEPTED)
-        case {"status": "error", "code": code}:
-            return Outcome(RowStatus.REJECTED, vendor_code(code, row_values=sent[row].values()))
+def _outcome(result: Entry, row: Mapping[str, object]) -> Outcome:
+    match result.get("status"):
+        case "ok":
+            return ACCEPTED
+        case "error":
+            return rejected_by("code")(result, row)
         case _:
-            return Outcome(RowStatus.UNCERTAIN, "unreadable_answer")
+            raise UnreadableAnswerError

@@ -104,7 +104,7 @@ def test_a_trace_id_or_an_identifier_names_its_row_as_the_vendor_folds_it() -> N
 
 
 def test_rows_that_were_sent_with_the_same_identifier_end_the_same_way() -> None:
-    twins = [{"email": "a"}, {"email": "a"}, {"email": None}]
+    twins: list[dict[str, Any]] = [{"email": "a"}, {"email": "a"}, {"email": None}]
 
     found = by_value(
         [{"value": "a"}], twins, accepted, sent_as=lambda row: row["email"], named_as=lambda one: one["value"]
@@ -114,7 +114,7 @@ def test_rows_that_were_sent_with_the_same_identifier_end_the_same_way() -> None
 
 
 def test_results_and_errors_of_one_answer_are_joined_and_a_row_in_both_is_uncertain() -> None:
-    trace = {"sent_as": lambda row: row["trace"], "named_as": lambda one: one.get("trace")}
+    trace: Any = {"sent_as": lambda row: row["trace"], "named_as": lambda one: one.get("trace")}
     results = by_value([{"trace": "row-0"}, {"trace": "row-1"}], SENT, accepted, **trace)
     errors = by_value([{"trace": "row-1", "code": "late"}], SENT, CODE, **trace)
 
@@ -133,7 +133,7 @@ def test_a_code_is_a_short_word_that_repeats_no_value_of_the_row_however_deep() 
 
 
 def test_entries_are_a_list_at_a_path_and_anything_else_is_unreadable() -> None:
-    document = {"a": {"b": [{"x": 1}, "u-1", 7], "none": None, "odd": "text", "bad": [[]]}}
+    document: dict[str, Any] = {"a": {"b": [{"x": 1}, "u-1", 7], "none": None, "odd": "text", "bad": [[]]}}
 
     assert entries(document, "a", "b") == [{"x": 1}, {"value": "u-1"}, {"value": 7}]
     assert entries(document, "a", "none") == entries(document, "a", "missing") == []
