@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause, removal_cause
 from airflow_consent_retl.errors import ModelError, RefusedError
-from airflow_consent_retl.values.canonical import values_of, words_of
+from airflow_consent_retl.values.buffers import values_of, words_of
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from airflow_consent_retl.changes.matching import places_of
 from airflow_consent_retl.changes.results import NEVER
 from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 from airflow_consent_retl.storage.delivered import CLEARED_HASH, HASH_TYPE, fields_of, fields_text
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

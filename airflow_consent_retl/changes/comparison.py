@@ -27,7 +27,7 @@ from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
 from airflow_consent_retl.filtering.files import Progress, read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.sync_mode import SyncMode
-from airflow_consent_retl.values.canonical import values_of, words_of
+from airflow_consent_retl.values.buffers import values_of, words_of
 from airflow_consent_retl.values.ids import as_type, buckets
 from airflow_consent_retl.values.pipeline import in_order
 from airflow_consent_retl.values.spill import Spill

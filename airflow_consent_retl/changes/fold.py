@@ -23,7 +23,7 @@ from airflow_consent_retl.changes.removal_values import RemovalValues, same_valu
 from airflow_consent_retl.changes.results import ACCEPTED, NEVER, UNCERTAIN, BatchResult, RowResults
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter, fields_text
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.ids import ORDER_TAG, as_type, buckets, meeting_type
 from airflow_consent_retl.values.pipeline import lean_memory
 from airflow_consent_retl.values.spill import Spill

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from airflow_consent_retl.values.canonical import words_of
+from airflow_consent_retl.values.buffers import words_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.contract.outcomes import RowStatus
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from airflow_consent_retl.storage.records.documents import DeliveryRecords, Reco
 from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
 from airflow_consent_retl.storage.records.stream import RecordStream
 from airflow_consent_retl.storage.records.subjects import RecordKey
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.values.shared_engine import shared_engine
 

@@ -21,7 +21,7 @@ from airflow_consent_retl.databases.dialect import concat, dialect_of, placehold
 from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.filtering.expressions import COMBINATION, SUBJECT, RawValue, WarehouseConsent
 from airflow_consent_retl.filtering.signatures import SignatureReader
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
 from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, RemovalGroup
 from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.storage.shape import Shape
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.values.buffers import integers_of, offsets_of, values_of, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,23 +39,12 @@ if TYPE_CHECKING:
     Fixed: TypeAlias = list[NDArray[Any]]
     Encoded: TypeAlias = Fixed | pa.Array
 
-Number = TypeVar("Number", bound=np.generic)
 _NULL = pa.scalar(b"N")
 _EMPTY = pa.scalar(b"")
 # Time units, in fractions of a second.
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MS_PER_DAY = 86_400_000
 _NAN = np.frombuffer(b"\x00\x00\x00\x00\x00\x00\xf8\x7f", "<f8")[0]
-_INTEGERS: dict[str, type[np.integer[Any]]] = {
-    "int8": np.int8,
-    "int16": np.int16,
-    "int32": np.int32,
-    "int64": np.int64,
-    "uint8": np.uint8,
-    "uint16": np.uint16,
-    "uint32": np.uint32,
-    "uint64": np.uint64,
-}
 _LIMB_BITS = np.uint64(32)
 _LIMB = np.uint64(0xFFFF_FFFF)
 
@@ -141,28 +131,6 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if pt.is_large_list(type_) or pt.is_list_view(type_) or pt.is_large_list_view(type_):
         return pa.list_(type_.value_field)
     return type_
-
-
-def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
-    """Return the values of a fixed-width array as they are in its buffer; a NULL can be any value."""
-    buffer = array.buffers()[1]
-    if buffer is None or not len(array):
-        return np.zeros(len(array), dtype)
-    return np.frombuffer(buffer, dtype)[array.offset : array.offset + len(array)]
-
-
-def words_of(array: pa.Array) -> NDArray[np.uint64]:
-    """Return the values of an array of 16, 32, … bytes each, as words of 8 bytes, the lowest word first."""
-    words = array.type.bit_width // 64
-    buffer = array.buffers()[1]
-    if buffer is None or not len(array):
-        return np.zeros((len(array), words), np.uint64)
-    return np.frombuffer(buffer, "<u8").reshape(-1, words)[array.offset : array.offset + len(array)]
-
-
-def integers_of(array: pa.Array) -> NDArray[np.int64]:
-    """Return the values of an integer array in 64 bits; the largest values of `uint64` become negative."""
-    return values_of(array, _INTEGERS[str(array.type)]).astype(np.int64)
 
 
 def _binary(encoded: Encoded) -> pa.Array:
@@ -363,14 +331,6 @@ def _counted(tag: bytes, array: pa.Array, values: pa.Array, offsets: NDArray[np.
     buffers = [None, pa.py_buffer(np.ascontiguousarray(ends.astype(np.int32))), values.buffers()[2]]
     runs = pa.Array.from_buffers(pa.binary(), len(array), buffers)
     return joined([_binary(_tagged(tag, np.diff(offsets).astype("<u4"))), runs])
-
-
-def offsets_of(array: pa.Array) -> NDArray[np.int64]:
-    """Return where each value of a binary array begins in its buffer, and where the last value ends."""
-    buffer = array.buffers()[1]
-    if buffer is None or not buffer.size:
-        return np.zeros(len(array) + 1, np.int64)
-    return np.frombuffer(buffer, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
 
 
 def _structs(array: pa.Array) -> pa.Array:

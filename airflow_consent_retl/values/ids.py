@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from airflow_consent_retl.errors import ModelError, RefusedError
-from airflow_consent_retl.values.canonical import integers_of, offsets_of, plain, plain_type, words_of
+from airflow_consent_retl.values.buffers import integers_of, offsets_of, words_of
+from airflow_consent_retl.values.canonical import plain, plain_type
 from airflow_consent_retl.values.columns import cast, common_type
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.manifest import Document, sha256_hex
 from airflow_consent_retl.storage.records.documents import SubjectPart  # noqa: TC001 - pydantic reads it
 from airflow_consent_retl.storage.records.sorted_rows import SUBJECT, SubjectRows, find_rows
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder

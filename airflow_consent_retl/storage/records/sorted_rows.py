@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.records.documents import SubjectPart
-from airflow_consent_retl.values.canonical import values_of
+from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.spill import Spill
 
 if TYPE_CHECKING:
