@@ -50,6 +50,15 @@ class Optimist(GuestBookDestination):
         return self.request("leave", batch.key, rows_of(batch.rows))
 
 
+class Guessing(GuestBookDestination):
+    """Knows two ways to take a person back, and takes one that was not chosen."""
+
+    withdrawal_choices: ClassVar[Mapping[str, str]] = {
+        "delete": "the line is torn out",
+        "strike": "the name is struck",
+    }
+
+
 class Cleaner(GuestBookDestination):
     """Begins with an empty book, though it does not say that it replaces."""
 

@@ -66,6 +66,7 @@ BROKEN: tuple[tuple[str, type[GuestBookDestination | StandIn], dict[str, object]
     ("every_circumstance_is_brought_about_or_impossible_for_a_reason", broken.Idle, {}),
     ("the_stand_in_makes_new_destinations_of_the_class", broken.Thrifty, {}),
     ("limits_are_known_before_it_is_opened", broken.Wavering, {}),
+    ("removal_has_one_meaning_or_the_one_that_was_chosen", broken.Guessing, {}),
     ("the_target_is_told_without_secrets_and_stays_the_same", broken.Betraying, {}),
     ("open_refuses_fields_that_do_not_suit_before_any_request", broken.Trusting, {}),
     ("a_load_that_is_given_up_publishes_nothing_it_should_not", broken.Vengeful, {}),
