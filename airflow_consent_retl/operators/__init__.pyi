@@ -4,6 +4,9 @@ from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator
 from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
 )
+from airflow_consent_retl.destinations.meta_audiences.operator import (
+    LoadToMetaAudienceOperator as LoadToMetaAudienceOperator,
+)
 from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator as LoadToSqlTableOperator
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
 from airflow_consent_retl.operators.assets import destination_asset as destination_asset

@@ -18,6 +18,7 @@ MODULES = {
     "LoadOperator": f"{_OPERATORS}.load",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
+    "LoadToMetaAudienceOperator": f"{_DESTINATIONS}.meta_audiences.operator",
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",

@@ -30,8 +30,15 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
     )
 
     assert listed.returncode == 0, listed.stderr
-    ours = ("bigquery_to_webhook", "consent_customers", "consent_quickstart", "consent_withdrawals")
-    dag_ids = [*ours, "snowflake_to_google", "snowflake_withdrawals"]
+    dag_ids = [
+        "bigquery_to_webhook",
+        "consent_customers",
+        "consent_quickstart",
+        "consent_withdrawals",
+        "meta_audience",
+        "snowflake_to_google",
+        "snowflake_withdrawals",
+    ]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +35,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """A status and a body: bytes as they are, anything else as JSON, None without a body."""
+    """A status and a body: bytes as they are, anything else as JSON, None without a body.
+
+    Status 0 resets the connection instead.
+    """
 
     status: int = 200
     content: Any = None
@@ -91,6 +96,11 @@ def vendor_server(answer: Callable[[Asked], Reply]) -> Iterator[VendorServer]:
             except Exception as error:  # noqa: BLE001 - reported at the end
                 found.violations.append(f"{asked.method} {asked.path}: {error!r}")
                 reply = Reply(500)
+            if reply.status == 0:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                self.connection.close()
+                return
             body = reply.body()
             self.send_response(reply.status)
             for name, value in reply.headers.items():

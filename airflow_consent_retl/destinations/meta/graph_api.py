@@ -1,0 +1,158 @@
+"""Meta's Graph API: its connections, the proof of the app's secret, and the meaning of its errors. Imports no client.
+
+Read 2026-11-29: the version and the fields in the wheel facebook-business 26.0.3; errors on
+https://developers.facebook.com/docs/graph-api/guides/error-handling and
+https://developers.facebook.com/docs/marketing-api/error-reference, the error of a flagged audience on
+https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience/users, the proof on
+https://developers.facebook.com/docs/graph-api/guides/secure-requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.vendor import Vendor, vendor_address
+from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
+
+API_VERSION = "v26.0"
+
+FLAGGED_AUDIENCE = 1713230
+# Of the error 100: there is no such audience or dataset, or the token may not see it.
+_NOT_THERE = 33
+# Limits on calls of an app, a user, a page and an account; nothing of the call was applied.
+_THROTTLED = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+# An unknown error, and a service that does not answer: the call may have been applied.
+_FAILED = frozenset({1, 2})
+# The token, permissions, and what the app or the account may not do.
+_REFUSED = frozenset({3, 10, 102, 190, 294, 368, 803, *range(200, 300)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphToken(ApiKey):
+    """An access token, and the app's secret for the apps that demand a proof of it."""
+
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+    label: str = "Access token"
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The app's secret."""
+        return {
+            "app_secret": {
+                "label": "App secret",
+                "description": "Only for an app that demands proof of it: each request then carries `appsecret_proof`.",
+                "schema": {"type": ["string", "null"], "format": "password"},
+            }
+        }
+
+
+META = Vendor(
+    conn_type="consentmeta",
+    name="Meta",
+    hook="airflow_consent_retl.destinations.meta.meta_hook.MetaHook",
+    host="https://graph.facebook.com",
+    authentication=GraphToken(),
+    test=f"GET /{API_VERSION}/me",
+)
+
+
+def graph_address(conn_id: str, endpoint: str) -> tuple[HttpAddress, str]:
+    """Return the address of an endpoint, and the proof of the app's secret; empty: the connection has no secret.
+
+    Raises:
+        ConfigurationError: the connection is not usable; no secret is quoted.
+    """
+    from airflow.sdk.log import mask_secret
+
+    from airflow_consent_retl.hooks.lookups import connection_named
+
+    address = vendor_address(conn_id, META, endpoint)
+    connection = connection_named(conn_id)
+    secret = connection.extra_dejson.get("app_secret") or ""
+    if not isinstance(secret, str):
+        raise ConfigurationError(f"`app_secret` in the extra of connection `{conn_id}` has to be text")
+    if not secret:
+        return address, ""
+    proof = hmac.new(secret.encode(), (connection.password or "").encode(), hashlib.sha256).hexdigest()
+    mask_secret(proof)
+    return address, proof
+
+
+def proved_address(conn_id: str, endpoint: str) -> HttpAddress:
+    """Return the address of a request without a body: the proof, if there is one, is in the query.
+
+    Raises:
+        ConfigurationError: the connection is not usable; no secret is quoted.
+    """
+    address, proof = graph_address(conn_id, endpoint)
+    return replace(address, query=f"appsecret_proof={proof}") if proof else address
+
+
+def place_of(address: HttpAddress) -> str:
+    """Return the end of a target's name: empty for Meta's own host, which may change its version."""
+    return "" if address.host == "graph.facebook.com" else f" at {address.scheme}://{address.host}:{address.port}"
+
+
+def error_of(answer: Answer) -> tuple[int, int, bool] | None:
+    """Return the code and the subcode of an error, and whether it may pass; None: the answer is no error of Meta's."""
+    from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, is_integer, json_object
+
+    try:
+        error = json_object(answer.body).get("error")
+    except UnreadableAnswerError:
+        return None
+    if not isinstance(error, dict) or not is_integer(error.get("code")):
+        return None
+    subcode: Any = error.get("error_subcode")
+    return int(error["code"]), subcode if is_integer(subcode) else 0, error.get("is_transient") is True
+
+
+def check_answer(answer: Answer) -> None:
+    """Check that an answer is no error of the whole call. Meta's own message quotes values, and is never repeated.
+
+    A flagged audience is an error of its own: it refuses removals too, so a person has to appeal.
+
+    Raises:
+        AttemptError: another try may succeed.
+        DestinationError: no request can succeed.
+    """
+    found = error_of(answer)
+    if found is None:
+        return
+    code, subcode, may_pass = found
+    named = f"error_{code}" if not subcode else f"error_{code}_{subcode}"
+    if subcode == FLAGGED_AUDIENCE:
+        raise DestinationError(
+            "Meta flagged this audience (operation_status 471, subcode 1713230), and refuses every change of its "
+            "members, removals too: PEOPLE WHO WITHDREW ARE STILL IN THE AUDIENCE. Take it out of all ad sets now, and "
+            "appeal in Meta's Audience Manager, or delete the audience there"
+        )
+    if code in _THROTTLED:
+        raise AttemptError(named, maybe_applied=False, retry_after_s=answer.retry_after_s)
+    if code in _FAILED or may_pass:
+        raise AttemptError(named, maybe_applied=True, retry_after_s=answer.retry_after_s)
+    if code in _REFUSED or (code, subcode) == (100, _NOT_THERE):
+        raise DestinationError(
+            f"Meta refuses every request with {named}: check the access token, its "
+            "permissions, and the id of the audience or the dataset"
+        )
+
+
+def refusal_code(answer: Answer) -> str:
+    """Return the code of rows that were refused with a batch: Meta's numbers, or the status."""
+    found = error_of(answer)
+    if found is None:
+        return f"http_{answer.status}"
+    return f"error_{found[0]}_{found[1]}" if found[1] else f"error_{found[0]}"

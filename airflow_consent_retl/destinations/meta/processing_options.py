@@ -1,0 +1,56 @@
+"""Meta's data processing options of a person: Limited Data Use, and the state of the US that it is for.
+
+Pure. https://developers.facebook.com/documentation/ads-commerce/marketing-api/overview/data-processing-options, read
+2026-11-29. For customer lists, Meta offers Limited Data Use to people in California only; for events, to people in all
+these states. Where no state is named, Meta finds it out itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPTIONS_FIELD = "data_processing_options"
+STATE_FIELD = "data_processing_state"
+INVALID_OPTIONS = "invalid_data_processing_options"
+INVALID_STATE = "invalid_data_processing_state"
+
+LIMITED_DATA_USE = "LDU"
+STATES = {
+    "CA": 1000, "CO": 1001, "CT": 1002, "FL": 1003, "OR": 1004, "TX": 1005, "MT": 1006, "DE": 1007, "NE": 1008,
+    "NH": 1009, "NJ": 1010, "MN": 1011, "MD": 1012, "RI": 1013,
+}  # fmt: skip
+_US = 1
+
+Options = tuple[list[str], int, int]
+"""The options, the country and the state, as Meta wants them; 0: Meta finds it out."""
+
+
+def options_of(rows: pa.RecordBatch) -> tuple[list[Options], dict[int, str]]:
+    """Return the options of each row, and a code for each row whose fields have none.
+
+    The field `data_processing_options` is `LDU`, or NULL for full use; `data_processing_state` is the two-letter code
+    of a state of the US. A state without Limited Data Use, or none, is left to Meta.
+    """
+    names = rows.schema.names
+    given = _texts(rows, OPTIONS_FIELD) if OPTIONS_FIELD in names else [None] * rows.num_rows
+    states = _texts(rows, STATE_FIELD) if STATE_FIELD in names else [None] * rows.num_rows
+    found: list[Options] = []
+    refused: dict[int, str] = {}
+    for row, (option, state) in enumerate(zip(given, states, strict=True)):
+        if option not in {None, LIMITED_DATA_USE}:
+            # INVARIANT: an unknown text never counts as full use.
+            refused[row] = INVALID_OPTIONS
+        if state is not None and not (len(state) == 2 and state.isascii() and state.isalpha()):
+            refused.setdefault(row, INVALID_STATE)
+        code = STATES.get(state or "", 0)
+        found.append(([LIMITED_DATA_USE], _US if code else 0, code) if option else ([], 0, 0))
+    return found, refused
+
+
+def _texts(rows: pa.RecordBatch, name: str) -> Iterable[str | None]:
+    texts = rows.column(name).to_pylist()
+    return [None if text is None or not str(text).strip() else str(text).strip().upper() for text in texts]

@@ -1,0 +1,1 @@
+"""Customer list audiences of Meta."""

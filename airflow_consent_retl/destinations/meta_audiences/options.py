@@ -1,0 +1,99 @@
+"""The options of a Meta custom audience, checked, and its connection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.meta.graph_api import META as VENDOR
+from airflow_consent_retl.destinations.meta.graph_api import graph_address
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
+
+__all__ = ["VENDOR"]
+
+MAX_USERS = 10_000
+"""Of a request. https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience/users,
+read 2026-11-29."""
+
+MAX_BODY_BYTES = 60_000
+"""The size at which another public client of this API cuts its requests: github.com/rudderlabs/rudder-transformer, read
+2026-11-29. No page of Meta states one."""
+
+AudienceWithdrawal = Literal["leave_audience"]
+WITHDRAWAL_CHOICES = {
+    "leave_audience": "The person's identifiers are removed from the audience; Meta takes up to 24 hours.",
+}
+_ID = re.compile(r"[0-9]{1,32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaAudienceOptions(HttpOptions):
+    """The form of requests; the other options are in `HttpOptions`.
+
+    Args:
+        on_withdrawal: `"leave_audience"`: who withdraws is removed from the audience. Meta offers no other way.
+        hashed: identifiers are SHA-256 in hex already, of values in Meta's form; `external_id` and `device_id` are
+            plain in any case.
+        on_invalid: `"reject"`: a row with an invalid value is rejected as `invalid_email`, `invalid_phone` …;
+            `"omit"`: it is sent without that value where another identifier is left. NULL and blank are not invalid.
+        phone_region: the region of phone numbers without a country code, such as `DE`; None: they are invalid.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    on_withdrawal: AudienceWithdrawal
+    hashed: bool = False
+    on_invalid: Literal["reject", "omit"] = "reject"
+    phone_region: str | None = None
+    batch_rows: int = MAX_USERS
+    concurrency: int = 2
+    timeout_s: float = 120
+    max_body_bytes: int = MAX_BODY_BYTES
+
+    def wrong(self) -> list[str]:
+        """Return the errors in the values."""
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        if max(self.batch_rows, self.removal_batch_rows or 0) > MAX_USERS:
+            wrong.append(f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request")
+        if self.on_invalid not in {"reject", "omit"}:
+            wrong.append("on_invalid must be `reject` or `omit`")
+        return wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaAudienceSpec(MetaAudienceOptions, DestinationSpec):
+    """The options, the connection and the audience.
+
+    Args:
+        conn_id: a connection of type `consentmeta`.
+        audience_id: the number of a customer list audience.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "audience_id")
+
+    audience_id: str
+    conn_id: str = "consentmeta_default"
+
+    def build(self) -> MetaAudienceDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
+
+        address, proof = self._address()
+        return MetaAudienceDestination(address, self, audience_id=self.audience_id, proof=proof)
+
+    def _address(self) -> tuple[HttpAddress, str]:
+        from airflow_consent_retl.destinations.meta.graph_api import API_VERSION
+        from airflow_consent_retl.errors import ConfigurationError
+
+        if not _ID.fullmatch(self.audience_id):
+            raise ConfigurationError("audience_id has to be the audience's number")
+        return graph_address(self.conn_id, f"/{API_VERSION}/{self.audience_id}/users")

@@ -1,0 +1,35 @@
+"""DAGs that sync the people of the end-to-end tests to Meta: their audience, and their orders as conversions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+
+from airflow.sdk import DAG
+
+from airflow_consent_retl.consent import Literals
+from airflow_consent_retl.operators import LoadToMetaAudienceOperator
+from airflow_consent_retl.sync import consent_sync
+
+POLICY = {"categories": [{"id": "C0004", "name": "Personal ads", "destinations": ["meta_ads", "meta_capi"]}]}
+CONSENT = {"C0004": Literals("ads", granted=("yes",), denied=("no",))}
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+with DAG("audience", schedule=None, start_date=START, default_args={"retries": 0}) as audience_dag:
+    consent_sync(
+        "people",
+        conn_id="warehouse",
+        sql="SELECT *, CASE WHEN analytics_ok THEN NULL ELSE 'LDU' END AS limited FROM people ORDER BY user_id",
+        primary_key="user_id",
+        policy=POLICY,
+        consent=CONSENT,
+        loads={
+            "meta_ads": partial(
+                LoadToMetaAudienceOperator,
+                conn_id="local_meta",
+                audience_id="120330000000042",
+                on_withdrawal="leave_audience",
+                fields={"email": "email", "data_processing_options": "limited"},
+            )
+        },
+    )
