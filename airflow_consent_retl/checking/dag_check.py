@@ -1,6 +1,7 @@
 """The check of DAG files before their first run: DAGs, policy, models, connections and targets, all problems at once.
 
-It reads columns and no row, sends nothing, and writes nothing. Every rule is the one that the operators apply.
+It reads columns and no row, and sends nothing. Nothing that it writes stays: it tries to write where a run would. Every
+rule is the one that the operators apply.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from airflow_consent_retl.checking.findings import CheckFinding, CheckReport, Ta
 from airflow_consent_retl.checking.models import CheckedModel, check_model_of
 from airflow_consent_retl.checking.policies_read import PoliciesRead
 from airflow_consent_retl.checking.rendering import rendered
+from airflow_consent_retl.checking.writing import WrittenPlaces
 from airflow_consent_retl.compat import dag_bag
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
@@ -53,17 +55,23 @@ def check_dags(paths: Iterable[str] = (), *, policy_file: str | None = None, con
             for file, error in sorted(bag.import_errors.items())
         ]
         dags.update(bag.dags)
-    policies, tasks = PoliciesRead(policy_file), 0
+    policies, places_tried, tasks = PoliciesRead(policy_file), WrittenPlaces() if connects else None, 0
     for _, dag in sorted(dags.items()):
-        checked = check_dag(dag, policies, connects=connects)
+        checked = check_dag(dag, policies, places_tried)
         tasks += len(checked)
         findings += [one for task in checked for one in task.found]
     return CheckReport(len(dags), tasks, tuple(findings))
 
 
-def check_dag(dag: Any, policies: PoliciesRead, *, connects: bool) -> list[TaskFindings]:
-    """Return the findings about each task of this package in a DAG, in the order in which they would run."""
-    check = _DagCheck(policies, connects)
+def check_dag(dag: Any, policies: PoliciesRead, places: WrittenPlaces | None) -> list[TaskFindings]:
+    """Return the findings about each task of this package in a DAG, in the order in which they would run.
+
+    Args:
+        dag: parsed.
+        policies: the policies that its tasks read.
+        places: that were tried for other DAGs; None: nothing is connected to, and nothing is tried.
+    """
+    check = _DagCheck(policies, places)
     ours = [task for task in dag.topological_sort() if issubclass(kind_of(task), ConsentRetlOperator)]
     return [check.task(task) for task in ours]
 
@@ -73,10 +81,15 @@ class _DagCheck:
     """The check of one DAG, with what is known of the tasks before."""
 
     policies: PoliciesRead
-    connects: bool
+    places: WrittenPlaces | None
     models: dict[str, CheckedModel] = field(default_factory=dict)
     # By filter: what it reads, its policy, and the destinations that it decides for.
     filters: dict[str, tuple[CheckedModel | None, LoadedPolicy | None, list[str]]] = field(default_factory=dict)
+
+    @property
+    def connects(self) -> bool:
+        """Whether databases are asked for columns, and destinations for their targets."""
+        return self.places is not None
 
     def task(self, task: Any) -> TaskFindings:
         """Check one task."""
@@ -85,6 +98,8 @@ class _DagCheck:
             self._mapped(task, findings)
             return findings
         found = rendered(task, findings)
+        if self.places is not None:
+            self.places.try_for(found, findings)
         if isinstance(found, ExtractModelOperator):
             queries = [found.sql, found.current_consent_sql]
             self.models[task.task_id] = check_model_of(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import stat
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from airflow_consent_retl.checking.writing import try_workspace
 from airflow_consent_retl.errors import ConsentRetlError
 
 _PACKAGE = "airflow-consent-retl"
@@ -92,26 +91,11 @@ def _airflow_database() -> Iterator[Examined]:
 def _workspace(workspace: str | None) -> Iterator[Examined]:
     from airflow_consent_retl.storage.location import open_folder, workspace_root
 
-    root = open_folder(workspace_root(workspace))
+    uri, root = try_workspace(workspace), open_folder(workspace_root(workspace))
     if root.is_local and not Path(root.path).exists():
-        parent = next(path for path in Path(root.path).parents if path.exists())
-        if os.access(parent, os.W_OK | os.X_OK):
-            yield Examined("workspace", "ok", f"{root.uri} is not there yet: the first run makes it")
-        else:
-            remedy = f"make it for the user of the workers, or give that user the right to write to {parent}"
-            yield Examined("workspace", "problem", f"{root.uri} is not there and cannot be made", remedy)
+        yield Examined("workspace", "ok", f"{uri} is not there yet: the first run makes it")
         return
-    draft = f".doctor-{uuid.uuid4().hex}"
-    try:
-        with root.create(draft) as file:
-            file.write(b"doctor")
-    except OSError as error:
-        found = f"{root.uri} cannot be written to: {error.strerror or type(error).__name__}"
-        yield Examined("workspace", "problem", found, "give the user of the workers the right to write there")
-        return
-    finally:
-        root.remove_file(draft)
-    yield Examined("workspace", "ok", f"{root.uri}, writable")
+    yield Examined("workspace", "ok", f"{uri}, writable")
     if root.is_local:
         yield _private("workspace rights", Path(root.path), stat.S_IRWXO, "chmod o-rwx")
 

@@ -77,6 +77,8 @@ def check_load(
         destination = load.build_destination()
     if destination is None:
         return
+    with findings.at("target"):
+        destination.try_writing()
     if loaded is not None:
         with findings.at("destination"):
             check_destinations(loaded, [use_of_load(load, fields=fields)])

@@ -24,7 +24,8 @@ def check(
 ) -> Result:
     """Check DAGs, policy, models, connections and targets: everything that a first run would refuse.
 
-    Columns are read by queries without rows. Nothing is sent, and nothing is written.
+    Columns are read by queries without rows. Nothing is sent. Workspace, ledger and folders of files are tried: nothing
+    that is written there stays.
     """
     from airflow_consent_retl.checking.dag_check import check_dags
 

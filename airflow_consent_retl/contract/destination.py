@@ -198,6 +198,12 @@ class Destination(ABC):
         Raises: as `open`.
         """
 
+    def try_writing(self) -> None:  # noqa: B027 - a destination without such a proof proves nothing
+        """Prove that the place can be written to, and leave nothing there; `consent-retl check` calls it.
+
+        A place that `open` would make may be missing. Raises: as `open`.
+        """
+
     def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
         """Return rows in the form in which the destination gets them, for a preview. Pure.
 

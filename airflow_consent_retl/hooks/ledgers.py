@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
 _FILE = "ledger.db"
+_TRIAL_S = 10.0
 
 
 def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Ledger:
@@ -90,6 +91,25 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
         resources.enter_context(ledger)
         ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)), joins=False)
         yield ledger
+
+
+def try_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> None:
+    """Prove that the ledger that `open_ledger` would open can be written to. Nothing that is written stays.
+
+    A ledger file that is missing is made by the first run, in the workspace.
+
+    Raises:
+        ConfigurationError: the connection is wrong, or the ledger refuses the user or the write.
+        LedgerUnavailableError: the ledger does not answer.
+    """
+    from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
+
+    engine = _engine(ledger_conn_id)
+    place = Path(_local_root(workspace).file_path(_FILE)) if engine is None else engine
+    if isinstance(place, Path) and not place.exists():
+        return
+    with closing(LedgerDatabase.on_trial(place, busy_s=_TRIAL_S)) as database:
+        database.try_writing()
 
 
 def seconds_ahead(ledger_conn_id: str | None = None) -> float | None:

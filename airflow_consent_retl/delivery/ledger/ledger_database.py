@@ -10,6 +10,7 @@ import os
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from airflow_consent_retl.delivery.ledger.schema import Timestamp, install, is_installed
+from airflow_consent_retl.delivery.ledger.schema import Timestamp, install, is_installed, workspaces
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, LedgerUnavailableError
 
 _OPENING_S: Final = 10.0
@@ -100,6 +101,16 @@ class LedgerDatabase:
         return cls(unchanging, name=f"the ledger in database `{engine.url.database or ''}`", installs=False)
 
     @classmethod
+    def on_trial(cls, place: sa.Engine | Path, *, busy_s: float) -> LedgerDatabase:
+        """Use an engine for PostgreSQL, or a SQLite file that is there, for `try_writing`; nothing is created."""
+        if isinstance(place, Path):
+            engine = _sqlite_engine(place.expanduser().absolute(), busy_s, os.getpid())
+            return cls(engine, name=f"the ledger `{place}`", installs=False)
+        place.hide_parameters = True
+        name = f"the ledger in database `{place.url.database or ''}` of {place.url.host or 'this machine'}"
+        return cls(place, name=f"{name}, as user `{place.url.username or ''}`", installs=False)
+
+    @classmethod
     def _opened(cls, engine: sa.Engine, *, name: str) -> LedgerDatabase:
         try:
             return cls(engine, name=name)
@@ -141,6 +152,18 @@ class LedgerDatabase:
                 connection.execute(sa.select(*settings))
             yield connection
 
+    def try_writing(self) -> None:
+        """Write in a transaction, and roll it back. Where the tables are missing, it makes them in the transaction.
+
+        Raises: as `write`.
+        """
+        with suppress(_RolledBackError), self.write() as connection:
+            install(connection)
+            trial = {"id": uuid.uuid4().hex, "uri": "", "joined_at": self.now(connection)}
+            connection.execute(workspaces.insert().values(trial))
+            connection.execute(workspaces.delete().where(workspaces.c.id == trial["id"]))
+            raise _RolledBackError
+
     def clock(self) -> sa.ColumnElement[datetime]:
         """Return an expression for the present time, by the clock that all workers share."""
         if self._is_sqlite:
@@ -165,6 +188,10 @@ class LedgerDatabase:
         except sa.exc.SQLAlchemyError as error:
             failure = _failure_of(error, name=self._name)
         raise failure from None
+
+
+class _RolledBackError(Exception):
+    """The end of a transaction on trial."""
 
 
 # To compile its statements is most of the work of an engine, so one serves each ledger that is opened on a file.

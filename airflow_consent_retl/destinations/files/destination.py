@@ -115,6 +115,14 @@ class FilesDestination(Destination):
         self._format.check(load.schema)
         Versions(ExportFolder(self._fs, self._path, self._uri), load, {}).check()
 
+    def try_writing(self) -> None:
+        """Write a file into the folder, and remove it."""
+        from airflow_consent_retl.destinations.files.storage import ExportFolder
+        from airflow_consent_retl.storage.trial_file import write_trial_file
+
+        with ExportFolder(self._fs, self._path, self._uri).storage("write to"):
+            write_trial_file(self._fs, self._path)
+
     def look(self, load: Load) -> None:
         """Check that the current version and all its files are there."""
         from airflow_consent_retl.destinations.files.storage import ExportFolder
