@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -14,11 +15,40 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
+    from airflow_consent_retl.operators.mapped_instances import TaskInstance
+
 TaskT = TypeVar("TaskT", bound="BaseOperator")
+_INSTANCE = re.compile(r"(?P<task>.+)\[(?P<index>\d+)\]")
 Dags = Annotated[str, typer.Argument(metavar="FILE", help="A DAG file, or a folder of them.")]
 
 
-def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[TaskT]:
+def instances_in(
+    file: str, task: str | None, kind: type[BaseOperator], noun: str, *, without: Iterable[str] = ()
+) -> list[TaskInstance]:
+    """Return the tasks of one kind in a DAG file; of a mapped task, each instance whose values the file has.
+
+    Args:
+        file, kind, noun: as for `tasks_of`.
+        task: likewise; `load[2]` is one instance of a mapped task.
+        without: parameters that are given otherwise.
+
+    Raises:
+        ConfigurationError: as `tasks_of`, there is no such instance, or only a run has the values of one.
+    """
+    from airflow_consent_retl.operators.mapped_instances import instances_of
+
+    named = None if task is None else _INSTANCE.fullmatch(task)
+    tasks: Sequence[Any] = tasks_of(file, named["task"] if named else task, kind, noun, is_mapped_too=True)
+    found = [one for some in tasks for one in instances_of(some, without=without)]
+    if named is None:
+        return found
+    chosen = [one for one in found if one.index == int(named["index"])]
+    if not chosen:
+        raise ConfigurationError(f"{file} has no {noun} named `{task}`; it has {names_of(found)}")
+    return chosen
+
+
+def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str, *, is_mapped_too: bool = False) -> list[TaskT]:
     """Return the tasks of one kind in a DAG file.
 
     Args:
@@ -26,11 +56,13 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[
         task: the id of one, with or without its DAG and its groups; None: all of them.
         kind: the class of the tasks.
         noun: of the kind, for messages.
+        is_mapped_too: also the mapped tasks of this kind, which are no objects of the class.
 
     Raises:
         ConfigurationError: there is no such file or task, or the file cannot be parsed.
     """
     from airflow_consent_retl.compat import dag_bag
+    from airflow_consent_retl.operators.parsed_tasks import kind_of
 
     if not Path(file).exists():
         raise ConfigurationError(f"{file} does not exist: name a DAG file, or a folder of them")
@@ -38,7 +70,8 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[
     if bag.import_errors:
         where, error = next(iter(bag.import_errors.items()))
         raise ConfigurationError(f"{where} cannot be parsed: {str(error).strip().splitlines()[-1]}")
-    known = [one for dag in bag.dags.values() for one in dag.tasks if isinstance(one, kind)]
+    every = [one for dag in bag.dags.values() for one in dag.tasks]
+    known = [one for one in every if isinstance(one, kind) or (is_mapped_too and issubclass(kind_of(one), kind))]
     if task is None:
         found = known
     else:
@@ -49,7 +82,7 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[
     return found
 
 
-def names_of(tasks: Sequence[BaseOperator]) -> str:
+def names_of(tasks: Sequence[BaseOperator] | Sequence[TaskInstance]) -> str:
     """Return the ids of tasks, with their DAGs, for messages."""
     return ", ".join(map(_name, tasks))
 
@@ -80,5 +113,6 @@ def json_of(text: str, option: str) -> Any:
         raise ConfigurationError(f"{option} is no JSON: {error}") from None
 
 
-def _name(task: BaseOperator) -> str:
-    return f"{task.dag_id}.{task.task_id}"
+def _name(task: BaseOperator | TaskInstance) -> str:
+    operator, index = getattr(task, "operator", task), getattr(task, "index", -1)
+    return f"{operator.dag_id}.{operator.task_id}{f'[{index}]' if index >= 0 else ''}"

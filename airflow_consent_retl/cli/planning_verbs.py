@@ -5,19 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airflow_consent_retl.cli.dag_files import Dags, json_of, names_of, output_of, tasks_of
+from airflow_consent_retl.cli.dag_files import Dags, instances_in, json_of, names_of, output_of
 from airflow_consent_retl.cli.shown import Result, Table
 from airflow_consent_retl.cli.verb import VerbGroup
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.operators import LoadOperator
+    from airflow_consent_retl.operators.mapped_instances import TaskInstance
     from airflow_consent_retl.operators.planning import PlanWithExamples
 
 VERBS = VerbGroup("Before a run")
 
 Task = Annotated[
-    str | None, typer.Option("--task", metavar="TASK", help="The load, such as load_webhook or customers.load_webhook.")
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", help="The load, such as load_webhook, customers.load_webhook or load_webhook[2]."
+    ),
 ]
 Permitted = Annotated[
     str | None,
@@ -42,7 +45,7 @@ def plan(
     """
     from airflow_consent_retl.operators.planning import plan as planned
 
-    found = [planned(load, _input(permitted, extract), show_ids=show_ids) for load in _loads(file, task)]
+    found = [planned(load, _input(permitted, extract), show_ids=show_ids) for load in _loads(file, task, permitted)]
     return Result(
         [one.as_document() for one in found],
         parts=[part for one in found for part in _parts(one)],
@@ -65,7 +68,7 @@ def preview(
     """
     from airflow_consent_retl.operators.planning import preview as previewed
 
-    loads = _loads(file, task)
+    loads = _loads(file, task, permitted)
     found = [previewed(load, _input(permitted, extract), rows=rows, show_values=show_values) for load in loads]
     parts: list[str | Table] = []
     for one in found:
@@ -110,17 +113,17 @@ def send_test(
     fields = json_of(record, "--record")
     if not isinstance(fields, dict):
         raise ConfigurationError("--record: expected a JSON object with the destination's fields")
-    loads = _loads(file, task)
+    loads = _loads(file, task, permitted)
     if len(loads) > 1:
         raise ConfigurationError(f"{file} has {len(loads)} loads: name one with --task ({names_of(loads)})")
     answer = sent(loads[0], fields, _input(permitted, extract), remove=remove)
     return Result(asdict(answer), code=int(answer.status != "accepted"))
 
 
-def _loads(file: str, task: str | None) -> "list[LoadOperator]":
+def _loads(file: str, task: str | None, permitted: str | None) -> "list[TaskInstance]":
     from airflow_consent_retl.operators import LoadOperator
 
-    return tasks_of(file, task, LoadOperator, "load")  # type: ignore[type-abstract]
+    return instances_in(file, task, LoadOperator, "load", without=() if permitted is None else ("permitted",))
 
 
 def _input(permitted: str | None, extract: bool) -> Any:

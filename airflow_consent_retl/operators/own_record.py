@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.permitted import PermittedRows
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.load_input import LoadInput
+    from airflow_consent_retl.operators.mapped_instances import TaskInstance
 
 PREFIX: Final = "test-"
 _HOLDER: Final = "test record"
@@ -52,12 +53,12 @@ class RecordAnswer:
 
 
 def send_test(
-    load: LoadOperator, record: Mapping[str, object], permitted: object = None, *, remove: bool = False
+    load: LoadOperator | TaskInstance, record: Mapping[str, object], permitted: object = None, *, remove: bool = False
 ) -> RecordAnswer:
     """Send one made-up record to a load's destination, or remove one that was sent, and return the answer.
 
     Args:
-        load: a task of a DAG, or an operator.
+        load: a task of a DAG, an instance of a mapped one, or an operator.
         record: the destination's fields with made-up values; fields that are left out are empty. The key is a text that
             begins with `test-`, or a number below 0, and no person of the model may have it. Other values are not
             checked: the caller says that they are no real person's. To remove a record, the key is enough.

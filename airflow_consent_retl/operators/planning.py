@@ -6,7 +6,7 @@ filter then run here, as they do in a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from airflow.sdk import XComArg
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.mapped_instances import TaskInstance, instances_of
+from airflow_consent_retl.operators.parsed_tasks import kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,11 +65,11 @@ class Preview:
     permitted: int
 
 
-def plan(load: LoadOperator, permitted: object = None, *, show_ids: bool = False) -> PlanWithExamples:
+def plan(load: LoadOperator | TaskInstance, permitted: object = None, *, show_ids: bool = False) -> PlanWithExamples:
     """Return what a run of a load would do, as its dry run does, with up to ten people of each kind.
 
     Args:
-        load: a task of a DAG, or an operator.
+        load: a task of a DAG, an instance of a mapped one, or an operator.
         permitted: the output of a filter, as JSON; None: extraction and filter of the load's DAG run first.
         show_ids: whether people are named by their ids, and not by the keyed digests of the workspace's records.
 
@@ -81,7 +84,7 @@ def plan(load: LoadOperator, permitted: object = None, *, show_ids: bool = False
 
 
 def preview(
-    load: LoadOperator, permitted: object = None, *, rows: int = EXAMPLES, show_values: bool = False
+    load: LoadOperator | TaskInstance, permitted: object = None, *, rows: int = EXAMPLES, show_values: bool = False
 ) -> Preview:
     """Return the first permitted rows of a load in the form in which its destination gets them; nothing is contacted.
 
@@ -116,7 +119,7 @@ def masked(value: object) -> object:
 
 
 @contextmanager
-def ready_load(load: LoadOperator, permitted: object) -> Iterator[tuple[LoadOperator, Context]]:
+def ready_load(load: LoadOperator | TaskInstance, permitted: object) -> Iterator[tuple[LoadOperator, Context]]:
     """Yield a copy of a load with its input and rendered parameters, and a context; arguments as for `plan`.
 
     What was made for it in a warehouse is dropped at the end.
@@ -124,15 +127,16 @@ def ready_load(load: LoadOperator, permitted: object) -> Iterator[tuple[LoadOper
     Raises:
         ConfigurationError: the task is no load, or its DAG does not say where its rows come from.
     """
+    load, index = (load.operator, load.index) if isinstance(load, TaskInstance) else (load, -1)
     if not isinstance(load, LoadOperator):
         raise ConfigurationError(
             f"task `{getattr(load, 'task_id', load)}` is no load, or is a mapped one: name a task of a "
-            "LoadTo…Operator that is not mapped"
+            "LoadTo…Operator that is not mapped, or one instance of it"
         )
     with ExitStack() as made:
         ready = copy(load)
-        context = _context_of(load)
-        if permitted is None and isinstance(load.permitted, XComArg):
+        context = _context_of(load, index)
+        if permitted is None and isinstance(load.permitted, XComArg | TaskInstance):
             permitted = made.enter_context(_filtered(load))
         if permitted is not None:
             ready.permitted = permitted
@@ -143,8 +147,8 @@ def ready_load(load: LoadOperator, permitted: object) -> Iterator[tuple[LoadOper
 @contextmanager
 def _filtered(load: LoadOperator) -> Iterator[object]:
     """Run the extraction and the filter before a load, and yield the filter's output."""
-    consent = getattr(load.permitted, "operator", None)
-    extraction = getattr(getattr(consent, "snapshot", None), "operator", None)
+    consent = _task_before(load.permitted)
+    extraction = None if consent is None else _task_before(getattr(consent.operator, "snapshot", None))
     if consent is None or extraction is None:
         raise ConfigurationError(
             f"task `{load.task_id}` does not get its rows from a ConsentFilterOperator after an ExtractModelOperator "
@@ -156,17 +160,36 @@ def _filtered(load: LoadOperator) -> Iterator[object]:
         permitted = _output(consent, snapshot=snapshot)
         yield permitted
     finally:
-        for task in load.dag.tasks:
-            # In a warehouse workspace, the run's tables are dropped by a task of its own.
-            if getattr(getattr(task, "snapshot", None), "operator", None) is extraction and task is not consent:
-                _output(task, snapshot=snapshot, permitted=permitted)
+        for task in _drops_after(load.dag.tasks, extraction):
+            _output(task, snapshot=snapshot, permitted=permitted)
 
 
-def _output(task: Any, **inputs: object) -> object:
-    ready: ConsentRetlOperator = copy(task)
+def _drops_after(tasks: Iterable[Any], extraction: TaskInstance) -> Iterator[TaskInstance]:
+    """Yield the tasks that drop the tables of an extraction's run in a warehouse workspace."""
+    for task in tasks:
+        if not issubclass(kind_of(task), DropStagingTablesOperator):
+            continue
+        expanded = getattr(getattr(task, "expand_input", None), "value", {})
+        given = expanded["snapshot"] if "snapshot" in expanded else getattr(task, "snapshot", None)
+        before = getattr(given, "operator", None)
+        if before is not None and before.task_id == extraction.operator.task_id:
+            # One is enough: its input is replaced by the outputs that were made here.
+            yield from instances_of(task, without=("snapshot", "permitted"))[:1]
+
+
+def _task_before(output: Any) -> TaskInstance | None:
+    """Return the task whose output a parameter is; None: the parameter is no output."""
+    if isinstance(output, TaskInstance):
+        return output
+    operator = getattr(output, "operator", None)
+    return None if operator is None else TaskInstance(operator)
+
+
+def _output(task: TaskInstance, **inputs: object) -> object:
+    ready: ConsentRetlOperator = copy(task.operator)
     for name, value in inputs.items():
         setattr(ready, name, value)
-    context = _context_of(task)
+    context = _context_of(task.operator, task.index)
     _render(ready, context)
     return ready.run(context)
 
@@ -180,13 +203,15 @@ def _render(task: ConsentRetlOperator, context: Context) -> None:
         task.render_template_fields(context)
 
 
-def _context_of(task: ConsentRetlOperator) -> Context:
+def _context_of(task: ConsentRetlOperator, map_index: int) -> Context:
     """Return the part of a task's context that templates and this package's operators read, as of now."""
     if not _is_in_dag(task):
         return cast("Context", {})
     now, dag = datetime.now(UTC), task.dag
     run_id = f"plan__{now:%Y-%m-%dT%H:%M:%S}"
-    ti = SimpleNamespace(dag_id=dag.dag_id, task_id=task.task_id, run_id=run_id, map_index=-1, try_number=1, task=task)
+    ti = SimpleNamespace(
+        dag_id=dag.dag_id, task_id=task.task_id, run_id=run_id, map_index=map_index, try_number=1, task=task
+    )
     params = dag.params.dump() if hasattr(dag.params, "dump") else dict(dag.params)
     context: dict[str, Any] = {
         "dag": dag,

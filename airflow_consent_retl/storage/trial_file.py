@@ -17,9 +17,9 @@ _CONTENT: Final = b"trial"
 
 
 def write_trial_file(fs: AbstractFileSystem, path: str) -> None:
-    """Write a file into a folder and remove it. Where a local folder is missing, write into the one that it would be in.
+    """Write a file into a folder and remove it. No folder is made.
 
-    No folder is made.
+    Where a local folder is missing, the file is written into the one in which it would be made.
 
     Args:
         fs: the storage, with its credentials.

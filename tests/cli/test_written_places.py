@@ -1,4 +1,4 @@
-"""`check` proves that a run could write to its workspace, its ledger and its folder of files, and leaves nothing there."""
+"""`check` proves that a run could write to workspace, ledger and folder of files, and leaves nothing there."""
 
 from __future__ import annotations
 
