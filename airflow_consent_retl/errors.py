@@ -15,6 +15,7 @@ The branch answers one question: is a retry worth it?
     └── TransientError               yes, after `retry_after_s` if the other side named a time
         ├── SourceUnavailableError   the source did not answer
         ├── DestinationUnavailableError  the destination did not answer, or did not report the outcome of some rows
+        ├── SecretsUnavailableError  a secrets backend, or Airflow itself, did not answer about a Variable or connection
         ├── LedgerUnavailableError   the ledger did not answer: no ledger, no sends
         ├── SyncBusyError            another task is loading the same sync
         └── LeaseLostError           this task's lease expired, and another task may have taken over
@@ -101,6 +102,10 @@ class SourceUnavailableError(TransientError):
 
 class DestinationUnavailableError(TransientError):
     """The destination did not answer, or did not report the outcome of some rows."""
+
+
+class SecretsUnavailableError(TransientError):
+    """A secrets backend, or Airflow itself, did not answer about a Variable or a connection."""
 
 
 class LedgerUnavailableError(TransientError):

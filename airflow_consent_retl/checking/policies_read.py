@@ -31,9 +31,10 @@ class PoliciesRead:
             declared: the task's own `policy`; None: it names none.
 
         Raises:
-            ConfigurationError: the task names another policy than the deployment's, or there is none.
+            ConfigurationError: the task names another policy than the deployment's, or there is none; the Variable or
+                connection does not exist.
             PolicyError: the document is wrong. The error contains every problem.
-            AirflowRuntimeError, AirflowNotFoundException: the Variable or connection does not exist.
+            SecretsUnavailableError: Airflow, or a secrets backend, does not answer.
         """
         if declared is None and central_policy() is None and self.file is not None:
             source: PolicySource = f"file:{self.file}"

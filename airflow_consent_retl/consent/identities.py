@@ -11,7 +11,13 @@ from typing import ClassVar
 
 from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.consent.signals import require
-from airflow_consent_retl.consent.source_checks import match_problems, number_problems, shrink_problems, text_problems
+from airflow_consent_retl.consent.source_checks import (
+    match_problems,
+    number_problems,
+    same_column_problems,
+    shrink_problems,
+    text_problems,
+)
 
 # The column of a snapshot with the number of a row's cluster; negative for one that is too large, NULL for none.
 CLUSTER = "consent_retl_cluster"
@@ -33,7 +39,8 @@ class IdentityLinks:
     Args:
         sql: a SELECT with a row for each identifier of a person. Templated, also from a `.sql` file.
         subject: the query's column with the person's id: text or integers.
-        identifier: the query's column with an identifier: text or integers.
+        identifier: the query's column with an identifier: text or integers. Where people's ids are identifiers too,
+            select that column twice: `SELECT id, id AS identifier …`.
         kind: the query's column with the kind of the identifier, so that equal texts of two kinds link no one; None:
             all identifiers are of one kind.
         key: the model's column that `subject` equals; None: the column of the same name.
@@ -73,6 +80,9 @@ class IdentityLinks:
         texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
         texts.pop("max_shrink_ratio", None)
         problems = text_problems(path, texts, required=("sql", "subject", "identifier"))
+        columns = {"subject": self.subject, "identifier": self.identifier, "kind": self.kind}
+        # An unhashable value has its problem already.
+        problems += same_column_problems(path, columns) if not problems else []
         problems += match_problems(self.match, path) + shrink_problems(self.max_shrink_ratio, path)
         problems += match_problems(self.identifier_match, path, "identifier_match")
         problems += number_problems(self.max_cluster_size, f"{path}.max_cluster_size", least=2)

@@ -34,3 +34,15 @@ def number_problems(number: object, path: str, *, least: int) -> list[Problem]:
     if type(number) is int and number >= least:
         return []
     return [Problem(path, f"expected a whole number, at least {least}")]
+
+
+def same_column_problems(path: str, columns: Mapping[str, str | None]) -> list[Problem]:
+    """Return a problem for each parameter that names the column of a parameter before it; None names none."""
+    first: dict[str, str] = {}
+    problems = []
+    for name, column in columns.items():
+        other = name if column is None else first.setdefault(column, name)
+        if other != name:
+            message = f"the column `{column}` is `{other}` already: select it a second time under a name of its own"
+            problems.append(Problem(f"{path}.{name}", f"{message} (`{column} AS {name}`)"))
+    return problems

@@ -121,7 +121,7 @@ def proposal(place: str) -> Proposal:
     """Return the comparison of the policy that is at a place now with the one in force there.
 
     Raises:
-        ConfigurationError, PolicyError, AirflowRuntimeError: as `read_policy`.
+        ConfigurationError, PolicyError, SecretsUnavailableError: as `read_policy`.
     """
     from airflow_consent_retl.hooks.policies import read_policy
     from airflow_consent_retl.storage.location import policy_archive
@@ -140,7 +140,7 @@ def approve(place: str, *, digest: str, by: str, note: str = "") -> Approval:
 
     Raises:
         ConfigurationError: the policy there is another one, or `by` is empty.
-        PolicyError, AirflowRuntimeError: as `read_policy`.
+        PolicyError, SecretsUnavailableError: as `read_policy`.
     """
     from airflow_consent_retl.hooks.policies import read_policy
     from airflow_consent_retl.storage.location import policy_archive

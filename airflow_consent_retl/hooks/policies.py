@@ -108,7 +108,7 @@ def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
         ConfigurationError: the task names another policy than the deployment's, there is none at all, or the first
             one of a place was not approved.
         RefusedError: the deployment's archive of policies was changed.
-        PolicyError, AirflowRuntimeError: as `read_policy`.
+        PolicyError, SecretsUnavailableError: as `read_policy`.
     """
     from airflow_consent_retl.hooks.approving import in_force
 
@@ -131,7 +131,7 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
         ConfigurationError: the Variable, connection or file does not exist, the kind of source is unknown, or the
             source is empty. There is no default.
         PolicyError: the document is wrong. The error contains every problem.
-        AirflowRuntimeError: Airflow does not answer; a task is retried.
+        SecretsUnavailableError: Airflow, or a secrets backend, does not answer; a task is retried.
     """
     from airflow_consent_retl.consent import parse_policy
 

@@ -15,6 +15,7 @@ from support.permitting import AirflowFailException
 from support.suppressing import suppress
 
 from airflow_consent_retl.consent import ConsentSource, IdentityLinks, SuppressionList
+from airflow_consent_retl.errors import PolicyError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -347,3 +348,18 @@ def test_neither_identifiers_nor_ids_of_others_are_written_beside_the_rows(
     kept = b"".join(path.read_bytes() for path in sync.path.rglob("*.parquet"))
     assert b"canaryidentifier" not in kept
     assert open_snapshot(snapshot).manifest.linked.people == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        (
+            {"subject": "id", "identifier": "id"},
+            r"`id` is `subject` already.*`id AS identifier`.*\.identifier",
+        ),
+        ({"subject": "id", "identifier": "e", "kind": "e"}, r"the column `e` is `identifier` already.*\.kind"),
+    ],
+)
+def test_one_column_in_two_roles_is_refused_where_the_links_are_declared(columns: dict[str, str], problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem):
+        IdentityLinks("SELECT id, e FROM links", **columns)
