@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -36,9 +36,11 @@ def instances_in(
         ConfigurationError: as `tasks_of`, there is no such instance, or only a run has the values of one.
     """
     from airflow_consent_retl.operators.mapped_instances import instances_of
+    from airflow_consent_retl.operators.parsed_tasks import kind_of
 
     named = None if task is None else _INSTANCE.fullmatch(task)
-    tasks: Sequence[Any] = tasks_of(file, named["task"] if named else task, kind, noun, is_mapped_too=True)
+    name = named["task"] if named else task
+    tasks = _tasks_in(file, name, lambda one: issubclass(kind_of(one), kind), noun)
     found = [one for some in tasks for one in instances_of(some, without=without)]
     if named is None:
         return found
@@ -48,21 +50,23 @@ def instances_in(
     return chosen
 
 
-def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str, *, is_mapped_too: bool = False) -> list[TaskT]:
-    """Return the tasks of one kind in a DAG file.
+def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[TaskT]:
+    """Return the tasks of one kind in a DAG file, without mapped ones.
 
     Args:
         file: a DAG file, or a folder of them.
         task: the id of one, with or without its DAG and its groups; None: all of them.
         kind: the class of the tasks.
         noun: of the kind, for messages.
-        is_mapped_too: also the mapped tasks of this kind, which are no objects of the class.
 
     Raises:
         ConfigurationError: there is no such file or task, or the file cannot be parsed.
     """
+    return _tasks_in(file, task, lambda one: isinstance(one, kind), noun)
+
+
+def _tasks_in(file: str, task: str | None, is_wanted: Callable[[Any], bool], noun: str) -> list[Any]:
     from airflow_consent_retl.compat import dag_bag
-    from airflow_consent_retl.operators.parsed_tasks import kind_of
 
     if not Path(file).exists():
         raise ConfigurationError(f"{file} does not exist: name a DAG file, or a folder of them")
@@ -70,8 +74,7 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str, *, is_ma
     if bag.import_errors:
         where, error = next(iter(bag.import_errors.items()))
         raise ConfigurationError(f"{where} cannot be parsed: {str(error).strip().splitlines()[-1]}")
-    every = [one for dag in bag.dags.values() for one in dag.tasks]
-    known = [one for one in every if isinstance(one, kind) or (is_mapped_too and issubclass(kind_of(one), kind))]
+    known = [one for dag in bag.dags.values() for one in dag.tasks if is_wanted(one)]
     if task is None:
         found = known
     else:
@@ -82,8 +85,8 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str, *, is_ma
     return found
 
 
-def names_of(tasks: Sequence[BaseOperator] | Sequence[TaskInstance]) -> str:
-    """Return the ids of tasks, with their DAGs, for messages."""
+def names_of(tasks: Sequence[Any]) -> str:
+    """Return the ids of tasks or of their instances, with their DAGs, for messages."""
     return ", ".join(map(_name, tasks))
 
 
@@ -113,6 +116,6 @@ def json_of(text: str, option: str) -> Any:
         raise ConfigurationError(f"{option} is no JSON: {error}") from None
 
 
-def _name(task: BaseOperator | TaskInstance) -> str:
+def _name(task: Any) -> str:
     operator, index = getattr(task, "operator", task), getattr(task, "index", -1)
     return f"{operator.dag_id}.{operator.task_id}{f'[{index}]' if index >= 0 else ''}"

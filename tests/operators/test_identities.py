@@ -351,15 +351,17 @@ def test_neither_identifiers_nor_ids_of_others_are_written_beside_the_rows(
 
 
 @pytest.mark.parametrize(
-    ("columns", "problem"),
+    ("identifier", "kind", "problem"),
     [
         (
             {"subject": "id", "identifier": "id"},
             r"`id` is `subject` already.*`id AS identifier`.*\.identifier",
         ),
-        ({"subject": "id", "identifier": "e", "kind": "e"}, r"the column `e` is `identifier` already.*\.kind"),
+        ("e", "e", r"the column `e` is `identifier` already.*\.kind"),
     ],
 )
-def test_one_column_in_two_roles_is_refused_where_the_links_are_declared(columns: dict[str, str], problem: str) -> None:
+def test_one_column_in_two_roles_is_refused_where_the_links_are_declared(
+    identifier: str, kind: str | None, problem: str
+) -> None:
     with pytest.raises(PolicyError, match=problem):
-        IdentityLinks("SELECT id, e FROM links", **columns)
+        IdentityLinks("SELECT id, e FROM links", subject="id", identifier=identifier, kind=kind)
