@@ -4,6 +4,7 @@ from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator
 from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
 )
+from airflow_consent_retl.destinations.hubspot.operator import LoadToHubSpotOperator as LoadToHubSpotOperator
 from airflow_consent_retl.destinations.meta_audiences.operator import (
     LoadToMetaAudienceOperator as LoadToMetaAudienceOperator,
 )

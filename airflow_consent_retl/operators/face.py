@@ -18,6 +18,7 @@ MODULES = {
     "LoadOperator": f"{_OPERATORS}.load",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
+    "LoadToHubSpotOperator": f"{_DESTINATIONS}.hubspot.operator",
     "LoadToMetaAudienceOperator": f"{_DESTINATIONS}.meta_audiences.operator",
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
@@ -38,6 +39,7 @@ HOOK_MODULES = [
     "airflow_consent_retl.hooks.policies",
     "airflow_consent_retl.hooks.sql",
     f"{_DESTINATIONS}.google_customer_match.data_manager_hook",
+    f"{_DESTINATIONS}.hubspot.hubspot_hook",
     f"{_DESTINATIONS}.webhook.webhook_hook",
 ]
 

@@ -38,6 +38,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "meta_audience",
         "snowflake_to_google",
         "snowflake_withdrawals",
+        "warehouse_to_hubspot",
     ]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"
 

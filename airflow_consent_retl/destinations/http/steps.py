@@ -1,0 +1,106 @@
+"""The requests of one batch that follow each other, such as a question about people and then their removal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.purpose import Purpose
+from airflow_consent_retl.destinations.http.sending import NOT_SENT, HttpDelivery
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.values.json_rows import JsonRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRecords:
+    """An encoder of records that are made already: objects or texts.
+
+    Args:
+        records: in the order of the outcomes.
+        around: makes the body's document from the records of a request.
+        refused: the batch's rows without a record, each with its code.
+    """
+
+    records: Sequence[Any]
+    around: Callable[[Sequence[Any]], object]
+    refused: dict[int, str]
+
+    def rows(self, batch: pa.RecordBatch) -> JsonRows:
+        """Return the records; the batch is not looked at."""
+        count = len(self.records) + len(self.refused)
+        return JsonRows(
+            list(self.records), [row for row in range(count) if row not in self.refused], dict(self.refused)
+        )
+
+    def body(self, records: Sequence[Any]) -> bytes:
+        """Return a request's body."""
+        return msgspec.json.encode(self.around(records))
+
+
+class BatchSteps:
+    """Sends the steps of one batch. The vendor takes no idempotency key, so a step that is repeated changes nothing.
+
+    Args:
+        delivery: of the load.
+        batch: the rows or people that the steps are about.
+        has_changed: whether an earlier request of the batch may have changed something.
+    """
+
+    def __init__(self, delivery: HttpDelivery, batch: Batch, *, has_changed: bool = False) -> None:
+        self._delivery = delivery
+        self._batch = batch
+        self._has_changed = has_changed
+
+    def take(
+        self,
+        name: str,
+        address: HttpAddress,
+        records: Sequence[Any],
+        read: ReadAnswer,
+        *,
+        around: Callable[[Sequence[Any]], object],
+        method: str = "POST",
+        refused: dict[int, str] | None = None,
+        changes: bool = True,
+    ) -> Outcomes:
+        """Send one step, and return an outcome for each record and each refused row, in the batch's order.
+
+        Args:
+            name: of the step; a batch takes no two steps of the same name.
+            address: the target.
+            records: the objects or texts of the step.
+            read: reads the answers.
+            around: makes a request's document from records.
+            method: of the request.
+            refused: the batch's rows without a record, each with its code.
+            changes: False for a question: after its failure, it is still certain that nothing was applied.
+
+        Raises:
+            DestinationError, DestinationUnavailableError: as `Destination.send`. After a step that may have changed
+                something the records are uncertain instead.
+        """
+        step = Batch(key=sha256(f"{self._batch.key}:{name}".encode()).hexdigest(), rows=self._batch.rows)
+        encoder = ReadyRecords(records, around, refused or {})
+        purpose = Purpose(method=method, address=address, encoder=encoder, read=read, key_header=None)
+        try:
+            outcomes = self._delivery.deliver(step, purpose)
+        except (DestinationError, DestinationUnavailableError):
+            # INVARIANT: `send` and `remove` raise only for a batch of which certainly nothing was applied.
+            if not self._has_changed:
+                raise
+            return Outcomes.uncertain(len(records), NOT_SENT)
+        if changes and any(outcome.status is not RowStatus.REJECTED for outcome in outcomes.counts()):
+            self._has_changed = True
+        return outcomes

@@ -1,0 +1,12 @@
+"""The hook of connections of the type `consenthubspot`. It sends no row: it tests the connection."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.destinations.http.vendor_hook import VendorHook
+from airflow_consent_retl.destinations.hubspot.options import VENDOR
+
+
+class HubSpotHook(VendorHook):
+    """A hook for connections to a HubSpot account: the password is the access token of a private app."""
+
+    vendor = VENDOR

@@ -1,0 +1,120 @@
+"""The options of HubSpot, checked: the identifier of contacts, the consequence of a withdrawal, and the legal basis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.vendor import Vendor
+from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
+
+HubSpotWithdrawal = Literal["archive", "privacy_delete", "unsubscribe", "unsubscribe_all", "clear_fields"]
+LegalBasis = Literal[
+    "CONSENT_WITH_NOTICE",
+    "LEGITIMATE_INTEREST_CLIENT",
+    "LEGITIMATE_INTEREST_OTHER",
+    "LEGITIMATE_INTEREST_PQL",
+    "NON_GDPR",
+    "PERFORMANCE_OF_CONTRACT",
+    "PROCESS_AND_STORE",
+]
+WITHDRAWAL_CHOICES: dict[str, str] = {
+    "archive": "The contact goes to the recycling bin, where HubSpot keeps it for 90 days.",
+    "privacy_delete": "HubSpot deletes the contact and all its content for good, as its GDPR deletion.",
+    "unsubscribe": "The e-mail address is unsubscribed from the subscriptions that the load names; the contact stays.",
+    "unsubscribe_all": "The e-mail address is unsubscribed from all e-mail; the contact stays.",
+    "clear_fields": "The properties that the load names are emptied; the contact stays.",
+}
+MOST_ROWS = 100
+VENDOR = Vendor(
+    conn_type="consenthubspot",
+    name="HubSpot",
+    hook="airflow_consent_retl.destinations.hubspot.hubspot_hook.HubSpotHook",
+    host="https://api.hubapi.com",
+    authentication=ApiKey(prefix="Bearer ", label="Access token of a private app"),
+    test="GET /account-info/2026-09/details",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSpotOptions(HttpOptions):
+    """The form of contacts and removals; the other options are in `HttpOptions`.
+
+    Args:
+        on_withdrawal: what happens to a person who is removed: see `HubSpotDestination`.
+        id_property: the unique property by which HubSpot knows a contact: `email`, or a custom one to which the
+            primary key is mapped.
+        unsubscribes: the ids of subscriptions, for `unsubscribe`.
+        cleared_properties: the names of properties, for `clear_fields`.
+        legal_basis: that HubSpot records with each state of a subscription.
+        legal_basis_explanation: the words that HubSpot records with it, such as `Preference centre, category C0005`.
+        business_unit_id: the brand whose subscriptions these are; None: the account's.
+        nulls: `"clear"` empties the property of a NULL; `"keep"` leaves it as it is at HubSpot.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    on_withdrawal: HubSpotWithdrawal
+    id_property: str = "email"
+    unsubscribes: Sequence[int] = ()
+    cleared_properties: Sequence[str] = ()
+    legal_basis: LegalBasis | None = None
+    legal_basis_explanation: str | None = None
+    business_unit_id: int | None = None
+    nulls: Literal["clear", "keep"] = "clear"
+    batch_rows: int = MOST_ROWS
+    concurrency: int = 4
+
+    def wrong(self) -> list[str]:
+        """Return the errors in the values."""
+        from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
+            wrong.append(f"HubSpot takes at most {MOST_ROWS} contacts in a request")
+        if not self.id_property:
+            wrong.append("id_property must be `email` or the name of a unique property")
+        if self.nulls not in {"clear", "keep"}:
+            wrong.append("nulls must be `clear` or `keep`")
+        if self.legal_basis is not None and self.legal_basis not in get_args(LegalBasis):
+            wrong.append(f"legal_basis must be one of {', '.join(get_args(LegalBasis))}")
+        named: dict[str, tuple[str, Sequence[object]]] = {
+            "unsubscribe": ("unsubscribes", self.unsubscribes),
+            "clear_fields": ("cleared_properties", self.cleared_properties),
+        }
+        for choice, (name, values) in named.items():
+            if bool(values) is not (self.on_withdrawal == choice):
+                wrong.append(f'{name} is for on_withdrawal="{choice}", which needs it')
+        if self.on_withdrawal == "unsubscribe" and not (self.legal_basis and self.legal_basis_explanation):
+            wrong.append(f'on_withdrawal="{self.on_withdrawal}" needs legal_basis and legal_basis_explanation')
+        return wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSpotSpec(HubSpotOptions, DestinationSpec):
+    """The options, the connection and the account.
+
+    Args:
+        hub_id: the number of the HubSpot account, for the ledger: its token names no account.
+        conn_id: a connection of type `consenthubspot`.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "hub_id")
+
+    hub_id: str
+    conn_id: str = "consenthubspot_default"
+
+    def build(self) -> HubSpotDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.http.vendor import vendor_address
+        from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
+
+        return HubSpotDestination(vendor_address(self.conn_id, VENDOR, "/"), self, hub_id=self.hub_id)

@@ -1,0 +1,130 @@
+"""The ways to take people back at HubSpot: each finds the contacts first, then does what the DAG chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.hubspot.contact_answers import NOT_FOUND, outcomes_by_trace, outcomes_of_reading
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.steps import BatchSteps
+
+EMAIL = "email"
+CONTACTS = "/crm/objects/2026-09/contacts"
+
+Found = dict[str, Any] | Outcome
+"""A contact at HubSpot, or the outcome of a person for whom nothing is left to do."""
+
+
+class FoundContacts:
+    """The contacts of a batch of people, in the batch's order.
+
+    Args:
+        steps: of the batch.
+        address: of the API.
+        ids: the people's values of the unique property; one without a value was never sent.
+        id_property: the unique property.
+    """
+
+    def __init__(self, steps: BatchSteps, address: HttpAddress, ids: Sequence[str | None], *, id_property: str) -> None:
+        self._steps = steps
+        self._address = address
+        contacts: dict[str, dict[str, Any]] = {}
+
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            return outcomes_of_reading(answer, sent, contacts, id_property=id_property)
+
+        texts = list(dict.fromkeys(text for text in ids if text))
+        asked = steps.take(
+            "find",
+            address.at(f"{CONTACTS}/batch/read"),
+            [{"id": text} for text in texts],
+            read,
+            around=lambda inputs: {
+                "inputs": inputs,
+                "idProperty": id_property,
+                "properties": list(dict.fromkeys([id_property, EMAIL, "hs_additional_emails"])),
+                "propertiesWithHistory": [],
+            },
+            changes=False,
+        )
+        by_text: dict[str | None, Found] = {
+            text: contacts[text] if outcome == ACCEPTED else ACCEPTED if outcome == NOT_FOUND else outcome
+            for text, outcome in zip(texts, asked, strict=True)
+        }
+        self.people: list[Found] = [by_text.get(text, ACCEPTED) for text in ids]
+
+    def emails(self) -> list[str | None]:
+        """Return the present e-mail address of each contact; None: there is none."""
+        return [
+            str(one["properties"].get(EMAIL) or "") or None if isinstance(one, dict) else None for one in self.people
+        ]
+
+    def archive(self) -> Outcomes:
+        """Put the contacts into the recycling bin."""
+        return self._changed("archive", f"{CONTACTS}/batch/archive", lambda record: {"id": record}, _all_or_none)
+
+    def delete(self) -> Outcomes:
+        """Delete the contacts for good; HubSpot takes one in a request."""
+        address = self._address.at(f"{CONTACTS}/gdpr-delete")
+        by_record = {
+            record: self._steps.take(
+                f"delete {record}", address, [{"objectId": record}], _all_or_none, around=lambda one: one[0]
+            )[0]
+            for record in self._records()
+        }
+        return self._outcomes(by_record)
+
+    def empty(self, properties: Sequence[str]) -> Outcomes:
+        """Empty properties of the contacts."""
+        if not properties:
+            return self._outcomes(dict.fromkeys(self._records(), ACCEPTED))
+        return self._changed(
+            "empty",
+            f"{CONTACTS}/batch/update",
+            lambda record: {
+                "id": record,
+                "objectWriteTraceId": f"contact-{record}",
+                "properties": dict.fromkeys(properties, ""),
+            },
+            outcomes_by_trace,
+        )
+
+    def _changed(
+        self,
+        name: str,
+        path: str,
+        input_of: Callable[[str], object],
+        read: Callable[[Answer, SentRows], Outcomes | None],
+    ) -> Outcomes:
+        records = self._records()
+        changed = self._steps.take(
+            name,
+            self._address.at(path),
+            [input_of(one) for one in records],
+            read,
+            around=lambda all_: {"inputs": all_},
+        )
+        return self._outcomes(dict(zip(records, changed, strict=True)))
+
+    def _records(self) -> list[str]:
+        return list(dict.fromkeys(one["id"] for one in self.people if isinstance(one, dict)))
+
+    def _outcomes(self, by_record: dict[str, Outcome]) -> Outcomes:
+        return of_rows([by_record[one["id"]] if isinstance(one, dict) else one for one in self.people])
+
+
+def of_rows(outcomes: Sequence[Outcome]) -> Outcomes:
+    """Return the outcomes of a batch."""
+    return Outcomes.concatenated(Outcomes(1, outcome) for outcome in outcomes)
+
+
+def _all_or_none(answer: Answer, sent: SentRows) -> Outcomes | None:
+    # These two answer 204 and nothing else.
+    return Outcomes.accepted(len(sent)) if answer.status == 204 else None

@@ -1,0 +1,95 @@
+"""Three days of a HubSpot account through real Airflow: first load, changes, withdrawals, HubSpot's own failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from e2e.test_canaries import leaks
+from support.airflow_run import Airflow, DagRunResult
+from support.hubspot_server import HubSpot, State, limited
+from support.people import CANARY, people
+from support.vendor_api import ApiAnswer, ApiCall
+
+GRANTING = [one for one in people() if one.analytics_ok is True and one.ads == "yes"]
+LEAVING, CHANGING, OPTED_OUT = (one.number for one in GRANTING[:3])
+
+
+@pytest.fixture
+def hubspot(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubSpot]:
+    with HubSpot().serving() as server:
+        extra = {"allow_private": True}
+        connection = {"conn_type": "consenthubspot", "host": server.url, "password": server.token, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT", json.dumps(connection))
+        yield server
+
+
+def email(number: int) -> str:
+    return f"{CANARY}-{number}@example.com"
+
+
+def set_ads(warehouse: Path, number: int, answer: str) -> None:
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("UPDATE people SET ads = ? WHERE email = ?", [answer, email(number)])
+
+
+def states(hubspot: HubSpot) -> dict[int, str]:
+    return {one.number: hubspot.states[email(one.number), 11].status_state for one in GRANTING}
+
+
+@pytest.mark.long
+def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
+    airflow: Airflow, warehouse: Path, hubspot: HubSpot, tmp_path: Path
+) -> None:
+    def run() -> tuple[DagRunResult, dict[str, int]]:
+        done = airflow.run("contacts", module="hubspot")
+        assert done.state == "success", done.output
+        assert leaks(airflow, done, tmp_path) == []
+        return done, airflow.xcom(done, "load")
+
+    _, first = run()
+
+    assert first["accepted"] == len(hubspot.contacts) == len(GRANTING)
+    assert set(states(hubspot).values()) == {"SUBSCRIBED"}
+
+    hubspot.states[email(OPTED_OUT), 11] = State("EMAIL", "UNSUBSCRIBED", email(OPTED_OUT), 11)
+    set_ads(warehouse, LEAVING, "no")
+    with duckdb.connect(str(warehouse)) as connection:
+        new = [[f"{CANARY} new", email(number)] for number in (CHANGING, OPTED_OUT)]
+        connection.executemany("UPDATE people SET name = ? WHERE email = ?", new)
+    hubspot.refused = {f"{CANARY}-id-{CHANGING:04d}"}
+    hubspot.fault = once_limited()
+    _, second = run()
+
+    assert (second["removed"], second["updated"], second["rejected"]) == (1, 2, 1)
+    assert states(hubspot)[LEAVING] == states(hubspot)[OPTED_OUT] == "UNSUBSCRIBED"
+    written = [one for call in hubspot.called("/write")[1:] for one in call["inputs"]]
+    # Twice: HubSpot limited the first request.
+    assert [(one["subscriberIdString"], one["statusState"]) for one in written] == [
+        (email(LEAVING), "UNSUBSCRIBED")
+    ] * 2
+
+    hubspot.refused = set()
+    set_ads(warehouse, LEAVING, "yes")
+    _, third = run()
+
+    assert (third["removed"], third["rejected"]) == (0, 0)
+    assert states(hubspot) == {
+        one.number: "UNSUBSCRIBED" if one.number in {LEAVING, OPTED_OUT} else "SUBSCRIBED" for one in GRANTING
+    }
+    named = {one["email"]: one["firstname"] for one in hubspot.contacts.values()}
+    assert named[email(CHANGING)] == named[email(OPTED_OUT)] == f"{CANARY} new"
+    assert hubspot.archived == {}
+
+
+def once_limited() -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
+    calls: list[ApiCall] = []
+
+    def fault(call: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
+        calls.append(call)
+        return limited(call, apply) if len(calls) == 1 else apply()
+
+    return fault
