@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from airflow_consent_retl.changes.matching import places_of
 from airflow_consent_retl.changes.results import NEVER
+from airflow_consent_retl.fields.field_values import answers_in
+from airflow_consent_retl.filtering.field_mapping import is_taken_back
 from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 from airflow_consent_retl.storage.delivered import CLEARED_HASH, HASH_TYPE, fields_of, fields_text
 from airflow_consent_retl.values.buffers import values_of
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.delivered import DeliveredState
 
 
-def null_fields(rows: pa.RecordBatch, names: Collection[str]) -> pa.Array:
-    """Return for each row to send, as `fields_text`, which of some fields are NULL in it."""
+def null_fields(rows: pa.RecordBatch, names: Collection[str], fields: Mapping[str, str]) -> pa.Array:
+    """Return for each row to send, as `fields_text`, which of some fields it takes back: NULL, or no yes."""
     if not names:
         return pa.nulls(rows.num_rows, pa.string())
     known = sorted(names)
-    kinds = [np.asarray(rows.column(name).is_null()) for name in known]
+    kinds = [is_taken_back(rows.column(name), fields[name]) for name in known]
     distinct, numbers = np.unique(np.stack(kinds), axis=1, return_inverse=True)
     texts = [fields_text(np.array(known)[kind].tolist()) for kind in distinct.T]
     return pa.array(texts, pa.string()).take(pa.array(numbers.ravel()))
@@ -39,13 +41,22 @@ def null_fields(rows: pa.RecordBatch, names: Collection[str]) -> pa.Array:
 def sent_fields(guards: Iterable[str], fields: Mapping[str, str], *, primary_key: str) -> tuple[str, ...]:
     """Return the fields that guarded names stand for, without the primary key, by which people are found.
 
+    An answer to a category is not among them if NULL does not say that it is no yes: only a load knows how to say so.
+
     Args:
         guards: the guarded names of the destination.
-        fields: the mapped fields: the destination's names, each with the model's column.
+        fields: the mapped fields: the destination's names, each with the model's column or another value.
         primary_key: the model's.
     """
     columns = guarded_columns(guards, fields) - {primary_key}
-    return tuple(sorted(name for name, column in fields.items() if column in columns))
+    left = {name for name, answer in answers_in(fields) if answer.otherwise is not None}
+    return tuple(sorted(name for name, column in fields.items() if column in columns and name not in left))
+
+
+def without_answers(fields: Collection[str], mapped: Mapping[str, str]) -> tuple[str, ...]:
+    """Return those of some fields that are no person's answer to a category."""
+    told = {name for name, _ in answers_in(mapped)}
+    return tuple(name for name in fields if name not in told)
 
 
 def withdrawn_fields(

@@ -24,6 +24,7 @@ from airflow_consent_retl.changes.matching import Match, Partitions, StatePartit
 from airflow_consent_retl.changes.removal_values import RemovalValues
 from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
+from airflow_consent_retl.filtering.field_mapping import is_taken_back
 from airflow_consent_retl.filtering.files import Progress, read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -127,7 +128,7 @@ class Comparison:
         ids = as_type(some.ids, self.id_type, primary_key=self.permitted.manifest.primary_key)
         clears = np.zeros(some.rows.num_rows, dtype=np.bool_)
         for name in self.load.cleared:
-            clears |= np.asarray(some.rows.column(name).is_null())
+            clears |= is_taken_back(some.rows.column(name), self.permitted.fields[name])
         return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows), clears)
 
     def _send_all(self, hashed: Iterator[_Hashed]) -> PeopleCounts:
@@ -161,7 +162,7 @@ class Comparison:
             hashes=sending.chosen["hash"],
             was_delivered=sending.chosen["was_delivered"],
             unchanged=sending.chosen["unchanged"],
-            cleared=null_fields(sending.rows, self.load.cleared),
+            cleared=null_fields(sending.rows, self.load.cleared, self.permitted.fields),
             removal=removal,
             rows=sending.rows,
         )

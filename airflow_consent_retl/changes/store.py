@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from airflow_consent_retl.changes.cleared_fields import withdrawn_fields
+from airflow_consent_retl.changes.cleared_fields import withdrawn_fields, without_answers
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
@@ -311,6 +311,11 @@ def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_fi
     if absent is not RemovalCause.LEFT_MODEL and len(missing):
         removed[absent] = missing
     withdrawn = {} if on_field == "leave" else withdrawn_fields(state, without)
+    if on_field == "remove":
+        # The policy permits the person: an answer that ended is no reason to remove them.
+        withdrawn = {
+            fields: entries for fields, entries in withdrawn.items() if without_answers(fields, state.shape.fields)
+        }
     if withdrawn and on_field == "remove":
         removed[RemovalCause.FIELD_WITHDRAWN] = np.sort(np.concatenate(list(withdrawn.values())))
     return LostEntries(removed, withdrawn if on_field == "clear" else {}, len(missing), moments)

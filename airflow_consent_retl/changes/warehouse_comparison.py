@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import ibis
 
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
+from airflow_consent_retl.fields.field_values import columns_of
 from airflow_consent_retl.filtering.expressions import GROUP, PERSON, WITHHELD, is_forgotten
+from airflow_consent_retl.filtering.field_mapping import NO_MARKS, FieldMapping
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -38,7 +40,8 @@ class WarehouseComparison:
         primary_key: the column with the ids.
         fields: the destination's field names, each with the model's column.
         groups: the numbers of the groups that the destination gets.
-        without: by column, the groups whose rows go without it.
+        without: by column or other value, the groups whose rows go without it.
+        marks: by computed value, the name of the column that marks the rows without it.
         entries: the columns of the delivered state; none where no one was delivered.
     """
 
@@ -53,17 +56,24 @@ class WarehouseComparison:
         groups: Sequence[int],
         without: Mapping[str, Sequence[int]],
         entries: Sequence[str],
+        marks: Mapping[str, str] = NO_MARKS,
     ) -> None:
         self._dialect = dialect
         self._native = native
         self._primary_key = primary_key
         self._fields = dict(fields)
-        self._wanted = list(dict.fromkeys([*self._fields.values(), primary_key]))
+        self._marks = marks
+        self._wanted = list(dict.fromkeys([*FieldMapping(self._fields, marks).columns, primary_key]))
         permitted = placeholder("permitted", {**dict.fromkeys(columns, "string"), GROUP: "int32"})
         # No group has the number -1: without groups the destination gets no row.
         chosen = permitted.filter(permitted[GROUP].isin(list(groups) or [-1]))
         self._permitted = chosen.mutate(
-            **{name: ibis.cases((chosen[GROUP].notin(list(some)), chosen[name])) for name, some in without.items()}
+            **{
+                name: ibis.cases((chosen[GROUP].notin(list(some)), chosen[name]))
+                for name, some in without.items()
+                if name in columns
+            },
+            **{mark: chosen[GROUP].isin(list(without[source])).cast("int32") for source, mark in marks.items()},
         )
         self._entries = entries
         self._compared = placeholder("compared", {PERSON: "string", ROW_HASH: "string", IS_CANDIDATE: "int32"})
@@ -130,14 +140,17 @@ class WarehouseComparison:
         identity = json.dumps([_HASH_TAG, self._dialect.name, list(self._fields.items())])
         mapped = hashlib.sha256(identity.encode()).hexdigest()[:16]
         pieces: list[ir.Value] = [ibis.literal(mapped)]
-        for column in self._fields.values():
-            text = self._dialect.written(self._permitted[column], self._native.get(column, ""))
-            length = text.length().cast("string")
-            pieces.append(
-                ibis.cases(
-                    (self._permitted[column].isnull(), ibis.literal(":")), else_=concat(["=", length, ":", text])
+        for source in self._fields.values():
+            for column in columns_of(source):
+                text = self._dialect.written(self._permitted[column], self._native.get(column, ""))
+                length = text.length().cast("string")
+                pieces.append(
+                    ibis.cases(
+                        (self._permitted[column].isnull(), ibis.literal(":")), else_=concat(["=", length, ":", text])
+                    )
                 )
-            )
+            if source in self._marks:
+                pieces.append(self._permitted[self._marks[source]].cast("string"))
         digest: ir.StringValue = self._dialect.md5(concat(pieces)).substr(0, _HASH_DIGITS)
         return digest
 

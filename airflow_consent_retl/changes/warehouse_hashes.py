@@ -6,7 +6,7 @@ all the others again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.changes.warehouse_comparison import ROW_HASH
 from airflow_consent_retl.changes.warehouse_delivered import entry_batches
+from airflow_consent_retl.filtering.field_mapping import MARK, FieldMapping
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, SnapshotManifest
 from airflow_consent_retl.storage.signing import SignedDocument
 from airflow_consent_retl.values.columns import cast
@@ -54,9 +55,7 @@ def row_hashes(
         with Digests() as digests:
             payload_hash = PayloadHash(list(fields), digests, tag=changes.shape.hash_tag)
             for batch in rows.read_rows(manifest.parts, batch_rows=_READ_ROWS):
-                mapped = pa.RecordBatch.from_arrays(
-                    [batch.column(column) for column in fields.values()], schema=changes.shape.load_schema
-                )
+                mapped = FieldMapping(fields, _marks(batch.schema, fields)).of(batch, changes.shape.load_schema)
                 ids = cast(batch.column(manifest.primary_key), schema.field("id").type, column=manifest.primary_key)
                 hashes = payload_hash.of(mapped).cast(pa.binary())
                 yield pa.RecordBatch.from_arrays([ids, hashes, batch.column(ROW_HASH)], schema=schema)
@@ -65,6 +64,12 @@ def row_hashes(
     connection.execute("CREATE TEMP TABLE delivered_rows AS SELECT * FROM read")
     connection.unregister("read")
     return ((entries, _found(connection, entries)) for entries in entry_batches(after))
+
+
+def _marks(candidates: pa.Schema, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return, by computed value, the column of the candidates that marks the rows without it."""
+    named = {source: f"{MARK}{place}" for place, source in enumerate(fields.values())}
+    return {source: mark for source, mark in named.items() if mark in candidates.names}
 
 
 def _found(connection: duckdb.DuckDBPyConnection, entries: pa.RecordBatch) -> pa.Array:

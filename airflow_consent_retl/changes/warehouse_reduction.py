@@ -100,6 +100,7 @@ class Reduction:
             groups=self._permitted.groups,
             without=self._permitted.groups_without,
             entries=entries,
+            marks=self._permitted.marks,
         )
         names = {"permitted": self._warehouse.name_of(table)}
         if isinstance(state, WarehouseState):
@@ -223,7 +224,10 @@ class Reduction:
         )
         columns = {column.name: column for column in self._manifest.columns}
         # A column whose values are all NULL has no type of its own.
-        columns |= {column.name: column for column in rows.columns if column.name != ROW_HASH and column.type != "null"}
+        added = {ROW_HASH, *self._permitted.marks.values()}
+        columns |= {
+            column.name: column for column in rows.columns if column.name not in added and column.type != "null"
+        }
         manifest = self._manifest.model_copy(
             update={
                 "groups": (group,),
@@ -234,7 +238,14 @@ class Reduction:
             }
         )
         return FilePermittedRows(
-            log_folder, manifest, self._permitted.manifest_sha256, destination, self._permitted.fields, rows.parts, {}
+            log_folder,
+            manifest,
+            self._permitted.manifest_sha256,
+            destination,
+            self._permitted.fields,
+            rows.parts,
+            {},
+            self._permitted.marks,
         )
 
     def _signatures(self) -> Iterator[SignatureRow]:

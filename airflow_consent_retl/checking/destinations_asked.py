@@ -91,12 +91,14 @@ def _checked_fields(
     load: Any, loaded: LoadedPolicy | None, model: CheckedModel | None, findings: TaskFindings
 ) -> Mapping[str, str] | None:
     """Return the fields, if the model has their columns; otherwise note why it has not."""
+    from airflow_consent_retl.fields.field_values import columns_of
     from airflow_consent_retl.filtering.guarded_fields import check_guarded
     from airflow_consent_retl.filtering.permitted import checked_fields
 
     fields: Mapping[str, str] | None = None
     with findings.at("fields"):
-        columns = load.fields.values() if model is None or model.schema is None else model.schema.names
+        named = [column for source in load.fields.values() for column in columns_of(source)]
+        columns = named if model is None or model.schema is None else model.schema.names
         fields = checked_fields(load.fields, columns)
     if fields is not None and loaded is not None and model is not None:
         with findings.at("fields_not_sent"):
@@ -113,9 +115,8 @@ def _checked_fields(
 def _check_target(
     load: Any, destination: Destination, model: CheckedModel, schema: pa.Schema, fields: Mapping[str, str]
 ) -> None:
-    import pyarrow as pa
-
     from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.filtering.field_mapping import FieldMapping
 
     key = next((name for name, column in fields.items() if column == model.primary_key), None)
     destination.check(
@@ -123,7 +124,7 @@ def _check_target(
             key="0" * 64,
             destination=load.destination,
             model=model.name,
-            schema=pa.schema([schema.field(column).with_name(name) for name, column in fields.items()]),
+            schema=FieldMapping(fields).schema(schema),
             key_field=key,
             rows=1,
             decided_at=datetime.now(UTC),

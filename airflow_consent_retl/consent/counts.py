@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
 from airflow_consent_retl.consent.linked import status_of
 from airflow_consent_retl.consent.signals import ConsentStatus
+from airflow_consent_retl.fields.field_values import answer_name
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.linked import Subject
@@ -35,7 +36,7 @@ class DestinationCounts:
     denied: int
     denied_by_reason: Mapping[str, int]
     denied_by_reasons: Mapping[tuple[str, ...], int]
-    # Rows that are sent without a field, by field.
+    # Rows that are sent without a field, by field; and without a yes to a category, by `answer_name`.
     withheld_fields: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -63,7 +64,12 @@ def count_decisions(
     """Decide every signature of a histogram (signature to number of rows) and count the rows."""
     by_subject = dict.fromkeys(SubjectStatus, 0)
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
-    withheld: dict[DestinationName, Counter[str]] = {name: Counter() for name in plan.destinations}
+    told = dict(plan.answers)
+    # INVARIANT: an answer that was asked for is named, also if everyone gives it: a load knows by its name that rows
+    # without a yes are marked.
+    withheld: dict[DestinationName, Counter[str]] = {
+        name: Counter(dict.fromkeys(map(answer_name, told.get(name, ())), 0)) for name in plan.destinations
+    }
     conflicts: Counter[CategoryId] = Counter()
     granted: Counter[CategoryId] = Counter()
     read = invalid = for_nobody = 0

@@ -5,7 +5,7 @@ Pure: the time is passed in, and every faster path is proved equal to `decide`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.consent.policy import requirement_of
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.signals import ConsentStatus
+from airflow_consent_retl.fields.field_values import answer_name
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.policy import Category, CategoryId, ConsentPolicy
@@ -179,6 +180,28 @@ def withheld_fields(
         ):
             withheld.update(fields)
     return tuple(sorted(withheld))
+
+
+def answers_withheld(
+    policy: ConsentPolicy,
+    categories: Collection[str],
+    consent: Mapping[CategoryId, ConsentStatus],
+    *,
+    circumstances: Circumstances = NO_CIRCUMSTANCES,
+) -> tuple[str, ...]:
+    """Return, by `answer_name`, the categories whose yes may not be told to a vendor: the person did not give it.
+
+    INVARIANT: only an explicit yes is told. A regime or an alternative that permits sending without one is no yes.
+    """
+    withheld = []
+    for name in sorted(categories):
+        category = policy.category(name)
+        is_granted = category is not None and (
+            _status(consent, category.id) is ConsentStatus.GRANTED and not _objected(category, circumstances)
+        )
+        if not is_granted:
+            withheld.append(answer_name(name))
+    return tuple(withheld)
 
 
 def _overruled(destination: str, required: tuple[Category, ...], circumstances: Circumstances) -> list[str]:

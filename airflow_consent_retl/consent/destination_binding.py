@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.json_path import child
 from airflow_consent_retl.consent.policy import base_of
+from airflow_consent_retl.consent.told_answers import answer_problems
 from airflow_consent_retl.errors import Problem
+from airflow_consent_retl.fields.field_values import columns_of
 from airflow_consent_retl.near import nearest_destination
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class DestinationUse:
         connections: by parameter, the connections of the load.
         parameters: its other parameters that decide where rows go.
         target: returns the place where rows end up.
-        fields: the fields that are sent, each with the model's column.
+        fields: the fields that are sent, each with the model's column or another value.
         unknown: the names of connections and parameters whose values are not known yet.
     """
 
@@ -55,7 +57,11 @@ def destination_problems(
     terms = policy.officer.destination(use.name)
     problems = [*_name_problems(policy, use, is_central=is_central), *_place_problems(policy, terms, use)]
     if sends:
-        problems += [*_field_problems(terms, use), *_assessment_problems(policy, terms, use.name)]
+        problems += [
+            *_field_problems(terms, use),
+            *answer_problems(policy, use.name, use.fields or {}),
+            *_assessment_problems(policy, terms, use.name),
+        ]
     return problems
 
 
@@ -149,7 +155,8 @@ def _field_problems(terms: DestinationTerms, use: DestinationUse) -> list[Proble
             child("fields", field),
             f"the policy lets column {allowed} go to `{use.name}`, and this DAG sends `{column}` as `{field}`",
         )
-        for field, column in use.fields.items()
+        for field, source in use.fields.items()
+        for column in columns_of(source)
         if (None, column) not in terms.fields and (field, column) not in terms.fields
     ]
 

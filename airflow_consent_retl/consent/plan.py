@@ -16,6 +16,7 @@ from airflow_consent_retl.consent.decision import (
     Decision,
     Permitted,
     SubjectStatus,
+    answers_withheld,
     decide,
     withheld_fields,
 )
@@ -85,8 +86,8 @@ class SignatureDecision:
     """The decisions about one signature. `recipients` and the keys of `decisions` are sorted.
 
     `statuses` are the statuses of the plan's categories. `withheld` names, by recipient, the fields that are not sent
-    with the row; a recipient that is not in it receives all fields. `conflicts` are the categories whose records
-    disagree.
+    with the row, and by `answer_name` the answers that are no yes; a recipient that is not in it receives all fields.
+    `conflicts` are the categories whose records disagree.
     """
 
     recipients: tuple[DestinationName, ...]
@@ -113,6 +114,8 @@ class ConsentPlan:
     readings: tuple[CategoryReading, ...]
     circumstances: CircumstancesReading = CircumstancesReading()
     warnings: tuple[str, ...] = ()
+    # By destination, the categories whose answers it is told: see `ConsentAnswer`.
+    answers: tuple[tuple[DestinationName, tuple[str, ...]], ...] = ()
     # Plans that read the same rows under another policy, each with the places of its signals among this one's.
     others: tuple[tuple[ConsentPlan, tuple[int, ...]], ...] = ()
 
@@ -168,10 +171,16 @@ class ConsentPlan:
             for destination in self.destinations
         }
         recipients = tuple(name for name, decision in decisions.items() if isinstance(decision, Permitted))
+        told = dict(self.answers)
         withheld = {
             name: fields
             for name in recipients
-            if (fields := withheld_fields(self.policy, name, consent, circumstances=circumstances))
+            if (
+                fields := (
+                    *withheld_fields(self.policy, name, consent, circumstances=circumstances),
+                    *answers_withheld(self.policy, told.get(name, ()), consent, circumstances=circumstances),
+                )
+            )
         }
         conflicts = tuple(
             category

@@ -71,6 +71,7 @@ class ConsentQuestion:
         log: gets messages about the sources.
         forgotten: the people of the model who were forgotten: no answer permits them.
         sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
+        answers: the categories whose answers the destinations are told.
     """
 
     hook: DbApiHook
@@ -87,6 +88,7 @@ class ConsentQuestion:
     log: Log = lambda message: None
     forgotten: ForgottenPeople = NOBODY
     sizes: SourceSizes | None = None
+    answers: Collection[str] = ()
 
     @property
     def needs_asking(self) -> bool:
@@ -105,6 +107,11 @@ class ConsentQuestion:
         return [column for column in self._plan().consent_columns if column in self.columns]
 
     @property
+    def answers_told(self) -> dict[str, Collection[str]]:
+        """The categories whose answers are told, by destination."""
+        return dict.fromkeys(self.destinations, self.answers)
+
+    @property
     def wanted_columns(self) -> tuple[str, ...]:
         """The columns that are read: the primary key, the columns with the needed consent, and the time."""
         needed = self.consent_columns
@@ -116,7 +123,12 @@ class ConsentQuestion:
 
     def _plan(self) -> ConsentPlan:
         return plan_consent(
-            self.policy, destinations=self.destinations, mapping=self.mapping, columns=None, at=datetime.now(UTC)
+            self.policy,
+            destinations=self.destinations,
+            mapping=self.mapping,
+            columns=None,
+            at=datetime.now(UTC),
+            answers=self.answers_told,
         )
 
     def ask(self, *, at: datetime) -> Iterator[ConsentAnswers]:

@@ -1,28 +1,35 @@
 """Fields that a category guards, as columns of the model: they are withheld from a row that is sent itself.
 
 A guarded name is a destination's field or a model's column. Every field that reads this column is withheld: mapping the
-column to another field does not bypass the guard.
+column to another field, or computing a field from it, does not bypass the guard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-import pyarrow as pa
-
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.fields.field_values import answers_in, category_of, columns_of
 
 
 def guarded_columns(names: Iterable[str], fields: Mapping[str, str]) -> frozenset[str]:
-    """Return the columns that guarded names stand for.
+    """Return the columns that guarded names stand for, and the other values of fields that are withheld with them.
+
+    A value that is computed from a guarded column is withheld as a whole. Where a guard names a field with such a
+    value, all columns that it is computed from are guarded.
 
     Args:
-        names: the guarded names of a destination.
-        fields: the mapped fields: the destination's names, each with the model's column.
+        names: the guarded names of a destination; by `answer_name`, a category to which the person did not say yes.
+        fields: the mapped fields: the destination's names, each with the model's column or another value.
     """
     guarded = set(names)
-    return frozenset(column for name, column in fields.items() if guarded.intersection((name, column)))
+    inputs = {name: columns_of(source) for name, source in fields.items()}
+    columns = {column for name, some in inputs.items() for column in some if guarded.intersection((name, column))}
+    answers = {category for name in guarded if (category := category_of(name)) is not None}
+    told = {fields[name] for name, answer in answers_in(fields) if answer.category in answers}
+    computed = {source for name, source in fields.items() if name in guarded or columns.intersection(inputs[name])}
+    return frozenset(columns | told | computed)
 
 
 def check_guarded(
@@ -46,7 +53,7 @@ def check_guarded(
         RefusedError: a guard names the primary key; or it names no field and the DAG does not declare it as not sent;
             or the DAG declares it and sends it, or declares a name that the policy does not guard.
     """
-    known = sorted({*fields, *fields.values()})
+    known = sorted({*fields, *(column for source in fields.values() for column in columns_of(source))})
     applied = {}
     for guard, names in guards.items():
         columns = guarded_columns(names, fields)
@@ -108,14 +115,3 @@ def check_dropped(
 
 def _sent_as(columns: Collection[str], fields: Mapping[str, str]) -> str:
     return ", ".join(f"field `{name}` from column `{column}`" for name, column in fields.items() if column in columns)
-
-
-def without(rows: pa.RecordBatch, fields: Mapping[str, str], columns: frozenset[str]) -> pa.RecordBatch:
-    """Return mapped rows with NULL, of the same type, in the fields of some columns of the model."""
-    if not columns:
-        return rows
-    kept = [
-        pa.nulls(rows.num_rows, values.type) if column in columns else values
-        for column, values in zip(fields.values(), rows.columns, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(kept, schema=rows.schema)

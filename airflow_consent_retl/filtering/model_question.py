@@ -58,6 +58,7 @@ class ModelAsker:
         read_forgotten: reads the suppression list again for each question.
         read_sizes: returns how many rows the consent sources had at the model's last extraction; None: a source may
             have shrunk since.
+        answers: the categories whose answers the destinations are told.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ModelAsker:
         withdrawn_at: str | None = None,
         read_forgotten: Callable[[], ForgottenPeople] = lambda: NOBODY,
         read_sizes: Callable[[], SourceSizes | None] = lambda: None,
+        answers: Collection[str] = (),
     ) -> None:
         self._source = source
         self._primary_key = primary_key
@@ -86,6 +88,7 @@ class ModelAsker:
         self._withdrawn_at = withdrawn_at
         self._read_forgotten = read_forgotten
         self._read_sizes = read_sizes
+        self._answers = tuple(answers)
         self._required_before: Collection[str] | None = None
 
     def check(self) -> bool:
@@ -166,6 +169,7 @@ class ModelAsker:
             columns=kinds,
             known_columns=self._columns,
             at=datetime.now(UTC),
+            answers=dict.fromkeys(self._destinations, self._answers),
         )
 
     def since(self, required_before: Collection[str] | None) -> ModelAsker:
@@ -213,4 +217,5 @@ class ModelAsker:
             log=self._log.info,
             forgotten=self.forgotten,
             sizes=self.sizes,
+            answers=self._answers,
         )

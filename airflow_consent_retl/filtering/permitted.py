@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.consent import nearest
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.fields.field_values import answers_in, unknown_columns
+from airflow_consent_retl.filtering.field_mapping import FieldMapping
 from airflow_consent_retl.filtering.guarded_fields import check_guarded, guarded_columns
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class PermittedRows(ABC):
         manifest: the manifest of the filter run.
         manifest_sha256: the manifest's digest.
         destination: the policy's name of the destination.
-        fields: the destination's field names, each with the model's column.
+        fields: the destination's field names, each with the model's column or another value.
     """
 
     folder: Folder
@@ -63,6 +65,11 @@ class PermittedRows(ABC):
         names = {name for group in self.manifest.groups for name in group.withheld.get(self.destination, ())}
         columns = guarded_columns(names, self.fields)
         return frozenset(name for name, column in self.fields.items() if column in columns)
+
+    @property
+    def mapping(self) -> FieldMapping:
+        """The mapping of the fields, to apply to the model's rows."""
+        return FieldMapping(self.fields)
 
     @property
     def key(self) -> str:
@@ -123,7 +130,8 @@ def check_permitted(
     Args:
         opened: the permitted set.
         destination: the destination of the rows.
-        fields: the destination's field names, each with the model's column; None: all columns, unchanged.
+        fields: the destination's field names, each with the model's column or another value; None: all columns,
+            unchanged.
         policy_digest: the digest of the present policy; None: the caller asks the source again under that policy.
         max_age_s: the maximum age of the decision, in seconds; None: any, for the same reason.
         now: the present time, with a zone.
@@ -141,6 +149,7 @@ def check_permitted(
     mapped = checked_fields(fields, [column.name for column in manifest.columns])
     if fields_not_sent is None:
         return CheckedFields(mapped, {})
+    check_answers_marked(manifest, mapped, destination=destination)
     named = {name for names in guards.values() for name in names}
     withheld = sorted({name for group in manifest.groups for name in group.withheld.get(destination, ())} - named)
     applied = check_guarded(
@@ -151,6 +160,27 @@ def check_permitted(
         not_sent=fields_not_sent,
     )
     return CheckedFields(mapped, applied)
+
+
+def check_answers_marked(manifest: PermittedManifest, fields: Mapping[str, str], *, destination: str) -> None:
+    """Check that a filter marked the rows without a yes to each category whose answer is sent.
+
+    Args:
+        manifest: of the permitted set.
+        fields: the mapped fields.
+        destination: the destination of the rows.
+
+    Raises:
+        RefusedError: it did not: every row would tell a yes.
+    """
+    marked = manifest.destinations[destination].answers
+    for name, answer in answers_in(fields):
+        if answer.category not in marked:
+            raise RefusedError(
+                f"fields[{name!r}] tells the answer to category `{answer.category}`, and the filter did not mark the "
+                f"rows without a yes to it: run the filter again, in the DAG of this load. A filter in another DAG "
+                f'needs answers={{"{destination}": ["{answer.category}"]}}'
+            )
 
 
 def check_made_for(destination: str, destinations: Collection[str]) -> None:
@@ -236,17 +266,15 @@ def checked_fields(fields: Mapping[str, str] | None, columns: Collection[str]) -
         ConfigurationError: there is no field, or a field is mapped to a column that the model does not have.
     """
     if fields is None:
-        return {column: column for column in columns}
-    if not fields:
+        fields = {column: column for column in columns}
+    elif not fields:
         raise ConfigurationError("fields: expected at least one mapped field")
     problems = []
-    for name, column in fields.items():
-        if column not in columns:
-            near = nearest(column, columns)
-            problems.append(
-                f"fields[{name!r}]: column `{column}` is not in the model"
-                + (f", did you mean `{near}`?" if near else "")
-            )
+    for name, source in fields.items():
+        try:
+            problems += [f"fields[{name!r}]: {missing}" for missing in unknown_columns(source, columns)]
+        except ConfigurationError as error:
+            problems.append(f"fields[{name!r}]: {error}")
     if problems:
         raise ConfigurationError("; ".join(problems))
     return dict(fields)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.filtering.guarded_fields import guarded_columns, without
+from airflow_consent_retl.filtering.field_mapping import FieldMapping
+from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 from airflow_consent_retl.filtering.permitted import PermittedRows, check_sum
 from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.values.columns import declared_types
@@ -28,11 +29,18 @@ class FilePermittedRows(PermittedRows):
 
     Args:
         parts: the files, in the order in which they are read.
-        withheld: the columns that are withheld from the rows of each file, by the file's name.
+        withheld: the columns and values that are withheld from the rows of each file, by the file's name.
+        marks: by value, the column that marks the rows from which it is withheld.
     """
 
     parts: tuple[Part, ...]
     withheld: Mapping[str, frozenset[str]]
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mapping(self) -> FieldMapping:
+        """The mapping of the fields, to apply to the model's rows."""
+        return FieldMapping(self.fields, self.marks)
 
     @property
     def place(self) -> str:
@@ -47,9 +55,9 @@ class FilePermittedRows(PermittedRows):
         """Return the rows' schema, with the destination's field names."""
         if not self.parts:
             types = {column.name: column.type for column in self.manifest.columns}
-            return pa.schema([(name, _type_named(types[column])) for name, column in self.fields.items()])
-        schema = self.folder.schema(self.parts)
-        return pa.schema([schema.field(column).with_name(name) for name, column in self.fields.items()])
+            read = FieldMapping(self.fields).columns
+            return self.mapping.schema(pa.schema([(name, _type_named(types[name])) for name in read]))
+        return self.mapping.schema(self.folder.schema(self.parts))
 
     @property
     def id_type(self) -> pa.DataType | None:
@@ -80,7 +88,7 @@ class FilePermittedRows(PermittedRows):
             use_threads: decode columns in parallel.
         """
         primary_key = self.manifest.primary_key
-        columns = list(dict.fromkeys([*self.fields.values(), primary_key]))
+        columns = list(dict.fromkeys([*self.mapping.columns, primary_key]))
         read = read_from(
             self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows, skip=skip, use_threads=use_threads
         )
@@ -92,7 +100,8 @@ class FilePermittedRows(PermittedRows):
 
         Only mapped columns are read.
         """
-        columns = list(dict.fromkeys(self.fields.values()))
+        # Rows are counted by a column, also where all fields are constants.
+        columns = self.mapping.columns or [self.manifest.primary_key]
         read = read_from(self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows)
         return full_batches((mapped for _, _, mapped in self._mapped(read)), batch_rows)
 
@@ -100,13 +109,12 @@ class FilePermittedRows(PermittedRows):
         self, read: Iterator[tuple[int, pa.RecordBatch]]
     ) -> Iterator[tuple[int, pa.RecordBatch, pa.RecordBatch]]:
         """Yield the rows as they were read, and the rows with the destination's fields, without withheld values."""
-        schema = self.schema()
+        schema, mapping = self.schema(), self.mapping
         ends = list(accumulate(part.rows for part in self.parts))
         for start, rows in read:
-            mapped = pa.RecordBatch.from_arrays([rows.column(c) for c in self.fields.values()], schema=schema)
             # INVARIANT: all rows of a batch come from one file.
             part = self.parts[bisect_right(ends, start)]
-            yield start, rows, without(mapped, self.fields, self.withheld.get(part.name, frozenset()))
+            yield start, rows, mapping.of(rows, schema, without=self.withheld.get(part.name, frozenset()))
 
 
 def verified_files(opened: OpenedPermitted, *, destination: str, fields: Mapping[str, str]) -> FilePermittedRows:

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.fields.field_values import value_of
 from airflow_consent_retl.filtering.expressions import GROUP, group_counts, group_fingerprints
+from airflow_consent_retl.filtering.field_mapping import MARK, FieldMapping
 from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 from airflow_consent_retl.filtering.permitted import PermittedRows, check_sum
 from airflow_consent_retl.storage.parts import full_batches
@@ -43,27 +45,45 @@ class WarehousePermittedRows(PermittedRows):
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches that are full, except for the last one. Only mapped columns leave the warehouse."""
         with self.reach() as warehouse:
-            columns = ", ".join(self._column(warehouse, name) for name in dict.fromkeys(self.fields.values()))
+            mapping = self.mapping
+            # Rows are counted by a column, also where all fields are constants.
+            read = mapping.columns or [self.manifest.primary_key]
+            columns = ", ".join(self._column(warehouse, name) for name in read)
             table = warehouse.name_of(self.staged.permitted.staging_table)
             # No group has the number -1, so without groups there are no rows.
             groups = ", ".join(map(str, self.groups or (-1,)))
             sql = f"SELECT {columns} FROM {table} WHERE {warehouse.quote(GROUP)} IN ({groups})"  # noqa: S608
             with warehouse.read(sql, batch_rows=batch_rows) as rows:
                 for batch in full_batches(rows.batches, batch_rows):
-                    yield pa.RecordBatch.from_arrays(
-                        [batch.column(column) for column in self.fields.values()], names=list(self.fields)
-                    )
+                    yield mapping.of(batch)
 
     def _column(self, warehouse: Warehouse, column: str) -> str:
-        """Return a column in SQL, with NULL in the groups from which it is withheld."""
-        name = warehouse.quote(column)
-        groups = ", ".join(map(str, self.groups_without.get(column, ())))
-        group = warehouse.quote(GROUP)
+        """Return a column in SQL, with NULL in the groups from which it is withheld; or a mark of such groups."""
+        name, group = warehouse.quote(column), warehouse.quote(GROUP)
+        marked = {mark: value for value, mark in self.marks.items()}
+        groups = ", ".join(map(str, self.groups_without.get(marked.get(column, column), ())))
+        if column in marked:
+            return f"CASE WHEN {group} IN ({groups}) THEN 1 ELSE 0 END AS {name}"
         return f"CASE WHEN {group} NOT IN ({groups}) THEN {name} END AS {name}" if groups else name
 
     @property
+    def mapping(self) -> FieldMapping:
+        """The mapping of the fields, to apply to the model's rows."""
+        return FieldMapping(self.fields, self.marks)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """By computed value, the column that marks the rows from which it is withheld."""
+        withheld = self.groups_without
+        return {
+            source: f"{MARK}{place}"
+            for place, source in enumerate(self.fields.values())
+            if source in withheld and value_of(source) is not None
+        }
+
+    @property
     def groups_without(self) -> dict[str, list[int]]:
-        """The groups from which a column is withheld, by column of the model."""
+        """The groups from which a column, or another value, is withheld."""
         found: dict[str, list[int]] = {}
         for number in self.groups:
             names = self.manifest.groups[number].withheld.get(self.destination, ())

@@ -49,6 +49,7 @@ class RowDecider:
             # Only the columns that these destinations need were read.
             known_columns=question.columns,
             at=at,
+            answers=question.answers_told,
         )
         self._reader = SignatureReader(self._plan.signals)
         self._decided: dict[int, Mapping[str, int]] = {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.fields.field_values import category_of
 from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.one_load import check_once
@@ -58,6 +60,8 @@ class ConsentFilterOperator(ConsentRetlOperator):
             rows that gain and lose permission are logged. A first run has nothing to compare.
         accept_silence: the ids of categories under `opt_out` for which no row has to have an answer. For any other one
             the task fails if no row has one, because a wrong path or an empty column would permit everyone. Templated.
+        answers: by destination, the categories whose answers a load of another DAG tells it with `consent(…)` of
+            `airflow_consent_retl.fields`; those of this DAG's loads are found. Templated.
         absent: as for the loads. The filter warns about a category that every row grants, unless it is `withdrawn`.
         workspace: URI of the workspace, otherwise `[consent_retl] workspace`, otherwise a folder in AIRFLOW_HOME. A
             snapshot that stayed in a warehouse is filtered there. Templated.
@@ -77,6 +81,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         "consent",
         "destinations",
         "accept_silence",
+        "answers",
         "workspace",
     )
     # The digest of the policy is known at the end.
@@ -95,6 +100,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         max_invalid_ratio: float | None = None,
         max_released_ratio: MaxReleased = "default",
         accept_silence: Sequence[str] = (),
+        answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
         absent: Literal["left_model", "withdrawn"] = "left_model",
         workspace: str | None = None,
         **kwargs: Any,
@@ -111,6 +117,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self.max_invalid_ratio = max_invalid_ratio
         self.max_released_ratio = max_released_ratio
         self.accept_silence = accept_silence
+        self.answers = dict(answers)
         self.absent = absent
         self.workspace = workspace
 
@@ -125,6 +132,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.policies import policy_in_force
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
+        from airflow_consent_retl.operators.marked_answers import marked_answers
         from airflow_consent_retl.storage import open_snapshot
         from airflow_consent_retl.storage.location import policy_archive, publishing_run, subject_key
 
@@ -144,8 +152,12 @@ class ConsentFilterOperator(ConsentRetlOperator):
         mapping = mapping_in_force(loaded, use_of_snapshot(manifest), self.consent)
         check_destinations(loaded, [DestinationUse(name=name) for name in self.destinations])
 
+        answers = marked_answers(self, loaded.policy)
+
         def plan_of(policy: ConsentPolicy, destinations: Sequence[str]) -> PlanFor:
-            return lambda kinds: plan_consent(policy, destinations=destinations, mapping=mapping, columns=kinds, at=at)
+            return lambda kinds: plan_consent(
+                policy, destinations=destinations, mapping=mapping, columns=kinds, at=at, answers=answers
+            )
 
         check_accepted(loaded.policy, self.accept_silence)
         # Before the histories are opened: the names of the destinations are not checked yet.
@@ -298,6 +310,16 @@ class ConsentFilterOperator(ConsentRetlOperator):
     def _log_summary(self, manifest: PermittedManifest, folder: Folder) -> None:
         for name, counts in manifest.destinations.items():
             for field, without in counts.withheld_fields.items():
-                self.log.info("`%s`: %s rows go without field `%s`", name, f"{without:,}", field)
+                category = category_of(field)
+                if category is None:
+                    self.log.info("`%s`: %s rows go without field `%s`", name, f"{without:,}", field)
+                else:
+                    self.log.info(
+                        "`%s`: %s of %s permitted people did not say yes to `%s`, and it is told so",
+                        name,
+                        f"{without:,}",
+                        f"{counts.permitted:,}",
+                        category,
+                    )
         self.log.info("consent decided at %s\n%s", f"{manifest.decided_at:%F %T %Z}", summary(manifest))
         self.log.info("permitted set %s", folder.uri)

@@ -11,6 +11,7 @@ from airflow.sdk import XComArg
 
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.fields.field_values import check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
@@ -41,8 +42,9 @@ class LoadOperator(ConsentRetlOperator):
         permitted: the output of a `ConsentFilterOperator`. Templated.
         destination: the policy's name of the destination. Templated; a name written out has an asset, whose events
             carry the counts of each load.
-        fields: the fields to send: the destination's field names, each with the model's column. Only these columns are
-            read, and only they make a row count as changed. Templated.
+        fields: the fields to send: the destination's field names, each with the model's column, or with another value
+            of `airflow_consent_retl.fields`: a constant, a list of columns, an SQL expression, a person's answer to a
+            consent category. Only these columns are read, and only they make a row count as changed. Templated.
         fields_not_sent: the fields that the policy guards at this destination and that this load does not send under
             any name. A guarded field that is neither sent nor listed here is an error. Templated.
         policy: the source from which to read the policy again. It has to be the filter's, which is the default.
@@ -187,6 +189,8 @@ class LoadOperator(ConsentRetlOperator):
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
         check_one_load(self, LoadOperator)
+        if isinstance(fields, Mapping):
+            check_values(fields)
         self.policy_digest: str | None = None
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)

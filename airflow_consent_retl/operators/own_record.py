@@ -165,12 +165,13 @@ def _check_no_person(found: LoadInput, rows: pa.RecordBatch) -> None:
 def _schema(permitted: PermittedRows) -> pa.Schema:
     import pyarrow as pa
 
+    from airflow_consent_retl.filtering.field_mapping import FieldMapping
     from airflow_consent_retl.values.columns import declared_types
 
     types = {column.name: column.type for column in permitted.manifest.columns}
-    columns = {name: types[column] for name, column in permitted.fields.items()}
-    known = declared_types({name: type_ for name, type_ in columns.items() if type_ != "null"})
-    return pa.schema([(name, known.get(name, pa.string())) for name in columns])
+    mapping = FieldMapping(permitted.fields)
+    known = declared_types({name: types[name] for name in mapping.columns if types[name] != "null"})
+    return mapping.schema(pa.schema([(name, known.get(name, pa.string())) for name in mapping.columns]))
 
 
 def _rows(permitted: PermittedRows, record: Mapping[str, object]) -> pa.RecordBatch:

@@ -63,6 +63,7 @@ def asker_of(
         read_forgotten=partial(forgotten_people, workspace or manifest.workspace, manifest.model),
         # The extraction's, wherever the load keeps its own state.
         read_sizes=partial(source_sizes, manifest.workspace, manifest.model),
+        answers=manifest.destinations[destination].answers,
     )
 
 

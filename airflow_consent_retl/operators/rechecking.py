@@ -79,6 +79,7 @@ def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the positions of the rows to send that have a value in a guarded field."""
     import numpy as np
 
+    from airflow_consent_retl.filtering.field_mapping import is_taken_back
     from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 
     fields = dict(changes.manifest.shape.fields)
@@ -88,6 +89,6 @@ def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:
     for start, rows in changes.rows_to_send(_SCAN_ROWS):
         carried = np.zeros(rows.num_rows, dtype=np.bool_)
         for name in names:
-            carried |= np.asarray(rows.column(name).is_valid())
+            carried |= ~is_taken_back(rows.column(name), fields[name])
         found.append(np.flatnonzero(carried) + start)
     return np.concatenate(found)

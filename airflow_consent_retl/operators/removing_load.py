@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields.field_values import answers_in
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.bindings import use_of_load, use_of_parameters
 from airflow_consent_retl.operators.load import LoadOperator
@@ -33,6 +34,7 @@ class RemovingLoad:
         use: what the load does with the destination.
         accept_no_removal: use a destination that cannot remove people.
         moved_from, shares_target_with: see `LoadOperator`.
+        answers: the categories whose answers the load tells the destination.
     """
 
     build_destination: Callable[[], Destination]
@@ -40,6 +42,7 @@ class RemovingLoad:
     accept_no_removal: bool
     moved_from: str | None
     shares_target_with: tuple[str, ...]
+    answers: tuple[str, ...] = ()
 
 
 def removing_load(
@@ -80,6 +83,7 @@ def removing_load(
         accept_no_removal=operator.accept_no_removal,
         moved_from=operator.moved_from,
         shares_target_with=tuple(operator.shares_target_with),
+        answers=_told(operator.fields),
     )
 
 
@@ -130,7 +134,13 @@ def from_parameters(load: object, destination: str, *, render: Callable[[Any], A
         accept_no_removal=bool(parameters.get("accept_no_removal", False)),
         moved_from=render(parameters.get("moved_from")),
         shares_target_with=tuple(parameters.get("shares_target_with", ())),
+        answers=_told(render(parameters.get("fields"))),
     )
+
+
+def _told(fields: object) -> tuple[str, ...]:
+    given = fields if isinstance(fields, Mapping) else {}
+    return tuple(sorted({answer.category for _, answer in answers_in(given)}))
 
 
 def rendered(value: Any, operator: BaseOperator, context: Context) -> Any:

@@ -328,7 +328,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.storage.location import subject_key
 
         newest = lease.newest().source
-        asker = self._asker(service.destination, newest).since(lease.required())
+        asker = self._asker(service.destination, newest, answers=service.removing.answers).since(lease.required())
         self._check_source(asker.source, newest, service.sync, context)
         sync_context = SyncContext(
             lease=lease,
@@ -394,7 +394,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
                 f"{declared.time:%F %T %Z}: ask for the present consent"
             )
 
-    def _asker(self, destination: str, newest: SourceRecord | None) -> ModelAsker:
+    def _asker(self, destination: str, newest: SourceRecord | None, *, answers: tuple[str, ...] = ()) -> ModelAsker:
         from airflow_consent_retl.filtering.model_question import ModelAsker
         from airflow_consent_retl.hooks.forgotten_list import forgotten_people
         from airflow_consent_retl.hooks.policies import policy_in_force
@@ -437,4 +437,5 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             withdrawn_at=self.withdrawn_at,
             read_forgotten=lambda: forgotten_people(self.workspace, self.model),
             read_sizes=lambda: source_sizes(self.workspace, self.model),
+            answers=answers,
         )

@@ -17,6 +17,7 @@ from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.session_settings import SERVER_ZONE
 from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.fields.field_values import category_of
 
 MANIFEST_NAME = "manifest.json"
 
@@ -179,15 +180,22 @@ class PermittedCounts(Document):
     permitted: int
     denied: int
     denied_by_reason: dict[str, int]
-    # The number of rows sent without a guarded field, by the field.
+    # The number of rows sent without a guarded field, by the field; and without a yes to a category whose answer the
+    # destination is told, by `answer_name`.
     withheld_fields: dict[str, int] = {}
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The categories whose answers the destination may be told, since rows without a yes are marked."""
+        return tuple(category for name in self.withheld_fields if (category := category_of(name)) is not None)
 
 
 class RecipientsGroup(Document):
     """The rows that may be sent to exactly these destinations, to some of them without some fields."""
 
     recipients: tuple[str, ...]
-    # By destination, the guarded fields left out of the row: names of its fields, or of the model's columns.
+    # By destination, the guarded fields left out of the row: names of its fields, or of the model's columns; and the
+    # categories, by `answer_name`, to which the person did not say yes.
     withheld: dict[str, tuple[str, ...]] = {}
     parts: tuple[Part, ...]
     rows: int

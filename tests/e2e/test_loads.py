@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.airflow_run import Airflow
 from support.log_lines import row_of, shown_lines
-from support.people import permitted_ids
+from support.people import people, permitted_ids
 from support.servers import Receiver
 
 from airflow_consent_retl.progress import LINE
@@ -38,6 +38,27 @@ def test_the_webhook_receives_exactly_the_permitted_rows(airflow: Airflow, vendo
     assert sorted(row["id"] for row in vendor.applied_rows()) == permitted_ids("webhook")
     assert {tuple(row) for row in vendor.applied_rows()} == {("id", "email", "full_name")}
     assert vendor.violations == []
+
+
+def test_values_that_are_no_plain_column_arrive_for_each_row_and_are_shown_as_they_were_written(
+    airflow: Airflow, vendor: Receiver
+) -> None:
+    run = airflow.run("values")
+
+    assert run.state == "success", run.output
+    rows = vendor.applied_rows()
+    assert {row["run"] for row in rows} == {"values"}
+    assert {row["domain"] for row in rows} == {"example.com"}
+    assert {row["analytics"] for row in rows} == {"yes", "no"}
+    assert {row["id"] for row in rows if row["analytics"] == "yes"} == {
+        person.user_id for person in people() if person.analytics_ok is True
+    }
+    (rendered,) = airflow.query(
+        "SELECT rendered_fields FROM rendered_task_instance_fields WHERE run_id = ? AND task_id LIKE '%load_webhook'",
+        run.run_id,
+    )[0]
+    assert "constant('values')" in rendered
+    assert "consent('C0002', granted='yes', otherwise='no')" in rendered
 
 
 def test_the_table_receives_exactly_the_permitted_rows_and_again_the_same(airflow: Airflow, crm: Path) -> None:

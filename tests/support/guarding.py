@@ -45,6 +45,8 @@ class World:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self.workspace = f"file://{path}/workspace"
+        # By destination, the categories whose answers a load tells.
+        self.told: dict[str, list[str]] = {}
         source = {"conn_type": "sqlite", "host": str(path / "source.db")}
         monkeypatch.setenv("AIRFLOW_CONN_SOURCE", json.dumps(source))
         monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "file"}))
@@ -75,6 +77,7 @@ class World:
             policy=policy,
             consent={"C0004": "ads_ok", "C0005": "calls_ok"},
             destinations=["ads"],
+            answers=self.told,
             workspace=self.workspace,
         ).execute({})
 

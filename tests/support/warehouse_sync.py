@@ -41,6 +41,7 @@ class Sync:
         self.workspace = (folder / kind).as_uri()
         self.monkeypatch = monkeypatch
         self.consent = CONSENT
+        self.told: dict[str, list[str]] = {}
         monkeypatch.setenv(f"AIRFLOW_CONN_{kind.upper()}", json.dumps({"conn_type": "sqlite", "host": str(self.file)}))
 
     def permit(
@@ -65,6 +66,7 @@ class Sync:
             policy=policy,
             consent=self.consent,
             destinations=["crm", "other"],
+            answers=self.told,
             max_released_ratio=max_released_ratio,
         ).execute({})
 

@@ -12,6 +12,8 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from airflow_consent_retl.consent import CategorySignal, ConsentObjectKey, Literals
+from airflow_consent_retl.fields import consent as told_answer
+from airflow_consent_retl.fields import constant, expression
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -66,6 +68,35 @@ def load_webhook(permitted: Any, **options: Any) -> LoadToWebhookOperator:
 
 with dag("webhook") as webhook_dag:
     load_webhook(permit(extract()))
+
+with dag("values") as values_dag:
+    consent_sync(
+        "people",
+        conn_id="warehouse",
+        sql="SELECT * FROM people ORDER BY user_id",
+        primary_key="user_id",
+        policy={
+            "categories": [
+                {"id": "C0002", "name": "Analytics", "destinations": ["webhook"]},
+                {"id": "C0004", "name": "Advertising", "destinations": ["webhook"]},
+            ],
+            "destinations": {"webhook": {"match": "any"}},
+        },
+        consent={"C0002": "analytics_ok", "C0004": CONSENT["C0004"]},
+        loads={
+            "webhook": partial(
+                LoadToWebhookOperator,
+                conn_id="crm_http",
+                endpoint="/v1/people",
+                fields={
+                    "id": "user_id",
+                    "run": constant("{{ dag.dag_id }}"),
+                    "domain": expression("split_part(email, '@', 2)"),
+                    "analytics": told_answer("C0002", granted="yes", otherwise="no"),
+                },
+            )
+        },
+    )
 
 with dag("table") as table_dag:
     LoadToSqlTableOperator(

@@ -1,0 +1,21 @@
+"""Values for the `fields` of a load that are no plain column: the one import for DAG authors.
+
+    from airflow_consent_retl.fields import columns, consent, constant, expression
+
+    fields={
+        "id": "customer_id",
+        "emails": columns("email", "billing_email"),
+        "source": constant("warehouse"),
+        "city": expression("upper(trim(city))"),
+        "email_status": consent("C0004", granted="subscribed", otherwise="unsubscribed"),
+    }
+
+Each function returns text that a load takes in place of a column's name. So a value can contain templates, can be
+mapped over, and is shown as it was written. Importing it loads no engine.
+"""
+
+from __future__ import annotations
+
+from airflow_consent_retl.fields.field_values import columns, consent, constant, expression
+
+__all__ = ["columns", "consent", "constant", "expression"]
