@@ -20,6 +20,7 @@ MODULES = {
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
     "LoadToHubSpotOperator": f"{_DESTINATIONS}.hubspot.operator",
     "LoadToMetaAudienceOperator": f"{_DESTINATIONS}.meta_audiences.operator",
+    "LoadToMetaConversionsOperator": f"{_DESTINATIONS}.meta_conversions.operator",
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",

@@ -36,6 +36,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "consent_quickstart",
         "consent_withdrawals",
         "meta_audience",
+        "meta_conversions",
         "snowflake_to_google",
         "snowflake_withdrawals",
         "warehouse_to_hubspot",

@@ -87,3 +87,43 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
     assert hashes[withdraws_later] not in audience(meta)
     for run in (first, second, third, fourth):
         assert leaks(airflow, run, tmp_path) == []
+
+
+def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
+    airflow: Airflow, meta: MetaApi, warehouse: Path, tmp_path: Path
+) -> None:
+    numbers = sorted(consenting())
+    grants, grants_later, refused, *_ = [one.number for one in people() if one.ads == "no"]
+
+    first = airflow.run("conversions", module="meta")
+
+    assert first.state == "success", first.output
+    limited = {f"{CANARY}-id-{one.number:04d}-order" for one in people() if one.analytics_ok is not True}
+    assert {event["event_id"]: event["data_processing_options"] for event in meta.events.values()} == {
+        order: ["LDU"] if order in limited else []
+        for order in (f"{CANARY}-id-{number:04d}-order" for number in numbers)
+    }
+
+    # One person withdraws: the event stays at Meta, and the run says so. Another one grants, and their event goes.
+    change(warehouse, numbers[0], ads="no")
+    change(warehouse, grants, ads="yes")
+    meta.script, meta.applies = [Reply(0)], True
+    second = airflow.run("conversions", module="meta")
+
+    assert second.state == "success", second.output
+    assert "cannot remove" in second.output
+    assert (len(meta.events), len(meta.removals)) == (len(numbers) + 1, 0)
+    # The first answer was lost: the same event was sent twice, and counts once.
+    assert [len(asked.document["data"]) for asked in meta.received] == [len(numbers), 1, 1]
+
+    # Meta refuses a whole request because of one event: it alone is rejected, and the run fails because of it.
+    change(warehouse, grants_later, ads="yes")
+    change(warehouse, refused, ads="yes")
+    meta.refused_event = lambda event: event["event_id"] == f"{CANARY}-id-{refused:04d}-order"
+    third = airflow.run("conversions", module="meta")
+
+    assert [task.rpartition(".")[2] for task in failed(third)] == ["load_meta_capi"]
+    assert "error_100_2804050" in third.output
+    assert len(meta.events) == len(numbers) + 2
+    for run in (first, second, third):
+        assert leaks(airflow, run, tmp_path) == []

@@ -72,8 +72,16 @@ class PeopleEncoder:
                 self._rules[name] = rule_of("meta", kind, phone_region=phone_region, hashed=hashed)
         self._on_invalid = on_invalid
 
-    def encode(self, rows: pa.RecordBatch, *, refused: Mapping[int, str] | None = None) -> EncodedPeople:
-        """Normalise, hash and check; `refused` has the codes of rows that are refused for other reasons."""
+    def encode(
+        self, rows: pa.RecordBatch, *, refused: Mapping[int, str] | None = None, needed: bool = True
+    ) -> EncodedPeople:
+        """Normalise, hash and check.
+
+        Args:
+            rows: of the load.
+            refused: the codes of rows that are refused for other reasons.
+            needed: whether a row without any identifier is refused.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -90,7 +98,7 @@ class PeopleEncoder:
         known = pa.array([False] * rows.num_rows, pa.bool_())
         for column in columns.values():
             known = pc.or_(known, column.is_valid())
-        for row in pc.indices_nonzero(pc.invert(known)).to_pylist():
+        for row in pc.indices_nonzero(pc.invert(known)).to_pylist() if needed else ():
             codes.setdefault(row, NO_IDENTIFIER)
         if codes:
             kept = pa.array([row not in codes for row in range(rows.num_rows)], pa.bool_())

@@ -8,7 +8,7 @@ from functools import partial
 from airflow.sdk import DAG
 
 from airflow_consent_retl.consent import Literals
-from airflow_consent_retl.operators import LoadToMetaAudienceOperator
+from airflow_consent_retl.operators import LoadToMetaAudienceOperator, LoadToMetaConversionsOperator
 from airflow_consent_retl.sync import consent_sync
 
 POLICY = {"categories": [{"id": "C0004", "name": "Personal ads", "destinations": ["meta_ads", "meta_capi"]}]}
@@ -30,6 +30,39 @@ with DAG("audience", schedule=None, start_date=START, default_args={"retries": 0
                 audience_id="120330000000042",
                 on_withdrawal="leave_audience",
                 fields={"email": "email", "data_processing_options": "limited"},
+            )
+        },
+    )
+
+ORDERS = """
+SELECT user_id || '-order' AS event_id, email, ads, 'Purchase' AS event_name, 'system_generated' AS action_source,
+    now() AS ordered_at, CASE WHEN analytics_ok THEN NULL ELSE 'LDU' END AS limited
+FROM people ORDER BY user_id
+"""
+
+with DAG("conversions", schedule=None, start_date=START, default_args={"retries": 0}) as conversions_dag:
+    consent_sync(
+        "orders",
+        conn_id="warehouse",
+        sql=ORDERS,
+        primary_key="event_id",
+        policy=POLICY,
+        consent=CONSENT,
+        loads={
+            "meta_capi": partial(
+                LoadToMetaConversionsOperator,
+                conn_id="local_meta",
+                dataset_id="1234567890123",
+                mode="insert",
+                accept_no_removal=True,
+                fields={
+                    "event_id": "event_id",
+                    "event_name": "event_name",
+                    "event_time": "ordered_at",
+                    "action_source": "action_source",
+                    "email": "email",
+                    "data_processing_options": "limited",
+                },
             )
         },
     )

@@ -1,0 +1,1 @@
+"""Events for Meta's Conversions API."""

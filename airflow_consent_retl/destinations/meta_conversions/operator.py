@@ -1,0 +1,82 @@
+"""The operator that sends permitted events to Meta's Conversions API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_consent_retl.destinations.meta_conversions.options import MAX_EVENTS, MetaConversionsSpec
+from airflow_consent_retl.operators.load import LoadOperator
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
+
+
+class LoadToMetaConversionsOperator(LoadOperator):
+    """Send the permitted events of one destination to a dataset of Meta.
+
+    The model has one row for each event, and the event's id as its primary key. Reads the permitted set's files and a
+    connection; contacts Meta's Graph API. It sends SHA-256 of identifiers in Meta's form. Limits and answers are in the
+    docstring of the module `destination`. Phone numbers need the extra `phone`.
+
+    Events cannot be taken back: the load needs `accept_no_removal=True`, and `mode="insert"`, which sends each event
+    once and changes none later.
+
+    Args:
+        conn_id: a connection of type `consentmeta` with an access token, and the app's secret if the app demands a
+            proof of it. Templated.
+        dataset_id: the number of the dataset, which is that of its pixel. Templated.
+        hashed: see `MetaConversionsOptions`, for this parameter and those that are not listed here.
+        **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Needed fields are `event_name`,
+            `event_id`, `event_time` (a timestamp with a time zone, or seconds since 1970) and `action_source`; for
+            `website` also `event_source_url` and `client_user_agent`. Others are `referrer_url`, `opt_out`; `email`,
+            `email_2`, `email_3`, `phone`, `phone_2`, `phone_3`, `first_name`, `last_name`, `date_of_birth`, `gender`,
+            `city`, `state`, `postal_code`, `country`, `external_id`, `device_id`; `client_ip_address`, `fbc`, `fbp`,
+            `lead_id`, `subscription_id`; `custom_data.…`, such as `custom_data.value`; and for Limited Data Use
+            `data_processing_options` (`LDU`, or NULL for full use: a projection of consent) and
+            `data_processing_state` (such as `CA`).
+
+    Raises:
+        ConfigurationError: parameters, connection or fields; not retried.
+        DestinationError: Meta refuses the token or the dataset; not retried.
+        DestinationUnavailableError: Meta does not answer, or its limit on calls is reached; retried by Airflow.
+    """
+
+    template_fields: Sequence[str] = (*LoadOperator.template_fields, *MetaConversionsSpec.templated)
+    spec_class = MetaConversionsSpec
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        conn_id: str = "consentmeta_default",
+        hashed: bool = False,
+        on_invalid: Literal["reject", "omit"] = "reject",
+        phone_region: str | None = None,
+        batch_rows: int = MAX_EVENTS,
+        concurrency: int = 2,
+        timeout_s: float = 60,
+        max_attempts: int = 6,
+        max_retry_s: float = 300,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Airflow requires templated parameters as attributes.
+        self.conn_id = conn_id
+        self.dataset_id = dataset_id
+        self._spec = partial(
+            MetaConversionsSpec,
+            hashed=hashed,
+            on_invalid=on_invalid,
+            phone_region=phone_region,
+            batch_rows=batch_rows,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            max_attempts=max_attempts,
+            max_retry_s=max_retry_s,
+        )
+
+    def build_destination(self) -> MetaConversionsDestination:
+        """Return the destination; reads the connection and contacts nothing."""
+        return self._spec(conn_id=self.conn_id, dataset_id=self.dataset_id).build()

@@ -1,0 +1,80 @@
+"""The options of events for Meta, checked, and their connection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.meta.graph_api import API_VERSION, graph_address
+from airflow_consent_retl.destinations.meta.graph_api import META as VENDOR
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
+
+__all__ = ["VENDOR"]
+
+MAX_EVENTS = 1000
+"""Of a request. https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api, read
+2026-11-29."""
+
+_ID = re.compile(r"[0-9]{1,32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaConversionsOptions(HttpOptions):
+    """The form of requests; the other options are in `HttpOptions`.
+
+    Args:
+        hashed: identifiers are SHA-256 in hex already, of values in Meta's form.
+        on_invalid: `"reject"`: an event with an invalid identifier is rejected as `invalid_email` …; `"omit"`: it is
+            sent without that value where another identifier is left. NULL and blank are not invalid.
+        phone_region: the region of phone numbers without a country code, such as `DE`; None: they are invalid.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    hashed: bool = False
+    on_invalid: Literal["reject", "omit"] = "reject"
+    phone_region: str | None = None
+    batch_rows: int = MAX_EVENTS
+    concurrency: int = 2
+    timeout_s: float = 60
+
+    def wrong(self) -> list[str]:
+        """Return the errors in the values."""
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self)
+        if self.batch_rows > MAX_EVENTS:
+            wrong.append(f"batch_rows must be at most {MAX_EVENTS:,}: Meta accepts no more events in a request")
+        if self.on_invalid not in {"reject", "omit"}:
+            wrong.append("on_invalid must be `reject` or `omit`")
+        return wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaConversionsSpec(MetaConversionsOptions, DestinationSpec):
+    """The options, the connection and the dataset.
+
+    Args:
+        conn_id: a connection of type `consentmeta`.
+        dataset_id: the number of the dataset, which is that of its pixel.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "dataset_id")
+
+    dataset_id: str
+    conn_id: str = "consentmeta_default"
+
+    def build(self) -> MetaConversionsDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
+
+        if not _ID.fullmatch(self.dataset_id):
+            raise ConfigurationError("dataset_id has to be the number of the dataset or its pixel")
+        address, proof = graph_address(self.conn_id, f"/{API_VERSION}/{self.dataset_id}/events")
+        return MetaConversionsDestination(address, self, dataset_id=self.dataset_id, proof=proof)
