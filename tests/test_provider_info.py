@@ -114,9 +114,9 @@ def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
 
     assert found == {
         "airflow_consent_retl.destinations.google_customer_match.data_manager_hook",
-        "airflow_consent_retl.destinations.google_customer_match.trigger",
         "airflow_consent_retl.destinations.webhook.webhook_hook",
         "airflow_consent_retl.hooks.policies",
+        "airflow_consent_retl.triggers.pending_requests",
         "airflow_consent_retl.triggers.submitted_query",
         *BASES,
         *(vendor.hook.rpartition(".")[0] for vendor in vendors()),

@@ -274,6 +274,17 @@ class Destination(ABC):
         """
         raise DestinationError("this destination answers at once")
 
+    def is_processed(self, request_id: str) -> bool:
+        """Return whether `confirm` has an answer for this id. A trigger asks a destination that was never opened.
+
+        It may contact the destination, and sends no row. `abort` releases everything.
+
+        Raises:
+            DestinationError: the destination refuses questions: the load asks next, and fails with this error.
+            DestinationUnavailableError: the destination does not answer now.
+        """
+        raise DestinationError("this destination answers at once")
+
     def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
         """Return what `confirm` returns, for a destination whose results name rows by their values.
 

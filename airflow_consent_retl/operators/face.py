@@ -45,6 +45,6 @@ HOOK_MODULES = [
 ]
 
 TRIGGER_MODULES = [
+    "airflow_consent_retl.triggers.pending_requests",
     "airflow_consent_retl.triggers.submitted_query",
-    f"{_DESTINATIONS}.google_customer_match.trigger",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -195,9 +194,19 @@ class LoadOperator(ConsentRetlOperator):
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
 
-    @abstractmethod
+    def destination_spec(self) -> DestinationSpec | None:
+        """Return the destination's parameters, their templates rendered; None: they alone do not build it.
+
+        A subclass defines this method, or `build_destination`.
+        """
+        return None
+
     def build_destination(self) -> Destination:
         """Return the destination, built from the operator's parameters and its connection, not yet opened."""
+        spec = self.destination_spec()
+        if spec is None:
+            raise ConfigurationError(f"{type(self).__name__} has to define destination_spec or build_destination")
+        return spec.build()
 
     def check_permitted(self, counts: PermittedCounts) -> None:
         """Refuse a permitted set that was decided on other grounds than this destination needs.
@@ -208,7 +217,14 @@ class LoadOperator(ConsentRetlOperator):
 
     def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
         """Return the trigger that waits until the destination has processed these requests; None: a worker waits."""
-        return None
+        spec = self.destination_spec()
+        if spec is None or not request_ids:
+            return None
+        from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigger
+
+        return PendingRequestsTrigger.of(
+            spec, request_ids, poll_interval_s=self.confirm_interval_s, timeout_s=self.confirm_timeout_s
+        )
 
     def run(self, context: Context) -> dict[str, object]:
         """Verify, compare, remove and send; return the counts. In a dry run, return the plan."""
@@ -271,7 +287,7 @@ class LoadOperator(ConsentRetlOperator):
         Raises:
             DestinationUnavailableError: the time is up, and some requests are not processed.
         """
-        if event.get("processed") is False:
+        if event.get("processed") is False and not event.get("refused"):
             raise DestinationUnavailableError(
                 f"`{self.destination}` did not process all requests within {self.confirm_timeout_s:,.0f} s: the next "
                 "try asks again"

@@ -144,6 +144,8 @@ class SyncBench:
 
     path: Path
     runs: int = 0
+    ttl_s: float = 30
+    wait_s: float = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("tests.syncing"))
 
     def filtered(self, rows: pa.Table) -> Filtered:
@@ -160,7 +162,7 @@ class SyncBench:
         name = sync_name("customers", "ads")
         with (
             Ledger.sqlite(self.path / "ledger.db") as ledger,
-            ledger.acquire(name, holder="test", ttl_s=30) as lease,
+            ledger.acquire(name, holder="test", ttl_s=self.ttl_s, wait_s=self.wait_s) as lease,
         ):
             yield Sync(
                 SyncContext(

@@ -173,6 +173,10 @@ class GoogleCustomerMatchDestination(Destination):
         """Ask for the outcomes of a request."""
         return self._delivery().confirm(request_id, rows)
 
+    def is_processed(self, request_id: str) -> bool:
+        """Ask for the state of a request."""
+        return self._delivery().is_processed(request_id)
+
     def commit(self) -> None:
         """Close the connection: each request was final when the API accepted it."""
         self._close(give_up=False)

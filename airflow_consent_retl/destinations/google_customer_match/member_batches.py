@@ -106,12 +106,7 @@ class CustomerMatchDelivery:
             DestinationUnavailableError: the API did not answer.
             DestinationError: the API refuses to answer.
         """
-        try:
-            status: RequestStatus = self._retries.run(lambda: self._api.status(request_id), doubt=RequestDoubt())
-        except AttemptError as failure:
-            self._unavailable(failure)
-        except RefusedRequestError as failure:
-            self._refused(failure)
+        status = self._status(request_id)
         if status.state is RequestState.PARTIAL:
             log.warning(
                 "request %s: %s of %s members failed (%s), and the API does not name them: all are uncertain",
@@ -127,6 +122,18 @@ class CustomerMatchDelivery:
         if status.members not in {0, rows}:
             log.warning("request %s had %s members, its status is of %s", request_id, rows, status.members)
         return status.outcomes(rows)
+
+    def is_processed(self, request_id: str) -> bool:
+        """Return whether a request is processed; raises as `confirm`."""
+        return self._status(request_id).state is not RequestState.PROCESSING
+
+    def _status(self, request_id: str) -> RequestStatus:
+        try:
+            return self._retries.run(lambda: self._api.status(request_id), doubt=RequestDoubt())
+        except AttemptError as failure:
+            self._unavailable(failure)
+        except RefusedRequestError as failure:
+            self._refused(failure)
 
     def close(self, *, give_up: bool) -> None:
         """Close the connection; with `give_up`, end waits and running calls as well."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,12 +11,8 @@ from airflow_consent_retl.destinations.google_customer_match.customer_match_spec
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
-    from airflow.triggers.base import BaseTrigger
-
     from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
     from airflow_consent_retl.storage.manifest import PermittedCounts
-
-_OF_THE_TIMEOUT = 0.95
 
 
 class LoadToGoogleCustomerMatchOperator(LoadOperator):
@@ -101,8 +96,6 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
             max_retry_s=max_retry_s,
             backoff_s=backoff_s,
         )
-        self._requests_per_minute = requests_per_minute
-        self._timeout_s = timeout_s
         self._consent_granted = False
         self._built: CustomerMatchSpec | None = None
 
@@ -117,6 +110,10 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
 
     def build_destination(self) -> GoogleCustomerMatchDestination:
         """Return the destination; contacts nothing. It sends no one before `check_permitted` was called."""
+        return self.destination_spec().build(consent_granted=self._consent_granted)
+
+    def destination_spec(self) -> CustomerMatchSpec:
+        """Return the parameters, which a trigger builds the destination from."""
         # One spec for all destinations that a task builds, one after the other: they share the quota.
         self._built = self._built or self._spec(
             audience_id=self.audience_id,
@@ -127,23 +124,4 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
             linked_account=self.linked_account,
             impersonation_chain=self.impersonation_chain,
         )
-        return self._built.build(consent_granted=self._consent_granted)
-
-    def confirmation_trigger(self, request_ids: Sequence[str]) -> BaseTrigger | None:
-        """Return the trigger that waits until Google has processed these requests, or None where there are none.
-
-        It stops waiting a little before `confirm_timeout_s`, so that its event comes before Airflow's own timeout.
-        """
-        from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
-
-        if not request_ids:
-            return None
-        return DataManagerRequestsTrigger(
-            request_ids=request_ids,
-            gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=self.impersonation_chain,
-            deadline=(datetime.now(UTC) + timedelta(seconds=_OF_THE_TIMEOUT * self.confirm_timeout_s)).isoformat(),
-            poll_interval_s=self.confirm_interval_s,
-            requests_per_minute=self._requests_per_minute,
-            timeout_s=self._timeout_s,
-        )
+        return self._built

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airflow_consent_retl.destinations.http.auth import headers_of
 from airflow_consent_retl.errors import ConfigurationError
@@ -29,6 +29,7 @@ _CREDENTIALS = frozenset(
     {"apikey", "auth", "authorization", "cookie", "key", "password", "secret", "signature", "token"}
 )
 _ABOUT_THE_CLIENT = frozenset({"accept", "accept-language", "user-agent"})
+_QUERY_SAFE = "-._~!$&'()*+,;=:@%/?"
 _QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
 
 
@@ -94,6 +95,21 @@ class HttpAddress:
             ConfigurationError: the endpoint is no path below the host's base path.
         """
         path, query = _target(self.base, endpoint)
+        return replace(self, path=path, query=query)
+
+    def linked(self, link: str) -> HttpAddress:
+        """Return the address of an endpoint, or of a URL in an answer, which has to be at the same host.
+
+        Raises:
+            ConfigurationError: it leads to another host, or is no such link.
+        """
+        if link.startswith("/") or "://" not in link:
+            return self.at(link)
+        base = _split(self.conn_id, link.partition("?")[0], what="a link in an answer")
+        found = base.scheme, (base.hostname or "").strip("[]"), _port(self.conn_id, base, None)
+        if found != (self.scheme, self.host.lower(), self.port):
+            raise ConfigurationError(f"an answer at connection `{self.conn_id}` has a link to another host")
+        path, query = _target("/", f"{base.path}?{quote(link.partition('?')[2], safe=_QUERY_SAFE)}")
         return replace(self, path=path, query=query)
 
     def token_endpoint(self, url: str) -> HttpAddress:

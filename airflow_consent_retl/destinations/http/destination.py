@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+import threading
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.sending import HttpDelivery
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 from airflow_consent_retl.values.json_rows import SentObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.purpose import Purpose
 
@@ -53,6 +56,9 @@ class HttpDestination(Destination):
         self._sending: Purpose | None = None
         self._removing: Purpose | None = None
         self._load: Load | None = None
+        self._job_lock = threading.Lock()
+        self._http_pace = Pace.per_second(self.requests_per_s, burst=self.burst_requests)
+        self._job_reader: JobReader | None = None
 
     @abstractmethod
     def sending(self, load: Load) -> Purpose:
@@ -76,6 +82,10 @@ class HttpDestination(Destination):
         Only a destination with `can_clear` needs it. Its encoder gets rows from `with_nulls`.
         """
         return None
+
+    def jobs(self) -> Sequence[Job]:
+        """Return the kinds of jobs that this vendor processes later; none: it answers at once."""
+        return ()
 
     @property
     def limits(self) -> Limits:
@@ -121,9 +131,7 @@ class HttpDestination(Destination):
         self._sending = self.sending(load)
         self._removing = self.removing(load)
         self._load = load
-        limits = self.limits
-        pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
-        self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=pace)
+        self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=self._http_pace)
 
     def check(self, load: Load) -> None:
         """Check as `open` does: nothing is sent."""
@@ -165,15 +173,41 @@ class HttpDestination(Destination):
         filled = pa.RecordBatch.from_arrays([*batch.rows.columns, *nulls], schema=schema)
         return self._delivery.deliver(Batch(key=batch.key, rows=filled), purpose)
 
+    def confirm(self, request_id: str, rows: int) -> Outcomes | None:
+        """Ask about a job, and read its results once it ended."""
+        return self._opened_job_reader().outcomes(request_id, JobRows(rows, None))
+
+    def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
+        """Ask about a job, and read its results once it ended. Its rows are read again if the results name one."""
+        return self._opened_job_reader().outcomes(request_id, JobRows(rows, read))
+
+    def is_processed(self, request_id: str) -> bool:
+        """Ask about a job."""
+        return self._opened_job_reader().is_processed(request_id)
+
     def commit(self) -> None:
         """Close the connections: each batch was final when it was answered."""
-        if self._delivery is not None:
-            self._delivery.close(give_up=False)
+        self._close(give_up=False)
 
     def abort(self) -> None:
         """End waits and running requests, and close the connections."""
+        self._close(give_up=True)
+
+    def _close(self, *, give_up: bool) -> None:
         if self._delivery is not None:
-            self._delivery.close(give_up=True)
+            self._delivery.close(give_up=give_up)
+        with self._job_lock:
+            reader, self._job_reader = self._job_reader, None
+        if reader is not None:
+            reader.close()
+
+    def _opened_job_reader(self) -> JobReader:
+        with self._job_lock:
+            if self._job_reader is None:
+                self._job_reader = JobReader(
+                    self.name, self._address, self._http_options, pace=self._http_pace, jobs=self.jobs()
+                )
+            return self._job_reader
 
 
 def with_nulls(people: pa.Schema, fields: Sequence[str]) -> pa.Schema:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from airflow_consent_retl.destinations.webhook.options import RemovalMethod, WebhookSpec
 from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 
 
 class LoadToWebhookOperator(LoadOperator):
@@ -88,7 +85,6 @@ class LoadToWebhookOperator(LoadOperator):
             own_codes=own_codes,
         )
 
-    def build_destination(self) -> WebhookDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        spec = self._spec(conn_id=self.conn_id, endpoint=self.endpoint, removal_endpoint=self.removal_endpoint)
-        return spec.build()
+    def destination_spec(self) -> WebhookSpec:
+        """Return the options and the target of requests."""
+        return self._spec(conn_id=self.conn_id, endpoint=self.endpoint, removal_endpoint=self.removal_endpoint)

@@ -8,7 +8,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,9 +20,9 @@ from support.loading import batches_of, load_of
 
 from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import SCOPE, GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.operator import LoadToGoogleCustomerMatchOperator
-from airflow_consent_retl.destinations.google_customer_match.trigger import DataManagerRequestsTrigger
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import PermittedCounts
+from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigger
 
 State = types.RequestStatusPerDestination.RequestStatus
 SIGNALS = {"ad_user_data": "C0004", "ad_personalization": "C0005"}
@@ -68,19 +67,12 @@ def counts(
     )
 
 
-def trigger(*request_ids: str, **parameters: Any) -> DataManagerRequestsTrigger:
-    deadline = datetime.now(UTC) + timedelta(seconds=parameters.pop("wait_s", 10))
-    settings: dict[str, Any] = {
-        "request_ids": request_ids,
-        "gcp_conn_id": CONN_ID,
-        "deadline": deadline.isoformat(),
-        "poll_interval_s": 0.02,
-        "timeout_s": 2,
-    }
-    return DataManagerRequestsTrigger(**settings | parameters)
+def trigger(*request_ids: str, wait_s: float = 10, **parameters: Any) -> PendingRequestsTrigger:
+    spec = operator(timeout_s=2, max_attempts=1, **parameters).destination_spec()
+    return PendingRequestsTrigger.of(spec, request_ids, poll_interval_s=0.02, timeout_s=wait_s)
 
 
-def fired(waiting: DataManagerRequestsTrigger) -> Any:
+def fired(waiting: PendingRequestsTrigger) -> Any:
     async def run() -> list[TriggerEvent]:
         return [event async for event in waiting.run()]
 
@@ -207,23 +199,15 @@ def test_ids_are_templated_and_importing_the_operator_loads_no_client() -> None:
 
 
 def test_the_trigger_keeps_ids_and_settings_and_is_made_again_from_them() -> None:
-    waiting = operator(impersonation_chain=["a@p.iam", "b@p.iam"]).confirmation_trigger(["req-1"])
+    waiting = operator(impersonation_chain=("a@p.iam", "b@p.iam")).confirmation_trigger(["req-1"])
     assert waiting is not None
 
     path, arguments = waiting.serialize()
 
-    assert path == "airflow_consent_retl.destinations.google_customer_match.trigger.DataManagerRequestsTrigger"
-    assert set(arguments) == {
-        "request_ids",
-        "gcp_conn_id",
-        "deadline",
-        "impersonation_chain",
-        "poll_interval_s",
-        "requests_per_minute",
-        "timeout_s",
-    }
+    assert path == "airflow_consent_retl.triggers.pending_requests.PendingRequestsTrigger"
+    assert arguments["parameters"]["impersonation_chain"] == ["a@p.iam", "b@p.iam"]
     assert json.loads(json.dumps(arguments)) == arguments
-    assert DataManagerRequestsTrigger(**arguments).serialize() == (path, arguments)
+    assert PendingRequestsTrigger(**arguments).serialize() == (path, arguments)
     assert operator().confirmation_trigger([]) is None
 
 
@@ -234,10 +218,7 @@ def test_the_trigger_fires_when_every_request_is_processed(google: DataManager) 
 
     payload = fired(trigger(*ids))
 
-    assert payload == {
-        "states": dict(zip(ids, ["succeeded", "failed", "partial_success", "unknown"], strict=True)),
-        "processed": True,
-    }
+    assert payload == {"processed": True, "refused": False, "open": 0}
     assert google.polled.count(ids[0]) == 4
 
 
@@ -245,27 +226,21 @@ def test_the_trigger_fires_at_its_deadline_with_what_it_knows(google: DataManage
     google.polls = 1000
     ids = sent(google, 1)
 
-    payload = fired(trigger(*ids, wait_s=0.3))
-
-    assert payload == {"states": {ids[0]: "processing"}, "processed": False}
+    assert fired(trigger(*ids, wait_s=0.3)) == {"processed": False, "refused": False, "open": 1}
 
 
 def test_the_trigger_asks_again_when_it_gets_no_answer(google: DataManager) -> None:
     ids = sent(google, 2)
     google.status_faults = [Fault(code_pb2.UNAVAILABLE), Fault(code_pb2.RESOURCE_EXHAUSTED, retry_after_s=0.1)]
 
-    payload = fired(trigger(*ids))
-
-    assert payload["processed"]
+    assert fired(trigger(*ids))["processed"]
 
 
 def test_the_trigger_leaves_it_to_the_task_when_it_may_not_ask(google: DataManager) -> None:
     ids = sent(google, 1)
     google.status_faults = [Fault(code_pb2.PERMISSION_DENIED)] * 10
 
-    payload = fired(trigger(*ids))
-
-    assert payload == {"states": {ids[0]: "processing"}, "processed": False}
+    assert fired(trigger(*ids)) == {"processed": False, "refused": True, "open": 1}
     assert len(google.polled) == 1
 
 
@@ -277,7 +252,7 @@ def test_the_trigger_leaves_it_to_the_task_when_the_connection_is_broken(
 
     payload = fired(trigger("req-1", gcp_conn_id="broken_google"))
 
-    assert payload == {"states": {"req-1": "processing"}, "processed": False}
+    assert payload == {"processed": False, "refused": True, "open": 1}
     assert "cannot wait for the requests" in caplog.text
 
 

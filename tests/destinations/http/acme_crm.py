@@ -67,8 +67,8 @@ class LoadToAcmeCrmOperator(LoadOperator):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.conn_id = conn_id
 
-    def build_destination(self) -> AcmeCrmDestination:
-        return AcmeCrmSpec(conn_id=self.conn_id).build()
+    def destination_spec(self) -> AcmeCrmSpec:
+        return AcmeCrmSpec(conn_id=self.conn_id)
 
 
 def _read(answer: Answer, sent: SentRows) -> Outcomes | None:
