@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.near import nearest
 
 Scalar: TypeAlias = str | int | float | bool
 _TEXT = re.compile(r"(constant|columns|expression|consent)\(.*\)", re.DOTALL)
@@ -237,6 +236,9 @@ def unknown_columns(text: str, known: Collection[str]) -> list[str]:
     Raises:
         ConfigurationError: the text cannot be read, or the model has a column of this very name.
     """
+    # Not at the top: a DAG file that imports an operator loads no engine.
+    from airflow_consent_retl.near import nearest
+
     if value_of(text) is not None and text in known:
         raise ConfigurationError(
             f"the model has a column with the name `{text}`, which is a value of its own: give the column another "

@@ -7,7 +7,7 @@ of Airflow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
+from airflow_consent_retl.destinations.http.pieces import Piece
 from airflow_consent_retl.destinations.http.purpose import Purpose, ReadAnswer
 from airflow_consent_retl.destinations.http.responses import (
     LATER,
@@ -94,7 +95,7 @@ class HttpDelivery:
         rows = purpose.encoder.rows(batch.rows)
         sent = Outcomes(0)
         if rows.records:
-            piece = _Piece(key=batch.key, purpose=purpose, records=rows.records, start=0, stop=len(rows.records))
+            piece = Piece(key=batch.key, purpose=purpose, records=rows.records, start=0, stop=len(rows.records))
             sent = self._deliver(piece)
         outcomes = _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
         return outcomes if purpose.then is None else self._follow(batch, purpose.then, outcomes)
@@ -120,7 +121,7 @@ class HttpDelivery:
             self._retries.give_up()
         self._client.close()
 
-    def _deliver(self, piece: _Piece) -> Outcomes:
+    def _deliver(self, piece: Piece) -> Outcomes:
         purpose, records = piece.purpose, piece.sent
         if purpose.max_rows is not None and len(records) > purpose.max_rows:
             return self._deliver_in_turn(piece.pieces(purpose.max_rows))
@@ -133,7 +134,7 @@ class HttpDelivery:
             return self._deliver_halves(piece)
         return self._request(piece, body)
 
-    def _request(self, piece: _Piece, body: bytes) -> Outcomes:
+    def _request(self, piece: Piece, body: bytes) -> Outcomes:
         purpose, records = piece.purpose, piece.sent
         try:
             target = piece.target
@@ -160,12 +161,12 @@ class HttpDelivery:
         outcomes = self._outcomes(answer, records, purpose, doubt)
         return outcomes if answer.request_id is None else replace(outcomes, requests=((0, answer.request_id),))
 
-    def _deliver_halves(self, piece: _Piece) -> Outcomes:
+    def _deliver_halves(self, piece: Piece) -> Outcomes:
         if len(piece.sent) == 1:
             return Outcomes.rejected(1, ROW_TOO_LARGE)
         return self._deliver_in_turn(piece.halves())
 
-    def _deliver_in_turn(self, pieces: list[_Piece]) -> Outcomes:
+    def _deliver_in_turn(self, pieces: list[Piece]) -> Outcomes:
         outcomes: list[Outcomes] = []
         for number, piece in enumerate(pieces):
             try:
@@ -179,7 +180,7 @@ class HttpDelivery:
                 return Outcomes.concatenated([*outcomes, Outcomes.uncertain(left, NOT_SENT)])
         return Outcomes.concatenated(outcomes)
 
-    def _deliver_without(self, piece: _Piece, too_large: set[int]) -> Outcomes:
+    def _deliver_without(self, piece: Piece, too_large: set[int]) -> Outcomes:
         left = [row for row in range(len(piece.sent)) if row not in too_large]
         rejected = Outcome(RowStatus.REJECTED, ROW_TOO_LARGE)
         sent = Outcomes(0)
@@ -189,7 +190,7 @@ class HttpDelivery:
             sent = self._deliver(replace(piece, key=piece.request_key, records=records, start=0, stop=len(records)))
         return sent.at_rows(left, len(piece.sent), others=dict.fromkeys(too_large, rejected))
 
-    def _attempt(self, piece: _Piece, target: str, body: bytes) -> Answer:
+    def _attempt(self, piece: Piece, target: str, body: bytes) -> Answer:
         purpose = piece.purpose
         headers = {
             "Accept": "application/json",
@@ -243,57 +244,6 @@ class HttpDelivery:
         if status in _FATAL and not about_rows:
             raise DestinationError(f"the {self._name} at {purpose.place} refuses every request with {status}")
         return Outcomes.rejected(rows, code) if named is None else named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    """The records `start` to `stop` of a batch."""
-
-    key: str
-    purpose: Purpose
-    records: Sequence[Any]
-    start: int
-    stop: int
-
-    @property
-    def sent(self) -> Sequence[Any]:
-        """The records of the request."""
-        return self.records[self.start : self.stop]
-
-    @property
-    def request_key(self) -> str:
-        """The batch's key, or a key derived from it and the piece's place, so that a later try derives the same."""
-        if (self.start, self.stop) == (0, len(self.records)):
-            return self.key
-        return sha256(f"{self.key}:{self.start}:{self.stop}".encode()).hexdigest()
-
-    @property
-    def target(self) -> str:
-        """The target of the request line.
-
-        Raises:
-            ConfigurationError: the rows make no endpoint.
-        """
-        purpose = self.purpose
-        if purpose.endpoint is None:
-            return purpose.address.target
-        return purpose.address.at(purpose.endpoint(SentObjects(self.sent))).target
-
-    def pieces(self, rows: int) -> list[_Piece]:
-        """Return pieces of at most so many records."""
-        starts = range(self.start, self.stop, rows)
-        return [replace(self, start=start, stop=min(start + rows, self.stop)) for start in starts]
-
-    def halves(self) -> list[_Piece]:
-        """Return two pieces."""
-        middle = (self.start + self.stop) // 2
-        return [replace(self, stop=middle), replace(self, start=middle)]
-
-    def larger_than(self, max_row_bytes: int) -> set[int]:
-        """Return the positions of records that alone make a larger body than an empty one, by so many bytes."""
-        around = len(self.purpose.encoder.body(self.records[:0]))
-        sizes = (len(self.purpose.encoder.body([record])) - around for record in self.sent)
-        return {row for row, size in enumerate(sizes) if size > max_row_bytes}
 
 
 def _with_refused(sent: Outcomes, rows: JsonRows, status: RowStatus) -> Outcomes:
