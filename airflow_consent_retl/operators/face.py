@@ -16,6 +16,7 @@ MODULES = {
     "ForgetOperator": f"{_OPERATORS}.forget",
     "HandOverSyncOperator": f"{_OPERATORS}.sync_life",
     "LoadOperator": f"{_OPERATORS}.load",
+    "LoadToDeclaredHttpOperator": f"{_DESTINATIONS}.declared.operator",
     "LoadToFilesOperator": f"{_DESTINATIONS}.files.operator",
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
     "LoadToHubSpotOperator": f"{_DESTINATIONS}.hubspot.operator",

@@ -1,0 +1,155 @@
+"""The checks of a declaration, and of what a load gives to it. Each finds all errors at once. Contacts nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
+
+_CHOICE = re.compile(r"[a-z]+(_[a-z]+)*")
+Problems = Iterator[tuple[str, str]]
+
+
+def problems(declaration: DestinationDeclaration) -> list[tuple[str, str]]:
+    """Return the errors in a declaration, each with its path."""
+    alone = [*_values(declaration), *_choices(declaration), *_requests(declaration)]
+    # What parts have to do with each other is clear only if each of them is right.
+    return alone or [*_parameters(declaration), *_removals(declaration), *_answers(declaration)]
+
+
+def wrong_fields(declaration: DestinationDeclaration, mapped: Collection[str]) -> list[str]:
+    """Return the errors in the fields that a load maps."""
+    name, needed = declaration.name, declaration.needed()
+    known = {*declaration.send.fields_without(declaration.parameters), *chain.from_iterable(needed)}
+    wrong = [
+        f"{name} takes no field `{one}`: {declaration.refuses[one]}" for one in mapped if one in declaration.refuses
+    ]
+    for names in needed:
+        found = [one for one in names if one in mapped]
+        if not found:
+            wrong.append(f"{name} needs the field {_or(names)}{_near(names[0], set(mapped) - known)}")
+        elif len(found) > 1:
+            wrong.append(f"{name} takes only one of the fields {_or(names)}")
+    if declaration.send.takes_other_fields:
+        return wrong
+    return wrong + [
+        f"{name} has no place for the field `{one}`{_near(one, known)}"
+        for one in mapped
+        if one not in known and one not in declaration.refuses
+    ]
+
+
+def wrong_parameters(
+    declaration: DestinationDeclaration, given: Mapping[str, object], *, on_withdrawal: str
+) -> list[str]:
+    """Return the errors in the values of parameters: those of the requests that this choice needs."""
+    declared, name = declaration.parameters, declaration.name
+    used = [
+        request
+        for path, request in declaration.requests()
+        if not path.startswith("on_withdrawal.") or path == f"on_withdrawal.{on_withdrawal}.request"
+    ]
+    needed = dict.fromkeys(one for request in used for one in request.parameters_in(declared))
+    return [
+        *(f"{name} has no parameter `{one}`{_near(one, declared)}" for one in given if one not in declared),
+        *(f"{name} needs the parameter `{one}`: {declared[one]}" for one in needed if given.get(one) is None),
+        *(
+            f"the parameter `{one}` is a text, a number or a boolean"
+            for one, value in given.items()
+            if value is not None and not isinstance(value, str | int | float | bool)
+        ),
+    ]
+
+
+def _values(declaration: DestinationDeclaration) -> Problems:
+    if not declaration.name.strip():
+        yield "name", "a destination has a name"
+    if declaration.nulls not in {"omit", "null"}:
+        yield "nulls", "nulls is `omit` or `null`"
+    if declaration.vendor is not None and declaration.authentication is not None:
+        yield "authentication", "the record of the vendor has the authentication"
+    for name in ("needs", "own_codes"):
+        if isinstance(getattr(declaration, name), str):
+            yield name, "this is a list of texts"
+    for name, values in declaration.consent.items():
+        if isinstance(values, str) or not values:
+            yield f"consent.{name}", "this is a list of the values that the vendor takes"
+    for name, sentence in declaration.parameters.items():
+        if not name.isidentifier() or not sentence.strip():
+            yield f"parameters.{name}", "a parameter has a name like one of Python, and a sentence"
+
+
+def _choices(declaration: DestinationDeclaration) -> Problems:
+    rates = {"rate": declaration.rate}
+    for choice, removal in declaration.on_withdrawal.items():
+        rates[f"on_withdrawal.{choice}.rate"] = removal.rate
+        if not _CHOICE.fullmatch(choice):
+            yield f"on_withdrawal.{choice}", "a choice is a word in small letters, such as `leave_audience`"
+        if not removal.sentence.strip():
+            yield f"on_withdrawal.{choice}.sentence", "a choice has a sentence for people"
+    for path, rate in rates.items():
+        if rate is not None and not (rate.requests >= 1 and rate.period_s > 0):
+            yield path, "a rate has at least 1 request in a period above 0 s"
+
+
+def _requests(declaration: DestinationDeclaration) -> Problems:
+    for path, request in declaration.requests():
+        if not isinstance(request, DeclaredRequest):
+            yield path, "this is a `DeclaredRequest`"
+        else:
+            yield from ((f"{path}{place}", text) for place, text in request.wrong(declaration.parameters))
+
+
+def _parameters(declaration: DestinationDeclaration) -> Problems:
+    used: set[str] = set()
+    for path, request in declaration.requests():
+        for name, place in request.parameters_in(declaration.parameters).items():
+            used.add(name)
+            if name not in declaration.parameters:
+                yield f"{path}{place}", f"`parameters` has no `{name}`{_near(name, declaration.parameters)}"
+    for name in declaration.parameters:
+        if name not in used:
+            yield f"parameters.{name}", "no request uses this parameter"
+
+
+def _removals(declaration: DestinationDeclaration) -> Problems:
+    sent = {
+        *declaration.send.fields_without(declaration.parameters),
+        *chain.from_iterable(declaration.needed()),
+    }
+    for path, request in declaration.requests()[1:]:
+        named = request.fields_without(declaration.parameters)
+        for name in named:
+            if name not in sent:
+                yield path, f"`send` and `needs` have no field `{name}`{_near(name, sent)}"
+        if not named:
+            yield path, "the body or the path needs a field that names the person"
+        if path == "clear" and not request.takes_other_fields:
+            yield path, "a request that clears fields needs `other_fields()`: the fields to clear, each as null"
+        if path != "clear" and request.takes_other_fields:
+            yield path, "a removal takes only what names a person, and no `other_fields()`"
+
+
+def _answers(declaration: DestinationDeclaration) -> Problems:
+    for path, request in declaration.requests():
+        sent = request.fields_without(declaration.parameters)
+        for name in request.answer.sent_fields:
+            if name not in sent:
+                yield f"{path}.answer", f"`{name}` is not sent, so no answer repeats it{_near(name, sent)}"
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    # Not at the top: a DAG file that imports an operator loads no engine.
+    from airflow_consent_retl.near import suggestion
+
+    return suggestion(name, sorted(known))
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names)

@@ -1,0 +1,234 @@
+"""The destination that a declaration describes: its requests, its limits and the reading of its answers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airflow_consent_retl.contract.destination import Limits, Load
+from airflow_consent_retl.destinations.declared.declaration_checks import wrong_fields
+from airflow_consent_retl.destinations.declared.path_template import filled, names_in
+from airflow_consent_retl.destinations.declared.row_references import ROW, at
+from airflow_consent_retl.destinations.declared.template_rows import template_rows
+from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.http.purpose import Purpose
+from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration
+    from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
+    from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.bodies import Row
+    from airflow_consent_retl.destinations.http.responses import SentRows
+
+# Rows in one entry of the ledger, for a vendor that takes one row in a request.
+_ROWS_ONE_BY_ONE = 100
+
+
+class DeclaredHttpDestination(HttpDestination):
+    """A destination whose requests are declared as data. A subclass returns its declaration, and nothing else.
+
+    A row without a value that the vendor needs is rejected as `missing_…`, one with a value that the vendor does not
+    take for consent as `invalid_consent`. Which people a removal names is kept at the delivery: the fields of each
+    removal that the declaration offers, so that the choice can change later.
+
+    Args:
+        address: of the host.
+        options: see `DeclaredHttpOptions`.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def declared() -> DestinationDeclaration:
+        """Return the declaration."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Take the attributes of the class from its declaration."""
+        super().__init_subclass__(**kwargs)
+        declaration = cls.declared()
+        cls.name = declaration.name
+        cls.can_remove = bool(declaration.on_withdrawal)
+        cls.can_clear = declaration.clear is not None
+        cls.withdrawal_choices = declaration.withdrawal_choices
+
+    def __init__(self, address: HttpAddress, options: DeclaredHttpOptions) -> None:
+        self._declaration = self.declared()
+        self._base = address
+        self._options = options
+        self._parameters = {name: value for name, value in options.parameters.items() if value is not None}
+        super().__init__(address.at(self._path(self._declaration.send)), options)
+
+    @property
+    def limits(self) -> Limits:
+        """The declared limits; the rate is the lower one of sending and removing."""
+        removal, rows = self._removal, self._declaration.send.rows
+        declared = (self._declaration.rate, None if removal is None else removal.rate)
+        rates = [rate for rate in declared if rate is not None]
+        rate = min(rates, key=lambda one: one.requests / one.period_s, default=None)
+        removal_rows = removal.request.rows if removal else rows
+        return Limits(
+            batch_rows=min(self._options.batch_rows, rows if rows > 1 else _ROWS_ONE_BY_ONE),
+            removal_rows=min(self._options.batch_rows, removal_rows if removal_rows > 1 else _ROWS_ONE_BY_ONE),
+            concurrency=self._options.concurrency,
+            requests_per_s=None if rate is None else rate.requests / rate.period_s,
+            burst_requests=None if rate is None else rate.requests,
+        )
+
+    @property
+    def on_withdrawal(self) -> str:
+        """The choice of the DAG."""
+        return self._options.on_withdrawal or ""
+
+    @property
+    def target(self) -> str:
+        """The place that rows go to, with the parameters, which may name a list or an account."""
+        named = ", ".join(f"{name} {value}" for name, value in sorted(self._parameters.items()))
+        return f"{super().target} with {named}" if named else super().target
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """None: every release recorded this text."""
+        return ()
+
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code is a status, or one of those that the declaration names."""
+        return code in self._declaration.own_codes or super().is_own_code(code)
+
+    def remedy(self, code: str) -> str:
+        """Return the declaration's remedy."""
+        return self._declaration.remedies.get(code, "")
+
+    def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
+        """Return the form of each row in the body."""
+        records = self.sending(load).encoder.rows(rows).records
+        return [dict(one.form) if isinstance(one.form, Mapping) else {"row": one.form} for one in records]
+
+    def sending(self, load: Load) -> Purpose:
+        """Return the declared request that stores rows."""
+        wrong = wrong_fields(self._declaration, load.schema.names)
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+        return self._purpose(
+            self._declaration.send, load.schema, cleared=load.cleared, needed=self._declaration.needed()
+        )
+
+    def removal_schema(self, load: Load) -> pa.Schema:
+        """Return the mapped fields that any of the declared removals needs."""
+        chosen = self._removal
+        if chosen is not None:
+            self._check_mapped(chosen.request, load)
+        requests = [one.request for one in self._declaration.on_withdrawal.values()]
+        if self._declaration.clear is not None:
+            requests.append(self._declaration.clear)
+        names = dict.fromkeys(name for one in requests for name in self._fields(one))
+        return pa.schema([load.schema.field(name) for name in names if name in load.schema.names])
+
+    def removing(self, load: Load) -> Purpose | None:
+        """Return the declared request for the chosen meaning of a removal."""
+        if self._removal is None:
+            return None
+        request = self._removal.request
+        return self._purpose(request, self.removal_schema(load), needed=self._needed_by(request), removes=True)
+
+    def clearing(self, load: Load, fields: Sequence[str]) -> Purpose | None:
+        """Return the declared request that clears fields."""
+        request = self._declaration.clear
+        if request is None:
+            return None
+        people = self.removal_schema(load)
+        schema = pa.schema([*people, *(pa.field(name, pa.string()) for name in fields)])
+        return self._purpose(request, schema, cleared=fields, needed=self._needed_by(request), removes=True)
+
+    def _purpose(
+        self,
+        request: DeclaredRequest,
+        schema: pa.Schema,
+        *,
+        needed: Sequence[tuple[str, ...]],
+        cleared: Collection[str] = (),
+        removes: bool = False,
+    ) -> Purpose:
+        endpoint = self._endpoint(request)
+        removal_endpoint = None if removes or self._removal is None else self._endpoint(self._removal.request)
+
+        def fits(row: Row) -> bool:
+            return removal_endpoint is None or _is_endpoint(self._base, removal_endpoint(row))
+
+        return Purpose(
+            method=request.method,
+            address=self._base.at(self._path(request)),
+            encoder=template_rows(
+                request.body,
+                schema,
+                parameters=self._parameters,
+                nulls=self._declaration.nulls,
+                cleared=cleared,
+                needed=needed,
+                consent=self._declaration.consent,
+                fits=None if removal_endpoint is None else fits,
+            ),
+            read=request.answer.read,
+            removes=removes,
+            key_header=self._declaration.idempotency_header,
+            max_rows=request.rows,
+            max_body_bytes=request.max_body_bytes,
+            max_row_bytes=request.max_row_bytes,
+            endpoint=None if endpoint is None else lambda sent: endpoint(_row_of(sent)),
+            row_statuses=getattr(request.answer, "not_there", ()) if request.rows == 1 else (),
+        )
+
+    @property
+    def _removal(self) -> DeclaredRemoval | None:
+        return self._declaration.on_withdrawal.get(self._options.on_withdrawal or "")
+
+    def _endpoint(self, request: DeclaredRequest) -> Callable[[Row], str] | None:
+        path = filled(request.path, self._parameters)
+        names = names_in(path)
+        return (lambda row: filled(path, {name: at(row, name) for name in names})) if names else None
+
+    def _path(self, request: DeclaredRequest) -> str:
+        """Return a request's path for messages and for the ledger: a field's value is `-`."""
+        path = filled(request.path, self._parameters)
+        return filled(path, dict.fromkeys(names_in(path), "-"))
+
+    def _fields(self, request: DeclaredRequest) -> list[str]:
+        return list(request.fields_without(self._declaration.parameters))
+
+    def _needed_by(self, request: DeclaredRequest) -> list[tuple[str, ...]]:
+        fields = request.fields_without(self._declaration.parameters).values()
+        alternatives = tuple(one.name for one in fields if one.optional)
+        return [(one.name,) for one in fields if not one.optional] + ([alternatives] if alternatives else [])
+
+    def _check_mapped(self, request: DeclaredRequest, load: Load) -> None:
+        for names in self._needed_by(request):
+            if not any(name in load.schema.names for name in names):
+                raise ConfigurationError(
+                    f"{self.name} removes people by {' or '.join(f'`{name}`' for name in names)}: map it"
+                )
+
+
+def _row_of(sent: SentRows) -> Row:
+    row: Any = sent[0][ROW]
+    return dict(row)
+
+
+def _is_endpoint(address: HttpAddress, endpoint: str) -> bool:
+    try:
+        address.at(endpoint)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def destination_class(declaration: DestinationDeclaration) -> type[DeclaredHttpDestination]:
+    """Return a class of destinations for a declaration."""
+    body = {
+        "__doc__": f"{declaration.name}, as it is declared.",
+        "__module__": "declared",
+        "declared": staticmethod(lambda: declaration),
+    }
+    return type("DeclaredDestination", (DeclaredHttpDestination,), body)
