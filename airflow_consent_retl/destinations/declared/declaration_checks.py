@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
+from airflow_consent_retl.fields.field_values import ConsentAnswer, value_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
@@ -43,6 +44,22 @@ def wrong_fields(declaration: DestinationDeclaration, mapped: Collection[str]) -
         for one in mapped
         if one not in known and one not in declaration.refuses
     ]
+
+
+def wrong_consent(declaration: DestinationDeclaration, fields: Mapping[str, object]) -> list[str]:
+    """Return the errors in fields for consent: each tells a person's own answer, in values that the vendor takes."""
+    wrong: list[str] = []
+    for name, values in declaration.consent.items():
+        text = fields.get(name)
+        if not isinstance(text, str) or "{{" in text:
+            continue
+        answer = value_of(text)
+        if not isinstance(answer, ConsentAnswer):
+            wrong.append(f"{declaration.name} takes `{name}` for consent: map it to `consent(…)`")
+        elif not {answer.granted, answer.otherwise} <= {*values, None}:
+            taken = ", ".join(f"`{one}`" for one in values)
+            wrong.append(f"{declaration.name} takes only {taken} for `{name}`")
+    return wrong
 
 
 def wrong_parameters(

@@ -14,6 +14,7 @@ from airflow_consent_retl.destinations.declared.path_template import filled, nam
 from airflow_consent_retl.destinations.declared.row_references import ROW, at
 from airflow_consent_retl.destinations.declared.template_rows import template_rows
 from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -61,6 +62,8 @@ class DeclaredHttpDestination(HttpDestination):
         self._options = options
         self._parameters = {name: value for name, value in options.parameters.items() if value is not None}
         super().__init__(address.at(self._path(self._declaration.send)), options)
+        limits = self.limits
+        self._http_pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
 
     @property
     def limits(self) -> Limits:

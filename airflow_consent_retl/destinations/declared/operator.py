@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.destinations.declared.declaration_checks import wrong_fields
+from airflow_consent_retl.destinations.declared.declaration_checks import wrong_consent, wrong_fields
 from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, Parameter, wrong_choices
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
-    from airflow_consent_retl.destinations.declared.destination import DeclaredHttpDestination
 
 
 class LoadToDeclaredHttpOperator(LoadOperator):
@@ -69,9 +68,9 @@ class LoadToDeclaredHttpOperator(LoadOperator):
         )
         check_load(declaration, self.fields, on_withdrawal=on_withdrawal, parameters=self.parameters)
 
-    def build_destination(self) -> DeclaredHttpDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        return self._spec(conn_id=self.conn_id, parameters=self.parameters).build()
+    def destination_spec(self) -> DeclaredHttpSpec:
+        """Return the declaration, the connection and the choices of the DAG."""
+        return self._spec(conn_id=self.conn_id, parameters=self.parameters)
 
 
 def check_load(
@@ -90,5 +89,6 @@ def check_load(
     # A template, or the output of a task, is known when the task runs.
     if isinstance(fields, Mapping):
         wrong += wrong_fields(declaration, [name for name in fields if isinstance(name, str)])
+        wrong += wrong_consent(declaration, fields)
     if wrong:
         raise ConfigurationError("; ".join(wrong))

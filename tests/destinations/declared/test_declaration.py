@@ -25,6 +25,7 @@ from airflow_consent_retl.destinations.declared import (
     parameter,
 )
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields import consent, constant
 from airflow_consent_retl.operators import LoadToDeclaredHttpOperator
 from airflow_consent_retl.operators.removing_load import from_parameters
 
@@ -121,6 +122,9 @@ def load(declaration: DestinationDeclaration = ACME, **parameters: Any) -> LoadT
         ({"parameters": {"list_id": 7, "lst": 8}}, "Acme CRM has no parameter `lst`"),
         ({"parameters": {"list_id": [7]}}, "the parameter `list_id` is a text, a number or a boolean"),
         ({"fields": {"idd": "customer"}}, "Acme CRM needs the field `id`, did you mean `idd`?"),
+        ({"fields": {"id": "a", "newsletter": "b"}}, "Acme CRM takes `newsletter` for consent: map it to `consent(…)`"),
+        ({"fields": {"id": "a", "newsletter": constant("subscribed")}}, "for consent: map it to `consent(…)`"),
+        ({"fields": {"id": "a", "newsletter": consent("C4", granted="yes")}}, "only `subscribed`, `unsubscribed` for"),
         (
             {"fields": {"id": "a", "opted_out": "b"}},
             "takes no field `opted_out`: Acme keeps it, and a load must not ov",
