@@ -1,7 +1,8 @@
 """A DAG that keeps a customer list audience of Meta equal to the people who permit it.
 
 Needs the connections `postgres` and `consentmeta_default`, the Variable `consent_policy`, and the extras `postgres` and
-`phone`. The policy requires the category `C0004` for `meta_ads`.
+`phone`. The policy requires the category `C0004` for `meta_ads`, and guards its field `data_processing_options` with
+`C0008`, the sale of data.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from functools import partial
 from airflow.sdk import DAG
 
 from airflow_consent_retl.consent import ConsentObject
+from airflow_consent_retl.fields import consent as told_answer
 from airflow_consent_retl.operators import LoadToMetaAudienceOperator
 from airflow_consent_retl.sync import consent_sync
 
 MODEL = """
-SELECT user_id, email, phone, country, us_state, consent,
-    CASE WHEN us_state = 'CA' AND do_not_sell THEN 'LDU' END AS limited_data_use
-FROM customers
+SELECT user_id, email, phone, country, us_state, consent FROM customers
 """
 
 with DAG(
@@ -45,7 +45,7 @@ with DAG(
                     "email": "email",
                     "phone": "phone",
                     "country": "country",
-                    "data_processing_options": "limited_data_use",
+                    "data_processing_options": told_answer("C0008", granted="none", otherwise="LDU"),
                     "data_processing_state": "us_state",
                 },
             )

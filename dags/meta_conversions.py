@@ -1,7 +1,8 @@
 """A DAG that sends the orders of people who permit it to Meta's Conversions API, each once.
 
 Needs the connections `postgres` and `consentmeta_default`, and the Variable `consent_policy`. The policy requires the
-category `C0004` for `meta_capi`. An order cannot be taken back at Meta.
+category `C0004` for `meta_capi`, and guards its field
+`data_processing_options` with `C0008`, the sale of data. An order cannot be taken back at Meta.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from functools import partial
 from airflow.sdk import DAG
 
 from airflow_consent_retl.consent import ConsentObject
+from airflow_consent_retl.fields import consent as told_answer
+from airflow_consent_retl.fields import constant
 from airflow_consent_retl.operators import LoadToMetaConversionsOperator
 from airflow_consent_retl.sync import consent_sync
 
 # Meta takes no event that is older than 7 days.
 MODEL = """
-SELECT order_id, email, ordered_at, amount, currency, us_state, consent, 'Purchase' AS event_name,
-    'physical_store' AS action_source, CASE WHEN us_state = 'CA' AND do_not_sell THEN 'LDU' END AS limited_data_use
+SELECT order_id, email, ordered_at, amount, currency, us_state, consent
 FROM orders JOIN customers USING (user_id)
 WHERE ordered_at > now() - interval '6 days'
 """
@@ -45,13 +47,13 @@ with DAG(
                 accept_no_removal=True,
                 fields={
                     "event_id": "order_id",
-                    "event_name": "event_name",
+                    "event_name": constant("Purchase"),
                     "event_time": "ordered_at",
-                    "action_source": "action_source",
+                    "action_source": constant("physical_store"),
                     "email": "email",
                     "custom_data.value": "amount",
                     "custom_data.currency": "currency",
-                    "data_processing_options": "limited_data_use",
+                    "data_processing_options": told_answer("C0008", granted="none", otherwise="LDU"),
                     "data_processing_state": "us_state",
                 },
             )

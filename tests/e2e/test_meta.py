@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
 ) -> None:
     hashes = consenting()
     withdraws, moves, withdraws_later, *_ = sorted(hashes)
+    sells = next(one.number for one in people() if one.ads == "yes" and one.analytics_ok is False)
 
     first = airflow.run("audience", module="meta")
 
@@ -61,12 +63,14 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
 
     change(warehouse, withdraws, ads="no")
     change(warehouse, moves, email=f"{CANARY}-moved@example.com")
+    change(warehouse, sells, analytics_ok="true")
     second = airflow.run("audience", module="meta")
 
     assert second.state == "success", second.output
     assert "leave_audience" in second.output
     moved = digest(f"{CANARY}-moved@example.com")
     assert set(audience(meta)) == {*hashes.values(), moved} - {hashes[withdraws], hashes[moves]}
+    assert audience(meta)[hashes[sells]] == []
     (removal,) = meta.removals
     assert sorted(removal.document["payload"]["data"]) == sorted([[hashes[withdraws]], [hashes[moves]]])
 
@@ -90,8 +94,10 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
 
 
 def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
-    airflow: Airflow, meta: MetaApi, warehouse: Path, tmp_path: Path
+    airflow: Airflow, meta: MetaApi, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Meta takes no older events than those of seven days.
+    monkeypatch.setenv("ORDERED_AT", datetime.now(UTC).isoformat(timespec="seconds"))
     numbers = sorted(consenting())
     grants, grants_later, refused, *_ = [one.number for one in people() if one.ads == "no"]
 

@@ -19,6 +19,7 @@ INVALID_OPTIONS = "invalid_data_processing_options"
 INVALID_STATE = "invalid_data_processing_state"
 
 LIMITED_DATA_USE = "LDU"
+FULL_USE = "NONE"
 STATES = {
     "CA": 1000, "CO": 1001, "CT": 1002, "FL": 1003, "OR": 1004, "TX": 1005, "MT": 1006, "DE": 1007, "NE": 1008,
     "NH": 1009, "NJ": 1010, "MN": 1011, "MD": 1012, "RI": 1013,
@@ -32,22 +33,23 @@ Options = tuple[list[str], int, int]
 def options_of(rows: pa.RecordBatch) -> tuple[list[Options], dict[int, str]]:
     """Return the options of each row, and a code for each row whose fields have none.
 
-    The field `data_processing_options` is `LDU`, or NULL for full use; `data_processing_state` is the two-letter code
-    of a state of the US. A state without Limited Data Use, or none, is left to Meta.
+    The field `data_processing_options` is `none` for full use; `LDU`, and NULL too, limit it. The field
+    `data_processing_state` is the two-letter code of a state of the US. A state without Limited Data Use, or none, is
+    left to Meta. Without the first field, Meta is told nothing, which is full use.
     """
     names = rows.schema.names
-    given = _texts(rows, OPTIONS_FIELD) if OPTIONS_FIELD in names else [None] * rows.num_rows
+    given = _texts(rows, OPTIONS_FIELD) if OPTIONS_FIELD in names else [FULL_USE] * rows.num_rows
     states = _texts(rows, STATE_FIELD) if STATE_FIELD in names else [None] * rows.num_rows
     found: list[Options] = []
     refused: dict[int, str] = {}
     for row, (option, state) in enumerate(zip(given, states, strict=True)):
-        if option not in {None, LIMITED_DATA_USE}:
-            # INVARIANT: an unknown text never counts as full use.
+        if option not in {None, LIMITED_DATA_USE, FULL_USE}:
             refused[row] = INVALID_OPTIONS
         if state is not None and not (len(state) == 2 and state.isascii() and state.isalpha()):
             refused.setdefault(row, INVALID_STATE)
         code = STATES.get(state or "", 0)
-        found.append(([LIMITED_DATA_USE], _US if code else 0, code) if option else ([], 0, 0))
+        # INVARIANT: a value that is missing, or withheld from this person, never counts as full use.
+        found.append(([], 0, 0) if option == FULL_USE else ([LIMITED_DATA_USE], _US if code else 0, code))
     return found, refused
 
 

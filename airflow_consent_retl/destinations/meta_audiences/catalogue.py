@@ -14,7 +14,7 @@ CATALOGUE = CatalogueEntry(
     api_version="v26.0",
     removal=WITHDRAWAL_CHOICES,
     consent={
-        "DATA_PROCESSING_OPTIONS": "`data_processing_options` of each row: `LDU`, or none",
+        "DATA_PROCESSING_OPTIONS": "`data_processing_options` of each row: `LDU` unless it is `none`",
         "DATA_PROCESSING_OPTIONS_COUNTRY, DATA_PROCESSING_OPTIONS_STATE": "`data_processing_state` of each row",
     },
     modes=("upsert", "remove"),

@@ -33,8 +33,9 @@ class LoadToMetaAudienceOperator(LoadOperator):
         hashed: see `MetaAudienceOptions`, for this parameter and those that are not listed here.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `phone`,
             `external_id`, `device_id`, `first_name`, `last_name`, `gender`, `birth_year`, `birth_month`, `birth_day`,
-            `city`, `state`, `postal_code`, `country`; and for Limited Data Use `data_processing_options` (`LDU`, or
-            NULL for full use: a projection of consent) and `data_processing_state` (such as `CA`).
+            `city`, `state`, `postal_code`, `country`; and for Limited Data Use `data_processing_options`
+            (`none` for full use, `LDU` or NULL for limited use: see `airflow_consent_retl.fields.consent`) and
+            `data_processing_state` (such as `CA`).
 
     Raises:
         ConfigurationError: parameters, connection or fields; not retried.

@@ -13,7 +13,7 @@ CATALOGUE = CatalogueEntry(
     api_version="v26.0",
     removal={},
     consent={
-        "data_processing_options": "`data_processing_options` of each row: `LDU`, or none",
+        "data_processing_options": "`data_processing_options` of each row: `LDU` unless it is `none`",
         "data_processing_options_country, data_processing_options_state": "`data_processing_state` of each row",
         "opt_out": "the field of this name of each row",
     },

@@ -34,8 +34,8 @@ class LoadToMetaConversionsOperator(LoadOperator):
             `email_2`, `email_3`, `phone`, `phone_2`, `phone_3`, `first_name`, `last_name`, `date_of_birth`, `gender`,
             `city`, `state`, `postal_code`, `country`, `external_id`, `device_id`; `client_ip_address`, `fbc`, `fbp`,
             `lead_id`, `subscription_id`; `custom_data.…`, such as `custom_data.value`; and for Limited Data Use
-            `data_processing_options` (`LDU`, or NULL for full use: a projection of consent) and
-            `data_processing_state` (such as `CA`).
+            `data_processing_options` (`none` for full use, `LDU` or NULL for limited use: see
+            `airflow_consent_retl.fields.consent`) and `data_processing_state` (such as `CA`).
 
     Raises:
         ConfigurationError: parameters, connection or fields; not retried.

@@ -49,7 +49,7 @@ def test_limited_data_use_and_its_state_are_those_of_each_person(meta: MetaApi) 
     rows = pa.table(
         {
             "email": ["a@x.com", "b@x.com", "c@x.com", "d@x.com"],
-            "data_processing_options": ["LDU", None, "ldu", "LDU"],
+            "data_processing_options": ["LDU", "none", None, "ldu"],
             "data_processing_state": ["CA", "CA", None, "WA"],
         }
     )
@@ -64,6 +64,12 @@ def test_limited_data_use_and_its_state_are_those_of_each_person(meta: MetaApi) 
         digest("c@x.com"): [["LDU"], 0, 0],
         digest("d@x.com"): [["LDU"], 0, 0],
     }
+
+
+def test_without_the_field_meta_is_told_nothing(meta: MetaApi) -> None:
+    deliver(audience(), people(1))
+
+    assert list(meta.users.values()) == [[None, None, None]]
 
 
 def test_an_unknown_data_processing_option_never_counts_as_full_use(meta: MetaApi) -> None:

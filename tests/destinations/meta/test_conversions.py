@@ -62,7 +62,7 @@ def test_an_event_has_metas_shape_and_the_consent_of_its_own_person(meta: MetaAp
             "custom_data.currency": "EUR",
             "opt_out": True,
         },
-        {"email": None, "external_id": " U-7 ", "opt_out": None},
+        {"email": None, "external_id": " U-7 ", "opt_out": None, "data_processing_options": "none"},
     )
 
     outcomes = deliver(dataset(phone_region="US"), rows)

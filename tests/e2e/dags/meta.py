@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from airflow.sdk import DAG
 
 from airflow_consent_retl.consent import Literals
+from airflow_consent_retl.fields import consent as told_answer
+from airflow_consent_retl.fields import constant
 from airflow_consent_retl.operators import LoadToMetaAudienceOperator, LoadToMetaConversionsOperator
 from airflow_consent_retl.sync import consent_sync
 
-POLICY = {"categories": [{"id": "C0004", "name": "Personal ads", "destinations": ["meta_ads", "meta_capi"]}]}
-CONSENT = {"C0004": Literals("ads", granted=("yes",), denied=("no",))}
+POLICY = {
+    "categories": [
+        {"id": "C0004", "name": "Personal ads", "destinations": ["meta_ads", "meta_capi"]},
+        {
+            "id": "C0002",
+            "name": "Sale of data",
+            "fields": {"meta_ads": ["data_processing_options"], "meta_capi": ["data_processing_options"]},
+        },
+    ]
+}
+CONSENT: dict[str, Any] = {"C0002": "analytics_ok", "C0004": Literals("ads", granted=("yes",), denied=("no",))}
+OPTIONS = told_answer("C0002", granted="none", otherwise="LDU")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 with DAG("audience", schedule=None, start_date=START, default_args={"retries": 0}) as audience_dag:
     consent_sync(
         "people",
         conn_id="warehouse",
-        sql="SELECT *, CASE WHEN analytics_ok THEN NULL ELSE 'LDU' END AS limited FROM people ORDER BY user_id",
+        sql="SELECT * FROM people ORDER BY user_id",
         primary_key="user_id",
         policy=POLICY,
         consent=CONSENT,
@@ -29,14 +43,14 @@ with DAG("audience", schedule=None, start_date=START, default_args={"retries": 0
                 conn_id="local_meta",
                 audience_id="120330000000042",
                 on_withdrawal="leave_audience",
-                fields={"email": "email", "data_processing_options": "limited"},
+                fields={"email": "email", "data_processing_options": OPTIONS},
             )
         },
     )
 
-ORDERS = """
-SELECT user_id || '-order' AS event_id, email, ads, 'Purchase' AS event_name, 'system_generated' AS action_source,
-    now() AS ordered_at, CASE WHEN analytics_ok THEN NULL ELSE 'LDU' END AS limited
+ORDERS = f"""
+SELECT user_id || '-order' AS event_id, email, ads, analytics_ok,
+    TIMESTAMPTZ '{os.environ.get("ORDERED_AT", "2026-11-01")}' AS ordered_at
 FROM people ORDER BY user_id
 """
 
@@ -57,11 +71,11 @@ with DAG("conversions", schedule=None, start_date=START, default_args={"retries"
                 accept_no_removal=True,
                 fields={
                     "event_id": "event_id",
-                    "event_name": "event_name",
+                    "event_name": constant("Purchase"),
                     "event_time": "ordered_at",
-                    "action_source": "action_source",
+                    "action_source": constant("system_generated"),
                     "email": "email",
-                    "data_processing_options": "limited",
+                    "data_processing_options": OPTIONS,
                 },
             )
         },
