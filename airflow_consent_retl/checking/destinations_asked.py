@@ -79,6 +79,8 @@ def check_load(
         return
     with findings.at("target"):
         destination.try_writing()
+    with findings.at("settings"):
+        load.sync_settings().check_supported(load.build_destination, load.fields)
     if loaded is not None:
         with findings.at("destination"):
             check_destinations(loaded, [use_of_load(load, fields=fields)])
@@ -119,17 +121,16 @@ def _check_target(
     from airflow_consent_retl.filtering.field_mapping import FieldMapping
 
     key = next((name for name, column in fields.items() if column == model.primary_key), None)
-    destination.check(
-        Load(
-            key="0" * 64,
-            destination=load.destination,
-            model=model.name,
-            schema=FieldMapping(fields).schema(schema),
-            key_field=key,
-            rows=1,
-            decided_at=datetime.now(UTC),
-        )
+    described = Load(
+        key="0" * 64,
+        destination=load.destination,
+        model=model.name,
+        schema=FieldMapping(fields).schema(schema),
+        key_field=key,
+        rows=1,
+        decided_at=datetime.now(UTC),
     )
+    destination.check(load.sync_settings().applied_to(described))
 
 
 def uses_of_names(destinations: Sequence[str]) -> list[DestinationUse]:

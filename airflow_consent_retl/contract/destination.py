@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -68,6 +68,9 @@ class Load:
             error, and is not made anew. Only `look` sets it.
         cleared: the fields that are withheld from some people who did not consent to them. The destination may still
             have their value, so a NULL in these fields is sent, whatever it does with other NULLs.
+        nulls: by field, what the DAG wants of its NULLs, in place of the destination's own choice for all fields:
+            `send` a NULL as it is, `omit` the field, so that the destination keeps what it has, or `clear` it there.
+            Only choices that the destination has in `nulls_by_field`.
         before_request: the destination calls it just before each request that carries rows, also before each repeated
             one. It raises when the load may no longer send; the destination does not catch that error.
     """
@@ -81,7 +84,18 @@ class Load:
     decided_at: datetime
     delivered: int = 0
     cleared: frozenset[str] = frozenset()
+    nulls: Mapping[str, str] = field(default_factory=dict)
     before_request: Callable[[], None] = _always
+
+    @property
+    def nulls_sent(self) -> frozenset[str]:
+        """The fields whose NULL is sent in any case: `cleared`, and those with `send` or `clear`."""
+        return self.cleared | {name for name, choice in self.nulls.items() if choice != "omit"}
+
+    @property
+    def nulls_omitted(self) -> frozenset[str]:
+        """The fields whose NULL is left out in any case. INVARIANT: none of `cleared` is among them."""
+        return frozenset(name for name, choice in self.nulls.items() if choice == "omit") - self.cleared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +129,15 @@ class Destination(ABC):
             `clear` and never `send` changes single people in the present rows.
         withdrawal_choices: what `remove` can do to a person where the vendor offers several ways: each choice, a word
             such as `unsubscribe`, with one sentence for people. Empty: removal has one meaning.
+        nulls_by_field: the choices of `Load.nulls` that it can carry out for a single field. Empty: none, so that a
+            load with `field_nulls` is refused.
     """
 
     can_remove: ClassVar[bool] = False
     can_clear: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
     withdrawal_choices: ClassVar[Mapping[str, str]] = {}
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def on_withdrawal(self) -> str:

@@ -161,7 +161,7 @@ class DeliveryRun:
     def load(self, *, key: str, rows: int) -> Load:
         """Return what the destination is opened with; arguments as for `opened`."""
         manifest, shape = self.changes.manifest, self.changes.shape
-        return Load(
+        described = Load(
             key=key,
             destination=manifest.destination,
             model=manifest.model,
@@ -172,6 +172,7 @@ class DeliveryRun:
             cleared=frozenset(manifest.cleared),
             before_request=self.context.lease.check,
         )
+        return self.context.settings.applied_to(described)
 
     @contextmanager
     def opened(self, *, key: str, rows: int) -> Iterator[None]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import UNGUARDED, RemovalCause
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Destination, Load
     from airflow_consent_retl.storage.manifest import ChangesCounts
 
 
@@ -100,6 +103,7 @@ class SyncSettings:
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
+        field_nulls: by field, what becomes of its NULLs: see `Load.nulls`.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -119,6 +123,7 @@ class SyncSettings:
     settle_s: float = 3600.0
     confirm_interval_s: float = 30.0
     confirm_timeout_s: float = 3600.0
+    field_nulls: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = [name for name in ("settle_s", "confirm_timeout_s") if not getattr(self, name) >= 0]
@@ -127,3 +132,32 @@ class SyncSettings:
         wrong += ["min_found_ratio"] if not 0 <= (self.min_found_ratio or 0) <= 1 else []
         if wrong:
             raise ConfigurationError(f"out of range: {', '.join(wrong)}")
+
+    def applied_to(self, load: Load) -> Load:
+        """Return the description of a load with what these settings say about its rows."""
+        return replace(load, nulls=dict(self.field_nulls))
+
+    def check_supported(self, build: Callable[[], Destination], fields: Collection[str]) -> None:
+        """Check that a destination can do what these settings say about its rows.
+
+        Args:
+            build: returns it, not opened; only called if they say something.
+            fields: the names of the load's fields.
+
+        Raises:
+            ConfigurationError: it cannot, or a field is not among the load's.
+        """
+        if not self.field_nulls:
+            return
+        destination = build()
+        known = destination.nulls_by_field
+        for name, choice in self.field_nulls.items():
+            if name not in fields:
+                raise ConfigurationError(
+                    f"field_nulls names `{name}`, which is no field of the load{suggestion(name, fields)}"
+                )
+            if choice not in known:
+                can = f"only {', '.join(sorted(known))}" if known else "no choice for a single field"
+                raise ConfigurationError(
+                    f"field_nulls[{name!r}]: {type(destination).__name__} has {can}, not `{choice}`"
+                )

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields.dotted_names import tree_of
 
 Scalar: TypeAlias = str | int | float | bool
 _TEXT = re.compile(r"(constant|columns|expression|consent)\(.*\)", re.DOTALL)
@@ -212,13 +213,22 @@ def answers_in(fields: Mapping[str, str] | None) -> Iterator[tuple[str, ConsentA
             yield name, value
 
 
-def check_values(fields: Mapping[str, str]) -> None:
+def check_values(fields: Mapping[str, str], *, nested: bool = False) -> None:
     """Check the values of a load's fields, as far as they are known when the DAG is parsed.
+
+    Args:
+        fields: the destination's field names, each with the model's column or another value.
+        nested: whether dotted names are fields of nested objects.
 
     Raises:
         ConfigurationError: with every problem.
     """
     problems = []
+    if nested and any("." in name for name in fields):
+        try:
+            tree_of(fields)
+        except ConfigurationError as error:
+            problems.append(str(error))
     for name, text in fields.items():
         if isinstance(text, str) and ("{{" in text or "{%" in text):
             continue

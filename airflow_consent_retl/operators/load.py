@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import XComArg
@@ -44,6 +45,9 @@ class LoadOperator(ConsentRetlOperator):
         fields: the fields to send: the destination's field names, each with the model's column, or with another value
             of `airflow_consent_retl.fields`: a constant, a list of columns, an SQL expression, a person's answer to a
             consent category. Only these columns are read, and only they make a row count as changed. Templated.
+        field_nulls: by field, what becomes of its NULLs in place of the destination's choice for all fields: `send`,
+            `omit` (the destination keeps what it has) or `clear`, as far as the destination can. A NULL of a field that
+            consent withholds is sent all the same. Templated.
         fields_not_sent: the fields that the policy guards at this destination and that this load does not send under
             any name. A guarded field that is neither sent nor listed here is an error. Templated.
         policy: the source from which to read the policy again. It has to be the filter's, which is the default.
@@ -108,10 +112,14 @@ class LoadOperator(ConsentRetlOperator):
     knows_by_identifiers: ClassVar[bool] = False
     """Whether the destination knows people by fields that two people may share, and not by the model's key."""
 
+    nests_fields: ClassVar[bool] = True
+    """Whether a dotted name in `fields` is a field of a nested object; otherwise it is a name like any other."""
+
     template_fields: Sequence[str] = (
         "permitted",
         "destination",
         "fields",
+        "field_nulls",
         "fields_not_sent",
         "policy",
         "ledger_conn_id",
@@ -130,6 +138,7 @@ class LoadOperator(ConsentRetlOperator):
         permitted: Any,
         destination: str,
         fields: Mapping[str, str],
+        field_nulls: Mapping[str, Literal["send", "omit", "clear"]] = MappingProxyType({}),
         fields_not_sent: Sequence[str] = (),
         policy: PolicySource | None = None,
         mode: Literal["mirror", "upsert", "insert", "full", "retry_rejected"] = "mirror",
@@ -161,6 +170,7 @@ class LoadOperator(ConsentRetlOperator):
         self.permitted = permitted
         self.destination = destination
         self.fields = fields
+        self.field_nulls = dict(field_nulls)
         self.fields_not_sent = fields_not_sent
         self.policy = inline_policy_of(permitted) if policy is None else policy
         self.mode = mode
@@ -189,7 +199,7 @@ class LoadOperator(ConsentRetlOperator):
         self.workspace = workspace
         check_one_load(self, LoadOperator)
         if isinstance(fields, Mapping):
-            check_values(fields)
+            check_values(fields, nested=self.nests_fields)
         self.policy_digest: str | None = None
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
@@ -323,6 +333,7 @@ class LoadOperator(ConsentRetlOperator):
             settle_s=self.settle_s,
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
+            field_nulls=self.field_nulls,
         )
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:

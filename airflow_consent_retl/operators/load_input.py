@@ -55,6 +55,7 @@ def opened_input(load: LoadOperator, *, may_resume: bool = True) -> LoadInput:
 
     is_proof = not (may_resume and _resumes_unsigned(load))
     try:
+        load.sync_settings().check_supported(load.build_destination, load.fields)
         found = _opened(load, load.fields, fields_not_sent=load.fields_not_sent, is_proof=is_proof)
     except (ConfigurationError, PolicyError, RefusedError) as error:
         found = _with_key_only(load, error, is_proof=is_proof)

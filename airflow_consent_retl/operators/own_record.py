@@ -104,7 +104,8 @@ def _sent(load: LoadOperator, record: Mapping[str, object], *, remove: bool) -> 
             rows = _rows(permitted, record)
             _check_no_person(found, rows)
             notes.note(key, OwnRecord(destination.target, dict(record)))
-        described = replace(permitted.load_of(rows.schema), key=uuid.uuid4().hex, rows=0 if remove else 1)
+        described = load.sync_settings().applied_to(permitted.load_of(rows.schema))
+        described = replace(described, key=uuid.uuid4().hex, rows=0 if remove else 1)
         described = replace(described, before_request=lease.check)
         outcomes = _delivered(destination, rows, described, load, remove=remove)
         outcome = outcomes[0]

@@ -105,7 +105,8 @@ def preview(
         destination = ready.build_destination()
         shown: list[Mapping[str, object]] = []
         for batch in islice(found.permitted.batches(max(rows, 1)), 1):
-            shown += destination.sent_as(batch.slice(0, rows), found.permitted.load_of(batch.schema))
+            described = ready.sync_settings().applied_to(found.permitted.load_of(batch.schema))
+            shown += destination.sent_as(batch.slice(0, rows), described)
         kept = shown if show_values else [{name: masked(value) for name, value in row.items()} for row in shown]
         return Preview(ready.destination, destination.target, tuple(kept), found.permitted.rows)
 

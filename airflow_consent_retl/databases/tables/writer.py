@@ -44,7 +44,8 @@ ALL_FAMILIES: frozenset[Family] = frozenset(get_args(Family)) - {"null"}
 
 def kept_columns(load: Load, nulls: Nulls) -> frozenset[str]:
     """Return the columns that an upsert leaves as they are where the row has NULL."""
-    return frozenset(load.schema.names) - load.cleared if nulls == "keep" else frozenset()
+    kept = frozenset(load.schema.names) - load.nulls_sent if nulls == "keep" else frozenset()
+    return kept | load.nulls_omitted
 
 
 # Codes of rows that the database took without an error, and that it does not show as they were sent.

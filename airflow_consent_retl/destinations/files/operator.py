@@ -30,6 +30,7 @@ class LoadToFilesOperator(LoadOperator):
         DestinationUnavailableError: the storage did not answer, is full, or another load is running; retried.
     """
 
+    nests_fields = False
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *FilesOptions.templated)
     spec_class = FilesOptions
 

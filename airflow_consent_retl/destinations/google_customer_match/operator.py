@@ -48,6 +48,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         DestinationUnavailableError: the API does not answer, or the quota is used up; retried by Airflow.
     """
 
+    nests_fields = False
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerMatchSpec.templated)
     spec_class = CustomerMatchSpec
     knows_by_identifiers = True

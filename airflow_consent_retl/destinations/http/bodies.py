@@ -44,7 +44,8 @@ class ShapedRows:
         shape: makes a row's object from its values, by their names; by default the nested values themselves. It may
             raise `UnfitRowError`.
         nulls: `"omit"` leaves out a NULL, `"null"` keeps it, before `shape` sees the row.
-        cleared: fields whose NULL is kept in any case.
+        cleared: fields whose NULL is kept in any case: `Load.nulls_sent`, where the vendor takes a null for empty.
+        omitted: other fields whose NULL is left out in any case: `Load.nulls_omitted`.
         integers: `"string"` makes them text.
 
     Raises:
@@ -59,9 +60,12 @@ class ShapedRows:
         shape: Callable[[Row], Any] | None = None,
         nulls: Nulls = "omit",
         cleared: Collection[str] = (),
+        omitted: Collection[str] = (),
         integers: Integers = "number",
     ) -> None:
-        self._encoder = RowEncoder(schema, nulls=nulls, integers=integers, envelope=None, cleared=cleared)
+        self._encoder = RowEncoder(
+            schema, nulls=nulls, integers=integers, envelope=None, cleared=cleared, omitted=omitted
+        )
         self._body = body
         self._shape = shape
         names = set(schema.names)

@@ -85,6 +85,7 @@ class SqlTableDestination(Destination):
 
     can_remove: ClassVar[bool] = True
     can_clear: ClassVar[bool] = True
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"send", "omit", "clear"})
 
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
         from airflow_consent_retl.databases.place import place_of

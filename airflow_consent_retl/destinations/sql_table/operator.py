@@ -36,6 +36,7 @@ class LoadToSqlTableOperator(LoadOperator):
         DestinationUnavailableError: the database does not answer, or stays locked; retried.
     """
 
+    nests_fields = False
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *SqlTableSpec.templated)
     spec_class = SqlTableSpec
 

@@ -35,6 +35,7 @@ from airflow_consent_retl.destinations.http.responses import (
     json_object,
     named_field,
 )
+from airflow_consent_retl.fields.dotted_names import flat
 
 _FIELDS = {"results", "errors", "accepted", "rejected"}
 
@@ -97,7 +98,7 @@ def _named(answer: dict[str, Any], records: SentRows, *, key_field: str | None) 
         row = _row(entry, rows, count=len(records))
         if row in named:
             raise UnreadableAnswerError
-        named[row] = _outcome(entry, records[row])
+        named[row] = _outcome(entry, {**records[row], **flat(records[row])})
     return named
 
 
@@ -111,7 +112,7 @@ def _entries(answer: dict[str, Any], field: str) -> list[dict[str, Any]]:
 def _rows_by_id(records: SentRows, key_field: str | None) -> dict[str, int]:
     if key_field is None:
         raise UnreadableAnswerError
-    rows = {str(records[row].get(key_field)): row for row in range(len(records))}
+    rows = {str(flat(records[row]).get(key_field)): row for row in range(len(records))}
     if len(rows) != len(records):
         raise UnreadableAnswerError
     return rows

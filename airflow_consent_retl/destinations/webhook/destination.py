@@ -84,6 +84,7 @@ class WebhookDestination(HttpDestination):
     """
 
     can_clear: ClassVar[bool] = True
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"send", "omit", "clear"})
     name: ClassVar[str] = "webhook"
 
     def __init__(
@@ -114,7 +115,7 @@ class WebhookDestination(HttpDestination):
         return Purpose(
             method="POST",
             address=self._address,
-            encoder=self._encoder(load.schema, cleared=load.cleared),
+            encoder=self._encoder(load.schema, cleared=load.nulls_sent, omitted=load.nulls_omitted),
             read=self._reader(load.key_field),
         )
 
@@ -143,7 +144,12 @@ class WebhookDestination(HttpDestination):
         )
 
     def _encoder(
-        self, schema: pa.Schema, beside: Mapping[str, str] | None = None, *, cleared: Collection[str] = ()
+        self,
+        schema: pa.Schema,
+        beside: Mapping[str, str] | None = None,
+        *,
+        cleared: Collection[str] = (),
+        omitted: Collection[str] = (),
     ) -> RowEncoder:
         options = self._options
         return RowEncoder(
@@ -153,6 +159,8 @@ class WebhookDestination(HttpDestination):
             envelope=options.envelope,
             beside=beside,
             cleared=cleared,
+            omitted=omitted,
+            nested=True,
         )
 
     def _reader(self, key_field: str | None) -> ReadAnswer:
