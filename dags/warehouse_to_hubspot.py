@@ -11,15 +11,11 @@ from functools import partial
 
 from airflow.sdk import DAG
 
+from airflow_consent_retl.fields import consent
 from airflow_consent_retl.operators import LoadToHubSpotOperator
 from airflow_consent_retl.sync import consent_sync
 
 NEWSLETTER = 998877
-MODEL = """
-SELECT user_id, email, first_name, city, data_ok, newsletter_ok,
-       CASE WHEN newsletter_ok THEN 'SUBSCRIBED' END AS newsletter_state
-FROM customers
-"""
 
 with DAG(
     "warehouse_to_hubspot",
@@ -31,7 +27,7 @@ with DAG(
     consent_sync(
         "customers",
         conn_id="warehouse",
-        sql=MODEL,
+        sql="SELECT user_id, email, first_name, city, data_ok, newsletter_ok FROM customers",
         primary_key="user_id",
         policy="variable:consent_policy",
         consent={"C0002": "data_ok", "C0005": "newsletter_ok"},
@@ -46,7 +42,7 @@ with DAG(
                     "email": "email",
                     "firstname": "first_name",
                     "city": "city",
-                    f"subscriptions.{NEWSLETTER}": "newsletter_state",
+                    f"subscriptions.{NEWSLETTER}": consent("C0005", granted="SUBSCRIBED"),
                 },
                 on_withdrawal="unsubscribe",
                 unsubscribes=[NEWSLETTER],

@@ -1,5 +1,6 @@
 """The operators of this package, for type checkers: `__init__.py` finds them as they are asked for."""
 
+from airflow_consent_retl.destinations.braze.operator import LoadToBrazeOperator as LoadToBrazeOperator
 from airflow_consent_retl.destinations.declared.operator import LoadToDeclaredHttpOperator as LoadToDeclaredHttpOperator
 from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator as LoadToFilesOperator
 from airflow_consent_retl.destinations.google_customer_match.operator import (

@@ -39,6 +39,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "meta_conversions",
         "snowflake_to_google",
         "snowflake_withdrawals",
+        "warehouse_to_braze",
         "warehouse_to_hubspot",
     ]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"

@@ -29,12 +29,12 @@ class ReadyRecords:
 
     Args:
         records: in the order of the outcomes.
-        around: makes the body's document from the records of a request.
+        around: makes the body's document from the records of a request; None: there is no body.
         refused: the batch's rows without a record, each with its code.
     """
 
     records: Sequence[Any]
-    around: Callable[[Sequence[Any]], object]
+    around: Callable[[Sequence[Any]], object] | None
     refused: dict[int, str]
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
@@ -45,8 +45,8 @@ class ReadyRecords:
         )
 
     def body(self, records: Sequence[Any]) -> bytes:
-        """Return a request's body."""
-        return msgspec.json.encode(self.around(records))
+        """Return a request's body; none where there is nothing around the records."""
+        return b"" if self.around is None else msgspec.json.encode(self.around(records))
 
 
 class BatchSteps:
@@ -70,8 +70,9 @@ class BatchSteps:
         records: Sequence[Any],
         read: ReadAnswer,
         *,
-        around: Callable[[Sequence[Any]], object],
+        around: Callable[[Sequence[Any]], object] | None,
         method: str = "POST",
+        max_rows: int | None = None,
         refused: dict[int, str] | None = None,
         changes: bool = True,
     ) -> Outcomes:
@@ -82,8 +83,9 @@ class BatchSteps:
             address: the target.
             records: the objects or texts of the step.
             read: reads the answers.
-            around: makes a request's document from records.
+            around: makes a request's document from records; None: the address says it all.
             method: of the request.
+            max_rows: the most records of a request.
             refused: the batch's rows without a record, each with its code.
             changes: False for a question: after its failure, it is still certain that nothing was applied.
 
@@ -93,7 +95,9 @@ class BatchSteps:
         """
         step = Batch(key=sha256(f"{self._batch.key}:{name}".encode()).hexdigest(), rows=self._batch.rows)
         encoder = ReadyRecords(records, around, refused or {})
-        purpose = Purpose(method=method, address=address, encoder=encoder, read=read, key_header=None)
+        purpose = Purpose(
+            method=method, address=address, encoder=encoder, read=read, key_header=None, max_rows=max_rows
+        )
         try:
             outcomes = self._delivery.deliver(step, purpose)
         except (DestinationError, DestinationUnavailableError):

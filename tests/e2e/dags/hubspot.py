@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG
 
 from airflow_consent_retl.consent import Literals
+from airflow_consent_retl.fields import consent
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToHubSpotOperator
 
 with DAG(
@@ -16,7 +17,7 @@ with DAG(
         task_id="extract",
         model="people",
         conn_id="warehouse",
-        sql="SELECT *, CASE WHEN ads = 'yes' THEN 'SUBSCRIBED' END AS news FROM people ORDER BY user_id",
+        sql="SELECT * FROM people ORDER BY user_id",
         primary_key="user_id",
     )
     permitted = ConsentFilterOperator(
@@ -37,7 +38,12 @@ with DAG(
         destination="hubspot",
         hub_id="7001",
         id_property="customer_id",
-        fields={"customer_id": "user_id", "email": "email", "firstname": "name", "subscriptions.11": "news"},
+        fields={
+            "customer_id": "user_id",
+            "email": "email",
+            "firstname": "name",
+            "subscriptions.11": consent("C0004", granted="SUBSCRIBED"),
+        },
         on_withdrawal="unsubscribe",
         unsubscribes=[11],
         legal_basis="CONSENT_WITH_NOTICE",

@@ -1,0 +1,219 @@
+"""The Braze destination: permitted rows as attributes of users, with the states of their subscriptions.
+
+What the API does, in `braze-inc/braze-docs`, pages of the endpoints, read 2026-11-29: `POST /users/track` @78b3bae,
+`POST /v2/subscription/status/set` @68b3f5d, `POST /users/delete` @577d633, `POST /users/export/ids` @4a03d01,
+`GET /email/unsubscribes` and `GET /subscription/status/get` @d852054, the object of attributes @fb70d7c.
+
+Limits, on https://www.braze.com/docs/api/api_limits, a copy read 2026-11-29: 75 objects in all in a request of
+`/users/track` (older contracts: 75 of each kind), and 3,000 such requests in 3 seconds; 50 users in a request of the
+others; `/users/export/ids` 250 requests a minute (since 22 August 2024; 2,500 before); `/users/delete` 20,000 requests
+a minute; the others share 250,000 an hour. Limits are of the workspace, and end with a window of the clock.
+
+Beside a success, `/users/track` names refused objects by `input_array` and `index`. Its page does not say so: it was
+seen in answers that `rudderlabs/rudder-transformer@c98d160` and others recorded. Braze queues what it accepts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.braze.braze_answers import (
+    outcomes_of_deletion,
+    outcomes_of_states,
+    outcomes_of_tracking,
+)
+from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, BrazeUser, OptOuts
+from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES
+from airflow_consent_retl.destinations.braze.user_objects import (
+    EXTERNAL_ID,
+    GRANTING,
+    UNSUBSCRIBED,
+    attributes_of,
+    group_states,
+    is_field,
+    is_nested,
+    track_body,
+    users_body,
+)
+from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
+from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
+from airflow_consent_retl.destinations.http.purpose import Purpose
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.http.steps import BatchSteps
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.destinations.braze.options import BrazeOptions
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
+    from airflow_consent_retl.destinations.http.responses import SentRows
+
+log = logging.getLogger(__name__)
+
+_MOST_USERS = 50
+
+
+class BrazeDestination(HttpDestination):
+    """Sets attributes of users by their `external_id`, and takes people back as `on_withdrawal` says.
+
+    Fields `email_subscribe` and `push_subscribe` (`opted_in`, `subscribed`, `unsubscribed`) and
+    `subscription_groups.<id>` (`subscribed`, `unsubscribed`) are states; NULL says nothing. Before anyone is
+    subscribed, Braze is asked: a person who is unsubscribed there stays so. Braze sets the state of an address for all
+    of its users: an `unsubscribed` of one is for all of them.
+
+    Every other field is an attribute; NULL removes it. Withdrawals and cleared fields never make a user.
+
+    Args:
+        address: of the API.
+        options: see there.
+        workspace: the workspace's name.
+    """
+
+    can_clear: ClassVar[bool] = True
+    name: ClassVar[str] = "Braze API"
+    withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+
+    def __init__(self, address: HttpAddress, options: BrazeOptions, *, workspace: str) -> None:
+        super().__init__(address, options)
+        self._options = options
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._kept_opt_outs = 0
+
+    @property
+    def target(self) -> str:
+        """The workspace, and the host of the API."""
+        return f"users of Braze workspace {self._workspace} at {self._address.host}:{self._address.port}"
+
+    @property
+    def former_targets(self) -> Sequence[str]:
+        """None: no release recorded another text."""
+        return ()
+
+    def sending(self, load: Load) -> Purpose:
+        """Return a request that sets attributes."""
+        wrong = [] if load.key_field == EXTERNAL_ID else ["the primary key has to be mapped to `external_id`"]
+        wrong += [f"`{name}` is no attribute" for name in load.schema.names if not is_field(name)]
+        wrong += [f"`{one.name}` ({one.type}) is a nested attribute" for one in load.schema if is_nested(one.type)]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
+        encoder = ShapedRows(load.schema, body=json_body(track_body), shape=attributes_of, nulls="null")
+        return self._track(encoder, load)
+
+    def removing(self, load: Load) -> Purpose:
+        """Return a request that does what the DAG chose."""
+        schema, choice = self.removal_schema(load), self._options.on_withdrawal
+        if choice == "clear_attribute":
+            fixed = self._options.withdrawn_attributes
+            return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
+        if choice == "delete":
+            encoder = users_body(schema, json_body(lambda ids: {"external_ids": ids}))
+            return self._purpose("/users/delete", encoder, outcomes_of_deletion)
+        groups = self._options.unsubscribes
+
+        def body(ids: Sequence[Any]) -> object:
+            state = {"subscription_state": "unsubscribed", "external_ids": ids}
+            return {"subscription_groups": [{"subscription_group_id": group, **state} for group in groups]}
+
+        return self._purpose("/v2/subscription/status/set", users_body(schema, json_body(body)), outcomes_of_states)
+
+    def clearing(self, load: Load, fields: Sequence[str]) -> Purpose:
+        """Return a request that removes attributes, and unsubscribes from the states among the fields."""
+        fixed: dict[str, Any] = {name: "unsubscribed" if name in GLOBAL_STATES else None for name in fields}
+        groups = [name.removeprefix(GROUP) for name in fields if name.startswith(GROUP)]
+        fixed = {name: value for name, value in fixed.items() if not name.startswith(GROUP)} | group_states(
+            dict.fromkeys(groups, "unsubscribed")
+        )
+        schema = with_nulls(self.removal_schema(load), fields)
+        return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Set attributes; a state that would subscribe a person who opted out at Braze is left out."""
+        names = [name for name in batch.rows.schema.names if name in GLOBAL_STATES or name.startswith(GROUP)]
+        rows = batch.rows.to_pylist() if names else []
+        ids = [str(row[EXTERNAL_ID]) for row in rows]
+        granting = {name: {one for one, row in zip(ids, rows, strict=True) if row[name] in GRANTING} for name in names}
+        if not any(granting.values()):
+            return super().send(batch)
+        asked = set().union(*granting.values())
+        users = [BrazeUser(one, row.get("email"), row.get("phone")) for one, row in zip(ids, rows, strict=True)]
+        found = self._opt_outs(batch).of([user for user in users if user.external_id in asked], granting)
+        for name in names:
+            kind = self._address_of(name)
+            out = {row.get(kind) for row in rows if kind and row[name] == UNSUBSCRIBED} - {None}
+            found |= {(one, name): True for one, row in zip(ids, rows, strict=True) if row.get(kind) in out}
+        with self._lock:
+            self._kept_opt_outs += sum(one is True and key[0] in granting[key[1]] for key, one in found.items())
+        outcomes = super().send(Batch(key=batch.key, rows=_without_grants(batch.rows, ids, found)))
+        doubts = {external_id: one for (external_id, _), one in found.items() if isinstance(one, Outcome)}
+        unsettled = {row: doubts[one] for row, one in enumerate(ids) if one in doubts and outcomes[row] == ACCEPTED}
+        return replace(outcomes, exceptions={**outcomes.exceptions, **unsettled})
+
+    def _address_of(self, state: str) -> str:
+        """Return the field whose users share a state; empty: it is of the user alone."""
+        if state == "push_subscribe":
+            return ""
+        return "phone" if state.removeprefix(GROUP) in self._options.phone_groups else "email"
+
+    def commit(self) -> None:
+        """Close the connections, and say how many opt-outs Braze keeps."""
+        super().commit()
+        if self._kept_opt_outs:
+            log.warning("%s subscriptions were left unsubscribed: Braze has an opt-out", f"{self._kept_opt_outs:,}")
+
+    def _opt_outs(self, batch: Batch) -> OptOuts:
+        if self._delivery is None or self._load is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        return OptOuts(
+            BatchSteps(self._delivery, batch),
+            self._address,
+            phone_groups=self._options.phone_groups,
+            decided_at=self._load.decided_at,
+        )
+
+    def _track(self, encoder: ShapedRows, load: Load, *, removes: bool = False) -> Purpose:
+        fields = load.schema.names
+
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            return outcomes_of_tracking(answer, sent, fields)
+
+        return self._purpose("/users/track", encoder, read, removes=removes)
+
+    def _purpose(self, path: str, encoder: ShapedRows, read: ReadAnswer, *, removes: bool = True) -> Purpose:
+        return Purpose(
+            method="POST",
+            address=self._address.at(path),
+            encoder=encoder,
+            read=read,
+            removes=removes,
+            key_header=None,
+            max_rows=None if path == "/users/track" else _MOST_USERS,
+        )
+
+
+def _without_grants(
+    rows: pa.RecordBatch, ids: Sequence[str], found: Mapping[tuple[str, str], Outcome | bool]
+) -> pa.RecordBatch:
+    """Return the rows without the states that would override an opt-out, or that are in doubt."""
+    for name in {name for _, name in found}:
+        place = rows.schema.names.index(name)
+        column = rows.column(place)
+        kept = [
+            value == UNSUBSCRIBED or found.get((one, name), False) is False
+            for one, value in zip(ids, column.to_pylist(), strict=True)
+        ]
+        column = pc.if_else(pa.array(kept), column, pa.scalar(None, column.type))
+        rows = rows.set_column(place, rows.schema.field(place), column)
+    return rows

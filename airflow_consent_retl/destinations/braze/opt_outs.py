@@ -1,0 +1,192 @@
+"""The opt-outs at Braze, asked for before anyone is subscribed.
+
+A state belongs to a user, and to everyone with the same e-mail address or phone number. So a user whom Braze does not
+have yet, or who gets another address, is looked up by the address as well: it may have been unsubscribed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.answer_maps import MISSING, accepted, by_value, entries, joined
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, json_object
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.steps import BatchSteps
+
+GROUP: Final = "subscription_groups."
+GLOBAL_STATES: Final = ("email_subscribe", "push_subscribe")
+_MOST_USERS = 50
+_NEW = Outcome(RowStatus.REJECTED, "not_found")
+
+
+@dataclass(frozen=True, slots=True)
+class BrazeUser:
+    """A user as the row has it."""
+
+    external_id: str
+    email: str | None
+    phone: str | None
+
+
+class OptOuts:
+    """Asks Braze about the users of one batch.
+
+    Args:
+        steps: of the batch.
+        address: of the API.
+        phone_groups: see `BrazeOptions`.
+        decided_at: the time of the load's decision.
+    """
+
+    def __init__(
+        self, steps: BatchSteps, address: HttpAddress, *, phone_groups: Sequence[str], decided_at: datetime
+    ) -> None:
+        self._steps = steps
+        self._address = address
+        self._phone_groups = frozenset(phone_groups)
+        self._end_date = (decided_at + timedelta(days=2)).date().isoformat()
+
+    def of(
+        self, users: Sequence[BrazeUser], fields: Mapping[str, Collection[str]]
+    ) -> dict[tuple[str, str], Outcome | bool]:
+        """Return for each user and each field whether there is an opt-out, or the doubt about it.
+
+        Args:
+            users: that are to be subscribed.
+            fields: the states to look at, each with the external ids of the users whom it is about.
+        """
+        profiles: dict[str, Mapping[str, Any]] = {}
+        asked = self._profiles([user.external_id for user in users], profiles)
+        known = dict(zip((user.external_id for user in users), asked, strict=True))
+        found: dict[tuple[str, str], Outcome | bool] = {}
+        for name, ids in fields.items():
+            chosen = [user for user in users if user.external_id in ids]
+            doubts = {
+                u.external_id: known[u.external_id] for u in chosen if known[u.external_id] not in {ACCEPTED, _NEW}
+            }
+            clear = [user for user in chosen if user.external_id not in doubts]
+            found |= {(external_id, name): doubt for external_id, doubt in doubts.items()}
+            found |= {(external_id, name): out for external_id, out in self._field(name, clear, profiles).items()}
+        return found
+
+    def _field(
+        self, name: str, users: Sequence[BrazeUser], profiles: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Outcome | bool]:
+        by_phone = name.removeprefix(GROUP) in self._phone_groups
+        own = {u.external_id: u for u in users if u.external_id in profiles}
+        shared: dict[str, list[str]] = {}
+        for user in users:
+            text = user.phone if by_phone else user.email
+            had = profiles.get(user.external_id, {}).get("phone" if by_phone else "email")
+            if text and name != "push_subscribe" and text.casefold() != str(had or "").casefold():
+                shared.setdefault(text, []).append(user.external_id)
+        if name in GLOBAL_STATES:
+            found: dict[str, Outcome | bool] = {one: profiles[one].get(name) == "unsubscribed" for one in own}
+            by_text = {text: self._address_is_out(text) for text in shared}
+        else:
+            group = name.removeprefix(GROUP)
+            found = self._group(group, "external_id", list(own))
+            by_text = self._group(group, "phone" if by_phone else "email", list(shared))
+        for text, ids in shared.items():
+            found |= {one: by_text[text] for one in ids if found.get(one, False) is False}
+        return {user.external_id: found.get(user.external_id, False) for user in users}
+
+    def _profiles(self, ids: Sequence[str], found: dict[str, Mapping[str, Any]]) -> Outcomes:
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            document = success(answer)
+            if document is None or isinstance(document, Outcome):
+                return None if document is None else Outcomes(len(sent), document)
+            try:
+                users = entries(document, "users")
+                missing = entries(document, "invalid_user_ids")
+            except UnreadableAnswerError:
+                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+            found.update({str(one.get("external_id")): one for one in users})
+            return joined(
+                by_value(users, sent, accepted, sent_as=str, named_as=lambda one: one.get("external_id")),
+                by_value(missing, sent, lambda *_: _NEW, sent_as=str, named_as=lambda one: one.get("value")),
+            )
+
+        return self._steps.take(
+            "profiles",
+            self._address.at("/users/export/ids"),
+            ids,
+            read,
+            around=lambda some: {
+                "external_ids": some,
+                "fields_to_export": ["external_id", "email", "phone", *GLOBAL_STATES],
+            },
+            max_rows=_MOST_USERS,
+            changes=False,
+        )
+
+    def _address_is_out(self, email: str) -> Outcome | bool:
+        listed: list[object] = []
+
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            document = success(answer)
+            if document is None or isinstance(document, Outcome):
+                return None if document is None else Outcomes(len(sent), document)
+            if not isinstance(document.get("emails"), list):
+                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+            listed.extend(document["emails"])
+            return Outcomes.accepted(len(sent))
+
+        outcome = self._get("/email/unsubscribes", {"end_date": self._end_date, "email": email}, [email], read)[0]
+        return bool(listed) if outcome == ACCEPTED else outcome
+
+    def _group(self, group: str, kind: str, texts: Sequence[str]) -> dict[str, Outcome | bool]:
+        out: dict[str, bool] = {}
+
+        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+            document = success(answer)
+            if document is None or isinstance(document, Outcome):
+                return None if document is None else Outcomes(len(sent), document)
+            states = document.get("status")
+            if not isinstance(states, dict):
+                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+            named = {str(text).casefold(): str(state).casefold() for text, state in states.items()}
+            texts = [str(sent[row]) for row in range(len(sent))]
+            out.update({text: named[text.casefold()] == "unsubscribed" for text in texts if text.casefold() in named})
+            return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(texts) if text in out})
+
+        found: dict[str, Outcome | bool] = {}
+        for start in range(0, len(texts), _MOST_USERS):
+            some = texts[start : start + _MOST_USERS]
+            asked = self._get(
+                "/subscription/status/get", {"subscription_group_id": group, f"{kind}[]": some}, some, read
+            )
+            found |= {text: out[text] if one == ACCEPTED else one for text, one in zip(some, asked, strict=True)}
+        return found
+
+    def _get(
+        self,
+        path: str,
+        query: Mapping[str, object],
+        texts: Sequence[str],
+        read: Callable[[Answer, SentRows], Outcomes | None],
+    ) -> Outcomes:
+        address = replace(self._address.at(path), query=urlencode(query, doseq=True))
+        return self._steps.take(
+            f"{path} {address.query}", address, texts, read, around=None, method="GET", changes=False
+        )
+
+
+def success(answer: Answer) -> dict[str, Any] | Outcome | None:
+    """Return the document of an answer that says `success`, the doubt about another one, or None for a refusal."""
+    if answer.status >= 400:
+        return None
+    try:
+        document = json_object(answer.body)
+    except UnreadableAnswerError:
+        document = {}
+    return document if document.get("message") == "success" else Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER)

@@ -1,0 +1,98 @@
+"""The options of Braze, checked: the consequence of a withdrawal, and the kinds of subscription groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.vendor import Vendor
+from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.braze.destination import BrazeDestination
+
+BrazeWithdrawal = Literal["clear_attribute", "unsubscribe", "delete"]
+WITHDRAWAL_CHOICES: dict[str, str] = {
+    "clear_attribute": "The attributes that the load names get the values that it names; the user stays.",
+    "unsubscribe": "The user is unsubscribed from the subscription groups that the load names; the user stays.",
+    "delete": "Braze deletes the user for good.",
+}
+MOST_ROWS = 75
+VENDOR = Vendor(
+    conn_type="consentbraze",
+    name="Braze",
+    hook="airflow_consent_retl.destinations.braze.braze_hook.BrazeHook",
+    host=None,
+    host_example="https://rest.iad-01.braze.com",
+    authentication=ApiKey(prefix="Bearer ", label="REST API key"),
+    # An object without an identifier: a valid key gets 400, and nothing changes.
+    test="POST /users/track",
+    test_body=b'{"attributes": [{}]}',
+    test_statuses=(400,),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrazeOptions(HttpOptions):
+    """The form of removals; the other options are in `HttpOptions`.
+
+    Args:
+        on_withdrawal: what happens to a person who is removed: see `BrazeDestination`.
+        withdrawn_attributes: for `clear_attribute`: attributes and their values from then on, such as
+            `{"newsletter_audience": False, "score": None}`; None removes the attribute.
+        unsubscribes: the ids of subscription groups, for `unsubscribe`.
+        phone_groups: the ids of those groups among the fields that are of SMS or WhatsApp: their opt-outs belong to
+            phone numbers, those of the others to e-mail addresses.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    on_withdrawal: BrazeWithdrawal
+    withdrawn_attributes: Mapping[str, str | float | bool | None] = field(default_factory=dict)
+    unsubscribes: Sequence[str] = ()
+    phone_groups: Sequence[str] = ()
+    batch_rows: int = MOST_ROWS
+    concurrency: int = 4
+
+    def wrong(self) -> list[str]:
+        """Return the errors in the values."""
+        from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
+            wrong.append(f"Braze takes at most {MOST_ROWS} objects in a request")
+        named = {
+            "clear_attribute": ("withdrawn_attributes", self.withdrawn_attributes),
+            "unsubscribe": ("unsubscribes", self.unsubscribes),
+        }
+        for choice, (name, values) in named.items():
+            if bool(values) is not (self.on_withdrawal == choice):
+                wrong.append(f'{name} is for on_withdrawal="{choice}", which needs it')
+        return wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrazeSpec(BrazeOptions, DestinationSpec):
+    """The options, the connection and the workspace.
+
+    Args:
+        workspace_name: of the Braze workspace, for the ledger: its key names none.
+        conn_id: a connection of type `consentbraze`.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "workspace_name")
+
+    workspace_name: str
+    conn_id: str = "consentbraze_default"
+
+    def build(self) -> BrazeDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.braze.destination import BrazeDestination
+        from airflow_consent_retl.destinations.http.vendor import vendor_address
+
+        return BrazeDestination(vendor_address(self.conn_id, VENDOR, "/"), self, workspace=self.workspace_name)

@@ -1,0 +1,395 @@
+"""Tests of Braze's own ways: states and opt-outs, each choice of a removal, and errors beside a success."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.braze_server import Braze, error, limited, quoting
+from support.loading import deliver, load_of, take_back
+from support.vendor_api import ApiAnswer, ApiCall
+
+from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.contract.outcomes import Outcomes
+from airflow_consent_retl.destinations.braze.braze_hook import BrazeHook
+from airflow_consent_retl.destinations.braze.destination import BrazeDestination
+from airflow_consent_retl.destinations.braze.options import BrazeSpec
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+
+NEWS, OFFERS = "group-news", "group-offers"
+GROUP = f"subscription_groups.{NEWS}"
+
+
+@pytest.fixture
+def braze(monkeypatch: pytest.MonkeyPatch) -> Iterator[Braze]:
+    with Braze().serving() as server:
+        extra = {"allow_private": True}
+        connection = {"conn_type": "consentbraze", "host": server.url, "password": server.token, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_CONSENTBRAZE_DEFAULT", json.dumps(connection))
+        yield server
+
+
+def destination(**options: Any) -> BrazeDestination:
+    options = {"on_withdrawal": "delete", "max_attempts": 2, "backoff_s": 0.01, **options}
+    return BrazeSpec(workspace_name="shop", **options).build()
+
+
+def people(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows))
+
+
+def states(field: str, **values: str | None) -> pa.Table:
+    """Return people, by name, with their values of a state."""
+    return people(
+        *({"external_id": name, "email": f"{name}@example.com", field: state} for name, state in values.items())
+    )
+
+
+def send(rows: pa.Table, **options: Any) -> Outcomes:
+    return deliver(destination(**options), rows, load_of(rows, key_field="external_id"))
+
+
+def remove(rows: pa.Table, **options: Any) -> Outcomes:
+    gone = destination(**options)
+    load = load_of(rows, key_field="external_id", rows_sent=0)
+    (batch,) = rows.combine_chunks().to_batches()
+    return take_back(gone, pa.Table.from_batches([gone.removal_rows(batch, load)]), load)
+
+
+def statuses(outcomes: Outcomes) -> list[str]:
+    return [str(outcome.status) for outcome in outcomes]
+
+
+def sent_objects(braze: Braze) -> list[dict[str, Any]]:
+    return [one for call in braze.called("/users/track") for one in call["attributes"]]
+
+
+def test_values_keep_their_types_and_a_null_removes_the_attribute(braze: Braze) -> None:
+    braze.users["ann"] = {"home_city": "Ghent", "score": 1}
+    rows = people({"external_id": "ann", "home_city": None, "vip": True, "score": 7, "tags": ["a", "b"]})
+
+    outcomes = send(rows)
+
+    assert statuses(outcomes) == ["accepted"]
+    assert braze.users["ann"] == {"external_id": "ann", "vip": True, "score": 7, "tags": ["a", "b"]}
+
+
+def test_states_are_told_and_a_null_says_nothing(braze: Braze) -> None:
+    rows = people(
+        {"external_id": "ann", "email_subscribe": "opted_in", "push_subscribe": None, GROUP: "subscribed"},
+        {"external_id": "bob", "email_subscribe": None, "push_subscribe": "unsubscribed", GROUP: None},
+    )
+
+    outcomes = send(rows)
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert sent_objects(braze) == [
+        {
+            "external_id": "ann",
+            "email_subscribe": "opted_in",
+            "subscription_groups": [{"subscription_group_id": NEWS, "subscription_state": "subscribed"}],
+        },
+        {"external_id": "bob", "push_subscribe": "unsubscribed"},
+    ]
+
+
+def test_nothing_is_asked_where_no_one_is_subscribed(braze: Braze) -> None:
+    send(states("email_subscribe", ann="unsubscribed", bob=None))
+
+    assert [call.path for call in braze.calls] == ["/users/track"]
+
+
+@pytest.mark.parametrize("field", ["email_subscribe", "push_subscribe", GROUP])
+def test_a_user_who_is_unsubscribed_at_braze_stays_so(
+    braze: Braze, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ann", "bob"):
+        braze.users[name] = {"email": f"{name}@example.com", "email_subscribe": "subscribed"}
+    if field == GROUP:
+        braze.groups[NEWS] = {"ann": "unsubscribed"}
+    else:
+        braze.users["ann"][field] = "unsubscribed"
+    caplog.set_level(logging.WARNING)
+
+    outcomes = send(states(field, ann="subscribed", bob="subscribed"))
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert [one.keys() for one in sent_objects(braze)] == [
+        {"external_id", "email"},
+        {"external_id", "email", field.partition(".")[0]},
+    ]
+    assert "1 subscriptions were left unsubscribed" in caplog.text
+
+
+@pytest.mark.parametrize("had", [{}, {"ann": {"email": "before@example.com", "email_subscribe": "subscribed"}}])
+def test_an_address_that_was_unsubscribed_before_it_had_this_user_stays_so(
+    braze: Braze, had: dict[str, dict[str, Any]]
+) -> None:
+    braze.users |= had
+    braze.opted_out = {"ann@example.com"}
+
+    outcomes = send(states("email_subscribe", ann="opted_in", bob="opted_in"))
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert [one.get("email_subscribe") for one in sent_objects(braze)] == [None, "opted_in"]
+
+
+def test_an_address_or_a_number_that_left_a_group_is_not_subscribed_as_another_user(braze: Braze) -> None:
+    braze.group_opt_outs = {(NEWS, "ann@example.com"), ("sms", "+3212345678")}
+    rows = people(
+        {"external_id": "a", "email": "ann@example.com", "phone": "+3287654321"},
+        {"external_id": "b", "email": "bob@example.com", "phone": "+3212345678"},
+    )
+    granted = pa.array(["subscribed"] * 2)
+    rows = rows.append_column(GROUP, granted).append_column("subscription_groups.sms", granted)
+
+    outcomes = send(rows, phone_groups=["sms"])
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    groups = [[group["subscription_group_id"] for group in one["subscription_groups"]] for one in sent_objects(braze)]
+    assert groups == [["sms"], [NEWS]]
+
+
+def test_the_no_of_one_user_counts_for_all_who_share_the_address(braze: Braze) -> None:
+    rows = people(
+        {"external_id": "a", "email": "ann@example.com", "email_subscribe": "opted_in"},
+        {"external_id": "b", "email": "ann@example.com", "email_subscribe": "unsubscribed"},
+        {"external_id": "c", "email": "ann@example.com", "email_subscribe": "opted_in"},
+    )
+
+    outcomes = send(rows)
+
+    assert statuses(outcomes) == ["accepted"] * 3
+    assert {user["email_subscribe"] for user in braze.users.values() if "email_subscribe" in user} == {"unsubscribed"}
+
+
+def test_more_users_than_fit_a_question_are_asked_about_in_several(braze: Braze) -> None:
+    rows = states(GROUP, **{f"user{number}": "subscribed" for number in range(75)})
+    braze.groups[NEWS] = {"user74": "unsubscribed"}
+    braze.users["user74"] = {"email": "user74@example.com"}
+
+    outcomes = send(rows)
+
+    assert statuses(outcomes) == ["accepted"] * 75
+    assert sum("subscription_groups" in one for one in sent_objects(braze)) == 74
+
+
+def instead_of(path: str, document: dict[str, Any]) -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
+    return lambda call, apply: ApiAnswer(200, document) if call.path == path else apply()
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/users/export/ids", {"message": "success", "users": []}),
+        ("/users/export/ids", {"users": [{"external_id": "ann"}]}),
+        ("/email/unsubscribes", {"message": "success"}),
+        ("/subscription/status/get", {"message": "success", "status": {}}),
+        ("/subscription/status/get", {"message": "success"}),
+    ],
+)
+def test_a_state_in_doubt_is_not_told_and_its_row_is_uncertain(
+    braze: Braze, path: str, document: dict[str, Any]
+) -> None:
+    braze.fault = instead_of(path, document)
+    rows = people(
+        {"external_id": "ann", "email": "ann@example.com", "email_subscribe": "opted_in", GROUP: "subscribed"}
+    )
+
+    outcomes = send(rows)
+
+    assert statuses(outcomes) == ["uncertain"]
+    (told,) = sent_objects(braze)
+    assert not {"email_subscribe", "subscription_groups"} <= told.keys()
+
+
+def test_a_question_that_braze_does_not_answer_stops_the_batch_before_anything_is_sent(braze: Braze) -> None:
+    braze.fault = lambda call, apply: limited(call, apply) if call.path == "/users/export/ids" else apply()
+
+    with pytest.raises(DestinationUnavailableError):
+        send(states("email_subscribe", ann="opted_in"))
+
+    assert sent_objects(braze) == []
+
+
+def test_rows_that_braze_could_not_take_are_rejected(braze: Braze) -> None:
+    rows = people(
+        {"external_id": None, "email_subscribe": None, "tags": ["x"]},
+        {"external_id": "ann", "email_subscribe": "yes", "tags": ["x"]},
+        {"external_id": "bob", "email_subscribe": None, "tags": ["x", None]},
+        {"external_id": "cid", "email_subscribe": None, "tags": ["x"]},
+    )
+
+    outcomes = send(rows)
+
+    assert [outcome.code for outcome in outcomes] == ["no_identifier", "unknown_state", "null_in_list", ""]
+    assert list(braze.users) == ["cid"]
+
+
+def test_a_refused_object_names_its_field_and_the_others_are_accepted(braze: Braze) -> None:
+    braze.refused = {"ann"}
+
+    outcomes = send(people({"external_id": "ann", "text": "x"}, {"external_id": "bob", "text": "y"}))
+
+    assert [(outcome.code, outcome.field) for outcome in outcomes] == [("invalid_value", "text"), ("", "")]
+
+
+def track_answers(document: dict[str, Any]) -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
+    return lambda _, __: ApiAnswer(201, document)
+
+
+@pytest.mark.parametrize(
+    ("document", "codes"),
+    [
+        ({"message": "success", "attributes_processed": 1}, ["not_in_answer"] * 2),
+        ({"message": "success", "attributes_processed": 2, "errors": [error(0, "?")]}, ["unnamed", "not_in_answer"]),
+        ({"message": "success", "errors": [error(7, "?")]}, ["unreadable_answer"] * 2),
+        ({"message": "success", "errors": [{**error(0, "?"), "input_array": "events"}]}, ["unreadable_answer"] * 2),
+        ({"message": "success", "errors": ["ann@example.com is no address"]}, ["unreadable_answer"] * 2),
+        ({"message": "queued"}, ["unreadable_answer"] * 2),
+        ({"message": "success", "errors": [error(1, "?"), error(1, "'text' is bad")]}, ["", "unnamed"]),
+        ({"message": "success"}, ["", ""]),
+    ],
+)
+def test_what_the_answer_does_not_make_clear_is_uncertain(
+    braze: Braze, document: dict[str, Any], codes: Sequence[str]
+) -> None:
+    braze.fault = track_answers(document)
+
+    outcomes = send(people({"external_id": "ann", "text": "x"}, {"external_id": "bob", "text": "y"}))
+
+    assert [outcome.code for outcome in outcomes] == list(codes)
+
+
+def test_a_refusal_of_a_whole_request_rejects_its_rows_and_quotes_none(braze: Braze) -> None:
+    braze.fault = quoting
+
+    outcomes = send(people({"external_id": "ann", "text": "x"}))
+
+    assert [(str(outcome.status), outcome.code) for outcome in outcomes] == [("rejected", "http_400")]
+
+
+GONE = people({"external_id": "ann"}, {"external_id": "nobody"})
+
+
+def users(braze: Braze) -> None:
+    for name in ("ann", "bob"):
+        braze.users[name] = {"email": f"{name}@example.com", "audience": True, "score": 7}
+        for group in (NEWS, OFFERS):
+            braze.groups.setdefault(group, {})[name] = "subscribed"
+
+
+def test_delete_deletes_the_users(braze: Braze) -> None:
+    users(braze)
+
+    outcomes = remove(GONE)
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert list(braze.users) == ["bob"]
+
+
+def test_clear_attribute_sets_the_named_attributes_and_makes_no_user(braze: Braze) -> None:
+    users(braze)
+
+    outcomes = remove(GONE, on_withdrawal="clear_attribute", withdrawn_attributes={"audience": False, "score": None})
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert braze.users == {
+        "ann": {"external_id": "ann", "email": "ann@example.com", "audience": False},
+        "bob": {"email": "bob@example.com", "audience": True, "score": 7},
+    }
+
+
+def test_unsubscribe_is_from_the_named_groups_only(braze: Braze) -> None:
+    users(braze)
+
+    outcomes = remove(GONE, on_withdrawal="unsubscribe", unsubscribes=[NEWS])
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert braze.groups == {
+        NEWS: {"ann": "unsubscribed", "bob": "subscribed"},
+        OFFERS: {"ann": "subscribed", "bob": "subscribed"},
+    }
+    assert braze.users["ann"]["audience"] is True
+
+
+def test_a_person_who_is_granted_again_after_unsubscribe_stays_unsubscribed(braze: Braze) -> None:
+    options: dict[str, Any] = {"on_withdrawal": "unsubscribe", "unsubscribes": [NEWS]}
+    rows = states(GROUP, ann="subscribed")
+    send(rows, **options)
+    remove(rows, **options)
+
+    outcomes = send(rows, **options)
+
+    assert statuses(outcomes) == ["accepted"]
+    assert braze.groups[NEWS] == {"ann": "unsubscribed"}
+
+
+def test_withdrawn_fields_are_removed_and_withdrawn_states_are_unsubscribed(braze: Braze) -> None:
+    users(braze)
+    rows = states(GROUP, ann="subscribed", nobody="subscribed").append_column("score", pa.array([1, 2]))
+    rows = rows.append_column("email_subscribe", pa.array(["opted_in", "opted_in"]))
+    opened, load = destination(), load_of(rows, key_field="external_id")
+    opened.open(load)
+    (batch,) = rows.select(["external_id"]).combine_chunks().to_batches()
+
+    outcomes = opened.clear(Batch(key="0" * 64, rows=batch), ["score", "email_subscribe", GROUP])
+    opened.commit()
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert "score" not in braze.users["ann"]
+    assert braze.users["ann"]["email_subscribe"] == braze.groups[NEWS]["ann"] == "unsubscribed"
+    assert braze.users.keys() == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("document", [{"message": "success"}, {"deleted": 3}, {"deleted": "2"}, {"deleted": True}])
+def test_a_deletion_without_a_number_that_fits_is_uncertain(braze: Braze, document: dict[str, Any]) -> None:
+    braze.fault = track_answers(document)
+
+    assert statuses(remove(GONE)) == ["uncertain"] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"on_withdrawal": "archive"}, "`delete`: Braze deletes the user for good"),
+        ({"on_withdrawal": "unsubscribe"}, "unsubscribes is for"),
+        ({"on_withdrawal": "clear_attribute"}, "withdrawn_attributes is for"),
+        ({"unsubscribes": ["x"]}, "unsubscribes is for"),
+        ({"batch_rows": 76}, "at most 75 objects"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(braze: Braze, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        destination(**options)
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "words"),
+    [
+        ({"id": "x"}, "id", "has to be mapped to `external_id`"),
+        ({"external_id": "x", "braze_id": "y"}, "external_id", "`braze_id` is no attribute"),
+        ({"external_id": "x", "_update_existing_only": True}, "external_id", "`_update_existing_only` is no attribute"),
+        ({"external_id": "x", "a.b": "y"}, "external_id", "`a.b` is no attribute"),
+        ({"external_id": "x", "pets": {"cats": 1}}, "external_id", r"`pets` \(.*\) is a nested attribute"),
+        ({"external_id": "x", "pets": [{"cats": 1}]}, "external_id", r"`pets` \(.*\) is a nested attribute"),
+    ],
+)
+def test_fields_that_do_not_suit_are_refused_before_any_request(
+    braze: Braze, row: dict[str, Any], key: str, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        destination().check(load_of(people(row), key_field=key))
+
+    assert braze.calls == []
+
+
+def test_the_connection_is_tested_with_an_object_that_changes_nothing(braze: Braze) -> None:
+    passes, sentence = BrazeHook().test_connection()
+
+    assert passes, sentence
+    assert braze.users == {}
