@@ -169,7 +169,7 @@ class Ledger:
         changed: set[SyncName] = set()
         with self._database.write() as connection:
             now = self._database.now(connection)
-            for time in (syncs.c.decided_at, syncs.c.withdrawn_at, sources.c.as_of):
+            for time in (syncs.c.decided_at, syncs.c.withdrawn_at, syncs.c.served_at, sources.c.as_of):
                 late = connection.execute(sa.select(time.table.c.sync).where(time > now)).scalars().all()
                 connection.execute(sa.update(time.table).where(time > now).values({time.name: now}))
                 changed.update(map(SyncName, late))
