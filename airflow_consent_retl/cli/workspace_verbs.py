@@ -51,7 +51,7 @@ def prune(
     schema: Annotated[str | None, typer.Option(help="The staging schema, whose old tables are dropped too.")] = None,
     exports: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A folder of LoadToFilesOperator, for its older versions; may be repeated."),
+        typer.Option(metavar="PATH", help="A folder of exports that no load of the workspace noted; may be repeated."),
     ] = None,
     workspace: Workspace = None,
     ledger_conn_id: LedgerConnId = None,
@@ -59,8 +59,11 @@ def prune(
     """Delete what has reached the end of its retention."""
     from airflow_consent_retl.destinations.files.pruning import prune_versions
     from airflow_consent_retl.hooks.pruning import prune as delete
+    from airflow_consent_retl.operators.prune import prune_old_versions
 
     found = delete(workspace=workspace, ledger_conn_id=ledger_conn_id, conn_id=conn_id, schema=schema, dry_run=dry_run)
+    found += prune_old_versions(workspace, dry_run=dry_run)
     for path in exports or ():
-        found += prune_versions(path, dry_run=dry_run)
+        # A folder that a load of this workspace noted was pruned already.
+        found += [one for one in prune_versions(path, dry_run=dry_run) if one not in found]
     return Result([asdict(one) for one in found], empty="nothing is at the end of its retention")

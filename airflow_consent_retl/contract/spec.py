@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
+    from airflow_consent_retl.contract.pruned import Pruned
 
 
 class DestinationSpec(ABC):
@@ -28,3 +29,19 @@ class DestinationSpec(ABC):
         Raises:
             ConfigurationError: the parameters or the connection are wrong.
         """
+
+    @classmethod
+    def prune_place(cls, place: str, *, dry_run: bool) -> list[Pruned]:
+        """Delete what the deployment's policy does not keep at a place that loads noted, and return it.
+
+        By default nothing: only a destination that keeps older versions has such places.
+
+        Args:
+            place: the operator's `versions_place`.
+            dry_run: delete nothing, and return what would be deleted.
+
+        Raises:
+            DestinationError: nothing of a load is there.
+            DestinationUnavailableError: it does not answer, or a load is running.
+        """
+        return []

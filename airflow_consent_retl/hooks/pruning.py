@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.contract.pruned import Pruned
 from airflow_consent_retl.errors import ConfigurationError, RefusedError, SyncBusyError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.retention_limits import retention_limits
@@ -24,26 +24,6 @@ _log = logging.getLogger(__name__)
 _TTL_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Something that was deleted, or would be.
-
-    Args:
-        kind: `snapshots`, `permitted_sets` (rows only), `evidence`, `changes`, `staging_tables`,
-            `file_versions` or `unfinished`.
-        place: the URI of its folder, or the name of its table.
-        files: the number of files; None: the whole folder, or a table.
-        reason: `age`, `number`, `killed`, or `unused` for what no sync needs any more.
-        made_at: when it was written; None: not known.
-    """
-
-    kind: str
-    place: str
-    files: int | None
-    reason: str
-    made_at: datetime | None
-
-
 def prune(
     *,
     workspace: str | None = None,
@@ -59,8 +39,8 @@ def prune(
     The limits are `[consent_retl] snapshot_days`, `snapshot_number` and `evidence_days`, and those of the deployment's
     policy where they are stricter. What was written within a day, a delivery in progress with its permitted set and
     tables, delivered states, and everything of a model that a task has now, stay. Changes end as soon as no sync needs
-    them; old versions of exported files end with a load, or with
-    `prune_versions` of the files' destination. The indexes of the records are brought up to date.
+    them; old versions of exported files end with a load, or with `operators.prune.prune_old_versions`. The indexes of
+    the records are brought up to date.
 
     Args:
         workspace, ledger_conn_id: as for the loads.

@@ -218,6 +218,11 @@ class LoadOperator(ConsentRetlOperator):
             raise ConfigurationError(f"{type(self).__name__} has to define destination_spec or build_destination")
         return spec.build()
 
+    @property
+    def versions_place(self) -> str:
+        """The place at which older versions of the rows stay until `prune` deletes them; empty: there is none."""
+        return ""
+
     def check_permitted(self, counts: PermittedCounts) -> None:
         """Refuse a permitted set that was decided on other grounds than this destination needs.
 
@@ -256,10 +261,12 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.operators.load_input import opened_input
         from airflow_consent_retl.operators.load_summary import log_summary
         from airflow_consent_retl.operators.load_sync import load_sync
+        from airflow_consent_retl.operators.prune import note_versions
         from airflow_consent_retl.storage.location import open_folder, workspace_root
 
         found = opened_input(self)
         permitted, workspace = found.permitted, found.workspace_of(self)
+        root, sync = open_folder(workspace_root(workspace)), sync_name(permitted.manifest.model, self.destination)
         self.policy_digest = permitted.manifest.policy_digest
         settings = self.sync_settings()
         report = LoadReport(permitted=permitted.rows)
@@ -267,14 +274,15 @@ class LoadOperator(ConsentRetlOperator):
             open_ledger(workspace, self.ledger_conn_id) as ledger,
             leased(
                 ledger,
-                open_folder(workspace_root(workspace)),
-                sync_name(permitted.manifest.model, self.destination),
+                root,
+                sync,
                 holder=holder_of(context),
                 ttl_s=self.lease_ttl_s,
                 wait_s=self.lease_wait_s,
                 shares=settings.shares_target_with,
             ) as lease,
         ):
+            note_versions(self, root, sync)
             loading = load_sync(self, found, lease, settings, context)
             try:
                 with removals_first(loading.sync, report, ask=loading.ask):

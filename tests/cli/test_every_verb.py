@@ -201,7 +201,7 @@ def test_verbs_that_change_a_deployment(run: Run, deployed: Deployment, monkeypa
     # Another DAG takes over.
     assert change("hand-over", "people/crm", "--dag", "people") == {"sync": "people/crm", "dag": "people"}
     # The policy changes, and is approved.
-    policy = {**POLICY, "categories": [{**POLICY["categories"][0], "name": "Ads"}]}  # type: ignore[index, dict-item]
+    policy = {**POLICY, "categories": [{**POLICY["categories"][0], "name": "Ads"}]}  # type: ignore[dict-item]
     (deployed.folder / "policy.json").write_text(json.dumps(policy))
     digest = run("proposal", "--json").document["digest"]
     assert change("approve", "--digest", digest, "--by", "Ida Officer")["digest"] == digest

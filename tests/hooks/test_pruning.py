@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from support.syncing import Recorder
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.contract import Batch, Destination, Outcomes
+from airflow_consent_retl.contract.pruned import Pruned
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.destinations.files.options import FilesOptions
 from airflow_consent_retl.destinations.files.pruning import prune_versions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
-from airflow_consent_retl.hooks.pruning import Pruned, prune
+from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
+from airflow_consent_retl.operators.prune import prune_old_versions
 from airflow_consent_retl.reports import person_history, verify
 from airflow_consent_retl.storage.expired import Limit, beyond, tables_of_sets
 from airflow_consent_retl.storage.folder import Folder
@@ -224,6 +228,48 @@ def test_old_versions_of_exported_files_end_between_two_loads_too(
     assert [path.parent.name for path in (tmp_path / "lake").glob("*/_manifest.json")] == [current]
     assert foreign.exists()
     assert prune_versions(uri) == []
+
+
+def test_old_versions_of_syncs_that_no_longer_run_end_with_the_prune_task(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def export(name: str, *, older: int) -> None:
+        path, now, rows = (
+            (tmp_path / name).as_uri(),
+            datetime.now(UTC),
+            pa.table({"id": [1], "email": ["u1@x.example"]}),
+        )
+        for days in range(older, 0, -1):
+            load = load_of(rows, destination=name, model="people", decided_at=now - timedelta(days=10 * days))
+            deliver(FilesDestination(FilesOptions(path=path, keep_versions=None)), rows, load)
+        crm.sync(partial(LoadToFilesOperator, fields=FIELDS, path=path, keep_versions=None), destination=name)
+
+    def versions() -> dict[str, int]:
+        return {name: len(list((tmp_path / name).glob("*/_manifest.json"))) for name in ("lake", "crm")}
+
+    export("lake", older=2)
+    export("crm", older=1)
+    task = PruneOperator(task_id="prune", workspace=crm.workspace)
+    assert task.execute({}).get("file_versions") is None
+    monkeypatch.setenv(f"{OPTION}POLICY", "variable:officer")
+    retained = {"retention": {"file_versions": {"number": 1}}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": retained}))
+    shown = PruneOperator(task_id="prune", workspace=crm.workspace, only_show=True).execute({})
+    assert (shown["file_versions"], versions()) == (3, {"lake": 3, "crm": 2})
+    caplog.set_level(logging.INFO)
+    running = os.open(tmp_path / "lake", os.O_RDONLY)
+    fcntl.flock(running, fcntl.LOCK_EX)
+
+    assert task.execute({})["file_versions"] == 1
+    assert versions() == {"lake": 3, "crm": 1}
+    shutil.rmtree(tmp_path / "crm")
+    assert prune_old_versions(crm.workspace) == []
+    os.close(running)
+    assert task.execute({})["file_versions"] == 2
+
+    assert versions() == {"lake": 1, "crm": 0}
+    assert "older versions of sync `people/lake` were left: another load into" in caplog.text
+    assert "older versions of sync `people/crm` were left: " in caplog.text
 
 
 def test_a_folder_that_no_load_wrote_is_not_pruned(tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ class LoadToFilesOperator(LoadOperator):
             escape_formulas=escape_formulas,
         )
 
+    @property
+    def versions_place(self) -> str:
+        """The folder, whose older versions `prune` deletes also when no load runs any more."""
+        return self.path
+
     def build_destination(self) -> Destination:
         """Return the destination, not yet opened; it keeps no more versions than the deployment's policy declares."""
         from airflow_consent_retl.hooks.retention_limits import declared

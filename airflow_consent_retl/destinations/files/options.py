@@ -9,6 +9,7 @@ from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.pruned import Pruned
     from airflow_consent_retl.destinations.files.destination import FilesDestination
 
 Format = Literal["parquet", "csv", "jsonl"]
@@ -90,3 +91,10 @@ class FilesOptions(DestinationSpec):
         from airflow_consent_retl.destinations.files.destination import FilesDestination
 
         return FilesDestination(self)
+
+    @classmethod
+    def prune_place(cls, place: str, *, dry_run: bool) -> list[Pruned]:
+        """Delete the older versions in a folder that `retention.file_versions` does not keep, and return them."""
+        from airflow_consent_retl.destinations.files.pruning import prune_versions
+
+        return prune_versions(place, dry_run=dry_run)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from airflow_consent_retl.contract.pruned import Pruned
 from airflow_consent_retl.destinations.files.destination import folder_at
 from airflow_consent_retl.destinations.files.export_manifest import POINTER_NAME, CurrentVersion, parsed
 from airflow_consent_retl.destinations.files.storage import ExportFolder
 from airflow_consent_retl.destinations.files.versions import own_versions, time_of
 from airflow_consent_retl.errors import DestinationError
-from airflow_consent_retl.hooks.pruning import Pruned
 from airflow_consent_retl.hooks.retention_limits import declared
 from airflow_consent_retl.storage.expired import Limit, beyond
 
