@@ -88,7 +88,7 @@ def first_run(folder: Path) -> None:
     """Run the DAG's tasks, as the first run does."""
     (extract,) = tasks_of("dags/customers.py", None, ExtractModelOperator, "extraction")
     (folder / "extract.json").write_text(json.dumps(extract.run({})))
-    (load,) = tasks_of("dags/customers.py", None, LoadOperator, "load")  # type: ignore[type-abstract]
+    (load,) = tasks_of("dags/customers.py", None, LoadOperator, "load")
     with ready_load(load, None) as (ready, context):
         ready.run(context)
 
