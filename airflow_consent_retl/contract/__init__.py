@@ -9,6 +9,7 @@ the contract; `airflow_consent_retl.destinations.http` is a kit for destinations
 
 from __future__ import annotations
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.catalogue import CatalogueEntry, Source
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
@@ -17,6 +18,7 @@ from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 __all__ = [
+    "AccountRate",
     "Batch",
     "CatalogueEntry",
     "ConfigurationError",

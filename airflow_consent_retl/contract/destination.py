@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.account_rate import AccountRate, LocalReserve, Reserve
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Limits:
         requests_per_s: maximum number of requests a second on average, over all threads; None: any number. The
             destination itself keeps this limit: only it knows how many requests a batch takes.
         burst_requests: requests that may follow each other without a pause; None: those of one second.
+        account: the vendor's limits on the requests of one account, over all workers and syncs; None: there are none.
+            The destination keeps them with `Load.reserve`.
     """
 
     batch_rows: int
@@ -38,6 +41,14 @@ class Limits:
     removal_rows: int | None = None
     requests_per_s: float | None = None
     burst_requests: int | None = None
+    account: AccountRate | tuple[AccountRate, ...] | None = None
+
+    @property
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        """The limits of `account`."""
+        if self.account is None:
+            return ()
+        return (self.account,) if isinstance(self.account, AccountRate) else self.account
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1 or self.concurrency < 1 or (self.removal_rows is not None and self.removal_rows < 1):
@@ -73,6 +84,7 @@ class Load:
             Only choices that the destination has in `nulls_by_field`.
         before_request: the destination calls it just before each request that carries rows, also before each repeated
             one. It raises when the load may no longer send; the destination does not catch that error.
+        reserve: reserves requests of an account, of which all workers have a part. By default, counted in this process.
     """
 
     key: str
@@ -86,6 +98,7 @@ class Load:
     cleared: frozenset[str] = frozenset()
     nulls: Mapping[str, str] = field(default_factory=dict)
     before_request: Callable[[], None] = _always
+    reserve: Reserve = field(default_factory=LocalReserve, repr=False, compare=False)
 
     @property
     def nulls_sent(self) -> frozenset[str]:

@@ -171,6 +171,7 @@ class DeliveryRun:
             decided_at=manifest.decided_at,
             cleared=frozenset(manifest.cleared),
             before_request=self.context.lease.check,
+            reserve=self.context.lease.reserve,
         )
         return self.context.settings.applied_to(described)
 

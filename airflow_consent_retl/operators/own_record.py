@@ -106,7 +106,7 @@ def _sent(load: LoadOperator, record: Mapping[str, object], *, remove: bool) -> 
             notes.note(key, OwnRecord(destination.target, dict(record)))
         described = load.sync_settings().applied_to(permitted.load_of(rows.schema))
         described = replace(described, key=uuid.uuid4().hex, rows=0 if remove else 1)
-        described = replace(described, before_request=lease.check)
+        described = replace(described, before_request=lease.check, reserve=lease.reserve)
         outcomes = _delivered(destination, rows, described, load, remove=remove)
         outcome = outcomes[0]
         if remove and outcome.status is RowStatus.ACCEPTED:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 import sqlalchemy as sa
 
+from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
 from airflow_consent_retl.delivery.ledger.schema import syncs
 from airflow_consent_retl.delivery.ledger.writes import update_sync
 from airflow_consent_retl.errors import ConfigurationError, LeaseLostError, LedgerUnavailableError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.account_rate import Reserve
     from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName
 
@@ -49,6 +51,7 @@ class RenewedLease:
     def __init__(self, database: LedgerDatabase, *, sync: SyncName, epoch: int, ttl_s: float, asked_at: float) -> None:
         self.sync = sync
         self.epoch = epoch
+        self.reserve: Reserve = LedgerReserve(database)
         self._database = database
         self._ttl_s = ttl_s
         self._valid_until = self._end_of(asked_at)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from airflow_consent_retl.errors import ConfigurationError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _PREFIX = "consent_retl_"
 # Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
@@ -154,6 +154,15 @@ batches = sa.Table(
 )
 
 
+# Since version 3. The requests that are reserved, by a keyed digest of the vendor's account: a JSON object by slot.
+account_rates = sa.Table(
+    f"{_PREFIX}account_rates",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("used", sa.Text, nullable=False),
+)
+
+
 def is_installed(connection: sa.Connection) -> bool:
     """Return whether the tables exist, in the version that this release writes.
 
@@ -184,7 +193,8 @@ def install(connection: sa.Connection) -> None:
         metadata.create_all(connection)
         _add_columns(connection)
         connection.execute(schema_versions.insert().values(version=SCHEMA_VERSION))
-        connection.execute(identity.insert().values(id=uuid.uuid4().hex, made_at=datetime.now(UTC)))
+        if connection.scalar(sa.select(sa.func.count()).select_from(identity)) == 0:
+            connection.execute(identity.insert().values(id=uuid.uuid4().hex, made_at=datetime.now(UTC)))
 
 
 def _add_columns(connection: sa.Connection) -> None:

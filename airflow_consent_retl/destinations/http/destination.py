@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.sending import HttpDelivery
@@ -19,6 +20,7 @@ from airflow_consent_retl.values.json_rows import SentObjects
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.jobs import Job
@@ -87,6 +89,10 @@ class HttpDestination(Destination):
         """Return the kinds of jobs that this vendor processes later; none: it answers at once."""
         return ()
 
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        """Return the vendor's limits on the requests of this account, over all workers; none by default."""
+        return ()
+
     @property
     def limits(self) -> Limits:
         """The limits on rows in a request, people in a removal, requests at the same time and requests in a second."""
@@ -96,6 +102,7 @@ class HttpDestination(Destination):
             removal_rows=self._http_options.removal_batch_rows,
             requests_per_s=self.requests_per_s,
             burst_requests=self.burst_requests,
+            account=self.account_rates() or None,
         )
 
     @property
@@ -131,6 +138,9 @@ class HttpDestination(Destination):
         self._sending = self.sending(load)
         self._removing = self.removing(load)
         self._load = load
+        rates, requests = self.account_rates(), -(-load.rows // self.limits.batch_rows)
+        if rates:
+            self._http_pace = AccountPace(self._http_pace, rates, load.reserve, requests=requests)
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=self._http_pace)
 
     def check(self, load: Load) -> None:

@@ -1,0 +1,62 @@
+"""A destination over HTTP keeps the vendor's limit on its account together with the other workers of the ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from destinations.http.acme_crm import AcmeCrmDestination, AcmeCrmSpec
+from support.syncing import SyncBench, consenting, verified
+from support.vendor_server import Asked, Reply, vendor_server
+
+from airflow_consent_retl.contract import AccountRate
+from airflow_consent_retl.delivery.ledger import Ledger
+from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
+from airflow_consent_retl.destinations.http.account_pace import AccountPace
+from airflow_consent_retl.destinations.http.address import http_address
+from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.hooks.lookups import connection_named
+
+RATE = AccountRate(account="token-5c0e", requests=4, period_s=1.5, vendor="Acme")
+
+
+class LimitedCrm(AcmeCrmDestination):
+    requests_per_s = None
+
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        return (RATE,)
+
+
+def test_a_load_waits_for_the_requests_that_another_worker_reserved_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    times: list[float] = []
+
+    def crm(asked: Asked) -> Reply:
+        times.append(time.monotonic())
+        return Reply(200, {"results": [{"status": "ok"} for _ in asked.document["rows"]]})
+
+    bench = SyncBench(tmp_path)
+    permitted = verified(bench.filtered(consenting(3)), fields={"id": "id"})
+    with vendor_server(crm) as server:
+        connection = {"conn_type": "http", "host": server.url, "extra": {"allow_private": True}}
+        monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps(connection))
+        address = http_address(connection_named("acme"), endpoint="/contacts")
+        destination = LimitedCrm(address, AcmeCrmSpec(conn_id="acme", batch_rows=1, timeout_s=10))
+        assert destination.limits.account_rates == (RATE,)
+        with Ledger.sqlite(tmp_path / "ledger.db") as ledger:
+            other = AccountPace(Pace(), [RATE], LedgerReserve(ledger._database), requests=4)
+            reserved_at = time.monotonic()
+            for _ in range(4):
+                other.wait(at_most_s=10)
+            report = bench.load(permitted, destination)
+
+    assert report.sent.accepted == 3
+    assert min(times) - reserved_at > RATE.period_s
+    (news,) = [one.getMessage() for one in caplog.records if "bounds the load" in one.getMessage()]
+    assert news.startswith("Acme takes 4 requests in 1.5 s from an account, all its workers together")
+    assert "token-5c0e" not in caplog.text
