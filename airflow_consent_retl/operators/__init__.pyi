@@ -1,12 +1,14 @@
 """The operators of this package, for type checkers: `__init__.py` finds them as they are asked for."""
 
 from airflow_consent_retl.destinations.braze.operator import LoadToBrazeOperator as LoadToBrazeOperator
+from airflow_consent_retl.destinations.customerio.operator import LoadToCustomerioOperator as LoadToCustomerioOperator
 from airflow_consent_retl.destinations.declared.operator import LoadToDeclaredHttpOperator as LoadToDeclaredHttpOperator
 from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator as LoadToFilesOperator
 from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
 )
 from airflow_consent_retl.destinations.hubspot.operator import LoadToHubSpotOperator as LoadToHubSpotOperator
+from airflow_consent_retl.destinations.iterable.operator import LoadToIterableOperator as LoadToIterableOperator
 from airflow_consent_retl.destinations.meta_audiences.operator import (
     LoadToMetaAudienceOperator as LoadToMetaAudienceOperator,
 )

@@ -40,7 +40,9 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "snowflake_to_google",
         "snowflake_withdrawals",
         "warehouse_to_braze",
+        "warehouse_to_customerio",
         "warehouse_to_hubspot",
+        "warehouse_to_iterable",
     ]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"
 

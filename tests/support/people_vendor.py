@@ -24,6 +24,7 @@ class PeopleVendor:
         people: what the vendor has of each person, by their id.
         refused: the ids of people whose rows and removals are refused.
         fault: what happens to every request: "" nothing, or `lost`, `unreadable`, `unavailable`, `refused`.
+        limits: this number of requests are answered with 429 first.
         secret: the text that every request has to have in the header of `credential`.
     """
 
@@ -34,6 +35,7 @@ class PeopleVendor:
         self.people: dict[str, dict[str, Any]] = {}
         self.refused: set[str] = set()
         self.fault = ""
+        self.limits = 0
         self.server: VendorServer | None = None
         self._applying = threading.Lock()
 
@@ -41,9 +43,14 @@ class PeopleVendor:
         """Check and apply one request. An `AssertionError` fails the test at its end."""
         raise NotImplementedError
 
+    def stored_people(self) -> dict[str, dict[str, Any]]:
+        """Return the people that a load put there."""
+        return self.people
+
     def answer(self, asked: Asked) -> Reply:
         assert self.secret in asked.headers[self.credential]
-        if self.fault == "unavailable":
+        if self.fault == "unavailable" or self.limits:
+            self.limits = max(0, self.limits - 1)
             return Reply(429)
         if self.fault == "refused":
             return Reply(401, f"no such key: {self.secret}".encode())
@@ -70,7 +77,6 @@ class PeopleVendorStandIn(StandIn):
     Args:
         vendor: see there; it serves.
         build: returns a new destination.
-        text: where a stored person has the text.
     """
 
     impossible: ClassVar[Mapping[str, str]] = {
@@ -84,14 +90,17 @@ class PeopleVendorStandIn(StandIn):
     def destination(self) -> Destination:
         return self._build()
 
+    def rows(self, people: Sequence[Person]) -> pa.Table:
+        return super().rows(people).rename_columns([self.key_field, "text"])
+
     def stored(self) -> Sequence[Person]:
-        return [Person(key, one.get(self.text_field) or "") for key, one in self.vendor.people.items()]
+        return [Person(key, one.get(self.text_field) or "") for key, one in self.vendor.stored_people().items()]
 
     def takes(self, kind: pa.DataType) -> bool:
         return not str(kind).startswith((*NO_JSON, "extension<arrow.bool8>"))
 
     def stored_values(self) -> Mapping[str, object]:
-        return {key: one.get("value") for key, one in self.vendor.people.items()}
+        return {key: one.get("value") for key, one in self.vendor.stored_people().items()}
 
     def secrets(self) -> Sequence[str]:
         return [self.vendor.secret]

@@ -43,7 +43,7 @@ class DeclaredRemoval:
     Args:
         sentence: what happens to the person at the vendor, in one sentence for people.
         request: asks for it. Its fields are kept at the delivery, since the person may leave the model later.
-        rate: of these requests, where it is lower than the declaration's.
+        rate: of these requests, where it is another one than the declaration's.
     """
 
     sentence: str
@@ -74,6 +74,8 @@ class DestinationDeclaration:
         consent: fields that tell the vendor of consent, each with the values that the vendor takes. The load maps such
             a field to `consent(…)` of `airflow_consent_retl.fields`, never to a column or a constant.
         parameters: the names of parameters, each with one sentence; the DAG gives their values to the operator.
+        account: the parameter that names the account, for a vendor whose credentials alone decide it: the ledger keeps
+            it as a part of the place. Empty: the host or the path name the account.
         nulls: `omit` leaves a field out where it is NULL, `null` sends JSON null.
         rate: the vendor's limit on requests; None: there is none.
         people_share: whether two rows may be one person for the vendor, who then lose what the other one has: the
@@ -97,6 +99,7 @@ class DestinationDeclaration:
     refuses: Mapping[str, str] = field(default_factory=dict)
     consent: Mapping[str, Collection[str | int | bool]] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    account: str = ""
     nulls: Literal["omit", "null"] = "omit"
     rate: Rate | None = None
     people_share: bool = False

@@ -28,9 +28,8 @@ def wrong_fields(declaration: DestinationDeclaration, mapped: Collection[str]) -
     """Return the errors in the fields that a load maps."""
     name, needed = declaration.name, declaration.needed()
     known = {*declaration.send.fields_without(declaration.parameters), *chain.from_iterable(needed)}
-    wrong = [
-        f"{name} takes no field `{one}`: {declaration.refuses[one]}" for one in mapped if one in declaration.refuses
-    ]
+    refused = {one: reason for one in mapped if (reason := _refusal(declaration, one))}
+    wrong = [f"{name} takes no field `{one}`: {reason}" for one, reason in refused.items()]
     for names in needed:
         found = [one for one in names if one in mapped]
         if not found:
@@ -42,7 +41,7 @@ def wrong_fields(declaration: DestinationDeclaration, mapped: Collection[str]) -
     return wrong + [
         f"{name} has no place for the field `{one}`{_near(one, known)}"
         for one in mapped
-        if one not in known and one not in declaration.refuses
+        if one not in known and one not in refused
     ]
 
 
@@ -73,15 +72,24 @@ def wrong_parameters(
         if not path.startswith("on_withdrawal.") or path == f"on_withdrawal.{on_withdrawal}.request"
     ]
     needed = dict.fromkeys(one for request in used for one in request.parameters_in(declared))
+    if declaration.account:
+        needed[declaration.account] = None
     return [
         *(f"{name} has no parameter `{one}`{_near(one, declared)}" for one in given if one not in declared),
         *(f"{name} needs the parameter `{one}`: {declared[one]}" for one in needed if given.get(one) is None),
+        *(f"the parameter `{one}` is a number" for one in needed if not _fits(used, one, given.get(one))),
         *(
             f"the parameter `{one}` is a text, a number or a boolean"
             for one, value in given.items()
             if value is not None and not isinstance(value, str | int | float | bool)
         ),
     ]
+
+
+def _fits(requests: Sequence[DeclaredRequest], name: str, value: object) -> bool:
+    """Return whether a text is a number where it is sent as one; a template is known when the task runs."""
+    as_number = any(request.sends_as_number(name) for request in requests)
+    return not (as_number and isinstance(value, str) and "{{" not in value) or value.isdecimal()
 
 
 def _values(declaration: DestinationDeclaration) -> Problems:
@@ -130,8 +138,11 @@ def _parameters(declaration: DestinationDeclaration) -> Problems:
             used.add(name)
             if name not in declaration.parameters:
                 yield f"{path}{place}", f"`parameters` has no `{name}`{_near(name, declaration.parameters)}"
+    if declaration.account and declaration.account not in declaration.parameters:
+        near = _near(declaration.account, declaration.parameters)
+        yield "account", f"`parameters` has no `{declaration.account}`{near}"
     for name in declaration.parameters:
-        if name not in used:
+        if name not in used and name != declaration.account:
             yield f"parameters.{name}", "no request uses this parameter"
 
 
@@ -159,6 +170,13 @@ def _answers(declaration: DestinationDeclaration) -> Problems:
         for name in request.answer.sent_fields:
             if name not in sent:
                 yield f"{path}.answer", f"`{name}` is not sent, so no answer repeats it{_near(name, sent)}"
+
+
+def _refusal(declaration: DestinationDeclaration, name: str) -> str:
+    """Return why a field must not be mapped; a refused object is refused in parts, too."""
+    return next(
+        (reason for one, reason in declaration.refuses.items() if name == one or name.startswith(f"{one}.")), ""
+    )
 
 
 def _near(name: str, known: Collection[str]) -> str:

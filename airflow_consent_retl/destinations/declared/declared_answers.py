@@ -36,9 +36,12 @@ class AnswerMap(ABC):
         statuses: the statuses of a success that it reads; any other success is uncertain.
         code: the place of the vendor's code: in an entry, or in the answer where there are no entries.
         codes: codes of your own by the vendor's. `not_found` and `gone` count as removed in the answer to a removal.
+        incomplete: lists in the answer to a success which say that something was left out, such as unknown fields, each
+            with a code: if one is not empty, every row is uncertain with its code.
     """
 
     statuses: Collection[int] = (200, 201, 204)
+    incomplete: Mapping[str, str] = field(default_factory=dict)
     code: str = "code"
     codes: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,7 +55,12 @@ class AnswerMap(ABC):
         try:
             if answer.status >= 400:
                 return self.refusal(answer, sent)
-            return self.success(answer, sent) if answer.status in self.statuses else None
+            if answer.status not in self.statuses:
+                return None
+            document = json_object(answer.body) if self.incomplete else {}
+            if code := next((code for place, code in self.incomplete.items() if at(document, place)), ""):
+                return Outcomes.uncertain(len(sent), code)
+            return self.success(answer, sent)
         except UnreadableAnswerError:
             return None
 

@@ -64,6 +64,11 @@ class DeclaredRequest:
         found = {one.name: path for path, one in placeholders(self.body, ".body") if isinstance(one, ParameterValue)}
         return {**{name: ".path" for name in names_in(self.path) if name in declared}, **found}
 
+    def sends_as_number(self, name: str) -> bool:
+        """Return whether the body has a parameter as a number."""
+        places = (one for _, one in placeholders(self.body, ""))
+        return any(isinstance(one, ParameterValue) and one.name == name and one.as_number for one in places)
+
     def wrong(self, parameters: Mapping[str, str]) -> list[tuple[str, str]]:
         """Return the errors, each with its path below the request.
 

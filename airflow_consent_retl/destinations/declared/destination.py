@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -16,9 +16,12 @@ from airflow_consent_retl.destinations.declared.template_rows import template_ro
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
+from airflow_consent_retl.destinations.http.sending import HttpDelivery
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Batch
+    from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
     from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
@@ -33,6 +36,9 @@ _ROWS_ONE_BY_ONE = 100
 class DeclaredHttpDestination(HttpDestination):
     """A destination whose requests are declared as data. A subclass returns its declaration, and nothing else.
 
+    A vendor may have several forms of requests, which differ in their fields or paths: then `declaration` is one that
+    has the name and the choices of the class.
+
     A row without a value that the vendor needs is rejected as `missing_…`, one with a value that the vendor does not
     take for consent as `invalid_consent`. Which people a removal names is kept at the delivery: the fields of each
     removal that the declaration offers, so that the choice can change later.
@@ -40,7 +46,12 @@ class DeclaredHttpDestination(HttpDestination):
     Args:
         address: of the host.
         options: see `DeclaredHttpOptions`.
+        declaration: None: the class's own.
     """
+
+    batch_rows: ClassVar[int]
+    max_body_bytes: ClassVar[int | None]
+    max_row_bytes: ClassVar[int | None]
 
     @staticmethod
     @abstractmethod
@@ -55,23 +66,29 @@ class DeclaredHttpDestination(HttpDestination):
         cls.can_remove = bool(declaration.on_withdrawal)
         cls.can_clear = declaration.clear is not None
         cls.withdrawal_choices = declaration.withdrawal_choices
+        if declaration.rate is not None:
+            cls.requests_per_s = declaration.rate.requests / declaration.rate.period_s
+            cls.burst_requests = declaration.rate.requests
+        cls.batch_rows = declaration.send.rows
+        cls.max_body_bytes = declaration.send.max_body_bytes
+        cls.max_row_bytes = declaration.send.max_row_bytes
 
-    def __init__(self, address: HttpAddress, options: DeclaredHttpOptions) -> None:
-        self._declaration = self.declared()
+    def __init__(
+        self, address: HttpAddress, options: DeclaredHttpOptions, declaration: DestinationDeclaration | None = None
+    ) -> None:
+        self._declaration = declaration or self.declared()
         self._base = address
         self._options = options
         self._parameters = {name: value for name, value in options.parameters.items() if value is not None}
         super().__init__(address.at(self._path(self._declaration.send)), options)
         limits = self.limits
         self._http_pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
+        self._removal_delivery: HttpDelivery | None = None
 
     @property
     def limits(self) -> Limits:
-        """The declared limits; the rate is the lower one of sending and removing."""
-        removal, rows = self._removal, self._declaration.send.rows
-        declared = (self._declaration.rate, None if removal is None else removal.rate)
-        rates = [rate for rate in declared if rate is not None]
-        rate = min(rates, key=lambda one: one.requests / one.period_s, default=None)
+        """The declared limits."""
+        removal, rows, rate = self._removal, self._declaration.send.rows, self._declaration.rate
         removal_rows = removal.request.rows if removal else rows
         return Limits(
             batch_rows=min(self._options.batch_rows, rows if rows > 1 else _ROWS_ONE_BY_ONE),
@@ -109,6 +126,20 @@ class DeclaredHttpDestination(HttpDestination):
         """Return the form of each row in the body."""
         records = self.sending(load).encoder.rows(rows).records
         return [dict(one.form) if isinstance(one.form, Mapping) else {"row": one.form} for one in records]
+
+    def open(self, load: Load) -> None:
+        """Check the fields, and every address of the host; nothing is sent. Removals may have a rate of their own."""
+        super().open(load)
+        if self._removal is not None and self._removal.rate is not None:
+            rate = self._removal.rate
+            pace = Pace.per_second(rate.requests / rate.period_s, burst=rate.requests)
+            self._removal_delivery = HttpDelivery(self.name, self._address, self._options, load, pace=pace)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Send a removal, with retries and pieces as in `send`."""
+        if self._removal_delivery is None or self._removing is None:
+            return super().remove(batch)
+        return self._removal_delivery.deliver(batch, self._removing)
 
     def sending(self, load: Load) -> Purpose:
         """Return the declared request that stores rows."""
@@ -183,6 +214,11 @@ class DeclaredHttpDestination(HttpDestination):
             endpoint=None if endpoint is None else lambda sent: endpoint(_row_of(sent)),
             row_statuses=getattr(request.answer, "not_there", ()) if request.rows == 1 else (),
         )
+
+    def _close(self, *, give_up: bool) -> None:
+        super()._close(give_up=give_up)
+        if self._removal_delivery is not None:
+            self._removal_delivery.close(give_up=give_up)
 
     @property
     def _removal(self) -> DeclaredRemoval | None:

@@ -103,7 +103,7 @@ def built(
     wrong = wrong_choices(declaration, on_withdrawal=options.on_withdrawal, parameters=options.parameters)
     if wrong:
         raise ConfigurationError("; ".join(wrong))
-    return (kind or destination_class(declaration))(_address(declaration, conn_id), options)
+    return (kind or destination_class(declaration))(_address(declaration, conn_id), options, declaration)
 
 
 def _address(declaration: DestinationDeclaration, conn_id: str) -> HttpAddress:

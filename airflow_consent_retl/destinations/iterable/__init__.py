@@ -1,0 +1,1 @@
+"""The Iterable destination: users, and the lists that they are on."""
