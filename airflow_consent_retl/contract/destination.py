@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.account_rate import AccountRate, LocalReserve, Reserve
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.contract.outcomes import Outcomes
+
+WriteMode = Literal["upsert", "create_only", "update_only", "fill_empty"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,9 @@ class Load:
         nulls: by field, what the DAG wants of its NULLs, in place of the destination's own choice for all fields:
             `send` a NULL as it is, `omit` the field, so that the destination keeps what it has, or `clear` it there.
             Only choices that the destination has in `nulls_by_field`.
+        write: which rows it writes, one of its `write_modes`. `upsert`: all. `create_only`: rows of people whom it does
+            not have; the others stay as they are. `update_only`: rows of people whom it has. `fill_empty`: all, but a
+            field that has a value keeps it. In every mode, a NULL of `cleared` empties the field.
         before_request: the destination calls it just before each request that carries rows, also before each repeated
             one. It raises when the load may no longer send; the destination does not catch that error.
         reserve: reserves requests of an account, of which all workers have a part. By default, counted in this process.
@@ -97,6 +102,7 @@ class Load:
     delivered: int = 0
     cleared: frozenset[str] = frozenset()
     nulls: Mapping[str, str] = field(default_factory=dict)
+    write: WriteMode = "upsert"
     before_request: Callable[[], None] = _always
     reserve: Reserve = field(default_factory=LocalReserve, repr=False, compare=False)
 
@@ -144,6 +150,7 @@ class Destination(ABC):
             such as `unsubscribe`, with one sentence for people. Empty: removal has one meaning.
         nulls_by_field: the choices of `Load.nulls` that it can carry out for a single field. Empty: none, so that a
             load with `field_nulls` is refused.
+        write_modes: the choices of `Load.write` that it can carry out.
     """
 
     can_remove: ClassVar[bool] = False
@@ -151,6 +158,7 @@ class Destination(ABC):
     replaces: ClassVar[bool] = False
     withdrawal_choices: ClassVar[Mapping[str, str]] = {}
     nulls_by_field: ClassVar[frozenset[str]] = frozenset()
+    write_modes: ClassVar[frozenset[WriteMode]] = frozenset({"upsert"})
 
     @property
     def on_withdrawal(self) -> str:

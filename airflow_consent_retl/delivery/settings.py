@@ -12,7 +12,7 @@ from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Destination, Load
+    from airflow_consent_retl.contract.destination import Destination, Load, WriteMode
     from airflow_consent_retl.storage.manifest import ChangesCounts
 
 
@@ -104,6 +104,7 @@ class SyncSettings:
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
         field_nulls: by field, what becomes of its NULLs: see `Load.nulls`.
+        write: which rows the destination writes: see `Load.write`.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -124,6 +125,7 @@ class SyncSettings:
     confirm_interval_s: float = 30.0
     confirm_timeout_s: float = 3600.0
     field_nulls: Mapping[str, str] = field(default_factory=dict)
+    write: WriteMode = "upsert"
 
     def __post_init__(self) -> None:
         wrong = [name for name in ("settle_s", "confirm_timeout_s") if not getattr(self, name) >= 0]
@@ -135,7 +137,7 @@ class SyncSettings:
 
     def applied_to(self, load: Load) -> Load:
         """Return the description of a load with what these settings say about its rows."""
-        return replace(load, nulls=dict(self.field_nulls))
+        return replace(load, nulls=dict(self.field_nulls), write=self.write)
 
     def check_supported(self, build: Callable[[], Destination], fields: Collection[str]) -> None:
         """Check that a destination can do what these settings say about its rows.
@@ -147,9 +149,14 @@ class SyncSettings:
         Raises:
             ConfigurationError: it cannot, or a field is not among the load's.
         """
-        if not self.field_nulls:
+        if not self.field_nulls and self.write == "upsert":
             return
         destination = build()
+        if self.write not in destination.write_modes:
+            raise ConfigurationError(
+                f"write: {type(destination).__name__} can {', '.join(sorted(destination.write_modes))}, "
+                f"not `{self.write}`"
+            )
         known = destination.nulls_by_field
         for name, choice in self.field_nulls.items():
             if name not in fields:

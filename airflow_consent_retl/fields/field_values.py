@@ -240,6 +240,22 @@ def check_values(fields: Mapping[str, str], *, nested: bool = False) -> None:
         raise ConfigurationError("; ".join(problems))
 
 
+def check_answers_written(fields: Mapping[str, str], write: str) -> None:
+    """Check that a changed answer to a category is not kept from a destination by the way in which rows are written.
+
+    Raises:
+        ConfigurationError: it would never be told.
+    """
+    if write not in {"create_only", "fill_empty"}:
+        return
+    for name, text in fields.items():
+        if isinstance(value_of(text), ConsentAnswer):
+            raise ConfigurationError(
+                f'fields[{name!r}]: with write="{write}", a yes that ends would never be told: leave the answer '
+                'out, or use write="upsert"'
+            )
+
+
 def unknown_columns(text: str, known: Collection[str]) -> list[str]:
     """Return a sentence for each column of a field's value that the model does not have.
 

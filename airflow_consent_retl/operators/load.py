@@ -11,7 +11,7 @@ from airflow.sdk import XComArg
 
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
-from airflow_consent_retl.fields.field_values import check_values
+from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_consent_retl.contract.destination import Destination
+    from airflow_consent_retl.contract.destination import Destination, WriteMode
     from airflow_consent_retl.contract.spec import DestinationSpec
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.hooks.central_policy import PolicySource
@@ -48,6 +48,8 @@ class LoadOperator(ConsentRetlOperator):
         field_nulls: by field, what becomes of its NULLs in place of the destination's choice for all fields: `send`,
             `omit` (the destination keeps what it has) or `clear`, as far as the destination can. A NULL of a field that
             consent withholds is sent all the same. Templated.
+        write: which rows the destination writes, as far as it can: `upsert`, `create_only` (people that it has stay as
+            they are), `update_only` (no person is added), or `fill_empty` (no value that is there is overwritten).
         fields_not_sent: the fields that the policy guards at this destination and that this load does not send under
             any name. A guarded field that is neither sent nor listed here is an error. Templated.
         policy: the source from which to read the policy again. It has to be the filter's, which is the default.
@@ -139,6 +141,7 @@ class LoadOperator(ConsentRetlOperator):
         destination: str,
         fields: Mapping[str, str],
         field_nulls: Mapping[str, Literal["send", "omit", "clear"]] = MappingProxyType({}),
+        write: WriteMode = "upsert",
         fields_not_sent: Sequence[str] = (),
         policy: PolicySource | None = None,
         mode: Literal["mirror", "upsert", "insert", "full", "retry_rejected"] = "mirror",
@@ -171,6 +174,7 @@ class LoadOperator(ConsentRetlOperator):
         self.destination = destination
         self.fields = fields
         self.field_nulls = dict(field_nulls)
+        self.write = write
         self.fields_not_sent = fields_not_sent
         self.policy = inline_policy_of(permitted) if policy is None else policy
         self.mode = mode
@@ -200,6 +204,7 @@ class LoadOperator(ConsentRetlOperator):
         check_one_load(self, LoadOperator)
         if isinstance(fields, Mapping):
             check_values(fields, nested=self.nests_fields)
+            check_answers_written(fields, write)
         self.policy_digest: str | None = None
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
@@ -342,6 +347,7 @@ class LoadOperator(ConsentRetlOperator):
             confirm_interval_s=self.confirm_interval_s,
             confirm_timeout_s=0 if self.deferrable else self.confirm_timeout_s,
             field_nulls=self.field_nulls,
+            write=self.write,
         )
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:

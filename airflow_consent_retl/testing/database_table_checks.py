@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from airflow_consent_retl.contract.destination import Batch, Load
+from airflow_consent_retl.contract.destination import Batch, Load, WriteMode
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.databases.tables.writer import TableName
@@ -25,6 +27,7 @@ from airflow_consent_retl.testing.people import CANARY
 
 _DECIDED_AT = datetime(2026, 11, 23, 17, 51, 7, 250_000, tzinfo=UTC)
 _PEOPLE = pa.table({"id": [1, 2, 3], "text": [f"{CANARY} 1", None, f"{CANARY} 3"], "size": [10, 20, None]})
+_CHANGES = pa.table({"id": [1, 2, 3, 4], "text": ["new", "new", None, "new"], "size": [None, 21, 31, 40]})
 # No column that is made for 64 bits with a sign holds it.
 _TOO_LARGE = 2**64 - 1
 _MARK: dict[str, Any] = {"on_remove": "mark", "mark_column": "removed_at"}
@@ -67,6 +70,39 @@ class TableChecks:
 
         assert [_refused(outcomes) for outcomes in (made, kept, overwritten)] == [{}, {}, {}]
         assert _table(database) == [{"id": number} for number in (1, 2, 3, 4)]
+
+    def test_people_who_are_there_stay_as_they_are_where_rows_are_only_created(self, database: DatabaseStandIn) -> None:
+        """Except for a field that consent withholds; a mark of a removal is cleared."""
+        _sent(database, _PEOPLE, **_MARK)
+        _removed(database, [2], **_MARK)
+
+        created = _sent(database, _CHANGES, _described(write="create_only", cleared={"size"}), **_MARK)
+
+        assert _refused(created) == {}
+        assert _stored(database) == [(1, f"{CANARY} 1", None), (2, None, 20), (3, f"{CANARY} 3", None), (4, "new", 40)]
+        assert set(_marks(database).values()) == {None}
+
+    def test_no_person_is_added_where_rows_are_only_updated(self, database: DatabaseStandIn) -> None:
+        """Those who are not there are rejected, in the same batch as the others."""
+        _sent(database, _PEOPLE)
+
+        updated = _sent(database, _CHANGES, _described(write="update_only"))
+        keys = _sent(database, _CHANGES.select(["id"]), _described(write="update_only"))
+
+        assert [_refused(outcomes) for outcomes in (updated, keys)] == [{3: "no_row"}] * 2
+        assert {outcome.status for outcome in updated} == {RowStatus.ACCEPTED, RowStatus.REJECTED}
+        assert _stored(database) == [(1, "new", None), (2, "new", 21), (3, None, 31)]
+
+    def test_a_value_that_is_there_is_never_overwritten_where_only_empty_fields_are_filled(
+        self, database: DatabaseStandIn
+    ) -> None:
+        """Except by the NULL of a field that consent withholds."""
+        _sent(database, _PEOPLE)
+
+        filled = [_sent(database, _CHANGES, _described(write="fill_empty", cleared={"text"})) for _ in range(2)]
+
+        assert list(map(_refused, filled)) == [{}, {}]
+        assert _stored(database) == [(1, f"{CANARY} 1", 10), (2, "new", 20), (3, None, 31), (4, "new", 40)]
 
     def test_people_are_deleted_by_key(self, database: DatabaseStandIn) -> None:
         """Those who are not there, or without a key, count as removed; so do those of a retry."""
@@ -173,9 +209,15 @@ def _cleared(database: DatabaseStandIn, keys: list[int | None], fields: list[str
         return destination.clear(_batch(pa.table({"id": pa.array(keys, pa.int64())})), fields)
 
 
-def _sent(database: DatabaseStandIn, rows: pa.Table, **options: Any) -> Outcomes:
-    with _Opened(database, _load(rows.schema, rows=rows.num_rows), options) as destination:
+def _sent(
+    database: DatabaseStandIn, rows: pa.Table, described: Callable[[Load], Load] = lambda load: load, **options: Any
+) -> Outcomes:
+    with _Opened(database, described(_load(rows.schema, rows=rows.num_rows)), options) as destination:
         return destination.send(_batch(rows))
+
+
+def _described(*, write: WriteMode, cleared: Collection[str] = ()) -> Callable[[Load], Load]:
+    return lambda load: replace(load, write=write, cleared=frozenset(cleared))
 
 
 def _removed(database: DatabaseStandIn, ids: list[int | None], **options: Any) -> Outcomes:

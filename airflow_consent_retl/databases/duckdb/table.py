@@ -17,8 +17,10 @@ from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_b
 from airflow_consent_retl.databases.fence import fenced
 from airflow_consent_retl.databases.tables.bulk import last_of_each
 from airflow_consent_retl.databases.tables.key_comparison import check_comparison
+from airflow_consent_retl.databases.tables.write_rules import WriteRules
 from airflow_consent_retl.databases.tables.writer import (
     KEY_CHANGED,
+    NO_ROW,
     NOT_CLEARED,
     NOT_REMOVED,
     NOT_STORED,
@@ -35,7 +37,6 @@ from airflow_consent_retl.databases.tables.writer import (
     check_people,
     check_target,
     family,
-    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
@@ -77,6 +78,7 @@ class DuckDbWriter(TableWriter):
         self._hook = hook
         self._table = table
         self._nulls = nulls
+        self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -107,8 +109,8 @@ class DuckDbWriter(TableWriter):
     def _prepare(self, load: Load, *, key: str) -> None:
         self._connection = self._hook.get_conn()
         self._target = self._made_or_checked(load, key=key)
-        keep = kept_columns(load, self._nulls)
-        self._sql = Statements(self._table, self._target, load.schema, key=key, keep=keep, mark=self._mark)
+        self._rules = WriteRules.of(load, self._nulls)
+        self._sql = Statements(self._table, self._target, load.schema, key=key, rules=self._rules, mark=self._mark)
         if load.rows and family(load.schema.field(key).type) == "text":
             check_comparison(self._table, key, self._target.columns[key], self._distinct)
 
@@ -135,13 +137,19 @@ class DuckDbWriter(TableWriter):
         rows = last_of_each(self._staged.take(pa.array(positions, pa.int64())), key=self._key, position=POSITION)
         sql = self._prepared
 
-        def work(connection: duckdb.DuckDBPyConnection) -> None:
+        def work(connection: duckdb.DuckDBPyConnection) -> Refused:
             connection.execute(sql.upsert)
-            if unstored := connection.execute(sql.unstored).fetchall():
-                codes = {position: KEY_CHANGED if is_there else NOT_STORED for position, is_there in unstored}
+            unstored = dict(connection.execute(sql.unstored).fetchall())
+            inserts = self._rules.inserts
+            codes = {
+                p: KEY_CHANGED if is_there else NOT_STORED for p, is_there in unstored.items() if inserts or is_there
+            }
+            if codes:
                 raise UnprovenError(codes, applied="nothing")
+            return dict.fromkeys(unstored, NO_ROW)
 
-        self._in_transaction(work, rows)
+        if missing := self._in_transaction(work, rows):
+            raise UnprovenError(missing, applied="rest")
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Keep the keys, with the time that marks are set to."""

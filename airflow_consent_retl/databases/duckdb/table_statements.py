@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.databases.tables.removal_marks import mark_kind
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.write_rules import WriteRules
     from airflow_consent_retl.databases.tables.writer import TableName, TableTarget
 
 # The name of a batch, and of its column with the position of each row or person. A batch of people has the key as `id`.
@@ -26,7 +27,7 @@ class Statements:
         target: its columns.
         schema: of the rows.
         key: the column that identifies a row.
-        keep: the columns that stay as they are where the row has NULL.
+        rules: how a row meets a row of the table.
         mark: what a removal leaves; None deletes.
 
     Attributes:
@@ -44,14 +45,14 @@ class Statements:
         schema: pa.Schema,
         *,
         key: str,
-        keep: Collection[str],
+        rules: WriteRules,
         mark: Mark | None,
     ) -> None:
         self._name = table_name(table)
         self._target = target
         self._names = schema.names
         self._key = key
-        self._keep = keep
+        self._rules = rules
         self._mark = mark
         self.upsert = self._upsert_for()
         self.unstored = self._search_for_rows(is_text=family(schema.field(key).type) == "text")
@@ -70,12 +71,22 @@ class Statements:
         for name in self._names:
             if name != self._key:
                 new, old = f"excluded.{quoted(name)}", f"target.{quoted(name)}"
-                changes.append(f"{quoted(name)} = {f'coalesce({new}, {old})' if name in self._keep else new}")
+                value = self._rules.sql(name, new=new, old=old)
+                changes += [] if value is None else [f"{quoted(name)} = {value}"]
         if self._mark is not None:
             # A person who is sent again is no longer removed, so the mark is cleared.
             mark, cleared = quoted(self._mark.column), "FALSE" if self._mark_kind == "flag" else "NULL"
             columns, values = f"{columns}, {mark}", f"{values}, {cleared}"
             changes.append(f"{mark} = {cleared}")
+        if not self._rules.inserts:
+            sent = self._as_key(f"excluded.{quoted(self._key)}")
+            # Where there is only a key, nothing can change.
+            if not changes:
+                return "SELECT 1"
+            return (
+                f"UPDATE {self._name} AS target SET {', '.join(changes)} FROM {BATCH} AS excluded "  # noqa: S608 - quoted
+                f"WHERE target.{quoted(self._key)} = {sent}"
+            )
         action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
         return (
             f"INSERT INTO {self._name} AS target ({columns}) SELECT {values} FROM {BATCH} "  # noqa: S608

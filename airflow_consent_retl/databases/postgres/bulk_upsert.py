@@ -5,7 +5,7 @@ Executes nothing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from airflow_consent_retl.databases.tables.statements import UpsertStatement, qu
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
 
+    from airflow_consent_retl.databases.tables.write_rules import WriteRules
     from airflow_consent_retl.databases.tables.writer import TableName
 
 _TABLE = "consent_retl_batch"
@@ -52,11 +53,11 @@ def bulk_upsert_into(
     *,
     key: str,
     is_text: bool,
-    keep: Collection[str],
+    rules: WriteRules,
     always: Mapping[str, sa.ColumnElement[Any]],
 ) -> BulkUpsert:
     """Return the statements of a bulk upsert. Arguments are those of `Upsert`, and whether the key is sent as text."""
-    statement = UpsertStatement(table, names, key=key, keep=keep, always=always)
+    statement = UpsertStatement(table, names, key=key, rules=rules, always=always)
     position, sent = _unlike("position", names), _unlike("sent", names)
     further = [position, sent] if is_text else [position]
     waiting = sa.table(quoted(_TABLE), *(sa.column(quoted(name)) for name in [*names, *further]))

@@ -69,11 +69,11 @@ class PostgresWriter(CoreWriter):
     def open(self, load: Load, *, key: str) -> None:
         """Connect, make or check the table, and test whether rows can be loaded in bulk."""
         super().open(load, key=key)
-        if not load.rows:
+        if not load.rows or not self._rules.inserts:
             return
         is_text = family(load.schema.field(key).type) == "text"
         self._bulk = bulk_upsert_into(
-            self._table, load.schema.names, key=key, is_text=is_text, keep=self._keep, always=self._always()
+            self._table, load.schema.names, key=key, is_text=is_text, rules=self._rules, always=self._always()
         )
         try:
             with self._opened.connect() as connection:

@@ -34,7 +34,9 @@ from airflow_consent_retl.databases.tables.statements import (
     quoted_or_none,
 )
 from airflow_consent_retl.databases.tables.values import bound_values
+from airflow_consent_retl.databases.tables.write_rules import WriteRules
 from airflow_consent_retl.databases.tables.writer import (
+    NO_ROW,
     NOT_STORED,
     Nulls,
     Refused,
@@ -46,7 +48,6 @@ from airflow_consent_retl.databases.tables.writer import (
     check_people,
     check_target,
     family,
-    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
@@ -84,7 +85,7 @@ class CoreWriter(TableWriter):
         self._hook = hook
         self._table = table
         self._nulls = nulls
-        self._keep: frozenset[str] = frozenset()
+        self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
         self._generic = generic
@@ -123,7 +124,7 @@ class CoreWriter(TableWriter):
         with self._engine.connect() as connection:
             self._target = self._made_or_checked(connection, load, key=key)
         self._key, self._names = key, load.schema.names
-        self._keep = kept_columns(load, self._nulls)
+        self._rules = WriteRules.of(load, self._nulls)
         self._upsert = self._upsert_for()
         self._proof = proof = self._proof_for()
         with self._engine.connect() as connection:
@@ -170,16 +171,23 @@ class CoreWriter(TableWriter):
         key = parameter_names(self._names)[self._names.index(self._key)]
         keyed = [(position, row[key]) for position, row in zip(positions, parameters, strict=True)]
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> Refused:
             touched = upsert(connection, parameters)
             codes = proof.unstored(connection, keyed)
-            if not codes and touched is not None and touched < len(parameters):
-                swallowed = upsert.untouched(connection, parameters)
-                codes = {positions[place]: NOT_STORED for place in swallowed}
+            missing: Refused = {}
+            if not self._rules.inserts:
+                missing = {position: NO_ROW for position, code in codes.items() if code == NOT_STORED}
+                codes = {position: code for position, code in codes.items() if position not in missing}
+            if not codes and touched is not None and touched + len(missing) < len(parameters):
+                there = [position for position in positions if position not in missing]
+                swallowed = upsert.untouched(connection, [self._staged[position] for position in there])
+                codes = {there[place]: NOT_STORED for place in swallowed}
             if codes:
                 raise UnprovenError(codes, applied="nothing")
+            return missing
 
-        self._in_transaction(work)
+        if missing := self._in_transaction(work):
+            raise UnprovenError(missing, applied="rest")
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Convert the keys into parameters."""
@@ -332,7 +340,7 @@ class CoreWriter(TableWriter):
             self._table,
             self._names,
             key=self._key,
-            keep=self._keep,
+            rules=self._rules,
             dialect=STANDARD if self._generic or is_ambiguous else self._dialect,
             always=self._always(),
         )

@@ -22,7 +22,9 @@ from airflow_consent_retl.databases.tables.merge_statements import (
     TargetWarehouse,
     loaded_name,
 )
+from airflow_consent_retl.databases.tables.write_rules import WriteRules
 from airflow_consent_retl.databases.tables.writer import (
+    NO_ROW,
     NOT_CLEARED,
     NOT_REMOVED,
     NOT_VISIBLE,
@@ -38,7 +40,6 @@ from airflow_consent_retl.databases.tables.writer import (
     check_fields,
     check_people,
     check_target,
-    kept_columns,
     missing_table,
 )
 from airflow_consent_retl.errors import (
@@ -87,7 +88,7 @@ class MergeWriter(TableWriter, Generic[W]):
         self._conn_id = hook.get_conn_id()
         self._table = table
         self._nulls = nulls
-        self._keep: frozenset[str] = frozenset()
+        self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
         self._entered: W | None = None
@@ -119,7 +120,7 @@ class MergeWriter(TableWriter, Generic[W]):
         if unfit:
             raise ConfigurationError(f"no column can hold {', '.join(unfit)}: cast them in the model")
         self._key, self._schema, self._writes = key, load.schema, bool(load.rows)
-        self._keep = kept_columns(load, self._nulls)
+        self._rules = WriteRules.of(load, self._nulls)
         code = ""
         try:
             self._target = self._made_or_checked(load, key=key)
@@ -144,7 +145,10 @@ class MergeWriter(TableWriter, Generic[W]):
         """Upsert with one MERGE, and look for the keys."""
         source = self._source(positions)
         self._run(self._sql.upsert(source, self._names))
-        if hidden := self._read_back(self._sql.hidden(source)):
+        hidden = self._read_back(self._sql.hidden(source))
+        if hidden and not self._rules.inserts:
+            raise UnprovenError(dict.fromkeys(hidden, NO_ROW), applied="rest")
+        if hidden:
             # The MERGE is committed: the rows may be there, where this role does not see them.
             raise UnprovenError(dict.fromkeys(hidden, NOT_VISIBLE), applied="unknown")
 
@@ -317,7 +321,7 @@ class MergeWriter(TableWriter, Generic[W]):
             target=self._target,
             schema=self._schema,
             key=self._key,
-            keep=self._keep,
+            rules=self._rules,
             mark=self._mark,
             value=self._value,
             mark_time=self._mark_time,

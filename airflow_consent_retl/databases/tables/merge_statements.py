@@ -6,7 +6,7 @@ Executes nothing by itself.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.write_rules import WriteRules
     from airflow_consent_retl.databases.tables.writer import TableTarget
 
 Rows: TypeAlias = Sequence[Sequence[object]]
@@ -54,7 +55,7 @@ class MergeStatements:
         target: its columns.
         schema: of the rows.
         key: the column that identifies a row.
-        keep: the columns that stay as they are where the row has NULL.
+        rules: how a row meets a row of the table.
         mark: what a removal leaves; None deletes.
         value: returns the expression that converts a loaded value, for its type and the column's type.
         mark_time: returns the expression for the time of a mark.
@@ -64,7 +65,7 @@ class MergeStatements:
     target: TableTarget
     schema: pa.Schema
     key: str
-    keep: Collection[str]
+    rules: WriteRules
     mark: Mark | None
     value: Callable[[str, pa.DataType, str], str]
     mark_time: Callable[[MarkKind | None, str, datetime], str]
@@ -78,21 +79,25 @@ class MergeStatements:
             values[name] = self.value(column, kind, self.target.columns[name].shown) + f" AS {column}"
         loaded = {name: f"source.{quote(loaded_name(index))}" for index, name in enumerate(names)}
         changes = {
-            name: f"COALESCE({new}, target.{quote(name)})" if name in self.keep else new
+            name: value
             for name, new in loaded.items()
-            if name != self.key
+            if name != self.key and (value := self.rules.sql(name, new=new, old=f"target.{quote(name)}")) is not None
         }
         if self.mark is not None:
             # A person who is sent again is no longer removed, so the mark is cleared.
             loaded[self.mark.column] = changes[self.mark.column] = "FALSE" if self._mark_kind == "flag" else "NULL"
         changed = ", ".join(f"{quote(name)} = {new}" for name, new in changes.items())
         update = f"WHEN MATCHED THEN UPDATE SET {changed} " if changed else ""
+        names_of = ", ".join(map(quote, loaded))
+        insert = f"WHEN NOT MATCHED THEN INSERT ({names_of}) VALUES ({', '.join(loaded.values())})"  # noqa: S608
+        actions = f"{update}{insert if self.rules.inserts else ''}"
+        if not actions:
+            # Rows that have a key only, and no one is added: nothing can change.
+            return f"SELECT 1 FROM {self.warehouse.target} WHERE FALSE"  # noqa: S608 - names are quoted
         return (
             f"MERGE INTO {self.warehouse.target} AS target "  # noqa: S608 - names are quoted
             f"USING (SELECT {', '.join(values.values())} FROM {source}) AS source "
-            f"ON target.{quote(self.key)} = source.{quote(KEY)} "
-            f"{update}WHEN NOT MATCHED THEN INSERT ({', '.join(map(quote, loaded))}) "
-            f"VALUES ({', '.join(loaded.values())})"
+            f"ON target.{quote(self.key)} = source.{quote(KEY)} {actions}"
         )
 
     def removal(self, source: str) -> str:

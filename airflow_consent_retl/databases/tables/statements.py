@@ -5,7 +5,7 @@ Columns are untyped: the driver's own types decide, and no cast is written aroun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.dialects import TableDialect
+    from airflow_consent_retl.databases.tables.write_rules import WriteRules
     from airflow_consent_retl.databases.tables.writer import TableName
 
 # Oracle accepts at most 1,000 values in one list, SQL Server 2,100 parameters in one statement.
@@ -29,7 +30,7 @@ class Upsert:
         table: to write to.
         names: of the columns; a row's parameters are named by `parameter_names`.
         key: the column that identifies a row.
-        keep: the columns that stay as they are where the row has NULL.
+        rules: how a row meets a row of the table.
         dialect: of the database; one without an INSERT that upserts gets three statements that every database knows.
         always: further columns, each with the constant that every row gets.
     """
@@ -40,11 +41,11 @@ class Upsert:
         names: Sequence[str],
         *,
         key: str,
-        keep: Collection[str],
+        rules: WriteRules,
         dialect: TableDialect,
         always: Mapping[str, sa.ColumnElement[Any]] | None = None,
     ) -> None:
-        self._statement = UpsertStatement(table, names, key=key, keep=keep, always=always or {})
+        self._statement = UpsertStatement(table, names, key=key, rules=rules, always=always or {})
         self._insert = self._statement.one(dialect)
         # MySQL counts a row that is as it was as none, and one that is updated as two.
         self._is_counted = dialect.upsert == "on_conflict" and self._statement.changes_rows
@@ -151,7 +152,7 @@ class UpsertStatement:
         names: Sequence[str],
         *,
         key: str,
-        keep: Collection[str],
+        rules: WriteRules,
         always: Mapping[str, sa.ColumnElement[Any]],
     ) -> None:
         columns: list[sa.ColumnClause[object]] = [sa.column(quoted(name)) for name in names]
@@ -170,16 +171,17 @@ class UpsertStatement:
         self._key_parameter = parameters[list(names).index(key)]
         self.columns = columns
         self._others = [column for column in columns if column is not self.key]
-        self._keep = keep
+        self._rules = rules
+        self._changed = [column for column in self._others if rules.of_column(column.name) != "stay"]
 
     @property
     def changes_rows(self) -> bool:
-        """Whether a row whose key is already in the table is updated: there are columns besides the key."""
-        return bool(self._others or self.always)
+        """Whether a row whose key is already in the table is updated: there are columns that may change."""
+        return bool(self._changed or self.always)
 
     def one(self, dialect: TableDialect) -> sa.Insert | None:
-        """Return the one statement that upserts; None where the database has none."""
-        if dialect.insert is None:
+        """Return the one statement that upserts; None where the database has none, or nothing is inserted."""
+        if dialect.insert is None or not self._rules.inserts:
             return None
         insert = dialect.insert(self.table).values(self._inserted)
         if dialect.upsert == "on_conflict":
@@ -209,14 +211,14 @@ class UpsertStatement:
             found = connection.execute(sa.select(self.key).select_from(self.table).where(self.key.in_(keys)))
             known.update(str(key) for key in found.scalars())
         existing = [row for row in rows if str(row[self._key_parameter]) in known]
-        changes: dict[Any, Any] = {column: self.new(self._bound[column], column) for column in self._others}
+        changes: dict[Any, Any] = {column: self.new(self._bound[column], column) for column in self._changed}
         changes |= self.always
         touched = len(existing)
         if existing and changes:
             update = sa.update(self.table).where(self.key == self._bound[self.key])
             touched = touched_by(connection, update.values(changes), existing)
         new = [row for row in rows if str(row[self._key_parameter]) not in known]
-        if new:
+        if new and self._rules.inserts:
             touched += touched_by(connection, sa.insert(self.table).values(self._inserted), new)
         return touched
 
@@ -229,17 +231,23 @@ class UpsertStatement:
         sent = [row[name] for name in self._parameters]
         is_unmarked = not any(found[len(sent) :])
         return is_unmarked and all(
-            old == new or (new is None and column.name in self._keep)
+            old == new if column is self.key else self._rules.holds(column.name, new=new, old=old)
             for old, new, column in zip(found, sent, self.columns, strict=False)
         )
 
     def _changes(self, new: Any) -> dict[str, Any]:
-        changes = {column.name: self.new(new[column.name], column) for column in self._others}
+        changes = {column.name: self.new(new[column.name], column) for column in self._changed}
         return changes | {column.name: value for column, value in self.always.items()}
 
     def new(self, new: Any, old: sa.ColumnClause[object]) -> Any:
         """Return the value of an updated column, for its new and its old value."""
-        return sa.func.coalesce(new, old) if old.name in self._keep else new
+        rule = "new" if old.name == self.key.name else self._rules.of_column(old.name)
+        if rule == "keep":
+            return sa.func.coalesce(new, old)
+        if rule in {"new", "stay"}:
+            return new if rule == "new" else old
+        value = old if rule == "clear" else sa.func.coalesce(old, new)
+        return value if rule == "fill" else sa.case((new.is_not(None), value))
 
 
 def touched_by(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Parameters]) -> int:

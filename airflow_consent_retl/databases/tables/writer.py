@@ -51,6 +51,8 @@ def kept_columns(load: Load, nulls: Nulls) -> frozenset[str]:
 # Codes of rows that the database took without an error, and that it does not show as they were sent.
 NOT_STORED, KEY_CHANGED, NOT_VISIBLE, NOT_REMOVED = "not_stored", "key_changed", "not_visible", "not_removed"
 NOT_CLEARED = "not_cleared"
+# Of a row that is only updated: no row has its key.
+NO_ROW = "no_row"
 _NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
@@ -288,7 +290,8 @@ def check_target(load: Load, *, key: str, table: TableName, target: TableTarget,
         else:
             problems.extend(_unfit(rows_field, column))
     if load.rows:
-        problems += _unfit_for_upserts(target, key=key, written=mapped | ({mark.column} if mark else set()))
+        inserted = mapped | ({mark.column} if mark else set()) if load.write != "update_only" else {*target.columns}
+        problems += _unfit_for_upserts(target, key=key, written=inserted)
     if mark is not None:
         problems += mark_problems(mark, target, mapped=mapped, key=key)
     if problems:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load, WriteMode
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -66,6 +66,10 @@ class SqlTableDestination(Destination):
     or marked in a column that records their removal or its time; sending a person again clears the mark. A mark
     deletes nothing: readers have to check it, and all personal columns stay, except the mapped ones with `mark_nulls`.
     A field that its person withdraws consent to is set to NULL by an UPDATE, between two loads.
+    With `write="create_only"`, a row that is there stays as it is and counts as accepted: the table certainly has the
+    person. With `"update_only"`, a row whose key is not there is `rejected` with `no_row`; each load tries it again.
+    With `"fill_empty"`, a column that is not NULL keeps its value. A mark of a removal is cleared in every mode, and so
+    is a field that consent withholds.
     A person without a row counts as removed; a row that must stay, for instance because another table refers to it, is
     `rejected`.
 
@@ -85,6 +89,7 @@ class SqlTableDestination(Destination):
 
     can_remove: ClassVar[bool] = True
     can_clear: ClassVar[bool] = True
+    write_modes: ClassVar[frozenset[WriteMode]] = frozenset({"upsert", "create_only", "update_only", "fill_empty"})
     nulls_by_field: ClassVar[frozenset[str]] = frozenset({"send", "omit", "clear"})
 
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:

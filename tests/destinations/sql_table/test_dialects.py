@@ -16,6 +16,7 @@ from airflow_consent_retl.databases.tables.column_types import column_type
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.dialects import table_dialect
 from airflow_consent_retl.databases.tables.statements import Upsert, delete_from, mark_in
+from airflow_consent_retl.databases.tables.write_rules import WriteRules
 from airflow_consent_retl.databases.tables.writer import Nulls, RowRefusedError, TableName
 
 if TYPE_CHECKING:
@@ -81,7 +82,12 @@ def test_three_statements_apply_nothing_of_a_transaction_with_a_refused_row(data
 def compiled(names: list[str], *, keep: bool, **always: sa.ColumnElement[bool]) -> str:
     dialect = table_dialect("mysql")
     upsert = Upsert(
-        TableName("pe`ople", "crm"), names, key="id", keep=names if keep else (), dialect=dialect, always=always
+        TableName("pe`ople", "crm"),
+        names,
+        key="id",
+        rules=WriteRules(keep=names if keep else ()),
+        dialect=dialect,
+        always=always,
     )
     return said_to_mysql(lambda connection: upsert(connection, [{}]))
 
