@@ -27,6 +27,7 @@ LIMITS: Mapping[str, str] = {
     "max_row_bytes": "bytes of a row",
     "concurrency": "requests at the same time",
     "requests_per_s": "requests a second",
+    "account_requests_per_s": "requests a second, of all workers of an account together",
     "requests_per_minute": "requests a minute",
     "burst_requests": "requests without a pause",
 }

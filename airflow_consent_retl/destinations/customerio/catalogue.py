@@ -12,7 +12,7 @@ CATALOGUE = CatalogueEntry(
     api_version="v2 (people), v1 (segments)",
     removal=customerio("id", in_segment=True).withdrawal_choices,
     modes=("upsert", "remove"),
-    limits={"batch_rows": 1_000, "max_body_bytes": 500_000, "max_row_bytes": 32_000, "requests_per_s": 100},
+    limits={"batch_rows": 1_000, "max_body_bytes": 500_000, "max_row_bytes": 32_000, "account_requests_per_s": 100},
     notes=(
         "`suppress` deletes the person, and Customer.io ignores them from then on: a later grant has no effect.",
         "A segment ignores people whom the workspace does not have, and answers as if it had added them.",

@@ -36,6 +36,13 @@ class Rate:
     by_clock: bool = False
 
 
+def rates_of(rate: Rate | tuple[Rate, ...] | None) -> tuple[Rate, ...]:
+    """Return all rates of one kind of request."""
+    if rate is None:
+        return ()
+    return (rate,) if isinstance(rate, Rate) else rate
+
+
 @dataclass(frozen=True, slots=True)
 class DeclaredRemoval:
     """One meaning of a removal.
@@ -43,12 +50,12 @@ class DeclaredRemoval:
     Args:
         sentence: what happens to the person at the vendor, in one sentence for people.
         request: asks for it. Its fields are kept at the delivery, since the person may leave the model later.
-        rate: of these requests, where it is another one than the declaration's.
+        rate: of these requests, where it is another one than the declaration's; several, where all of them count.
     """
 
     sentence: str
     request: DeclaredRequest
-    rate: Rate | None = None
+    rate: Rate | tuple[Rate, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,8 @@ class DestinationDeclaration:
         account: the parameter that names the account, for a vendor whose credentials alone decide it: the ledger keeps
             it as a part of the place. Empty: the host or the path name the account.
         nulls: `omit` leaves a field out where it is NULL, `null` sends JSON null.
-        rate: the vendor's limit on requests; None: there is none.
+        rate: the vendor's limit on requests, which all workers of an account keep together; several, where all of them
+            count; None: there is none.
         people_share: whether two rows may be one person for the vendor, who then lose what the other one has: the
             vendor knows people by an e-mail or a phone number, and not by the model's key.
         own_codes: the vendor's codes of refused rows, which can never quote a value.
@@ -101,7 +109,7 @@ class DestinationDeclaration:
     parameters: Mapping[str, str] = field(default_factory=dict)
     account: str = ""
     nulls: Literal["omit", "null"] = "omit"
-    rate: Rate | None = None
+    rate: Rate | tuple[Rate, ...] | None = None
     people_share: bool = False
     own_codes: Collection[str] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)

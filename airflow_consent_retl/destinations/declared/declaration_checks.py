@@ -119,7 +119,8 @@ def _choices(declaration: DestinationDeclaration) -> Problems:
         if not removal.sentence.strip():
             yield f"on_withdrawal.{choice}.sentence", "a choice has a sentence for people"
     for path, rate in rates.items():
-        if rate is not None and not (rate.requests >= 1 and rate.period_s > 0):
+        each = rate if isinstance(rate, tuple) else [rate]
+        if any(one is not None and not (one.requests >= 1 and one.period_s > 0) for one in each):
             yield path, "a rate has at least 1 request in a period above 0 s"
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Limits, Load
+from airflow_consent_retl.destinations.declared.declaration import rates_of
 from airflow_consent_retl.destinations.declared.declaration_checks import wrong_fields
 from airflow_consent_retl.destinations.declared.path_template import filled, names_in
 from airflow_consent_retl.destinations.declared.row_references import ROW, at
 from airflow_consent_retl.destinations.declared.template_rows import template_rows
+from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
@@ -22,7 +25,7 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch
     from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration
+    from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration, Rate
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
     from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -49,6 +52,7 @@ class DeclaredHttpDestination(HttpDestination):
         declaration: None: the class's own.
     """
 
+    account_requests_per_s: ClassVar[float | None]
     batch_rows: ClassVar[int]
     max_body_bytes: ClassVar[int | None]
     max_row_bytes: ClassVar[int | None]
@@ -66,9 +70,10 @@ class DeclaredHttpDestination(HttpDestination):
         cls.can_remove = bool(declaration.on_withdrawal)
         cls.can_clear = declaration.clear is not None
         cls.withdrawal_choices = declaration.withdrawal_choices
-        if declaration.rate is not None:
-            cls.requests_per_s = declaration.rate.requests / declaration.rate.period_s
-            cls.burst_requests = declaration.rate.requests
+        # For people who look at the class: all workers of an account keep the rate together.
+        cls.account_requests_per_s = min(
+            (one.requests / one.period_s for one in rates_of(declaration.rate)), default=None
+        )
         cls.batch_rows = declaration.send.rows
         cls.max_body_bytes = declaration.send.max_body_bytes
         cls.max_row_bytes = declaration.send.max_row_bytes
@@ -81,21 +86,18 @@ class DeclaredHttpDestination(HttpDestination):
         self._options = options
         self._parameters = {name: value for name, value in options.parameters.items() if value is not None}
         super().__init__(address.at(self._path(self._declaration.send)), options)
-        limits = self.limits
-        self._http_pace = Pace.per_second(limits.requests_per_s, burst=limits.burst_requests)
         self._removal_delivery: HttpDelivery | None = None
 
     @property
     def limits(self) -> Limits:
         """The declared limits."""
-        removal, rows, rate = self._removal, self._declaration.send.rows, self._declaration.rate
+        removal, rows = self._removal, self._declaration.send.rows
         removal_rows = removal.request.rows if removal else rows
         return Limits(
             batch_rows=min(self._options.batch_rows, rows if rows > 1 else _ROWS_ONE_BY_ONE),
             removal_rows=min(self._options.batch_rows, removal_rows if removal_rows > 1 else _ROWS_ONE_BY_ONE),
             concurrency=self._options.concurrency,
-            requests_per_s=None if rate is None else rate.requests / rate.period_s,
-            burst_requests=None if rate is None else rate.requests,
+            account=self.account_rates() or None,
         )
 
     @property
@@ -127,12 +129,15 @@ class DeclaredHttpDestination(HttpDestination):
         records = self.sending(load).encoder.rows(rows).records
         return [dict(one.form) if isinstance(one.form, Mapping) else {"row": one.form} for one in records]
 
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        """Return the declared rate, of the account that a parameter names, or of the credentials."""
+        return self._account_rates(self._declaration.rate, of="")
+
     def open(self, load: Load) -> None:
         """Check the fields, and every address of the host; nothing is sent. Removals may have a rate of their own."""
         super().open(load)
-        if self._removal is not None and self._removal.rate is not None:
-            rate = self._removal.rate
-            pace = Pace.per_second(rate.requests / rate.period_s, burst=rate.requests)
+        if self._removal is not None and (rates := self._account_rates(self._removal.rate, of=self.on_withdrawal)):
+            pace = AccountPace(Pace(), rates, load.reserve, requests=load.rows)
             self._removal_delivery = HttpDelivery(self.name, self._address, self._options, load, pace=pace)
 
     def remove(self, batch: Batch) -> Outcomes:
@@ -213,6 +218,21 @@ class DeclaredHttpDestination(HttpDestination):
             max_row_bytes=request.max_row_bytes,
             endpoint=None if endpoint is None else lambda sent: endpoint(_row_of(sent)),
             row_statuses=getattr(request.answer, "not_there", ()) if request.rows == 1 else (),
+        )
+
+    def _account_rates(self, rate: Rate | tuple[Rate, ...] | None, *, of: str) -> tuple[AccountRate, ...]:
+        address, named = self._base, self._parameters.get(self._declaration.account)
+        account = str(named) if named is not None else "\n".join([address.conn_id, *map(str, address.headers.values())])
+        return tuple(
+            AccountRate(
+                # The vendor counts kinds of requests with rates of their own apart.
+                account=f"{address.host}\n{account}\n{of}",
+                requests=one.requests,
+                period_s=one.period_s,
+                by_clock=one.by_clock,
+                vendor=self.name,
+            )
+            for one in rates_of(rate)
         )
 
     def _close(self, *, give_up: bool) -> None:

@@ -12,7 +12,7 @@ CATALOGUE = CatalogueEntry(
     api_version="unversioned",
     removal=iterable("email", on_list=True).withdrawal_choices,
     modes=("upsert", "remove"),
-    limits={"batch_rows": 1_000, "max_body_bytes": 4_000_000, "requests_per_s": 5},
+    limits={"batch_rows": 1_000, "max_body_bytes": 4_000_000, "account_requests_per_s": 5},
     notes=(
         "A deletion takes 100 requests a second; forgetting takes 3 a second, and 1,000 a day.",
         "To leave a list is sent with `channelUnsubscribe: false`: otherwise Iterable silences the whole channel.",

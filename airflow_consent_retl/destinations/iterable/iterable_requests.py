@@ -89,7 +89,7 @@ def iterable(known_by: IterableId, *, on_list: bool) -> DestinationDeclaration:
             "privacy_delete": DeclaredRemoval(
                 "Iterable forgets the user: all data is deleted, and the user is refused for ever; at most 1,000 a day",
                 DeclaredRequest(path="/api/users/forget", body=user, answer=_DONE),
-                rate=Rate(3),
+                rate=(Rate(3), Rate(1_000, period_s=86_400)),
             ),
         },
     )

@@ -50,6 +50,7 @@ def removal(**parts: Any) -> dict[str, DeclaredRemoval]:
         ({"name": " "}, "a destination has a name @ $.name"),
         ({"nulls": "keep"}, "nulls is `omit` or `null` @ $.nulls"),
         ({"needs": "email"}, "this is a list of texts @ $.needs"),
+        ({"rate": (Rate(5), Rate(1, period_s=0))}, "a rate has at least 1 request in a period above 0 s @ $.rate"),
         ({"rate": Rate(0)}, "a rate has at least 1 request in a period above 0 s @ $.rate"),
         ({"consent": {"state": "yes"}}, "this is a list of the values that the vendor takes @ $.consent.state"),
         ({"parameters": {"list-id": "the list"}}, "a parameter has a name like one of Python, and a sentence @ $."),
@@ -170,7 +171,8 @@ def test_withdrawals_build_the_declared_destination_without_an_airflow_task(monk
     assert removing is not None
     destination = removing.build_destination()
     assert destination.target == "https://acme.example:443/v2/v1/lists/7/contacts with list_id 7"
-    assert (destination.limits.requests_per_s, destination.limits.batch_rows) == (100, 100)
+    (rate,) = destination.limits.account_rates
+    assert (rate.requests, rate.period_s, destination.limits.batch_rows) == (1_000, 10, 100)
     assert destination.removal_sentence == "delete: the contact is deleted with all its data"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,3 +168,25 @@ def test_the_place_has_project_and_list_and_the_connection_can_be_tested(project
 
     assert target.endswith("/api/lists/subscribe with list_id 7, project_id 41")
     assert IterableHook().test_connection()[0]
+
+
+def test_the_rate_of_a_project_is_one_for_all_workers_and_each_removal_has_its_own(project: IterableProject) -> None:
+    forgetting = spec(on_withdrawal="privacy_delete").build()
+    other = spec(on_withdrawal="privacy_delete", project_id=42).build()
+
+    (sending,) = forgetting.account_rates()
+
+    assert (sending.requests, sending.period_s, sending.vendor) == (5, 1, "Iterable")
+    assert sending.identity != other.account_rates()[0].identity
+    assert sending.identity == spec().build().account_rates()[0].identity
+
+
+def test_forgetting_waits_for_the_rate_that_the_specification_has_for_it(project: IterableProject) -> None:
+    people = [{"email": f"{number}@example.com"} for number in range(5)]
+    begun = time.monotonic()
+
+    outcomes = removed(spec(on_withdrawal="privacy_delete"), rows(*people), key="email")
+
+    assert outcomes == ["accepted"] * 5
+    # Three at once, and the others in the next second.
+    assert time.monotonic() - begun > 0.9
