@@ -1,36 +1,41 @@
-"""The answers of HubSpot's batch endpoints: one outcome for each input, by its trace id or its identifier.
-
-Rows are never counted: a row that no entry names is uncertain.
-"""
+"""The answers of HubSpot's batch endpoints: one outcome for each input, by its trace id or its identifier."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_consent_retl.contract.outcomes import (
-    NOT_IN_ANSWER,
-    UNREADABLE_ANSWER,
-    Outcome,
-    Outcomes,
-    RowStatus,
-    vendor_code,
-)
-from airflow_consent_retl.destinations.http.responses import (
-    ACCEPTED,
-    LATER,
-    SentRows,
-    UnreadableAnswerError,
-    json_object,
-)
-from airflow_consent_retl.destinations.hubspot.contacts import folded_if
+from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus, vendor_code
+from airflow_consent_retl.destinations.http.answer_maps import Entry, accepted, by_value, entries, joined
+from airflow_consent_retl.destinations.http.responses import LATER, SentRows, UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.hubspot.contacts import EMAIL, folded
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
 
-NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
+NOT_FOUND: Final = Outcome(RowStatus.REJECTED, "not_found")
+CATEGORIES: Final = frozenset(
+    {"CONFLICT", "FORBIDDEN", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND", "VALIDATION_ERROR"}
+)
 
-_UNNAMED = Outcome(RowStatus.UNCERTAIN, NOT_IN_ANSWER)
+
+def of_batch(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:
+    """Return the outcomes that `read` makes of a complete answer; None for a refusal of the whole."""
+    try:
+        document = json_object(answer.body)
+        if answer.status >= 400:
+            # The whole batch is refused, and nothing of it applied.
+            category = document.get("category")
+            return Outcomes.rejected(len(sent), category) if category in CATEGORIES else None
+        status = document.get("status")
+        if status in {"PENDING", "PROCESSING"}:
+            return Outcomes.uncertain(len(sent), LATER)
+        if status == "COMPLETE":
+            return read(document)
+    except UnreadableAnswerError:
+        if answer.status >= 400:
+            return None
+    return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
 
 
 def outcomes_by_trace(answer: Answer, sent: SentRows, *, fields: Sequence[str] = ()) -> Outcomes | None:
@@ -41,25 +46,25 @@ def outcomes_by_trace(answer: Answer, sent: SentRows, *, fields: Sequence[str] =
         sent: the inputs.
         fields: the load's fields, of which an error may name one.
     """
-    document = complete_answer(answer)
-    if document is None:
-        return None
-    if isinstance(document, Outcome):
-        return Outcomes(len(sent), document)
-    rows = {str(sent[row]["objectWriteTraceId"]): row for row in range(len(sent))}
-    by_id = {_identity(sent[row]): row for row in range(len(sent))}
-    named: dict[int, Outcome] = {}
-    try:
-        for error in objects_of(document, "errors"):
-            for trace in _texts(error, "objectWriteTraceId"):
-                _put(named, rows.get(trace), _refusal(error, sent, rows.get(trace), fields))
-        for result in objects_of(document, "results"):
-            given = result.get("objectWriteTraceId")
-            row = rows.get(str(given)) if given is not None else _row_of_result(result, by_id)
-            _put(named, row, ACCEPTED)
-    except UnreadableAnswerError:
-        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-    return Outcomes(len(sent), _UNNAMED, named)
+    traces = {identity(sent[row]): sent[row]["objectWriteTraceId"] for row in range(len(sent))}
+
+    def of_result(result: Entry) -> object:
+        given = result.get("objectWriteTraceId")
+        return given if given is not None else _trace_by_identity(result, traces)
+
+    def read(document: dict[str, Any]) -> Outcomes:
+        # An error may be about several inputs. One that names none leaves its row without a name.
+        errors = [
+            {**error, "trace": trace}
+            for error in entries(document, "errors")
+            for trace in _texts(error, "objectWriteTraceId")
+        ]
+        return joined(
+            by_value(errors, sent, _refusal_in(fields), sent_as=_trace, named_as=lambda one: one["trace"]),
+            by_value(entries(document, "results"), sent, accepted, sent_as=_trace, named_as=of_result),
+        )
+
+    return of_batch(answer, sent, read)
 
 
 def outcomes_of_reading(
@@ -73,95 +78,66 @@ def outcomes_of_reading(
         found: filled in with the contacts, by the identifier that was sent.
         id_property: the unique property.
     """
-    document = complete_answer(answer)
-    if document is None:
-        return None
-    if isinstance(document, Outcome):
-        return Outcomes(len(sent), document)
-    fold = id_property == "email"
-    rows = {folded_if(str(sent[row]["id"]), fold=fold): row for row in range(len(sent))}
-    named: dict[int, Outcome] = {}
-    try:
-        for error in objects_of(document, "errors"):
-            if error.get("category") == "OBJECT_NOT_FOUND":
-                for text in _texts(error, "ids"):
-                    _put(named, rows.get(folded_if(text, fold=fold)), NOT_FOUND)
-        for result in objects_of(document, "results"):
-            matches = {rows[key] for key in _identifiers(result, id_property) if key in rows}
-            if not matches:
-                raise UnreadableAnswerError
-            for row in matches:
-                _put(named, row, ACCEPTED)
-                found[str(sent[row]["id"])] = result
-    except UnreadableAnswerError:
-        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-    return Outcomes(len(sent), _UNNAMED, named)
+    asked = {folded(sent[row]["id"], id_property): str(sent[row]["id"]) for row in range(len(sent))}
+
+    def sent_as(row: Mapping[str, object]) -> object:
+        return row["id"]
+
+    def read(document: dict[str, Any]) -> Outcomes:
+        errors = [error for error in entries(document, "errors") if error.get("category") == "OBJECT_NOT_FOUND"]
+        missing = [{"id": asked.get(folded(text, id_property))} for error in errors for text in _texts(error, "ids")]
+        contacts: list[dict[str, Any]] = [
+            {"id": asked.get(text), "contact": contact}
+            for contact in entries(document, "results")
+            for text in _identifiers(contact, id_property) & asked.keys() or {""}
+        ]
+        outcomes = joined(
+            by_value(missing, sent, lambda *_: NOT_FOUND, sent_as=sent_as, named_as=lambda one: one["id"]),
+            by_value(contacts, sent, accepted, sent_as=sent_as, named_as=lambda one: one["id"]),
+        )
+        found.update({one["id"]: one["contact"] for one in contacts if one["id"] is not None})
+        return outcomes
+
+    return of_batch(answer, sent, read)
 
 
-def _identifiers(contact: Mapping[str, Any], id_property: str) -> set[str]:
+def identity(one: Mapping[str, object]) -> tuple[str, str]:
+    """Return the unique property of an input, and its value; without one, the record."""
+    name = str(one.get("idProperty", ""))
+    return name, folded(one["id"], name)
+
+
+def _identifiers(contact: Entry, id_property: str) -> set[str]:
     """Return the identifiers by which HubSpot finds a contact: it may have further e-mail addresses."""
     properties = contact.get("properties")
     if not isinstance(properties, dict) or not isinstance(contact.get("id"), str):
         raise UnreadableAnswerError
-    texts = [str(properties.get(id_property) or "")]
-    if id_property != "email":
-        return set(texts)
-    texts += str(properties.get("hs_additional_emails") or "").split(";")
-    return {text.casefold() for text in texts}
+    texts = [properties.get(id_property) or ""]
+    if id_property == EMAIL:
+        texts += str(properties.get("hs_additional_emails") or "").split(";")
+    return {folded(text, id_property) for text in texts}
 
 
-def objects_of(document: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
-    """Return a list of objects of an answer; empty where it has none.
-
-    Raises:
-        UnreadableAnswerError: the field is something else.
-    """
-    objects = document.get(field) or []
-    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
-        raise UnreadableAnswerError
-    return objects
+def _trace_by_identity(result: Entry, traces: Mapping[tuple[str, str], object]) -> object:
+    properties = result.get("properties")
+    pairs = {(name, folded(text, name)) for name, text in properties.items()} if isinstance(properties, dict) else set()
+    matches = {traces[pair] for pair in {*pairs, ("", str(result.get("id")))} if pair in traces}
+    return matches.pop() if len(matches) == 1 else None
 
 
-def complete_answer(answer: Answer) -> dict[str, Any] | Outcome | None:
-    """Return the document of a batch's answer, an outcome for all of its rows, or None for a refusal of the whole."""
-    if answer.status >= 400:
-        return None
-    try:
-        document = json_object(answer.body)
-    except UnreadableAnswerError:
-        return Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER)
-    if document.get("status") == "COMPLETE":
-        return document
-    pending = document.get("status") in {"PENDING", "PROCESSING"}
-    return Outcome(RowStatus.UNCERTAIN, LATER if pending else UNREADABLE_ANSWER)
-
-
-def _put(named: dict[int, Outcome], row: int | None, outcome: Outcome) -> None:
-    if row is None or named.get(row, outcome) != outcome:
-        raise UnreadableAnswerError
-    named[row] = outcome
-
-
-def _refusal(error: Mapping[str, Any], sent: SentRows, row: int | None, fields: Sequence[str]) -> Outcome:
-    values: list[object] = []
-    if row is not None:
-        one = sent[row]
+def _refusal_in(fields: Sequence[str]) -> Callable[[Entry, Mapping[str, object]], Outcome]:
+    def refusal(error: Entry, one: Mapping[str, object]) -> Outcome:
         properties = one["properties"]
         values = [one["id"], *(properties.values() if isinstance(properties, dict) else ())]
-    named = [
-        *_texts(error, "propertyName"),
-        *(text for detail in objects_of(error, "errors") for text in _detail(detail)),
-    ]
-    field = next((name for name in named if name in fields), "")
-    return Outcome(RowStatus.REJECTED, vendor_code(error.get("category"), row_values=values), field)
+        parts = [error, *entries(error, "errors")]
+        named = [text for part in parts for text in [*_texts(part, "propertyName"), part.get("in")]]
+        field = next((text for text in named if isinstance(text, str) and text in fields), "")
+        return Outcome(RowStatus.REJECTED, vendor_code(error.get("category"), row_values=values), field)
+
+    return refusal
 
 
-def _detail(detail: Mapping[str, Any]) -> list[str]:
-    name = detail.get("in")
-    return [*_texts(detail, "propertyName"), *([name] if isinstance(name, str) else [])]
-
-
-def _texts(error: Mapping[str, Any], name: str) -> list[str]:
+def _texts(error: Entry, name: str) -> list[str]:
     context = error.get("context") or {}
     texts = context.get(name, []) if isinstance(context, dict) else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -169,15 +145,5 @@ def _texts(error: Mapping[str, Any], name: str) -> list[str]:
     return texts
 
 
-def _row_of_result(result: Mapping[str, Any], rows: Mapping[tuple[str, str], int]) -> int | None:
-    properties = result.get("properties")
-    if not isinstance(properties, dict):
-        return None
-    pairs = {(str(name), str(text)) for name, text in properties.items()} | {("", str(result.get("id")))}
-    matches = {rows[pair] for pair in {*pairs, *((n, t.casefold()) for n, t in pairs if n == "email")} if pair in rows}
-    return matches.pop() if len(matches) == 1 else None
-
-
-def _identity(one: Mapping[str, object]) -> tuple[str, str]:
-    name = str(one.get("idProperty", ""))
-    return name, folded_if(str(one["id"]), fold=name == "email")
+def _trace(row: Mapping[str, object]) -> object:
+    return row["objectWriteTraceId"]

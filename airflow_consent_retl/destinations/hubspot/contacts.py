@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import msgspec
 import pyarrow as pa
 
+from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, UnfitRowError, json_body
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.values.json_rows import JsonRows, RowEncoder
+from airflow_consent_retl.values.json_rows import JsonRows
 
-NO_IDENTIFIER = "no_identifier"
-REPEATED_IDENTIFIER = "repeated_identifier"
-UNFIT_LIST = "unfit_list"
-UNKNOWN_STATE = "unknown_subscription_state"
+EMAIL: Final = "email"
+NO_IDENTIFIER: Final = "no_identifier"
+REPEATED_IDENTIFIER: Final = "repeated_identifier"
+UNFIT_LIST: Final = "unfit_list"
+UNKNOWN_STATE: Final = "unknown_subscription_state"
 SUBSCRIBED: Final = "SUBSCRIBED"
 UNSUBSCRIBED: Final = "UNSUBSCRIBED"
 STATES: Final = (SUBSCRIBED, UNSUBSCRIBED)
 
-_SUBSCRIPTION = "subscriptions."
+_SUBSCRIPTIONS = "subscriptions"
 
 
 def subscription_of(field: str) -> int | None:
     """Return the subscription that a field such as `subscriptions.12345` is about; None: it is a property."""
-    number = field.removeprefix(_SUBSCRIPTION) if field.startswith(_SUBSCRIPTION) else ""
-    return int(number) if number.isascii() and number.isdigit() else None
+    prefix, _, number = field.partition(".")
+    return int(number) if prefix == _SUBSCRIPTIONS and number.isascii() and number.isdigit() else None
 
 
-class ContactEncoder:
+class ContactRows(ShapedRows):
     """Makes inputs of an upsert from rows. HubSpot takes texts only.
 
     Booleans are `true` and `false`, numbers their digits, and the choices of a list are joined by a semicolon.
@@ -49,96 +51,81 @@ class ContactEncoder:
             raise ConfigurationError(
                 f"no property of HubSpot has the type of {', '.join(unfit)}: cast them in the model"
             )
-        self._values = RowEncoder(schema, nulls="null", integers="string", envelope=None)
+        super().__init__(
+            schema,
+            body=json_body(_inputs),
+            shape=self._input,
+            nulls="omit" if keeps_nulls else "null",
+            cleared=cleared,
+            integers="string",
+        )
         self._id_property = id_property
-        self._keeps_nulls = keeps_nulls
-        self._cleared = frozenset(cleared)
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
-        """Return the inputs: `id`, `idProperty`, `objectWriteTraceId`, `properties` and `states`."""
-        found = self._values.rows(batch)
-        inputs: list[Any] = []
-        positions: list[int] = []
-        refused = dict(found.refused)
-        seen: set[str] = set()
-        for record, row in zip(found.records, found.positions, strict=True):
-            values = msgspec.to_builtins(record)
-            identifier = _text(values.pop(self._id_property)) or ""
-            # HubSpot refuses a whole batch that names a contact twice.
-            key = folded_if(identifier, fold=self._id_property == "email")
-            states = {name: values.pop(name) for name in batch.schema.names if subscription_of(name)}
-            code = _refusal_of(identifier, key in seen, values, states)
-            if code:
-                refused[row] = code
-                continue
-            seen.add(key)
-            positions.append(row)
-            inputs.append(
-                {
-                    "id": identifier,
-                    "idProperty": self._id_property,
-                    # Unique in a request, and the same at every try.
-                    "objectWriteTraceId": f"row-{row}",
-                    "properties": {
-                        name: _text(value) or ""
-                        for name, value in values.items()
-                        if value is not None or not self._keeps_nulls or name in self._cleared
-                    },
-                    "states": {name: state for name, state in states.items() if state is not None},
-                }
-            )
-        return JsonRows(inputs, positions, refused)
+        """Return the inputs; of several rows with one identifier only the first, since HubSpot refuses such batches."""
+        found = super().rows(batch)
+        first: dict[str, int] = {}
+        for one, row in zip(found.records, found.positions, strict=True):
+            # Unique in a request, and the same at every try.
+            one["objectWriteTraceId"] = f"row-{row}"
+            first.setdefault(folded(one["id"], self._id_property), row)
+        kept = set(first.values())
+        pairs = [(one, row) for one, row in zip(found.records, found.positions, strict=True) if row in kept]
+        repeated = dict.fromkeys(set(found.positions) - kept, REPEATED_IDENTIFIER)
+        return JsonRows([one for one, _ in pairs], [row for _, row in pairs], {**found.refused, **repeated})
 
-    def body(self, records: list[Any]) -> bytes:
-        """Return a request's body."""
-        inputs = [{name: value for name, value in one.items() if name != "states"} for one in records]
-        return msgspec.json.encode({"inputs": inputs})
-
-
-def _refusal_of(identifier: str, repeats: bool, values: Mapping[str, object], states: Mapping[str, object]) -> str:
-    if not identifier:
-        return NO_IDENTIFIER
-    if repeats:
-        return REPEATED_IDENTIFIER
-    if any(isinstance(value, list) and not _joinable(value) for value in values.values()):
-        return UNFIT_LIST
-    return "" if {None, *STATES}.issuperset(states.values()) else UNKNOWN_STATE
+    def _input(self, row: Row) -> Row:
+        identifier = text_of(row.pop(self._id_property, None))
+        states = {number: state for number, state in row.pop(_SUBSCRIPTIONS, {}).items() if state is not None}
+        if not identifier:
+            raise UnfitRowError(NO_IDENTIFIER)
+        if any(isinstance(value, list) and not _joinable(value) for value in row.values()):
+            raise UnfitRowError(UNFIT_LIST)
+        if not set(STATES).issuperset(states.values()):
+            raise UnfitRowError(UNKNOWN_STATE)
+        properties = {name: text_of(value) or "" for name, value in row.items()}
+        return {"id": identifier, "idProperty": self._id_property, "properties": properties, "states": states}
 
 
 def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
     """Return the values of one column as texts; None for NULL, and for a value that has no text."""
-    encoder = RowEncoder(pa.schema([rows.schema.field(name)]), nulls="null", integers="string", envelope=None)
-    found = encoder.rows(rows.select([name]))
+    # Without its own name: a dotted one is a nested object.
+    column = pa.RecordBatch.from_arrays([rows.column(name)], names=["text"])
+    found = ShapedRows(column.schema, body=json_body(list), nulls="null", integers="string").rows(column)
     texts: list[str | None] = [None] * rows.num_rows
-    for record, row in zip(found.records, found.positions, strict=True):
-        texts[row] = _text(msgspec.to_builtins(record)[name])
+    for one, row in zip(found.records, found.positions, strict=True):
+        texts[row] = text_of(one["text"])
     return texts
 
 
-def folded_if(text: str, *, fold: bool) -> str:
-    """Return a text, without the case of its letters if `fold`."""
-    return text.casefold() if fold else text
-
-
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
+    """Return a value as HubSpot takes it; None for NULL."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
-        return ";".join(str(_text(one)) for one in value)
+        return ";".join(str(text_of(one)) for one in value)
     return msgspec.json.encode(value).decode()
 
 
+def folded(identifier: object, id_property: str) -> str:
+    """Return an identifier for comparison: the case of the letters of an address does not count."""
+    return str(identifier).casefold() if id_property == EMAIL else str(identifier)
+
+
+def _inputs(records: Sequence[Row]) -> object:
+    return {"inputs": [{name: value for name, value in one.items() if name != "states"} for one in records]}
+
+
 def _joinable(values: list[object]) -> bool:
-    return all(value is not None and not isinstance(value, list | dict) and ";" not in str(value) for value in values)
+    return all(value is not None and ";" not in str(value) for value in values)
 
 
 def _fits(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _fits(kind.value_type)
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    inner = kind.value_type if is_list else kind
-    is_naive = pa.types.is_timestamp(inner) and inner.tz is None
-    return not (
-        is_naive or pa.types.is_nested(inner) or pa.types.is_binary(inner) or pa.types.is_large_binary(inner)
-        or pa.types.is_fixed_size_binary(inner) or pa.types.is_binary_view(inner) or pa.types.is_time(inner)
-    )  # fmt: skip
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return not pa.types.is_nested(kind.value_type) and _fits(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return kind.tz is not None
+    unfit = ("nested", "binary", "large_binary", "fixed_size_binary", "binary_view", "time")
+    return not any(getattr(pa.types, f"is_{name}")(kind) for name in unfit)

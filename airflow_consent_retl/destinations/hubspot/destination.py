@@ -28,18 +28,19 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.sending import Purpose
 from airflow_consent_retl.destinations.http.steps import BatchSteps
-from airflow_consent_retl.destinations.hubspot.contact_answers import outcomes_by_trace
+from airflow_consent_retl.destinations.hubspot.contact_answers import CATEGORIES, outcomes_by_trace
 from airflow_consent_retl.destinations.hubspot.contacts import (
+    EMAIL,
     REPEATED_IDENTIFIER,
     STATES,
     UNKNOWN_STATE,
     UNSUBSCRIBED,
-    ContactEncoder,
+    ContactRows,
     subscription_of,
     texts_of,
 )
 from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES
-from airflow_consent_retl.destinations.hubspot.removal import CONTACTS, EMAIL, FoundContacts, of_rows
+from airflow_consent_retl.destinations.hubspot.removal import CONTACTS, FoundContacts, of_rows
 from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates, Wanted
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CATEGORIES = frozenset({"CONFLICT", "FORBIDDEN", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
 _REMEDIES = {
     UNKNOWN_STATE: f"A field `subscriptions.…` has to be {' or '.join(STATES)}, or NULL: use consent(…) for it",
     REPEATED_IDENTIFIER: "Several rows have this identifier: map the primary key to a unique property of HubSpot",
@@ -100,7 +100,7 @@ class HubSpotDestination(HttpDestination):
 
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a status or one of HubSpot's categories of errors."""
-        return code in _CATEGORIES or super().is_own_code(code)
+        return code in CATEGORIES or super().is_own_code(code)
 
     def remedy(self, code: str) -> str:
         """Return what to do about rows that cannot be one contact."""
@@ -131,7 +131,7 @@ class HubSpotDestination(HttpDestination):
         return Purpose(
             method="POST",
             address=self._address.at(f"{CONTACTS}/batch/upsert"),
-            encoder=ContactEncoder(
+            encoder=ContactRows(
                 load.schema,
                 id_property=options.id_property,
                 keeps_nulls=options.nulls == "keep",
@@ -245,7 +245,9 @@ class HubSpotDestination(HttpDestination):
         return SubscriptionStates(
             steps,
             self._address,
-            legal_basis=options.legal_basis or "",
-            explanation=options.legal_basis_explanation or "",
+            basis={
+                "legalBasis": options.legal_basis or "",
+                "legalBasisExplanation": options.legal_basis_explanation or "",
+            },
             business_unit_id=options.business_unit_id,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.hubspot.contact_answers import NOT_FOUND, outcomes_by_trace, outcomes_of_reading
+from airflow_consent_retl.destinations.hubspot.contacts import EMAIL
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
-EMAIL = "email"
 CONTACTS = "/crm/objects/2026-09/contacts"
 
 Found = dict[str, Any] | Outcome
