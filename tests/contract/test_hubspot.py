@@ -42,6 +42,7 @@ class HubSpotStandIn(StandIn):
             on_withdrawal=self.on_withdrawal,
             id_property="customer_id",
             nulls="keep",
+            requests_per_10_s=100_000,
             timeout_s=20,
             max_attempts=3,
             backoff_s=0.01,

@@ -7,6 +7,7 @@ beside a success have the shape of recorded answers.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -196,7 +197,7 @@ def fatal(errors: Sequence[object]) -> dict[str, Any]:
 
 def limited(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
     """Refuse a call until the next window of the clock."""
-    headers = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795942800"}
+    headers = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()))}
     return ApiAnswer(429, {"message": "rate limit exceeded"}, headers)
 
 

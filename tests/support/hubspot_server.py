@@ -16,6 +16,7 @@ CONTACTS = "/crm/objects/2026-09/contacts"
 STATUSES = "/communication-preferences/2026-09/statuses/batch"
 UNIQUE = ("email", "customer_id")
 MOST = 100
+_TEN_SECONDS = {"policyName": "TEN_SECONDLY_ROLLING"}
 _AT = "2026-11-29T09:00:00.000Z"
 LegalBasis = Literal[
     "CONSENT_WITH_NOTICE", "LEGITIMATE_INTEREST_CLIENT", "LEGITIMATE_INTEREST_OTHER", "LEGITIMATE_INTEREST_PQL",
@@ -281,11 +282,14 @@ def batch_answer(results: Sequence[object], errors: Sequence[object] = ()) -> Ap
 
 
 def limited(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
-    """Refuse a call, since the account has used up its ten seconds; HubSpot names no time to wait."""
-    document = {
-        **failure("RATE_LIMITS", "You have reached your ten_secondly_rolling limit."),
-        "policyName": "TEN_SECONDLY_ROLLING",
-    }
+    """Refuse a call, since the account has used up its interval; HubSpot names its length, and no time to wait."""
+    document = {**failure("RATE_LIMITS", "You have reached your ten_secondly_rolling limit."), **_TEN_SECONDS}
+    return ApiAnswer(429, document, {"X-HubSpot-RateLimit-Interval-Milliseconds": "10"})
+
+
+def daily_limit(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
+    """Refuse a call, since the account has used up its day."""
+    document = {**failure("RATE_LIMITS", "You have reached your daily limit."), "policyName": "DAILY"}
     return ApiAnswer(429, document)
 
 

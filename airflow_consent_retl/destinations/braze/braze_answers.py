@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.braze.opt_outs import success
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, by_index, entries
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, is_integer, json_object
 
 if TYPE_CHECKING:
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
 INVALID_VALUE: Final = "invalid_value"
 
 _NAMED = re.compile(r"(?:[Tt]he '([^']{1,100})' field|^'([^']{1,100})' must)")
+
+
+def ask_again(answer: Answer) -> None:
+    """Raise for an answer that asks to wait until the vendor's window of the clock ends.
+
+    Raises:
+        AttemptError: the workspace's requests are used up.
+    """
+    if answer.status != 429:
+        return
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    wait_s = max(0.0, int(reset[:10]) - time.time()) if reset.isascii() and reset.isdigit() else answer.retry_after_s
+    raise AttemptError("http_429", maybe_applied=False, retry_after_s=wait_s)
 
 
 def outcomes_of_tracking(answer: Answer, sent: SentRows, fields: Sequence[str]) -> Outcomes | None:

@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.braze.braze_answers import (
+    ask_again,
     outcomes_of_deletion,
     outcomes_of_states,
     outcomes_of_tracking,
 )
-from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, BrazeUser, OptOuts
+from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, MOST_USERS, BrazeUser, OptOuts
 from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES
 from airflow_consent_retl.destinations.braze.user_objects import (
     EXTERNAL_ID,
@@ -44,12 +46,15 @@ from airflow_consent_retl.destinations.braze.user_objects import (
     track_body,
     users_body,
 )
+from airflow_consent_retl.destinations.http.account_pace import AccountPace
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.steps import BatchSteps
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
@@ -61,8 +66,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_USERS = 50
-
 
 class BrazeDestination(HttpDestination):
     """Sets attributes of users by their `external_id`, and takes people back as `on_withdrawal` says.
@@ -72,7 +75,8 @@ class BrazeDestination(HttpDestination):
     subscribed, Braze is asked: a person who is unsubscribed there stays so. Braze sets the state of an address for all
     of its users: an `unsubscribed` of one is for all of them.
 
-    Every other field is an attribute; NULL removes it. Withdrawals and cleared fields never make a user.
+    Every other field is an attribute; NULL removes it, unless `field_nulls` of the load says `omit`. Withdrawals and
+    cleared fields never make a user.
 
     Args:
         address: of the API.
@@ -81,6 +85,7 @@ class BrazeDestination(HttpDestination):
     """
 
     can_clear: ClassVar[bool] = True
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "clear"})
     name: ClassVar[str] = "Braze API"
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
@@ -90,6 +95,7 @@ class BrazeDestination(HttpDestination):
         self._workspace = workspace
         self._lock = threading.Lock()
         self._kept_opt_outs = 0
+        self._export_pace: Pace = Pace()
 
     @property
     def target(self) -> str:
@@ -101,6 +107,19 @@ class BrazeDestination(HttpDestination):
         """None: no release recorded another text."""
         return ()
 
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        """Return the limit on three seconds of Braze's clock, which all workers of the workspace share."""
+        return (self._rate("Braze", self._options.requests_per_3_s, 3),)
+
+    def _rate(self, vendor: str, requests: int, period_s: float) -> AccountRate:
+        return AccountRate(
+            account=f"{self._workspace} {self._address.host}",
+            requests=requests,
+            period_s=period_s,
+            by_clock=True,
+            vendor=vendor,
+        )
+
     def sending(self, load: Load) -> Purpose:
         """Return a request that sets attributes."""
         wrong = [] if load.key_field == EXTERNAL_ID else ["the primary key has to be mapped to `external_id`"]
@@ -109,7 +128,14 @@ class BrazeDestination(HttpDestination):
         if wrong:
             raise ConfigurationError("; ".join(wrong))
 
-        encoder = ShapedRows(load.schema, body=json_body(track_body), shape=attributes_of, nulls="null")
+        encoder = ShapedRows(
+            load.schema,
+            body=json_body(track_body),
+            shape=attributes_of,
+            nulls="null",
+            cleared=load.nulls_sent,
+            omitted=load.nulls_omitted,
+        )
         return self._track(encoder, load)
 
     def removing(self, load: Load) -> Purpose:
@@ -161,6 +187,18 @@ class BrazeDestination(HttpDestination):
         unsettled = {row: doubts[one] for row, one in enumerate(ids) if one in doubts and outcomes[row] == ACCEPTED}
         return replace(outcomes, exceptions={**outcomes.exceptions, **unsettled})
 
+    def open(self, load: Load) -> None:
+        """Check the fields, and every address of the host; nothing is sent."""
+        super().open(load)
+        rate = self._rate("Braze's export of profiles", self._options.exports_per_minute, 60)
+        self._export_pace = AccountPace(Pace(), [rate], load.reserve, requests=-(-load.rows // MOST_USERS))
+
+    def _wait_for_export(self) -> None:
+        try:
+            self._export_pace.wait(at_most_s=self._options.max_retry_s)
+        except AttemptError as failure:
+            raise DestinationUnavailableError(failure.words, retry_after_s=failure.retry_after_s) from None
+
     def _address_of(self, state: str) -> str:
         """Return the field whose users share a state; empty: it is of the user alone."""
         if state == "push_subscribe":
@@ -177,8 +215,9 @@ class BrazeDestination(HttpDestination):
         if self._delivery is None or self._load is None:
             raise DestinationError(f"the {self.name} was not opened")
         return OptOuts(
-            BatchSteps(self._delivery, batch),
+            BatchSteps(self._delivery, batch, refuse=ask_again),
             self._address,
+            wait=self._wait_for_export,
             phone_groups=self._options.phone_groups,
             decided_at=self._load.decided_at,
         )
@@ -199,7 +238,8 @@ class BrazeDestination(HttpDestination):
             read=read,
             removes=removes,
             key_header=None,
-            max_rows=None if path == "/users/track" else _MOST_USERS,
+            refuse=ask_again,
+            max_rows=None if path == "/users/track" else MOST_USERS,
         )
 
 

@@ -34,6 +34,8 @@ class LoadToBrazeOperator(LoadOperator):
         withdrawn_attributes: for `clear_attribute`: attributes and their values from then on.
         unsubscribes: the ids of subscription groups, for `on_withdrawal="unsubscribe"`.
         phone_groups: the ids of those groups among the fields that are of SMS or WhatsApp.
+        requests_per_3_s: the most requests in 3 seconds, over all loads of the workspace.
+        exports_per_minute: the most exports of profiles in a minute, which a load of states needs.
         batch_rows: see `BrazeOptions`, for this parameter and those that are not listed here. Contracts on monthly
             active users of 2024 and 2025 take 50.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
@@ -46,8 +48,6 @@ class LoadToBrazeOperator(LoadOperator):
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *BrazeSpec.templated)
     spec_class = BrazeSpec
-    # States of subscriptions belong to addresses, which two people may share.
-    knows_by_identifiers = True
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class LoadToBrazeOperator(LoadOperator):
         withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None,
         unsubscribes: Sequence[str] = (),
         phone_groups: Sequence[str] = (),
+        requests_per_3_s: int = 3000,
+        exports_per_minute: int = 250,
         batch_rows: int = 75,
         concurrency: int = 4,
         timeout_s: float = 30,
@@ -66,6 +68,9 @@ class LoadToBrazeOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # States of subscriptions belong to addresses, which two people may share.
+        names_states = any(name.startswith(("email_subscribe", "subscription_groups.")) for name in self.fields)
+        self.knows_by_identifiers = names_states or on_withdrawal == "unsubscribe"  # type: ignore[misc]
         # Airflow requires templated parameters as attributes.
         self.workspace_name = workspace_name
         self.conn_id = conn_id
@@ -75,6 +80,8 @@ class LoadToBrazeOperator(LoadOperator):
             withdrawn_attributes=withdrawn_attributes or {},
             unsubscribes=unsubscribes,
             phone_groups=phone_groups,
+            requests_per_3_s=requests_per_3_s,
+            exports_per_minute=exports_per_minute,
             batch_rows=batch_rows,
             concurrency=concurrency,
             timeout_s=timeout_s,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "subscription_groups."
 GLOBAL_STATES: Final = ("email_subscribe", "push_subscribe")
-_MOST_USERS = 50
+MOST_USERS: Final = 50
 _NEW = Outcome(RowStatus.REJECTED, "not_found")
 
 
@@ -43,15 +43,23 @@ class OptOuts:
     Args:
         steps: of the batch.
         address: of the API.
+        wait: returns when the next export of profiles may be asked for.
         phone_groups: see `BrazeOptions`.
         decided_at: the time of the load's decision.
     """
 
     def __init__(
-        self, steps: BatchSteps, address: HttpAddress, *, phone_groups: Sequence[str], decided_at: datetime
+        self,
+        steps: BatchSteps,
+        address: HttpAddress,
+        *,
+        wait: Callable[[], None],
+        phone_groups: Sequence[str],
+        decided_at: datetime,
     ) -> None:
         self._steps = steps
         self._address = address
+        self._wait = wait
         self._phone_groups = frozenset(phone_groups)
         self._end_date = (decided_at + timedelta(days=2)).date().isoformat()
 
@@ -116,18 +124,16 @@ class OptOuts:
                 by_value(missing, sent, lambda *_: _NEW, sent_as=str, named_as=lambda one: one.get("value")),
             )
 
-        return self._steps.take(
-            "profiles",
-            self._address.at("/users/export/ids"),
-            ids,
-            read,
-            around=lambda some: {
-                "external_ids": some,
-                "fields_to_export": ["external_id", "email", "phone", *GLOBAL_STATES],
-            },
-            max_rows=_MOST_USERS,
-            changes=False,
-        )
+        def body(some: Sequence[str]) -> object:
+            fields = ["external_id", "email", "phone", *GLOBAL_STATES]
+            return {"external_ids": some, "fields_to_export": fields}
+
+        pieces = []
+        for start in range(0, len(ids), MOST_USERS):
+            self._wait()
+            some, address = ids[start : start + MOST_USERS], self._address.at("/users/export/ids")
+            pieces.append(self._steps.take(f"profiles {start}", address, some, read, around=body, changes=False))
+        return Outcomes.concatenated(pieces)
 
     def _address_is_out(self, email: str) -> Outcome | bool:
         listed: list[object] = []
@@ -160,8 +166,8 @@ class OptOuts:
             return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(texts) if text in out})
 
         found: dict[str, Outcome | bool] = {}
-        for start in range(0, len(texts), _MOST_USERS):
-            some = texts[start : start + _MOST_USERS]
+        for start in range(0, len(texts), MOST_USERS):
+            some = texts[start : start + MOST_USERS]
             asked = self._get(
                 "/subscription/status/get", {"subscription_group_id": group, f"{kind}[]": some}, some, read
             )

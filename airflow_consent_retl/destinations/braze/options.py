@@ -46,6 +46,9 @@ class BrazeOptions(HttpOptions):
         unsubscribes: the ids of subscription groups, for `unsubscribe`.
         phone_groups: the ids of those groups among the fields that are of SMS or WhatsApp: their opt-outs belong to
             phone numbers, those of the others to e-mail addresses.
+        requests_per_3_s: the most requests in 3 seconds of Braze's clock, over all loads of the workspace.
+        exports_per_minute: the most exports of profiles in a minute of its clock, likewise: 250, or 2,500 for customers
+            since before 22 August 2024.
 
     Raises:
         ConfigurationError: values are out of their ranges; the message names all of them.
@@ -55,6 +58,8 @@ class BrazeOptions(HttpOptions):
     withdrawn_attributes: Mapping[str, str | float | bool | None] = field(default_factory=dict)
     unsubscribes: Sequence[str] = ()
     phone_groups: Sequence[str] = ()
+    requests_per_3_s: int = 3000
+    exports_per_minute: int = 250
     batch_rows: int = MOST_ROWS
     concurrency: int = 4
 
@@ -66,6 +71,8 @@ class BrazeOptions(HttpOptions):
         wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
         if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
             wrong.append(f"Braze takes at most {MOST_ROWS} objects in a request")
+        rates = ("requests_per_3_s", "exports_per_minute")
+        wrong += [f"{name} must be at least 1" for name in rates if getattr(self, name) < 1]
         named = {
             "clear_attribute": ("withdrawn_attributes", self.withdrawn_attributes),
             "unsubscribe": ("unsubscribes", self.unsubscribes),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
 
 
@@ -55,12 +56,21 @@ class BatchSteps:
     Args:
         delivery: of the load.
         batch: the rows or people that the steps are about.
+        refuse: see `Purpose`.
         has_changed: whether an earlier request of the batch may have changed something.
     """
 
-    def __init__(self, delivery: HttpDelivery, batch: Batch, *, has_changed: bool = False) -> None:
+    def __init__(
+        self,
+        delivery: HttpDelivery,
+        batch: Batch,
+        *,
+        refuse: Callable[[Answer], None] | None = None,
+        has_changed: bool = False,
+    ) -> None:
         self._delivery = delivery
         self._batch = batch
+        self._refuse = refuse
         self._has_changed = has_changed
 
     def take(
@@ -96,7 +106,13 @@ class BatchSteps:
         step = Batch(key=sha256(f"{self._batch.key}:{name}".encode()).hexdigest(), rows=self._batch.rows)
         encoder = ReadyRecords(records, around, refused or {})
         purpose = Purpose(
-            method=method, address=address, encoder=encoder, read=read, key_header=None, max_rows=max_rows
+            method=method,
+            address=address,
+            encoder=encoder,
+            read=read,
+            key_header=None,
+            max_rows=max_rows,
+            refuse=self._refuse,
         )
         try:
             outcomes = self._delivery.deliver(step, purpose)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus, vendor_code
 from airflow_consent_retl.destinations.http.answer_maps import Entry, accepted, by_value, entries, joined
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import LATER, SentRows, UnreadableAnswerError, json_object
 from airflow_consent_retl.destinations.hubspot.contacts import EMAIL, folded
 
@@ -17,6 +18,35 @@ NOT_FOUND: Final = Outcome(RowStatus.REJECTED, "not_found")
 CATEGORIES: Final = frozenset(
     {"CONFLICT", "FORBIDDEN", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND", "VALIDATION_ERROR"}
 )
+
+# A record is locked by another request, or the account is moved to another data centre.
+_LOCKED: Final = {423: 2.0, 477: 60.0}
+_INTERVAL_S: Final = 10.0
+_DAILY_S: Final = 3600.0
+
+
+def ask_again(answer: Answer) -> None:
+    """Raise for an answer that asks for another try, with the time to wait: HubSpot rarely names it.
+
+    Raises:
+        AttemptError: the account's requests of ten seconds or of the day are used up, or records are locked.
+    """
+    if answer.status in _LOCKED:
+        wait_s = _LOCKED[answer.status] if answer.retry_after_s is None else answer.retry_after_s
+        raise AttemptError(f"http_{answer.status}", maybe_applied=False, retry_after_s=wait_s)
+    if answer.status != 429:
+        return
+    try:
+        policy = json_object(answer.body).get("policyName")
+    except UnreadableAnswerError:
+        policy = None
+    if policy == "DAILY":
+        # The day ends at midnight in the account's time zone, which no answer names.
+        words = "the account's requests of today are used up"
+        raise AttemptError("daily_limit", maybe_applied=False, retry_after_s=_DAILY_S, words=words)
+    interval = answer.headers.get("x-hubspot-ratelimit-interval-milliseconds", "")
+    wait_s = int(interval) / 1000 if interval.isascii() and interval.isdigit() else _INTERVAL_S
+    raise AttemptError("http_429", maybe_applied=False, retry_after_s=max(answer.retry_after_s or 0.0, wait_s))
 
 
 def of_batch(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:

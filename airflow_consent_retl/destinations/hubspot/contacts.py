@@ -40,12 +40,21 @@ class ContactRows(ShapedRows):
         id_property: the unique property by which HubSpot knows a contact; it is no part of the properties.
         keeps_nulls: whether a NULL leaves the property as it is.
         cleared: fields whose NULL empties the property in any case.
+        omitted: fields whose NULL leaves it as it is in any case.
 
     Raises:
         ConfigurationError: a field is of a type that no property of HubSpot has.
     """
 
-    def __init__(self, schema: pa.Schema, *, id_property: str, keeps_nulls: bool, cleared: Collection[str]) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        id_property: str,
+        keeps_nulls: bool,
+        cleared: Collection[str],
+        omitted: Collection[str],
+    ) -> None:
         unfit = [f"`{field.name}` ({field.type})" for field in schema if not _fits(field.type)]
         if unfit:
             raise ConfigurationError(
@@ -57,6 +66,7 @@ class ContactRows(ShapedRows):
             shape=self._input,
             nulls="omit" if keeps_nulls else "null",
             cleared=cleared,
+            omitted=omitted,
             integers="string",
         )
         self._id_property = id_property

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.sending import Purpose
 from airflow_consent_retl.destinations.http.steps import BatchSteps
-from airflow_consent_retl.destinations.hubspot.contact_answers import CATEGORIES, outcomes_by_trace
+from airflow_consent_retl.destinations.hubspot.contact_answers import CATEGORIES, ask_again, outcomes_by_trace
 from airflow_consent_retl.destinations.hubspot.contacts import (
     EMAIL,
     REPEATED_IDENTIFIER,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.sending import HttpDelivery
     from airflow_consent_retl.destinations.hubspot.options import HubSpotOptions
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class HubSpotDestination(HttpDestination):
     """
 
     can_clear: ClassVar[bool] = True
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "clear"})
     name: ClassVar[str] = "HubSpot API"
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
@@ -105,6 +106,13 @@ class HubSpotDestination(HttpDestination):
     def remedy(self, code: str) -> str:
         """Return what to do about rows that cannot be one contact."""
         return _REMEDIES.get(code, "")
+
+    def account_rates(self) -> tuple[AccountRate, ...]:
+        """Return the limit on ten seconds, which all apps and workers of the account share."""
+        rate = AccountRate(
+            account=self._hub_id, requests=self._options.requests_per_10_s, period_s=10, vendor="HubSpot"
+        )
+        return (rate,)
 
     def sending(self, load: Load) -> Purpose:
         """Return an upsert of contacts."""
@@ -135,10 +143,12 @@ class HubSpotDestination(HttpDestination):
                 load.schema,
                 id_property=options.id_property,
                 keeps_nulls=options.nulls == "keep",
-                cleared=load.cleared,
+                cleared=load.nulls_sent,
+                omitted=load.nulls_omitted,
             ),
             read=read,
             key_header=None,
+            refuse=ask_again,
         )
 
     def removing(self, load: Load) -> None:
@@ -152,7 +162,7 @@ class HubSpotDestination(HttpDestination):
             return outcomes
         states = {number: texts_of(batch.rows, name) for number, name in columns.items()}
         wanted = [{n: state for n, values in states.items() if (state := values[row])} for row in range(len(outcomes))]
-        steps = BatchSteps(self._open(), batch, has_changed=True)
+        steps = self._steps(batch, has_changed=True)
         return self._settle(steps, list(outcomes), wanted, texts_of(batch.rows, EMAIL))
 
     def removal_schema(self, load: Load) -> pa.Schema:
@@ -163,7 +173,7 @@ class HubSpotDestination(HttpDestination):
 
     def remove(self, batch: Batch) -> Outcomes:
         """Take people back in the way that the DAG chose."""
-        steps, choice = BatchSteps(self._open(), batch), self._options.on_withdrawal
+        steps, choice = self._steps(batch), self._options.on_withdrawal
         if self._unsubscribes:
             return self._unsubscribe(steps, batch)
         found = self._found(steps, texts_of(batch.rows, self._options.id_property))
@@ -173,7 +183,7 @@ class HubSpotDestination(HttpDestination):
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Empty properties of people, and unsubscribe them from the subscriptions among the fields."""
-        steps = BatchSteps(self._open(), batch)
+        steps = self._steps(batch)
         found = self._found(steps, texts_of(batch.rows, self._options.id_property))
         outcomes = list(found.empty([name for name in fields if not subscription_of(name)]))
         states = {number: UNSUBSCRIBED for name in fields if (number := subscription_of(name))}
@@ -189,10 +199,10 @@ class HubSpotDestination(HttpDestination):
     def _unsubscribes(self) -> bool:
         return self._options.on_withdrawal in {"unsubscribe", "unsubscribe_all"}
 
-    def _open(self) -> HttpDelivery:
+    def _steps(self, batch: Batch, *, has_changed: bool = False) -> BatchSteps:
         if self._delivery is None:
             raise DestinationError(f"the {self.name} was not opened")
-        return self._delivery
+        return BatchSteps(self._delivery, batch, refuse=ask_again, has_changed=has_changed)
 
     def _found(self, steps: BatchSteps, ids: Sequence[str | None]) -> FoundContacts:
         return FoundContacts(steps, self._address, ids, id_property=self._options.id_property)

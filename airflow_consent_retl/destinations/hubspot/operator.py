@@ -36,6 +36,7 @@ class LoadToHubSpotOperator(LoadOperator):
         legal_basis, legal_basis_explanation: recorded by HubSpot with each state of a subscription.
         business_unit_id: the brand whose subscriptions these are; None: the account's.
         nulls: `"clear"` empties the property of a NULL; `"keep"` leaves it as it is at HubSpot.
+        requests_per_10_s: the most requests in any 10 seconds, over all loads of the account.
         batch_rows: see `HubSpotOptions`, for this parameter and those that are not listed here.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 
@@ -47,8 +48,6 @@ class LoadToHubSpotOperator(LoadOperator):
 
     template_fields: Sequence[str] = (*LoadOperator.template_fields, *HubSpotSpec.templated)
     spec_class = HubSpotSpec
-    # Subscriptions belong to addresses, which two people may share.
-    knows_by_identifiers = True
 
     def __init__(
         self,
@@ -63,6 +62,7 @@ class LoadToHubSpotOperator(LoadOperator):
         legal_basis_explanation: str | None = None,
         business_unit_id: int | None = None,
         nulls: Literal["clear", "keep"] = "clear",
+        requests_per_10_s: int = 100,
         batch_rows: int = 100,
         concurrency: int = 4,
         timeout_s: float = 30,
@@ -71,6 +71,10 @@ class LoadToHubSpotOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # Two people may share an address, and with it the contact or the states of subscriptions.
+        by_address = id_property == "email" or on_withdrawal in {"unsubscribe", "unsubscribe_all"}
+        names_states = any(name.startswith("subscriptions.") for name in self.fields)
+        self.knows_by_identifiers = by_address or names_states  # type: ignore[misc]  # of the class elsewhere
         # Airflow requires templated parameters as attributes.
         self.hub_id = hub_id
         self.conn_id = conn_id
@@ -84,6 +88,7 @@ class LoadToHubSpotOperator(LoadOperator):
             legal_basis_explanation=legal_basis_explanation,
             business_unit_id=business_unit_id,
             nulls=nulls,
+            requests_per_10_s=requests_per_10_s,
             batch_rows=batch_rows,
             concurrency=concurrency,
             timeout_s=timeout_s,

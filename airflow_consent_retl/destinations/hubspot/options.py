@@ -56,6 +56,8 @@ class HubSpotOptions(HttpOptions):
         legal_basis_explanation: the words that HubSpot records with it, such as `Preference centre, category C0005`.
         business_unit_id: the brand whose subscriptions these are; None: the account's.
         nulls: `"clear"` empties the property of a NULL; `"keep"` leaves it as it is at HubSpot.
+        requests_per_10_s: the most requests in any 10 seconds, over all loads of the account: 100, or 190 from the
+            tier Professional on. Leave a part to other apps.
 
     Raises:
         ConfigurationError: values are out of their ranges; the message names all of them.
@@ -69,6 +71,7 @@ class HubSpotOptions(HttpOptions):
     legal_basis_explanation: str | None = None
     business_unit_id: int | None = None
     nulls: Literal["clear", "keep"] = "clear"
+    requests_per_10_s: int = 100
     batch_rows: int = MOST_ROWS
     concurrency: int = 4
 
@@ -80,6 +83,8 @@ class HubSpotOptions(HttpOptions):
         wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
         if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
             wrong.append(f"HubSpot takes at most {MOST_ROWS} contacts in a request")
+        if self.requests_per_10_s < 1:
+            wrong.append("requests_per_10_s must be at least 1")
         if not self.id_property:
             wrong.append("id_property must be `email` or the name of a unique property")
         if self.nulls not in {"clear", "keep"}:

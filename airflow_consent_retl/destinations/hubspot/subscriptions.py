@@ -121,7 +121,6 @@ class SubscriptionStates:
                 "subscriberIdString": email,
                 "subscriptionId": number,
                 "statusState": state,
-                "channel": "EMAIL",
                 **self._basis,
             }
             for (email, number), state in states

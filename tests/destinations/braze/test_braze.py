@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from airflow_consent_retl.destinations.braze.braze_hook import BrazeHook
 from airflow_consent_retl.destinations.braze.destination import BrazeDestination
 from airflow_consent_retl.destinations.braze.options import BrazeSpec
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.operators import LoadToBrazeOperator
 
 NEWS, OFFERS = "group-news", "group-offers"
 GROUP = f"subscription_groups.{NEWS}"
@@ -76,6 +78,16 @@ def test_values_keep_their_types_and_a_null_removes_the_attribute(braze: Braze) 
 
     assert statuses(outcomes) == ["accepted"]
     assert braze.users["ann"] == {"external_id": "ann", "vip": True, "score": 7, "tags": ["a", "b"]}
+
+
+def test_a_load_may_keep_single_attributes_whose_field_is_null(braze: Braze) -> None:
+    braze.users["ann"] = {"home_city": "Ghent", "score": 1}
+    schema = pa.schema({"external_id": pa.string(), "home_city": pa.string(), "score": pa.int64()})
+    rows = pa.Table.from_pylist([{"external_id": "ann"}], schema)
+
+    deliver(destination(), rows, replace(load_of(rows, key_field="external_id"), nulls={"home_city": "omit"}))
+
+    assert braze.users["ann"] == {"external_id": "ann", "home_city": "Ghent"}
 
 
 def test_states_are_told_and_a_null_says_nothing(braze: Braze) -> None:
@@ -353,6 +365,29 @@ def test_a_deletion_without_a_number_that_fits_is_uncertain(braze: Braze, docume
     assert statuses(remove(GONE)) == ["uncertain"] * 2
 
 
+def test_all_loads_of_a_workspace_share_its_limits_and_wait_for_its_clock(braze: Braze) -> None:
+    (rate,) = destination().limits.account_rates
+
+    assert (rate.account, rate.requests, rate.period_s, rate.by_clock) == ("shop 127.0.0.1", 3000, 3, True)
+
+
+def test_exports_of_profiles_have_a_limit_of_their_own(braze: Braze) -> None:
+    rows = states("email_subscribe", **{f"user{number}": "opted_in" for number in range(51)})
+
+    with pytest.raises(DestinationUnavailableError, match="takes 1 requests in 60 s of its clock"):
+        send(rows, exports_per_minute=1, max_retry_s=0.01)
+
+    assert [call.path for call in braze.calls] in [["/users/export/ids"], []]
+    assert sent_objects(braze) == []
+
+
+def test_a_limited_request_is_tried_again_after_the_window(braze: Braze) -> None:
+    faults = [limited]
+    braze.fault = lambda call, apply: faults.pop()(call, apply) if faults else apply()
+
+    assert statuses(send(people({"external_id": "ann", "text": "x"}))) == ["accepted"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -361,6 +396,7 @@ def test_a_deletion_without_a_number_that_fits_is_uncertain(braze: Braze, docume
         ({"on_withdrawal": "clear_attribute"}, "withdrawn_attributes is for"),
         ({"unsubscribes": ["x"]}, "unsubscribes is for"),
         ({"batch_rows": 76}, "at most 75 objects"),
+        ({"exports_per_minute": 0}, "exports_per_minute must be at least 1"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(braze: Braze, options: dict[str, Any], words: str) -> None:
@@ -393,3 +429,28 @@ def test_the_connection_is_tested_with_an_object_that_changes_nothing(braze: Bra
 
     assert passes, sentence
     assert braze.users == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "on_withdrawal", "knows"),
+    [
+        ({"external_id": "id"}, "delete", False),
+        ({"external_id": "id", "push_subscribe": "push"}, "delete", False),
+        ({"external_id": "id", "email_subscribe": "news"}, "delete", True),
+        ({"external_id": "id", GROUP: "news"}, "delete", True),
+        ({"external_id": "id"}, "unsubscribe", True),
+    ],
+)
+def test_a_load_warns_of_shared_addresses_only_if_it_depends_on_them(
+    fields: dict[str, str], on_withdrawal: Any, knows: bool
+) -> None:
+    load = LoadToBrazeOperator(
+        task_id="load",
+        permitted=None,
+        destination="braze",
+        workspace_name="shop",
+        fields=fields,
+        on_withdrawal=on_withdrawal,
+    )
+
+    assert load.knows_by_identifiers is knows

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.hubspot_server import HubSpot, State, batch_answer, failure, limited
+from support.hubspot_server import HubSpot, State, batch_answer, daily_limit, failure, limited
 from support.loading import deliver, load_of, take_back
 from support.vendor_api import ApiAnswer, ApiCall
 
@@ -18,7 +19,8 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
 from airflow_consent_retl.destinations.hubspot.hubspot_hook import HubSpotHook
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.operators import LoadToHubSpotOperator
 
 BASIS = {"legal_basis": "CONSENT_WITH_NOTICE", "legal_basis_explanation": "Preference centre, C0005"}
 NEWS, OFFERS = 11, 12
@@ -38,7 +40,8 @@ def hubspot(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubSpot]:
 
 
 def destination(**options: Any) -> HubSpotDestination:
-    options = {"on_withdrawal": "archive", "max_attempts": 2, "backoff_s": 0.01, **options}
+    given = {"on_withdrawal": "archive", "max_attempts": 2, "backoff_s": 0.01, "requests_per_10_s": 100_000}
+    options = {**given, **options}
     return HubSpotSpec(hub_id="7001", **options).build()
 
 
@@ -89,10 +92,19 @@ def test_a_null_keeps_the_property_if_the_load_says_so_but_for_a_withdrawn_field
     hubspot.contacts["1"] = {"email": "ann@example.com", "city": "Ghent", "phone": "1"}
     schema = pa.schema({"email": pa.string(), "city": pa.string(), "phone": pa.string()})
     rows = pa.Table.from_pylist([{"email": "ann@example.com"}], schema)
-    load = load_of(rows, key_field="email")
-    object.__setattr__(load, "cleared", frozenset({"phone"}))
+    load = replace(load_of(rows, key_field="email"), cleared=frozenset({"phone"}))
 
     deliver(destination(nulls="keep"), rows, load)
+
+    assert hubspot.contacts["1"] == {"email": "ann@example.com", "city": "Ghent", "phone": ""}
+
+
+def test_a_load_may_keep_single_properties_whose_field_is_null(hubspot: HubSpot) -> None:
+    hubspot.contacts["1"] = {"email": "ann@example.com", "city": "Ghent", "phone": "1"}
+    schema = pa.schema({"email": pa.string(), "city": pa.string(), "phone": pa.string()})
+    rows = pa.Table.from_pylist([{"email": "ann@example.com"}], schema)
+
+    deliver(destination(), rows, replace(load_of(rows, key_field="email"), nulls={"city": "omit"}))
 
     assert hubspot.contacts["1"] == {"email": "ann@example.com", "city": "Ghent", "phone": ""}
 
@@ -374,6 +386,37 @@ def test_an_opt_out_that_the_answer_does_not_confirm_is_uncertain(hubspot: HubSp
     assert [outcome.code for outcome in outcomes] == ["not_in_answer"]
 
 
+def test_all_loads_of_an_account_share_its_limit(hubspot: HubSpot) -> None:
+    (rate,) = destination(requests_per_10_s=190).limits.account_rates
+
+    assert (rate.account, rate.requests, rate.period_s, rate.by_clock) == ("7001", 190, 10, False)
+
+
+def test_a_day_that_is_used_up_ends_the_try_at_once(hubspot: HubSpot) -> None:
+    hubspot.fault = daily_limit
+
+    with pytest.raises(DestinationUnavailableError, match="requests of today are used up") as refusal:
+        send(people({"email": "ann@example.com"}), max_attempts=6)
+
+    assert len(hubspot.calls) == 1
+    assert refusal.value.retry_after_s == 3600
+
+
+def test_a_locked_record_is_tried_again(hubspot: HubSpot) -> None:
+    locked = [ApiAnswer(423, failure("LOCKED", "ann@example.com is locked"), {"Retry-After": "0"})]
+    hubspot.fault = lambda _, apply: locked.pop() if locked else apply()
+
+    assert statuses(send(people({"email": "ann@example.com"}))) == ["accepted"]
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_rejected_with_its_category(hubspot: HubSpot) -> None:
+    hubspot.fault = lambda *_: ApiAnswer(400, failure("VALIDATION_ERROR", "Property shoe_size does not exist"))
+
+    outcomes = send(people({"email": "ann@example.com"}))
+
+    assert [(str(one.status), one.code) for one in outcomes] == [("rejected", "VALIDATION_ERROR")]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -384,6 +427,7 @@ def test_an_opt_out_that_the_answer_does_not_confirm_is_uncertain(hubspot: HubSp
         ({"on_withdrawal": "clear_fields"}, "cleared_properties is for"),
         ({"legal_basis": "CONSENT"}, "legal_basis must be one of CONSENT_WITH_NOTICE"),
         ({"batch_rows": 101}, "at most 100 contacts"),
+        ({"requests_per_10_s": 0}, "requests_per_10_s must be at least 1"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(hubspot: HubSpot, options: dict[str, Any], words: str) -> None:
@@ -417,3 +461,18 @@ def test_the_connection_is_tested_with_a_question_about_the_account(hubspot: Hub
 
     assert passes, sentence
     assert [call.path for call in hubspot.calls] == ["/account-info/2026-09/details"]
+
+
+@pytest.mark.parametrize(
+    ("options", "knows"),
+    [
+        ({"id_property": "customer_id", "on_withdrawal": "archive", "fields": {"customer_id": "id"}}, False),
+        ({"on_withdrawal": "archive", "fields": {"email": "email"}}, True),
+        ({"id_property": "customer_id", "on_withdrawal": "unsubscribe_all", "fields": {"email": "email"}}, True),
+        ({"id_property": "customer_id", "on_withdrawal": "archive", "fields": {"subscriptions.1": "news"}}, True),
+    ],
+)
+def test_a_load_warns_of_shared_addresses_only_if_it_depends_on_them(options: dict[str, Any], knows: bool) -> None:
+    load = LoadToHubSpotOperator(task_id="load", permitted=None, destination="hubspot", hub_id="7001", **options)
+
+    assert load.knows_by_identifiers is knows
