@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
 
 
-def wait_for_confirmation(run: DeliveryRun) -> list[str]:
-    """Ask repeatedly until everything is processed or the time is up, and return what is still in process.
+def wait_for_confirmation(run: DeliveryRun, kind: BatchKind) -> list[str]:
+    """Ask repeatedly until all batches of a kind are processed or the time is up; return what is still in process.
 
     The settings of the sync give the interval and the time; with a time of 0 it asks once.
 
@@ -26,7 +26,7 @@ def wait_for_confirmation(run: DeliveryRun) -> list[str]:
     """
     settings = run.context.settings
     deadline = time.monotonic() + settings.confirm_timeout_s
-    while waiting := confirm_pending(run):
+    while waiting := confirm_pending(run, kind):
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             break
@@ -35,8 +35,11 @@ def wait_for_confirmation(run: DeliveryRun) -> list[str]:
     return waiting
 
 
-def confirm_pending(run: DeliveryRun) -> list[str]:
-    """Ask the destination once for the result of all pending rows, and record the answers.
+def confirm_pending(run: DeliveryRun, kind: BatchKind | None = None) -> list[str]:
+    """Ask the destination once for the result of pending rows, of a kind or of each, and record the answers.
+
+    A step asks about its own kind only. Otherwise it would settle what the next step sent, and that step would send
+    rows without a result again, in the same try, for ever.
 
     Returns:
         The ids of the requests that it still processes.
@@ -48,7 +51,7 @@ def confirm_pending(run: DeliveryRun) -> list[str]:
     ended: list[EndedBatch] = []
     rows_again = PendingRows(run)
     for attempt in run.history().latest:
-        if attempt.outcomes is None:
+        if attempt.outcomes is None or kind not in {None, attempt.kind}:
             continue
         answers: dict[str, Iterator[Outcome]] = {}
         for request_id, rows in _pending(attempt.outcomes).items():

@@ -80,7 +80,7 @@ def _change(run: DeliveryRun, recheck: Recheck | None) -> list[str]:
     with run.opened(key=run.changes.sha256, rows=upsert_rows):
         if run.planned_rows(BatchKind.CLEAR):
             clear_all(run)
-            if waiting := wait_for_confirmation(run):
+            if waiting := wait_for_confirmation(run, BatchKind.CLEAR):
                 return waiting
             run.check_answered(run.tally(BatchKind.CLEAR), verb="to clear fields of")
         if removal_rows and run.destination.can_remove:
@@ -88,12 +88,12 @@ def _change(run: DeliveryRun, recheck: Recheck | None) -> list[str]:
                 run.context.log.info("people who are removed from `%s`: %s", run.destination_name, sentence)
             remove_all(run)
             # Otherwise the addition of a person could overtake the removal of the same person.
-            if waiting := wait_for_confirmation(run):
+            if waiting := wait_for_confirmation(run, BatchKind.REMOVE):
                 return waiting
             run.check_answered(run.tally(BatchKind.REMOVE), verb="to remove")
         if upsert_rows:
             send_all(run, recheck=recheck)
-        if waiting := wait_for_confirmation(run):
+        if waiting := wait_for_confirmation(run, BatchKind.SEND):
             return waiting
         run.check_answered(run.tally(BatchKind.SEND), verb="to send")
         run.commit()

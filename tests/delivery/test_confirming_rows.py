@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,7 +20,7 @@ class LaterDestination(Recorder):
     """Takes every batch for later, refuses odd ids, and leaves some rows unprocessed."""
 
     def __init__(self, *, is_done: bool, unprocessed: frozenset[int] = frozenset()) -> None:
-        super().__init__(answer=self._take, on_remove=self._take)
+        super().__init__(answer=self._take)
         self.is_done = is_done
         self.unprocessed = unprocessed
         self.asked: dict[str, list[int]] = {}
@@ -72,3 +73,20 @@ def test_rows_that_were_taken_and_not_processed_are_sent_again_by_the_next_try(t
     assert report.sent.unsent == 1
     assert again.ids == [0, 1, 2, 3]
     assert (second.sent.unsent, second.sent.accepted) == (0, 1)
+
+
+def test_a_load_with_removals_does_not_send_rows_without_a_result_again_in_the_same_try(tmp_path: Path) -> None:
+    bench = SyncBench(tmp_path)
+    bench.load(verified(bench.filtered(consenting(6))), Recorder())
+    permitted = verified(bench.filtered(consenting(9)[1:]))
+    # As a load that waits without a worker: each try asks once.
+    settings: dict[str, Any] = {"confirm_timeout_s": 0, "max_rejected_ratio": 1.0}
+    first = LaterDestination(is_done=False)
+    bench.load(permitted, first, **settings)
+    later = LaterDestination(is_done=True, unprocessed=frozenset({8}))
+
+    with pytest.raises(DestinationUnavailableError, match="did not process"):
+        bench.load(permitted, later, **settings)
+
+    assert first.ids == [6, 7, 8]
+    assert later.batches == []
