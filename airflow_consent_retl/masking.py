@@ -20,14 +20,14 @@ _HARMLESS = frozenset(
         "account", "allow_plain_http", "allow_private", "api_resource_configs", "application_name",
         "auth_provider_x509_cert_url", "auth_uri", "authenticator", "autocommit", "bucket_name", "charset",
         "client_encoding", "client_x509_cert_url", "connect_timeout", "cursor", "data_manager_endpoint",
-        "database", "dataset", "dbname", "driver", "endpoint", "endpoint_url", "host", "hostname", "http_path",
-        "impersonation_chain", "is_anonymous", "keepalives", "keepalives_count", "keepalives_idle",
+        "database", "dataset", "dbname", "domain", "driver", "endpoint", "endpoint_url", "host", "hostname",
+        "http_path", "impersonation_chain", "is_anonymous", "keepalives", "keepalives_count", "keepalives_idle",
         "keepalives_interval", "labels", "location", "maximum_bytes_billed", "num_retries", "ocsp_fail_open",
         "options", "policy", "port", "priority", "project", "project_id", "quota_project", "region",
         "region_name", "retry_timeout_s", "role", "schema", "scope", "scopes", "server", "session_parameters",
         "ssl_mode", "sslcert", "sslkey", "sslmode", "sslrootcert", "storage_endpoint", "target", "timeout",
         "timezone", "token_uri", "token_url", "type", "universe_domain", "use_legacy_sql", "user", "username",
-        "warehouse",
+        "version", "warehouse",
     }
 )  # fmt: skip
 # The names of headers are the DAG author's: none of them makes its value harmless.

@@ -15,6 +15,7 @@ from airflow_consent_retl.destinations.meta_audiences.operator import (
 from airflow_consent_retl.destinations.meta_conversions.operator import (
     LoadToMetaConversionsOperator as LoadToMetaConversionsOperator,
 )
+from airflow_consent_retl.destinations.salesforce.operator import LoadToSalesforceOperator as LoadToSalesforceOperator
 from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator as LoadToSqlTableOperator
 from airflow_consent_retl.destinations.webhook.operator import LoadToWebhookOperator as LoadToWebhookOperator
 from airflow_consent_retl.operators.assets import destination_asset as destination_asset

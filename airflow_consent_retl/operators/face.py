@@ -25,6 +25,7 @@ MODULES = {
     "LoadToIterableOperator": f"{_DESTINATIONS}.iterable.operator",
     "LoadToMetaAudienceOperator": f"{_DESTINATIONS}.meta_audiences.operator",
     "LoadToMetaConversionsOperator": f"{_DESTINATIONS}.meta_conversions.operator",
+    "LoadToSalesforceOperator": f"{_DESTINATIONS}.salesforce.operator",
     "LoadToSqlTableOperator": f"{_DESTINATIONS}.sql_table.operator",
     "LoadToWebhookOperator": f"{_DESTINATIONS}.webhook.operator",
     "PropagateWithdrawalsOperator": f"{_OPERATORS}.withdraw",

@@ -109,8 +109,10 @@ class OpenLoad:
             return outcomes
         answers = {}
         for code in pending:
-            places = [o.status is RowStatus.PENDING and o.code == code for o in outcomes]
-            answers[code] = iter(self._confirmed(code, batch.rows.filter(pa.array(places, pa.bool_()))))
+            places = [row for row, o in enumerate(outcomes) if o.status is RowStatus.PENDING and o.code == code]
+            # Arrow cannot filter every type.
+            rows = batch.rows if len(places) == len(outcomes) else batch.rows.filter(pa.array(_mask(places, outcomes)))
+            answers[code] = iter(self._confirmed(code, rows))
         known = [next(answers[o.code]) if o.status is RowStatus.PENDING else o for o in outcomes]
         return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
 
@@ -125,6 +127,11 @@ class OpenLoad:
         assert len(answer) == rows, "a confirmed request has exactly one outcome for each of its rows"
         assert {outcome.status for outcome in answer.counts()} <= _OF_DESTINATIONS | {RowStatus.UNSENT}
         return answer
+
+
+def _mask(places: Sequence[int], outcomes: Outcomes) -> list[bool]:
+    chosen = set(places)
+    return [row in chosen for row in range(len(outcomes))]
 
 
 def load_of(

@@ -1,0 +1,1 @@
+"""Records of Salesforce as a destination, by Bulk API 2.0."""

@@ -1,0 +1,298 @@
+"""Salesforce as a destination: records by Bulk API 2.0, each row's outcome by its external id.
+
+Limits, read 2026-11-29:
+
+- 100 MB in a job, as uploaded: Salesforce counts 150 MB after Base64
+  (https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_prepare_csv.htm);
+- 150,000,000 records and 15,000 batches of 10,000 records in 24 hours, 400,000 characters a record
+  (https://developer.salesforce.com/docs/atlas.en-us.api_bulk_v2.meta/api_bulk_v2/bulk_api_2_limits.htm);
+- the org's API requests of 24 hours, of which a job takes about eight; each answer has the number, in
+  `Sforce-Limit-Info` (https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_api_usage.htm).
+  Beyond `max_api_share` no new job is made;
+- results and jobs are kept for 7 days.
+
+A batch is a job, and its rows are pending under the job's id. Salesforce gives back each line in one of three tables:
+successful, failed (with a code), unprocessed. Their order is any, so lines are matched by the external id, never by
+number or place. An unprocessed row is `unsent`: the next try sends it again. A row in no table is uncertain.
+
+To delete takes record ids: they are asked for first, and after the job it is asked again who is still there, so a
+deletion that was only reported is not accepted. `clear_fields` and `write="update"` change records by their ids too: no
+record is made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.salesforce.api import RefusedCallError, SalesforceApi
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import ACCEPTED, ensure_started, job_state
+from airflow_consent_retl.destinations.salesforce.consent_objects import (
+    CONSENT_OBJECT,
+    ContactPointTypeConsent,
+    IndividualFlags,
+    changed_lines,
+    check_answers,
+)
+from airflow_consent_retl.destinations.salesforce.job_reader import JobReader, KnownObject
+from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOICES
+from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, RecordEncoder
+from airflow_consent_retl.destinations.salesforce.record_jobs import BatchJobs, error_of, worst
+from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from simple_salesforce.api import Salesforce
+
+    from airflow_consent_retl.destinations.salesforce.bulk_jobs import Operation
+    from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
+
+log = logging.getLogger(__name__)
+
+_NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
+
+
+class SalesforceDestination(Destination):
+    """Upserts records of one object, and takes them back as the DAG chose.
+
+    Args:
+        connect: logs in with Airflow's hook, and returns its client.
+        options: from `SalesforceSpec`.
+        domain: of the login.
+        user: who logs in; empty: an app.
+    """
+
+    can_remove: ClassVar[bool] = True
+    can_clear: ClassVar[bool] = True
+    withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+
+    def __init__(
+        self, connect: Callable[[], Salesforce], options: SalesforceOptions, *, domain: str, user: str
+    ) -> None:
+        self._connect = connect
+        self._options = options
+        self._domain = domain
+        self._user = user
+        consents = options.consents()
+        self._points = [one for one in consents if isinstance(one, ContactPointTypeConsent)]
+        self._flags = next((one for one in consents if isinstance(one, IndividualFlags)), None)
+        self._open: _OpenLoad | None = None
+        self._asking: SalesforceApi | None = None
+
+    @property
+    def on_withdrawal(self) -> str:
+        """The choice of the DAG."""
+        return self._options.on_withdrawal
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on rows in a job, and on jobs that are made at the same time."""
+        return Limits(batch_rows=self._options.batch_rows, concurrency=self._options.concurrency)
+
+    @property
+    def target(self) -> str:
+        """The object, its external id, and the domain of the login."""
+        return f"{self._options.sobject} by {self._options.external_id} at {self._domain}"
+
+    @property
+    def target_details(self) -> Mapping[str, str]:
+        """The user, who belongs to one org."""
+        return {"the user": self._user} if self._user else {}
+
+    def is_own_code(self, code: str) -> bool:
+        """Return whether a code is one of Salesforce's status codes."""
+        return code in STATUS_CODES
+
+    def open(self, load: Load) -> None:
+        """Log in, and check the fields against the object's description; nothing is sent."""
+        encoder = self._encoder_of(load)
+        if load.key_field != self._options.external_id:
+            raise ConfigurationError(f"map the model's primary key to the external id `{self._options.external_id}`")
+        if load.rows:
+            check_answers(load.schema.names, self._points)
+        api = SalesforceApi(self._connect, self._options, load.before_request)
+        try:
+            known = KnownObject.described(api, self._options, load)
+        except (AttemptError, RefusedCallError) as failure:
+            raise error_of(failure) from None
+        # A column such as `Account.Key__c` finds a parent; its relation is not in the description under this name.
+        named = [name for name in encoder.fields if load.rows and not {".", ":"} & set(name)]
+        known.check_fields([*named, *self._options.clear_fields])
+        self._open = _OpenLoad(api, load, encoder, JobReader(api, known, self._points, self._flags))
+
+    def check(self, load: Load) -> None:
+        """Check as `open` does: nothing is sent."""
+        try:
+            self.open(load)
+        finally:
+            self.abort()
+
+    def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
+        """Return the texts of the CSV."""
+        encoder = self._encoder_of(load)
+        return [dict(zip(encoder.fields, texts, strict=True)) for texts in encoder.encode(rows).records.values()]
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Start a job for the rows, and one for what the people consented to; the rows are pending."""
+        opened, write = self._opened(), self._options.write
+        encoded = opened.encoder.encode(batch.rows)
+        header, lines = opened.encoder.fields, {key: [texts] for key, texts in encoded.records.items()}
+        try:
+            if write == "update":
+                ids = opened.reader.ids(list(lines))
+                header = ["Id", *header]
+                lines = {key: [[ids[key][0], *texts]] for key, (texts,) in lines.items() if key in ids}
+            answers = {
+                key: {point.field: batch.rows.column(point.field)[row].as_py() == "OptIn" for point in self._points}
+                for row, key in enumerate(encoded.keys)
+                if key in lines and self._points
+            }
+            told = changed_lines(opened.api, self._points, answers, at=opened.load.decided_at)
+            jobs = self._jobs(opened)
+            external_id = self._options.external_id if write == "upsert" else None
+            jobs.start(self._options.sobject, write, header, lines, external_id=external_id)
+            self._tell(jobs, told)
+        except (AttemptError, RefusedCallError) as failure:
+            raise error_of(failure) from None
+        refused = {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
+        return jobs.outcomes(encoded.keys, otherwise=_NOT_FOUND, refused=refused)
+
+    def remove(self, batch: Batch) -> Outcomes:
+        """Delete records, empty fields, or write consent objects; a person without a record is removed already."""
+        match self._options.on_withdrawal:
+            case "delete":
+                operation: Operation = "hardDelete" if self._options.hard_delete else "delete"
+                return self._changed(batch, operation)
+            case "clear_fields":
+                return self._changed(batch, "update", emptied=self._options.clear_fields)
+            case _:
+                return self._changed(batch, None, ended=self._points, flags=self._flags)
+
+    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+        """Empty fields of records; a field that says what a person consented to writes its consent object instead."""
+        ended = [point for point in self._points if point.field in fields]
+        told = {point.field for point in ended}
+        emptied = [name for name in fields if name not in told]
+        return self._changed(batch, "update" if emptied else None, emptied=emptied, ended=ended)
+
+    def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
+        """Return the outcomes of rows, by their external ids, when all jobs of the request have ended."""
+        opened = self._opened()
+        try:
+            states = {job: job_state(opened.api, job) for job in request_id.split("+")}
+            if any(state is None for state in states.values()):
+                return Outcomes.uncertain(rows, "job_not_found")
+            ended = {job: ensure_started(opened.api, job, state) for job, state in states.items() if state is not None}
+            if not all(state.is_processed for state in ended.values()):
+                return None
+            people = [key or "" for key in self._keys(read())]
+            of_jobs = [opened.reader.outcomes(job, state, people) for job, state in ended.items()]
+        except (AttemptError, RefusedCallError) as failure:
+            raise error_of(failure) from None
+        return Outcomes.concatenated([Outcomes(1, worst(each)) for each in zip(*of_jobs, strict=True)])
+
+    def is_processed(self, request_id: str) -> bool:
+        """Return whether `confirm_rows` has an answer about a request. It needs no open load."""
+        if self._asking is None:
+            self._asking = SalesforceApi(self._connect, self._options, lambda: None)
+        try:
+            states = [job_state(self._asking, job) for job in request_id.split("+")]
+        except (AttemptError, RefusedCallError) as failure:
+            raise error_of(failure) from None
+        return all(state is None or state.is_processed or state.state == "Open" for state in states)
+
+    def commit(self) -> None:
+        """Close the connections: every job has ended."""
+        self._close(give_up=False)
+
+    def abort(self) -> None:
+        """End waits and close the connections; jobs that were started go on."""
+        self._close(give_up=True)
+
+    def _changed(
+        self,
+        batch: Batch,
+        operation: Operation | None,
+        *,
+        emptied: Sequence[str] = (),
+        ended: Sequence[ContactPointTypeConsent] = (),
+        flags: IndividualFlags | None = None,
+    ) -> Outcomes:
+        """Change the records of people, and say what they do not consent to any more; who has none is accepted."""
+        opened = self._opened()
+        keys = self._keys(batch.rows)
+        people = list(dict.fromkeys(key for key in keys if key is not None))
+        jobs = self._jobs(opened)
+        try:
+            if operation is not None:
+                by_id, empty = operation != "update", [EMPTY] * len(emptied)
+                lines = {
+                    key: [[record] if by_id else [record, key, *empty] for record in records]
+                    for key, records in opened.reader.ids(people).items()
+                }
+                header = ["Id"] if by_id else ["Id", self._options.external_id, *emptied]
+                jobs.start(self._options.sobject, operation, header, lines)
+            denied = {key: {point.field: False for point in ended} for key in people}
+            told = changed_lines(opened.api, ended, denied, at=opened.load.decided_at, makes=operation is None)
+            self._tell(jobs, told)
+            if flags is not None:
+                of_flags = {key: [[key, *("true" for _ in flags.flags)]] for key in people}
+                header = [flags.external_id, *flags.flags]
+                jobs.start("Individual", "upsert", header, of_flags, external_id=flags.external_id)
+        except (AttemptError, RefusedCallError) as failure:
+            raise error_of(failure) from None
+        return jobs.outcomes(keys, otherwise=ACCEPTED)
+
+    def _tell(self, jobs: BatchJobs, told: Mapping[str, list[list[str]]]) -> None:
+        if told:
+            point = self._points[0]
+            jobs.start(CONSENT_OBJECT, "upsert", point.header, told, external_id=point.external_id)
+
+    def _jobs(self, opened: _OpenLoad) -> BatchJobs:
+        return BatchJobs(opened.api, max_body_bytes=self._options.max_body_bytes)
+
+    def _keys(self, rows: pa.RecordBatch) -> list[str | None]:
+        key = self._options.external_id
+        some = rows.select([key])
+        return RecordEncoder(some.schema, key).encode(some).keys
+
+    def _encoder_of(self, load: Load) -> RecordEncoder:
+        return RecordEncoder(
+            load.schema,
+            self._options.external_id,
+            keep_nulls=self._options.nulls == "keep",
+            cleared=load.cleared,
+            leave_out=[point.field for point in self._points],
+        )
+
+    def _opened(self) -> _OpenLoad:
+        if self._open is None:
+            raise DestinationError("Salesforce was not opened")
+        return self._open
+
+    def _close(self, *, give_up: bool) -> None:
+        opened, self._open = self._open, None
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.close(give_up=give_up)
+        if opened is None:
+            return
+        opened.api.close(give_up=give_up)
+        if usage := opened.api.usage:
+            log.info("API requests of the org in 24 hours: %s of %s", f"{usage.used:,}", f"{usage.limit:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenLoad:
+    """What is there while a load is open."""
+
+    api: SalesforceApi
+    load: Load
+    encoder: RecordEncoder
+    reader: JobReader
