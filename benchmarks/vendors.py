@@ -1,0 +1,225 @@
+"""The benchmark of vendors over HTTP: this package and drt-core, the same rows, the same server, in one run.
+
+    python benchmarks/vendors.py [--rows 20000] [--latency-ms 50] [--vendors hubspot] [--json figures.json]
+
+The server answers as the vendor does, after the latency. No limit of a vendor is kept on either side: what is compared
+is how many requests a load needs, and how many of them are on their way at once. This package's destination is called
+as a load does: `open`, `send` from as many threads as its limits say, `commit`. drt-core's sends from one thread, as
+its engine calls it, with its fastest settings; where it sends a request for each row, it gets a part of the rows. Rows
+per second are compared, and the ratio is what counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from measure import parser, show, write_figures
+
+from airflow_consent_retl.contract import Batch, DestinationSpec, Load, Outcomes
+from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
+from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
+
+REPEATS = 3
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One vendor: its rows, the destination of this package, and a call of drt-core that returns the rows it sent.
+
+    `one_by_one`: drt-core sends a request for each row.
+    """
+
+    rows: Callable[[int], pa.Table]
+    key_field: str
+    spec: DestinationSpec
+    drt: Callable[[int, Rows], int]
+    one_by_one: bool
+
+
+def contacts(rows: int) -> pa.Table:
+    numbers = range(rows)
+    return pa.table(
+        {
+            "email": [f"person.{number}@mail{number % 97}.example.com" for number in numbers],
+            "firstname": [f"Name{number % 1009}" for number in numbers],
+            "city": [("Ghent", "Oslo", "Bonn")[number % 3] for number in numbers],
+        }
+    )
+
+
+def events(rows: int) -> pa.Table:
+    now = int(time.time()) - 60
+    numbers = range(rows)
+    texts = {
+        "event_id": [f"order-{number}" for number in numbers],
+        "event_name": ["Purchase"] * rows,
+        "action_source": ["system_generated"] * rows,
+        "email": [f"person.{number}@mail{number % 97}.example.com" for number in numbers],
+    }
+    return pa.table({**texts, "event_time": pa.array([now] * rows, pa.int64())})
+
+
+def drt_hubspot(port: int, rows: Rows) -> int:
+    from drt.config.base import BearerAuth, RateLimitConfig
+    from drt.config.destinations_saas import HubSpotDestinationConfig
+    from drt.config.sync_options import SyncOptions
+    from drt.destinations import hubspot
+
+    hubspot._HUBSPOT_API = f"http://127.0.0.1:{port}/crm/v3/objects"
+    config = HubSpotDestinationConfig(
+        type="hubspot",
+        auth=BearerAuth(type="bearer", token="token"),  # noqa: S106 - of the server here
+        rate_limit=RateLimitConfig(requests_per_second=0),
+    )
+    sent: int = hubspot.HubSpotDestination().load(rows, config, SyncOptions(batch_size=len(rows))).success
+    return sent
+
+
+def drt_meta_conversions(port: int, rows: Rows) -> int:
+    from drt.config.base import RateLimitConfig
+    from drt.config.destinations_saas import MetaConversionsDestinationConfig
+    from drt.config.sync_options import SyncOptions
+    from drt.destinations import meta_conversions
+
+    meta_conversions._BASE_URL = f"http://127.0.0.1:{port}"
+    config = MetaConversionsDestinationConfig(
+        type="meta_conversions",
+        pixel_id="1234567890",
+        access_token="token",  # noqa: S106 - of the server here
+        action_source="system_generated",
+        event_name_field="event_name",
+        event_time_field="event_time",
+        event_id_field="event_id",
+        email_field="email",
+        rate_limit=RateLimitConfig(requests_per_second=0),
+    )
+    options = SyncOptions(batch_size=len(rows))
+    sent: int = meta_conversions.MetaConversionsDestination().load(rows, config, options).success
+    return sent
+
+
+VENDORS = {
+    "hubspot": Vendor(
+        contacts, "email", HubSpotSpec(hub_id="1", on_withdrawal="archive"), drt_hubspot, one_by_one=True
+    ),
+    "meta_conversions": Vendor(
+        events, "event_id", MetaConversionsSpec(dataset_id="1234567890"), drt_meta_conversions, one_by_one=False
+    ),
+}
+CONNECTIONS = {"CONSENTHUBSPOT": "consenthubspot", "CONSENTMETA": "consentmeta"}
+
+
+@contextmanager
+def served(latency_ms: float) -> Iterator[int]:
+    """Run the server, make connections to it, and yield its port."""
+    script = Path(__file__).with_name("vendors_server.py")
+    with subprocess.Popen([sys.executable, str(script), str(latency_ms)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            port = int(process.stdout.readline())
+            for name, conn_type in CONNECTIONS.items():
+                connection = {"conn_type": conn_type, "host": f"http://127.0.0.1:{port}", "password": "token"}
+                extra = {"allow_private": True}
+                os.environ[f"AIRFLOW_CONN_{name}_DEFAULT"] = json.dumps({**connection, "extra": extra})
+            yield port
+        finally:
+            process.terminate()
+
+
+def counted(port: int) -> int:
+    """Return the number of rows that have arrived since the last call."""
+    client = http.client.HTTPConnection("127.0.0.1", port)
+    client.request("GET", "/")
+    rows = int(json.loads(client.getresponse().read())["rows"])
+    client.close()
+    return rows
+
+
+def ours(port: int, vendor: Vendor, table: pa.Table) -> float:
+    """Return the rows per second of this package's destination, without the vendor's limits."""
+    destination = vendor.spec.build()
+    assert isinstance(destination, HttpDestination)
+    destination._http_pace = Pace()
+    destination.account_rates = lambda: ()  # type: ignore[method-assign]
+    limits = destination.limits
+    load = Load(
+        key="0" * 64,
+        destination="vendor",
+        model="people",
+        schema=table.schema,
+        key_field=vendor.key_field,
+        rows=table.num_rows,
+        decided_at=datetime.now(UTC),
+    )
+    batches = table.combine_chunks().to_batches(max_chunksize=limits.batch_rows)
+
+    def send(numbered: tuple[int, pa.RecordBatch]) -> Outcomes:
+        number, rows = numbered
+        return destination.send(Batch(key=hashlib.sha256(str(number).encode()).hexdigest(), rows=rows))
+
+    started = time.perf_counter()
+    destination.open(load)
+    with ThreadPoolExecutor(limits.concurrency) as threads:
+        outcomes = Outcomes.concatenated(threads.map(send, enumerate(batches)))
+    destination.commit()
+    elapsed_s = time.perf_counter() - started
+    assert outcomes == Outcomes.accepted(table.num_rows), outcomes.counts()
+    assert counted(port) == table.num_rows
+    return float(table.num_rows / elapsed_s)
+
+
+def theirs(port: int, vendor: Vendor, rows: Rows) -> float:
+    """Return the rows per second of drt-core's destination."""
+    started = time.perf_counter()
+    sent = vendor.drt(port, rows)
+    elapsed_s = time.perf_counter() - started
+    assert sent == counted(port) == len(rows)
+    return sent / elapsed_s
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=20_000)
+    options.add_argument("--latency-ms", type=float, default=50)
+    options.add_argument("--vendors", default=",".join(VENDORS))
+    chosen = options.parse_args()
+
+    figures: list[dict[str, Any]] = []
+    with served(chosen.latency_ms) as port:
+        for name in chosen.vendors.split(","):
+            vendor = VENDORS[name]
+            table = vendor.rows(chosen.rows)
+            part = table.slice(0, max(20, chosen.rows // 200) if vendor.one_by_one else chosen.rows).to_pylist()
+            ours(port, vendor, table.slice(0, 1000))
+            # In turns, so that a busy machine slows both. The median counts.
+            rounds = [(ours(port, vendor, table), theirs(port, vendor, part)) for _ in range(REPEATS)]
+            mine, other = (sorted(way)[REPEATS // 2] for way in zip(*rounds, strict=True))
+            figures.append({"vendor": name, "ours": round(mine), "drt": round(other), "ratio": round(mine / other, 1)})
+    show(
+        f"{chosen.rows:,} rows, {chosen.latency_ms:g} ms latency; drt-core {version('drt-core')}",
+        ["vendor", "rows/s", "drt-core, rows/s", "ratio"],
+        [[one["vendor"], f"{one['ours']:,}", f"{one['drt']:,}", f"{one['ratio']:,.1f}"] for one in figures],
+    )
+    write_figures(chosen.json, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The APIs of vendors for `vendors.py`, run in a separate process: `vendors_server.py LATENCY_MS`.
+
+It prints its port. It answers each request after the latency as the vendor would, and reads its JSON in the meantime. A
+GET of `/` answers with the number of rows that have arrived since the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+_AT = "2026-11-29T09:00:00.000Z"
+
+
+class _Api(asyncio.Protocol):
+    latency_s = 0.0
+    rows = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        head, found, rest = self._data.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        missing = int(lengths[0]) if lengths else 0
+        if len(rest) < missing:
+            return
+        self._data = rest[missing:]
+        method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
+        if (method, path) == ("GET", "/"):
+            rows, _Api.rows = _Api.rows, 0
+            self._write(200, {"rows": rows})
+            return
+        loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        status, answer = _answer(path, json.loads(rest[:missing]))
+        loop.call_at(begun + self.latency_s, self._write, status, answer)
+
+    def _write(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self._transport.write(
+            b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, len(body), body)
+        )
+
+
+def _answer(path: str, document: dict[str, Any]) -> tuple[int, object]:
+    if path.endswith("/contacts/batch/upsert"):
+        _Api.rows += len(document["inputs"])
+        return 200, {
+            "status": "COMPLETE",
+            "startedAt": _AT,
+            "completedAt": _AT,
+            "results": [
+                {
+                    "id": str(number),
+                    "objectWriteTraceId": one["objectWriteTraceId"],
+                    "new": True,
+                    "archived": False,
+                    "createdAt": _AT,
+                    "updatedAt": _AT,
+                    "properties": {},
+                }
+                for number, one in enumerate(document["inputs"], 1)
+            ],
+        }
+    if path.endswith("/v3/objects/contacts"):
+        _Api.rows += 1
+        return 201, {"id": "1", "properties": {}}
+    assert path.partition("?")[0].endswith("/events"), path
+    _Api.rows += len(document["data"])
+    return 200, {"events_received": len(document["data"]), "messages": [], "fbtrace_id": "AbCdEf"}
+
+
+async def _serve(latency_s: float) -> None:
+    _Api.latency_s = latency_s
+    server = await asyncio.get_running_loop().create_server(_Api, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(float(sys.argv[1]) / 1000))
