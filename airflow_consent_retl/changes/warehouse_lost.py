@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.changes.cleared_fields import sent_fields
+from airflow_consent_retl.changes.cleared_fields import sent_fields, without_answers
 from airflow_consent_retl.changes.store import lost_entries
 from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, every_entry, people_of
 from airflow_consent_retl.changes.warehouse_delivered import as_files
@@ -168,4 +168,10 @@ def _fields_at(state: WarehouseState, on_field: OnField) -> Callable[[Iterable[s
     if on_field == "leave":
         return lambda guards: None
     fields, primary_key = state.shape.fields, state.manifest.primary_key
-    return lambda guards: fields_text(sent_fields(guards, fields, primary_key=primary_key))
+
+    def text(guards: Iterable[str]) -> str | None:
+        found = sent_fields(guards, fields, primary_key=primary_key)
+        # The people of an answer that ended are not removed for it.
+        return fields_text(found if on_field == "clear" else without_answers(found, fields))
+
+    return text

@@ -205,6 +205,12 @@ def category_of(name: str) -> str | None:
     return str(arguments[0]) if len(arguments) == 1 and not named else None
 
 
+def in_words(withheld: str) -> str:
+    """Return what is withheld from a row, for people: the name of a field, or `a yes to C0004`."""
+    category = category_of(withheld)
+    return withheld if category is None else f"a yes to {category}"
+
+
 def answers_in(fields: Mapping[str, str] | None) -> Iterator[tuple[str, ConsentAnswer]]:
     """Yield each field with a person's answer to a category, with the answer."""
     for name, text in (fields or {}).items():
@@ -257,25 +263,17 @@ def check_answers_written(fields: Mapping[str, str], write: str) -> None:
 
 
 def unknown_columns(text: str, known: Collection[str]) -> list[str]:
-    """Return a sentence for each column of a field's value that the model does not have.
+    """Return the columns of a field's value that the model does not have.
 
     Raises:
         ConfigurationError: the text cannot be read, or the model has a column of this very name.
     """
-    # Not at the top: a DAG file that imports an operator loads no engine.
-    from airflow_consent_retl.near import nearest
-
     if value_of(text) is not None and text in known:
         raise ConfigurationError(
             f"the model has a column with the name `{text}`, which is a value of its own: give the column another "
             "name in the model's SQL"
         )
-    missing = []
-    for column in columns_of(text):
-        if column not in known:
-            near = nearest(column, known)
-            missing.append(f"column `{column}` is not in the model" + (f", did you mean `{near}`?" if near else ""))
-    return missing
+    return [column for column in columns_of(text) if column not in known]
 
 
 def _call(text: str) -> tuple[str, list[Any], dict[str, Any]]:

@@ -91,7 +91,7 @@ def _check_not_sent(guard: str, names: Collection[str], known: list[str], *, des
 def check_dropped(
     guards: Mapping[str, Collection[str]], sent: Mapping[str, str], fields: Mapping[str, str], *, destination: str
 ) -> None:
-    """Check that each guarded field that the destination got before is still mapped, so that it can be cleared.
+    """Check that each guarded field and answer that the destination got before is still mapped, to be taken back.
 
     Args:
         guards: the names that the present policy guards at the destination, each with all names that it stands for.
@@ -100,9 +100,16 @@ def check_dropped(
         destination: the policy's name of the destination.
 
     Raises:
-        RefusedError: one is not mapped any more: its values would stay at the destination after consent is withdrawn.
+        RefusedError: one is not mapped any more: its values would stay at the destination after consent is withdrawn;
+            or an answer to a category is not, which would stay there after the person changes it.
     """
     dropped = {name: column for name, column in sent.items() if name not in fields}
+    for name, answer in answers_in(dropped):
+        raise RefusedError(
+            f"the last load told `{destination}` the answer to category `{answer.category}` in field `{name}`; this "
+            "load does not map the field any more, so the destination would keep a yes of people who take it back. "
+            "Keep the field mapped. To take it back for everybody, map it to a constant that says no"
+        )
     for name, names in sorted(guards.items()):
         kept = _sent_as(guarded_columns(names, dropped), dropped)
         if kept:

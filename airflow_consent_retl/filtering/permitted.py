@@ -18,6 +18,7 @@ from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.fields.field_values import answers_in, unknown_columns
 from airflow_consent_retl.filtering.field_mapping import FieldMapping
 from airflow_consent_retl.filtering.guarded_fields import check_guarded, guarded_columns
+from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -272,7 +273,10 @@ def checked_fields(fields: Mapping[str, str] | None, columns: Collection[str]) -
     problems = []
     for name, source in fields.items():
         try:
-            problems += [f"fields[{name!r}]: {missing}" for missing in unknown_columns(source, columns)]
+            problems += [
+                f"fields[{name!r}]: column `{column}` is not in the model{suggestion(column, columns)}"
+                for column in unknown_columns(source, columns)
+            ]
         except ConfigurationError as error:
             problems.append(f"fields[{name!r}]: {error}")
     if problems:

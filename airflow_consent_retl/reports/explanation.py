@@ -22,6 +22,7 @@ from airflow_consent_retl.consent import (
     plan_consent,
 )
 from airflow_consent_retl.errors import ModelError
+from airflow_consent_retl.fields.field_values import in_words
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.policies import read_policy
@@ -128,7 +129,7 @@ class Explanation:
         ]
         for name, found in self.destinations.items():
             answer = f"permitted ({found.ground})" if found.permitted else f"denied: {', '.join(found.reasons)}"
-            without = f", without {', '.join(found.withheld)}" if found.withheld else ""
+            without = f", without {', '.join(map(in_words, found.withheld))}" if found.withheld else ""
             lines.append(f"| `{name}` | {found.rule} | {answer}{without} | {'; '.join(found.would_change)} |")
         return "\n".join(lines)
 

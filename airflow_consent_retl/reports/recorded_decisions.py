@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from airflow_consent_retl.fields.field_values import in_words
 from airflow_consent_retl.storage.records.decided_state import NO_CLASS
 from airflow_consent_retl.storage.records.documents import DecisionClass
 
@@ -29,7 +30,7 @@ class DecisionEvent:
         decision: what holds from then on. `not_in_model`: the model has no row of the person any more.
         before: what held before. `not_in_model`: the person was seen for the first time, or again.
         reasons: the codes of a denial.
-        withheld: the fields that a permitted person's row goes without.
+        withheld: what a permitted person's row goes without: fields, and `a yes to C0004` where it tells the answer.
         policy_digest: of the policy under which it was decided.
         policy_source: where that policy was read.
         data_time: the time that the model's rows stand for.
@@ -130,7 +131,7 @@ def _event(
         decision=_decided(now),
         before=_decided(before),
         reasons=() if now is None else now.reasons,
-        withheld=() if now is None else now.withheld,
+        withheld=() if now is None else tuple(map(in_words, now.withheld)),
         policy_digest=records.policy_digest,
         policy_source=records.policy_source,
         data_time=records.data_time,

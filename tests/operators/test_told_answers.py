@@ -12,6 +12,7 @@ from support.servers import Receiver
 
 from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.fields import consent, constant
+from airflow_consent_retl.reports import person_history
 
 ANY: dict[str, Any] = {
     "unmapped_destinations": "deny",
@@ -178,6 +179,33 @@ def test_a_guard_of_another_field_is_no_reason_to_tell_the_answer_in_this_one(wo
         world.load(webhook(fields=fields), policy=GUARDING)
 
     assert vendor.received == []
+
+
+def test_an_answer_that_was_told_cannot_leave_the_mapping_as_long_as_people_may_take_it_back(
+    world: World, vendor: Receiver
+) -> None:
+    world.answers(True, True)
+    world.load(webhook(fields=STATUS), policy=ANY)
+    before = len(vendor.received)
+
+    with pytest.raises(AirflowFailException, match="the destination would keep a yes of people who take it back"):
+        world.load(webhook(fields={"id": "id"}), policy=ANY)
+
+    assert len(vendor.received) == before
+    world.load(webhook(fields={"id": "id", "calls": constant("unsubscribed")}), policy=ANY)
+    assert told(vendor) == ["unsubscribed", "unsubscribed"]
+    assert world.load(webhook(fields={"id": "id"}), policy=ANY)["accepted"] == 2
+
+
+def test_a_change_of_an_answer_is_in_the_record_of_the_person(world: World, vendor: Receiver) -> None:
+    world.answers(True)
+    world.load(webhook(fields=STATUS), policy=ANY)
+    world.answers(False)
+    world.load(webhook(fields=STATUS), policy=ANY)
+
+    history = person_history("0", workspace=world.workspace)
+
+    assert [event.withheld for event in history.decisions if event.destination == "ads"] == [(), ("a yes to C0005",)]
 
 
 def test_a_constant_is_sent_with_each_row_and_another_one_is_an_update(world: World, vendor: Receiver) -> None:

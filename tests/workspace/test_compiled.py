@@ -18,7 +18,9 @@ from airflow_consent_retl.changes.warehouse_comparison import (
     people_of,
 )
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
+from airflow_consent_retl.fields import consent, constant, expression
 from airflow_consent_retl.filtering.expressions import PERSON, RawValue, WarehouseConsent
+from airflow_consent_retl.filtering.field_mapping import MARK
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -30,6 +32,7 @@ DIALECTS = {
     "snowflake": "snowflake",
 }
 COLUMNS = ["Id", "email", "ok", "level", "ads", "doc"]
+UPPER, YES = expression("upper(email || ads)"), consent("C1", granted="yes")
 ENTRIES = ["id", "hash", "unsettled_until", "row_hash", "removal_0"]
 # JSON is cut out of a column where the dialect has such columns; elsewhere it is text.
 VALUES = [
@@ -56,10 +59,11 @@ def questions(name: str) -> dict[str, ir.Table]:
         columns=COLUMNS,
         native={},
         primary_key="Id",
-        fields={"id": "Id", "email": "email"},
+        fields={"id": "Id", "email": "email", "up": UPPER, "yes": YES, "no": constant("no")},
         groups=[0, 2],
-        without={"email": [2]},
+        without={"email": [2], UPPER: [2], YES: [0]},
         entries=ENTRIES,
+        marks={UPPER: f"{MARK}2", YES: f"{MARK}3"},
     )
     people = people_of(dialect, "people", "id", ["id"])
     state = delivered(dialect, ENTRIES)

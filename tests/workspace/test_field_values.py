@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.warehouse_sync import CONSENT, Sync
 
-from airflow_consent_retl.fields import columns, consent, constant
+from airflow_consent_retl.fields import columns, consent, constant, expression
 from airflow_consent_retl.operators import LoadToSqlTableOperator
 from airflow_consent_retl.operators.permitted_rows import permitted_batches
 
@@ -31,7 +31,21 @@ SCALARS = {
     "native": consent("C4", granted=True),
     "spent": "spent",
 }
-LISTS = {**SCALARS, "contacts": columns("email", "prefs")}
+# Each function and type that an expression may have, over the types that PostgreSQL gives.
+EXPRESSIONS = {
+    "domain": expression("upper(split_part(email, '@', 2))"),
+    "cents": expression("CAST(round(spent * 100) AS BIGINT)"),
+    "ratio": expression("spent / nullif(level, 0)"),
+    "band": expression(
+        "CASE WHEN spent >= 10 THEN 'high' WHEN level IN (1, 2) THEN 'mid' ELSE lower(left(ads, 1)) END"
+    ),
+    "day": expression("strftime(seen, '%Y-%m-%d')"),
+    "month": expression("date_trunc('month', seen)"),
+    "hash": expression("sha256(trim(id))"),
+    "key": expression("concat_ws('-', 'crm', id, CAST(level AS VARCHAR))"),
+    "known": expression("ok IS NOT NULL AND prefs LIKE '%true%'"),
+}
+LISTS = {**SCALARS, **EXPRESSIONS, "contacts": columns("email", "prefs")}
 
 
 @pytest.fixture
@@ -59,6 +73,9 @@ def test_the_rows_of_both_workspaces_have_the_same_values(
 
     lake, warehouse = found
     assert warehouse == lake
+    assert all(len({row[name] for row in lake}) > 1 for name in EXPRESSIONS if name not in {"day", "month"})
+    # Computed from the guarded address.
+    assert {row["domain"] for row in lake} == {"EXAMPLE.COM", None}
     assert {(row["status"], row["native"]) for row in lake} == {("yes", None), ("yes", True), ("no", True)}
     # Where the address is withheld, the whole list is.
     assert {len(row["contacts"]) for row in lake if row["contacts"] is not None} == {1, 2}
@@ -70,7 +87,7 @@ def test_the_rows_of_both_workspaces_have_the_same_values(
 def test_a_changed_answer_leaves_the_warehouse_and_an_unchanged_row_does_not(
     answering: list[Sync], change: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options: dict[str, Any] = {"fields": {**SCALARS, "email": "email"}}
+    options: dict[str, Any] = {"fields": {**SCALARS, "email": "email", **EXPRESSIONS}}
     first = [sync.run(POLICY, **options) for sync in answering]
     assert first[0] == first[1]
     capsys.readouterr()
