@@ -52,6 +52,7 @@ class DeclaredHttpDestination(HttpDestination):
         declaration: None: the class's own.
     """
 
+    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "send"})
     account_requests_per_s: ClassVar[float | None]
     batch_rows: ClassVar[int]
     max_body_bytes: ClassVar[int | None]
@@ -152,7 +153,11 @@ class DeclaredHttpDestination(HttpDestination):
         if wrong:
             raise ConfigurationError("; ".join(wrong))
         return self._purpose(
-            self._declaration.send, load.schema, cleared=load.cleared, needed=self._declaration.needed()
+            self._declaration.send,
+            load.schema,
+            cleared=load.nulls_sent,
+            omitted=load.nulls_omitted,
+            needed=self._declaration.needed(),
         )
 
     def removal_schema(self, load: Load) -> pa.Schema:
@@ -189,6 +194,7 @@ class DeclaredHttpDestination(HttpDestination):
         *,
         needed: Sequence[tuple[str, ...]],
         cleared: Collection[str] = (),
+        omitted: Collection[str] = (),
         removes: bool = False,
     ) -> Purpose:
         endpoint = self._endpoint(request)
@@ -206,6 +212,7 @@ class DeclaredHttpDestination(HttpDestination):
                 parameters=self._parameters,
                 nulls=self._declaration.nulls,
                 cleared=cleared,
+                omitted=omitted,
                 needed=needed,
                 consent=self._declaration.consent,
                 fits=None if removal_endpoint is None else fits,

@@ -39,6 +39,7 @@ def template_rows(
     parameters: Mapping[str, object],
     nulls: Nulls,
     cleared: Collection[str] = (),
+    omitted: Collection[str] = (),
     needed: Sequence[tuple[str, ...]] = (),
     consent: Mapping[str, Collection[object]] = MappingProxyType({}),
     fits: Callable[[Row], bool] | None = None,
@@ -51,6 +52,7 @@ def template_rows(
         parameters: their values.
         nulls: `omit` leaves a field out where it is NULL, `null` sends JSON null.
         cleared: fields whose JSON null is sent in any case.
+        omitted: fields whose NULL is left out in any case.
         needed: of each tuple, a row has to have a value that is not empty.
         consent: by field, the values that the vendor takes for consent.
         fits: returns whether the person can be removed later: whether their values make a path.
@@ -76,7 +78,7 @@ def template_rows(
             return b""
         return msgspec.json.encode(_document(body, [record.form for record in records], parameters))
 
-    return ShapedRows(schema, body=encoded, shape=shape, nulls=nulls, cleared=cleared)
+    return ShapedRows(schema, body=encoded, shape=shape, nulls=nulls, cleared=cleared, omitted=omitted)
 
 
 def row_template(body: object) -> object:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.customerio_server import CustomerIo
 from support.declared_vendors import customerio_workspace, removed, rows, sent
+from support.loading import deliver, load_of
 
 from airflow_consent_retl.destinations.customerio.customerio_hook import CustomerioHook
 from airflow_consent_retl.destinations.customerio.options import CustomerioSpec
@@ -132,3 +134,14 @@ def test_the_place_has_workspace_and_segment_and_the_connection_can_be_tested(wo
 
     assert target.endswith("/api/v1/segments/5/add_customers with segment_id 5, workspace_id 9")
     assert CustomerioHook().test_connection()[0]
+
+
+def test_a_null_is_sent_for_a_field_whose_consent_is_withheld_or_for_which_the_load_chooses_it(
+    workspace: CustomerIo,
+) -> None:
+    table = rows({"id": 1, "city": None, "phone": None, "plan": None})
+    load = replace(load_of(table, key_field="id"), cleared=frozenset({"phone"}), nulls={"plan": "send"})
+
+    deliver(spec().build(), table, load)
+
+    assert workspace.people == {"1": {"phone": None, "plan": None}}

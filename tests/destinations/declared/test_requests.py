@@ -67,6 +67,7 @@ def test_a_null_is_left_out_unless_the_declaration_or_a_withdrawn_field_sends_it
     assert encoded(body, rows)[0] == [{"id": 1}]
     assert encoded(body, rows, cleared=["phone"])[0] == [{"id": 1, "phone": None}]
     assert encoded(body, rows, nulls="null")[0] == [{"id": 1, "city": None, "phone": None}]
+    assert encoded(body, rows, nulls="null", omitted=["city"])[0] == [{"id": 1, "phone": None}]
 
 
 def test_a_row_without_a_needed_value_or_with_another_value_for_consent_is_refused() -> None:
