@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 from e2e.test_canaries import leaks
-from support.airflow_run import Airflow
-from support.braze_server import Braze
+from support.airflow_run import Airflow, DagRunResult
+from support.braze_server import Braze, quoting
 from support.people import CANARY, people
 
 GRANTING = [one for one in people() if one.analytics_ok is True and one.ads == "yes"]
@@ -36,14 +36,20 @@ def update(warehouse: Path, column: str, value: str, *user_ids: str) -> None:
 def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
     airflow: Airflow, warehouse: Path, braze: Braze, tmp_path: Path
 ) -> None:
-    def run() -> dict[str, int]:
+    def run(state: str = "success") -> DagRunResult:
         done = airflow.run("users", module="braze")
-        assert done.state == "success", done.output
+        assert done.state == state, done.output
         assert leaks(airflow, done, tmp_path) == []
-        counts: dict[str, int] = airflow.xcom(done, "load")
-        return counts
+        return done
 
-    first = run()
+    def counts() -> dict[str, int]:
+        found: dict[str, int] = airflow.xcom(run(), "load")
+        return found
+
+    braze.fault = lambda call, apply: quoting(call, apply) if call.path == "/users/track" else apply()
+    run("failed")
+    braze.fault = None
+    first = counts()
 
     assert first["accepted"] == len(braze.users) == len(GRANTING)
     assert {user["email_subscribe"] for user in braze.users.values()} == {"opted_in"}
@@ -54,7 +60,7 @@ def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
     update(warehouse, "ads", "no", LEAVING)
     update(warehouse, "name", f"{CANARY} new", CHANGING, OPTED_OUT)
     braze.refused = {CHANGING}
-    second = run()
+    second = counts()
 
     assert (second["removed"], second["updated"], second["rejected"]) == (1, 2, 1)
     assert braze.called("/v2/subscription/status/set") == [
@@ -68,7 +74,7 @@ def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
 
     braze.refused = set()
     update(warehouse, "ads", "yes", LEAVING)
-    third = run()
+    third = counts()
 
     assert (third["removed"], third["rejected"]) == (0, 0)
     out = {user_id for user_id, state in braze.groups["news"].items() if state == "unsubscribed"}

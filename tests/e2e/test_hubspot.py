@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from e2e.test_canaries import leaks
 from support.airflow_run import Airflow, DagRunResult
-from support.hubspot_server import HubSpot, State, limited
+from support.hubspot_server import HubSpot, State, failure, limited
 from support.people import CANARY, people
 from support.vendor_api import ApiAnswer, ApiCall
 
@@ -44,13 +44,20 @@ def states(hubspot: HubSpot) -> dict[int, str]:
 def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
     airflow: Airflow, warehouse: Path, hubspot: HubSpot, tmp_path: Path
 ) -> None:
-    def run() -> tuple[DagRunResult, dict[str, int]]:
+    def run(state: str = "success") -> DagRunResult:
         done = airflow.run("contacts", module="hubspot")
-        assert done.state == "success", done.output
+        assert done.state == state, done.output
         assert leaks(airflow, done, tmp_path) == []
-        return done, airflow.xcom(done, "load")
+        return done
 
-    _, first = run()
+    def counts() -> dict[str, int]:
+        found: dict[str, int] = airflow.xcom(run(), "load")
+        return found
+
+    hubspot.fault = quoting
+    run("failed")
+    hubspot.fault = None
+    first = counts()
 
     assert first["accepted"] == len(hubspot.contacts) == len(GRANTING)
     assert set(states(hubspot).values()) == {"SUBSCRIBED"}
@@ -62,7 +69,7 @@ def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
         connection.executemany("UPDATE people SET name = ? WHERE email = ?", new)
     hubspot.refused = {f"{CANARY}-id-{CHANGING:04d}"}
     hubspot.fault = once_limited()
-    _, second = run()
+    second = counts()
 
     assert (second["removed"], second["updated"], second["rejected"]) == (1, 2, 1)
     assert states(hubspot)[LEAVING] == states(hubspot)[OPTED_OUT] == "UNSUBSCRIBED"
@@ -74,7 +81,7 @@ def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
 
     hubspot.refused = set()
     set_ads(warehouse, LEAVING, "yes")
-    _, third = run()
+    third = counts()
 
     assert (third["removed"], third["rejected"]) == (0, 0)
     assert states(hubspot) == {
@@ -83,6 +90,12 @@ def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
     named = {one["email"]: one["firstname"] for one in hubspot.contacts.values()}
     assert named[email(CHANGING)] == named[email(OPTED_OUT)] == f"{CANARY} new"
     assert hubspot.archived == {}
+
+
+def quoting(call: ApiCall, _: Callable[[], ApiAnswer]) -> ApiAnswer:
+    """Refuse a call, and quote its contacts in every place."""
+    ids = [one["id"] for one in json.loads(call.body)["inputs"]]
+    return ApiAnswer(400, {**failure(ids[0], f"bad: {ids}"), "context": {"ids": ids}, "subCategory": ids[1]})
 
 
 def once_limited() -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:

@@ -53,7 +53,7 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination, 
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.http.steps import BatchSteps
+from airflow_consent_retl.destinations.http.steps import BatchSteps, after_a_change
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -170,22 +170,23 @@ class BrazeDestination(HttpDestination):
         names = [name for name in batch.rows.schema.names if name in GLOBAL_STATES or name.startswith(GROUP)]
         rows = batch.rows.to_pylist() if names else []
         ids = [str(row[EXTERNAL_ID]) for row in rows]
-        granting = {name: {one for one, row in zip(ids, rows, strict=True) if row[name] in GRANTING} for name in names}
+        named = [(one, row) for one, row in zip(ids, rows, strict=True) if row[EXTERNAL_ID] is not None]
+        granting = {name: {one for one, row in named if row[name] in GRANTING} for name in names}
         if not any(granting.values()):
             return super().send(batch)
         asked = set().union(*granting.values())
-        users = [BrazeUser(one, row.get("email"), row.get("phone")) for one, row in zip(ids, rows, strict=True)]
-        found = self._opt_outs(batch).of([user for user in users if user.external_id in asked], granting)
+        users = [BrazeUser(one, row.get("email"), row.get("phone")) for one, row in named if one in asked]
+        found = self._opt_outs(batch).of(users, granting)
         for name in names:
             kind = self._address_of(name)
             out = {row.get(kind) for row in rows if kind and row[name] == UNSUBSCRIBED} - {None}
-            found |= {(one, name): True for one, row in zip(ids, rows, strict=True) if row.get(kind) in out}
+            found |= {(one, name): True for one, row in named if row.get(kind) in out}
         with self._lock:
             self._kept_opt_outs += sum(one is True and key[0] in granting[key[1]] for key, one in found.items())
         outcomes = super().send(Batch(key=batch.key, rows=_without_grants(batch.rows, ids, found)))
         doubts = {external_id: one for (external_id, _), one in found.items() if isinstance(one, Outcome)}
-        unsettled = {row: doubts[one] for row, one in enumerate(ids) if one in doubts and outcomes[row] == ACCEPTED}
-        return replace(outcomes, exceptions={**outcomes.exceptions, **unsettled})
+        unsettled = [doubts.get(one, was) if was == ACCEPTED else was for one, was in zip(ids, outcomes, strict=True)]
+        return replace(after_a_change(list(outcomes), unsettled), requests=outcomes.requests)
 
     def open(self, load: Load) -> None:
         """Check the fields, and every address of the host; nothing is sent."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_consent_retl.contract.destination import Batch
-from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.sending import NOT_SENT, HttpDelivery
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
@@ -48,6 +48,23 @@ class ReadyRecords:
     def body(self, records: Sequence[Any]) -> bytes:
         """Return a request's body; none where there is nothing around the records."""
         return b"" if self.around is None else msgspec.json.encode(self.around(records))
+
+
+def after_a_change(outcomes: Sequence[Outcome], settled: Sequence[Outcome]) -> Outcomes:
+    """Return the outcomes of rows whose first step was accepted, and a later one perhaps refused: these are uncertain.
+
+    Args:
+        outcomes: of the first step.
+        settled: of the last one.
+    """
+    # INVARIANT: a rejected row is not at the destination. Part of these rows is.
+    return Outcomes.concatenated(
+        Outcomes(1, replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last)
+        for first, last in zip(outcomes, settled, strict=True)
+    )
+
+
+_HALF = (Outcome(RowStatus.ACCEPTED), RowStatus.REJECTED)
 
 
 class BatchSteps:

@@ -28,7 +28,7 @@ from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.sending import Purpose
-from airflow_consent_retl.destinations.http.steps import BatchSteps
+from airflow_consent_retl.destinations.http.steps import BatchSteps, after_a_change
 from airflow_consent_retl.destinations.hubspot.contact_answers import CATEGORIES, ask_again, outcomes_by_trace
 from airflow_consent_retl.destinations.hubspot.contacts import (
     EMAIL,
@@ -163,7 +163,8 @@ class HubSpotDestination(HttpDestination):
         states = {number: texts_of(batch.rows, name) for number, name in columns.items()}
         wanted = [{n: state for n, values in states.items() if (state := values[row])} for row in range(len(outcomes))]
         steps = self._steps(batch, has_changed=True)
-        return self._settle(steps, list(outcomes), wanted, texts_of(batch.rows, EMAIL))
+        settled = self._settle(steps, list(outcomes), wanted, texts_of(batch.rows, EMAIL))
+        return after_a_change(list(outcomes), list(settled))
 
     def removal_schema(self, load: Load) -> pa.Schema:
         """Return the unique property, and the e-mail address where it is what will be unsubscribed."""

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from airflow_consent_retl.destinations.braze.destination import BrazeDestination
 from airflow_consent_retl.destinations.braze.options import BrazeSpec
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToBrazeOperator
+from airflow_consent_retl.operators.removing_load import from_parameters
 
 NEWS, OFFERS = "group-news", "group-offers"
 GROUP = f"subscription_groups.{NEWS}"
@@ -217,6 +219,16 @@ def test_a_state_in_doubt_is_not_told_and_its_row_is_uncertain(
     assert statuses(outcomes) == ["uncertain"]
     (told,) = sent_objects(braze)
     assert not {"email_subscribe", "subscription_groups"} <= told.keys()
+
+
+def test_a_user_who_is_there_is_never_rejected_because_a_question_was_refused(braze: Braze) -> None:
+    refusal = ApiAnswer(400, {"message": "ann is no id"})
+    braze.fault = lambda call, apply: refusal if call.path == "/users/export/ids" else apply()
+
+    outcomes = send(states("email_subscribe", ann="opted_in"))
+
+    assert [(str(one.status), one.code) for one in outcomes] == [("uncertain", "http_400")]
+    assert list(braze.users) == ["ann"]
 
 
 def test_a_question_that_braze_does_not_answer_stops_the_batch_before_anything_is_sent(braze: Braze) -> None:
@@ -422,6 +434,17 @@ def test_fields_that_do_not_suit_are_refused_before_any_request(
         destination().check(load_of(people(row), key_field=key))
 
     assert braze.calls == []
+
+
+def test_the_fast_lane_builds_it_with_the_same_withdrawal(braze: Braze) -> None:
+    load = partial(LoadToBrazeOperator, workspace_name="shop", on_withdrawal="delete", fields={"external_id": "id"})
+
+    removing = from_parameters(load, "braze", render=lambda value: value)
+
+    assert removing is not None
+    built = removing.build_destination()
+    assert built.on_withdrawal == "delete"
+    assert built.target == f"users of Braze workspace shop at 127.0.0.1:{braze.port}"
 
 
 def test_the_connection_is_tested_with_an_object_that_changes_nothing(braze: Braze) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from airflow_consent_retl.destinations.hubspot.hubspot_hook import HubSpotHook
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToHubSpotOperator
+from airflow_consent_retl.operators.removing_load import from_parameters
 
 BASIS = {"legal_basis": "CONSENT_WITH_NOTICE", "legal_basis_explanation": "Preference centre, C0005"}
 NEWS, OFFERS = 11, 12
@@ -179,6 +181,16 @@ def test_a_contact_whose_subscription_was_not_settled_is_uncertain_until_the_nex
     assert [(str(one.status), one.code) for one in first] == [("uncertain", "not_sent"), ("accepted", "")]
     assert statuses(second) == ["accepted"] * 2
     assert states(hubspot) == {"ann": "SUBSCRIBED"}
+
+
+def test_a_contact_that_is_there_is_never_rejected_because_its_subscription_was_refused(hubspot: HubSpot) -> None:
+    refusal = ApiAnswer(400, failure("VALIDATION_ERROR", "ann@example.com cannot be subscribed"))
+    hubspot.fault = lambda call, apply: refusal if call.path.endswith("/write") else apply()
+
+    outcomes = send(news(ann="SUBSCRIBED"), **BASIS)
+
+    assert [(str(one.status), one.code) for one in outcomes] == [("uncertain", "VALIDATION_ERROR")]
+    assert len(hubspot.contacts) == 1
 
 
 def test_a_subscription_that_the_account_does_not_have_leaves_the_row_uncertain(hubspot: HubSpot) -> None:
@@ -454,6 +466,17 @@ def test_fields_that_do_not_suit_are_refused_before_any_request(
         destination(**options).check(load_of(rows, key_field="email"))
 
     assert hubspot.calls == []
+
+
+def test_the_fast_lane_builds_it_with_the_same_withdrawal(hubspot: HubSpot) -> None:
+    load = partial(LoadToHubSpotOperator, hub_id="7001", on_withdrawal="archive", fields={"email": "email"})
+
+    removing = from_parameters(load, "hubspot", render=lambda value: value)
+
+    assert removing is not None
+    built = removing.build_destination()
+    assert built.on_withdrawal == "archive"
+    assert built.target == f"contacts of HubSpot account 7001 at 127.0.0.1:{hubspot.port}"
 
 
 def test_the_connection_is_tested_with_a_question_about_the_account(hubspot: HubSpot) -> None:
