@@ -3,7 +3,7 @@
 The promises, each with the name under which a violation is reported:
 
 - `missing`: at the end every permitted person is there; `stale`: with the present values.
-- `left_over`: at the end no one else is there.
+- `left_over`: at the end no one else is there. `field_left`: nor the e-mail of a person who withdrew consent to it.
 - `sent_after_the_check`: an addition is based on the latest answer of the source that its worker had. A person who was
   not permitted at any time during that question is not in it. A question lasts from the step before it to its answer:
   a change in these milliseconds may have been seen or not. `never_asked`: no addition is sent without an answer.
@@ -76,32 +76,45 @@ def check(evidence: Evidence) -> Verdict:
 
 
 def final_state(evidence: Evidence) -> Iterator[Violation]:
-    """Yield each person who is missing, left over or stale at the end."""
-    there: dict[int, int | None] = {}
+    """Yield each person who is missing, left over or stale at the end, or whose withdrawn e-mail is still there."""
+    there = _at_the_end(evidence)
+    wanted = {identifier: changes[-1] for identifier, changes in evidence.changes_of.items() if changes[-1].permitted}
+    for identifier in sorted(wanted.keys() | there.keys()):
+        if identifier not in there:
+            yield Violation("missing", f"customer {identifier}")
+            continue
+        version, has_mail = there[identifier]
+        if identifier not in wanted:
+            yield Violation("left_over", f"customer {identifier}, version {version}")
+        elif version != wanted[identifier].version:
+            yield Violation(
+                "stale", f"customer {identifier}: version {version} instead of {wanted[identifier].version}"
+            )
+        elif has_mail and not wanted[identifier].mail_permitted:
+            yield Violation("field_left", f"the e-mail of customer {identifier}")
+        elif wanted[identifier].mail_permitted and not has_mail:
+            yield Violation("stale", f"customer {identifier} has no e-mail")
+
+
+def _at_the_end(evidence: Evidence) -> dict[int, tuple[int | None, bool]]:
+    """Return who is at the vendor at the end: the version of each, and whether it has an e-mail."""
+    there: dict[int, tuple[int | None, bool]] = {}
     for request in evidence.applied:
         for identifier, version in request.rows.items():
             if request.removes:
                 there.pop(identifier, None)
+            elif request.clears:
+                if identifier in there:
+                    there[identifier] = (there[identifier][0], False)
             elif identifier not in request.rejected:
-                there[identifier] = version
-    wanted = {
-        identifier: changes[-1].version for identifier, changes in evidence.changes_of.items() if changes[-1].permitted
-    }
-    for identifier in sorted(wanted.keys() | there.keys()):
-        if identifier not in there:
-            yield Violation("missing", f"customer {identifier}")
-        elif identifier not in wanted:
-            yield Violation("left_over", f"customer {identifier}, version {there[identifier]}")
-        elif there[identifier] != wanted[identifier]:
-            yield Violation(
-                "stale", f"customer {identifier}: version {there[identifier]} instead of {wanted[identifier]}"
-            )
+                there[identifier] = (version, identifier not in request.without_mail)
+    return there
 
 
 def _keys(evidence: Evidence) -> Iterator[Violation]:
-    stands_for: dict[str, tuple[bool, tuple[tuple[int, int | None], ...]]] = {}
+    stands_for: dict[str, tuple[object, ...]] = {}
     for request in evidence.requests:
-        content = (request.removes, tuple(request.rows.items()))
+        content = (request.removes, request.clears, request.without_mail, *request.rows.items())
         if stands_for.setdefault(request.key, content) != content:
             yield Violation("other_rows_under_a_key", f"request {request.number} of {request.worker}")
     times = Counter(request.key for request in evidence.applied)
@@ -112,12 +125,12 @@ def _additions(evidence: Evidence) -> Iterator[Violation]:
     sent_at = _sent_at(evidence)
     made_by = {worker.run: worker for worker in evidence.workers if worker.kind == "filter" and worker.ended}
     for request in evidence.requests:
-        if request.removes:
-            continue
         worker = evidence.worker[request.worker]
         where = f"request {request.number} of {worker.name} (run {worker.run})"
-        if worker.kind == "quiet":
+        if worker.kind == "quiet" and not request.removes:
             yield Violation("not_quiet", where)
+        if not request.adds:
+            continue
         made = made_by[worker.run]
         for identifier, version in request.rows.items():
             was = evidence.possible(identifier, made.began, made.ended or made.began)
@@ -163,7 +176,8 @@ def _reports(evidence: Evidence) -> Iterator[Violation]:
             for sentence, is_right in {
                 "permitted": counts["permitted"] == planned + counts["unchanged"] + counts["skipped"],
                 "sent": planned == counts["accepted"] + counts["rejected"] + counts["withheld"],
-                "ended": not (counts["uncertain"] or counts["pending"] or counts["unsent"] or counts["not_removed"]),
+                "ended": not (counts["uncertain"] or counts["pending"] or counts["unsent"] or counts["not_removed"])
+                and not counts.get("not_cleared"),
                 "read": counts["read"] == counts["permitted"] + counts["denied"],
             }.items()
             if not is_right
@@ -178,7 +192,7 @@ def _duplicates(evidence: Evidence, counted: Counter[Reason]) -> Iterator[Violat
     unanswered, deaths = _unanswered(evidence), _deaths(evidence)
     latest: dict[int, Request] = {}
     for request in evidence.applied:
-        if request.removes:
+        if not request.adds:
             continue
         for identifier, version in request.rows.items():
             if identifier in request.rejected:
@@ -243,7 +257,7 @@ def _ended_in_order(worker: Worker, leased_at: list[int]) -> bool:
 def after_withdrawal_s(evidence: Evidence) -> Iterator[float]:
     """Yield how long after their permission ended people were sent."""
     for request in evidence.requests:
-        if request.removes:
+        if not request.adds:
             continue
         for identifier in request.rows:
             now = evidence.possible(identifier, request.at, request.at)

@@ -26,11 +26,13 @@ class Request:
         worker: the sender.
         key: its idempotency key.
         removes: whether it is a removal.
-        rows: the version by id; a removal has none.
+        rows: the version by id; a removal has none, nor has a request that clears fields.
         fault: what went wrong with it.
         applied_at: when it took effect; None: never, or under the same key before.
         rejected: ids that the vendor did not accept.
         answered_at: when an answer about all rows was written.
+        clears: whether it only clears the e-mails of people.
+        without_mail: ids whose e-mail it does not have.
     """
 
     number: int
@@ -43,6 +45,13 @@ class Request:
     applied_at: int | None = None
     rejected: frozenset[int] = frozenset()
     answered_at: int | None = None
+    clears: bool = False
+    without_mail: frozenset[int] = frozenset()
+
+    @property
+    def adds(self) -> bool:
+        """Whether it has rows of people."""
+        return not self.removes and not self.clears
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ class Change:
     after: int
     permitted: bool
     version: int
+    mail_permitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +184,8 @@ def _requests(lines: Iterable[Line]) -> list[Request]:
                     removes=line["removes"],
                     rows=dict(line["rows"]),
                     fault=line["fault"],
+                    clears=line.get("clears", False),
+                    without_mail=frozenset(line.get("without_mail", ())),
                 )
             case "applied":
                 requests[number] = replace(requests[number], applied_at=at, rejected=frozenset(line["rejected"]))

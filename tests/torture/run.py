@@ -170,6 +170,7 @@ def tables(figures: list[dict[str, Any]]) -> str:
         "faults": lambda f: sum(f["faults"].values()),
         "additions": lambda f: f["additions"],
         "removals": lambda f: f["removals"],
+        "clears": lambda f: f["clears"],
         "withheld": lambda f: f["withheld"],
         "sent again": lambda f: sum(f["duplicates"].values()),
         "after withdrawal, s": lambda f: f["longest_after_withdrawal_s"],
@@ -197,7 +198,7 @@ def _counted(evidence: Evidence) -> dict[str, Any]:
     loads = [worker for worker in evidence.workers if worker.kind != "filter"]
     kills = Counter(worker.killed_at_step or "anywhere" for worker in loads if worker.killed_at_step is not None)
     faults = Counter(request.fault for request in evidence.requests if request.fault != "none")
-    added = [len(request.rows) - len(request.rejected) for request in evidence.applied if not request.removes]
+    added = [len(request.rows) - len(request.rejected) for request in evidence.applied if request.adds]
     removed = [len(request.rows) for request in evidence.applied if request.removes]
     return {
         "attempts": len(loads),
@@ -208,6 +209,7 @@ def _counted(evidence: Evidence) -> dict[str, Any]:
         "faults": dict(faults),
         "additions": sum(added),
         "removals": sum(removed),
+        "clears": sum(len(request.rows) for request in evidence.applied if request.clears),
         "withheld": sum(_withheld(worker) for worker in loads),
     }
 

@@ -122,6 +122,7 @@ class Scenario:
                 for step in steps:
                     self._source.change_rows(0.3)
                     self._source.withdraw(0.1)
+                    self._source.withdraw_mail(0.1)
                     self._filter_quietly()
                     self._start("load", self._run, fall=Fall(step, 1))
                     self._watch(changing=False)
@@ -134,6 +135,8 @@ class Scenario:
         self._source.change_rows(self._chance.uniform(0.1, 0.6))
         self._source.withdraw(self._chance.uniform(0.02, 0.15))
         self._source.grant(self._chance.uniform(0.02, 0.15))
+        self._source.withdraw_mail(self._chance.uniform(0.02, 0.15))
+        self._source.grant_mail(self._chance.uniform(0.02, 0.15))
         self._source.come_and_go(self._chance.uniform(0.01, 0.05))
         self._filter()
         for _ in range(_TRIES):
@@ -180,6 +183,7 @@ class Scenario:
         self._filter_quietly()
         self._must("load")
         self._source.withdraw(0.1)
+        self._source.withdraw_mail(0.2)
         self._lose(Mode.LOSE_REMOVALS)
         self._source.grant(1.0)
         self._filter_quietly()

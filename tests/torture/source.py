@@ -1,6 +1,6 @@
 """The source: customers in a SQLite file that change all the time, and a history of every change.
 
-    {"id": 7, "before": …, "after": …, "permitted": false, "version": 3}
+    {"id": 7, "before": …, "after": …, "permitted": false, "mail_permitted": true, "version": 3}
 
 is a change that took effect at some time between the two, in nanoseconds since 1970.
 """
@@ -16,17 +16,18 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-_TABLE = "CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, version INTEGER, ads_ok INTEGER)"
-_PUT = "INSERT OR REPLACE INTO customers VALUES (?, ?, ?, ?)"
+_TABLE = "CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, version INTEGER, ads_ok INTEGER, mail_ok INTEGER)"
+_PUT = "INSERT OR REPLACE INTO customers VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One row of the model; `version` grows with each change of what is sent."""
+    """One row of the model; `version` grows with each change of what is sent, except for the consent to the e-mail."""
 
     id: int
     version: int
     ads_ok: bool | None = True
+    mail_ok: bool | None = True
     is_there: bool = True
 
     @property
@@ -57,7 +58,10 @@ class Source:
         refused = {False: 0.15, None: 0.05}
         customers = [
             Customer(
-                number, 1, ads_ok=chance.choices([True, False, None], [1 - sum(refused.values()), *refused.values()])[0]
+                number,
+                1,
+                ads_ok=chance.choices([True, False, None], [1 - sum(refused.values()), *refused.values()])[0],
+                mail_ok=chance.choices([True, False, None], [1 - sum(refused.values()), *refused.values()])[0],
             )
             for number in range(1, rows + 1)
         ]
@@ -84,6 +88,15 @@ class Source:
             [replace(customer, ads_ok=True, version=customer.version + self._chance.randrange(2)) for customer in some]
         )
 
+    def withdraw_mail(self, share: float) -> None:
+        """Have some withdraw their consent to the e-mail alone."""
+        some = self._some(share, lambda customer: customer.mail_ok is True)
+        self._put([replace(customer, mail_ok=self._chance.choice([False, False, None])) for customer in some])
+
+    def grant_mail(self, share: float) -> None:
+        """Have some consent to the e-mail again."""
+        self._put([replace(one, mail_ok=True) for one in self._some(share, lambda one: one.mail_ok is not True)])
+
     def come_and_go(self, share: float) -> None:
         """Delete some customers and add others, including some who were there before."""
         absent = [customer for customer in self._customers.values() if not customer.is_there]
@@ -98,7 +111,7 @@ class Source:
 
     def change_a_little(self) -> None:
         """Let a few people withdraw or grant consent, as can happen at any time."""
-        change = self._chance.choice([self.withdraw, self.grant])
+        change = self._chance.choice([self.withdraw, self.grant, self.withdraw_mail, self.grant_mail])
         change(self._chance.choice([1, 1, 2, 4]) / len(self._customers))
 
     def _some(self, share: float, suits: Callable[[Customer], bool] = lambda customer: True) -> list[Customer]:
@@ -114,7 +127,7 @@ class Source:
             for customer in changed:
                 if customer.is_there:
                     row = (customer.id, f"c{customer.id}.{customer.version}@example.com", customer.version)
-                    connection.execute(_PUT, (*row, customer.ads_ok))
+                    connection.execute(_PUT, (*row, customer.ads_ok, customer.mail_ok))
                 else:
                     connection.execute("DELETE FROM customers WHERE id = ?", (customer.id,))
             connection.execute("COMMIT")
@@ -124,4 +137,5 @@ class Source:
                 self._customers[customer.id] = customer
                 line = {"id": customer.id, "before": before, "after": after}
                 line |= {"permitted": customer.is_permitted, "version": customer.version}
+                line |= {"mail_permitted": customer.mail_ok is True}
                 file.write(json.dumps(line) + "\n")

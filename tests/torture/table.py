@@ -29,13 +29,14 @@ from torture.worker import Place
 _TABLES = """
 CREATE TABLE people (id bigint PRIMARY KEY, email text, version bigint);
 CREATE TABLE happened (number bigserial, at timestamptz DEFAULT clock_timestamp(), removes boolean, id bigint,
-                       version bigint);
+                       version bigint, has_mail boolean);
 CREATE FUNCTION happens() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         INSERT INTO happened (removes, id) VALUES (true, OLD.id);
     ELSE
-        INSERT INTO happened (removes, id, version) VALUES (false, NEW.id, NEW.version);
+        INSERT INTO happened (removes, id, version, has_mail)
+            VALUES (false, NEW.id, NEW.version, NEW.email IS NOT NULL);
     END IF;
     RETURN NULL;
 END $$;
@@ -158,12 +159,14 @@ class TableScenario(Scenario):
         """Write what happened to the table as the log of a vendor, each change as a request of its own."""
         with server.connect() as connection, (self.folder / "vendor.jsonl").open("w") as log:
             rows = connection.execute(
-                "SELECT number, (extract(epoch FROM at) * 1000000000)::bigint, removes, id, version "
+                "SELECT number, (extract(epoch FROM at) * 1000000000)::bigint, removes, id, version, has_mail "
                 "FROM happened ORDER BY number"
             )
-            for number, at, removes, identifier, version in rows:
+            for number, at, removes, identifier, version, has_mail in rows:
                 received = {"event": "received", "number": number, "at": at, "worker": "", "key": str(number)}
                 received |= {"removes": removes, "rows": [[identifier, version]], "fault": "none"}
+                # A cleared field is a change of a row like others.
+                received["without_mail"] = [] if has_mail else [identifier]
                 log.write(json.dumps(received) + "\n")
                 applied = {"event": "applied", "number": number, "at": at, "rejected": []}
                 log.write(json.dumps(applied) + "\n")
@@ -172,8 +175,9 @@ class TableScenario(Scenario):
 def check_table(evidence: Evidence) -> Verdict:
     """Return every promise that was broken.
 
-    `missing`, `stale`, `left_over`: as for every vendor. `sent_after_the_check`: a row was written after the last time
-    at which an answer of the source could still count. `not_quiet`: a load that has nothing to do changed the table.
+    `missing`, `stale`, `left_over`, `field_left`: as for every vendor. `sent_after_the_check`: a row was written after
+    the last time at which an answer of the source could still count. `not_quiet`: a load that has nothing to do changed
+    the table.
     """
     verdict = Verdict()
     verdict.violations += final_state(evidence)

@@ -121,6 +121,14 @@ def leave_an_old_version(evidence: Evidence) -> Evidence:
     return with_changes(evidence, change(1, 550, permitted=True, version=2))
 
 
+def keep_a_withdrawn_field(evidence: Evidence) -> Evidence:
+    return with_changes(evidence, replace(change(1, 550, permitted=True), mail_permitted=False))
+
+
+def clear_a_field_that_is_permitted(evidence: Evidence) -> Evidence:
+    return with_requests(evidence, replace(request(9, 730, "load-2", {1: None}), clears=True))
+
+
 def ask_nobody(evidence: Evidence) -> Evidence:
     worker = evidence.worker["load-1"]
     return with_worker(
@@ -181,6 +189,8 @@ def send_where_nothing_is_to_be_done(evidence: Evidence) -> Evidence:
         (forget_a_removal, "left_over"),
         (bring_back_after_removal, "left_over"),
         (leave_an_old_version, "stale"),
+        (keep_a_withdrawn_field, "field_left"),
+        (clear_a_field_that_is_permitted, "stale"),
         (ask_nobody, "never_asked"),
         (send_long_after_the_check, "answer_too_old"),
         (send_whom_the_filter_denied, "not_from_the_filter"),
@@ -197,6 +207,15 @@ def test_each_broken_promise_is_found(doctor: Callable[[Evidence], Evidence], ru
     broken = doctor(in_order())
 
     assert set(rules(broken)) == {rule}
+
+
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_withdrawn_field_is_gone_after_a_request_that_clears_it_or_a_row_without_it(*, clears: bool) -> None:
+    evidence = keep_a_withdrawn_field(in_order())
+    rows: dict[int, int | None] = {1: None if clears else 1}
+    emptied = replace(request(9, 730, "load-2", rows), clears=clears, without_mail=frozenset({1}))
+
+    assert rules(with_requests(evidence, emptied)) == []
 
 
 def test_somebody_who_withdrew_before_the_check_must_not_be_in_the_batch_after_it() -> None:

@@ -103,7 +103,9 @@ class Vendor:
                 worker=worker,
                 key=key,
                 removes=removes,
+                clears=_clears(rows, removes=removes),
                 rows=[[row["id"], row.get("version")] for row in rows],
+                without_mail=[row["id"] for row in rows if row.get("email") is None],
                 fault=fault,
             )
             return self.requests, fault
@@ -112,7 +114,8 @@ class Vendor:
         """Apply a request unless another one under its key was, and return the answer for each row."""
         with self.lock:
             if key not in self.answers:
-                results = [self._apply_row(row, removes=removes) for row in rows]
+                clears = _clears(rows, removes=removes)
+                results = [self._apply_row(row, removes=removes, clears=clears) for row in rows]
                 rejected = [row["id"] for row, code in zip(rows, results, strict=True) if code]
                 self.answers[key] = [
                     {"id": row["id"], "status": "rejected", "code": code}
@@ -120,7 +123,7 @@ class Vendor:
                     else {"id": row["id"], "status": "accepted"}
                     for row, code in zip(rows, results, strict=True)
                 ]
-                self._note("applied", number, rejected=[] if removes else rejected)
+                self._note("applied", number, rejected=[] if removes or clears else rejected)
             return self.answers[key]
 
     def answered(self, number: int, *, clear: bool) -> None:
@@ -160,11 +163,12 @@ class Vendor:
         shares = _SHARES_IN_OUTAGE if time.monotonic() % OUTAGE_EVERY_S < OUTAGE_S else _SHARES
         return self.faults.choices(list(shares), list(shares.values()))[0]
 
-    def _apply_row(self, row: dict[str, Any], *, removes: bool) -> str:
+    def _apply_row(self, row: dict[str, Any], *, removes: bool, clears: bool) -> str:
         identifier = int(row["id"])
-        if removes:
+        if removes or clears:
             known = identifier in self.people
-            self.people.discard(identifier)
+            if removes:
+                self.people.discard(identifier)
             return "" if known else "not_found"
         if identifier % 13 == 5 and self.mode is Mode.MISBEHAVE and self.faults.random() < 0.5:
             return "invalid_email"
@@ -174,6 +178,11 @@ class Vendor:
     def _note(self, event: str, number: int, **details: object) -> None:
         self.log.write(json.dumps({"event": event, "number": number, "at": time.time_ns(), **details}) + "\n")
         self.log.flush()
+
+
+def _clears(rows: list[dict[str, Any]], *, removes: bool) -> bool:
+    """Return whether a request clears fields: its rows have the key and these fields only."""
+    return not removes and all("version" not in row for row in rows)
 
 
 class _Server(ThreadingHTTPServer):

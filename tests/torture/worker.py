@@ -33,14 +33,19 @@ RECHECK_INTERVAL_S = 0.2
 SETTLE_S = 5.0
 
 _STEPS = "airflow_consent_retl.delivery.steps"
-_POLICY = {"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["ads"]}]}
-_CONSENT = {"C0004": "ads_ok"}
+_POLICY = {
+    "categories": [
+        {"id": "C0004", "name": "Advertising", "destinations": ["ads"]},
+        {"id": "C0005", "name": "E-mail", "fields": {"ads": ["email"]}},
+    ]
+}
+_CONSENT = {"C0004": "ads_ok", "C0005": "mail_ok"}
 _MODEL: dict[str, Any] = {
     "model": "customers",
     "conn_id": "source",
-    "sql": "SELECT id, email, version, ads_ok FROM customers",
+    "sql": "SELECT id, email, version, ads_ok, mail_ok FROM customers",
     "primary_key": "id",
-    "column_types": {"ads_ok": "bool", "version": "int64"},
+    "column_types": {"ads_ok": "bool", "mail_ok": "bool", "version": "int64"},
 }
 
 
