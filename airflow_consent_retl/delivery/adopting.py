@@ -21,6 +21,7 @@ from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ChangesManifest, DeliveredManifest, sha256_hex
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
+from airflow_consent_retl.storage.suppression import acts_in
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, epoch_of, is_delivered, own_names
 
 if TYPE_CHECKING:
@@ -120,6 +121,15 @@ def adopt_delivered_states(
             paired.write(root)
         if not known.knows(workspace):
             known.add(workspace, root.uri)
+        there, seen = acts_in(root), known.acts(workspace)
+        if there < seen:
+            log.warning(
+                "the suppression list has %s acts, and had %s: it counts as whole from now on. Whoever was forgotten "
+                "since its backup has to be forgotten again",
+                f"{there:,}",
+                f"{seen:,}",
+            )
+        known.note_acts(workspace, there, may_fall=True)
     return adopted
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.suppression import FOLDER, acts_in
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, base_name, epoch_of, is_delivered, own_names
 
 if TYPE_CHECKING:
@@ -94,6 +95,35 @@ def pair(ledger: Ledger, root: Folder, *, joins: bool = True) -> str:
             joined.write(root)
         known.add(joined.workspace, root.uri)
         return joined.workspace
+
+
+def check_acts(ledger: Ledger, root: Folder) -> None:
+    """Check that the suppression list of a workspace has every act that the ledger saw, and note new ones.
+
+    The list knows its own files, but not that it was replaced by an older one as a whole.
+
+    Args:
+        ledger: open, and paired with the workspace.
+        root: of the workspace.
+
+    Raises:
+        ConfigurationError: acts are gone: people who were forgotten would be sent again.
+    """
+    workspace = ledger.workspace or ""
+    with ledger.identity() as known:
+        seen = known.acts(workspace)
+    # Listed after the ledger was read: acts are only added, so there are at least as many.
+    there = acts_in(root)
+    if there < seen:
+        raise ConfigurationError(
+            f"the suppression list {(root / FOLDER).uri} has {there:,} acts, and the ledger saw {seen:,}: it was "
+            "restored from an older backup, and people who were forgotten since would be sent again. Restore its "
+            "newest backup. If there is none, forget again who asked for it since, and declare the list whole: "
+            "`consent-retl adopt`"
+        )
+    if there > seen:
+        with ledger.identity(writing=True) as known:
+            known.note_acts(workspace, there)
 
 
 def _check_unpaired(root: Folder, known: LedgerIdentity, *, has_id: bool) -> None:

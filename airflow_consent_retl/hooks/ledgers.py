@@ -34,16 +34,18 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
 
     Raises:
         ConfigurationError: the connection is not PostgreSQL, there is no connection and the workspace is not a local
-            folder, or the ledger and the workspace do not belong together.
+            folder, the ledger and the workspace do not belong together, or the suppression list is an older one.
         LedgerUnavailableError: the ledger does not answer.
     """
-    from airflow_consent_retl.delivery.pairing import pair
+    from airflow_consent_retl.delivery.pairing import check_acts, pair
     from airflow_consent_retl.storage.location import open_folder, workspace_root
 
     ledger = open_unpaired(workspace, ledger_conn_id)
     with ExitStack() as undo:
         undo.callback(ledger.close)
-        ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)))
+        root = open_folder(workspace_root(workspace))
+        ledger.workspace = pair(ledger, root)
+        check_acts(ledger, root)
         undo.pop_all()
     return ledger
 
@@ -75,7 +77,7 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
     """
     from airflow_consent_retl.delivery.ledger.copying import copy_of_database, copy_of_file
     from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
-    from airflow_consent_retl.delivery.pairing import pair
+    from airflow_consent_retl.delivery.pairing import check_acts, pair
     from airflow_consent_retl.storage.location import open_folder, workspace_root
     from airflow_consent_retl.values.temporary import temporary_folder
 
@@ -89,7 +91,9 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
             resources.callback(database.close)
             ledger = copy_of_database(database, copy)
         resources.enter_context(ledger)
-        ledger.workspace = pair(ledger, open_folder(workspace_root(workspace)), joins=False)
+        root = open_folder(workspace_root(workspace))
+        ledger.workspace = pair(ledger, root, joins=False)
+        check_acts(ledger, root)
         yield ledger
 
 

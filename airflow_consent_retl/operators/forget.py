@@ -218,6 +218,9 @@ class ForgetOperator(ConsentRetlOperator):
 
         INVARIANT: it comes before the first removal: otherwise a load could send a person who was just removed.
         """
+        from airflow_consent_retl.delivery.pairing import check_acts
+        from airflow_consent_retl.storage.location import open_folder, workspace_root
+
         people = listed.named(request.digests, key_id=request.key_id)
         forgetting = self._forgetting(request, people, requests, ledger, context)
         for sync in forgetting.syncs():
@@ -225,6 +228,8 @@ class ForgetOperator(ConsentRetlOperator):
         suppressed = listed.forget(
             [(digest,) for digest in request.digests], models=request.models, by=request.by, key_id=request.key_id
         )
+        # The ledger notices from now on if an older list takes the place of this one.
+        check_acts(ledger, open_folder(workspace_root(self.workspace)))
         requests.note_suppressed(request)
         return suppressed
 

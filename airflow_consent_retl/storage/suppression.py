@@ -72,6 +72,11 @@ class _Entry:
 Person = tuple[str, ...]
 
 
+def acts_in(workspace: Folder) -> int:
+    """Return how many acts the suppression list of the workspace with this root has."""
+    return sum(name.endswith(_ENDING) for name in (workspace / FOLDER / _ACTS).names())
+
+
 class ForgottenList:
     """The list of one workspace.
 

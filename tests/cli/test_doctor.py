@@ -37,7 +37,7 @@ def test_a_sound_deployment_has_no_problem_and_keeps_its_files(run: Run, crm: Cr
     assert set(found.document[0]) == {"what", "state", "found", "remedy"}
     assert max(map(len, plain.out.splitlines())) <= LINE
     by_name = {one["what"]: one["found"] for one in found.document}
-    assert "1 syncs, schema version 2" in by_name["ledger"]
+    assert "1 syncs, schema version 3" in by_name["ledger"]
     assert by_name["digest key"].startswith("the workspace's own, id ")
     assert "sha256:" in by_name["policy"]
 

@@ -21,6 +21,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.upkeep import adopt
 from airflow_consent_retl.operators import AdoptDeliveredStateOperator
+from airflow_consent_retl.operators.forget import forget
 
 __all__ = ["postgres"]
 
@@ -363,3 +364,35 @@ def _as_the_release_before(crm: CrmSync) -> None:
 def _overviews(crm: CrmSync) -> list[Any]:
     with open_ledger(crm.workspace) as ledger:
         return ledger.syncs()
+
+
+def suppression_restored(crm: CrmSync, backup: Path) -> None:
+    shutil.rmtree(crm.folder / "suppression")
+    shutil.copytree(backup, crm.folder / "suppression")
+
+
+def test_a_list_of_forgotten_people_that_is_older_than_the_ledger_is_refused_until_it_is_declared_whole(
+    crm: CrmSync, caplog: pytest.LogCaptureFixture
+) -> None:
+    crm.sync()
+    forget(ids=["1"], workspace=crm.workspace, loads={"crm": crm.load_of()})
+    shutil.copytree(crm.folder / "suppression", crm.path / "backup")
+    forget(ids=["2"], workspace=crm.workspace, loads={"crm": crm.load_of()})
+    newest = crm.path / "newest"
+    shutil.copytree(crm.folder / "suppression", newest)
+    suppression_restored(crm, crm.path / "backup")
+
+    with pytest.raises(AirflowFailException, match="has 1 acts, and the ledger saw 2: it was restored from an older"):
+        crm.sync()
+    with pytest.raises(ConfigurationError, match="forgotten since would be sent again"):
+        forget(ids=["3"], workspace=crm.workspace, loads={"crm": crm.load_of()})
+    assert crm.there() == [3, 4]
+
+    suppression_restored(crm, newest)
+    assert crm.sync()["unchanged"] == 2
+    suppression_restored(crm, crm.path / "backup")
+    adopt(workspace=crm.workspace)
+    assert "has 1 acts, and had 2: it counts as whole from now on" in caplog.text
+    crm.sync()
+
+    assert crm.there() == [2, 3, 4]

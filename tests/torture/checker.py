@@ -38,7 +38,8 @@ class Reason(StrEnum):
     # The earlier worker did not learn the result, or died before it recorded the result.
     UNKNOWN = "unknown"
     # Before that, a request with them was not answered, or a worker that died may have made one: it may have taken
-    # effect after the values that were sent then, so the present values there are not known.
+    # effect after the values that were sent then, so the present values there are not known. A batch counts as a whole,
+    # also for people who were withheld from its next try.
     UNSETTLED = "unsettled"
 
 
@@ -216,12 +217,16 @@ def _duplicates(evidence: Evidence, counted: Counter[Reason]) -> Iterator[Violat
 
 
 def _unanswered(evidence: Evidence) -> dict[int, list[int]]:
-    """Return, by customer, when requests were made that were not answered."""
+    """Return, by customer, when requests with the customer, or with others of the same batch, were not answered."""
     found: dict[int, list[int]] = {}
+    whole: dict[int, list[frozenset[int]]] = {}
     for request in evidence.requests:
+        rows, batches = frozenset(request.rows), whole.setdefault(evidence.run_of(request), [])
         if request.answered_at is None:
-            for identifier in request.rows:
+            # The next try of a batch is without the people who were withheld since.
+            for identifier in rows.union(*(batch for batch in batches if rows < batch)):
                 found.setdefault(identifier, []).append(request.at)
+        batches.append(rows)
     return found
 
 

@@ -133,6 +133,11 @@ class Evidence:
     def worker(self) -> dict[str, Worker]:
         return {worker.name: worker for worker in self.workers}
 
+    def run_of(self, request: Request) -> int:
+        """Return the number of the permitted set from which a request was made; 0: not known."""
+        worker = self.worker.get(request.worker)
+        return 0 if worker is None else worker.run
+
     @cached_property
     def changes_of(self) -> dict[int, list[Change]]:
         found: dict[int, list[Change]] = {}

@@ -73,6 +73,23 @@ class LedgerIdentity:
         values = {"id": workspace, "uri": uri, "joined_at": self._database.clock()}
         self._connection.execute(workspaces.insert().values(values))
 
+    def acts(self, workspace: str) -> int:
+        """Return the most acts that a workspace's suppression list was seen with."""
+        return self._connection.scalar(sa.select(workspaces.c.acts).where(workspaces.c.id == workspace)) or 0
+
+    def note_acts(self, workspace: str, acts: int, *, may_fall: bool = False) -> None:
+        """Record the number of acts of a workspace's suppression list, in a transaction that writes.
+
+        Args:
+            workspace: its id.
+            acts: the number.
+            may_fall: a person declared that the list is whole; otherwise a higher number stays.
+        """
+        changed = workspaces.update().where(workspaces.c.id == workspace)
+        if not may_fall:
+            changed = changed.where(sa.func.coalesce(workspaces.c.acts, 0) < acts)
+        self._connection.execute(changed.values(acts=acts))
+
     def syncs(self) -> list[SyncName]:
         """Return the names of all syncs."""
         return [SyncName(name) for name in self._connection.scalars(sa.select(syncs.c.sync).order_by(syncs.c.sync))]

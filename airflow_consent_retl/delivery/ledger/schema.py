@@ -103,6 +103,8 @@ workspaces = sa.Table(
     # Where it was when it joined.
     sa.Column("uri", sa.Text, nullable=False),
     sa.Column("joined_at", Timestamp, nullable=False),
+    # Since version 3. The most acts that its suppression list was seen with.
+    sa.Column("acts", sa.BigInteger),
 )
 
 versions = sa.Table(
