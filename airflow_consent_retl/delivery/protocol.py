@@ -69,7 +69,6 @@ def resolve(run: DeliveryRun) -> None:
     if any(o.status is RowStatus.PENDING for a in attempts if a.outcomes for o in a.outcomes.counts()):
         with run.opened(key=run.delivery.key, rows=0):
             confirm_pending(run)
-            run.destination.abort()
     with run.advancing() as advance:
         advance(run.results())
 

@@ -64,6 +64,7 @@ class DeliveryRun:
         self.codes = RowCodes(self.destination.is_own_code, fields=changes.shape.fields)
         # As the ledger records them, until this run records more: no other task can do so while the lease is valid.
         self._history: AttemptHistory | None = None
+        self._is_committed = False
 
     @property
     def destination_name(self) -> str:
@@ -177,26 +178,25 @@ class DeliveryRun:
 
     @contextmanager
     def opened(self, *, key: str, rows: int) -> Iterator[None]:
-        """Open the destination, once; if the block raises, abort what was not committed.
+        """Open the destination, once; abort what the block did not commit: it raised, or requests are still processed.
 
         Args:
             key: the idempotency key of the load.
             rows: how many rows will be sent.
         """
-        ended = False
         try:
             self.destination.open(self.load(key=key, rows=rows))
             reached(Step.OPENED)
             yield
-            ended = True
         finally:
-            if not ended:
+            if not self._is_committed:
                 self.destination.abort()
 
     def commit(self) -> None:
         """Commit what was sent and removed."""
         self.context.lease.check()
         self.destination.commit()
+        self._is_committed = True
         reached(Step.COMMITTED)
 
     @contextmanager

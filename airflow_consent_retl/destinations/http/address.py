@@ -71,6 +71,12 @@ class HttpAddress:
         return self.scheme, self.host, self.port
 
     @property
+    def account(self) -> str:
+        """What the vendor knows the account by, as far as the connection tells: its credentials. Never shown."""
+        headers = sorted((name.lower(), value) for name, value in self.headers.items())
+        return repr((self.origin, headers, None if self.tokens is None else self.tokens.account))
+
+    @property
     def place_headers(self) -> Mapping[str, str]:
         """The headers that may decide where a row ends up: all but credentials, and those about the client."""
         return {

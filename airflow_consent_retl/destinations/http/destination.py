@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from abc import abstractmethod
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
@@ -20,7 +22,6 @@ from airflow_consent_retl.values.json_rows import SentObjects
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.jobs import Job
@@ -38,7 +39,8 @@ class HttpDestination(Destination):
 
     Attributes:
         name: the other side's name in messages, such as `webhook`.
-        requests_per_s: the vendor's limit, over all threads of a load; None: there is none.
+        requests_per_s: the vendor's limit on an account, over all workers; None: there is none, or `account_rates`
+            returns others. The account is known by its credentials.
         burst_requests: see `Limits`.
 
     Args:
@@ -138,10 +140,23 @@ class HttpDestination(Destination):
         self._sending = self.sending(load)
         self._removing = self.removing(load)
         self._load = load
-        rates, requests = self.account_rates(), -(-load.rows // self.limits.batch_rows)
-        if rates:
-            self._http_pace = AccountPace(self._http_pace, rates, load.reserve, requests=requests)
+        self._http_pace = self._shared_pace(load)
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=self._http_pace)
+
+    def _shared_pace(self, load: Load) -> Pace:
+        limits = self.limits
+        rates, own = limits.account_rates, self._http_pace
+        if not rates and limits.requests_per_s is not None:
+            # The vendor counts by account, and the credentials are all that is known of it.
+            at_once = limits.burst_requests or max(1, math.floor(limits.requests_per_s))
+            period_s = at_once / limits.requests_per_s
+            account = self._address.account
+            rates = (AccountRate(account=account, requests=at_once, period_s=period_s, vendor=f"the {self.name}"),)
+            own = Pace()
+        if not rates:
+            return own
+        requests = -(-load.rows // limits.batch_rows)
+        return AccountPace(own, rates, load.reserve, requests=requests)
 
     def check(self, load: Load) -> None:
         """Check as `open` does: nothing is sent."""

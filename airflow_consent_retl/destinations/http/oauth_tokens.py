@@ -85,6 +85,12 @@ class OAuthTokens:
         self._is_proven = False
         self._replaces_refused = False
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """What stays the same as tokens change. Never shown."""
+        request = self._request
+        return request.grant, request.client_id, request.refresh_token or request.client_secret
+
     def header(self) -> tuple[str, str]:
         """Return the name and the value of the header for the next request; fetch a token if there is none.
 

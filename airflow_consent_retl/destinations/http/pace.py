@@ -47,8 +47,13 @@ class Pace:
         with self._lock:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
-    def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER) -> None:
+    def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER, path: str = "") -> None:
         """Wait until the next request may be made, and count it.
+
+        Args:
+            at_most_s: seconds.
+            stop: ends the wait.
+            path: of the request, for limits on some paths.
 
         Raises:
             AttemptError: the other side named a time that is later than `at_most_s` seconds from now, or `stop` was

@@ -43,7 +43,12 @@ class Retries:
         self._given_up.set()
 
     def run(
-        self, attempt: Callable[[], T], *, doubt: RequestDoubt, before_request: Callable[[], None] | None = None
+        self,
+        attempt: Callable[[], T],
+        *,
+        doubt: RequestDoubt,
+        before_request: Callable[[], None] | None = None,
+        path: str = "",
     ) -> T:
         """Return the result of the first try that has a final answer.
 
@@ -51,13 +56,14 @@ class Retries:
             attempt: makes one try.
             doubt: filled in when a try may have been applied although its answer was lost.
             before_request: called just before each try; its errors are not caught.
+            path: of the request, for limits on some paths.
 
         Raises:
             AttemptError: of the last try.
         """
 
         def once() -> T:
-            self.pace.wait(at_most_s=self._max_retry_s, stop=self._given_up)
+            self.pace.wait(at_most_s=self._max_retry_s, stop=self._given_up, path=path)
             # INVARIANT: all waits are over, so the check of the lease is as recent as possible.
             if before_request is not None:
                 before_request()

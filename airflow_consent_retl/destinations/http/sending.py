@@ -143,7 +143,10 @@ class HttpDelivery:
         doubt = RequestDoubt()
         try:
             answer = self._retries.run(
-                lambda: self._attempt(piece, target, body), doubt=doubt, before_request=self._before_request
+                lambda: self._attempt(piece, target, body),
+                doubt=doubt,
+                before_request=self._before_request,
+                path=purpose.address.path,
             )
         except AttemptError as failure:
             if doubt.code:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from support.syncing import SyncBench, consenting, verified
 from support.vendor_server import Asked, Reply, vendor_server
 
 from airflow_consent_retl.contract import AccountRate
+from airflow_consent_retl.contract.account_rate import LocalReserve
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.address import http_address
+from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.hooks.lookups import connection_named
 
@@ -60,3 +63,36 @@ def test_a_load_waits_for_the_requests_that_another_worker_reserved_and_says_so(
     (news,) = [one.getMessage() for one in caplog.records if "bounds the load" in one.getMessage()]
     assert news.startswith("Acme takes 4 requests in 1.5 s from an account, all its workers together")
     assert "token-5c0e" not in caplog.text
+
+
+def test_a_limit_a_second_is_the_accounts_too_and_the_account_is_known_by_its_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = SyncBench(tmp_path)
+    permitted = verified(bench.filtered(consenting(3)), fields={"id": "id"})
+    with vendor_server(lambda asked: Reply(200, {"results": [{"status": "ok"}] * 3})) as server:
+        extra = {"allow_private": True, "token": "token-5c0e"}
+        monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps({"conn_type": "http", "host": server.url, "extra": extra}))
+        bench.load(permitted, AcmeCrmSpec(conn_id="acme").build())
+        same, other = AcmeCrmSpec(conn_id="acme"), {**extra, "token": "token-77aa"}
+        address = http_address(connection_named("acme"), endpoint="/elsewhere")
+        monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps({"conn_type": "http", "host": server.url, "extra": other}))
+
+        assert same.build()._address.account != address.account
+        assert address.account == address.at("/contacts").account
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        ((stored,),) = ledger.execute("SELECT used FROM consent_retl_account_rates").fetchall()
+    ledger.close()
+    assert list(json.loads(stored).values()) == [1]
+
+
+def test_a_limit_on_some_endpoints_counts_only_requests_to_them() -> None:
+    track = AccountRate(account="a", requests=1, period_s=900, endpoints=("/users/track",))
+    others = AccountRate(account="a", requests=2, period_s=900, excepted=("/users/track",))
+    pace = AccountPace(Pace(), [track, others], LocalReserve(), requests=9)
+
+    for path in ("/users/track", "/users/delete", "/x"):
+        pace.wait(at_most_s=1, path=path)
+    for path in ("/users/track", "/x"):
+        with pytest.raises(AttemptError, match="over_account_rate"):
+            pace.wait(at_most_s=1, path=path)

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 from destinations.http.bulk_crm import IMPORT, BulkCrmSpec, LoadToBulkCrmOperator
+from support.permitting import CONSENT, POLICY, customers, snapshot_of, warehouse_with
 from support.processes import StartedProgram
 from support.syncing import SyncBench, consenting, people, verified
 from support.vendor_server import Asked, Reply, VendorServer, vendor_server
 
+from airflow_consent_retl.compat import TaskDeferred
 from airflow_consent_retl.contract import Destination, DestinationError, DestinationUnavailableError, RowStatus
 from airflow_consent_retl.destinations.http.client import Answer
+from airflow_consent_retl.operators import ConsentFilterOperator
+from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigger
 
 FIELDS = {"id": "id", "email": "email"}
@@ -248,6 +252,47 @@ def test_a_trigger_waits_for_all_jobs_without_a_worker(crm: BulkCrm, server: Ven
 
     assert fired(waiting()) == {"processed": True, "refused": False, "open": 0}
     assert len(server.of("/imports/job-2")) == 4
+
+
+def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
+    tmp_path: Path, crm: BulkCrm, server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse_with(tmp_path, monkeypatch)
+    _, ref = snapshot_of(Folder.local(tmp_path / "snapshot"), customers())
+    workspace = f"file://{tmp_path}/workspace"
+    permitted = ConsentFilterOperator(
+        task_id="consent",
+        snapshot=ref.to_xcom(),
+        policy=POLICY,
+        consent=CONSENT,
+        destinations=["lake"],
+        workspace=workspace,
+    ).execute({})
+
+    def load() -> LoadToBulkCrmOperator:
+        return LoadToBulkCrmOperator(
+            task_id="load",
+            conn_id="bulk",
+            permitted=permitted,
+            destination="lake",
+            fields=FIELDS,
+            policy=POLICY,
+            deferrable=True,
+            confirm_interval_s=0.02,
+        )
+
+    with pytest.raises(TaskDeferred) as deferred:
+        load().execute({})
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, PendingRequestsTrigger)
+    assert (trigger.request_ids, deferred.value.method_name) == (["import:job-1"], "resume")
+
+    counts = load().resume({}, fired(trigger))
+
+    assert counts["accepted"] == len(crm.contacts) > 0
+    assert len(server.of("/imports")) == 1
+    with pytest.raises(DestinationUnavailableError, match="did not process all requests"):
+        load().resume({}, {"processed": False, "refused": False, "open": 1})
 
 
 def test_a_trigger_ends_at_its_deadline_or_when_questions_are_refused(crm: BulkCrm, server: VendorServer) -> None:
