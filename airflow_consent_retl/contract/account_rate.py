@@ -28,10 +28,8 @@ class AccountRate:
         period_s: the length of a window.
         by_clock: whether windows begin at whole multiples of their length since 1970, UTC. If not, the limit is on any
             window of this length.
-        vendor: its name, for the log. The limits of one account that have another vendor, length or kind of window, or
-            other endpoints, are counted apart.
-        endpoints: the ends of the paths of requests that count, such as `/users/track`; empty: all of them.
-        excepted: the ends of the paths of requests that do not count.
+        vendor: its name, for the log, perhaps with the part of its API that the limit is on. The limits of one account
+            that have another vendor, length or kind of window are counted apart.
 
     Raises:
         ValueError: a value is out of its range.
@@ -42,12 +40,6 @@ class AccountRate:
     period_s: float
     by_clock: bool = False
     vendor: str = "the vendor"
-    endpoints: tuple[str, ...] = ()
-    excepted: tuple[str, ...] = ()
-
-    def counts(self, path: str) -> bool:
-        """Return whether a request to this path counts."""
-        return (not self.endpoints or path.endswith(self.endpoints)) and not path.endswith(self.excepted)
 
     def __post_init__(self) -> None:
         if not self.account or self.requests < 1 or not self.period_s > 0:
@@ -56,9 +48,7 @@ class AccountRate:
     @property
     def identity(self) -> str:
         """The text that a store digests to keep the limit's counts."""
-        return "\n".join(
-            [self.vendor, self.account, f"{self.period_s:g}", str(self.by_clock), *self.endpoints, "", *self.excepted]
-        )
+        return f"{self.vendor}\n{self.account}\n{self.period_s:g}\n{self.by_clock}"
 
     @property
     def block_requests(self) -> int:
@@ -69,8 +59,7 @@ class AccountRate:
     def words(self) -> str:
         """The limit for people: `Acme takes 190 requests in 10 s from an account`."""
         window = f"{self.period_s:g} s" + (" of its clock" if self.by_clock else "")
-        place = f" to {' and '.join(self.endpoints)}" if self.endpoints else ""
-        return f"{self.vendor} takes {self.requests:,} requests{place} in {window} from an account"
+        return f"{self.vendor} takes {self.requests:,} requests in {window} from an account"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,8 @@ class Destination(ABC):
     The protocol calls `open` once; `clear` for each batch of people who lose fields, `remove` for each batch of people
     to remove, then `send` for each batch of rows, all of them from up to `limits.concurrency` threads; then `commit`,
     or `abort` when the load did not end well, or when requests are still processed, which go on. It may publish in
-    `send`, `remove` and `clear` or only in `commit`. After `pending`, `confirm_rows`, and by default `confirm`, asks for
-    the result.
+    `send`, `remove` and `clear` or only in `commit`. After `pending`, `confirm_rows`, and by default `confirm`, asks
+    for the result.
 
     Attributes:
         can_remove: whether `remove` removes single people. If not, the DAG has to accept the destination explicitly.

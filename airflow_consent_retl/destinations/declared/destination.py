@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -15,16 +16,11 @@ from airflow_consent_retl.destinations.declared.declaration_checks import wrong_
 from airflow_consent_retl.destinations.declared.path_template import filled, names_in
 from airflow_consent_retl.destinations.declared.row_references import ROW, at
 from airflow_consent_retl.destinations.declared.template_rows import template_rows
-from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.destination import HttpDestination
-from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
-from airflow_consent_retl.destinations.http.sending import HttpDelivery
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Batch
-    from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration, Rate
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
     from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
@@ -87,7 +83,6 @@ class DeclaredHttpDestination(HttpDestination):
         self._options = options
         self._parameters = {name: value for name, value in options.parameters.items() if value is not None}
         super().__init__(address.at(self._path(self._declaration.send)), options)
-        self._removal_delivery: HttpDelivery | None = None
 
     @property
     def limits(self) -> Limits:
@@ -134,19 +129,6 @@ class DeclaredHttpDestination(HttpDestination):
         """Return the declared rate, of the account that a parameter names, or of the credentials."""
         return self._account_rates(self._declaration.rate, of="")
 
-    def open(self, load: Load) -> None:
-        """Check the fields, and every address of the host; nothing is sent. Removals may have a rate of their own."""
-        super().open(load)
-        if self._removal is not None and (rates := self._account_rates(self._removal.rate, of=self.on_withdrawal)):
-            pace = AccountPace(Pace(), rates, load.reserve, requests=load.rows)
-            self._removal_delivery = HttpDelivery(self.name, self._address, self._options, load, pace=pace)
-
-    def remove(self, batch: Batch) -> Outcomes:
-        """Send a removal, with retries and pieces as in `send`."""
-        if self._removal_delivery is None or self._removing is None:
-            return super().remove(batch)
-        return self._removal_delivery.deliver(batch, self._removing)
-
     def sending(self, load: Load) -> Purpose:
         """Return the declared request that stores rows."""
         wrong = wrong_fields(self._declaration, load.schema.names)
@@ -176,7 +158,9 @@ class DeclaredHttpDestination(HttpDestination):
         if self._removal is None:
             return None
         request = self._removal.request
-        return self._purpose(request, self.removal_schema(load), needed=self._needed_by(request), removes=True)
+        purpose = self._purpose(request, self.removal_schema(load), needed=self._needed_by(request), removes=True)
+        # Removals may have a rate of their own.
+        return replace(purpose, rates=self._account_rates(self._removal.rate, of=self.on_withdrawal) or None)
 
     def clearing(self, load: Load, fields: Sequence[str]) -> Purpose | None:
         """Return the declared request that clears fields."""
@@ -241,11 +225,6 @@ class DeclaredHttpDestination(HttpDestination):
             )
             for one in rates_of(rate)
         )
-
-    def _close(self, *, give_up: bool) -> None:
-        super()._close(give_up=give_up)
-        if self._removal_delivery is not None:
-            self._removal_delivery.close(give_up=give_up)
 
     @property
     def _removal(self) -> DeclaredRemoval | None:

@@ -30,7 +30,7 @@ class AccountPace(Pace):
 
     Args:
         own: the pace of this load alone.
-        rates: the limits.
+        rates: the limits on requests of a purpose without limits of its own.
         reserve: of the load.
         requests: how many requests the load will make, about.
     """
@@ -38,28 +38,37 @@ class AccountPace(Pace):
     def __init__(self, own: Pace, rates: Sequence[AccountRate], reserve: Reserve, *, requests: int) -> None:
         super().__init__()
         self._own = own
-        self._shares = [_Share(rate, reserve, requests=requests) for rate in rates]
+        self._rates = rates
+        self._reserve = reserve
+        self._requests = requests
+        self._shares: dict[AccountRate, _Share] = {}
+        self._shares_lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
         """Allow no request for this time."""
         self._own.hold(seconds)
 
-    def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER, path: str = "") -> None:
+    def wait(
+        self, *, at_most_s: float, stop: threading.Event = _NEVER, rates: Sequence[AccountRate] | None = None
+    ) -> None:
         """Wait until the next request may be made, and count it; raises as `Pace.wait`.
 
         It waits for other workers for as long as the limit gives a turn within `at_most_s`.
         """
         self._own.wait(at_most_s=at_most_s, stop=stop)
-        for share in self._shares:
-            if share.rate.counts(path):
-                share.wait(at_most_s=at_most_s, stop=stop)
+        for rate in self._rates if rates is None else rates:
+            self._share(rate).wait(at_most_s=at_most_s, stop=stop)
+
+    def _share(self, rate: AccountRate) -> _Share:
+        with self._shares_lock:
+            return self._shares.setdefault(rate, _Share(rate, self._reserve, requests=self._requests))
 
 
 class _Share:
     """This worker's part of one limit: a block at a time, larger while blocks are used up."""
 
     def __init__(self, rate: AccountRate, reserve: Reserve, *, requests: int) -> None:
-        self.rate = rate
+        self._rate = rate
         self._reserve = reserve
         self._requests = requests
         self._lock = threading.Lock()
@@ -90,12 +99,12 @@ class _Share:
                 return self._free_at - asked_at
             if not self._left or asked_at >= self._ends_at:
                 self._wanted = max(1, self._wanted // 2) if self._left else self._wanted
-                block: RateBlock = self._reserve(self.rate, self._wanted)
+                block: RateBlock = self._reserve(self._rate, self._wanted)
                 if not block.requests:
                     self._free_at = asked_at + block.wait_s
                     return block.wait_s
                 if block.requests == self._wanted:
-                    self._wanted = min(2 * self._wanted, self.rate.block_requests)
+                    self._wanted = min(2 * self._wanted, self._rate.block_requests)
                 # The first one is made at once, even if the answer took longer than the slot.
                 self._left, self._ends_at = block.requests, asked_at + block.valid_s
             self._left -= 1
@@ -114,9 +123,9 @@ class _Share:
 
     def _words(self) -> str:
         left = max(0, self._requests - self._made)
-        left_s = left * self.rate.period_s / self.rate.requests
+        left_s = left * self._rate.period_s / self._rate.requests
         for_it = f", so the {left:,} requests that are left take at least {_time(left_s)}" if left else ""
-        return f"{self.rate.words}, all its workers together, and this bounds the load{for_it}"
+        return f"{self._rate.words}, all its workers together, and this bounds the load{for_it}"
 
 
 def _time(seconds: float) -> str:

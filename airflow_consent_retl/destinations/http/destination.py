@@ -153,8 +153,6 @@ class HttpDestination(Destination):
             account = self._address.account
             rates = (AccountRate(account=account, requests=at_once, period_s=period_s, vendor=f"the {self.name}"),)
             own = Pace()
-        if not rates:
-            return own
         requests = -(-load.rows // limits.batch_rows)
         return AccountPace(own, rates, load.reserve, requests=requests)
 

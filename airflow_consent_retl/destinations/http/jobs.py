@@ -188,7 +188,7 @@ class JobReader:
             # A link to another host, or no link at all.
             raise UnreadableAnswerError from None
         try:
-            answer = self._retries.run(lambda: self._attempt(job, address), doubt=RequestDoubt(), path=address.path)
+            answer = self._retries.run(lambda: self._attempt(job, address), doubt=RequestDoubt())
         except AttemptError as failure:
             raise DestinationUnavailableError(
                 f"the {self._name} at {self._place} did not answer a question about a job: {failure.words}",

@@ -6,8 +6,13 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.account_rate import AccountRate
 
 _NEVER = threading.Event()
 
@@ -47,13 +52,15 @@ class Pace:
         with self._lock:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
-    def wait(self, *, at_most_s: float, stop: threading.Event = _NEVER, path: str = "") -> None:
+    def wait(
+        self, *, at_most_s: float, stop: threading.Event = _NEVER, rates: Sequence[AccountRate] | None = None
+    ) -> None:
         """Wait until the next request may be made, and count it.
 
         Args:
             at_most_s: seconds.
             stop: ends the wait.
-            path: of the request, for limits on some paths.
+            rates: the account's limits on this kind of requests, for a pace that keeps them; None: those on all.
 
         Raises:
             AttemptError: the other side named a time that is later than `at_most_s` seconds from now, or `stop` was

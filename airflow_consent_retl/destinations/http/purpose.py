@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from airflow_consent_retl.destinations.http.responses import SentRows
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.values.json_rows import JsonRows
@@ -52,6 +53,7 @@ class Purpose:
         endpoint: makes the endpoint, below the host's base path, from the rows of a request, for a vendor that names a
             person there; it percent-encodes. Needs `max_rows=1`. Messages name `address` only.
         row_statuses: statuses of 401 to 410 that are about the row of a request. Without it, they stop the load.
+        rates: the vendor's limits on requests of this purpose, in place of those of the destination, which None means.
         refuse: called with each answer. It raises `AttemptError` for one that asks for another try, and
             `DestinationError` for one that refuses every request, where the status alone does not say so.
         then: what has to follow for the rows that this request accepted, such as the deletion after an unsubscription.
@@ -71,6 +73,7 @@ class Purpose:
     max_row_bytes: int | None = None
     endpoint: Callable[[SentRows], str] | None = None
     row_statuses: Collection[int] = ()
+    rates: Sequence[AccountRate] | None = None
     refuse: Callable[[Answer], None] | None = None
     then: Purpose | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +13,7 @@ import tenacity
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.destinations.http.pace import Pace
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Retries:
         *,
         doubt: RequestDoubt,
         before_request: Callable[[], None] | None = None,
-        path: str = "",
+        rates: Sequence[AccountRate] | None = None,
     ) -> T:
         """Return the result of the first try that has a final answer.
 
@@ -56,14 +57,14 @@ class Retries:
             attempt: makes one try.
             doubt: filled in when a try may have been applied although its answer was lost.
             before_request: called just before each try; its errors are not caught.
-            path: of the request, for limits on some paths.
+            rates: the account's limits on this kind of requests; None: those on all requests.
 
         Raises:
             AttemptError: of the last try.
         """
 
         def once() -> T:
-            self.pace.wait(at_most_s=self._max_retry_s, stop=self._given_up, path=path)
+            self.pace.wait(at_most_s=self._max_retry_s, stop=self._given_up, rates=rates)
             # INVARIANT: all waits are over, so the check of the lease is as recent as possible.
             if before_request is not None:
                 before_request()

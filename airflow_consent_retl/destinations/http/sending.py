@@ -146,7 +146,7 @@ class HttpDelivery:
                 lambda: self._attempt(piece, target, body),
                 doubt=doubt,
                 before_request=self._before_request,
-                path=purpose.address.path,
+                rates=purpose.rates,
             )
         except AttemptError as failure:
             if doubt.code:

@@ -86,13 +86,14 @@ def test_a_limit_a_second_is_the_accounts_too_and_the_account_is_known_by_its_cr
     assert list(json.loads(stored).values()) == [1]
 
 
-def test_a_limit_on_some_endpoints_counts_only_requests_to_them() -> None:
-    track = AccountRate(account="a", requests=1, period_s=900, endpoints=("/users/track",))
-    others = AccountRate(account="a", requests=2, period_s=900, excepted=("/users/track",))
-    pace = AccountPace(Pace(), [track, others], LocalReserve(), requests=9)
+def test_a_purpose_has_limits_of_its_own_in_place_of_the_destinations() -> None:
+    everything = AccountRate(account="a", requests=1, period_s=900, vendor="Acme")
+    exports = AccountRate(account="a", requests=2, period_s=900, vendor="Acme's export")
+    pace = AccountPace(Pace(), [everything], LocalReserve(), requests=9)
 
-    for path in ("/users/track", "/users/delete", "/x"):
-        pace.wait(at_most_s=1, path=path)
-    for path in ("/users/track", "/x"):
+    kinds: list[list[AccountRate] | None] = [None, [exports], [exports], []]
+    for rates in kinds:
+        pace.wait(at_most_s=1, rates=rates)
+    for rates in kinds[:2]:
         with pytest.raises(AttemptError, match="over_account_rate"):
-            pace.wait(at_most_s=1, path=path)
+            pace.wait(at_most_s=1, rates=rates)

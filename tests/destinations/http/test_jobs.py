@@ -103,7 +103,7 @@ def test_rows_are_what_the_job_says_of_them_over_all_pages(
 
     assert (report.sent.accepted, report.sent.rejected) == (6, 4)
     assert sorted(crm.contacts) == [0, 2, 3, 4, 7, 8]
-    assert [len(rows) for _, rows in crm.jobs.values()] == [4, 4, 2]
+    assert sorted(len(rows) for _, rows in crm.jobs.values()) == [2, 4, 4]
     # Their codes repeat the rows' values.
     assert "bad_" not in f"{report.sent.codes}{caplog.text}"
 
