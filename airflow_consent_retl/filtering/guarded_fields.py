@@ -116,7 +116,7 @@ def check_dropped(
             raise RefusedError(
                 f"the policy guards `{name}`, and `{destination}` got {kept} in the last load; this load does not map "
                 "it any more, so the destination would keep it from people who withdraw. Keep the field mapped. To "
-                "clear it for everybody, map it to a column that is always NULL"
+                "clear it for everybody, map it to constant(None) of airflow_consent_retl.fields"
             )
 
 

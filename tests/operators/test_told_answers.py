@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import BaseSerialization
 from support.guarding import World, receiving, webhook
 from support.servers import Receiver
 
 from airflow_consent_retl.compat import AirflowFailException
-from airflow_consent_retl.fields import consent, constant
+from airflow_consent_retl.consent import parse_policy
+from airflow_consent_retl.fields import columns, consent, constant, expression
+from airflow_consent_retl.operators import ConsentFilterOperator, LoadToWebhookOperator
+from airflow_consent_retl.operators.marked_answers import marked_answers
 from airflow_consent_retl.reports import person_history
 
 ANY: dict[str, Any] = {
@@ -218,3 +223,31 @@ def test_a_constant_is_sent_with_each_row_and_another_one_is_an_update(world: Wo
     assert vendor.people[1] == {"id": 1, "source": "warehouse", "score": 7, "none": None}
     changed = world.load(webhook(fields={**fields, "score": constant(8)}), policy=GUARDING, fields_not_sent=["calls"])
     assert (changed["updated"], vendor.people[0]["score"]) == (2, 8)
+
+
+def test_the_filter_finds_the_answers_that_the_loads_of_its_dag_tell_also_mapped_ones() -> None:
+    policy = parse_policy(ANY)
+    with DAG("d"):
+        filter_task = ConsentFilterOperator(
+            task_id="consent", snapshot={}, destinations=["ads"], answers={"ads": ["C0004"]}
+        )
+        other = ConsentFilterOperator(task_id="other", snapshot={}, destinations=["ads"])
+        webhook(fields=STATUS)(task_id="load", permitted=filter_task.output, destination="ads")
+        LoadToWebhookOperator.partial(
+            task_id="mapped",
+            permitted=filter_task.output,
+            destination="ads",
+            conn_id="hook",
+            endpoint="/people",
+            fields={"id": "id", "a": consent("C0004", granted="{{ ds }}"), "b": consent("C0004", granted=1)},
+        ).expand(mode=["mirror"])
+        webhook(fields=OR_NULL)(task_id="foreign", permitted=other.output, destination="ads:second")
+
+    assert marked_answers(filter_task, policy) == {"ads": ("C0004", "C0005")}
+    assert marked_answers(other, policy) == {"ads:second": ("C0005",)}
+
+
+def test_airflow_serializes_the_values_as_they_were_written() -> None:
+    fields = {**STATUS, "source": constant("it's {{ ds }}"), "all": columns("a", "b"), "up": expression("upper(a)")}
+
+    assert BaseSerialization.deserialize(BaseSerialization.serialize(fields)) == fields
