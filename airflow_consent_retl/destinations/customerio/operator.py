@@ -71,9 +71,10 @@ class LoadToCustomerioOperator(LoadOperator):
             max_attempts=max_attempts,
             max_retry_s=max_retry_s,
         )
-        parameters = {"workspace_id": workspace_id, "segment_id": segment_id}
-        check_load(declaration, self.fields, on_withdrawal=on_withdrawal, parameters=parameters)
+        self._check = partial(check_load, declaration, on_withdrawal=on_withdrawal)
+        self._check(self.fields, parameters={"workspace_id": workspace_id, "segment_id": segment_id})
 
     def destination_spec(self) -> CustomerioSpec:
-        """Return the connection, the place and the choices of the DAG."""
+        """Return the connection, the place and the choices of the DAG, checked again with templates rendered."""
+        self._check(self.fields, parameters={"workspace_id": self.workspace_id, "segment_id": self.segment_id})
         return self._spec(conn_id=self.conn_id, workspace_id=self.workspace_id, segment_id=self.segment_id)

@@ -11,16 +11,18 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Limits, Load
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.declared.declaration import rates_of
 from airflow_consent_retl.destinations.declared.declaration_checks import wrong_fields
 from airflow_consent_retl.destinations.declared.path_template import filled, names_in
 from airflow_consent_retl.destinations.declared.row_references import ROW, at
-from airflow_consent_retl.destinations.declared.template_rows import template_rows
+from airflow_consent_retl.destinations.declared.template_rows import missing, template_rows
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.destination import Batch
     from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration, Rate
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
     from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
@@ -129,6 +131,16 @@ class DeclaredHttpDestination(HttpDestination):
         """Return the declared rate, of the account that a parameter names, or of the credentials."""
         return self._account_rates(self._declaration.rate, of="")
 
+    def remove(self, batch: Batch) -> Outcomes:
+        """Send a removal, with retries and pieces as in `send`.
+
+        A person of whom nothing was kept was never sent, and counts as removed. One of whom only other fields were
+        kept than this removal needs is rejected as `missing_…`: the choice changed since they were sent.
+        """
+        outcomes = super().remove(batch)
+        unnamed = self._unnamed(batch.rows)
+        return replace(outcomes, exceptions={**outcomes.exceptions, **unnamed}) if unnamed else outcomes
+
     def sending(self, load: Load) -> Purpose:
         """Return the declared request that stores rows."""
         wrong = wrong_fields(self._declaration, load.schema.names)
@@ -139,7 +151,8 @@ class DeclaredHttpDestination(HttpDestination):
             load.schema,
             cleared=load.nulls_sent,
             omitted=load.nulls_omitted,
-            needed=self._declaration.needed(),
+            # INVARIANT: no one is sent who could not be removed later: by any of the declared removals that are mapped.
+            needed=[*self._declaration.needed(), *self._needed_later(load)],
         )
 
     def removal_schema(self, load: Load) -> pa.Schema:
@@ -247,6 +260,26 @@ class DeclaredHttpDestination(HttpDestination):
         fields = request.fields_without(self._declaration.parameters).values()
         alternatives = tuple(one.name for one in fields if one.optional)
         return [(one.name,) for one in fields if not one.optional] + ([alternatives] if alternatives else [])
+
+    def _needed_later(self, load: Load) -> list[tuple[str, ...]]:
+        removals = [one.request for one in self._declaration.on_withdrawal.values()]
+        every = {
+            tuple(n for n in names if n in load.schema.names) for one in removals for names in self._needed_by(one)
+        }
+        return sorted(names for names in every if names)
+
+    def _unnamed(self, rows: pa.RecordBatch) -> dict[int, Outcome]:
+        """Return the people of whom something was kept, but nothing that the chosen removal needs."""
+        if self._removal is None:
+            return {}
+        unnamed: dict[int, Outcome] = {}
+        for row, kept in enumerate(rows.to_pylist()):
+            if all(value is None for value in kept.values()):
+                continue
+            for names in self._needed_by(self._removal.request):
+                if all(kept.get(name) in (None, "") for name in names):
+                    unnamed[row] = Outcome(RowStatus.REJECTED, missing(names))
+        return unnamed
 
     def _check_mapped(self, request: DeclaredRequest, load: Load) -> None:
         for names in self._needed_by(request):

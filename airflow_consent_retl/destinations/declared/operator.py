@@ -66,10 +66,12 @@ class LoadToDeclaredHttpOperator(LoadOperator):
             max_attempts=max_attempts,
             max_retry_s=max_retry_s,
         )
-        check_load(declaration, self.fields, on_withdrawal=on_withdrawal, parameters=self.parameters)
+        self._check = partial(check_load, declaration, on_withdrawal=on_withdrawal)
+        self._check(self.fields, parameters=self.parameters)
 
     def destination_spec(self) -> DeclaredHttpSpec:
-        """Return the declaration, the connection and the choices of the DAG."""
+        """Return the declaration, the connection and the choices of the DAG, checked again with templates rendered."""
+        self._check(self.fields, parameters=self.parameters)
         return self._spec(conn_id=self.conn_id, parameters=self.parameters)
 
 

@@ -65,7 +65,7 @@ def template_rows(
     def shape(row: Row) -> TemplateRecord:
         for names in needed:
             if all(_is_empty(at(row, name)) for name in names):
-                raise UnfitRowError(f"missing_{names[0]}" if names[0].isidentifier() else "missing_value")
+                raise UnfitRowError(missing(names))
         for name, values in consent.items():
             if (answer := at(row, name)) is not None and answer not in values:
                 raise UnfitRowError("invalid_consent")
@@ -79,6 +79,11 @@ def template_rows(
         return msgspec.json.encode(_document(body, [record.form for record in records], parameters))
 
     return ShapedRows(schema, body=encoded, shape=shape, nulls=nulls, cleared=cleared, omitted=omitted)
+
+
+def missing(names: Sequence[str]) -> str:
+    """Return the code of a row without a value in these fields."""
+    return f"missing_{names[0]}" if names[0].isidentifier() else "missing_value"
 
 
 def row_template(body: object) -> object:

@@ -69,9 +69,10 @@ class LoadToIterableOperator(LoadOperator):
             max_attempts=max_attempts,
             max_retry_s=max_retry_s,
         )
-        parameters = {"project_id": project_id, "list_id": list_id}
-        check_load(declaration, self.fields, on_withdrawal=on_withdrawal, parameters=parameters)
+        self._check = partial(check_load, declaration, on_withdrawal=on_withdrawal)
+        self._check(self.fields, parameters={"project_id": project_id, "list_id": list_id})
 
     def destination_spec(self) -> IterableSpec:
-        """Return the connection, the place and the choices of the DAG."""
+        """Return the connection, the place and the choices of the DAG, checked again with templates rendered."""
+        self._check(self.fields, parameters={"project_id": self.project_id, "list_id": self.list_id})
         return self._spec(conn_id=self.conn_id, project_id=self.project_id, list_id=self.list_id)

@@ -185,3 +185,11 @@ def test_the_declared_way_to_authenticate_reads_a_connection_of_its_type(
 
     with pytest.raises(ConfigurationError, match=r"the API key of connection `acme` \(password\) is missing"):
         build().build_destination()
+
+
+def test_a_value_that_a_template_renders_is_checked_when_the_task_runs() -> None:
+    found = load(fields={"id": "customer", "newsletter": "{{ params.newsletter }}"})
+    found.fields = {"id": "customer", "newsletter": constant("subscribed")}
+
+    with pytest.raises(ConfigurationError, match="map it to `consent"):
+        found.destination_spec()
