@@ -18,6 +18,7 @@ _CREDENTIALS_REFUSED = frozenset({401, 403, 407})
 _CAUSES = {
     "timeout": "it accepted the connection, and did not answer in time",
     "connection_lost": "the connection was lost, or the answer is not HTTP",
+    "token_refused": "it does not accept a token that was just made for it",
 }
 
 

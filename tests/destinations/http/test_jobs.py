@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import pickle
 import time
@@ -13,10 +12,11 @@ from typing import Any
 
 import pytest
 from destinations.http.bulk_crm import IMPORT, BulkCrmSpec, LoadToBulkCrmOperator
+from destinations.http.bulk_crm_server import BulkCrm
 from support.permitting import CONSENT, POLICY, customers, snapshot_of, warehouse_with
 from support.processes import StartedProgram
 from support.syncing import SyncBench, consenting, people, verified
-from support.vendor_server import Asked, Reply, VendorServer, vendor_server
+from support.vendor_server import Reply, VendorServer, vendor_server
 
 from airflow_consent_retl.compat import TaskDeferred
 from airflow_consent_retl.contract import Destination, DestinationError, DestinationUnavailableError, RowStatus
@@ -27,49 +27,6 @@ from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigge
 
 FIELDS = {"id": "id", "email": "email"}
 FAST: dict[str, Any] = {"confirm_interval_s": 0.02, "confirm_timeout_s": 10.0}
-
-
-class BulkCrm:
-    """Takes jobs, and processes each after some questions about it."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.numbers = itertools.count(1)
-        self.jobs: dict[str, tuple[str, list[dict[str, Any]]]] = {}
-        self.left: dict[str, int] = {}
-        self.questions = 2
-        self.refused: set[int] = set()
-        self.contacts: dict[int, dict[str, Any]] = {}
-        self.faults: list[Reply] = []
-
-    def __call__(self, asked: Asked) -> Reply:
-        parts = asked.path.strip("/").split("/")
-        if asked.method == "POST":
-            job_id = f"job-{next(self.numbers)}"
-            self.jobs[job_id] = parts[0], asked.document["contacts"]
-            self.left[job_id] = self.questions
-            return Reply(202, {"data": {"id": job_id}})
-        if self.faults:
-            return self.faults.pop(0)
-        kind, rows = self.jobs[parts[1]]
-        failed = [place for place, row in enumerate(rows) if row["id"] in self.refused]
-        if len(parts) == 3:
-            return self._errors(asked, rows, failed)
-        self.left[parts[1]] -= 1
-        if self.left[parts[1]] >= 0:
-            return Reply(200, {"data": {"id": parts[1], "status": "processing"}})
-        for place, row in enumerate(rows):
-            if kind == "removals":
-                self.contacts.pop(row["id"], None)
-            elif place not in failed:
-                self.contacts[row["id"]] = row
-        return Reply(200, {"data": {"id": parts[1], "status": "complete", "failed_count": len(failed)}})
-
-    def _errors(self, asked: Asked, rows: list[dict[str, Any]], failed: list[int]) -> Reply:
-        page = int(asked.query.get("page[number]", ["0"])[0])
-        errors = [{"pointer": f"/contacts/{place}/email", "code": f"bad_{rows[place]['id']}"} for place in failed]
-        link = f"{self.url}{asked.path}?page[number]={page + 1}" if page + 1 < len(errors) else None
-        return Reply(200, {"errors": errors[page : page + 1], "next": link})
 
 
 @pytest.fixture
@@ -126,6 +83,7 @@ def test_withdrawals_are_removed_by_a_job_before_anything_is_added(
 WORKER = """
 import pickle, sys
 from pathlib import Path
+from destinations.http.bulk_crm_server import BulkCrm
 from destinations.http.bulk_crm import BulkCrmSpec
 from support.syncing import SyncBench, verified
 folder, run = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -313,6 +313,24 @@ def test_the_test_of_a_connection_asks_what_the_vendor_names(
     assert (passed, words in message, "secret-1d77" in message) == (passes, True, False)
 
 
+def test_the_test_of_a_connection_with_tokens_asks_with_one_and_names_none(connect: Callable[..., None]) -> None:
+    class TokenHook(VendorHook):
+        """A hook for connections to Acme with tokens."""
+
+        vendor = replace(OAUTH, test="POST /contacts", test_body=b'{"rows": []}')
+
+    authorizer = Authorizer()
+    with vendor_server(authorizer) as server:
+        with_tokens(connect, server)
+
+        assert TokenHook("acme").test_connection()[0]
+        authorizer.revoked = {"token-2-c4a1"}
+        passed, message = TokenHook("acme").test_connection()
+
+    assert not passed
+    assert message.endswith("it does not accept a token that was just made for it")
+
+
 def test_the_form_names_what_the_authentication_needs() -> None:
     bearer, oauth = ACME.form, REFRESH.form
 
