@@ -353,10 +353,7 @@ def test_neither_identifiers_nor_ids_of_others_are_written_beside_the_rows(
 @pytest.mark.parametrize(
     ("identifier", "kind", "problem"),
     [
-        (
-            {"subject": "id", "identifier": "id"},
-            r"`id` is `subject` already.*`id AS identifier`.*\.identifier",
-        ),
+        ("id", None, r"`id` is `subject` already.*`id AS identifier`.*\.identifier"),
         ("e", "e", r"the column `e` is `identifier` already.*\.kind"),
     ],
 )
