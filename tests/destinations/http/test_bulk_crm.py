@@ -34,7 +34,7 @@ class BulkCrmStandIn(StandIn):
         return BulkCrmSpec(conn_id="bulk", timeout_s=20, max_attempts=3, backoff_s=0.01).build()
 
     def stored(self) -> Sequence[Person]:
-        return [Person(key, row.get("text")) for key, row in self._crm.contacts.items()]
+        return [Person(key, row["text"]) for key, row in self._crm.contacts.items()]
 
     def takes(self, kind: pa.DataType) -> bool:
         return not str(kind).startswith((*NO_JSON, "extension<arrow.bool8>"))
