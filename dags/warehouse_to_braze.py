@@ -1,7 +1,7 @@
 """A DAG from a warehouse to the users of a Braze workspace.
 
-Needs the connections `warehouse` and `consentbraze_default`, and the Variable `consent_policy`, which maps the
-categories C0002 (customer data) and C0005 (newsletter) to `braze`.
+Needs the connections `warehouse` and `consentbraze_default`, and the Variable `consent_policy`, in which `braze` is
+mapped to C0002 (customer data), and C0005 (newsletter) guards its fields `email_subscribe` and `subscription_groups.…`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A DAG from a warehouse to the contacts of a HubSpot account.
 
-Needs the connections `warehouse` and `consenthubspot_default`, and the Variable `consent_policy`, which maps the
-categories C0002 (customer data) and C0005 (newsletter) to `hubspot`.
+Needs the connections `warehouse` and `consenthubspot_default`, and the Variable `consent_policy`, in which `hubspot` is
+mapped to C0002 (customer data), and C0005 (newsletter) guards its field `subscriptions.998877`.
 """
 
 from __future__ import annotations

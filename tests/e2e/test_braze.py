@@ -14,7 +14,8 @@ from support.braze_server import Braze, quoting
 from support.people import CANARY, people
 
 GRANTING = [one for one in people() if one.analytics_ok is True and one.ads == "yes"]
-LEAVING, CHANGING, OPTED_OUT = (one.user_id for one in GRANTING[:3])
+DELIVERED = [one for one in people() if one.analytics_ok is True]
+LEAVING, CHANGING, OPTED_OUT, SILENCED = (one.user_id for one in GRANTING[:4])
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def braze(monkeypatch: pytest.MonkeyPatch) -> Iterator[Braze]:
         yield server
 
 
-def update(warehouse: Path, column: str, value: str, *user_ids: str) -> None:
+def update(warehouse: Path, column: str, value: object, *user_ids: str) -> None:
     with duckdb.connect(str(warehouse)) as connection:
         rows = [[value, user_id] for user_id in user_ids]
         connection.executemany(f"UPDATE people SET {column} = ? WHERE user_id = ?", rows)
@@ -51,18 +52,19 @@ def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
     braze.fault = None
     first = counts()
 
-    assert first["accepted"] == len(braze.users) == len(GRANTING)
-    assert {user["email_subscribe"] for user in braze.users.values()} == {"opted_in"}
-    assert set(braze.groups["news"].values()) == {"subscribed"}
+    assert first["accepted"] == len(braze.users) == len(DELIVERED)
+    opted_in = {user_id for user_id, user in braze.users.items() if user.get("email_subscribe") == "opted_in"}
+    assert opted_in == braze.groups["news"].keys() == {one.user_id for one in GRANTING}
 
     braze.users[OPTED_OUT]["email_subscribe"] = "unsubscribed"
     braze.groups["news"][OPTED_OUT] = "unsubscribed"
-    update(warehouse, "ads", "no", LEAVING)
+    update(warehouse, "analytics_ok", False, LEAVING)
+    update(warehouse, "ads", "no", SILENCED)
     update(warehouse, "name", f"{CANARY} new", CHANGING, OPTED_OUT)
     braze.refused = {CHANGING}
     second = counts()
 
-    assert (second["removed"], second["updated"], second["rejected"]) == (1, 2, 1)
+    assert (second["removed"], second["updated"], second["rejected"]) == (1, 3, 1)
     assert braze.called("/v2/subscription/status/set") == [
         {
             "subscription_groups": [
@@ -73,12 +75,12 @@ def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
     assert braze.users[OPTED_OUT]["first_name"] == f"{CANARY} new"
 
     braze.refused = set()
-    update(warehouse, "ads", "yes", LEAVING)
+    update(warehouse, "analytics_ok", True, LEAVING)
     third = counts()
 
     assert (third["removed"], third["rejected"]) == (0, 0)
     out = {user_id for user_id, state in braze.groups["news"].items() if state == "unsubscribed"}
-    assert out == {LEAVING, OPTED_OUT}
-    assert braze.users[OPTED_OUT]["email_subscribe"] == "unsubscribed"
+    assert out == {LEAVING, OPTED_OUT, SILENCED}
+    assert {braze.users[one]["email_subscribe"] for one in (OPTED_OUT, SILENCED)} == {"unsubscribed"}
     assert braze.users[CHANGING]["first_name"] == f"{CANARY} new"
     assert braze.called("/users/delete") == []

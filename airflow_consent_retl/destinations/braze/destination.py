@@ -22,7 +22,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Batch
@@ -33,12 +32,18 @@ from airflow_consent_retl.destinations.braze.braze_answers import (
     outcomes_of_states,
     outcomes_of_tracking,
 )
-from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, MOST_USERS, BrazeUser, OptOuts
+from airflow_consent_retl.destinations.braze.opt_outs import (
+    GLOBAL_STATES,
+    GROUP,
+    MOST_USERS,
+    UNSUBSCRIBED,
+    BrazeUser,
+    PresentStates,
+)
 from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES
 from airflow_consent_retl.destinations.braze.user_objects import (
     EXTERNAL_ID,
     GRANTING,
-    UNSUBSCRIBED,
     attributes_of,
     group_states,
     is_field,
@@ -71,9 +76,10 @@ class BrazeDestination(HttpDestination):
     """Sets attributes of users by their `external_id`, and takes people back as `on_withdrawal` says.
 
     Fields `email_subscribe` and `push_subscribe` (`opted_in`, `subscribed`, `unsubscribed`) and
-    `subscription_groups.<id>` (`subscribed`, `unsubscribed`) are states; NULL says nothing. Before anyone is
-    subscribed, Braze is asked: a person who is unsubscribed there stays so. Braze sets the state of an address for all
-    of its users: an `unsubscribed` of one is for all of them.
+    `subscription_groups.<id>` (`subscribed`, `unsubscribed`) are states; NULL says nothing, but a person
+    without consent to the field is unsubscribed if Braze has them as subscribed. Before anyone is subscribed, Braze is
+    asked: a person who is unsubscribed there stays so. Braze sets the state of an address for all of its users: an
+    `unsubscribed` of one is for all of them.
 
     Every other field is an attribute; NULL removes it, unless `field_nulls` of the load says `omit`. Withdrawals and
     cleared fields never make a user.
@@ -168,25 +174,44 @@ class BrazeDestination(HttpDestination):
     def send(self, batch: Batch) -> Outcomes:
         """Set attributes; a state that would subscribe a person who opted out at Braze is left out."""
         names = [name for name in batch.rows.schema.names if name in GLOBAL_STATES or name.startswith(GROUP)]
-        rows = batch.rows.to_pylist() if names else []
+        if not names or self._load is None:
+            return super().send(batch)
+        # Without consent to a state it is NULL, and Braze may still have it.
+        open_ = {name: {*GRANTING, *([None] if name in self._load.cleared else [])} for name in names}
+        rows = batch.rows.to_pylist()
         ids = [str(row[EXTERNAL_ID]) for row in rows]
         named = [(one, row) for one, row in zip(ids, rows, strict=True) if row[EXTERNAL_ID] is not None]
-        granting = {name: {one for one, row in named if row[name] in GRANTING} for name in names}
-        if not any(granting.values()):
-            return super().send(batch)
-        asked = set().union(*granting.values())
-        users = [BrazeUser(one, row.get("email"), row.get("phone")) for one, row in named if one in asked]
-        found = self._opt_outs(batch).of(users, granting)
+        asked = {name: {one for one, row in named if row[name] in open_[name]} for name in names}
+        users = [
+            BrazeUser(one, row.get("email"), row.get("phone"))
+            for one, row in named
+            if any(one in some for some in asked.values())
+        ]
+        known = self._present_states(batch).of(users, asked) if users else {}
+        told = batch.rows
         for name in names:
-            kind = self._address_of(name)
-            out = {row.get(kind) for row in rows if kind and row[name] == UNSUBSCRIBED} - {None}
-            found |= {(one, name): True for one, row in named if row.get(kind) in out}
-        with self._lock:
-            self._kept_opt_outs += sum(one is True and key[0] in granting[key[1]] for key, one in found.items())
-        outcomes = super().send(Batch(key=batch.key, rows=_without_grants(batch.rows, ids, found)))
-        doubts = {external_id: one for (external_id, _), one in found.items() if isinstance(one, Outcome)}
+            told = self._told(told, name, rows, [known.get((one, name), "") for one in ids])
+        outcomes = super().send(Batch(key=batch.key, rows=told))
+        doubts = {external_id: one for (external_id, _), one in known.items() if isinstance(one, Outcome)}
         unsettled = [doubts.get(one, was) if was == ACCEPTED else was for one, was in zip(ids, outcomes, strict=True)]
         return replace(after_a_change(list(outcomes), unsettled), requests=outcomes.requests)
+
+    def _told(
+        self, told: pa.RecordBatch, name: str, rows: Sequence[Mapping[str, Any]], known: Sequence[Outcome | str]
+    ) -> pa.RecordBatch:
+        """Return rows with the states to tell of one field, given the present ones."""
+        kind = self._address_of(name)
+        out = {row.get(kind) for row in rows if kind and row[name] == UNSUBSCRIBED} - {None}
+        states = [
+            _state_to_tell(row[name], present, is_denied=row.get(kind) in out)
+            for row, present in zip(rows, known, strict=True)
+        ]
+        with self._lock:
+            self._kept_opt_outs += sum(
+                state is None and row[name] in GRANTING for row, state in zip(rows, states, strict=True)
+            )
+        place = told.schema.names.index(name)
+        return told.set_column(place, told.schema.field(place), pa.array(states, told.column(place).type))
 
     def open(self, load: Load) -> None:
         """Check the fields, and every address of the host; nothing is sent."""
@@ -212,10 +237,10 @@ class BrazeDestination(HttpDestination):
         if self._kept_opt_outs:
             log.warning("%s subscriptions were left unsubscribed: Braze has an opt-out", f"{self._kept_opt_outs:,}")
 
-    def _opt_outs(self, batch: Batch) -> OptOuts:
+    def _present_states(self, batch: Batch) -> PresentStates:
         if self._delivery is None or self._load is None:
             raise DestinationError(f"the {self.name} was not opened")
-        return OptOuts(
+        return PresentStates(
             BatchSteps(self._delivery, batch, refuse=ask_again),
             self._address,
             wait=self._wait_for_export,
@@ -244,17 +269,16 @@ class BrazeDestination(HttpDestination):
         )
 
 
-def _without_grants(
-    rows: pa.RecordBatch, ids: Sequence[str], found: Mapping[tuple[str, str], Outcome | bool]
-) -> pa.RecordBatch:
-    """Return the rows without the states that would override an opt-out, or that are in doubt."""
-    for name in {name for _, name in found}:
-        place = rows.schema.names.index(name)
-        column = rows.column(place)
-        kept = [
-            value == UNSUBSCRIBED or found.get((one, name), False) is False
-            for one, value in zip(ids, column.to_pylist(), strict=True)
-        ]
-        column = pc.if_else(pa.array(kept), column, pa.scalar(None, column.type))
-        rows = rows.set_column(place, rows.schema.field(place), column)
-    return rows
+def _state_to_tell(value: str | None, known: Outcome | str, *, is_denied: bool) -> str | None:
+    """Return the state to tell Braze; None: nothing.
+
+    Args:
+        value: of the row.
+        known: the present state at Braze, or the doubt about it.
+        is_denied: whether another row unsubscribes the same address.
+    """
+    if value is None:
+        return UNSUBSCRIBED if known in GRANTING else None
+    if value not in GRANTING:
+        return value
+    return None if is_denied or known == UNSUBSCRIBED or isinstance(known, Outcome) else value

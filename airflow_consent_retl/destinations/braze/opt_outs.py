@@ -1,4 +1,4 @@
-"""The opt-outs at Braze, asked for before anyone is subscribed.
+"""The present states at Braze, asked for before anyone is subscribed.
 
 A state belongs to a user, and to everyone with the same e-mail address or phone number. So a user whom Braze does not
 have yet, or who gets another address, is looked up by the address as well: it may have been unsubscribed before.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
 GROUP: Final = "subscription_groups."
+UNSUBSCRIBED: Final = "unsubscribed"
 GLOBAL_STATES: Final = ("email_subscribe", "push_subscribe")
 MOST_USERS: Final = 50
 _NEW = Outcome(RowStatus.REJECTED, "not_found")
@@ -37,7 +38,7 @@ class BrazeUser:
     phone: str | None
 
 
-class OptOuts:
+class PresentStates:
     """Asks Braze about the users of one batch.
 
     Args:
@@ -65,17 +66,17 @@ class OptOuts:
 
     def of(
         self, users: Sequence[BrazeUser], fields: Mapping[str, Collection[str]]
-    ) -> dict[tuple[str, str], Outcome | bool]:
-        """Return for each user and each field whether there is an opt-out, or the doubt about it.
+    ) -> dict[tuple[str, str], Outcome | str]:
+        """Return for each user and each field the present state, or the doubt about it; empty: Braze has none.
 
         Args:
-            users: that are to be subscribed.
+            users: to ask about.
             fields: the states to look at, each with the external ids of the users whom it is about.
         """
         profiles: dict[str, Mapping[str, Any]] = {}
         asked = self._profiles([user.external_id for user in users], profiles)
         known = dict(zip((user.external_id for user in users), asked, strict=True))
-        found: dict[tuple[str, str], Outcome | bool] = {}
+        found: dict[tuple[str, str], Outcome | str] = {}
         for name, ids in fields.items():
             chosen = [user for user in users if user.external_id in ids]
             doubts = {
@@ -88,7 +89,7 @@ class OptOuts:
 
     def _field(
         self, name: str, users: Sequence[BrazeUser], profiles: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, Outcome | bool]:
+    ) -> dict[str, Outcome | str]:
         by_phone = name.removeprefix(GROUP) in self._phone_groups
         own = {u.external_id: u for u in users if u.external_id in profiles}
         shared: dict[str, list[str]] = {}
@@ -98,15 +99,15 @@ class OptOuts:
             if text and name != "push_subscribe" and text.casefold() != str(had or "").casefold():
                 shared.setdefault(text, []).append(user.external_id)
         if name in GLOBAL_STATES:
-            found: dict[str, Outcome | bool] = {one: profiles[one].get(name) == "unsubscribed" for one in own}
-            by_text = {text: self._address_is_out(text) for text in shared}
+            found: dict[str, Outcome | str] = {one: str(profiles[one].get(name) or "") for one in own}
+            by_text = {text: self._of_address(text) for text in shared}
         else:
             group = name.removeprefix(GROUP)
             found = self._group(group, "external_id", list(own))
             by_text = self._group(group, "phone" if by_phone else "email", list(shared))
         for text, ids in shared.items():
-            found |= {one: by_text[text] for one in ids if found.get(one, False) is False}
-        return {user.external_id: found.get(user.external_id, False) for user in users}
+            found |= {one: by_text[text] for one in ids if found.get(one, "") != UNSUBSCRIBED}
+        return {user.external_id: found.get(user.external_id, "") for user in users}
 
     def _profiles(self, ids: Sequence[str], found: dict[str, Mapping[str, Any]]) -> Outcomes:
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
@@ -135,7 +136,7 @@ class OptOuts:
             pieces.append(self._steps.take(f"profiles {start}", address, some, read, around=body, changes=False))
         return Outcomes.concatenated(pieces)
 
-    def _address_is_out(self, email: str) -> Outcome | bool:
+    def _of_address(self, email: str) -> Outcome | str:
         listed: list[object] = []
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
@@ -148,30 +149,32 @@ class OptOuts:
             return Outcomes.accepted(len(sent))
 
         outcome = self._get("/email/unsubscribes", {"end_date": self._end_date, "email": email}, [email], read)[0]
-        return bool(listed) if outcome == ACCEPTED else outcome
+        if outcome != ACCEPTED:
+            return outcome
+        return UNSUBSCRIBED if listed else ""
 
-    def _group(self, group: str, kind: str, texts: Sequence[str]) -> dict[str, Outcome | bool]:
-        out: dict[str, bool] = {}
+    def _group(self, group: str, kind: str, texts: Sequence[str]) -> dict[str, Outcome | str]:
+        states: dict[str, str] = {}
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
             document = success(answer)
             if document is None or isinstance(document, Outcome):
                 return None if document is None else Outcomes(len(sent), document)
-            states = document.get("status")
-            if not isinstance(states, dict):
+            listed = document.get("status")
+            if not isinstance(listed, dict):
                 return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-            named = {str(text).casefold(): str(state).casefold() for text, state in states.items()}
+            named = {str(text).casefold(): str(state).casefold() for text, state in listed.items()}
             texts = [str(sent[row]) for row in range(len(sent))]
-            out.update({text: named[text.casefold()] == "unsubscribed" for text in texts if text.casefold() in named})
-            return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(texts) if text in out})
+            states.update({text: named[text.casefold()] for text in texts if text.casefold() in named})
+            return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(texts) if text in states})
 
-        found: dict[str, Outcome | bool] = {}
+        found: dict[str, Outcome | str] = {}
         for start in range(0, len(texts), MOST_USERS):
             some = texts[start : start + MOST_USERS]
             asked = self._get(
                 "/subscription/status/get", {"subscription_group_id": group, f"{kind}[]": some}, some, read
             )
-            found |= {text: out[text] if one == ACCEPTED else one for text, one in zip(some, asked, strict=True)}
+            found |= {text: states[text] if one == ACCEPTED else one for text, one in zip(some, asked, strict=True)}
         return found
 
     def _get(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP
+from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, UNSUBSCRIBED
 from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, UnfitRowError
 
 EXTERNAL_ID: Final = "external_id"
@@ -15,7 +15,6 @@ NO_IDENTIFIER: Final = "no_identifier"
 NULL_IN_LIST: Final = "null_in_list"
 UNKNOWN_STATE: Final = "unknown_state"
 GRANTING: Final = frozenset({"subscribed", "opted_in"})
-UNSUBSCRIBED: Final = "unsubscribed"
 
 # Fields of the object that are no attributes.
 _RESERVED = {

@@ -34,8 +34,10 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     EMAIL,
     REPEATED_IDENTIFIER,
     STATES,
+    SUBSCRIBED,
     UNKNOWN_STATE,
     UNSUBSCRIBED,
+    WITHHELD,
     ContactRows,
     subscription_of,
     texts_of,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_STRICTEST = (UNSUBSCRIBED, WITHHELD, SUBSCRIBED)
 _REMEDIES = {
     UNKNOWN_STATE: f"A field `subscriptions.…` has to be {' or '.join(STATES)}, or NULL: use consent(…) for it",
     REPEATED_IDENTIFIER: "Several rows have this identifier: map the primary key to a unique property of HubSpot",
@@ -64,9 +67,10 @@ _REMEDIES = {
 class HubSpotDestination(HttpDestination):
     """Upserts contacts, tells HubSpot the states of subscriptions, and takes people back as `on_withdrawal` says.
 
-    A field `subscriptions.12345` is the state of that subscription, `SUBSCRIBED` or `UNSUBSCRIBED`; NULL says nothing.
-    Before anyone is subscribed, HubSpot is asked: a person who unsubscribed there, or whom an earlier withdrawal
-    unsubscribed, stays so. An e-mail address may belong to several people: one `UNSUBSCRIBED` counts for all of them.
+    A field `subscriptions.12345` is the state of that subscription, `SUBSCRIBED` or `UNSUBSCRIBED`; NULL says nothing,
+    but a person without consent to the field is unsubscribed if HubSpot has them as subscribed. Before anyone is
+    subscribed, HubSpot is asked: a person who unsubscribed there, or whom an earlier withdrawal unsubscribed, stays so.
+    An e-mail address may belong to several people: one `UNSUBSCRIBED` counts for all of them.
 
     Every other field is a property, as text. A person whom HubSpot does not have counts as removed; a contact in the
     recycling bin is not found, and HubSpot deletes it after 90 days.
@@ -161,8 +165,13 @@ class HubSpotDestination(HttpDestination):
         if not columns or not len(outcomes):
             return outcomes
         states = {number: texts_of(batch.rows, name) for number, name in columns.items()}
-        wanted = [{n: state for n, values in states.items() if (state := values[row])} for row in range(len(outcomes))]
         steps = self._steps(batch, has_changed=True)
+        # Without consent to a subscription it is NULL, and HubSpot may still have it.
+        without = {number: WITHHELD for number, name in columns.items() if name in self._cleared}
+        wanted = [
+            {n: state for n, values in states.items() if (state := values[row] or without.get(n))}
+            for row in range(len(outcomes))
+        ]
         settled = self._settle(steps, list(outcomes), wanted, texts_of(batch.rows, EMAIL))
         return after_a_change(list(outcomes), list(settled))
 
@@ -199,6 +208,10 @@ class HubSpotDestination(HttpDestination):
     @property
     def _unsubscribes(self) -> bool:
         return self._options.on_withdrawal in {"unsubscribe", "unsubscribe_all"}
+
+    @property
+    def _cleared(self) -> frozenset[str]:
+        return frozenset() if self._load is None else self._load.cleared
 
     def _steps(self, batch: Batch, *, has_changed: bool = False) -> BatchSteps:
         if self._delivery is None:
@@ -240,7 +253,7 @@ class HubSpotDestination(HttpDestination):
         states: dict[Wanted, str] = {}
         for one, state in (pair for some in pairs.values() for pair in some):
             # People who share an address share its states: one no counts for all of them.
-            states[one] = state if states.get(one, state) == state else UNSUBSCRIBED
+            states[one] = min(state, states.get(one, state), key=_STRICTEST.index)
         settled, kept = self._states(steps).settle(states)
         with self._lock:
             self._kept_opt_outs += kept

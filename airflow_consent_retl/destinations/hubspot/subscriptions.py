@@ -9,7 +9,7 @@ from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, by_value, entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.hubspot.contact_answers import of_batch
-from airflow_consent_retl.destinations.hubspot.contacts import STATES, SUBSCRIBED, UNSUBSCRIBED
+from airflow_consent_retl.destinations.hubspot.contacts import SUBSCRIBED, UNSUBSCRIBED, WITHHELD
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -51,22 +51,29 @@ class SubscriptionStates:
         self._channel = "?channel=EMAIL" + (f"&businessUnitId={business_unit_id}" if business_unit_id else "")
 
     def settle(self, wanted: Mapping[Wanted, str]) -> tuple[dict[Wanted, Outcome], int]:
-        """Write states, but subscribe no one who opted out at HubSpot.
+        """Write states, but subscribe no one who opted out at HubSpot, and opt no one out who is not subscribed.
+
+        Args:
+            wanted: `SUBSCRIBED`, `UNSUBSCRIBED` or `WITHHELD`.
 
         Returns:
             An outcome for each state, and the number of opt-outs that were kept.
         """
-        known = self._known(sorted({one.email for one, state in wanted.items() if state == SUBSCRIBED}))
+        known = self._known(sorted({one.email for one, state in wanted.items() if state != UNSUBSCRIBED}))
         outcomes: dict[Wanted, Outcome] = {}
+        left: list[tuple[Wanted, str]] = []
         kept = 0
         for one, state in wanted.items():
-            found = known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE) if state == SUBSCRIBED else ""
-            if isinstance(found, Outcome):
-                outcomes[one] = found
-            elif found in STATES:
-                kept += found == UNSUBSCRIBED
-                outcomes[one] = ACCEPTED
-        left = [(one, state) for one, state in wanted.items() if one not in outcomes]
+            if state == UNSUBSCRIBED:
+                left.append((one, state))
+                continue
+            found = known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE)
+            outcomes[one] = found if isinstance(found, Outcome) else ACCEPTED
+            if state == WITHHELD and found == SUBSCRIBED:
+                left.append((one, UNSUBSCRIBED))
+            elif state == SUBSCRIBED and not isinstance(found, Outcome) and found not in {SUBSCRIBED, UNSUBSCRIBED}:
+                left.append((one, state))
+            kept += (state, found) == (SUBSCRIBED, UNSUBSCRIBED)
         for start in range(0, len(left), MOST_INPUTS):
             outcomes |= self._written(left[start : start + MOST_INPUTS])
         return outcomes, kept

@@ -168,6 +168,29 @@ def test_an_address_or_a_number_that_left_a_group_is_not_subscribed_as_another_u
     assert groups == [["sms"], [NEWS]]
 
 
+@pytest.mark.parametrize("field", ["email_subscribe", "push_subscribe", GROUP])
+def test_a_user_without_consent_to_a_state_is_unsubscribed_only_if_braze_has_them_subscribed(
+    braze: Braze, field: str
+) -> None:
+    present = {"ann": "subscribed", "bob": "unsubscribed", "cid": None}
+    for name, state in present.items():
+        braze.users[name] = {"email": f"{name}@example.com"}
+        if state and field == GROUP:
+            braze.groups.setdefault(NEWS, {})[name] = state
+        elif state:
+            braze.users[name][field] = state
+    rows = states(field, ann=None, bob=None, cid=None, new=None)
+    rows = rows.set_column(2, field, pa.nulls(4, pa.string()))
+    load = replace(load_of(rows, key_field="external_id"), cleared=frozenset({field}))
+
+    outcomes = deliver(destination(), rows, load)
+
+    assert statuses(outcomes) == ["accepted"] * 4
+    told = [one["external_id"] for one in sent_objects(braze) if field.partition(".")[0] in one]
+    assert told == ["ann"]
+    assert "unsubscribed" in str(sent_objects(braze)[0])
+
+
 def test_the_no_of_one_user_counts_for_all_who_share_the_address(braze: Braze) -> None:
     rows = people(
         {"external_id": "a", "email": "ann@example.com", "email_subscribe": "opted_in"},

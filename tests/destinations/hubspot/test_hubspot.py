@@ -139,6 +139,20 @@ def test_whoever_unsubscribed_at_hubspot_is_never_subscribed_again(
     assert "2 subscriptions were left unsubscribed" in caplog.text
 
 
+def test_a_person_without_consent_to_a_subscription_is_unsubscribed_only_if_hubspot_has_them_subscribed(
+    hubspot: HubSpot,
+) -> None:
+    subscribed(hubspot, "ann@example.com")
+    subscribed(hubspot, "bob@example.com", state="UNSUBSCRIBED")
+    rows = news(ann=None, bob=None, cid=None, dan="SUBSCRIBED")
+    load = replace(load_of(rows, key_field="email"), cleared=frozenset({f"subscriptions.{NEWS}"}))
+
+    outcomes = deliver(destination(**BASIS), rows, load)
+
+    assert statuses(outcomes) == ["accepted"] * 4
+    assert states(hubspot) == {"ann": "UNSUBSCRIBED", "bob": "UNSUBSCRIBED", "dan": "SUBSCRIBED"}
+
+
 def test_the_no_of_one_person_counts_for_all_who_share_the_address(hubspot: HubSpot) -> None:
     shared = [
         {"customer_id": str(number), "email": email, f"subscriptions.{NEWS}": state}

@@ -24,7 +24,11 @@ with DAG("users", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), de
         policy={
             "categories": [
                 {"id": "C0002", "name": "User data", "destinations": ["braze"]},
-                {"id": "C0004", "name": "Newsletter", "destinations": ["braze"]},
+                {
+                    "id": "C0004",
+                    "name": "Newsletter",
+                    "fields": {"braze": ["email_subscribe", "subscription_groups.news"]},
+                },
             ]
         },
         consent={"C0002": "analytics_ok", "C0004": Literals("ads", granted=("yes",), denied=("no",))},

@@ -26,7 +26,7 @@ with DAG(
         policy={
             "categories": [
                 {"id": "C0002", "name": "User data", "destinations": ["hubspot"]},
-                {"id": "C0004", "name": "Newsletter", "destinations": ["hubspot"]},
+                {"id": "C0004", "name": "Newsletter", "fields": {"hubspot": ["subscriptions.11"]}},
             ]
         },
         consent={"C0002": "analytics_ok", "C0004": Literals("ads", granted=("yes",), denied=("no",))},
