@@ -315,6 +315,9 @@ class LoadOperator(ConsentRetlOperator):
                 f"`{self.destination}` did not process all requests within {self.confirm_timeout_s:,.0f} s: the next "
                 "try asks again"
             )
+        if event.get("refused"):
+            # Otherwise it would defer again at once, to a triggerer that cannot ask.
+            self.deferrable = False
         return self.execute(context)
 
     def sync_settings(self) -> SyncSettings:

@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.errors import PermanentError, TransientError
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, TransientError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
@@ -97,8 +97,8 @@ class PendingRequestsTrigger(BaseTrigger):
             finally:
                 # It ends a question that a thread still waits for.
                 await sync_to_async(destination.abort, thread_sensitive=False)()
-        except PermanentError as error:
-            # The task itself asks next, and fails with this error.
+        except ConsentRetlError as error:
+            # The task itself asks next, and fails with this error, or waits where only the triggerer cannot ask.
             log.warning("cannot wait for the requests: %s", error)
             refused = True
         event = {"processed": not left, "refused": refused, "open": len(left)}
@@ -126,9 +126,14 @@ class PendingRequestsTrigger(BaseTrigger):
 
     def _built(self) -> Destination:
         module, _, name = self.spec.rpartition(".")
-        spec_class = getattr(import_module(module), name)
+        try:
+            spec_class = getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            raise ConfigurationError(
+                f"the triggerer cannot import {self.spec}: a class of a DAG file has to move to a module"
+            ) from None
         if not (isinstance(spec_class, type) and issubclass(spec_class, DestinationSpec)):
-            raise TypeError(f"{self.spec} is no DestinationSpec")
+            raise ConfigurationError(f"{self.spec} is no DestinationSpec")
         return spec_class(**self.parameters).build()
 
 

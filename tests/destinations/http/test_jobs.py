@@ -6,7 +6,7 @@ import asyncio
 import json
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +212,8 @@ def test_a_trigger_waits_for_all_jobs_without_a_worker(crm: BulkCrm, server: Ven
     assert len(server.of("/imports/job-2")) == 4
 
 
-def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
-    tmp_path: Path, crm: BulkCrm, server: VendorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def deferring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], LoadToBulkCrmOperator]:
+    """Filter, and return what makes each try of a load."""
     warehouse_with(tmp_path, monkeypatch)
     _, ref = snapshot_of(Folder.local(tmp_path / "snapshot"), customers())
     workspace = f"file://{tmp_path}/workspace"
@@ -239,6 +238,14 @@ def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
             confirm_interval_s=0.02,
         )
 
+    return load
+
+
+def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
+    tmp_path: Path, crm: BulkCrm, server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = deferring(tmp_path, monkeypatch)
+
     with pytest.raises(TaskDeferred) as deferred:
         load().execute({})
     trigger = deferred.value.trigger
@@ -251,6 +258,21 @@ def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
     assert len(server.of("/imports")) == 1
     with pytest.raises(DestinationUnavailableError, match="did not process all requests"):
         load().resume({}, {"processed": False, "refused": False, "open": 1})
+
+
+def test_a_worker_waits_itself_where_the_triggerer_cannot_import_the_destination(
+    tmp_path: Path, crm: BulkCrm, server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = deferring(tmp_path, monkeypatch)
+    with pytest.raises(TaskDeferred) as deferred:
+        load().execute({})
+    _, arguments = deferred.value.trigger.serialize()
+
+    event = fired(PendingRequestsTrigger(**{**arguments, "spec": "unusual_prefix_of_a_dag.Spec"}))
+    counts = load().resume({}, event)
+
+    assert event == {"processed": False, "refused": True, "open": 1}
+    assert counts["accepted"] == len(crm.contacts) > 0
 
 
 def test_a_trigger_ends_at_its_deadline_or_when_questions_are_refused(crm: BulkCrm, server: VendorServer) -> None:
