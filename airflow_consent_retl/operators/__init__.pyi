@@ -9,6 +9,7 @@ from airflow_consent_retl.destinations.google_customer_match.operator import (
 )
 from airflow_consent_retl.destinations.hubspot.operator import LoadToHubSpotOperator as LoadToHubSpotOperator
 from airflow_consent_retl.destinations.iterable.operator import LoadToIterableOperator as LoadToIterableOperator
+from airflow_consent_retl.destinations.klaviyo.operator import LoadToKlaviyoOperator as LoadToKlaviyoOperator
 from airflow_consent_retl.destinations.meta_audiences.operator import (
     LoadToMetaAudienceOperator as LoadToMetaAudienceOperator,
 )

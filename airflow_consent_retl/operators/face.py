@@ -23,6 +23,7 @@ MODULES = {
     "LoadToGoogleCustomerMatchOperator": f"{_DESTINATIONS}.google_customer_match.operator",
     "LoadToHubSpotOperator": f"{_DESTINATIONS}.hubspot.operator",
     "LoadToIterableOperator": f"{_DESTINATIONS}.iterable.operator",
+    "LoadToKlaviyoOperator": f"{_DESTINATIONS}.klaviyo.operator",
     "LoadToMetaAudienceOperator": f"{_DESTINATIONS}.meta_audiences.operator",
     "LoadToMetaConversionsOperator": f"{_DESTINATIONS}.meta_conversions.operator",
     "LoadToSalesforceOperator": f"{_DESTINATIONS}.salesforce.operator",
@@ -47,6 +48,7 @@ HOOK_MODULES = [
     f"{_DESTINATIONS}.braze.braze_hook",
     f"{_DESTINATIONS}.google_customer_match.data_manager_hook",
     f"{_DESTINATIONS}.hubspot.hubspot_hook",
+    f"{_DESTINATIONS}.klaviyo.klaviyo_hook",
     f"{_DESTINATIONS}.webhook.webhook_hook",
 ]
 

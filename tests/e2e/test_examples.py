@@ -43,6 +43,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "warehouse_to_customerio",
         "warehouse_to_hubspot",
         "warehouse_to_iterable",
+        "warehouse_to_klaviyo",
         "warehouse_to_salesforce",
     ]
     assert listed.stdout.splitlines()[-1] == f"{dag_ids} []"

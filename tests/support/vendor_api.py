@@ -61,13 +61,17 @@ class VendorApi:
     """A vendor; a subclass answers calls from what it stores.
 
     Attributes:
-        token: that every call has to have, as a bearer token.
+        token: that every call has to have, after `scheme`.
+        scheme: of the header `Authorization`.
+        content_type: of the bodies.
         calls: all calls, in the order of their arrival.
         violations: errors in requests that the vendor's specification does not allow; there must be none.
         fault: lasts until it is set to None.
     """
 
     token: ClassVar[str] = "token-9c41"
+    scheme: ClassVar[str] = "Bearer"
+    content_type: ClassVar[str] = "application/json"
 
     def __init__(self) -> None:
         self.calls: list[ApiCall] = []
@@ -87,14 +91,14 @@ class VendorApi:
     def take(self, call: ApiCall) -> ApiAnswer:
         with self.lock:
             self.calls.append(call)
-            if call.headers.get("authorization") != f"Bearer {self.token}":
+            if call.headers.get("authorization") != f"{self.scheme} {self.token}":
                 self.violations.append("no token")
             fault = self.fault or (lambda _, apply: apply())
             return fault(call, lambda: self._applied(call))
 
     def shaped(self, call: ApiCall, shape: type[Shape]) -> Shape:
         """Return the body in a strict shape of the specification."""
-        if call.headers.get("content-type") != "application/json":
+        if call.headers.get("content-type") != self.content_type:
             self.violations.append(f"{call.path}: another content type")
         try:
             return msgspec.json.decode(call.body, type=shape)
@@ -164,6 +168,9 @@ class _ApiHandler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_GET(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
         self._answer()
 
     def _answer(self) -> None:

@@ -75,6 +75,7 @@ class BatchSteps:
         batch: the rows or people that the steps are about.
         refuse: see `Purpose`.
         has_changed: whether an earlier request of the batch may have changed something.
+        content_type: of the bodies.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class BatchSteps:
         *,
         refuse: Callable[[Answer], None] | None = None,
         has_changed: bool = False,
+        content_type: str = "application/json",
     ) -> None:
+        self._content_type = content_type
         self._delivery = delivery
         self._batch = batch
         self._refuse = refuse
@@ -130,6 +133,7 @@ class BatchSteps:
             key_header=None,
             max_rows=max_rows,
             refuse=self._refuse,
+            content_type=self._content_type,
         )
         try:
             outcomes = self._delivery.deliver(step, purpose)

@@ -1,0 +1,1 @@
+"""Klaviyo profiles as a destination, by bulk import jobs."""

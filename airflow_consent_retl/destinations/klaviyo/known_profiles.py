@@ -1,0 +1,108 @@
+"""The profiles that Klaviyo has of people, and who of them is on a list.
+
+`klaviyo/openapi@f0a30ba`, revision 2026-07-15, read 2026-11-29: `openapi/stable/apis/get_profiles.json` and
+`get_profiles_for_list.json`: filters with `any`, and at most 100 profiles a page. They are in the address, which no log
+of this package shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes
+from airflow_consent_retl.destinations.http.answer_maps import entries
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.klaviyo.import_jobs import next_page
+from airflow_consent_retl.errors import DestinationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.steps import BatchSteps
+
+Profile = Mapping[str, Any]
+_KEYS_IN_A_FILTER = 50
+
+
+class ProfileQuestions:
+    """Questions about the people of one batch.
+
+    Args:
+        steps: of the batch.
+        address: of the API.
+        known_by: the identifier of people.
+        list_id: see `members`.
+    """
+
+    def __init__(self, steps: BatchSteps, address: HttpAddress, *, known_by: str, list_id: str | None) -> None:
+        self._steps = steps
+        self._address = address
+        self._known_by = known_by
+        self._list_id = list_id
+
+    def found(self, keys: Sequence[str | None]) -> tuple[dict[str, Profile], list[Outcome]]:
+        """Return the profiles that Klaviyo has, by key, and an outcome of each row for whoever has none."""
+        named = list(dict.fromkeys(key for key in keys if key is not None))
+        found, unclear = self._asked("find", "/api/profiles", self._known_by, named)
+        return found, [unclear.get(key or "", ACCEPTED) for key in keys]
+
+    def members(self, people: Mapping[str, Profile]) -> dict[str, Profile]:
+        """Return those of these people who have an address and are on the list, by key.
+
+        Raises:
+            DestinationError: it is not clear who is, so no one may be unsubscribed.
+        """
+        emails = {key: str(one["email"]) for key, one in people.items() if one.get("email")}
+        path = f"/api/lists/{self._list_id}/profiles"
+        on_list, unclear = self._asked("members", path, "email", list(dict.fromkeys(emails.values())))
+        if unclear:
+            # INVARIANT: an unsubscription of a person who is not on the list would be from everything.
+            raise DestinationError("Klaviyo does not say clearly who is on the list: no one was unsubscribed")
+        return {key: people[key] for key, email in emails.items() if email in on_list}
+
+    def _asked(
+        self, name: str, path: str, field: str, values: Sequence[str]
+    ) -> tuple[dict[str, Profile], dict[str, Outcome]]:
+        """Return the profiles with these values by value, and the outcome of each value without a clear answer."""
+        found: dict[str, Profile] = {}
+        unclear: dict[str, Outcome] = {}
+        fields = quote("email,external_id,phone_number", safe="")
+        for start in range(0, len(values), _KEYS_IN_A_FILTER):
+            some = values[start : start + _KEYS_IN_A_FILTER]
+            condition = quote(f"any({field},{json.dumps(some, ensure_ascii=False)})", safe="")
+            question = f"{path}?filter={condition}&fields%5Bprofile%5D={fields}&page%5Bsize%5D=100"
+            address, read = self._address.at(question), partial(_profiles, found, field)
+            outcomes = self._steps.take(
+                f"{name} {start}", address, some, read, around=None, method="GET", changes=False
+            )
+            unclear |= {value: one for value, one in zip(some, outcomes, strict=True) if one != ACCEPTED}
+        asked = {_compared(field, value): value for value in values}
+        return {asked[value]: one for value, one in found.items() if value in asked}, unclear
+
+
+def _compared(field: str, value: object) -> str:
+    return str(value).casefold() if field == "email" else str(value)
+
+
+def _profiles(found: dict[str, Profile], field: str, answer: Answer, sent: SentRows) -> Outcomes | None:
+    """Put the profiles of an answer into `found`, by the field's value."""
+    if answer.status >= 400:
+        return None
+    try:
+        document = json_object(answer.body)
+        # Not even a null may look as if no one were there.
+        if next_page(answer) is not None or not isinstance(document.get("data"), list):
+            raise UnreadableAnswerError
+        for one in entries(document, "data"):
+            attributes = one.get("attributes")
+            if not (isinstance(attributes, dict) and isinstance(one.get("id"), str)):
+                raise UnreadableAnswerError
+            found[_compared(field, attributes.get(field))] = {**attributes, "id": one["id"]}
+    except UnreadableAnswerError:
+        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+    return Outcomes.accepted(len(sent))

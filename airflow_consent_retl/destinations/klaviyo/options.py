@@ -1,0 +1,115 @@
+"""The options of Klaviyo, checked: the identifier of profiles, their list, and the consequence of a withdrawal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.vendor import Vendor
+from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
+
+REVISION = "2026-07-15"
+MOST_ROWS, MOST_REMOVALS, MOST_BYTES = 10_000, 100, 5_000_000
+KlaviyoId = Literal["external_id", "email", "phone_number"]
+KlaviyoWithdrawal = Literal["leave_list", "unsubscribe", "suppress", "privacy_delete"]
+WITHDRAWAL_CHOICES: dict[str, str] = {
+    "leave_list": "The profile leaves the list, and nothing else changes.",
+    "unsubscribe": "The profile is unsubscribed from the list's e-mail, if it is on the list; the profile stays.",
+    "suppress": "The profile's e-mail address gets no e-mail marketing any more; the profile stays.",
+    "privacy_delete": "Klaviyo deletes the profile and its history for good, as its privacy deletion.",
+}
+VENDOR = Vendor(
+    conn_type="consentklaviyo",
+    name="Klaviyo",
+    hook="airflow_consent_retl.destinations.klaviyo.klaviyo_hook.KlaviyoHook",
+    host="https://a.klaviyo.com",
+    authentication=ApiKey(prefix="Klaviyo-API-Key ", label="Private API key"),
+    headers={"revision": REVISION},
+    test="GET /api/accounts",
+)
+_ID = re.compile(r"[A-Za-z0-9]{1,40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KlaviyoOptions(HttpOptions):
+    """The form of profiles and removals; the other options are in `HttpOptions`.
+
+    Args:
+        on_withdrawal: what happens to a person who is removed: see `KlaviyoDestination`.
+        known_by: the identifier that the primary key is mapped to. With `email` or `phone_number`, rows that share one
+            are one profile.
+        list_id: the list that profiles are put on; `leave_list` and `unsubscribe` need it. None: no list.
+        nulls: `"clear"` empties the attribute of a NULL; `"keep"` leaves it as it is at Klaviyo.
+        batch_rows: maximum number of profiles in a job: 10,000.
+        removal_batch_rows: maximum number of people in a removal: 100.
+        max_body_bytes: of a request: 5 MB.
+        requests_per_s: the most requests in a second, over all loads of the account: 10 for the import.
+        requests_per_minute: the same for a minute: 150.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    on_withdrawal: KlaviyoWithdrawal
+    known_by: KlaviyoId = "external_id"
+    list_id: str | None = None
+    nulls: Literal["clear", "keep"] = "clear"
+    batch_rows: int = MOST_ROWS
+    removal_batch_rows: int | None = MOST_REMOVALS
+    concurrency: int = 2
+    timeout_s: float = 60
+    max_body_bytes: int = MOST_BYTES
+    requests_per_s: int = 10
+    requests_per_minute: int = 150
+
+    def wrong(self) -> list[str]:
+        """Return the errors in the values."""
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        most = {"batch_rows": MOST_ROWS, "removal_batch_rows": MOST_REMOVALS, "max_body_bytes": MOST_BYTES}
+        wrong += [f"{name} must be at most {top:,}" for name, top in most.items() if (getattr(self, name) or 0) > top]
+        if self.removal_batch_rows is None:
+            wrong.append(f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
+        rates = ("requests_per_s", "requests_per_minute")
+        wrong += [f"{name} must be at least 1" for name in rates if getattr(self, name) < 1]
+        if self.known_by not in {"external_id", "email", "phone_number"}:
+            wrong.append("known_by must be `external_id`, `email` or `phone_number`")
+        if self.nulls not in {"clear", "keep"}:
+            wrong.append("nulls must be `clear` or `keep`")
+        if self.list_id is not None and not _ID.fullmatch(self.list_id):
+            wrong.append("list_id must be the id of a list, such as `Y6nRLr`")
+        if self.on_withdrawal in {"leave_list", "unsubscribe"} and self.list_id is None:
+            wrong.append(
+                f'on_withdrawal="{self.on_withdrawal}" needs a list_id: without a list, Klaviyo would unsubscribe '
+                "people from everything"
+            )
+        return wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KlaviyoSpec(KlaviyoOptions, DestinationSpec):
+    """The options, the connection and the account.
+
+    Args:
+        account_id: the id of the Klaviyo account, for the ledger: its key names no account.
+        conn_id: a connection of type `consentklaviyo`.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
+
+    account_id: str
+    conn_id: str = "consentklaviyo_default"
+
+    def build(self) -> KlaviyoDestination:
+        """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.http.vendor import vendor_address
+        from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
+
+        return KlaviyoDestination(vendor_address(self.conn_id, VENDOR, "/"), self, account_id=self.account_id)

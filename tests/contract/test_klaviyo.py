@@ -1,0 +1,100 @@
+"""The contract, kept by Klaviyo, whose other side is a local server in the shape of its specification."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+import pytest
+from airflow.sdk import Connection
+from support.klaviyo_server import Klaviyo, bad_key, limited
+from support.vendor_api import applied_then_reset, unreadable
+
+from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
+from airflow_consent_retl.testing import DestinationContract, Person, StandIn
+
+
+class KlaviyoStandIn(StandIn):
+    """Its attributes have names of their own: the types of values are tested with Klaviyo's other tests."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        "swallowed_removal": "a profile that stays keeps its rows pending until the time is up",
+    }
+    key_field: ClassVar[str | None] = "external_id"
+    text_field: ClassVar[str] = "properties.text"
+
+    def __init__(self, server: Klaviyo) -> None:
+        self._server = server
+
+    def destination(self) -> Destination:
+        return KlaviyoSpec(
+            account_id="Ab12",
+            on_withdrawal="privacy_delete",
+            batch_rows=40,
+            removal_batch_rows=15,
+            requests_per_s=100_000,
+            requests_per_minute=100_000,
+            timeout_s=20,
+            max_attempts=3,
+            backoff_s=0.01,
+        ).build()
+
+    def rows(self, people: Sequence[Person]) -> pa.Table:
+        return super().rows(people).rename_columns(["external_id", "properties.text"])
+
+    def stored(self) -> Sequence[Person]:
+        # A property that is null is none.
+        found = self._server.profiles.values()
+        return [Person(one["external_id"], one["properties"]["text"] or "") for one in found]
+
+    def takes(self, kind: pa.DataType) -> bool:
+        return False
+
+    def secrets(self) -> Sequence[str]:
+        return [self._server.token]
+
+    def requests(self) -> int:
+        return self._server.with_values
+
+    def applied_then_timeout(self) -> None:
+        self._server.fault = applied_then_reset
+
+    def unreadable_answer(self) -> None:
+        self._server.fault = unreadable
+
+    def unavailable(self) -> None:
+        self._server.fault = limited
+
+    def refused(self) -> None:
+        self._server.fault = bad_key
+
+    def partial_failure(self, people: Sequence[Person], refused: Collection[str]) -> pa.Table:
+        self._server.refused = set(refused)
+        return self.rows(people)
+
+    def partial_removal(self, held: Collection[str]) -> None:
+        self._server.refused = set(held)
+
+    def recover(self) -> None:
+        self._server.fault = None
+
+
+class TestKlaviyo(DestinationContract):
+    destination_class = KlaviyoDestination
+
+    @pytest.fixture
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+        with Klaviyo().serving() as server:
+            connection = Connection(
+                conn_id="consentklaviyo_default",
+                conn_type="consentklaviyo",
+                host=server.url,
+                password=server.token,
+                extra=json.dumps({"allow_private": True}),
+            )
+            monkeypatch.setenv("AIRFLOW_CONN_CONSENTKLAVIYO_DEFAULT", connection.as_json())
+            yield KlaviyoStandIn(server)
