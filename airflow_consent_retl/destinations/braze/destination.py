@@ -148,7 +148,7 @@ class BrazeDestination(HttpDestination):
         """Return a request that does what the DAG chose."""
         schema, choice = self.removal_schema(load), self._options.on_withdrawal
         if choice == "clear_attribute":
-            fixed = self._options.withdrawn_attributes
+            fixed = self._options.withdrawn_attributes or {}
             return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
         if choice == "delete":
             encoder = users_body(schema, json_body(lambda ids: {"external_ids": ids}))

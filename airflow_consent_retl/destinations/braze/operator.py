@@ -77,7 +77,7 @@ class LoadToBrazeOperator(LoadOperator):
         self._spec = partial(
             BrazeSpec,
             on_withdrawal=on_withdrawal,
-            withdrawn_attributes=withdrawn_attributes or {},
+            withdrawn_attributes=withdrawn_attributes,
             unsubscribes=unsubscribes,
             phone_groups=phone_groups,
             requests_per_3_s=requests_per_3_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -55,7 +55,7 @@ class BrazeOptions(HttpOptions):
     """
 
     on_withdrawal: BrazeWithdrawal
-    withdrawn_attributes: Mapping[str, str | float | bool | None] = field(default_factory=dict)
+    withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None
     unsubscribes: Sequence[str] = ()
     phone_groups: Sequence[str] = ()
     requests_per_3_s: int = 3000
