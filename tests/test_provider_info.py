@@ -113,7 +113,7 @@ def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
             found |= {module.name for kind in own if issubclass(kind, BaseHook | BaseTrigger)}
 
     assert found == {
-        "airflow_consent_retl.destinations.google_customer_match.data_manager_hook",
+        "airflow_consent_retl.destinations.data_manager.data_manager_hook",
         "airflow_consent_retl.destinations.webhook.webhook_hook",
         "airflow_consent_retl.hooks.policies",
         "airflow_consent_retl.triggers.pending_requests",

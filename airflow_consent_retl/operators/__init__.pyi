@@ -7,6 +7,9 @@ from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator
 from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as LoadToGoogleCustomerMatchOperator,
 )
+from airflow_consent_retl.destinations.google_events.operator import (
+    LoadToGoogleEventsOperator as LoadToGoogleEventsOperator,
+)
 from airflow_consent_retl.destinations.hubspot.operator import LoadToHubSpotOperator as LoadToHubSpotOperator
 from airflow_consent_retl.destinations.iterable.operator import LoadToIterableOperator as LoadToIterableOperator
 from airflow_consent_retl.destinations.klaviyo.operator import LoadToKlaviyoOperator as LoadToKlaviyoOperator

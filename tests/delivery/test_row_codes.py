@@ -9,7 +9,7 @@ import pytest
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.delivery.row_codes import MAX_FOREIGN_CODES, RowCodes, says_only_words
-from airflow_consent_retl.destinations.google_customer_match.request_states import is_google_code
+from airflow_consent_retl.destinations.data_manager.request_states import is_google_code
 from airflow_consent_retl.destinations.http.responses import LATER, TOO_LONG
 
 ROWS = 1000

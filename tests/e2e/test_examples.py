@@ -35,6 +35,7 @@ def test_the_example_dags_parse_without_credentials_and_load_no_engine(repo: Pat
         "consent_customers",
         "consent_quickstart",
         "consent_withdrawals",
+        "google_events",
         "meta_audience",
         "meta_conversions",
         "snowflake_to_google",

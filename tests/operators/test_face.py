@@ -19,8 +19,8 @@ PACKAGE = Path(airflow_consent_retl.__file__).parent
 DESTINATIONS = sorted(
     folder.name
     for folder in (PACKAGE / "destinations").iterdir()
-    # Two folders are no destinations, and have what several share: `http`, and `meta`.
-    if (folder / "__init__.py").exists() and folder.name not in {"http", "meta"}
+    # Folders that are no destinations, and have what several share.
+    if (folder / "__init__.py").exists() and folder.name not in {"data_manager", "http", "meta"}
 )
 OF_EVERY_HTTP_DESTINATION = {one.name for one in fields(HttpOptions)}
 LOADS = [name for name, module in MODULES.items() if ".destinations." in module]

@@ -12,11 +12,11 @@ from google.ads.datamanager_v1 import IngestionServiceClient
 from support.data_manager_server import DataManager
 
 from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.audience import (
     CustomerMatchOptions,
     customer_match_audience,
 )
-from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from google.ads.datamanager_v1 import types
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from support.data_manager_events import permitted_events, wrong_events
 
 SERVICE = "google.ads.datamanager.v1.IngestionService"
 DOMAIN = "datamanager.googleapis.com"
@@ -79,7 +80,11 @@ class Received:
 
     @property
     def members(self) -> list[types.AudienceMember]:
-        return list(self.request.audience_members)
+        return [] if self.action == "events" else list(self.request.audience_members)
+
+    @property
+    def events(self) -> list[types.Event]:
+        return list(self.request.events) if self.action == "events" else []
 
 
 @dataclass
@@ -98,6 +103,7 @@ class DataManager:
         polls: the number of questions for a request's status that are answered with PROCESSING.
         quota: the most calls in any `quota_s` seconds.
         malformed: selects members to refuse for a reason that the client cannot see, such as a list of banned hashes.
+        refused_event: as `malformed`, for events.
         names_members: whether a refusal names the refused members.
     """
 
@@ -108,12 +114,14 @@ class DataManager:
     script: list[Fault | None] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     malformed: Callable[[types.AudienceMember], bool] = lambda member: False
+    refused_event: Callable[[types.Event], bool] = lambda event: False
     names_members: bool = True
     max_named: int = 10
     received: list[Received] = field(default_factory=list)
     warnings: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     audience: set[Identifier] = field(default_factory=set)
+    events: dict[str, types.Event] = field(default_factory=dict)
     status_faults: list[Fault] = field(default_factory=list)
     polled: list[str] = field(default_factory=list)
     _requests: dict[str, _Processing] = field(default_factory=dict)
@@ -145,6 +153,9 @@ class DataManager:
     def remove(self, request: Any, context: grpc.ServicerContext) -> Any:
         return types.RemoveAudienceMembersResponse(request_id=self._change("remove", request, context))
 
+    def ingest_events(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return types.IngestEventsResponse(request_id=self._change("events", request, context))
+
     def status(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self._count_call(context)
@@ -172,11 +183,16 @@ class DataManager:
         if fault is not None and not fault.apply:
             time.sleep(fault.delay_s)
             _abort(context, fault)
-        wrong = [*_wrong_requests(action, request), *_wrong_members(action, request)]
+        wrong = [*_wrong_requests(action, request), *_wrong_items(action, request)]
         refused = [
             (f"audience_members.audience_members[{place}].user_data", "INVALID_AUDIENCE_MEMBER")
             for place, member in enumerate(received.members)
             if self.malformed(member)
+        ]
+        refused += [
+            (f"events.events[{place}]", "INVALID_EVENT")
+            for place, event in enumerate(received.events)
+            if self.refused_event(event)
         ]
         with self._lock:
             self.violations += [f"{reason} in {where}" for where, reason in wrong]
@@ -198,6 +214,13 @@ class DataManager:
 
     def _process(self, processing: _Processing) -> None:
         if not processing.ending.apply or processing.received is None:
+            return
+        if processing.received.action == "events":
+            taken, state, errors = permitted_events(processing.received.events)
+            self.events |= {event.transaction_id: event for event in taken}
+            computed = processing.ending.state == int(_State.SUCCESS)
+            ending = Ending(state, errors) if computed else processing.ending
+            processing.ending = Ending(ending.state, ending.errors, apply=False)
             return
         identifiers = {identifier for member in processing.received.members for identifier in identifiers_of(member)}
         if processing.received.action == "ingest":
@@ -248,6 +271,7 @@ def data_manager(*, port: int = 0, **settings: Any) -> Iterator[DataManager]:
             types.RemoveAudienceMembersRequest,
             types.RemoveAudienceMembersResponse,
         ),
+        "IngestEvents": (state.ingest_events, types.IngestEventsRequest, types.IngestEventsResponse),
         "RetrieveRequestStatus": (
             state.status,
             types.RetrieveRequestStatusRequest,
@@ -276,10 +300,19 @@ def _wrong_requests(action: str, request: Any) -> Iterator[Violation]:
         yield "destinations", "TOO_MANY_DESTINATIONS" if request.destinations else "REQUIRED_FIELD_MISSING"
     for place, destination in enumerate(request.destinations):
         where = f"destinations.destinations[{place}]"
-        if not destination.product_destination_id.isdigit():
+        product = destination.product_destination_id
+        if not product or (action != "events" and not product.isdigit()):
             yield f"{where}.product_destination_id", "INVALID_USER_LIST_ID"
         if not destination.operating_account.account_id.isdigit() or not destination.operating_account.account_type:
             yield f"{where}.operating_account", "INVALID_DESTINATION"
+    if action == "events":
+        if not 1 <= len(request.events) <= 2_000:
+            yield "events", "TOO_MANY_EVENTS" if request.events else "REQUIRED_FIELD_MISSING"
+    else:
+        yield from _wrong_change(action, request)
+
+
+def _wrong_change(action: str, request: Any) -> Iterator[Violation]:
     if not request.audience_members:
         yield "audience_members", "REQUIRED_FIELD_MISSING"
     if len(request.audience_members) > 10_000:
@@ -287,6 +320,13 @@ def _wrong_requests(action: str, request: Any) -> Iterator[Violation]:
     terms = types.TermsOfServiceStatus.ACCEPTED
     if action == "ingest" and request.terms_of_service.customer_match_terms_of_service_status != terms:
         yield "terms_of_service", "TERMS_AND_CONDITIONS_NOT_SIGNED"
+
+
+def _wrong_items(action: str, request: Any) -> Iterator[Violation]:
+    if action == "events":
+        yield from wrong_events(type(request).pb(request).events, _wrong_identifier)
+    else:
+        yield from _wrong_members(action, request)
 
 
 def _wrong_members(action: str, request: Any) -> Iterator[Violation]:
@@ -300,7 +340,8 @@ def _wrong_members(action: str, request: Any) -> Iterator[Violation]:
             for name, reason in _wrong_identifier(identifier):
                 yield f"{where}.user_data.user_identifiers[{number}].{name}", reason
         consent = member.consent
-        if action == "ingest" and (consent.ad_user_data, consent.ad_personalization) != (_GRANTED, _GRANTED):
+        # Whoever denies their data has to be removed; whoever denies personal ads may be told.
+        if action == "ingest" and (consent.ad_user_data != _GRANTED or not consent.ad_personalization):
             yield f"{where}.consent", "REQUIRED_FIELD_MISSING"
 
 
@@ -324,16 +365,20 @@ def _wrong_identifier(identifier: Any) -> Iterator[Violation]:
 
 
 def _status_response(processing: _Processing, ending: Ending) -> Any:
-    members = len(processing.received.request.audience_members)
+    action = processing.received.action
     entry = types.RequestStatusPerDestination(destination=processing.received.request.destinations[0])
     raw = types.RequestStatusPerDestination.pb(entry)
     # Raw, so that a test can answer with a state that this client's version does not know.
     raw.request_status = ending.state
     for reason, count in ending.errors.items():
         raw.error_info.error_counts.add(reason=reason, record_count=count)
-    if processing.received.action == "ingest":
+    if action == "events":
+        raw.events_ingestion_status.record_count = len(processing.received.events)
+    elif action == "ingest":
+        members = len(processing.received.members)
         raw.audience_members_ingestion_status.user_data_ingestion_status.record_count = members
     else:
+        members = len(processing.received.members)
         raw.audience_members_removal_status.user_data_removal_status.record_count = members
     return types.RetrieveRequestStatusResponse(request_status_per_destination=[entry])
 

@@ -12,7 +12,7 @@ CATALOGUE = CatalogueEntry(
     removal={"always": "The person's identifiers are removed from the audience."},
     consent={
         "consent.adUserData": "the category that `consent_signals` names; the policy has to require it",
-        "consent.adPersonalization": "the category that `consent_signals` names; the policy has to require it",
+        "consent.adPersonalization": "that of `consent_signals`, or the field `ad_personalization` of each row",
     },
     modes=("upsert", "remove", "clear"),
     limits={"batch_rows": 10_000, "requests_per_minute": 300},

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account
 from airflow_consent_retl.destinations.google_customer_match.audience import (
-    OVER_QUOTA,
-    Account,
     CustomerMatchOptions,
     customer_match_audience,
 )
@@ -62,7 +61,7 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
         Raises:
             ConfigurationError: the terms are not accepted, or the audience is malformed.
         """
-        from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import GoogleDataManagerHook
+        from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
 
         if not self.terms_of_service_accepted:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS, Account, check_signals
+from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_signals, check_told
+from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS
 from airflow_consent_retl.destinations.google_customer_match.customer_match_spec import CustomerMatchSpec
 from airflow_consent_retl.operators.load import LoadOperator
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.data_manager.accounts import Account
     from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
     from airflow_consent_retl.storage.manifest import PermittedCounts
 
@@ -30,7 +32,8 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
             "DISPLAY_VIDEO_ADVERTISER"}`. Templated.
         consent_signals: `{"ad_user_data": "C0004", "ad_personalization": "C0004"}`: the consent category that stands
             for each of Google's signals. The policy has to require both for the destination, so that everyone
-            who is sent granted both; otherwise nothing is sent. Templated.
+            who is sent granted both; otherwise nothing is sent. `ad_personalization` may be a field instead, which
+            tells Google each person's own answer. Templated.
         terms_of_service_accepted: has to be True: it states that the account's owner accepted the Customer Match terms,
             https://support.google.com/adspolicy/answer/6299717.
         login_account: the account that the credentials belong to, such as a manager account. Templated.
@@ -39,7 +42,8 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         hashed: see `CustomerMatchOptions`, for this parameter and those down to `backoff_s`.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `email_2`
             … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`, `family_name`, `region_code`,
-            `postal_code`, of which all four are needed if one is mapped.
+            `postal_code`, of which all four are needed if one is mapped; and `ad_personalization`, which is
+            `consent('C0004', granted='granted', otherwise='denied')` of `airflow_consent_retl.fields`.
 
     Raises:
         ConfigurationError: parameters, connection, fields, or a signal whose category the policy does not require;
@@ -76,6 +80,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_told(self.fields)
         # Airflow requires templated parameters as attributes.
         self.audience_id = audience_id
         self.operating_account = operating_account
@@ -106,7 +111,9 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         Raises:
             ConfigurationError: the policy does not require it; the message names the category and the signal.
         """
-        check_signals(self.consent_signals, counts, destination=self.destination)
+        check_told(self.fields)
+        told = [name for name in SIGNALS if name in self.fields]
+        check_signals(self.consent_signals, counts, destination=self.destination, told=told)
         self._consent_granted = True
 
     def build_destination(self) -> GoogleCustomerMatchDestination:

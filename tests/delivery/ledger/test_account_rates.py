@@ -142,11 +142,7 @@ def test_processes_keep_the_limit_together_when_one_of_them_is_killed(ledger_url
         worker.stdin.write("go\n")
         worker.stdin.flush()
 
-    for worker in workers:
-        # Each has had a turn.
-        while not (line := worker.stdout.readline()).startswith("at "):
-            assert line, "the worker died"
-    time.sleep(1)
+    time.sleep(1.2)
     workers[0].kill()
     time.sleep(1.8)
     for worker in workers:
@@ -155,6 +151,7 @@ def test_processes_keep_the_limit_together_when_one_of_them_is_killed(ledger_url
     times = [[float(line.split()[1]) for line in lines if re.fullmatch(r"at \S+ ", line)] for lines in written]
 
     every = [at for of_one in times for at in of_one]
+    assert all(of_one for of_one in times)
     # A process that gets no processor notes its times late: at most those of one block.
     assert most_in_a_window(every, AccountRate(account="a", requests=1, period_s=0.95)) <= 1.2 * requests
     assert len(every) > 0.25 * requests * (max(every) - min(every))

@@ -14,7 +14,7 @@ from support.data_manager_server import DataManager, Ending, data_manager
 from support.guarding import World
 
 from airflow_consent_retl.compat import AirflowFailException
-from airflow_consent_retl.destinations.google_customer_match.members import identified_by
+from airflow_consent_retl.destinations.data_manager.members import identified_by
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToGoogleCustomerMatchOperator
 

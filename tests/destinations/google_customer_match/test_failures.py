@@ -21,8 +21,8 @@ from support.data_manager_server import DataManager, Fault, data_manager, identi
 from support.loading import batches_of, load_of
 
 from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.google_customer_match.members import MemberEncoder
-from airflow_consent_retl.destinations.google_customer_match.request_states import failure_of
+from airflow_consent_retl.destinations.data_manager.members import MemberEncoder
+from airflow_consent_retl.destinations.data_manager.request_states import failure_of
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, LeaseLostError

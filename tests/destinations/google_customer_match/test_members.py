@@ -7,7 +7,7 @@ from hashlib import sha256
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.destinations.google_customer_match.members import MemberEncoder
+from airflow_consent_retl.destinations.data_manager.members import MemberEncoder
 from airflow_consent_retl.errors import ConfigurationError
 
 ADDRESS = {"given_name": "Zoë", "family_name": "O'Brien", "region_code": "us", "postal_code": "94043"}

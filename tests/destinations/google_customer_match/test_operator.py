@@ -18,7 +18,7 @@ from support.customer_match import CONN_ID, connection_to, people_of, states
 from support.data_manager_server import DataManager, Ending, Fault, data_manager
 from support.loading import batches_of, load_of
 
-from airflow_consent_retl.destinations.google_customer_match.data_manager_hook import SCOPE, GoogleDataManagerHook
+from airflow_consent_retl.destinations.data_manager.data_manager_hook import SCOPE, GoogleDataManagerHook
 from airflow_consent_retl.destinations.google_customer_match.operator import LoadToGoogleCustomerMatchOperator
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import PermittedCounts

@@ -23,7 +23,7 @@ from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.hooks.lookups import connection_named
 
-RATE = AccountRate(account="token-5c0e", requests=4, period_s=3, vendor="Acme")
+RATE = AccountRate(account="token-5c0e", requests=4, period_s=1.5, vendor="Acme")
 
 
 class LimitedCrm(AcmeCrmDestination):
@@ -61,7 +61,7 @@ def test_a_load_waits_for_the_requests_that_another_worker_reserved_and_says_so(
     assert report.sent.accepted == 3
     assert min(times) - reserved_at > RATE.period_s
     (news,) = [one.getMessage() for one in caplog.records if "bounds the load" in one.getMessage()]
-    assert news.startswith("Acme takes 4 requests in 3 s from an account, all its workers together")
+    assert news.startswith("Acme takes 4 requests in 1.5 s from an account, all its workers together")
     assert "token-5c0e" not in caplog.text
 
 

@@ -12,12 +12,12 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
 from airflow_consent_retl.contract.outcomes import is_request_id
-from airflow_consent_retl.destinations.google_customer_match.faults import (
+from airflow_consent_retl.destinations.data_manager.faults import (
     RefusedMembersError,
     RefusedRequestError,
 )
-from airflow_consent_retl.destinations.google_customer_match.members import ADDRESS_FIELDS
-from airflow_consent_retl.destinations.google_customer_match.request_states import (
+from airflow_consent_retl.destinations.data_manager.messages import destination_of
+from airflow_consent_retl.destinations.data_manager.request_states import (
     CREDENTIALS,
     RequestStatus,
     failure_of,
@@ -30,8 +30,7 @@ from airflow_consent_retl.destinations.http.attempt import AttemptError
 if TYPE_CHECKING:
     from google.ads.datamanager_v1 import IngestionServiceClient
 
-    from airflow_consent_retl.destinations.google_customer_match.audience import CustomerMatchAudience, GoogleAccount
-    from airflow_consent_retl.destinations.google_customer_match.members import EncodedRows
+    from airflow_consent_retl.destinations.data_manager.accounts import GoogleTarget
     from airflow_consent_retl.destinations.http.pace import Pace
 
 Action = Literal["ingest", "remove"]
@@ -46,7 +45,7 @@ class AcceptedRequest:
 
 
 class DataManagerApi:
-    """The three calls that Customer Match needs. Any number of threads may call.
+    """The calls that Customer Match and events need. Any number of threads may call.
 
     Args:
         client: from `GoogleDataManagerHook`; closed with this.
@@ -59,7 +58,7 @@ class DataManagerApi:
         self._timeout_s = timeout_s
         self.pace = pace
 
-    def change(self, action: Action, audience: CustomerMatchAudience, members: Iterable[Any]) -> AcceptedRequest:
+    def change(self, action: Action, audience: GoogleTarget, members: Iterable[Any]) -> AcceptedRequest:
         """Add members to an audience, or remove them from it.
 
         Args:
@@ -70,7 +69,7 @@ class DataManagerApi:
             RefusedMembersError: another try would not help: members are malformed.
             RefusedRequestError: another try would not help: no request can succeed.
         """
-        destination = _destination(audience)
+        destination = destination_of(audience)
         if action == "ingest":
             ingestion = types.IngestAudienceMembersRequest(
                 destinations=[destination],
@@ -85,10 +84,18 @@ class DataManagerApi:
             removal = types.RemoveAudienceMembersRequest(destinations=[destination], encoding=types.Encoding.HEX)
             types.RemoveAudienceMembersRequest.pb(removal).audience_members.extend(members)
             answer = self._call(self._client.remove_audience_members, removal)
-        request_id = answer.request_id
-        if not is_request_id(request_id):
-            raise AttemptError("no_request_id", maybe_applied=True)
-        return AcceptedRequest(request_id, warnings_of(answer))
+        return _accepted(answer)
+
+    def ingest_events(self, target: GoogleTarget, events: Iterable[Any]) -> AcceptedRequest:
+        """Send events, each with its own consent. Raises as `change`.
+
+        Args:
+            target: where to.
+            events: raw messages, at most 2,000.
+        """
+        request = types.IngestEventsRequest(destinations=[destination_of(target)], encoding=types.Encoding.HEX)
+        types.IngestEventsRequest.pb(request).events.extend(events)
+        return _accepted(self._call(self._client.ingest_events, request))
 
     def status(self, request_id: str) -> RequestStatus:
         """Return the status of a request.
@@ -126,54 +133,7 @@ class DataManagerApi:
         raise failure
 
 
-def members_of(encoded: EncodedRows, *, with_consent: bool) -> dict[int, Any]:
-    """Return a message for each row that is not refused and has an identifier.
-
-    Args:
-        encoded: the rows.
-        with_consent: whether each message states that its person granted `ad_user_data` and `ad_personalization`.
-    """
-    member_type = types.AudienceMember.pb(types.AudienceMember()).__class__
-    granted = int(types.ConsentStatus.CONSENT_GRANTED)
-    names = list(encoded.columns)
-    members: dict[int, Any] = {}
-    # Raw messages: the client's own classes take twenty times as long.
-    for row, values in enumerate(zip(*encoded.columns.values(), strict=True)):
-        if row in encoded.refused or not any(values):
-            continue
-        member = member_type()
-        identifiers = member.user_data.user_identifiers
-        address = {}
-        for name, value in zip(names, values, strict=True):
-            if value is None:
-                continue
-            if name in ADDRESS_FIELDS:
-                address[name] = value
-            elif name.startswith("email"):
-                identifiers.add().email_address = value
-            else:
-                identifiers.add().phone_number = value
-        if address:
-            identifier = identifiers.add().address
-            for name, value in address.items():
-                setattr(identifier, name, value)
-        if with_consent:
-            member.consent.ad_user_data = granted
-            member.consent.ad_personalization = granted
-        members[row] = member
-    return members
-
-
-def _destination(audience: CustomerMatchAudience) -> types.Destination:
-    destination = types.Destination(
-        operating_account=_account(audience.operating_account), product_destination_id=audience.audience_id
-    )
-    if audience.login_account is not None:
-        destination.login_account = _account(audience.login_account)
-    if audience.linked_account is not None:
-        destination.linked_account = _account(audience.linked_account)
-    return destination
-
-
-def _account(account: GoogleAccount) -> types.ProductAccount:
-    return types.ProductAccount(account_id=account.account_id, account_type=account.account_type)
+def _accepted(answer: Any) -> AcceptedRequest:
+    if not is_request_id(answer.request_id):
+        raise AttemptError("no_request_id", maybe_applied=True)
+    return AcceptedRequest(answer.request_id, warnings_of(answer))

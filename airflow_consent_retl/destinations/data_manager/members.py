@@ -1,4 +1,4 @@
-"""Rows as Customer Match members: normalised by Google's rules, hashed, or refused with a code. Pure: no contact.
+"""Rows as the identifiers of people: normalised by Google's rules, hashed, or refused with a code. Pure: no contact.
 
 The forms, as on https://developers.google.com/data-manager/api/devguides/concepts/formatting, read 2026-11-23, are in
 `values.identifiers`:
@@ -74,12 +74,13 @@ class MemberEncoder:
             Google's rules.
         on_invalid: `"reject"`: a row with an invalid value is refused; `"omit"`: it is sent without that value, if
             another identifier is left.
+        needed: whether a row without an identifier is refused.
 
     Raises:
         ConfigurationError: the fields make no member; the message names all errors.
     """
 
-    def __init__(self, schema: pa.Schema, *, hashed: bool, on_invalid: Invalid) -> None:
+    def __init__(self, schema: pa.Schema, *, hashed: bool, on_invalid: Invalid, needed: bool = True) -> None:
         wrong = [*_wrong_names(schema.names), *_wrong_types(schema)]
         if wrong:
             raise ConfigurationError("; ".join(wrong))
@@ -87,6 +88,7 @@ class MemberEncoder:
 
         self._fields = {name: rule_of("google", _kind(name), hashed=hashed) for name in schema.names}
         self._on_invalid = on_invalid
+        self._needed = needed
 
     @property
     def removal_schema(self) -> pa.Schema:
@@ -112,7 +114,7 @@ class MemberEncoder:
         _drop_repeated(columns)
         rejected = {row: found[0] for row, found in faults.items()} if self._on_invalid == "reject" else {}
         for row, values in enumerate(zip(*columns.values(), strict=True)):
-            if row not in rejected and not any(values):
+            if self._needed and row not in rejected and not any(values):
                 rejected[row] = faults[row][0] if row in faults else (NO_IDENTIFIER, "")
         for column in columns.values():
             for row in rejected:
@@ -139,6 +141,11 @@ def identified_by(fields: Collection[str], names: Sequence[str]) -> list[str]:
     """Return the names that make an identifier together with one of these fields: an address is one identifier."""
     whole = {*fields, *ADDRESS_FIELDS} if not set(ADDRESS_FIELDS).isdisjoint(fields) else set(fields)
     return [name for name in names if name in whole]
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether a field is one of those that this module encodes."""
+    return name in ADDRESS_FIELDS or _NUMBERED.fullmatch(name) is not None
 
 
 def field_of(kind: str, names: Iterable[str]) -> str:
@@ -180,7 +187,7 @@ def _wrong_names(names: list[str]) -> list[str]:
     known = (*ADDRESS_FIELDS, *(f"{kind}{end}" for kind in ("email", "phone") for end in ("", "_2", "_3")))
     wrong = []
     for name in names:
-        if not _NUMBERED.fullmatch(name) and name not in ADDRESS_FIELDS:
+        if not is_identifier(name):
             wrong.append(f"Customer Match knows no field `{name}`{suggestion(name, known)}")
     address = [name for name in ADDRESS_FIELDS if name in names]
     missing = [name for name in ADDRESS_FIELDS if name not in names]

@@ -1,9 +1,9 @@
-"""Batches of members of Customer Match: their sending, retries, halving after refusals, and confirmation.
+"""Batches of members or events: their sending, retries, halving after refusals, and confirmation.
 
-The API refuses a whole request when one member is malformed. Where it names such members, they are rejected and the
-others sent; where it does not, the request is sent in halves until the refused members are alone. Nothing of a refused
-request was applied: https://developers.google.com/data-manager/api/devguides/concepts/understand-errors, read
-2026-11-23.
+Both are called members here. The API refuses a whole request when one member is malformed. Where it names such members,
+they are rejected and the others sent; where it does not, the request is sent in halves until the refused members are
+alone. Nothing of a refused request was applied:
+https://developers.google.com/data-manager/api/devguides/concepts/understand-errors, read 2026-11-23.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.google_customer_match.faults import (
+from airflow_consent_retl.destinations.data_manager.faults import (
     RefusedMembersError,
     RefusedRequestError,
 )
-from airflow_consent_retl.destinations.google_customer_match.request_states import RequestState, RequestStatus
+from airflow_consent_retl.destinations.data_manager.request_states import RequestState, RequestStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.google_customer_match.api import AcceptedRequest, Action, DataManagerApi
-    from airflow_consent_retl.destinations.google_customer_match.audience import (
-        CustomerMatchAudience,
-        CustomerMatchOptions,
-    )
+    from airflow_consent_retl.destinations.data_manager.accounts import GoogleTarget
+    from airflow_consent_retl.destinations.data_manager.api import AcceptedRequest, DataManagerApi
+    from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +38,19 @@ NOT_SENT = "not_sent"
 _REFUSALS_PER_BATCH = 64
 
 
-class CustomerMatchDelivery:
+class DataManagerDelivery:
     """The requests of one load; any number of threads may call.
 
     Args:
         api: closed with this.
-        audience: the audience to change.
-        options: see `CustomerMatchOptions`.
+        target: where to.
+        options: see there.
     """
 
-    def __init__(self, api: DataManagerApi, audience: CustomerMatchAudience, options: CustomerMatchOptions) -> None:
+    def __init__(self, api: DataManagerApi, target: GoogleTarget, options: DataManagerOptions) -> None:
         self._api = api
-        self._audience = audience
-        self._options = options
+        self._target = target
+        self._items = options.items
         self._retries = Retries(
             api.pace,
             max_attempts=options.max_attempts,
@@ -62,21 +60,32 @@ class CustomerMatchDelivery:
         self._lock = threading.Lock()
         self._warnings: Counter[str] = Counter()
 
-    def change(
-        self, action: Action, members: Mapping[int, Any], *, before_request: Callable[[], None]
+    def deliver(
+        self,
+        members: Mapping[int, Any],
+        pieces: list[list[int]],
+        call: Callable[[DataManagerApi, GoogleTarget, list[Any]], AcceptedRequest],
+        *,
+        before_request: Callable[[], None],
     ) -> dict[int, Outcome]:
-        """Add or remove members, and return the outcome of each; its field is a kind of field, such as `email`.
+        """Send members, and return the outcome of each; its field is a kind of field, such as `email`.
+
+        Args:
+            members: raw messages by their rows.
+            pieces: the rows of all members, in the pieces that are sent together.
+            call: makes the request.
+            before_request: see `Load`.
 
         Raises:
             DestinationError: no request can succeed, and none did.
             DestinationUnavailableError: nothing was applied, and later tries may succeed.
         """
-        batch = _Members(members, pieces=[list(members)] if members else [])
+        batch = _Members(pieces=pieces)
         while batch.pieces:
             piece = batch.pieces.pop()
             doubt = RequestDoubt()
             try:
-                accepted = self._send(action, [members[row] for row in piece], before_request, doubt)
+                accepted = self._send(call, [members[row] for row in piece], before_request, doubt)
             except AttemptError as failure:
                 if not doubt.code and not batch.touched:
                     self._unavailable(failure)
@@ -109,18 +118,20 @@ class CustomerMatchDelivery:
         status = self._status(request_id)
         if status.state is RequestState.PARTIAL:
             log.warning(
-                "request %s: %s of %s members failed (%s), and the API does not name them: all are uncertain",
+                "request %s: %s of %s %s failed (%s), and the API does not name them: all are uncertain",
                 request_id,
                 f"{status.errors.total():,}",
                 f"{status.members or rows:,}",
+                self._items,
                 _listed(status.errors),
             )
         elif status.state is RequestState.FAILED:
-            log.warning("request %s: all %s members failed (%s)", request_id, f"{rows:,}", _listed(status.errors))
+            failed = _listed(status.errors)
+            log.warning("request %s: all %s %s failed (%s)", request_id, f"{rows:,}", self._items, failed)
         if status.warnings:
             log.warning("request %s: processed with warnings (%s)", request_id, _listed(status.warnings))
         if status.members not in {0, rows}:
-            log.warning("request %s had %s members, its status is of %s", request_id, rows, status.members)
+            log.warning("request %s had %s %s, its status is of %s", request_id, rows, self._items, status.members)
         return status.outcomes(rows)
 
     def is_processed(self, request_id: str) -> bool:
@@ -142,7 +153,7 @@ class CustomerMatchDelivery:
         self._api.close()
         with self._lock:
             if self._warnings:
-                log.warning("the Data Manager API warned of members (%s)", _listed(self._warnings))
+                log.warning("the Data Manager API warned of %s (%s)", self._items, _listed(self._warnings))
                 self._warnings.clear()
 
     def _cut(self, batch: _Members, piece: list[int], failure: RefusedMembersError) -> None:
@@ -159,7 +170,7 @@ class CustomerMatchDelivery:
             if not batch.touched and not any(row in named for row in piece):
                 raise DestinationError(
                     f"{self._place} refused {batch.refusals} requests in a row with {failure.code}, with different "
-                    "members: another part of the request is wrong"
+                    f"{self._items}: another part of the request is wrong"
                 )
             batch.end(rest, Outcome(RowStatus.REJECTED, failure.code))
         elif named:
@@ -170,10 +181,14 @@ class CustomerMatchDelivery:
             batch.pieces += [rest[middle:], rest[:middle]]
 
     def _send(
-        self, action: Action, members: list[Any], before_request: Callable[[], None], doubt: RequestDoubt
+        self,
+        call: Callable[[DataManagerApi, GoogleTarget, list[Any]], AcceptedRequest],
+        members: list[Any],
+        before_request: Callable[[], None],
+        doubt: RequestDoubt,
     ) -> AcceptedRequest:
         return self._retries.run(
-            lambda: self._api.change(action, self._audience, members), doubt=doubt, before_request=before_request
+            lambda: call(self._api, self._target, members), doubt=doubt, before_request=before_request
         )
 
     def _warn(self, accepted: AcceptedRequest) -> None:
@@ -191,14 +206,13 @@ class CustomerMatchDelivery:
 
     @property
     def _place(self) -> str:
-        return f"the Data Manager API for {self._audience}"
+        return f"the Data Manager API for {self._target}"
 
 
 @dataclass(slots=True)
 class _Members:
-    """The members of a batch by row, the pieces still to send, and the outcomes of the other members."""
+    """The pieces of a batch that are still to send, and the outcomes of its other members."""
 
-    members: Mapping[int, Any]
     pieces: list[list[int]]
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     refusals: int = 0

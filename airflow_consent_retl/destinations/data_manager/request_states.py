@@ -1,7 +1,7 @@
-"""The meaning of the Data Manager API's answers: request states, refusals of members, and faults that may pass.
+"""The meaning of the Data Manager API's answers: request states, refusals of members or events, and faults that pass.
 
-Pure: it reads answers and sends nothing. From an answer it keeps codes, counts and positions, and never a message or a
-description, since those quote values.
+Events are members here too. Pure: it reads answers and sends nothing. From an answer it keeps codes, counts and
+positions, and never a message or a description, since those quote values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from google.ads.datamanager_v1 import types
 from google.rpc import error_details_pb2
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, Outcomes, vendor_code
-from airflow_consent_retl.destinations.google_customer_match.faults import (
+from airflow_consent_retl.destinations.data_manager.faults import (
     RefusedMembersError,
     RefusedRequestError,
 )
@@ -35,8 +35,8 @@ UNKNOWN_STATE = "unknown_request_state"
 _PROCESSING = "PROCESSING_ERROR_REASON_"
 _NEWER = re.compile(r"reason_[0-9]{1,6}")
 _REASON = re.compile(r"[A-Z][A-Z0-9_]*")
-_MEMBER = re.compile(r"audience_?members(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
-_OF_MEMBERS = re.compile(r"audience_?members?\b", re.IGNORECASE)
+_MEMBER = re.compile(r"\b(?:audience_?members|events)(?:\[(\d+)\]|\.(\d+)(?=\.|$))", re.IGNORECASE)
+_OF_MEMBERS = re.compile(r"\b(?:audience_?members?|events?)\b", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z][A-Za-z_.\[\]0-9]{0,119}")
 # The last part of a field's path, without underscores.
 _KINDS = {"emailaddress": "email", "phonenumber": "phone"} | {
@@ -45,21 +45,31 @@ _KINDS = {"emailaddress": "email", "phonenumber": "phone"} | {
 # Reasons for which one member can cause the refusal of a whole request, and reasons without a meaning.
 _ABOUT_MEMBERS = frozenset(
     {
+        "BOTH_CLIENT_ID_AND_APP_INSTANCE_ID_NOT_ALLOWED",
+        "CUSTOM_VARIABLE_VALUE_CONTAINS_PII",
         "ERROR_REASON_UNSPECIFIED",
+        "EVENT_TIME_INVALID",
         "FIELD_VALUE_TOO_LONG",
         "FIELD_VALUE_TOO_SHORT",
         "INVALID_ARGUMENT",
         "INVALID_AUDIENCE_MEMBER",
         "INVALID_BASE64_ENCODING",
         "INVALID_COUNTRY_CODE",
+        "INVALID_CURRENCY_CODE",
+        "INVALID_CUSTOM_VARIABLE_VALUE",
         "INVALID_ENUM_VALUE",
+        "INVALID_EVENT",
+        "INVALID_EVENT_NAME",
         "INVALID_FORMAT",
         "INVALID_HEX_ENCODING",
+        "INVALID_MOBILE_ID_FORMAT",
+        "INVALID_NUMBER_FORMAT",
         "INVALID_POSTAL_CODE",
         "INVALID_REGION_CODE",
         "INVALID_SHA256_FORMAT",
         "NO_IDENTIFIERS_PROVIDED",
         "REQUIRED_FIELD_MISSING",
+        "RESERVED_NAME_USED",
         "TOO_FEW_ELEMENTS",
         "TOO_MANY_ELEMENTS",
         "TOO_MANY_USER_IDENTIFIERS",
@@ -209,9 +219,10 @@ def status_of(response: types.RetrieveRequestStatusResponse) -> RequestStatus:
     entry = entries[0]
     ingested = entry.audience_members_ingestion_status.user_data_ingestion_status.record_count
     removed = entry.audience_members_removal_status.user_data_removal_status.record_count
+    events = entry.events_ingestion_status.record_count
     return RequestStatus(
         state=_STATES.get(entry.request_status, RequestState.UNKNOWN),
-        members=ingested or removed,
+        members=ingested or removed or events,
         errors=_counts(entry.error_info.error_counts, types.ProcessingErrorReason, prefix=_PROCESSING),
         warnings=_counts(
             entry.warning_info.warning_counts, types.ProcessingWarningReason, prefix="PROCESSING_WARNING_REASON_"

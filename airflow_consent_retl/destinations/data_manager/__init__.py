@@ -1,0 +1,1 @@
+"""Google's Data Manager API: the parts that its destinations share. It is no destination itself."""

@@ -1,0 +1,58 @@
+"""The options that the destinations of the Data Manager API share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from airflow_consent_retl.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataManagerOptions:
+    """The encoding and sending of rows.
+
+    Args:
+        hashed: e-mails, phone numbers and names are SHA-256 in hex already, of values normalised by Google's rules.
+        on_invalid: `"reject"`: a row with an invalid value is rejected as `invalid_email`, `invalid_phone` …;
+            `"omit"`: it is sent without that value where another identifier is left, and the log counts the omitted
+            values. A NULL or blank value is not invalid, and an address with one part missing is no address.
+        batch_rows: maximum number of rows in a request.
+        concurrency: requests at the same time.
+        requests_per_minute: over all threads of the load; lower it where other tasks use the project's quota.
+        timeout_s: seconds for each answer.
+        max_attempts: maximum number of tries of a request.
+        max_retry_s: seconds after which a request is not retried.
+        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; the actual wait is a
+            random part of it.
+
+    Raises:
+        ConfigurationError: values are out of their ranges; the message names all of them.
+    """
+
+    most_rows: ClassVar[int]
+    items: ClassVar[str]
+
+    hashed: bool = False
+    on_invalid: Literal["reject", "omit"] = "reject"
+    batch_rows: int
+    concurrency: int = 2
+    requests_per_minute: int = 300
+    timeout_s: float = 120
+    max_attempts: int = 6
+    max_retry_s: float = 600
+    backoff_s: float = 2
+
+    def __post_init__(self) -> None:
+        counts = ("batch_rows", "concurrency", "requests_per_minute", "max_attempts")
+        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
+        seconds = ("timeout_s", "max_retry_s", "backoff_s")
+        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+        if self.batch_rows > self.most_rows:
+            wrong.append(
+                f"batch_rows must be at most {self.most_rows:,}: the API accepts no more {self.items} in a request"
+            )
+        if self.on_invalid not in {"reject", "omit"}:
+            wrong.append("on_invalid must be `reject` or `omit`")
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))

@@ -1,0 +1,1 @@
+"""Events for Google, through its Data Manager API."""

@@ -1,0 +1,104 @@
+"""The options of events for Google, checked, and the parameters that build the destination."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account, google_target
+from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
+from airflow_consent_retl.destinations.http.pace import Pace
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
+
+MAX_EVENTS = 2_000
+"""Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-29."""
+
+_ACCOUNT_TYPES = (
+    "GOOGLE_ADS",
+    "GOOGLE_ANALYTICS_PROPERTY",
+    "FLOODLIGHT_CONFIG",
+    "DISPLAY_VIDEO_ADVERTISER",
+    "DISPLAY_VIDEO_PARTNER",
+    "DATA_PARTNER",
+)
+_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoogleEventsOptions(DataManagerOptions):
+    """The encoding and sending of events: see `DataManagerOptions`."""
+
+    most_rows: ClassVar[int] = MAX_EVENTS
+    items: ClassVar[str] = "events"
+
+    batch_rows: int = MAX_EVENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
+    """The options, the target and the connection: all parameters of `LoadToGoogleEventsOperator`."""
+
+    templated: ClassVar[tuple[str, ...]] = (
+        "gcp_conn_id",
+        "product_destination_id",
+        "operating_account",
+        "login_account",
+        "linked_account",
+        "consent_signals",
+        "impersonation_chain",
+    )
+
+    product_destination_id: str
+    operating_account: Account
+    consent_signals: Mapping[str, str] | None = None
+    gcp_conn_id: str = "google_cloud_default"
+    login_account: Account | None = None
+    linked_account: Account | None = None
+    impersonation_chain: str | Sequence[str] | None = None
+
+    _pace: Pace = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        GoogleEventsOptions.__post_init__(self)
+        object.__setattr__(self, "_pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
+
+    def build(self, *, consent_granted: bool = False) -> GoogleEventsDestination:
+        """Return the destination, not yet opened; contacts nothing. All destinations of one spec share its pace.
+
+        Args:
+            consent_granted: whether the permitted set was checked for Google's signals. If not, no event is sent.
+
+        Raises:
+            ConfigurationError: the target is malformed.
+        """
+        from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
+        from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
+
+        target = google_target(
+            "source of events",
+            self.product_destination_id,
+            operating_account=self.operating_account,
+            login_account=self.login_account,
+            linked_account=self.linked_account,
+            types=_ACCOUNT_TYPES,
+            wrong=[]
+            if _PRODUCT_ID.fullmatch(self.product_destination_id)
+            else [
+                "product_destination_id has to be the id of a conversion action, a Floodlight activity or a data stream"
+            ],
+        )
+        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        return GoogleEventsDestination(
+            hook.get_conn,
+            target,
+            self,
+            consent_granted=consent_granted,
+            pace=self._pace,
+            endpoint=hook.endpoint,
+        )
