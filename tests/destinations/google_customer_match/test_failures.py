@@ -301,7 +301,7 @@ def test_a_quota_that_is_used_up_for_long_ends_the_load_with_the_time_to_come_ba
 def test_many_threads_stay_inside_the_quota() -> None:
     with data_manager(quota=6, quota_s=0.5) as google:
         people = people_of(20)
-        destination = opened(google, people, pace=Pace(requests=6, period_s=0.6), concurrency=8)
+        destination = opened(google, people, pace=Pace(requests=6, period_s=0.9), concurrency=8)
 
         with ThreadPoolExecutor(8) as threads:
             sent = list(threads.map(destination.send, batches_of(people, batch_rows=1)))
