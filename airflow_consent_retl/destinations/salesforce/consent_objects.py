@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields.field_values import ConsentAnswer, value_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
@@ -216,6 +217,30 @@ def _is_written(record: Mapping[str, Any], *, granted: bool) -> bool:
         case _:
             # Neither: `Seen`, `NotSeen` or none yet.
             return True
+
+
+def check_told(objects: Iterable[ConsentObject], fields: object) -> None:
+    """Check, when a DAG file is parsed, that each consent is a person's own answer to a category.
+
+    Args:
+        objects: as the DAG declares them.
+        fields: of the load; a template, or the output of a task, is known when the task runs.
+
+    Raises:
+        ConfigurationError: one is a column, a constant, or another value than `OptIn`.
+    """
+    if not isinstance(fields, Mapping):
+        return
+    for one in objects:
+        text = fields.get(one.field) if isinstance(one, ContactPointTypeConsent) else None
+        if not isinstance(one, ContactPointTypeConsent) or (isinstance(text, str) and "{{" in text):
+            continue
+        answer = value_of(text) if isinstance(text, str) else None
+        if not isinstance(answer, ConsentAnswer) or answer.granted != "OptIn":
+            raise ConfigurationError(
+                f"consent_objects tells Salesforce `{one.field}`, each person's own answer to a category: map it with "
+                'consent("C0005", granted="OptIn")'
+            )
 
 
 def check_answers(columns: Collection[str], objects: Iterable[ConsentObject]) -> None:

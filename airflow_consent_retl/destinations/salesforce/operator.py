@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, as_parameters
+from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, as_parameters, check_told
 from airflow_consent_retl.destinations.salesforce.options import MAX_FILE_BYTES, OnWithdrawal, SalesforceSpec
 from airflow_consent_retl.operators.load import LoadOperator
 
@@ -71,6 +71,7 @@ class LoadToSalesforceOperator(LoadOperator):
         self.sobject = sobject
         self.external_id = external_id
         self.salesforce_conn_id = salesforce_conn_id
+        check_told(consent_objects, self.fields)
         self._spec = partial(
             SalesforceSpec,
             on_withdrawal=on_withdrawal,

@@ -102,6 +102,8 @@ class SalesforceOptions:
         if self.on_withdrawal == "consent_objects" and not self.consent_objects:
             wrong.append("on_withdrawal `consent_objects` needs consent_objects")
         consents = self.consents()
+        if consents and self.write == "insert":
+            wrong.append('with write="insert", a yes that ends would never be told: leave consent_objects out')
         wrong += [error for one in consents for error in one.wrong()]
         return wrong + check_same_ids(consents)
 

@@ -29,6 +29,8 @@ from airflow_consent_retl.destinations.salesforce.consent_objects import (
 )
 from airflow_consent_retl.destinations.salesforce.destination import SalesforceDestination
 from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions, SalesforceSpec
+from airflow_consent_retl.fields import consent, constant
+from airflow_consent_retl.operators import LoadToSalesforceOperator
 from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigger
 
 KEY = "Customer_Key__c"
@@ -405,6 +407,7 @@ def test_what_does_not_suit_the_org_is_refused_before_a_row(
         ({"on_withdrawal": "clear_fields", "clear_fields": [KEY]}, "must not empty the external id"),
         ({"hard_delete": True, "on_withdrawal": "clear_fields", "clear_fields": ["Email"]}, "hard_delete needs"),
         ({"max_body_bytes": 150_000_000}, "at most 100,000,000"),
+        ({"write": "insert", "consent_objects": [EMAIL_CONSENT]}, "would never be told"),
         ({"sobject": "Contact WHERE"}, "sobject must be an API name"),
         ({"consent_objects": [EMAIL_CONSENT, EMAIL_CONSENT]}, "a contact_point twice"),
         ({"consent_objects": [IndividualFlags(flags=("IsNice",), external_id=KEY)]}, "`IsNice` is no flag"),
@@ -416,3 +419,20 @@ def test_wrong_options_are_named(given: dict[str, Any], words: str) -> None:
 
     with pytest.raises(ConfigurationError, match=words):
         SalesforceOptions(**chosen)
+
+
+@pytest.mark.parametrize("told", ["newsletter_column", constant("OptIn"), consent("C0005", granted="yes"), None])
+def test_salesforce_is_told_no_more_than_a_persons_own_answer(told: str | None) -> None:
+    fields = {KEY: "user_id", "LastName": "name", **({"news": told} if told else {})}
+
+    with pytest.raises(ConfigurationError, match=r"`news`, each person's own answer to a category"):
+        LoadToSalesforceOperator(
+            task_id="load",
+            permitted={},
+            destination="salesforce",
+            sobject="Contact",
+            external_id=KEY,
+            fields=fields,
+            on_withdrawal="delete",
+            consent_objects=[EMAIL_CONSENT],
+        )
