@@ -7,8 +7,11 @@ these states. Where no state is named, Meta finds it out itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields.field_values import Constant, value_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +31,24 @@ _US = 1
 
 Options = tuple[list[str], int, int]
 """The options, the country and the state, as Meta wants them; 0: Meta finds it out."""
+
+
+def check_told(fields: Mapping[str, str]) -> None:
+    """Check that full use is not told of everyone; a template is not rendered yet, and left out.
+
+    Raises:
+        ConfigurationError: it is a constant.
+    """
+    # Fields that another task returns are not known when a DAG file is read.
+    text = fields.get(OPTIONS_FIELD) if isinstance(fields, Mapping) else None
+    if text is None or (isinstance(text, str) and ("{{" in text or "{%" in text)):
+        return
+    value = value_of(text)
+    if isinstance(value, Constant) and str(value.value).strip().upper() == FULL_USE and value.value is not None:
+        raise ConfigurationError(
+            f"field `{OPTIONS_FIELD}` tells full use of everyone, whatever they answered: write "
+            "consent('C0008', granted='none', otherwise='LDU') with the category that stands for it"
+        )
 
 
 def options_of(rows: pa.RecordBatch) -> tuple[list[Options], dict[int, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_consent_retl.destinations.meta.processing_options import check_told
 from airflow_consent_retl.destinations.meta_audiences.options import (
     MAX_BODY_BYTES,
     MAX_USERS,
@@ -66,6 +67,7 @@ class LoadToMetaAudienceOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_told(self.fields)
         # Airflow requires templated parameters as attributes.
         self.conn_id = conn_id
         self.audience_id = audience_id
@@ -85,4 +87,5 @@ class LoadToMetaAudienceOperator(LoadOperator):
 
     def build_destination(self) -> MetaAudienceDestination:
         """Return the destination; reads the connection and contacts nothing."""
+        check_told(self.fields)
         return self._spec(conn_id=self.conn_id, audience_id=self.audience_id).build()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_consent_retl.destinations.meta.processing_options import check_told
 from airflow_consent_retl.destinations.meta_conversions.options import MAX_EVENTS, MetaConversionsSpec
 from airflow_consent_retl.operators.load import LoadOperator
 
@@ -62,6 +63,7 @@ class LoadToMetaConversionsOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_told(self.fields)
         # Airflow requires templated parameters as attributes.
         self.conn_id = conn_id
         self.dataset_id = dataset_id
@@ -79,4 +81,5 @@ class LoadToMetaConversionsOperator(LoadOperator):
 
     def build_destination(self) -> MetaConversionsDestination:
         """Return the destination; reads the connection and contacts nothing."""
+        check_told(self.fields)
         return self._spec(conn_id=self.conn_id, dataset_id=self.dataset_id).build()

@@ -17,7 +17,9 @@ from airflow_consent_retl.contract import Batch, ConfigurationError, Destination
 from airflow_consent_retl.destinations.http.halving import MAX_REQUESTS, Halving
 from airflow_consent_retl.destinations.meta.meta_hook import MetaHook
 from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
+from airflow_consent_retl.destinations.meta_audiences.operator import LoadToMetaAudienceOperator
 from airflow_consent_retl.destinations.meta_audiences.options import MetaAudienceSpec
+from airflow_consent_retl.fields import consent, constant
 
 
 @pytest.fixture
@@ -275,3 +277,21 @@ def test_a_piece_that_cannot_be_sent_after_another_was_applied_is_uncertain() ->
     outcomes = halving.send(Batch(key="0" * 64, rows=pa.record_batch({"id": [1, 2]})))
 
     assert list(outcomes) == [Outcome(RowStatus.ACCEPTED), Outcome(RowStatus.UNCERTAIN, "not_sent")]
+
+
+def test_full_use_is_never_told_of_everyone() -> None:
+    def load(told: str) -> LoadToMetaAudienceOperator:
+        fields = {"email": "email", "data_processing_options": told}
+        return LoadToMetaAudienceOperator(
+            task_id="load",
+            permitted={},
+            destination="meta",
+            fields=fields,
+            audience_id=AUDIENCE,
+            on_withdrawal="leave_audience",
+        )
+
+    with pytest.raises(ConfigurationError, match="full use of everyone, whatever they answered"):
+        load(constant("none"))
+    for told in (constant("LDU"), constant(None), "their_column", consent("C8", granted="none", otherwise="LDU")):
+        assert load(told).fields["data_processing_options"] == told

@@ -17,7 +17,9 @@ from support.vendor_server import Reply
 
 from airflow_consent_retl.contract import Batch, ConfigurationError, DestinationError
 from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
+from airflow_consent_retl.destinations.meta_conversions.operator import LoadToMetaConversionsOperator
 from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
+from airflow_consent_retl.fields import consent, constant
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
@@ -183,3 +185,16 @@ def test_seconds_since_1970_are_a_time_too(meta: MetaApi) -> None:
 def test_no_request_has_more_than_a_thousand_events() -> None:
     with pytest.raises(ConfigurationError, match="at most 1,000"):
         MetaConversionsSpec(dataset_id=DATASET, batch_rows=1001)
+
+
+def test_full_use_is_never_told_of_everyone() -> None:
+    def load(told: str) -> LoadToMetaConversionsOperator:
+        fields = {"email": "email", "data_processing_options": told}
+        return LoadToMetaConversionsOperator(
+            task_id="load", permitted={}, destination="meta", fields=fields, dataset_id=DATASET
+        )
+
+    with pytest.raises(ConfigurationError, match="full use of everyone, whatever they answered"):
+        load(constant("none"))
+    for told in (constant("LDU"), constant(None), "their_column", consent("C8", granted="none", otherwise="LDU")):
+        assert load(told).fields["data_processing_options"] == told
