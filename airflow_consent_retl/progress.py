@@ -5,6 +5,7 @@ They contain counts only.
 
 from __future__ import annotations
 
+import logging
 import textwrap
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -48,6 +49,11 @@ class FittedLog:
     def warning(self, message: str, /, *arguments: object) -> None:
         """Log a warning, perhaps of several lines."""
         self._log.warning(fitted(message % arguments if arguments else message))
+
+
+def module_log(name: str) -> FittedLog:
+    """Return the logger of a module, in lines that fit."""
+    return FittedLog(logging.getLogger(name))
 
 
 def fitted(text: str) -> str:

@@ -6,7 +6,6 @@ named person approved its digest. Until then the one in force holds. A policy th
 
 from __future__ import annotations
 
-import logging
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Final
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.central_policy import INLINE
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
     from airflow_consent_retl.storage.policy_archive import Approval, PolicyArchive
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 _GIT_TIMEOUT_S: Final = 5
 _LISTED: Final = 5
 _records: Final = ContextVar("consent_retl_records_policies", default=True)

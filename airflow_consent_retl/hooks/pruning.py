@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from airflow_consent_retl.contract.pruned import Pruned
 from airflow_consent_retl.errors import ConfigurationError, RefusedError, SyncBusyError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.retention_limits import retention_limits
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.expired import Limit
     from airflow_consent_retl.storage.folder import Folder
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 _TTL_S = 60.0
 
 

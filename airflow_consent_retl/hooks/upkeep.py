@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.hooks.ledgers import open_ledger, open_unpaired
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.adopting import Adopted
     from airflow_consent_retl.delivery.ledger.records import SyncOverview
     from airflow_consent_retl.progress import TaskLog
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 _WAIT_S = 30.0
 
 

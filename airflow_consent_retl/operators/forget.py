@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_consent_retl.errors import ConfigurationError, PermanentError, RefusedError, TransientError
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
-from airflow_consent_retl.progress import filled, table
+from airflow_consent_retl.progress import filled, module_log, table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.suppression import ForgottenList
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 
 class ForgetOperator(ConsentRetlOperator):

@@ -8,11 +8,12 @@ def score(permitted):
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import PermittedManifest
     from airflow_consent_retl.workspace.base import Workspace
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 DEFAULT_MAX_AGE_S = 86_400.0
 DEFAULT_BATCH_ROWS = 65_536

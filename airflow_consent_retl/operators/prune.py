@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.face import MODULES
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.folder import Folder
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 
 class PruneOperator(ConsentRetlOperator):

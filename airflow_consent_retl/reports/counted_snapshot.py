@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.consent import parse_consent_mapping, parse_source_document
 from airflow_consent_retl.hooks.forgotten_list import forgotten_people
 from airflow_consent_retl.hooks.workspaces import open_workspace
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage import OpenedSnapshot
     from airflow_consent_retl.workspace.base import Workspace
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 
 def mapping_of(snapshot: OpenedSnapshot, consent: ConsentMappingLike | ConsentMapping) -> ConsentMapping:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.workspaces import open_workspace
 from airflow_consent_retl.near import nearest
+from airflow_consent_retl.progress import module_log
 from airflow_consent_retl.reports.signature_check import published
 from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, PermittedManifest, sha256_hex
@@ -27,7 +27,7 @@ from airflow_consent_retl.storage.records.subjects import RecordKey
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 _READ_ROWS = 65_536
 
 

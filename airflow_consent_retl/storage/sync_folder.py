@@ -10,18 +10,18 @@ Folders of earlier releases have no epoch in their names.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import uuid
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Literal
 
+from airflow_consent_retl.progress import module_log
 from airflow_consent_retl.storage.records.places import DELIVERIES, RECORDS
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
 _OWN = re.compile(r"(changes|delivered)-(?:e([0-9]{1,18})-)?[0-9a-f]{32}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -18,11 +17,12 @@ from asgiref.sync import sync_to_async
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, TransientError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 _GROWTH = 1.5
 _LONGEST_INTERVAL_S = 600.0

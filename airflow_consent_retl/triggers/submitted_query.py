@@ -6,7 +6,6 @@ Airflow stores its connection id, its settings and the query id. Its event says 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +16,9 @@ from asgiref.sync import sync_to_async
 from airflow_consent_retl.databases.submitted import SubmittedQueries, submitted_queries
 from airflow_consent_retl.errors import ConsentRetlError, TransientError
 from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.progress import module_log
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 
 class SubmittedQueryTrigger(BaseTrigger):

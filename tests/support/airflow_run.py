@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from support.log_lines import unwrapped
+from support.log_lines import lines_too_long, unwrapped
 
 DAGS = Path(__file__).parents[1] / "e2e" / "dags"
 
@@ -64,9 +64,10 @@ class Airflow:
             logging.getLogger("airflow.task").removeHandler(handler)
         printed = self.capture.readouterr()
         states = self.query("SELECT task_id, state FROM task_instance WHERE run_id = ?", run.run_id)
-        return DagRunResult(
-            dag_id, run.run_id, str(run.state), dict(states), log.getvalue() + printed.out + printed.err
-        )
+        shown = log.getvalue() + printed.out + printed.err
+        # Airflow's pages do not wrap lines, whatever a test is about.
+        assert lines_too_long(shown) == []
+        return DagRunResult(dag_id, run.run_id, str(run.state), dict(states), shown)
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as connection:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from airflow_consent_retl.progress import LINE
+
 _CONTINUES = re.compile(r"\n {4,}(?=\S)")
 # A text with its time and level before it, and its logger after it.
 _EVENT = re.compile(
@@ -28,3 +30,8 @@ def shown_lines(log: str) -> list[str]:
     """Return the lines of this package as Airflow's pages show them: without time, level and logger."""
     events = map(_EVENT.match, _BEGINS.split(log))
     return [line for event in events if event for line in event[1].splitlines()]
+
+
+def lines_too_long(log: str) -> list[str]:
+    """Return the lines of this package that do not fit into Airflow's pages. One word alone, a path, may be long."""
+    return [line for line in shown_lines(log) if len(line) > LINE and len(line.split()) > 1]

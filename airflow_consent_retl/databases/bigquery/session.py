@@ -6,7 +6,6 @@ It runs statements and does not read their rows. Closing it cancels a job that s
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import uuid
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from google.cloud.bigquery import LoadJob, QueryJob
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 # The client also reads this variable, and connects to the emulator instead of Google.
 _EMULATOR = "BIGQUERY_EMULATOR_HOST"
 # Airflow sets these variables in a task's process.

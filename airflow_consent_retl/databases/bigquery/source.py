@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ from airflow_consent_retl.databases.fence import Guarded, Stage, fenced
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import ArrowSource, ModelRows
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, SourceUnavailableError
+from airflow_consent_retl.progress import module_log
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob, TableReference
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 # For fewer rows a session of the Storage API takes longer than REST.
 _SMALL_ROWS = 1_000
 # For REST. BigQuery also ends a page after 10 MB.

@@ -6,7 +6,6 @@ are upserted as in any other database.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +27,14 @@ from airflow_consent_retl.databases.tables.writer import (
     family,
 )
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.tables.proof import Proof
     from airflow_consent_retl.databases.tables.writer import Refused
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 _OVERSIZED = frozenset({TOO_LONG, OUT_OF_RANGE})
 # The columns of each deferrable key. An upsert by these columns is refused, even if another index has them too.
 _DEFERRABLE = sa.text(

@@ -6,7 +6,6 @@ It runs statements and does not read their results. Closing it cancels a stateme
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.snowflake.errors import COMPILING, may_be_about_the_statement
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Setting: TypeAlias = str | int | bool
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 # The meaning of a statement, and the format of its result, must not depend on the account's or user's defaults.
 # https://docs.snowflake.com/en/sql-reference/parameters (read 2026-11-24)
 _SETTINGS: Mapping[str, Setting] = {

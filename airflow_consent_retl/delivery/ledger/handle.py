@@ -6,7 +6,6 @@ versions point at files with the delivered state. Without it, nothing is sent.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from airflow_consent_retl.delivery.ledger.renewal import boottime
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt
@@ -41,7 +41,7 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 
 class Ledger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import threading
@@ -19,6 +18,7 @@ from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
 from airflow_consent_retl.delivery.ledger.schema import syncs
 from airflow_consent_retl.delivery.ledger.writes import update_sync
 from airflow_consent_retl.errors import ConfigurationError, LeaseLostError, LedgerUnavailableError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import Reserve
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MARGIN: Final = 0.1
 _NEVER: Final = -math.inf
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 
 
 def boottime() -> float:

@@ -8,7 +8,6 @@ https://developers.google.com/data-manager/api/devguides/concepts/understand-err
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,13 +23,14 @@ from airflow_consent_retl.destinations.data_manager.request_states import Reques
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.accounts import GoogleTarget
     from airflow_consent_retl.destinations.data_manager.api import AcceptedRequest, DataManagerApi
     from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 NOT_SENT = "not_sent"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 from airflow_consent_retl.destinations.files.export_manifest import ExportedFile, ExportManifest
 from airflow_consent_retl.destinations.files.formats import Csv, CsvEncoder, Parquet
 from airflow_consent_retl.errors import DestinationError
+from airflow_consent_retl.progress import module_log
 from airflow_consent_retl.values.json_rows import _values
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.files.part import PartFile
     from airflow_consent_retl.destinations.files.versions import Versions
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 _BLOCK_BYTES = 1 << 20
 _INTEGER = re.compile(r"u?int(8|16|32|64)")

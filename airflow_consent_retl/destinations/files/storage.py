@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -20,11 +19,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 from airflow_consent_retl.operators.disk import in_words
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 _OWN_FILE = re.compile(r"part-\d{5,}\.(parquet|csv|jsonl)|_manifest\.json")
 _CHUNK_BYTES = 1 << 20

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,12 +27,13 @@ from airflow_consent_retl.destinations.files.export_manifest import (
 )
 from airflow_consent_retl.destinations.files.part import PartFile
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.destinations.files.storage import ExportFolder
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 _STAGING = ".staging-"
 _STAMP = "%Y%m%dT%H%M%S%fZ"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate, RateBlock, Reserve
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 OVER_ACCOUNT_RATE = "over_account_rate"
 # A limit that costs less time than this is no news; then it is named again at this interval.

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load, WriteMode
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 
 
-_log = logging.getLogger(__name__)
+_log = module_log(__name__)
 # For rows that the database took without an error, and did not keep as they were sent.
 # Made by this package of a number or state of the database; a class of a driver's error.
 _DATABASE_CODE = re.compile(
