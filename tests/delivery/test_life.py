@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import CrmSync
+from support.log_lines import unwrapped
 from support.permitting import AirflowFailException
 
 from airflow_consent_retl.cli.app import main
@@ -71,7 +72,7 @@ def test_syncs_that_no_run_serves_are_named(
     with caplog.at_level(logging.WARNING, logger=log.name):
         warn_of_unserved(syncs(workspace=crm.workspace), days=days, log=log, now=datetime.now(UTC) + timedelta(days=7))
 
-    assert ("`old/crm` (4 people, last served" in caplog.text) == warned
+    assert ("`old/crm` (4 people, last served" in unwrapped(caplog.text)) == warned
 
 
 @pytest.mark.parametrize("by_command", [True, False])

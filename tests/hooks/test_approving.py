@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import parse_policy
@@ -76,8 +77,10 @@ def test_a_policy_that_may_permit_more_waits_and_the_last_one_holds(
     with caplog.at_level(logging.WARNING):
         assert begun(ONE) == NAMED["both"]
 
-    assert f"policy {NAMED['one']} at `{PLACE}` waits for an approval, so {NAMED['both']} holds" in caplog.text
-    assert "`webhook` needs C0002 and C0004 before, needs C0004 now" in caplog.text
+    assert f"policy {NAMED['one']} at `{PLACE}` waits for an approval, so {NAMED['both']} holds" in unwrapped(
+        caplog.text
+    )
+    assert "`webhook` needs C0002 and C0004 before, needs C0004 now" in unwrapped(caplog.text)
 
 
 def test_an_approved_policy_takes_effect(begun: Publish) -> None:

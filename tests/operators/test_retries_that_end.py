@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.log_lines import unwrapped
 from support.servers import Answer, Receiver, receiver, reset, says, status
 
 from airflow_consent_retl.delivery.ledger import Ledger
@@ -152,5 +153,7 @@ def test_waiting_for_a_lease_says_who_has_it(tmp_path: Path, caplog: pytest.LogC
         with held, pytest.raises(SyncBusyError):
             withdraw(lease_wait_s=0.2)
 
-    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("waiting up to")]
+    (line,) = [
+        unwrapped(record.getMessage()) for record in caplog.records if record.getMessage().startswith("waiting up to")
+    ]
     assert "sync `m/hook` is being loaded by `daily 2026-11-28 load try 1`" in line

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 from support.bigquery_server import BigQuery
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.errors import ConfigurationError, ModelError, SourceUnavailableError
 from airflow_consent_retl.hooks.sql import sql_hook
@@ -39,7 +40,7 @@ def test_reads_by_rest_where_the_storage_api_may_not_be_used(
     table = extracted(MANY)
 
     assert sorted(table["id"].to_pylist()) == list(range(1, 50_001))
-    assert "bigquery.readsessions.create" in caplog.text
+    assert "bigquery.readsessions.create" in unwrapped(caplog.text)
 
 
 def test_reads_by_rest_where_there_is_no_storage_api(
@@ -124,7 +125,7 @@ def test_what_a_query_cost_is_logged(
     with caplog.at_level(logging.INFO):
         extracted("SELECT 1 AS id")
 
-    assert "read 117.7 MiB, is billed 118.0 MiB" in caplog.text
+    assert "read 117.7 MiB, is billed 118.0 MiB" in unwrapped(caplog.text)
 
 
 def test_a_query_that_would_cost_too_much_is_refused(

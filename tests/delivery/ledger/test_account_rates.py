@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ledgers import SYNC, opened
+from support.log_lines import unwrapped
 from support.processes import StartedProgram
 
 from airflow_consent_retl.contract.account_rate import AccountRate, LocalReserve, RateBlock, reserved
@@ -181,7 +182,7 @@ def test_a_limit_that_bounds_a_load_is_named_with_the_time_that_is_left(caplog: 
     for _ in range(5):
         pace.wait(at_most_s=10)
 
-    news = [record.getMessage() for record in caplog.records]
+    news = [unwrapped(record.getMessage()) for record in caplog.records]
     assert len(news) == 1
     assert news[0].startswith("Acme takes 1 requests in 0.4 s from an account, all its workers together, and this")
     assert "requests that are left take at least 7 min" in news[0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ledgers import SYNC, Worker, advanced, begun, ended, intended, numbers, opened, sqlite_url, workers
+from support.log_lines import unwrapped
 from support.postgres import Postgres
 
 from airflow_consent_retl.contract.outcomes import Outcomes
@@ -233,7 +234,7 @@ def test_a_lease_outlives_an_outage_that_is_shorter_than_itself(
         with pytest.raises(SyncBusyError):
             ledger.acquire(SYNC, holder="b")
         lease.check()
-    assert "the lease of sync `customers/webhook` was not renewed: the ledger" in caplog.text
+    assert "the lease of sync `customers/webhook` was not renewed: the ledger" in unwrapped(caplog.text)
 
 
 def test_a_lease_whose_release_fails_expires(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,7 +246,7 @@ def test_a_lease_whose_release_fails_expires(tmp_path: Path, caplog: pytest.LogC
 
         with ledger.acquire(SYNC, holder="b", wait_s=5) as lease:
             lease.check()
-    assert "was not released and has to expire" in caplog.text
+    assert "was not released and has to expire" in unwrapped(caplog.text)
 
 
 def test_many_threads_may_check_and_record_at_a_time(ledger: Ledger) -> None:

@@ -19,6 +19,7 @@ from google.rpc import code_pb2
 from support.customer_match import destination_of, people_of, removals_of, states
 from support.data_manager_server import DataManager, Fault, data_manager, identifiers_of
 from support.loading import batches_of, load_of
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.data_manager.members import MemberEncoder
@@ -433,4 +434,4 @@ def test_warnings_of_an_accepted_request_are_told_in_counts(
     outcomes = send(google, people_of(2))
 
     assert states(outcomes) == ["pending:req-0001"] * 2
-    assert "the Data Manager API warned of members (generic 1, reason_4711 1)" in caplog.messages
+    assert "the Data Manager API warned of members (generic 1, reason_4711 1)" in unwrapped("\n".join(caplog.messages))

@@ -14,6 +14,7 @@ from google.ads.datamanager_v1 import types
 from support.customer_match import destination_of, people_of, removals_of, states
 from support.data_manager_server import DataManager, Ending, data_manager, identifiers_of
 from support.loading import batches_of, load_of
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.pace import Pace
@@ -192,7 +193,7 @@ def test_a_partial_success_is_a_warning_with_its_counts(google: DataManager, cap
     destination.confirm(outcomes[0].code, 9)
     destination.commit()
 
-    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [unwrapped(record.message) for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
         "request req-0001: 3 of 9 members failed (no_consent 2, denied_consent 1), and the API does not name them: all "
         "are uncertain"
@@ -251,7 +252,7 @@ def test_invalid_values_that_are_left_out_are_told_once_in_counts(
 
     send(google, rows, on_invalid="omit")
 
-    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+    assert [unwrapped(record.message) for record in caplog.records if record.levelno == logging.WARNING] == [
         "people were sent without their invalid values (invalid_phone 2)"
     ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from destinations.http.acme_crm import AcmeCrmDestination, AcmeCrmSpec
+from support.log_lines import unwrapped
 from support.syncing import SyncBench, consenting, verified
 from support.vendor_server import Asked, Reply, vendor_server
 
@@ -60,7 +61,7 @@ def test_a_load_waits_for_the_requests_that_another_worker_reserved_and_says_so(
 
     assert report.sent.accepted == 3
     assert min(times) - reserved_at > RATE.period_s
-    (news,) = [one.getMessage() for one in caplog.records if "bounds the load" in one.getMessage()]
+    (news,) = [unwrapped(one.getMessage()) for one in caplog.records if "bounds the load" in one.getMessage()]
     assert news.startswith("Acme takes 4 requests in 1.5 s from an account, all its workers together")
     assert "token-5c0e" not in caplog.text
 

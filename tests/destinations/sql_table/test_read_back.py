@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import BaseHook
 from support.loading import deliver, load_of, rejected, take_back
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.writer import TableName, UnprovenError
@@ -294,7 +295,7 @@ def test_a_code_of_rows_that_were_not_kept_comes_with_its_remedy_once(
     deliver(pg.destination(batch_rows=1), people)
     take_back(pg.destination(batch_rows=1), leaving(UUID, UUID), without_rows(people))
 
-    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    warnings = [unwrapped(record.getMessage()) for record in caplog.records if record.levelname == "WARNING"]
     assert [text.partition(":")[0] for text in warnings] == [
         "table `people`, key_changed",
         "table `people`, not_removed",
