@@ -6,7 +6,6 @@ until `confirm` returns its outcome. The API reports counts, never rows: after a
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import abstractmethod
 from collections import Counter
@@ -21,6 +20,7 @@ from airflow_consent_retl.destinations.data_manager.members import field_of
 from airflow_consent_retl.destinations.data_manager.signals import SIGNALS
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from google.ads.datamanager_v1 import IngestionServiceClient
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
     from airflow_consent_retl.destinations.data_manager.request_batches import DataManagerDelivery
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 
 class DataManagerDestination(Destination):
