@@ -2,11 +2,11 @@
 
     python benchmarks/vendors.py [--rows 20000] [--latency-ms 50] [--vendors hubspot] [--json figures.json]
 
-The server answers as the vendor does, after the latency. No limit of a vendor is kept on either side: what is compared
-is how many requests a load needs, and how many of them are on their way at once. This package's destination is called
-as a load does: `open`, `send` from as many threads as its limits say, `commit`. drt-core's sends from one thread, as
-its engine calls it, with its fastest settings; where it sends a request for each row, it gets a part of the rows. Rows
-per second are compared, and the ratio is what counts.
+The server answers as the vendor does, after the latency; a job of Klaviyo is over when it is asked for. No limit of a
+vendor is kept on either side: what is compared is how many requests a load needs, and how many of them are on their
+way at once. This package's destination is called as a load does: `open`, `send` from as many threads as its limits
+say, `commit`. drt-core's sends from one thread, as its engine calls it, with its fastest settings; where it sends a
+request for each row, it gets a part of the rows. Rows per second are compared, and the ratio is what counts.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from typing import Any
 import pyarrow as pa
 from measure import parser, show, write_figures
 
-from airflow_consent_retl.contract import Batch, DestinationSpec, Load, Outcomes
+from airflow_consent_retl.contract import Batch, DestinationSpec, Load, Outcomes, RowStatus
+from airflow_consent_retl.contract.account_rate import RateBlock
 from airflow_consent_retl.destinations.http.destination import HttpDestination
-from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
 
 REPEATS = 3
@@ -63,6 +64,10 @@ def contacts(rows: int) -> pa.Table:
             "city": [("Ghent", "Oslo", "Bonn")[number % 3] for number in numbers],
         }
     )
+
+
+def profiles(rows: int) -> pa.Table:
+    return contacts(rows).rename_columns(["email", "first_name", "location.city"])
 
 
 def events(rows: int) -> pa.Table:
@@ -116,15 +121,38 @@ def drt_meta_conversions(port: int, rows: Rows) -> int:
     return sent
 
 
+def drt_klaviyo(port: int, rows: Rows) -> int:
+    from drt.config.base import RateLimitConfig
+    from drt.config.destinations_saas import KlaviyoDestinationConfig
+    from drt.config.sync_options import SyncOptions
+    from drt.destinations import klaviyo
+
+    klaviyo._BASE = f"http://127.0.0.1:{port}/api"
+    config = KlaviyoDestinationConfig(
+        type="klaviyo",
+        api_key="token",
+        rate_limit=RateLimitConfig(requests_per_second=0),
+    )
+    sent: int = klaviyo.KlaviyoDestination().load(rows, config, SyncOptions(batch_size=len(rows))).success
+    return sent
+
+
 VENDORS = {
     "hubspot": Vendor(
         contacts, "email", HubSpotSpec(hub_id="1", on_withdrawal="archive"), drt_hubspot, one_by_one=True
+    ),
+    "klaviyo": Vendor(
+        profiles,
+        "email",
+        KlaviyoSpec(account_id="1", on_withdrawal="suppress", known_by="email"),
+        drt_klaviyo,
+        one_by_one=True,
     ),
     "meta_conversions": Vendor(
         events, "event_id", MetaConversionsSpec(dataset_id="1234567890"), drt_meta_conversions, one_by_one=False
     ),
 }
-CONNECTIONS = {"CONSENTHUBSPOT": "consenthubspot", "CONSENTMETA": "consentmeta"}
+CONNECTIONS = {"CONSENTHUBSPOT": "consenthubspot", "CONSENTKLAVIYO": "consentklaviyo", "CONSENTMETA": "consentmeta"}
 
 
 @contextmanager
@@ -157,8 +185,6 @@ def ours(port: int, vendor: Vendor, table: pa.Table) -> float:
     """Return the rows per second of this package's destination, without the vendor's limits."""
     destination = vendor.spec.build()
     assert isinstance(destination, HttpDestination)
-    destination._http_pace = Pace()
-    destination.account_rates = lambda: ()  # type: ignore[method-assign]
     limits = destination.limits
     load = Load(
         key="0" * 64,
@@ -168,12 +194,17 @@ def ours(port: int, vendor: Vendor, table: pa.Table) -> float:
         key_field=vendor.key_field,
         rows=table.num_rows,
         decided_at=datetime.now(UTC),
+        # Every request that a worker asks for may be made.
+        reserve=lambda _, wanted: RateBlock(wanted, valid_s=3600),
     )
     batches = table.combine_chunks().to_batches(max_chunksize=limits.batch_rows)
 
     def send(numbered: tuple[int, pa.RecordBatch]) -> Outcomes:
         number, rows = numbered
-        return destination.send(Batch(key=hashlib.sha256(str(number).encode()).hexdigest(), rows=rows))
+        outcomes = destination.send(Batch(key=hashlib.sha256(str(number).encode()).hexdigest(), rows=rows))
+        if outcomes.common.status is RowStatus.PENDING:
+            outcomes = destination.confirm(outcomes.common.code, len(outcomes)) or outcomes
+        return outcomes
 
     started = time.perf_counter()
     destination.open(load)

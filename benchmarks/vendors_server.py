@@ -39,7 +39,7 @@ class _Api(asyncio.Protocol):
             self._write(200, {"rows": rows})
             return
         loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        status, answer = _answer(path, json.loads(rest[:missing]))
+        status, answer = _job(path) if method == "GET" else _answer(path, json.loads(rest[:missing]))
         loop.call_at(begun + self.latency_s, self._write, status, answer)
 
     def _write(self, status: int, document: object) -> None:
@@ -48,6 +48,16 @@ class _Api(asyncio.Protocol):
             b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
             % (status, len(body), body)
         )
+
+
+_JOBS: list[int] = []
+
+
+def _job(path: str) -> tuple[int, object]:
+    """Return the state of an import, which is over when it is asked for: the vendor's own time is not measured."""
+    job = int(path.rpartition("/job")[2])
+    attributes = {"status": "complete", "total_count": _JOBS[job], "completed_count": _JOBS[job], "failed_count": 0}
+    return 200, {"data": {"type": "profile-bulk-import-job", "id": f"job{job}", "attributes": attributes}}
 
 
 def _answer(path: str, document: dict[str, Any]) -> tuple[int, object]:
@@ -73,6 +83,14 @@ def _answer(path: str, document: dict[str, Any]) -> tuple[int, object]:
     if path.endswith("/v3/objects/contacts"):
         _Api.rows += 1
         return 201, {"id": "1", "properties": {}}
+    if path.endswith("/profile-bulk-import-jobs"):
+        _JOBS.append(len(document["data"]["attributes"]["profiles"]["data"]))
+        _Api.rows += _JOBS[-1]
+        started = {"type": "profile-bulk-import-job", "id": f"job{len(_JOBS) - 1}", "attributes": {"status": "queued"}}
+        return 202, {"data": started}
+    if path.endswith("/profiles/"):
+        _Api.rows += 1
+        return 201, {"data": {"type": "profile", "id": "01H"}}
     assert path.partition("?")[0].endswith("/events"), path
     _Api.rows += len(document["data"])
     return 200, {"events_received": len(document["data"]), "messages": [], "fbtrace_id": "AbCdEf"}
