@@ -55,8 +55,8 @@ def sent_fields(guards: Iterable[str], fields: Mapping[str, str], *, primary_key
 
 def without_answers(fields: Collection[str], mapped: Mapping[str, str]) -> tuple[str, ...]:
     """Return those of some fields that are no person's answer to a category."""
-    told = {name for name, _ in answers_in(mapped)}
-    return tuple(name for name in fields if name not in told)
+    answers = {name for name, _ in answers_in(mapped)}
+    return tuple(name for name in fields if name not in answers)
 
 
 def withdrawn_fields(

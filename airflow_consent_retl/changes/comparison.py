@@ -55,7 +55,7 @@ class _Hashed(NamedTuple):
     read: ReadRows
     buckets: NDArray[np.uint16]
     hashes: pa.Array
-    # Whether the row has a NULL that the destination has to be told.
+    # Whether the row has a NULL that the destination has to get.
     clears: NDArray[np.bool_]
 
 

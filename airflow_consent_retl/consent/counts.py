@@ -64,11 +64,11 @@ def count_decisions(
     """Decide every signature of a histogram (signature to number of rows) and count the rows."""
     by_subject = dict.fromkeys(SubjectStatus, 0)
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
-    told = dict(plan.answers)
+    shared = dict(plan.answers)
     # INVARIANT: an answer that was asked for is named, also if everyone gives it: a load knows by its name that rows
     # without a yes are marked.
     withheld: dict[DestinationName, Counter[str]] = {
-        name: Counter(dict.fromkeys(map(answer_name, told.get(name, ())), 0)) for name in plan.destinations
+        name: Counter(dict.fromkeys(map(answer_name, shared.get(name, ())), 0)) for name in plan.destinations
     }
     conflicts: Counter[CategoryId] = Counter()
     granted: Counter[CategoryId] = Counter()

@@ -189,9 +189,9 @@ def answers_withheld(
     *,
     circumstances: Circumstances = NO_CIRCUMSTANCES,
 ) -> tuple[str, ...]:
-    """Return, by `answer_name`, the categories whose yes may not be told to a vendor: the person did not give it.
+    """Return, by `answer_name`, the categories whose yes may not be shared with a vendor: the person did not give it.
 
-    INVARIANT: only an explicit yes is told. A regime or an alternative that permits sending without one is no yes.
+    INVARIANT: only an explicit yes is shared. A regime or an alternative that permits sending without one is no yes.
     """
     withheld = []
     for name in sorted(categories):

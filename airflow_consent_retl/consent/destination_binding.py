@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.json_path import child
 from airflow_consent_retl.consent.policy import base_of
-from airflow_consent_retl.consent.told_answers import answer_problems
+from airflow_consent_retl.consent.shared_answers import answer_problems
 from airflow_consent_retl.errors import Problem
 from airflow_consent_retl.fields.field_values import columns_of
 from airflow_consent_retl.near import nearest_destination

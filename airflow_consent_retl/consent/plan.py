@@ -114,7 +114,7 @@ class ConsentPlan:
     readings: tuple[CategoryReading, ...]
     circumstances: CircumstancesReading = CircumstancesReading()
     warnings: tuple[str, ...] = ()
-    # By destination, the categories whose answers it is told: see `ConsentAnswer`.
+    # By destination, the categories whose answers it gets: see `ConsentAnswer`.
     answers: tuple[tuple[DestinationName, tuple[str, ...]], ...] = ()
     # Plans that read the same rows under another policy, each with the places of its signals among this one's.
     others: tuple[tuple[ConsentPlan, tuple[int, ...]], ...] = ()
@@ -171,14 +171,14 @@ class ConsentPlan:
             for destination in self.destinations
         }
         recipients = tuple(name for name, decision in decisions.items() if isinstance(decision, Permitted))
-        told = dict(self.answers)
+        shared = dict(self.answers)
         withheld = {
             name: fields
             for name in recipients
             if (
                 fields := (
                     *withheld_fields(self.policy, name, consent, circumstances=circumstances),
-                    *answers_withheld(self.policy, told.get(name, ()), consent, circumstances=circumstances),
+                    *answers_withheld(self.policy, shared.get(name, ()), consent, circumstances=circumstances),
                 )
             )
         }

@@ -50,7 +50,7 @@ def plan_consent(
     With `columns=None`, only the checks that need no model run, so that a broken configuration fails before anything
     is read. If `columns` contains only some of the model's columns, `known_columns` names the others: a mapped column
     counts as misspelt only if it is in neither. `at` is the time of the run, with a zone; the age of consent is
-    measured from it. `answers` are the categories whose answers a destination is told, by destination; one that the
+    measured from it. `answers` are the categories whose answers a destination gets, by destination; one that the
     destination does not require, and that guards none of its fields, is granted by no one. Raises `PolicyError` with
     every problem, and `ValueError` if a category has a `max_age` and `at` is None.
     """
@@ -61,8 +61,8 @@ def plan_consent(
     needed |= {category.id for name in asked for category, _ in policy.guarded_fields(name)}
     categories = [category for category in policy.categories if category.id in needed]
     planner.warnings += category_warnings(categories)
-    told = tuple((name, tuple(sorted(answers[name]))) for name in asked if answers and answers.get(name))
-    plan = ConsentPlan(policy, asked, tuple(category.id for category in categories), (), (), answers=told)
+    shared = tuple((name, tuple(sorted(answers[name]))) for name in asked if answers and answers.get(name))
+    plan = ConsentPlan(policy, asked, tuple(category.id for category in categories), (), (), answers=shared)
     if consent is not None:
         readings = planner.readings(consent, categories, asked)
         circumstances = planner.circumstances(consent, categories, asked)

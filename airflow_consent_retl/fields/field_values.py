@@ -250,14 +250,14 @@ def check_answers_written(fields: Mapping[str, str], write: str) -> None:
     """Check that a changed answer to a category is not kept from a destination by the way in which rows are written.
 
     Raises:
-        ConfigurationError: it would never be told.
+        ConfigurationError: the destination would never get it.
     """
     if write not in {"create_only", "fill_empty"}:
         return
     for name, text in fields.items():
         if isinstance(value_of(text), ConsentAnswer):
             raise ConfigurationError(
-                f'fields[{name!r}]: with write="{write}", a yes that ends would never be told: leave the answer '
+                f'fields[{name!r}]: with write="{write}", a yes that ends would never arrive: leave the answer '
                 'out, or use write="upsert"'
             )
 

@@ -71,7 +71,7 @@ class ConsentQuestion:
         log: gets messages about the sources.
         forgotten: the people of the model who were forgotten: no answer permits them.
         sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
-        answers: the categories whose answers the destinations are told.
+        answers: the categories whose answers the destinations get.
     """
 
     hook: DbApiHook
@@ -108,7 +108,7 @@ class ConsentQuestion:
 
     @property
     def answers_told(self) -> dict[str, Collection[str]]:
-        """The categories whose answers are told, by destination."""
+        """The categories whose answers are shared, by destination."""
         return dict.fromkeys(self.destinations, self.answers)
 
     @property

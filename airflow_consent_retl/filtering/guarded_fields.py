@@ -27,9 +27,9 @@ def guarded_columns(names: Iterable[str], fields: Mapping[str, str]) -> frozense
     inputs = {name: columns_of(source) for name, source in fields.items()}
     columns = {column for name, some in inputs.items() for column in some if guarded.intersection((name, column))}
     answers = {category for name in guarded if (category := category_of(name)) is not None}
-    told = {fields[name] for name, answer in answers_in(fields) if answer.category in answers}
+    shared = {fields[name] for name, answer in answers_in(fields) if answer.category in answers}
     computed = {source for name, source in fields.items() if name in guarded or columns.intersection(inputs[name])}
-    return frozenset(columns | told | computed)
+    return frozenset(columns | shared | computed)
 
 
 def check_guarded(
@@ -106,7 +106,7 @@ def check_dropped(
     dropped = {name: column for name, column in sent.items() if name not in fields}
     for name, answer in answers_in(dropped):
         raise RefusedError(
-            f"the last load told `{destination}` the answer to category `{answer.category}` in field `{name}`; this "
+            f"the last load gave `{destination}` the answer to category `{answer.category}` in field `{name}`; this "
             "load does not map the field any more, so the destination would keep a yes of people who take it back. "
             "Keep the field mapped. To take it back for everybody, map it to a constant that says no"
         )

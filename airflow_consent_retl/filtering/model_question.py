@@ -58,7 +58,7 @@ class ModelAsker:
         read_forgotten: reads the suppression list again for each question.
         read_sizes: returns how many rows the consent sources had at the model's last extraction; None: a source may
             have shrunk since.
-        answers: the categories whose answers the destinations are told.
+        answers: the categories whose answers the destinations get.
     """
 
     def __init__(

@@ -315,7 +315,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
                     self.log.info("`%s`: %s rows go without field `%s`", name, f"{without:,}", field)
                 else:
                     self.log.info(
-                        "`%s`: %s of %s permitted people did not say yes to `%s`, and it is told so",
+                        "`%s`: %s of %s permitted people did not say yes to `%s`, and the destination gets that",
                         name,
                         f"{without:,}",
                         f"{counts.permitted:,}",

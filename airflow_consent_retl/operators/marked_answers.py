@@ -1,4 +1,4 @@
-"""The categories whose answers a filter marks in the rows: those that the loads of its DAG tell their destinations."""
+"""The categories whose answers a filter marks in the rows: those that loads of its DAG share with a destination."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import XComArg
 
-from airflow_consent_retl.consent.told_answers import marked_problems
+from airflow_consent_retl.consent.shared_answers import marked_problems
 from airflow_consent_retl.errors import PolicyError
 from airflow_consent_retl.fields.field_values import answers_in
 from airflow_consent_retl.operators.parsed_tasks import is_known, kind_of, known_parameters
@@ -27,13 +27,13 @@ def marked_answers(consent: ConsentFilterOperator, policy: ConsentPolicy) -> dic
     Raises:
         PolicyError: a destination neither requires a category nor has a field that it guards.
     """
-    found = _told(consent)
+    found = _shared(consent)
     if problems := marked_problems(policy, found):
         raise PolicyError(problems)
     return found
 
 
-def _told(consent: Any) -> dict[str, tuple[str, ...]]:
+def _shared(consent: Any) -> dict[str, tuple[str, ...]]:
     from airflow_consent_retl.operators.load import LoadOperator
 
     found: dict[str, set[str]] = {name: set(categories) for name, categories in consent.answers.items()}

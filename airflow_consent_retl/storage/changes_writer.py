@@ -76,7 +76,7 @@ class ChangesWriter:
     ) -> None:
         """Append people to send. Pass no `removal` where the shape's removal schema has no fields.
 
-        `cleared` has for each row the fields whose NULL the destination is told, as `fields_text`.
+        `cleared` has for each row the fields whose NULL the destination gets, as `fields_text`.
         """
         row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
         values = [removal] if self._shape.removal_schema.names else []

@@ -181,12 +181,12 @@ class PermittedCounts(Document):
     denied: int
     denied_by_reason: dict[str, int]
     # The number of rows sent without a guarded field, by the field; and without a yes to a category whose answer the
-    # destination is told, by `answer_name`.
+    # destination gets, by `answer_name`.
     withheld_fields: dict[str, int] = {}
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The categories whose answers the destination may be told, since rows without a yes are marked."""
+        """The categories whose answers the destination may get, since rows without a yes are marked."""
         return tuple(category for name in self.withheld_fields if (category := category_of(name)) is not None)
 
 
@@ -388,7 +388,7 @@ class ChangesManifest(Document):
     removal_rows: int
     clears: tuple[ClearGroup, ...] = ()
     clear_rows: int = 0
-    # The fields whose NULL the destination has to be told: see `Load.cleared`.
+    # The fields whose NULL the destination has to get: see `Load.cleared`.
     cleared: tuple[str, ...] = ()
     # Of the policy under which they were found. Empty: unknown.
     policy_digest: str = ""

@@ -97,5 +97,5 @@ def test_a_destination_that_cannot_write_so_refuses_before_a_request(
 def test_an_answer_that_could_never_be_taken_back_is_refused_when_the_dag_is_parsed(write: str) -> None:
     fields = {"id": "id", "calls": consent("C0005", granted="yes", otherwise="no")}
 
-    with DAG("d"), pytest.raises(ConfigurationError, match="a yes that ends would never be told"):
+    with DAG("d"), pytest.raises(ConfigurationError, match="a yes that ends would never arrive"):
         load(write, fields=fields)(task_id="load", permitted={}, destination="ads")

@@ -1,4 +1,4 @@
-"""The categories whose answers a destination may be told: those that the policy requires, or that guard the field."""
+"""The categories whose answers a destination may get: those that the policy requires, or that guard the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def answer_problems(policy: ConsentPolicy, destination: str, fields: Mapping[str, str]) -> list[Problem]:
-    """Return a problem for each field with an answer that the policy does not let a destination be told.
+    """Return a problem for each field with an answer that the policy does not share with a destination.
 
     Args:
         policy: the policy.
@@ -58,5 +58,5 @@ def _refusal(policy: ConsentPolicy, destination: str, category: str, field: str)
     return (
         f"the answer to category `{category}` is no reason for `{destination}`, which requires {required}: map the "
         f"category to the destination in the policy, or guard the field with it "
-        f'("fields": {{"{destination}": ["{field}"]}}), or tell the answer to a category that it requires'
+        f'("fields": {{"{destination}": ["{field}"]}}), or use the answer to a category that it requires'
     )

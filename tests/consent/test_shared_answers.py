@@ -11,7 +11,7 @@ import pytest
 from airflow_consent_retl.consent import BooleanColumn, ColumnKind, ConsentStatus, parse_policy, plan_consent
 from airflow_consent_retl.consent.counts import count_decisions
 from airflow_consent_retl.consent.decision import Circumstances, answers_withheld
-from airflow_consent_retl.consent.told_answers import answer_problems, marked_problems
+from airflow_consent_retl.consent.shared_answers import answer_problems, marked_problems
 from airflow_consent_retl.fields import consent, constant, expression
 from airflow_consent_retl.fields.field_values import answer_name, category_of
 
