@@ -1,5 +1,7 @@
 """The quick start, typed as its page says, on a real `airflow standalone`: from the wheel to loaded rows.
 
+Beside the page's DAG there is one that is scheduled on the asset of its destination: each load's event starts it.
+
 The environment gives only what a reader has or may choose: `uv`, the place of the wheel, pinned versions, free ports.
 """
 
@@ -28,6 +30,30 @@ FIVE_MINUTES = 300.0
 _BLOCK = re.compile(r"^```(bash|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _REPEAT = re.compile(r"# Repeat this until it says: (\w+)(?: \((\d) times\))?\n")
 _DONE = "quick-start-block-done"
+# Not on the page: a DAG that each load's event starts, and that notes what the event says.
+_FOLLOWING = """
+import os
+from datetime import datetime
+
+from airflow.sdk import DAG, task
+from airflow_consent_retl.operators import destination_asset
+
+with DAG(
+    "following",
+    schedule=[destination_asset("crm_table")],
+    start_date=datetime(2026, 1, 1),
+    is_paused_upon_creation=False,
+):
+
+    @task
+    def note(triggering_asset_events=None):
+        with open(os.environ["QUICK_START"] + "/events.txt", "a") as file:
+            for events in triggering_asset_events.values():
+                for event in events:
+                    file.write(f"accepted {event.extra['accepted']}, removed {event.extra['removed']}\\n")
+
+    note()
+"""
 
 
 class Shell:
@@ -130,6 +156,24 @@ def shell(tmp_path: Path, repo: Path, wheel: Path, api_port: int) -> Iterator[Sh
         shell.close()
 
 
+def follow_loads(folder: Path) -> None:
+    """Write the DAG that is scheduled on the asset of the page's destination."""
+    dags = folder / "consent-quick-start" / "airflow" / "dags"
+    dags.mkdir(parents=True)
+    (dags / "following.py").write_text(_FOLLOWING)
+
+
+def events_of(shell: Shell, folder: Path, *, runs: int, started: float) -> list[str]:
+    """Return what the events said by which the scheduler started the following DAG, when it ran so many times."""
+    printed = ""
+    while printed.count("success") < runs:
+        assert time.monotonic() - started < allowed_s(), printed
+        assert "failed" not in printed, printed
+        time.sleep(2)
+        printed = shell.type("airflow dags list-runs following")
+    return (folder / "events.txt").read_text().splitlines()
+
+
 def allowed_s() -> float:
     """Return five minutes of a machine of one's own: more where others use its processors too."""
     return FIVE_MINUTES * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
@@ -143,7 +187,7 @@ def health(port: int) -> dict[str, Any]:
 @pytest.mark.long
 @pytest.mark.timeout(6 * FIVE_MINUTES)
 def test_the_commands_of_the_quick_start_lead_from_the_wheel_to_loaded_rows_in_five_minutes(
-    repo: Path, shell: Shell, api_port: int
+    repo: Path, shell: Shell, api_port: int, tmp_path: Path
 ) -> None:
     started, printed = time.monotonic(), ""
     healthy: dict[str, Any] = {}
@@ -152,6 +196,12 @@ def test_the_commands_of_the_quick_start_lead_from_the_wheel_to_loaded_rows_in_f
             assert printed.strip() == text.strip()
             continue
         until = _REPEAT.match(text)
+        if "dags/customers.py" in text:
+            follow_loads(tmp_path)
+        elif text.startswith("kill"):
+            # One run for each load, with the counts of its event.
+            events = events_of(shell, tmp_path, runs=2, started=started)
+            assert events == ["accepted 400, removed 0", "accepted 0, removed 1"]
         printed = shell.type(text)
         while until and printed.count(until[1]) < int(until[2] or 1):
             assert time.monotonic() - started < allowed_s(), printed
