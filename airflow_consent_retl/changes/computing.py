@@ -16,8 +16,8 @@ from airflow_consent_retl.changes.comparison import Comparison
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.changes_writer import ChangesWriter
-from airflow_consent_retl.storage.manifest import ChangesCounts
 from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 from airflow_consent_retl.storage.sync_mode import SyncMode
 from airflow_consent_retl.values.ids import ORDER_TAG, buckets, meeting_type
 from airflow_consent_retl.values.payload_hash import HASH_TAG, Digests, PayloadHash

@@ -19,10 +19,11 @@ from airflow_consent_retl.delivery.ledger.records import SyncName
 from airflow_consent_retl.delivery.pairing import WorkspaceIdentity, check_sync, folders_of_syncs
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ChangesManifest, DeliveredManifest, sha256_hex
+from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 from airflow_consent_retl.storage.suppression import acts_in
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, epoch_of, is_delivered, own_names
+from airflow_consent_retl.storage.sync_manifests import ChangesManifest, DeliveredManifest
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger

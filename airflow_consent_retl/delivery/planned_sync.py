@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.storage.change_set import Changes
-    from airflow_consent_retl.storage.manifest import ChangesCounts
+    from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 
 _SCAN_ROWS = 65_536
 # Called with the changes that a run would deliver, and with what withholds some of them.

@@ -10,7 +10,7 @@ from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.storage.manifest import ChangesCounts
+    from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination, Load, WriteMode
-    from airflow_consent_retl.storage.manifest import ChangesCounts
+    from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.delivery.ledger.records import SourceRecord, VersionRef
     from airflow_consent_retl.progress import TaskLog
-    from airflow_consent_retl.storage.manifest import (
-        DeliveredManifest,
-        ModelSource,
-        PermittedManifest,
-        SnapshotManifest,
-    )
+    from airflow_consent_retl.storage.manifest import ModelSource, PermittedManifest, SnapshotManifest
     from airflow_consent_retl.storage.sync_folder import SyncFolder
+    from airflow_consent_retl.storage.sync_manifests import DeliveredManifest
     from airflow_consent_retl.workspace.base import Workspace
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
-from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, RemovalGroup
 from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_manifests import ChangesCounts, ChangesManifest, RemovalGroup
 from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:

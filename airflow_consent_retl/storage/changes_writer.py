@@ -12,8 +12,8 @@ import pyarrow as pa
 from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.delivered import HASH_TYPE
-from airflow_consent_retl.storage.manifest import ChangesCounts, ChangesManifest, ClearGroup, RemovalGroup
 from airflow_consent_retl.storage.parts import PartsWriter
+from airflow_consent_retl.storage.sync_manifests import ChangesCounts, ChangesManifest, ClearGroup, RemovalGroup
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder

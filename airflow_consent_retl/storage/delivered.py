@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.manifest import DeliveredManifest
 from airflow_consent_retl.storage.parts import PartsWriter, full_batches
 from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_manifests import DeliveredManifest
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder

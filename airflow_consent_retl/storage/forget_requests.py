@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+from pydantic import AwareDatetime
 
 from airflow_consent_retl.storage.manifest import Document
 

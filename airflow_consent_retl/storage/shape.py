@@ -10,7 +10,7 @@ from typing import Self
 import pyarrow as pa
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.manifest import ShapeOfRows
+from airflow_consent_retl.storage.sync_manifests import ShapeOfRows
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+from pydantic import AwareDatetime
 
 from airflow_consent_retl.consent.match_forms import in_form
 from airflow_consent_retl.errors import ConfigurationError

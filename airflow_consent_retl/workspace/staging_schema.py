@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.storage.manifest import DeliveredManifest, PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotManifest
+    from airflow_consent_retl.storage.sync_manifests import DeliveredManifest
 
 _SCHEME = "warehouse:"
 _SCHEMA = re.compile(r"[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+){0,2}")

@@ -13,8 +13,8 @@ import pytest
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import DeliveredState, DeliveredWriter
 from airflow_consent_retl.storage.folder import Folder
-from airflow_consent_retl.storage.manifest import ChangesManifest, DeliveredManifest
 from airflow_consent_retl.storage.shape import Shape
+from airflow_consent_retl.storage.sync_manifests import ChangesManifest, DeliveredManifest
 
 AT = datetime(2026, 11, 23, 18, tzinfo=UTC)
 LOAD = pa.schema([pa.field("mail", pa.string(), nullable=False), ("spent", pa.decimal128(10, 2))])

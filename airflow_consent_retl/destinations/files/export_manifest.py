@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+from pydantic import AwareDatetime
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.manifest import Document

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+from pydantic import AwareDatetime
 
 from airflow_consent_retl.storage.manifest import Document, Part, WarehouseTable
 

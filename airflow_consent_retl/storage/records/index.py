@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import AwareDatetime  # noqa: TC002 - pydantic reads the annotations
+from pydantic import AwareDatetime
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.manifest import Document, sha256_hex
-from airflow_consent_retl.storage.records.documents import SubjectPart  # noqa: TC001 - pydantic reads it
+from airflow_consent_retl.storage.records.documents import SubjectPart
 from airflow_consent_retl.storage.records.sorted_rows import SUBJECT, SubjectRows, find_rows
 from airflow_consent_retl.values.buffers import values_of
 
