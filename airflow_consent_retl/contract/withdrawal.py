@@ -20,3 +20,17 @@ def wrong_withdrawal(on_withdrawal: object, choices: Mapping[str, str]) -> list[
     offered = "; ".join(f"`{choice}`: {sentence}" for choice, sentence in choices.items())
     near = suggestion(on_withdrawal, choices) if isinstance(on_withdrawal, str) else ""
     return [f"on_withdrawal is not one of the destination's choices{near} ({offered})"]
+
+
+def wrong_companions(on_withdrawal: object, companions: Mapping[str, tuple[str, object]]) -> list[str]:
+    """Return the errors in options that belong to one choice, which needs them.
+
+    Args:
+        on_withdrawal: from the DAG.
+        companions: by choice, the option's name and its value.
+    """
+    return [
+        f'{name} is for on_withdrawal="{choice}", which needs it'
+        for choice, (name, value) in companions.items()
+        if bool(value) is not (on_withdrawal == choice)
+    ]

@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.braze.opt_outs import success
+from airflow_consent_retl.destinations.braze.opt_outs import of_success
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, by_index, entries
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, is_integer, json_object
+from airflow_consent_retl.destinations.http.responses import (
+    ACCEPTED,
+    UnreadableAnswerError,
+    is_integer,
+    json_object,
+    of_document,
+)
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
@@ -78,22 +84,22 @@ def _refusal(error: Mapping[str, Any], fields: Sequence[str]) -> Outcome:
 
 def outcomes_of_deletion(answer: Answer, sent: SentRows) -> Outcomes | None:
     """Return that every user is deleted, where the answer has their number: Braze does not count unknown ones."""
-    if answer.status >= 400:
-        return None
-    try:
-        deleted: Any = json_object(answer.body).get("deleted")
-    except UnreadableAnswerError:
-        deleted = None
-    if not is_integer(deleted) or not 0 <= deleted <= len(sent):
-        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-    return Outcomes.accepted(len(sent))
+
+    def read(document: dict[str, Any]) -> Outcomes:
+        deleted: Any = document.get("deleted")
+        if not is_integer(deleted) or not 0 <= deleted <= len(sent):
+            raise UnreadableAnswerError
+        return Outcomes.accepted(len(sent))
+
+    return of_document(answer, sent, read)
 
 
 def outcomes_of_states(answer: Answer, sent: SentRows) -> Outcomes | None:
     """Return that the states of all users are set, where the answer is a success without an error."""
-    document = success(answer)
-    if document is None:
-        return None
-    if isinstance(document, Outcome) or document.get("errors"):
-        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-    return Outcomes.accepted(len(sent))
+
+    def read(document: dict[str, Any]) -> Outcomes:
+        if document.get("errors"):
+            raise UnreadableAnswerError
+        return Outcomes.accepted(len(sent))
+
+    return of_success(answer, sent, read)

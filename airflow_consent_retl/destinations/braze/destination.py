@@ -15,10 +15,7 @@ seen in answers that `rudderlabs/rudder-transformer@c98d160` and others recorded
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -51,15 +48,11 @@ from airflow_consent_retl.destinations.braze.user_objects import (
     track_body,
     users_body,
 )
-from airflow_consent_retl.destinations.http.account_pace import AccountPace
-from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
-from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.purpose import Purpose
-from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.http.steps import BatchSteps, after_a_change
-from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules, after_a_change, with_states
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
@@ -68,8 +61,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
-
-log = logging.getLogger(__name__)
 
 
 class BrazeDestination(HttpDestination):
@@ -99,9 +90,7 @@ class BrazeDestination(HttpDestination):
         super().__init__(address, options)
         self._options = options
         self._workspace = workspace
-        self._lock = threading.Lock()
-        self._kept_opt_outs = 0
-        self._export_pace: Pace = Pace()
+        self._rules = SubscriptionRules("Braze", granting=GRANTING, denied=UNSUBSCRIBED)
 
     @property
     def target(self) -> str:
@@ -188,42 +177,27 @@ class BrazeDestination(HttpDestination):
             if any(one in some for some in asked.values())
         ]
         known = self._present_states(batch).of(users, asked) if users else {}
-        told = batch.rows
+        sent = batch.rows
         for name in names:
-            told = self._told(told, name, rows, [known.get((one, name), "") for one in ids])
-        outcomes = super().send(Batch(key=batch.key, rows=told))
-        doubts = {external_id: one for (external_id, _), one in known.items() if isinstance(one, Outcome)}
-        unsettled = [doubts.get(one, was) if was == ACCEPTED else was for one, was in zip(ids, outcomes, strict=True)]
-        return replace(after_a_change(list(outcomes), unsettled), requests=outcomes.requests)
+            states = self._states_to_send(name, rows, [known.get((one, name), "") for one in ids])
+            place = sent.schema.names.index(name)
+            sent = sent.set_column(place, sent.schema.field(place), pa.array(states, sent.column(place).type))
+        outcomes = super().send(Batch(key=batch.key, rows=sent))
+        doubts = [[one for name in names if isinstance(one := known.get((of, name)), Outcome)] for of in ids]
+        return after_a_change(outcomes, with_states(list(outcomes), doubts))
 
-    def _told(
-        self, told: pa.RecordBatch, name: str, rows: Sequence[Mapping[str, Any]], known: Sequence[Outcome | str]
-    ) -> pa.RecordBatch:
-        """Return rows with the states to tell of one field, given the present ones."""
+    def _states_to_send(
+        self, name: str, rows: Sequence[Mapping[str, Any]], known: Sequence[Outcome | str]
+    ) -> list[str | None]:
+        """Return the states to send of one field, given the present ones."""
         kind = self._address_of(name)
-        out = {row.get(kind) for row in rows if kind and row[name] == UNSUBSCRIBED} - {None}
-        states = [
-            _state_to_tell(row[name], present, is_denied=row.get(kind) in out)
-            for row, present in zip(rows, known, strict=True)
+        # A user without an address shares their state with no one.
+        shared = [str(row.get(kind) or "").casefold() or place for place, row in enumerate(rows)]
+        wanted = self._rules.strictest(zip(shared, [row[name] for row in rows], strict=True))
+        return [
+            None if row[name] in GRANTING and wanted[of] == UNSUBSCRIBED else self._rules.to_send(row[name], present)
+            for of, row, present in zip(shared, rows, known, strict=True)
         ]
-        with self._lock:
-            self._kept_opt_outs += sum(
-                state is None and row[name] in GRANTING for row, state in zip(rows, states, strict=True)
-            )
-        place = told.schema.names.index(name)
-        return told.set_column(place, told.schema.field(place), pa.array(states, told.column(place).type))
-
-    def open(self, load: Load) -> None:
-        """Check the fields, and every address of the host; nothing is sent."""
-        super().open(load)
-        rate = self._rate("Braze's export of profiles", self._options.exports_per_minute, 60)
-        self._export_pace = AccountPace(Pace(), [rate], load.reserve, requests=-(-load.rows // MOST_USERS))
-
-    def _wait_for_export(self) -> None:
-        try:
-            self._export_pace.wait(at_most_s=self._options.max_retry_s)
-        except AttemptError as failure:
-            raise DestinationUnavailableError(failure.words, retry_after_s=failure.retry_after_s) from None
 
     def _address_of(self, state: str) -> str:
         """Return the field whose users share a state; empty: it is of the user alone."""
@@ -234,16 +208,15 @@ class BrazeDestination(HttpDestination):
     def commit(self) -> None:
         """Close the connections, and say how many opt-outs Braze keeps."""
         super().commit()
-        if self._kept_opt_outs:
-            log.warning("%s subscriptions were left unsubscribed: Braze has an opt-out", f"{self._kept_opt_outs:,}")
+        self._rules.warn()
 
     def _present_states(self, batch: Batch) -> PresentStates:
-        if self._delivery is None or self._load is None:
+        if self._load is None:
             raise DestinationError(f"the {self.name} was not opened")
         return PresentStates(
-            BatchSteps(self._delivery, batch, refuse=ask_again),
+            self.batch_steps(batch, refuse=ask_again),
             self._address,
-            wait=self._wait_for_export,
+            export_rate=self._rate("Braze's export of profiles", self._options.exports_per_minute, 60),
             phone_groups=self._options.phone_groups,
             decided_at=self._load.decided_at,
         )
@@ -267,18 +240,3 @@ class BrazeDestination(HttpDestination):
             refuse=ask_again,
             max_rows=None if path == "/users/track" else MOST_USERS,
         )
-
-
-def _state_to_tell(value: str | None, known: Outcome | str, *, is_denied: bool) -> str | None:
-    """Return the state to tell Braze; None: nothing.
-
-    Args:
-        value: of the row.
-        known: the present state at Braze, or the doubt about it.
-        is_denied: whether another row unsubscribes the same address.
-    """
-    if value is None:
-        return UNSUBSCRIBED if known in GRANTING else None
-    if value not in GRANTING:
-        return value
-    return None if is_denied or known == UNSUBSCRIBED or isinstance(known, Outcome) else value

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
-from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, accepted, by_value, entries, joined
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
@@ -26,6 +28,8 @@ GROUP: Final = "subscription_groups."
 UNSUBSCRIBED: Final = "unsubscribed"
 GLOBAL_STATES: Final = ("email_subscribe", "push_subscribe")
 MOST_USERS: Final = 50
+
+Listed = TypeVar("Listed")
 _NEW = Outcome(RowStatus.REJECTED, "not_found")
 
 
@@ -44,7 +48,7 @@ class PresentStates:
     Args:
         steps: of the batch.
         address: of the API.
-        wait: returns when the next export of profiles may be asked for.
+        export_rate: the limit on exports of profiles.
         phone_groups: see `BrazeOptions`.
         decided_at: the time of the load's decision.
     """
@@ -54,13 +58,13 @@ class PresentStates:
         steps: BatchSteps,
         address: HttpAddress,
         *,
-        wait: Callable[[], None],
+        export_rate: AccountRate,
         phone_groups: Sequence[str],
         decided_at: datetime,
     ) -> None:
         self._steps = steps
         self._address = address
-        self._wait = wait
+        self._export_rate = export_rate
         self._phone_groups = frozenset(phone_groups)
         self._end_date = (decided_at + timedelta(days=2)).date().isoformat()
 
@@ -111,91 +115,91 @@ class PresentStates:
 
     def _profiles(self, ids: Sequence[str], found: dict[str, Mapping[str, Any]]) -> Outcomes:
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            document = success(answer)
-            if document is None or isinstance(document, Outcome):
-                return None if document is None else Outcomes(len(sent), document)
-            try:
+            def of_users(document: dict[str, Any]) -> Outcomes:
                 users = entries(document, "users")
-                missing = entries(document, "invalid_user_ids")
-            except UnreadableAnswerError:
-                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-            found.update({str(one.get("external_id")): one for one in users})
-            return joined(
-                by_value(users, sent, accepted, sent_as=str, named_as=lambda one: one.get("external_id")),
-                by_value(missing, sent, lambda *_: _NEW, sent_as=str, named_as=lambda one: one.get("value")),
-            )
+                found.update({str(one.get("external_id")): one for one in users})
+                return joined(
+                    by_value(users, sent, accepted, sent_as=str, named_as=lambda one: one.get("external_id")),
+                    by_value(
+                        entries(document, "invalid_user_ids"),
+                        sent,
+                        lambda *_: _NEW,
+                        sent_as=str,
+                        named_as=lambda one: one.get("value"),
+                    ),
+                )
+
+            return of_success(answer, sent, of_users)
 
         def body(some: Sequence[str]) -> object:
-            fields = ["external_id", "email", "phone", *GLOBAL_STATES]
-            return {"external_ids": some, "fields_to_export": fields}
+            return {"external_ids": some, "fields_to_export": ["external_id", "email", "phone", *GLOBAL_STATES]}
 
-        pieces = []
-        for start in range(0, len(ids), MOST_USERS):
-            self._wait()
-            some, address = ids[start : start + MOST_USERS], self._address.at("/users/export/ids")
-            pieces.append(self._steps.take(f"profiles {start}", address, some, read, around=body, changes=False))
-        return Outcomes.concatenated(pieces)
+        address, rates = self._address.at("/users/export/ids"), [self._export_rate]
+        # One step for each request: a failure of any stops the batch, since nothing is sent before.
+        return Outcomes.concatenated(
+            self._steps.take(
+                f"profiles {start}",
+                address,
+                ids[start : start + MOST_USERS],
+                read,
+                around=body,
+                changes=False,
+                rates=rates,
+            )
+            for start in range(0, len(ids), MOST_USERS)
+        )
 
     def _of_address(self, email: str) -> Outcome | str:
         listed: list[object] = []
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            document = success(answer)
-            if document is None or isinstance(document, Outcome):
-                return None if document is None else Outcomes(len(sent), document)
-            if not isinstance(document.get("emails"), list):
-                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-            listed.extend(document["emails"])
-            return Outcomes.accepted(len(sent))
+            def of_emails(document: dict[str, Any]) -> Outcomes:
+                listed.extend(_of_type(document.get("emails"), list))
+                return Outcomes.accepted(len(sent))
 
-        outcome = self._get("/email/unsubscribes", {"end_date": self._end_date, "email": email}, [email], read)[0]
-        if outcome != ACCEPTED:
-            return outcome
-        return UNSUBSCRIBED if listed else ""
+            return of_success(answer, sent, of_emails)
+
+        outcome = self._asked("/email/unsubscribes", {"end_date": self._end_date}, "email", [email], read)[email]
+        return outcome if outcome != ACCEPTED else UNSUBSCRIBED if listed else ""
 
     def _group(self, group: str, kind: str, texts: Sequence[str]) -> dict[str, Outcome | str]:
         states: dict[str, str] = {}
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            document = success(answer)
-            if document is None or isinstance(document, Outcome):
-                return None if document is None else Outcomes(len(sent), document)
-            listed = document.get("status")
-            if not isinstance(listed, dict):
-                return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-            named = {str(text).casefold(): str(state).casefold() for text, state in listed.items()}
-            texts = [str(sent[row]) for row in range(len(sent))]
-            states.update({text: named[text.casefold()] for text in texts if text.casefold() in named})
-            return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(texts) if text in states})
+            def of_status(document: dict[str, Any]) -> Outcomes:
+                listed = _of_type(document.get("status"), dict)
+                named = {str(text).casefold(): str(state).casefold() for text, state in listed.items()}
+                some = [str(sent[row]) for row in range(len(sent))]
+                states.update({text: named[text.casefold()] for text in some if text.casefold() in named})
+                return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(some) if text in states})
 
-        found: dict[str, Outcome | str] = {}
-        for start in range(0, len(texts), MOST_USERS):
-            some = texts[start : start + MOST_USERS]
-            asked = self._get(
-                "/subscription/status/get", {"subscription_group_id": group, f"{kind}[]": some}, some, read
-            )
-            found |= {text: states[text] if one == ACCEPTED else one for text, one in zip(some, asked, strict=True)}
-        return found
+            return of_success(answer, sent, of_status)
 
-    def _get(
-        self,
-        path: str,
-        query: Mapping[str, object],
-        texts: Sequence[str],
-        read: Callable[[Answer, SentRows], Outcomes | None],
-    ) -> Outcomes:
-        address = replace(self._address.at(path), query=urlencode(query, doseq=True))
-        return self._steps.take(
-            f"{path} {address.query}", address, texts, read, around=None, method="GET", changes=False
-        )
+        asked = self._asked("/subscription/status/get", {"subscription_group_id": group}, f"{kind}[]", texts, read)
+        return {text: states[text] if one == ACCEPTED else one for text, one in asked.items()}
+
+    def _asked(
+        self, path: str, query: Mapping[str, str], name: str, texts: Sequence[str], read: ReadAnswer
+    ) -> dict[str, Outcome]:
+        def address(some: Sequence[str]) -> HttpAddress:
+            return replace(self._address.at(path), query=urlencode({**query, name: some}, doseq=True))
+
+        outcomes = self._steps.ask(f"{path} {address(texts).query}", address, texts, read, most=MOST_USERS)
+        return dict(zip(texts, outcomes, strict=True))
 
 
-def success(answer: Answer) -> dict[str, Any] | Outcome | None:
-    """Return the document of an answer that says `success`, the doubt about another one, or None for a refusal."""
-    if answer.status >= 400:
-        return None
-    try:
-        document = json_object(answer.body)
-    except UnreadableAnswerError:
-        document = {}
-    return document if document.get("message") == "success" else Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER)
+def of_success(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:
+    """Return the outcomes that `read` makes of an answer that says `success`; None for a refusal."""
+
+    def of_any(document: dict[str, Any]) -> Outcomes:
+        if document.get("message") != "success":
+            raise UnreadableAnswerError
+        return read(document)
+
+    return of_document(answer, sent, of_any)
+
+
+def _of_type(value: Any, kind: type[Listed]) -> Listed:
+    if not isinstance(value, kind):
+        raise UnreadableAnswerError
+    return value

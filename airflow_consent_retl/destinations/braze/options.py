@@ -65,7 +65,7 @@ class BrazeOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+        from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
 
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
@@ -73,14 +73,11 @@ class BrazeOptions(HttpOptions):
             wrong.append(f"Braze takes at most {MOST_ROWS} objects in a request")
         rates = ("requests_per_3_s", "exports_per_minute")
         wrong += [f"{name} must be at least 1" for name in rates if getattr(self, name) < 1]
-        named = {
+        companions = {
             "clear_attribute": ("withdrawn_attributes", self.withdrawn_attributes),
             "unsubscribe": ("unsubscribes", self.unsubscribes),
         }
-        for choice, (name, values) in named.items():
-            if bool(values) is not (self.on_withdrawal == choice):
-                wrong.append(f'{name} is for on_withdrawal="{choice}", which needs it')
-        return wrong
+        return wrong + wrong_companions(self.on_withdrawal, companions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

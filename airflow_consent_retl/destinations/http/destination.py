@@ -16,6 +16,7 @@ from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.sending import HttpDelivery
+from airflow_consent_retl.destinations.http.steps import BatchSteps
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 from airflow_consent_retl.values.json_rows import SentObjects
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.purpose import Purpose
@@ -207,6 +209,23 @@ class HttpDestination(Destination):
     def is_processed(self, request_id: str) -> bool:
         """Ask about a job."""
         return self._opened_job_reader().is_processed(request_id)
+
+    def batch_steps(
+        self,
+        batch: Batch,
+        *,
+        refuse: Callable[[Answer], None] | None = None,
+        has_changed: bool = False,
+        content_type: str = "application/json",
+    ) -> BatchSteps:
+        """Return the steps of a batch, for a destination that needs several; the arguments are those of `BatchSteps`.
+
+        Raises:
+            DestinationError: the destination was not opened.
+        """
+        if self._delivery is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        return BatchSteps(self._delivery, batch, refuse=refuse, has_changed=has_changed, content_type=content_type)
 
     def commit(self) -> None:
         """Close the connections: each batch was final when it was answered."""

@@ -56,8 +56,6 @@ class Purpose:
         rates: the vendor's limits on requests of this purpose, in place of those of the destination, which None means.
         refuse: called with each answer. It raises `AttemptError` for one that asks for another try, and
             `DestinationError` for one that refuses every request, where the status alone does not say so.
-        then: what has to follow for the rows that this request accepted, such as the deletion after an unsubscription.
-            A row is accepted if both accept it. The first one answers at once: `pending` ends there.
     """
 
     method: str
@@ -75,7 +73,6 @@ class Purpose:
     row_statuses: Collection[int] = ()
     rates: Sequence[AccountRate] | None = None
     refuse: Callable[[Answer], None] | None = None
-    then: Purpose | None = None
 
     @property
     def place(self) -> str:

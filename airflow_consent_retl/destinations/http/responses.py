@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.client import Answer
 
 TOO_LONG = "answer_too_long"
 LATER = "accepted_for_later"
@@ -48,6 +51,22 @@ def json_object(body: bytes | None) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise UnreadableAnswerError
     return answer
+
+
+def of_document(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes | None]) -> Outcomes | None:
+    """Return the outcomes that `read` makes of a success, which are uncertain where it raises; None for a refusal.
+
+    Args:
+        answer: of a request with these rows.
+        sent: see there.
+        read: gets the document; it may raise `UnreadableAnswerError`.
+    """
+    if answer.status >= 400:
+        return None
+    try:
+        return read(json_object(answer.body))
+    except UnreadableAnswerError:
+        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
 
 
 def is_integer(value: object) -> bool:

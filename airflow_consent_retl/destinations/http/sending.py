@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl import __version__
-from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
 from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
 from airflow_consent_retl.destinations.http.pieces import Piece
-from airflow_consent_retl.destinations.http.purpose import Purpose, ReadAnswer
 from airflow_consent_retl.destinations.http.responses import (
     LATER,
     MAX_ANSWER_BYTES,
@@ -31,12 +28,11 @@ from airflow_consent_retl.errors import ConfigurationError, DestinationError, De
 from airflow_consent_retl.values.json_rows import JsonRows, SentObjects
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.pace import Pace
-
-__all__ = ["NOT_SENT", "ROW_TOO_LARGE", "HttpDelivery", "Purpose", "ReadAnswer"]
+    from airflow_consent_retl.destinations.http.purpose import Purpose
 
 ROW_TOO_LARGE = "row_too_large"
 NOT_SENT = "not_sent"
@@ -97,23 +93,7 @@ class HttpDelivery:
         if rows.records:
             piece = Piece(key=batch.key, purpose=purpose, records=rows.records, start=0, stop=len(rows.records))
             sent = self._deliver(piece)
-        outcomes = _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
-        return outcomes if purpose.then is None else self._follow(batch, purpose.then, outcomes)
-
-    def _follow(self, batch: Batch, purpose: Purpose, outcomes: Outcomes) -> Outcomes:
-        """Send the rows that the first request accepted to the next one, whose outcome is then theirs."""
-        places = [row for row, outcome in enumerate(outcomes) if outcome.status is RowStatus.ACCEPTED]
-        if not places:
-            return outcomes
-        named = "all" if len(places) == len(outcomes) else ",".join(map(str, places))
-        key = sha256(f"{batch.key}:then:{named}".encode()).hexdigest()
-        try:
-            second = self.deliver(Batch(key=key, rows=batch.rows.take(places)), purpose)
-        except (DestinationError, DestinationUnavailableError):
-            # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
-            second = Outcomes.uncertain(len(places), NOT_SENT)
-        others = {row: o for row, o in enumerate(outcomes) if o.status is not RowStatus.ACCEPTED}
-        return second.at_rows(places, len(outcomes), others=others)
+        return _with_refused(sent, rows, RowStatus.ACCEPTED if purpose.removes else RowStatus.REJECTED)
 
     def close(self, *, give_up: bool) -> None:
         """Close the connections; with `give_up`, end waits and running requests as well."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_consent_retl.contract.destination import Batch
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.sending import NOT_SENT, HttpDelivery
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
@@ -19,6 +19,7 @@ from airflow_consent_retl.values.json_rows import JsonRows
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
@@ -48,23 +49,6 @@ class ReadyRecords:
     def body(self, records: Sequence[Any]) -> bytes:
         """Return a request's body; none where there is nothing around the records."""
         return b"" if self.around is None else msgspec.json.encode(self.around(records))
-
-
-def after_a_change(outcomes: Sequence[Outcome], settled: Sequence[Outcome]) -> Outcomes:
-    """Return the outcomes of rows whose first step was accepted, and a later one perhaps refused: these are uncertain.
-
-    Args:
-        outcomes: of the first step.
-        settled: of the last one.
-    """
-    # INVARIANT: a rejected row is not at the destination. Part of these rows is.
-    return Outcomes.concatenated(
-        Outcomes(1, replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last)
-        for first, last in zip(outcomes, settled, strict=True)
-    )
-
-
-_HALF = (Outcome(RowStatus.ACCEPTED), RowStatus.REJECTED)
 
 
 class BatchSteps:
@@ -105,6 +89,7 @@ class BatchSteps:
         max_rows: int | None = None,
         refused: dict[int, str] | None = None,
         changes: bool = True,
+        rates: Sequence[AccountRate] | None = None,
     ) -> Outcomes:
         """Send one step, and return an outcome for each record and each refused row, in the batch's order.
 
@@ -118,6 +103,7 @@ class BatchSteps:
             max_rows: the most records of a request.
             refused: the batch's rows without a record, each with its code.
             changes: False for a question: after its failure, it is still certain that nothing was applied.
+            rates: see `Purpose`.
 
         Raises:
             DestinationError, DestinationUnavailableError: as `Destination.send`. After a step that may have changed
@@ -133,6 +119,7 @@ class BatchSteps:
             key_header=None,
             max_rows=max_rows,
             refuse=self._refuse,
+            rates=rates,
             content_type=self._content_type,
         )
         try:
@@ -145,3 +132,27 @@ class BatchSteps:
         if changes and any(outcome.status is not RowStatus.REJECTED for outcome in outcomes.counts()):
             self._has_changed = True
         return outcomes
+
+    def ask(
+        self,
+        name: str,
+        address_of: Callable[[Sequence[str]], HttpAddress],
+        texts: Sequence[str],
+        read: ReadAnswer,
+        *,
+        most: int,
+    ) -> Outcomes:
+        """Ask about texts that are in the address, some at a time; a failure raises, as nothing was changed by it.
+
+        Args:
+            name: of the step.
+            address_of: makes the address of a question.
+            texts: to ask about.
+            read: reads the answers.
+            most: the most texts of a question.
+        """
+        pieces = [texts[start : start + most] for start in range(0, len(texts), most)]
+        return Outcomes.concatenated(
+            self.take(f"{name} {number}", address_of(some), some, read, around=None, method="GET", changes=False)
+            for number, some in enumerate(pieces)
+        )

@@ -49,6 +49,11 @@ def ask_again(answer: Answer) -> None:
     raise AttemptError("http_429", maybe_applied=False, retry_after_s=max(answer.retry_after_s or 0.0, wait_s))
 
 
+def inputs_body(inputs: Sequence[Any]) -> object:
+    """Return the document of a request with these inputs."""
+    return {"inputs": inputs}
+
+
 def of_batch(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:
     """Return the outcomes that `read` makes of a complete answer; None for a refusal of the whole."""
     try:

@@ -20,8 +20,6 @@ UNKNOWN_STATE: Final = "unknown_subscription_state"
 SUBSCRIBED: Final = "SUBSCRIBED"
 UNSUBSCRIBED: Final = "UNSUBSCRIBED"
 STATES: Final = (SUBSCRIBED, UNSUBSCRIBED)
-WITHHELD: Final = "WITHHELD"
-"""The state of a person without consent to a subscription: unsubscribed if HubSpot has them as subscribed."""
 
 _SUBSCRIPTIONS = "subscriptions"
 

@@ -17,8 +17,6 @@ copy read 2026-11-29). Requests: 100 in 10 seconds, 190 from the tier Profession
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,9 +24,9 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.destinations.http.destination import HttpDestination
+from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.http.sending import Purpose
-from airflow_consent_retl.destinations.http.steps import BatchSteps, after_a_change
+from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules, after_a_change, with_states
 from airflow_consent_retl.destinations.hubspot.contact_answers import CATEGORIES, ask_again, outcomes_by_trace
 from airflow_consent_retl.destinations.hubspot.contacts import (
     EMAIL,
@@ -37,15 +35,14 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     SUBSCRIBED,
     UNKNOWN_STATE,
     UNSUBSCRIBED,
-    WITHHELD,
     ContactRows,
     subscription_of,
     texts_of,
 )
 from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES
-from airflow_consent_retl.destinations.hubspot.removal import CONTACTS, FoundContacts, of_rows
+from airflow_consent_retl.destinations.hubspot.removal import CONTACTS, FoundContacts
 from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates, Wanted
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
@@ -53,11 +50,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.hubspot.options import HubSpotOptions
 
-log = logging.getLogger(__name__)
-
-_STRICTEST = (UNSUBSCRIBED, WITHHELD, SUBSCRIBED)
 _REMEDIES = {
     UNKNOWN_STATE: f"A field `subscriptions.…` has to be {' or '.join(STATES)}, or NULL: use consent(…) for it",
     REPEATED_IDENTIFIER: "Several rows have this identifier: map the primary key to a unique property of HubSpot",
@@ -90,8 +85,7 @@ class HubSpotDestination(HttpDestination):
         super().__init__(address, options)
         self._options = options
         self._hub_id = hub_id
-        self._lock = threading.Lock()
-        self._kept_opt_outs = 0
+        self._rules = SubscriptionRules("HubSpot", granting=[SUBSCRIBED], denied=UNSUBSCRIBED)
 
     @property
     def target(self) -> str:
@@ -165,15 +159,18 @@ class HubSpotDestination(HttpDestination):
         if not columns or not len(outcomes):
             return outcomes
         states = {number: texts_of(batch.rows, name) for number, name in columns.items()}
-        steps = self._steps(batch, has_changed=True)
         # Without consent to a subscription it is NULL, and HubSpot may still have it.
-        without = {number: WITHHELD for number, name in columns.items() if name in self._cleared}
         wanted = [
-            {n: state for n, values in states.items() if (state := values[row] or without.get(n))}
+            {
+                number: state
+                for number, name in columns.items()
+                if (state := states[number][row]) is not None or name in self._cleared
+            }
             for row in range(len(outcomes))
         ]
+        steps = self.batch_steps(batch, refuse=ask_again, has_changed=True)
         settled = self._settle(steps, list(outcomes), wanted, texts_of(batch.rows, EMAIL))
-        return after_a_change(list(outcomes), list(settled))
+        return after_a_change(outcomes, settled)
 
     def removal_schema(self, load: Load) -> pa.Schema:
         """Return the unique property, and the e-mail address where it is what will be unsubscribed."""
@@ -183,7 +180,7 @@ class HubSpotDestination(HttpDestination):
 
     def remove(self, batch: Batch) -> Outcomes:
         """Take people back in the way that the DAG chose."""
-        steps, choice = self._steps(batch), self._options.on_withdrawal
+        steps, choice = self.batch_steps(batch, refuse=ask_again), self._options.on_withdrawal
         if self._unsubscribes:
             return self._unsubscribe(steps, batch)
         found = self._found(steps, texts_of(batch.rows, self._options.id_property))
@@ -193,7 +190,7 @@ class HubSpotDestination(HttpDestination):
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Empty properties of people, and unsubscribe them from the subscriptions among the fields."""
-        steps = self._steps(batch)
+        steps = self.batch_steps(batch, refuse=ask_again)
         found = self._found(steps, texts_of(batch.rows, self._options.id_property))
         outcomes = list(found.empty([name for name in fields if not subscription_of(name)]))
         states = {number: UNSUBSCRIBED for name in fields if (number := subscription_of(name))}
@@ -202,8 +199,7 @@ class HubSpotDestination(HttpDestination):
     def commit(self) -> None:
         """Close the connections, and say how many opt-outs HubSpot keeps."""
         super().commit()
-        if self._kept_opt_outs:
-            log.warning("%s subscriptions were left unsubscribed: HubSpot has an opt-out", f"{self._kept_opt_outs:,}")
+        self._rules.warn()
 
     @property
     def _unsubscribes(self) -> bool:
@@ -212,11 +208,6 @@ class HubSpotDestination(HttpDestination):
     @property
     def _cleared(self) -> frozenset[str]:
         return frozenset() if self._load is None else self._load.cleared
-
-    def _steps(self, batch: Batch, *, has_changed: bool = False) -> BatchSteps:
-        if self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return BatchSteps(self._delivery, batch, refuse=ask_again, has_changed=has_changed)
 
     def _found(self, steps: BatchSteps, ids: Sequence[str | None]) -> FoundContacts:
         return FoundContacts(steps, self._address, ids, id_property=self._options.id_property)
@@ -233,36 +224,27 @@ class HubSpotDestination(HttpDestination):
         if self._options.on_withdrawal == "unsubscribe":
             states = dict.fromkeys(self._options.unsubscribes, UNSUBSCRIBED)
             return self._settle(steps, outcomes, [states] * len(outcomes), emails)
-        named = list(dict.fromkeys(email.casefold() for email in emails if email))
-        out = dict(zip(named, self._states(steps).unsubscribe_all(named), strict=True))
-        return of_rows([out[email.casefold()] if email else one for email, one in zip(emails, outcomes, strict=True)])
+        folded = [email.casefold() if email else None for email in emails]
+        out = self._states(steps).unsubscribe_all(list(dict.fromkeys(email for email in folded if email)))
+        return with_states(outcomes, [[out[email]] if email else [] for email in folded])
 
     def _settle(
         self,
         steps: BatchSteps,
         outcomes: Sequence[Outcome],
-        wanted: Sequence[Mapping[int, str]],
+        wanted: Sequence[Mapping[int, str | None]],
         emails: Sequence[str | None],
     ) -> Outcomes:
-        """Return the outcomes after the states of accepted rows are settled."""
-        pairs = {
-            row: [(Wanted(email.casefold(), number), state) for number, state in wanted[row].items()]
-            for row, email in enumerate(emails)
-            if email and outcomes[row] == ACCEPTED
-        }
-        states: dict[Wanted, str] = {}
-        for one, state in (pair for some in pairs.values() for pair in some):
-            # People who share an address share its states: one no counts for all of them.
-            states[one] = min(state, states.get(one, state), key=_STRICTEST.index)
-        settled, kept = self._states(steps).settle(states)
-        with self._lock:
-            self._kept_opt_outs += kept
-        return of_rows(
-            [
-                next((settled[pair] for pair, _ in pairs.get(row, ()) if settled[pair] != ACCEPTED), outcome)
-                for row, outcome in enumerate(outcomes)
-            ]
-        )
+        """Return the outcomes after the states of accepted rows are settled; see `SubscriptionRules`."""
+        pairs = [
+            [(Wanted(email.casefold(), number), state) for number, state in some.items()]
+            if email and was == ACCEPTED
+            else []
+            for was, some, email in zip(outcomes, wanted, emails, strict=True)
+        ]
+        states = self._rules.strictest(pair for some in pairs for pair in some)
+        settled = self._states(steps).settle(states, self._rules)
+        return with_states(outcomes, [[settled[one] for one, _ in some] for some in pairs])
 
     def _states(self, steps: BatchSteps) -> SubscriptionStates:
         options = self._options

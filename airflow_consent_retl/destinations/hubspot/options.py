@@ -77,7 +77,7 @@ class HubSpotOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+        from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
 
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
@@ -91,13 +91,11 @@ class HubSpotOptions(HttpOptions):
             wrong.append("nulls must be `clear` or `keep`")
         if self.legal_basis is not None and self.legal_basis not in get_args(LegalBasis):
             wrong.append(f"legal_basis must be one of {', '.join(get_args(LegalBasis))}")
-        named: dict[str, tuple[str, Sequence[object]]] = {
+        companions = {
             "unsubscribe": ("unsubscribes", self.unsubscribes),
             "clear_fields": ("cleared_properties", self.cleared_properties),
         }
-        for choice, (name, values) in named.items():
-            if bool(values) is not (self.on_withdrawal == choice):
-                wrong.append(f'{name} is for on_withdrawal="{choice}", which needs it')
+        wrong += wrong_companions(self.on_withdrawal, companions)
         if self.on_withdrawal == "unsubscribe" and not (self.legal_basis and self.legal_basis_explanation):
             wrong.append(f'on_withdrawal="{self.on_withdrawal}" needs legal_basis and legal_basis_explanation')
         return wrong

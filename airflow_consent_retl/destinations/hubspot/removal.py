@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.hubspot.contact_answers import NOT_FOUND, outcomes_by_trace, outcomes_of_reading
+from airflow_consent_retl.destinations.hubspot.contact_answers import (
+    NOT_FOUND,
+    inputs_body,
+    outcomes_by_trace,
+    outcomes_of_reading,
+)
 from airflow_consent_retl.destinations.hubspot.contacts import EMAIL
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
@@ -68,11 +74,12 @@ class FoundContacts:
 
     def archive(self) -> Outcomes:
         """Put the contacts into the recycling bin."""
-        return self._changed("archive", f"{CONTACTS}/batch/archive", lambda record: {"id": record}, _all_or_none)
+        return self._changed("/batch/archive", lambda record: {"id": record}, _all_or_none)
 
     def delete(self) -> Outcomes:
         """Delete the contacts for good; HubSpot takes one in a request."""
         address = self._address.at(f"{CONTACTS}/gdpr-delete")
+        # One step for each: a contact that cannot be deleted now keeps no other one.
         by_record = {
             record: self._steps.take(
                 f"delete {record}", address, [{"objectId": record}], _all_or_none, around=lambda one: one[0]
@@ -85,44 +92,26 @@ class FoundContacts:
         """Empty properties of the contacts."""
         if not properties:
             return self._outcomes(dict.fromkeys(self._records(), ACCEPTED))
+        emptied = dict.fromkeys(properties, "")
         return self._changed(
-            "empty",
-            f"{CONTACTS}/batch/update",
-            lambda record: {
-                "id": record,
-                "objectWriteTraceId": f"contact-{record}",
-                "properties": dict.fromkeys(properties, ""),
-            },
+            "/batch/update",
+            lambda record: {"id": record, "objectWriteTraceId": f"contact-{record}", "properties": emptied},
             outcomes_by_trace,
         )
 
-    def _changed(
-        self,
-        name: str,
-        path: str,
-        input_of: Callable[[str], object],
-        read: Callable[[Answer, SentRows], Outcomes | None],
-    ) -> Outcomes:
+    def _changed(self, path: str, input_of: Callable[[str], object], read: ReadAnswer) -> Outcomes:
         records = self._records()
-        changed = self._steps.take(
-            name,
-            self._address.at(path),
-            [input_of(one) for one in records],
-            read,
-            around=lambda all_: {"inputs": all_},
-        )
+        inputs = [input_of(one) for one in records]
+        changed = self._steps.take(path, self._address.at(f"{CONTACTS}{path}"), inputs, read, around=inputs_body)
         return self._outcomes(dict(zip(records, changed, strict=True)))
 
     def _records(self) -> list[str]:
         return list(dict.fromkeys(one["id"] for one in self.people if isinstance(one, dict)))
 
     def _outcomes(self, by_record: dict[str, Outcome]) -> Outcomes:
-        return of_rows([by_record[one["id"]] if isinstance(one, dict) else one for one in self.people])
-
-
-def of_rows(outcomes: Sequence[Outcome]) -> Outcomes:
-    """Return the outcomes of a batch."""
-    return Outcomes.concatenated(Outcomes(1, outcome) for outcome in outcomes)
+        return Outcomes.concatenated(
+            Outcomes(1, by_record[one["id"]] if isinstance(one, dict) else one) for one in self.people
+        )
 
 
 def _all_or_none(answer: Answer, sent: SentRows) -> Outcomes | None:

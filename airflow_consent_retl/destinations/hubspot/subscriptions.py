@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, by_value, entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.hubspot.contact_answers import of_batch
-from airflow_consent_retl.destinations.hubspot.contacts import SUBSCRIBED, UNSUBSCRIBED, WITHHELD
+from airflow_consent_retl.destinations.hubspot.contact_answers import inputs_body, of_batch
+from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
+    from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
 
 MOST_INPUTS: Final = 100
 NO_STATE: Final = Outcome(RowStatus.UNCERTAIN, "no_subscription_state")
@@ -50,37 +51,29 @@ class SubscriptionStates:
         self._basis = {"channel": "EMAIL", **basis}
         self._channel = "?channel=EMAIL" + (f"&businessUnitId={business_unit_id}" if business_unit_id else "")
 
-    def settle(self, wanted: Mapping[Wanted, str]) -> tuple[dict[Wanted, Outcome], int]:
-        """Write states, but subscribe no one who opted out at HubSpot, and opt no one out who is not subscribed.
+    def settle(self, wanted: Mapping[Wanted, str | None], rules: SubscriptionRules) -> dict[Wanted, Outcome]:
+        """Write the states that the rules say, and return an outcome for each.
 
         Args:
-            wanted: `SUBSCRIBED`, `UNSUBSCRIBED` or `WITHHELD`.
-
-        Returns:
-            An outcome for each state, and the number of opt-outs that were kept.
+            wanted: `SUBSCRIBED`, `UNSUBSCRIBED`, or None for a person without consent.
+            rules: of the load.
         """
         known = self._known(sorted({one.email for one, state in wanted.items() if state != UNSUBSCRIBED}))
         outcomes: dict[Wanted, Outcome] = {}
         left: list[tuple[Wanted, str]] = []
-        kept = 0
         for one, state in wanted.items():
-            if state == UNSUBSCRIBED:
-                left.append((one, state))
-                continue
-            found = known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE)
+            # Of an address that is unsubscribed here, nothing has to be known.
+            found = "" if state == UNSUBSCRIBED else known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE)
             outcomes[one] = found if isinstance(found, Outcome) else ACCEPTED
-            if state == WITHHELD and found == SUBSCRIBED:
-                left.append((one, UNSUBSCRIBED))
-            elif state == SUBSCRIBED and not isinstance(found, Outcome) and found not in {SUBSCRIBED, UNSUBSCRIBED}:
-                left.append((one, state))
-            kept += (state, found) == (SUBSCRIBED, UNSUBSCRIBED)
-        for start in range(0, len(left), MOST_INPUTS):
-            outcomes |= self._written(left[start : start + MOST_INPUTS])
-        return outcomes, kept
+            told = rules.to_send(state, found)
+            if told and told != found:
+                left.append((one, told))
+        return outcomes | self._written(left)
 
-    def unsubscribe_all(self, emails: Sequence[str]) -> Outcomes:
-        """Unsubscribe addresses from every e-mail of the account, or of the brand; one outcome for each."""
-        return self._ask("/unsubscribe-all", emails, {}, "statuses", changes=True)
+    def unsubscribe_all(self, emails: Sequence[str]) -> dict[str, Outcome]:
+        """Unsubscribe addresses from every e-mail of the account, or of the brand; return an outcome for each."""
+        outcomes = self._ask("/unsubscribe-all", emails, {}, "statuses", changes=True)
+        return dict(zip(emails, outcomes, strict=True))
 
     def _known(self, emails: Sequence[str]) -> dict[Wanted, Outcome | str]:
         """Return the present states; for an address as a whole, an opt-out from all, or why nothing is known."""
@@ -136,7 +129,7 @@ class SubscriptionStates:
 
     def _take(self, path: str, records: Sequence[Any], read: ReadAnswer, *, changes: bool = True) -> Outcomes:
         address = self._address.at(f"{_STATUSES}{path}")
-        return self._steps.take(path, address, records, read, around=lambda all_: {"inputs": all_}, changes=changes)
+        return self._steps.take(path, address, records, read, around=inputs_body, max_rows=MOST_INPUTS, changes=changes)
 
 
 def _outcomes_of_writing(answer: Answer, sent: SentRows) -> Outcomes | None:

@@ -29,7 +29,6 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.purpose import Purpose
-from airflow_consent_retl.destinations.http.steps import BatchSteps
 from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     IMPORT,
     JSON_API,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.klaviyo.options import KlaviyoOptions
 
 _UNSUBSCRIBED = {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}
@@ -229,9 +229,7 @@ class KlaviyoDestination(HttpDestination):
         return [key if is_fit_key(key) else None for key in column]
 
     def _steps(self, batch: Batch) -> BatchSteps:
-        if self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return BatchSteps(self._delivery, batch, content_type=JSON_API)
+        return self.batch_steps(batch, content_type=JSON_API)
 
     def _asking(self, steps: BatchSteps) -> ProfileQuestions:
         return ProfileQuestions(steps, self._address, known_by=self._options.known_by, list_id=self._options.list_id)

@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.answer_maps import entries
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
 from airflow_consent_retl.destinations.klaviyo.import_jobs import next_page
 from airflow_consent_retl.errors import DestinationError
 
@@ -70,17 +70,15 @@ class ProfileQuestions:
     ) -> tuple[dict[str, Profile], dict[str, Outcome]]:
         """Return the profiles with these values by value, and the outcome of each value without a clear answer."""
         found: dict[str, Profile] = {}
-        unclear: dict[str, Outcome] = {}
         fields = quote("email,external_id,phone_number", safe="")
-        for start in range(0, len(values), _KEYS_IN_A_FILTER):
-            some = values[start : start + _KEYS_IN_A_FILTER]
+
+        def address(some: Sequence[str]) -> HttpAddress:
             condition = quote(f"any({field},{json.dumps(some, ensure_ascii=False)})", safe="")
             question = f"{path}?filter={condition}&fields%5Bprofile%5D={fields}&page%5Bsize%5D=100"
-            address, read = self._address.at(question), partial(_profiles, found, field)
-            outcomes = self._steps.take(
-                f"{name} {start}", address, some, read, around=None, method="GET", changes=False
-            )
-            unclear |= {value: one for value, one in zip(some, outcomes, strict=True) if one != ACCEPTED}
+            return self._address.at(question)
+
+        outcomes = self._steps.ask(name, address, values, partial(_profiles, found, field), most=_KEYS_IN_A_FILTER)
+        unclear = {value: one for value, one in zip(values, outcomes, strict=True) if one != ACCEPTED}
         asked = {_compared(field, value): value for value in values}
         return {asked[value]: one for value, one in found.items() if value in asked}, unclear
 
@@ -91,10 +89,8 @@ def _compared(field: str, value: object) -> str:
 
 def _profiles(found: dict[str, Profile], field: str, answer: Answer, sent: SentRows) -> Outcomes | None:
     """Put the profiles of an answer into `found`, by the field's value."""
-    if answer.status >= 400:
-        return None
-    try:
-        document = json_object(answer.body)
+
+    def read(document: dict[str, Any]) -> Outcomes:
         # Not even a null may look as if no one were there.
         if next_page(answer) is not None or not isinstance(document.get("data"), list):
             raise UnreadableAnswerError
@@ -103,6 +99,6 @@ def _profiles(found: dict[str, Profile], field: str, answer: Answer, sent: SentR
             if not (isinstance(attributes, dict) and isinstance(one.get("id"), str)):
                 raise UnreadableAnswerError
             found[_compared(field, attributes.get(field))] = {**attributes, "id": one["id"]}
-    except UnreadableAnswerError:
-        return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
-    return Outcomes.accepted(len(sent))
+        return Outcomes.accepted(len(sent))
+
+    return of_document(answer, sent, read)

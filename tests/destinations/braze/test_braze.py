@@ -416,6 +416,15 @@ def test_exports_of_profiles_have_a_limit_of_their_own(braze: Braze) -> None:
     assert sent_objects(braze) == []
 
 
+def test_exports_of_profiles_take_nothing_from_the_limit_of_other_requests(braze: Braze) -> None:
+    braze.users["ann"] = {"email": "ann@example.com"}
+
+    outcomes = send(states("email_subscribe", ann="opted_in"), requests_per_3_s=1, max_retry_s=0.01)
+
+    assert statuses(outcomes) == ["accepted"]
+    assert [call.path for call in braze.calls] == ["/users/export/ids", "/users/track"]
+
+
 def test_a_limited_request_is_tried_again_after_the_window(braze: Braze) -> None:
     faults = [limited]
     braze.fault = lambda call, apply: faults.pop()(call, apply) if faults else apply()

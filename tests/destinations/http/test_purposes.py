@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
-from support.vendor_server import Asked, Reply, VendorServer, vendor_server
+from support.vendor_server import Reply, VendorServer, vendor_server
 
 from airflow_consent_retl.contract import (
     Batch,
@@ -222,48 +222,6 @@ def test_a_person_in_the_endpoint_is_percent_encoded_and_one_that_makes_no_endpo
     assert [one.path for one in server.asked] == ["/users/a%2Fb%3Fc%40x", "/users/u-3"]
     assert "content-type" not in server.asked[0].headers
     assert [one.code for one in outcomes] == ["", "no_endpoint", "http_404"]
-
-
-def removal(address: HttpAddress) -> Purpose:
-    def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-        errors = entries(json_object(answer.body), "errors") if answer.status < 300 else []
-        return by_index(errors, sent, rejected_by("code"), others=ACCEPTED)
-
-    rows = ShapedRows(SCHEMA, body=json_body(users))
-    delete = Purpose(method="DELETE", address=address.at("/deletions"), encoder=rows, read=read, removes=True)
-    return Purpose(
-        method="POST", address=address.at("/unsubscriptions"), encoder=rows, read=read, removes=True, then=delete
-    )
-
-
-def ids(asked: Asked) -> list[str]:
-    return [one["id"] for one in asked.document["users"]]
-
-
-def test_a_second_request_follows_for_the_rows_that_the_first_one_accepted(server: VendorServer) -> None:
-    ANSWERS[:] = [
-        Reply(200, {"errors": [{"index": 1, "code": "blocked"}]}),
-        Reply(200, {"errors": [{"index": 1, "code": "not_found"}, {"index": 0, "code": "locked"}]}),
-    ]
-
-    outcomes = send(server, removal)
-
-    assert [(one.path, ids(one)) for one in server.asked] == [
-        ("/unsubscriptions", ["u-1", "u-2", "u-3"]),
-        ("/deletions", ["u-1", "u-3"]),
-    ]
-    assert [one.code for one in outcomes] == ["locked", "blocked", ""]
-    assert outcomes[2] == ACCEPTED
-    assert len({one.headers["idempotency-key"] for one in server.asked}) == 2
-
-
-@pytest.mark.parametrize("reply", [Reply(401), Reply(429)])
-def test_a_second_request_that_is_refused_leaves_its_rows_uncertain(server: VendorServer, reply: Reply) -> None:
-    ANSWERS[:] = [Reply(200, {}), reply, reply]
-
-    outcomes = send(server, removal)
-
-    assert {(one.status, one.code) for one in outcomes} == {(RowStatus.UNCERTAIN, "not_sent")}
 
 
 def test_an_answer_that_asks_for_another_try_or_refuses_everything_is_known_by_its_body(

@@ -1,0 +1,100 @@
+"""The states of subscriptions to send to a vendor, given those that it has: every opt-out there survives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.progress import module_log
+
+log = module_log(__name__)
+
+Subscription = TypeVar("Subscription", bound=Hashable)
+
+
+class SubscriptionRules:
+    """The rules for states, in the vendor's own words, with a count of the opt-outs that they kept. Thread-safe.
+
+    Args:
+        vendor: its name, for the log.
+        granting: the states of people who agreed.
+        denied: the state of a person who did not.
+    """
+
+    def __init__(self, vendor: str, *, granting: Iterable[str], denied: str) -> None:
+        self._vendor = vendor
+        self._granting = frozenset(granting)
+        self._denied = denied
+        self._lock = threading.Lock()
+        self._kept = 0
+
+    def strictest(self, wanted: Iterable[tuple[Subscription, str | None]]) -> dict[Subscription, str | None]:
+        """Return one state for each subscription of an address: people who share it share one no.
+
+        Args:
+            wanted: the states of the people; None: there is no consent to send, so a grant at the vendor ends.
+        """
+        states: dict[Subscription, str | None] = {}
+        for one, state in wanted:
+            states[one] = min(state, states.get(one, state), key=self._leniency)
+        return states
+
+    def to_send(self, wanted: str | None, present: Outcome | str) -> str | None:
+        """Return the state to send; None: the vendor keeps what it has.
+
+        Args:
+            wanted: as above.
+            present: the state at the vendor, empty where it has none; or the outcome of a question that failed.
+        """
+        if wanted is None:
+            return self._denied if present in self._granting else None
+        if wanted not in self._granting:
+            return wanted
+        if present == self._denied:
+            with self._lock:
+                self._kept += 1
+        # INVARIANT: no one is subscribed while it is not certain that they did not opt out.
+        return None if present == self._denied or isinstance(present, Outcome) else wanted
+
+    def warn(self) -> None:
+        """Log how many opt-outs the vendor keeps."""
+        if self._kept:
+            log.warning("%s subscriptions were left unsubscribed: %s has an opt-out", f"{self._kept:,}", self._vendor)
+
+    def _leniency(self, state: str | None) -> int:
+        return 1 if state is None else 2 if state in self._granting else 0
+
+
+def with_states(outcomes: Sequence[Outcome], states: Sequence[Iterable[Outcome]]) -> Outcomes:
+    """Return the outcomes of accepted rows after their states: the first state that was not accepted counts.
+
+    Args:
+        outcomes: of the rows.
+        states: the outcomes of each row's states.
+    """
+    return Outcomes.concatenated(
+        Outcomes(1, next((one for one in some if one != ACCEPTED), was) if was == ACCEPTED else was)
+        for was, some in zip(outcomes, states, strict=True)
+    )
+
+
+def after_a_change(outcomes: Outcomes, settled: Outcomes) -> Outcomes:
+    """Return the outcomes of rows whose first step was accepted, and a later one perhaps refused: these are uncertain.
+
+    Args:
+        outcomes: of the first step, which names the requests.
+        settled: of the last one.
+    """
+    # INVARIANT: a rejected row is not at the destination. Part of these rows is.
+    last_ones = Outcomes.concatenated(
+        Outcomes(1, replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last)
+        for first, last in zip(outcomes, settled, strict=True)
+    )
+    return replace(last_ones, requests=outcomes.requests)
+
+
+_HALF = (ACCEPTED, RowStatus.REJECTED)
