@@ -12,7 +12,7 @@ from e2e.test_canaries import leaks
 from support.airflow_run import Airflow, DagRunResult
 from support.hubspot_server import HubSpot, State, failure, limited
 from support.people import CANARY, people
-from support.vendor_api import ApiAnswer, ApiCall
+from support.vendor_server import Asked, Reply
 
 GRANTING = [one for one in people() if one.analytics_ok is True and one.ads == "yes"]
 DELIVERED = [one for one in people() if one.analytics_ok is True]
@@ -95,16 +95,16 @@ def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
     assert hubspot.archived == {}
 
 
-def quoting(call: ApiCall, _: Callable[[], ApiAnswer]) -> ApiAnswer:
+def quoting(call: Asked, _: Callable[[], Reply]) -> Reply:
     """Refuse a call, and quote its contacts in every place."""
     ids = [one["id"] for one in json.loads(call.body)["inputs"]]
-    return ApiAnswer(400, {**failure(ids[0], f"bad: {ids}"), "context": {"ids": ids}, "subCategory": ids[1]})
+    return Reply(400, {**failure(ids[0], f"bad: {ids}"), "context": {"ids": ids}, "subCategory": ids[1]})
 
 
-def once_limited() -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
-    calls: list[ApiCall] = []
+def once_limited() -> Callable[[Asked, Callable[[], Reply]], Reply]:
+    calls: list[Asked] = []
 
-    def fault(call: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
+    def fault(call: Asked, apply: Callable[[], Reply]) -> Reply:
         calls.append(call)
         return limited(call, apply) if len(calls) == 1 else apply()
 

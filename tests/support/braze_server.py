@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from msgspec import Struct
-from support.vendor_api import ApiAnswer, ApiCall, RefusedCallError, VendorApi
+from support.vendor_api import RefusedCallError, VendorApi
+from support.vendor_server import Asked, Reply
 
 MOST_OBJECTS = 75
 MOST_USERS = 50
@@ -65,8 +66,8 @@ class Braze(VendorApi):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def answer(self, call: ApiCall) -> ApiAnswer:
-        routes: dict[tuple[str, str], Callable[[ApiCall], ApiAnswer]] = {
+    def answer(self, call: Asked) -> Reply:
+        routes: dict[tuple[str, str], Callable[[Asked], Reply]] = {
             ("POST", "/users/track"): self._track,
             ("POST", "/v2/subscription/status/set"): self._set,
             ("POST", "/users/delete"): self._delete,
@@ -76,14 +77,14 @@ class Braze(VendorApi):
         }
         if (call.method, call.path) not in routes:
             self.violations.append(f"{call.method} {call.path} is on no page")
-            return ApiAnswer(404, {"message": "no such endpoint"})
+            return Reply(404, {"message": "no such endpoint"})
         return routes[call.method, call.path](call)
 
-    def _track(self, call: ApiCall) -> ApiAnswer:
+    def _track(self, call: Asked) -> Reply:
         objects = self.shaped(call, Tracking).attributes
         if objects == [{}]:
             # The test of a connection.
-            return ApiAnswer(
+            return Reply(
                 400, fatal([error(0, "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required")])
             )
         self.expect(0 < len(objects) <= MOST_OBJECTS, f"{len(objects)} objects in a request")
@@ -95,9 +96,9 @@ class Braze(VendorApi):
                 continue
             self._apply(one)
         if len(errors) == len(objects):
-            return ApiAnswer(400, fatal(errors))
+            return Reply(400, fatal(errors))
         answered = {"message": "success", "attributes_processed": len(objects) - len(errors)}
-        return ApiAnswer(201, answered | ({"errors": errors} if errors else {}))
+        return Reply(201, answered | ({"errors": errors} if errors else {}))
 
     def _check(self, one: dict[str, Any]) -> None:
         self.expect(isinstance(one.get("external_id"), str), "no external id")
@@ -128,21 +129,21 @@ class Braze(VendorApi):
                 if other.get("email") == user["email"]:
                     other["email_subscribe"] = one["email_subscribe"]
 
-    def _set(self, call: ApiCall) -> ApiAnswer:
+    def _set(self, call: Asked) -> Reply:
         for one in self.shaped(call, GroupStates).subscription_groups:
             self._ids(one.external_ids)
             for external_id in one.external_ids:
                 if external_id in self.users:
                     self.groups.setdefault(one.subscription_group_id, {})[external_id] = one.subscription_state
-        return ApiAnswer(201, {"message": "success"})
+        return Reply(201, {"message": "success"})
 
-    def _delete(self, call: ApiCall) -> ApiAnswer:
+    def _delete(self, call: Asked) -> Reply:
         ids = self.shaped(call, Deletion).external_ids
         self._ids(ids)
         known = [one for one in ids if self.users.pop(one, None) is not None]
-        return ApiAnswer(201, {"deleted": len(known), "message": "success"})
+        return Reply(201, {"deleted": len(known), "message": "success"})
 
-    def _export(self, call: ApiCall) -> ApiAnswer:
+    def _export(self, call: Asked) -> Reply:
         asked = self.shaped(call, Export)
         self._ids(asked.external_ids)
         self.expect(set(asked.fields_to_export) <= _PROFILE, "a field that is not exported")
@@ -152,15 +153,15 @@ class Braze(VendorApi):
             if one in self.users
         ]
         missing = [one for one in asked.external_ids if one not in self.users]
-        return ApiAnswer(201, {"message": "success", "users": found, "invalid_user_ids": missing})
+        return Reply(201, {"message": "success", "users": found, "invalid_user_ids": missing})
 
-    def _unsubscribes(self, call: ApiCall) -> ApiAnswer:
+    def _unsubscribes(self, call: Asked) -> Reply:
         self.expect(call.query.keys() == {"end_date", "email"} and call.body == b"", "other parameters")
         (email,) = call.query["email"]
         listed = [{"email": email, "unsubscribed_at": "2026-10-01T00:00:00Z"}] if email in self.opted_out else []
-        return ApiAnswer(200, {"emails": listed, "message": "success"})
+        return Reply(200, {"emails": listed, "message": "success"})
 
-    def _group_states(self, call: ApiCall) -> ApiAnswer:
+    def _group_states(self, call: Asked) -> Reply:
         (group,) = call.query["subscription_group_id"]
         kinds = call.query.keys() - {"subscription_group_id"}
         self.expect(len(kinds) == 1 and kinds < {"external_id[]", "email[]", "phone[]"}, "other parameters")
@@ -176,12 +177,12 @@ class Braze(VendorApi):
             else "unknown"
             for text in texts
         }
-        return ApiAnswer(200, {"status": {text: state.title() for text, state in status.items()}, "message": "success"})
+        return Reply(200, {"status": {text: state.title() for text, state in status.items()}, "message": "success"})
 
     def _ids(self, ids: Sequence[str]) -> None:
         self.expect(0 < len(ids) <= MOST_USERS, f"{len(ids)} users in a request")
         if len(ids) > MOST_USERS:
-            raise RefusedCallError(ApiAnswer(400, {"message": "too many users"}))
+            raise RefusedCallError(Reply(400, {"message": "too many users"}))
 
 
 def error(index: int, text: str) -> dict[str, Any]:
@@ -195,17 +196,17 @@ def fatal(errors: Sequence[object]) -> dict[str, Any]:
     }
 
 
-def limited(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
+def limited(_: Asked, __: Callable[[], Reply]) -> Reply:
     """Refuse a call until the next window of the clock."""
     headers = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()))}
-    return ApiAnswer(429, {"message": "rate limit exceeded"}, headers)
+    return Reply(429, {"message": "rate limit exceeded"}, headers)
 
 
-def bad_key(call: ApiCall, _: Callable[[], ApiAnswer]) -> ApiAnswer:
+def bad_key(call: Asked, _: Callable[[], Reply]) -> Reply:
     """Refuse a call, and quote its key."""
-    return ApiAnswer(401, {"message": f"Invalid API key: {call.headers['authorization']}"})
+    return Reply(401, {"message": f"Invalid API key: {call.headers['authorization']}"})
 
 
-def quoting(call: ApiCall, _: Callable[[], ApiAnswer]) -> ApiAnswer:
+def quoting(call: Asked, _: Callable[[], Reply]) -> Reply:
     """Refuse a call as malformed, and quote its body."""
-    return ApiAnswer(400, {"message": f"cannot parse {json.loads(call.body)}", "errors": [call.body.decode()]})
+    return Reply(400, {"message": f"cannot parse {json.loads(call.body)}", "errors": [call.body.decode()]})

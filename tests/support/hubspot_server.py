@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from msgspec import Struct
-from support.vendor_api import ApiAnswer, ApiCall, RefusedCallError, VendorApi
+from support.vendor_api import RefusedCallError, VendorApi
+from support.vendor_server import Asked, Reply
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 STATUSES = "/communication-preferences/2026-09/statuses/batch"
@@ -98,8 +99,8 @@ class HubSpot(VendorApi):
         super().__init__()
         self._next = 1000
 
-    def answer(self, call: ApiCall) -> ApiAnswer:
-        routes: dict[str, Callable[[ApiCall], ApiAnswer]] = {
+    def answer(self, call: Asked) -> Reply:
+        routes: dict[str, Callable[[Asked], Reply]] = {
             f"{CONTACTS}/batch/upsert": self._upsert,
             f"{CONTACTS}/batch/update": self._update,
             f"{CONTACTS}/batch/read": self._read,
@@ -111,10 +112,10 @@ class HubSpot(VendorApi):
             f"{STATUSES}/unsubscribe-all": self._opt_out,
         }
         if call.method == "GET" and call.path == "/account-info/2026-09/details":
-            return ApiAnswer(200, {"portalId": 7001})
+            return Reply(200, {"portalId": 7001})
         if call.method != "POST" or call.path not in routes:
             self.violations.append(f"{call.method} {call.path} is not in the specification")
-            return ApiAnswer(404, failure("OBJECT_NOT_FOUND", "no such endpoint"))
+            return Reply(404, failure("OBJECT_NOT_FOUND", "no such endpoint"))
         return routes[call.path](call)
 
     def by(self, name: str, text: str) -> str | None:
@@ -123,7 +124,7 @@ class HubSpot(VendorApi):
         found = [record for record, one in self.contacts.items() if fold(one.get(name, "")) == fold(text)]
         return found[0] if found else None
 
-    def _upsert(self, call: ApiCall) -> ApiAnswer:
+    def _upsert(self, call: Asked) -> Reply:
         inputs = self.shaped(call, Inputs).inputs
         self._batch(
             [f"{one.id_property} {one.id.casefold() if one.id_property == 'email' else one.id}" for one in inputs]
@@ -147,7 +148,7 @@ class HubSpot(VendorApi):
             results.append(self._result(record, one.object_write_trace_id, new=is_new))
         return batch_answer(results, errors)
 
-    def _update(self, call: ApiCall) -> ApiAnswer:
+    def _update(self, call: Asked) -> Reply:
         inputs = self.shaped(call, Inputs).inputs
         self._batch([one.id for one in inputs])
         results, errors = [], []
@@ -162,7 +163,7 @@ class HubSpot(VendorApi):
             results.append(self._result(one.id, one.object_write_trace_id))
         return batch_answer(results, errors)
 
-    def _read(self, call: ApiCall) -> ApiAnswer:
+    def _read(self, call: Asked) -> Reply:
         asked = self.shaped(call, Reading)
         ids = [one.id for one in asked.inputs]
         self._batch(ids)
@@ -176,23 +177,23 @@ class HubSpot(VendorApi):
         error = {**failure("OBJECT_NOT_FOUND", f"no {missing}"), "status": "error", "context": {"ids": missing}}
         return batch_answer(results, [error] if missing else [])
 
-    def _archive(self, call: ApiCall) -> ApiAnswer:
+    def _archive(self, call: Asked) -> Reply:
         ids = [one.id for one in self.shaped(call, RecordIds).inputs]
         self._batch(ids)
         self.archived |= {record: self.contacts.pop(record) for record in ids if record in self.contacts}
-        return ApiAnswer(204)
+        return Reply(204)
 
-    def _delete(self, call: ApiCall) -> ApiAnswer:
+    def _delete(self, call: Asked) -> Reply:
         asked = self.shaped(call, Deletion)
         if asked.id_property == "email" and self.by("email", asked.object_id) is None:
             self.blocked.add(asked.object_id)
-            return ApiAnswer(204)
+            return Reply(204)
         if asked.object_id in self.refused:
-            return ApiAnswer(400, failure("VALIDATION_ERROR", f"{self.contacts.get(asked.object_id)} has to stay"))
+            return Reply(400, failure("VALIDATION_ERROR", f"{self.contacts.get(asked.object_id)} has to stay"))
         self.contacts.pop(asked.object_id, None)
-        return ApiAnswer(204)
+        return Reply(204)
 
-    def _states_of(self, call: ApiCall) -> ApiAnswer:
+    def _states_of(self, call: Asked) -> Reply:
         return batch_answer(
             [
                 {"subscriberIdString": email, "statuses": [self._state(email, number) for number in self.subscriptions]}
@@ -200,7 +201,7 @@ class HubSpot(VendorApi):
             ]
         )
 
-    def _wide(self, call: ApiCall) -> ApiAnswer:
+    def _wide(self, call: Asked) -> Reply:
         results = []
         for email in self._emails(call):
             wide = {"channel": "EMAIL", "status": "UNSUBSCRIBED", "subscriberIdString": email, "timestamp": _AT}
@@ -208,7 +209,7 @@ class HubSpot(VendorApi):
             results.append({"subscriberIdString": email, "wideStatuses": statuses})
         return batch_answer(results)
 
-    def _write(self, call: ApiCall) -> ApiAnswer:
+    def _write(self, call: Asked) -> Reply:
         inputs = self.shaped(call, States).inputs
         self._batch([f"{one.subscriber_id_string} {one.subscription_id}" for one in inputs])
         results, errors = [], []
@@ -220,12 +221,12 @@ class HubSpot(VendorApi):
             results.append(self._state(one.subscriber_id_string, one.subscription_id))
         return batch_answer(results, errors)
 
-    def _opt_out(self, call: ApiCall) -> ApiAnswer:
+    def _opt_out(self, call: Asked) -> Reply:
         emails = self._emails(call)
         self.opted_out |= set(emails)
         return batch_answer([{"subscriberIdString": email} for email in emails])
 
-    def _emails(self, call: ApiCall) -> list[str]:
+    def _emails(self, call: Asked) -> list[str]:
         self.expect(call.query.get("channel") == ["EMAIL"], "no channel")
         emails = self.shaped(call, Addresses).inputs
         self._batch(emails)
@@ -246,7 +247,7 @@ class HubSpot(VendorApi):
         self.expect(0 < len(keys) <= MOST, f"{len(keys)} inputs in a batch")
         if len(set(keys)) != len(keys):
             self.violations.append("an input occurs twice")
-            raise RefusedCallError(ApiAnswer(400, failure("VALIDATION_ERROR", "Duplicate IDs found in batch input")))
+            raise RefusedCallError(Reply(400, failure("VALIDATION_ERROR", "Duplicate IDs found in batch input")))
 
     def _result(
         self, record: str, trace: str | None, *, new: bool | None = None, only: Sequence[str] | None = None
@@ -274,25 +275,23 @@ def failure(category: str, message: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def batch_answer(results: Sequence[object], errors: Sequence[object] = ()) -> ApiAnswer:
+def batch_answer(results: Sequence[object], errors: Sequence[object] = ()) -> Reply:
     document = {"status": "COMPLETE", "results": results, "startedAt": _AT, "completedAt": _AT}
-    return (
-        ApiAnswer(207, {**document, "errors": errors, "numErrors": len(errors)}) if errors else ApiAnswer(200, document)
-    )
+    return Reply(207, {**document, "errors": errors, "numErrors": len(errors)}) if errors else Reply(200, document)
 
 
-def limited(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
+def limited(_: Asked, __: Callable[[], Reply]) -> Reply:
     """Refuse a call, since the account has used up its interval; HubSpot names its length, and no time to wait."""
     document = {**failure("RATE_LIMITS", "You have reached your ten_secondly_rolling limit."), **_TEN_SECONDS}
-    return ApiAnswer(429, document, {"X-HubSpot-RateLimit-Interval-Milliseconds": "10"})
+    return Reply(429, document, {"X-HubSpot-RateLimit-Interval-Milliseconds": "10"})
 
 
-def daily_limit(_: ApiCall, __: Callable[[], ApiAnswer]) -> ApiAnswer:
+def daily_limit(_: Asked, __: Callable[[], Reply]) -> Reply:
     """Refuse a call, since the account has used up its day."""
     document = {**failure("RATE_LIMITS", "You have reached your daily limit."), "policyName": "DAILY"}
-    return ApiAnswer(429, document)
+    return Reply(429, document)
 
 
-def bad_token(call: ApiCall, _: Callable[[], ApiAnswer]) -> ApiAnswer:
+def bad_token(call: Asked, _: Callable[[], Reply]) -> Reply:
     """Refuse a call, and quote its token."""
-    return ApiAnswer(401, failure("INVALID_AUTHENTICATION", f"{call.headers['authorization']} is not valid"))
+    return Reply(401, failure("INVALID_AUTHENTICATION", f"{call.headers['authorization']} is not valid"))

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
-from support.vendor_api import ApiAnswer, ApiCall, RefusedCallError, VendorApi
+from support.vendor_api import RefusedCallError, VendorApi
+from support.vendor_server import Asked, Reply
 
 REVISION = "2026-07-15"
 _ANY = re.compile(r"any\((\w+),(\[.*\])\)", re.DOTALL)
@@ -204,7 +205,7 @@ class Klaviyo(VendorApi):
         """Return the external ids of the profiles on a list."""
         return {self.profiles[one]["external_id"] for one in self.lists[list_id] if one in self.profiles}
 
-    def answer(self, call: ApiCall) -> ApiAnswer:  # noqa: C901, PLR0911 - the map of the API
+    def answer(self, call: Asked) -> Reply:  # noqa: C901, PLR0911 - the map of the API
         self.expect(call.headers.get("revision") == REVISION, "another revision")
         match call.method, call.path.removeprefix("/api/").split("/"):
             case "POST", ["profile-bulk-import-jobs"]:
@@ -221,7 +222,7 @@ class Klaviyo(VendorApi):
                 refs = self.shaped(call, Refs).data
                 self.expect(0 < len(refs) <= 1000 and all(one.type == "profile" for one in refs), "1 to 1,000 profiles")
                 self.lists[list_id] -= {one.id for one in refs}
-                return ApiAnswer(204)
+                return Reply(204)
             case "POST", ["profile-subscription-bulk-delete-jobs"]:
                 return self._unsubscribe(call)
             case "POST", ["profile-suppression-bulk-create-jobs"]:
@@ -234,14 +235,12 @@ class Klaviyo(VendorApi):
             case "POST", ["data-privacy-deletion-jobs"]:
                 profile = self.shaped(call, Deletion).data.attributes.profile.data.id
                 if self.profiles.get(profile, {}).get("external_id") in self.refused:
-                    raise RefusedCallError(
-                        ApiAnswer(400, {"errors": [{"code": "invalid", "detail": f"not {profile}"}]})
-                    )
+                    raise RefusedCallError(Reply(400, {"errors": [{"code": "invalid", "detail": f"not {profile}"}]}))
                 self.profiles.pop(profile, None)
-                return ApiAnswer(202)
-        return ApiAnswer(404, {"errors": [{"code": "not_found", "detail": call.path}]})
+                return Reply(202)
+        return Reply(404, {"errors": [{"code": "not_found", "detail": call.path}]})
 
-    def _import(self, call: ApiCall) -> ApiAnswer:
+    def _import(self, call: Asked) -> Reply:
         self.expect(len(call.body) <= 5_000_000, "more than 5 MB")
         job = self.shaped(call, Import).data
         rows = json.loads(call.body)["data"]["attributes"]["profiles"]["data"]
@@ -285,7 +284,7 @@ class Klaviyo(VendorApi):
         """Return the profile of an address, made if there is none."""
         return self._upserted({"email": email})
 
-    def _unsubscribe(self, call: ApiCall) -> ApiAnswer:
+    def _unsubscribe(self, call: Asked) -> Reply:
         job = self.shaped(call, Leaving).data
         people = job.attributes.profiles.data
         self.expect(0 < len(people) <= 100, "1 to 100 profiles")
@@ -296,9 +295,9 @@ class Klaviyo(VendorApi):
             is_member = profile in self.lists.get(list_id, set())
             self.unsubscribed.append((one.attributes.email, list_id if is_member else "everything"))
             self.lists.get(list_id, set()).discard(profile)
-        return ApiAnswer(202)
+        return Reply(202)
 
-    def _filtered(self, call: ApiCall, chosen: set[str]) -> ApiAnswer:
+    def _filtered(self, call: Asked, chosen: set[str]) -> Reply:
         found = _ANY.fullmatch(call.query["filter"][0])
         self.expect(found is not None, "a filter that cannot be parsed")
         assert found is not None
@@ -309,14 +308,14 @@ class Klaviyo(VendorApi):
             for one, profile in self.profiles.items()
             if one in chosen and profile.get(name) in values
         ]
-        return ApiAnswer(200, {"data": data, "links": {"next": None}})
+        return Reply(200, {"data": data, "links": {"next": None}})
 
-    def _started(self, kind: str, job: Job) -> ApiAnswer:
+    def _started(self, kind: str, job: Job) -> Reply:
         job_id = f"job{len(self.jobs):04d}"
         self.jobs[job_id] = job
-        return ApiAnswer(202, {"data": {"type": kind, "id": job_id, "attributes": {"status": "queued"}}})
+        return Reply(202, {"data": {"type": kind, "id": job_id, "attributes": {"status": "queued"}}})
 
-    def _job(self, kind: str, job_id: str) -> ApiAnswer:
+    def _job(self, kind: str, job_id: str) -> Reply:
         job = self.jobs[job_id]
         job.asked += 1
         is_over = job.asked > self.polls
@@ -326,20 +325,20 @@ class Klaviyo(VendorApi):
             "completed_count": job.total - len(job.errors) if is_over else 0,
             "failed_count": len(job.errors) if is_over else 0,
         }
-        return ApiAnswer(200, {"data": {"type": kind.removesuffix("s"), "id": job_id, "attributes": attributes}})
+        return Reply(200, {"data": {"type": kind.removesuffix("s"), "id": job_id, "attributes": attributes}})
 
-    def _errors(self, call: ApiCall, job: Job) -> ApiAnswer:
+    def _errors(self, call: Asked, job: Job) -> Reply:
         size, start = int(call.query["page[size]"][0]), int(call.query.get("page[cursor]", ["0"])[0])
         end = start + size
         more = f"{self.url}{call.path}?page%5Bsize%5D={size}&page%5Bcursor%5D={end}" if end < len(job.errors) else None
-        return ApiAnswer(200, {"data": job.errors[start:end], "links": {"next": more}})
+        return Reply(200, {"data": job.errors[start:end], "links": {"next": more}})
 
 
-def limited(_: ApiCall, __: object) -> ApiAnswer:
+def limited(_: Asked, __: object) -> Reply:
     """Answer that there are too many requests."""
-    return ApiAnswer(429, {"errors": [{"code": "throttled"}]}, {"Retry-After": "0"})
+    return Reply(429, {"errors": [{"code": "throttled"}]}, {"Retry-After": "0"})
 
 
-def bad_key(call: ApiCall, _: object) -> ApiAnswer:
+def bad_key(call: Asked, _: object) -> Reply:
     """Answer that the key is not valid, and quote it."""
-    return ApiAnswer(401, {"errors": [{"code": "not_authenticated", "detail": call.headers["authorization"]}]})
+    return Reply(401, {"errors": [{"code": "not_authenticated", "detail": call.headers["authorization"]}]})

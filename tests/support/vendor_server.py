@@ -44,6 +44,7 @@ class Reply:
     content: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
     def body(self) -> bytes:
         if self.content is None:
             return b""
@@ -85,7 +86,7 @@ def vendor_server(answer: Callable[[Asked], Reply]) -> Iterator[VendorServer]:
             asked = Asked(
                 method=self.command,
                 path=parts.path,
-                query=parse_qs(parts.query),
+                query=parse_qs(parts.query, keep_blank_values=True),
                 headers={name.lower(): value for name, value in self.headers.items()},
                 body=self.rfile.read(int(self.headers["Content-Length"] or 0)),
             )
@@ -101,15 +102,14 @@ def vendor_server(answer: Callable[[Asked], Reply]) -> Iterator[VendorServer]:
                 self.close_connection = True
                 self.connection.close()
                 return
-            body = reply.body()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             if reply.status != 204:
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            if self.command != "HEAD" and reply.status != 204:
+                self.wfile.write(reply.body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Write nothing."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from support.braze_server import Braze, error, limited, quoting
 from support.loading import deliver, load_of, take_back
-from support.vendor_api import ApiAnswer, ApiCall
+from support.vendor_server import Asked, Reply
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes
@@ -215,8 +215,8 @@ def test_more_users_than_fit_a_question_are_asked_about_in_several(braze: Braze)
     assert sum("subscription_groups" in one for one in sent_objects(braze)) == 74
 
 
-def instead_of(path: str, document: dict[str, Any]) -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
-    return lambda call, apply: ApiAnswer(200, document) if call.path == path else apply()
+def instead_of(path: str, document: dict[str, Any]) -> Callable[[Asked, Callable[[], Reply]], Reply]:
+    return lambda call, apply: Reply(200, document) if call.path == path else apply()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_state_in_doubt_is_not_told_and_its_row_is_uncertain(
 
 
 def test_a_user_who_is_there_is_never_rejected_because_a_question_was_refused(braze: Braze) -> None:
-    refusal = ApiAnswer(400, {"message": "ann is no id"})
+    refusal = Reply(400, {"message": "ann is no id"})
     braze.fault = lambda call, apply: refusal if call.path == "/users/export/ids" else apply()
 
     outcomes = send(states("email_subscribe", ann="opted_in"))
@@ -285,8 +285,8 @@ def test_a_refused_object_names_its_field_and_the_others_are_accepted(braze: Bra
     assert [(outcome.code, outcome.field) for outcome in outcomes] == [("invalid_value", "text"), ("", "")]
 
 
-def track_answers(document: dict[str, Any]) -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
-    return lambda _, __: ApiAnswer(201, document)
+def track_answers(document: dict[str, Any]) -> Callable[[Asked, Callable[[], Reply]], Reply]:
+    return lambda _, __: Reply(201, document)
 
 
 @pytest.mark.parametrize(

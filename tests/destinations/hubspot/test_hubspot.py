@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from support.hubspot_server import HubSpot, State, batch_answer, daily_limit, failure, limited
 from support.loading import deliver, load_of, take_back
-from support.vendor_api import ApiAnswer, ApiCall
+from support.vendor_server import Asked, Reply
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes
@@ -198,7 +198,7 @@ def test_a_contact_whose_subscription_was_not_settled_is_uncertain_until_the_nex
 
 
 def test_a_contact_that_is_there_is_never_rejected_because_its_subscription_was_refused(hubspot: HubSpot) -> None:
-    refusal = ApiAnswer(400, failure("VALIDATION_ERROR", "ann@example.com cannot be subscribed"))
+    refusal = Reply(400, failure("VALIDATION_ERROR", "ann@example.com cannot be subscribed"))
     hubspot.fault = lambda call, apply: refusal if call.path.endswith("/write") else apply()
 
     outcomes = send(news(ann="SUBSCRIBED"), **BASIS)
@@ -213,14 +213,14 @@ def test_a_subscription_that_the_account_does_not_have_leaves_the_row_uncertain(
     assert [outcome.code for outcome in outcomes] == ["no_subscription_state"]
 
 
-def answered(change: Callable[[dict[str, Any]], None]) -> Callable[[ApiCall, Callable[[], ApiAnswer]], ApiAnswer]:
+def answered(change: Callable[[dict[str, Any]], None]) -> Callable[[Asked, Callable[[], Reply]], Reply]:
     """Return a fault that changes the document of each answer."""
 
-    def fault(_: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
+    def fault(_: Asked, apply: Callable[[], Reply]) -> Reply:
         answer = apply()
         document = json.loads(answer.body)
         change(document)
-        return ApiAnswer(answer.status, document)
+        return Reply(answer.status, document)
 
     return fault
 
@@ -387,9 +387,9 @@ def test_a_withdrawn_field_that_is_a_subscription_unsubscribes_and_a_property_is
 
 def test_a_removal_that_was_half_done_is_uncertain_for_those_left(hubspot: HubSpot) -> None:
     rows = contacts(hubspot, "ann", "bob", "cid")
-    deletions: list[ApiCall] = []
+    deletions: list[Asked] = []
 
-    def second_fails(call: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
+    def second_fails(call: Asked, apply: Callable[[], Reply]) -> Reply:
         deletions.extend([call] if call.path.endswith("/gdpr-delete") else [])
         return limited(call, apply) if len(deletions) > 1 else apply()
 
@@ -429,14 +429,14 @@ def test_a_day_that_is_used_up_ends_the_try_at_once(hubspot: HubSpot) -> None:
 
 
 def test_a_locked_record_is_tried_again(hubspot: HubSpot) -> None:
-    locked = [ApiAnswer(423, failure("LOCKED", "ann@example.com is locked"), {"Retry-After": "0"})]
+    locked = [Reply(423, failure("LOCKED", "ann@example.com is locked"), {"Retry-After": "0"})]
     hubspot.fault = lambda _, apply: locked.pop() if locked else apply()
 
     assert statuses(send(people({"email": "ann@example.com"}))) == ["accepted"]
 
 
 def test_a_batch_that_is_refused_as_a_whole_is_rejected_with_its_category(hubspot: HubSpot) -> None:
-    hubspot.fault = lambda *_: ApiAnswer(400, failure("VALIDATION_ERROR", "Property shoe_size does not exist"))
+    hubspot.fault = lambda *_: Reply(400, failure("VALIDATION_ERROR", "Property shoe_size does not exist"))
 
     outcomes = send(people({"email": "ann@example.com"}))
 

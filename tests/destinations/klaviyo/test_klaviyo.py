@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import Connection
 from support.klaviyo_server import Klaviyo
 from support.loading import load_of
-from support.vendor_api import ApiAnswer, ApiCall
+from support.vendor_server import Asked, Reply
 
 from airflow_consent_retl.contract import Batch, ConfigurationError, DestinationError, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
@@ -105,8 +105,8 @@ def test_only_people_on_the_list_are_unsubscribed_and_no_one_from_everything(kla
 def test_no_one_is_unsubscribed_where_it_is_not_clear_who_is_on_the_list(klaviyo: Klaviyo) -> None:
     sent(table([ANN]))
 
-    def lists_are_strange(call: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
-        return ApiAnswer(200, {"data": None}) if call.path == "/api/lists/L1/profiles" else apply()
+    def lists_are_strange(call: Asked, apply: Callable[[], Reply]) -> Reply:
+        return Reply(200, {"data": None}) if call.path == "/api/lists/L1/profiles" else apply()
 
     klaviyo.fault = lists_are_strange
     with pytest.raises(DestinationError, match="no one was unsubscribed"):
@@ -186,10 +186,10 @@ def test_each_error_of_an_import_finds_its_row_over_several_pages(klaviyo: Klavi
 def test_an_import_whose_numbers_do_not_add_up_is_uncertain(klaviyo: Klaviyo) -> None:
     klaviyo.refused = {"ann"}
 
-    def one_more(call: ApiCall, apply: Callable[[], ApiAnswer]) -> ApiAnswer:
+    def one_more(call: Asked, apply: Callable[[], Reply]) -> Reply:
         answer = apply()
         if "/profile-bulk-import-jobs/job" in call.path and "import-errors" not in call.path:
-            answer.document["data"]["attributes"]["failed_count"] += 1
+            answer.content["data"]["attributes"]["failed_count"] += 1
         return answer
 
     klaviyo.fault = one_more
