@@ -220,7 +220,7 @@ class HubSpotDestination(HttpDestination):
             ids = texts_of(batch.rows, self._options.id_property)
             found = self._found(steps, [None if email else text for text, email in zip(ids, emails, strict=True)])
             emails = [email or other for email, other in zip(emails, found.emails(), strict=True)]
-            outcomes = [ACCEPTED if isinstance(one, dict) else one for one in found.people]
+            outcomes = list(found.after({}))
         if self._options.on_withdrawal == "unsubscribe":
             states = dict.fromkeys(self._options.unsubscribes, UNSUBSCRIBED)
             return self._settle(steps, outcomes, [states] * len(outcomes), emails)

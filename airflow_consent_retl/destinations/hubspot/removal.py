@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.http.found_records import FoundRecords
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.hubspot.contact_answers import (
     NOT_FOUND,
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 
-Found = dict[str, Any] | Outcome
-"""A contact at HubSpot, or the outcome of a person for whom nothing is left to do."""
 
-
-class FoundContacts:
+class FoundContacts(FoundRecords):
     """The contacts of a batch of people, in the batch's order.
 
     Args:
@@ -60,16 +58,14 @@ class FoundContacts:
             },
             changes=False,
         )
-        by_text: dict[str | None, Found] = {
-            text: contacts[text] if outcome == ACCEPTED else ACCEPTED if outcome == NOT_FOUND else outcome
-            for text, outcome in zip(texts, asked, strict=True)
-        }
-        self.people: list[Found] = [by_text.get(text, ACCEPTED) for text in ids]
+        known = dict(zip(texts, asked, strict=True))
+        unclear = {text: one for text, one in known.items() if one not in {ACCEPTED, NOT_FOUND}}
+        super().__init__([text or None for text in ids], contacts, unclear)
 
     def emails(self) -> list[str | None]:
         """Return the present e-mail address of each contact; None: there is none."""
         return [
-            str(one["properties"].get(EMAIL) or "") or None if isinstance(one, dict) else None for one in self.people
+            None if isinstance(one, Outcome) else str(one["properties"].get(EMAIL) or "") or None for one in self.people
         ]
 
     def archive(self) -> Outcomes:
@@ -80,18 +76,19 @@ class FoundContacts:
         """Delete the contacts for good; HubSpot takes one in a request."""
         address = self._address.at(f"{CONTACTS}/gdpr-delete")
         # One step for each: a contact that cannot be deleted now keeps no other one.
-        by_record = {
-            record: self._steps.take(
-                f"delete {record}", address, [{"objectId": record}], _all_or_none, around=lambda one: one[0]
+        ids = [one["id"] for one in self.records]
+        deleted = {
+            one: self._steps.take(
+                f"delete {one}", address, [{"objectId": one}], _all_or_none, around=lambda inputs: inputs[0]
             )[0]
-            for record in self._records()
+            for one in ids
         }
-        return self._outcomes(by_record)
+        return self.after(deleted)
 
     def empty(self, properties: Sequence[str]) -> Outcomes:
         """Empty properties of the contacts."""
         if not properties:
-            return self._outcomes(dict.fromkeys(self._records(), ACCEPTED))
+            return self.after({})
         emptied = dict.fromkeys(properties, "")
         return self._changed(
             "/batch/update",
@@ -100,18 +97,10 @@ class FoundContacts:
         )
 
     def _changed(self, path: str, input_of: Callable[[str], object], read: ReadAnswer) -> Outcomes:
-        records = self._records()
-        inputs = [input_of(one) for one in records]
+        ids = [one["id"] for one in self.records]
+        inputs = [input_of(one) for one in ids]
         changed = self._steps.take(path, self._address.at(f"{CONTACTS}{path}"), inputs, read, around=inputs_body)
-        return self._outcomes(dict(zip(records, changed, strict=True)))
-
-    def _records(self) -> list[str]:
-        return list(dict.fromkeys(one["id"] for one in self.people if isinstance(one, dict)))
-
-    def _outcomes(self, by_record: dict[str, Outcome]) -> Outcomes:
-        return Outcomes.concatenated(
-            Outcomes(1, by_record[one["id"]] if isinstance(one, dict) else one) for one in self.people
-        )
+        return self.after(dict(zip(ids, changed, strict=True)))
 
 
 def _all_or_none(answer: Answer, sent: SentRows) -> Outcomes | None:

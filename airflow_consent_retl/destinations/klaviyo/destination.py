@@ -38,7 +38,7 @@ from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     is_fit_key,
     profile_of,
 )
-from airflow_consent_retl.destinations.klaviyo.known_profiles import Profile, ProfileQuestions
+from airflow_consent_retl.destinations.klaviyo.known_profiles import ProfileQuestions
 from airflow_consent_retl.destinations.klaviyo.options import WITHDRAWAL_CHOICES
 from airflow_consent_retl.destinations.klaviyo.removal_requests import deletion_of, done, job_of, pending_under
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
@@ -117,33 +118,30 @@ class KlaviyoDestination(HttpDestination):
     def remove(self, batch: Batch) -> Outcomes:
         """Find the profiles of people, and take them back in the way that the DAG chose."""
         options, steps = self._options, self._steps(batch)
-        keys = self._keys(batch.rows)
-        found, outcomes = self._asking(steps).found(keys)
+        found = self._asking(steps).found(self._keys(batch.rows))
+        records = found.records
         if options.on_withdrawal == "unsubscribe":
-            found = self._asking(steps).members(found)
+            records = self._asking(steps).members(records)
         elif options.on_withdrawal == "suppress":
-            found = {key: one for key, one in found.items() if one.get("email")}
-        taken = dict(zip(found, self._taken_back(steps, batch, list(found.values())), strict=True)) if found else {}
-        return Outcomes.concatenated(
-            [Outcomes(1, taken.get(key or "", outcome)) for key, outcome in zip(keys, outcomes, strict=True)]
-        )
+            records = [one for one in records if one.get("email")]
+        taken = self._taken_back(steps, batch, records) if records else Outcomes(0)
+        return found.after({one["id"]: outcome for one, outcome in zip(records, taken, strict=True)})
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Import the profiles that Klaviyo has with fields that are null."""
         if self._delivery is None:
             raise DestinationError(f"the {self.name} was not opened")
-        keys = self._keys(batch.rows)
-        found, outcomes = self._asking(self._steps(batch)).found(keys)
-        there = [row for row, key in enumerate(keys) if key in found]
+        found = self._asking(self._steps(batch)).found(self._keys(batch.rows))
+        outcomes, there = found.after({}), found.rows
         if not there:
-            return Outcomes.concatenated([Outcomes(1, outcome) for outcome in outcomes])
+            return outcomes
         rows = batch.rows.select([self._options.known_by]).take(pa.array(there))
         for name in fields:
             rows = rows.append_column(name, pa.nulls(len(there), pa.string()))
         key = hashlib.sha256(f"{batch.key}:clear".encode()).hexdigest()
         cleared = self._delivery.deliver(Batch(key=key, rows=rows), self._import(rows.schema, cleared=fields))
         others = {row: outcome for row, outcome in enumerate(outcomes) if row not in set(there)}
-        return cleared.at_rows(there, len(keys), others=others)
+        return cleared.at_rows(there, len(outcomes), others=others)
 
     def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
         """Ask about a job; or, where there is none, ask who is still there."""
@@ -153,18 +151,17 @@ class KlaviyoDestination(HttpDestination):
         people = read()
         key = hashlib.sha256(f"{request_id}:seen".encode()).hexdigest()
         steps = self._steps(Batch(key=key, rows=people))
-        found, outcomes = self._asking(steps).found(self._keys(people))
+        found = self._asking(steps).found(self._keys(people))
+        left = found.records
         if kind == "unsubscription":
-            found = self._asking(steps).members(found)
-        if found:
-            return None
-        return Outcomes.concatenated([Outcomes(1, outcome) for outcome in outcomes])
+            left = self._asking(steps).members(left)
+        return None if left else found.after({})
 
     def is_processed(self, request_id: str) -> bool:
         """Ask about a job; where there is none, the load asks who is still there."""
         return request_id.partition(":")[0] in _SEEN_LATER or super().is_processed(request_id)
 
-    def _taken_back(self, steps: BatchSteps, batch: Batch, profiles: Sequence[Profile]) -> Outcomes:
+    def _taken_back(self, steps: BatchSteps, batch: Batch, profiles: Sequence[Record]) -> Outcomes:
         options = self._options
         take = partial(self._taken, steps)
         ids = [{"type": "profile", "id": one["id"]} for one in profiles]

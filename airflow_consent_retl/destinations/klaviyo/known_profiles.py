@@ -8,13 +8,14 @@ of this package shows.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.answer_maps import entries
+from airflow_consent_retl.destinations.http.found_records import FoundRecords, Record
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
 from airflow_consent_retl.destinations.klaviyo.import_jobs import next_page
 from airflow_consent_retl.errors import DestinationError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
-Profile = Mapping[str, Any]
 _KEYS_IN_A_FILTER = 50
 
 
@@ -45,31 +45,29 @@ class ProfileQuestions:
         self._known_by = known_by
         self._list_id = list_id
 
-    def found(self, keys: Sequence[str | None]) -> tuple[dict[str, Profile], list[Outcome]]:
-        """Return the profiles that Klaviyo has, by key, and an outcome of each row for whoever has none."""
+    def found(self, keys: Sequence[str | None]) -> FoundRecords:
+        """Return the profiles that Klaviyo has."""
         named = list(dict.fromkeys(key for key in keys if key is not None))
-        found, unclear = self._asked("find", "/api/profiles", self._known_by, named)
-        return found, [unclear.get(key or "", ACCEPTED) for key in keys]
+        return FoundRecords(keys, *self._asked("find", "/api/profiles", self._known_by, named))
 
-    def members(self, people: Mapping[str, Profile]) -> dict[str, Profile]:
-        """Return those of these people who have an address and are on the list, by key.
+    def members(self, people: Sequence[Record]) -> list[Record]:
+        """Return those of these profiles that have an address and are on the list.
 
         Raises:
-            DestinationError: it is not clear who is, so no one may be unsubscribed.
+            DestinationError: it is not clear which are, so no one may be unsubscribed.
         """
-        emails = {key: str(one["email"]) for key, one in people.items() if one.get("email")}
-        path = f"/api/lists/{self._list_id}/profiles"
-        on_list, unclear = self._asked("members", path, "email", list(dict.fromkeys(emails.values())))
+        emails = list(dict.fromkeys(str(one["email"]) for one in people if one.get("email")))
+        on_list, unclear = self._asked("members", f"/api/lists/{self._list_id}/profiles", "email", emails)
         if unclear:
             # INVARIANT: an unsubscription of a person who is not on the list would be from everything.
             raise DestinationError("Klaviyo does not say clearly who is on the list: no one was unsubscribed")
-        return {key: people[key] for key, email in emails.items() if email in on_list}
+        return [one for one in people if one.get("email") in on_list]
 
     def _asked(
         self, name: str, path: str, field: str, values: Sequence[str]
-    ) -> tuple[dict[str, Profile], dict[str, Outcome]]:
+    ) -> tuple[dict[str, Record], dict[str, Outcome]]:
         """Return the profiles with these values by value, and the outcome of each value without a clear answer."""
-        found: dict[str, Profile] = {}
+        found: dict[str, Record] = {}
         fields = quote("email,external_id,phone_number", safe="")
 
         def address(some: Sequence[str]) -> HttpAddress:
@@ -87,7 +85,7 @@ def _compared(field: str, value: object) -> str:
     return str(value).casefold() if field == "email" else str(value)
 
 
-def _profiles(found: dict[str, Profile], field: str, answer: Answer, sent: SentRows) -> Outcomes | None:
+def _profiles(found: dict[str, Record], field: str, answer: Answer, sent: SentRows) -> Outcomes | None:
     """Put the profiles of an answer into `found`, by the field's value."""
 
     def read(document: dict[str, Any]) -> Outcomes:
