@@ -63,6 +63,12 @@ class Shell:
         # Job control needs a terminal, which bash looks for at stderr; commands and what they print go through pipes.
         self._terminal, inside = pty.openpty()
         self._mark = f"QUICK_START={folder}".encode()
+
+        def enter_terminal() -> None:
+            fcntl.ioctl(inside, termios.TIOCSCTTY, 0)
+            # A program that runs in the background hands down that it ignores this signal; a terminal does not.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
         self._process = subprocess.Popen(
             ["bash", "-em"],
             cwd=folder,
@@ -72,7 +78,7 @@ class Shell:
             stderr=inside,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(inside, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no thread runs here yet
+            preexec_fn=enter_terminal,  # noqa: PLW1509 - no thread runs here yet
         )
         os.close(inside)
 
