@@ -64,9 +64,10 @@ def open_folder(uri: str) -> Folder:
     local = local_path(uri)
     try:
         storage = None if local is not None else ObjectStoragePath(uri)
+        # Some versions of Airflow look for the package only when the file system is asked for.
+        fs, path = (LocalFileSystem(), local or "/") if storage is None else (storage.fs, storage.path)
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"the workspace `{uri}` cannot be opened: {error}") from None
-    fs, path = (LocalFileSystem(), local or "/") if storage is None else (storage.fs, storage.path)
     if storage is not None and (conn_id := storage_conn_id(storage)):
         mask_storage(conn_id)
     folder = Folder(fs, path, uri, signer)

@@ -47,7 +47,7 @@ def test_hubspot_follows_consent_over_three_days_and_its_opt_outs_survive(
     airflow: Airflow, warehouse: Path, hubspot: HubSpot, tmp_path: Path
 ) -> None:
     def run(state: str = "success") -> DagRunResult:
-        done = airflow.run("contacts", module="hubspot")
+        done = airflow.run("hubspot_contacts", module="hubspot")
         assert done.state == state, done.output
         assert leaks(airflow, done, tmp_path) == []
         return done

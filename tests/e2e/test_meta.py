@@ -55,7 +55,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
     withdraws, moves, withdraws_later, *_ = sorted(hashes)
     sells = next(one.number for one in people() if one.ads == "yes" and one.analytics_ok is False)
 
-    first = airflow.run("audience", module="meta")
+    first = airflow.run("meta_audience", module="meta")
 
     assert first.state == "success", first.output
     limited = {one.number for one in people() if one.analytics_ok is not True}
@@ -64,7 +64,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
     change(warehouse, withdraws, ads="no")
     change(warehouse, moves, email=f"{CANARY}-moved@example.com")
     change(warehouse, sells, analytics_ok="true")
-    second = airflow.run("audience", module="meta")
+    second = airflow.run("meta_audience", module="meta")
 
     assert second.state == "success", second.output
     assert "leave_audience" in second.output
@@ -76,7 +76,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
 
     change(warehouse, withdraws_later, ads="no")
     meta.flagged, requests = True, len(meta.received)
-    third = airflow.run("audience", module="meta")
+    third = airflow.run("meta_audience", module="meta")
 
     assert [task.rpartition(".")[2] for task in failed(third)] == ["load_meta_ads"]
     assert "PEOPLE WHO WITHDREW ARE STILL IN THE AUDIENCE" in third.output
@@ -85,7 +85,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
 
     # The owner appealed. The first answer is then lost on its way, and the removal repeated.
     meta.flagged, meta.script, meta.applies = False, [Reply(0)], True
-    fourth = airflow.run("audience", module="meta")
+    fourth = airflow.run("meta_audience", module="meta")
 
     assert fourth.state == "success", fourth.output
     assert hashes[withdraws_later] not in audience(meta)
@@ -101,7 +101,7 @@ def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
     numbers = sorted(consenting())
     grants, grants_later, refused, *_ = [one.number for one in people() if one.ads == "no"]
 
-    first = airflow.run("conversions", module="meta")
+    first = airflow.run("meta_conversions", module="meta")
 
     assert first.state == "success", first.output
     limited = {f"{CANARY}-id-{one.number:04d}-order" for one in people() if one.analytics_ok is not True}
@@ -114,7 +114,7 @@ def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
     change(warehouse, numbers[0], ads="no")
     change(warehouse, grants, ads="yes")
     meta.script, meta.applies = [Reply(0)], True
-    second = airflow.run("conversions", module="meta")
+    second = airflow.run("meta_conversions", module="meta")
 
     assert second.state == "success", second.output
     assert "cannot remove" in second.output
@@ -126,7 +126,7 @@ def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
     change(warehouse, grants_later, ads="yes")
     change(warehouse, refused, ads="yes")
     meta.refused_event = lambda event: event["event_id"] == f"{CANARY}-id-{refused:04d}-order"
-    third = airflow.run("conversions", module="meta")
+    third = airflow.run("meta_conversions", module="meta")
 
     assert [task.rpartition(".")[2] for task in failed(third)] == ["load_meta_capi"]
     assert "error_100_2804050" in third.output

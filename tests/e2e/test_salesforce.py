@@ -37,7 +37,7 @@ def test_salesforce_follows_consent_over_three_days_and_its_opt_outs_survive(
     airflow: Airflow, warehouse: Path, org: SalesforceOrg, tmp_path: Path
 ) -> None:
     def run(state: str = "success") -> dict[str, int]:
-        done = airflow.run("contacts", module="salesforce")
+        done = airflow.run("salesforce_contacts", module="salesforce")
         assert done.state == state, done.output
         assert leaks(airflow, done, tmp_path) == []
         assert [secret for secret in (PASSWORD, TOKEN, *org.sessions) if secret in done.output] == []

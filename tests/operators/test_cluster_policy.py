@@ -249,7 +249,9 @@ import airflow
 from airflow import settings
 heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"duckdb", "ibis", "pyarrow", "pandas", "numpy"})
 from airflow_consent_retl.compat import dag_bag
-plugins = [name for name, _ in settings.get_policy_plugin_manager().list_name_plugin()]
+# Airflow 3.1 has no function for it.
+manager = getattr(settings, "get_policy_plugin_manager", lambda: settings.POLICY_PLUGIN_MANAGER)()
+plugins = [name for name, _ in manager.list_name_plugin()]
 bag = dag_bag(sys.argv[1])
 errors = list(bag.import_errors.values())
 changed = []

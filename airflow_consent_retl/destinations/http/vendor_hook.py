@@ -33,6 +33,9 @@ class VendorHook(BaseHook):
         cls.conn_type = cls.vendor.conn_type
         cls.hook_name = cls.vendor.name
         cls.default_conn_name = f"{cls.vendor.conn_type}_default"
+        # Airflow 3.1 calls these two only if they stand in the class itself.
+        for name in ("get_connection_form_widgets", "get_ui_field_behaviour"):
+            setattr(cls, name, VendorHook.__dict__[name])
 
     def __init__(self, conn_id: str | None = None) -> None:
         super().__init__()

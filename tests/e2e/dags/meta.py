@@ -29,7 +29,7 @@ CONSENT: dict[str, Any] = {"C0002": "analytics_ok", "C0004": Literals("ads", gra
 OPTIONS = told_answer("C0002", granted="none", otherwise="LDU")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-with DAG("audience", schedule=None, start_date=START, default_args={"retries": 0}) as audience_dag:
+with DAG("meta_audience", schedule=None, start_date=START, default_args={"retries": 0}) as meta_audience_dag:
     consent_sync(
         "people",
         conn_id="warehouse",
@@ -54,7 +54,7 @@ SELECT user_id || '-order' AS event_id, email, ads, analytics_ok,
 FROM people ORDER BY user_id
 """
 
-with DAG("conversions", schedule=None, start_date=START, default_args={"retries": 0}) as conversions_dag:
+with DAG("meta_conversions", schedule=None, start_date=START, default_args={"retries": 0}) as meta_conversions_dag:
     consent_sync(
         "orders",
         conn_id="warehouse",

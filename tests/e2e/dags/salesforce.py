@@ -12,8 +12,8 @@ from airflow_consent_retl.fields import consent
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToSalesforceOperator
 
 with DAG(
-    "contacts", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), default_args={"retries": 0}
-) as contacts_dag:
+    "salesforce_contacts", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), default_args={"retries": 0}
+) as salesforce_contacts_dag:
     snapshot = ExtractModelOperator(
         task_id="extract",
         model="people",
