@@ -88,7 +88,7 @@ class _DagCheck:
 
     @property
     def connects(self) -> bool:
-        """Whether databases are asked for columns, and destinations for their targets."""
+        """True if databases are asked for columns, and destinations for their targets."""
         return self.places is not None
 
     def task(self, task: Any) -> TaskFindings:

@@ -115,7 +115,7 @@ class LoadOperator(ConsentRetlOperator):
     """Whether the destination knows people by fields that two people may share, and not by the model's key."""
 
     nests_fields: ClassVar[bool] = True
-    """Whether a dotted name in `fields` is a field of a nested object; otherwise it is a name like any other."""
+    """True if a dotted name in `fields` is a field of a nested object; otherwise it is a name like any other."""
 
     template_fields: Sequence[str] = (
         "permitted",

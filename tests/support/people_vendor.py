@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from airflow_consent_retl.testing import Person, StandIn
 NO_JSON = ("duration", "month_day_nano_interval", "map", "list_view", "large_list_view", "run_end_encoded")
 
 
-class PeopleVendor:
+class PeopleVendor(ABC):
     """A vendor; a subclass checks requests by the vendor's specification and applies them to `people`.
 
     Attributes:
@@ -39,9 +40,9 @@ class PeopleVendor:
         self.server: VendorServer | None = None
         self._applying = threading.Lock()
 
+    @abstractmethod
     def applied(self, asked: Asked) -> Reply:
         """Check and apply one request. An `AssertionError` fails the test at its end."""
-        raise NotImplementedError
 
     def stored_people(self) -> dict[str, dict[str, Any]]:
         """Return the people that a load put there."""

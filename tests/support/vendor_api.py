@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeVar
@@ -26,7 +27,7 @@ class RefusedCallError(Exception):
         self.answer = answer
 
 
-class VendorApi:
+class VendorApi(ABC):
     """A vendor; a subclass answers calls from what it stores.
 
     Attributes:
@@ -53,9 +54,9 @@ class VendorApi:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @abstractmethod
     def answer(self, call: Asked) -> Reply:
         """Apply a call and return the answer; called under the lock."""
-        raise NotImplementedError
 
     def take(self, call: Asked) -> Reply:
         with self.lock:

@@ -176,7 +176,7 @@ class UpsertStatement:
 
     @property
     def changes_rows(self) -> bool:
-        """Whether a row whose key is already in the table is updated: there are columns that may change."""
+        """True if a row whose key is already in the table is updated: there are columns that may change."""
         return bool(self._changed or self.always)
 
     def one(self, dialect: TableDialect) -> sa.Insert | None:

@@ -42,7 +42,7 @@ class WriteRules:
 
     @property
     def inserts(self) -> bool:
-        """Whether a row whose key is not in the table is inserted."""
+        """True if a row whose key is not in the table is inserted."""
         return self.mode != "update_only"
 
     def of_column(self, name: str) -> Rule:

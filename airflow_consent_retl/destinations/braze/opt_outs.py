@@ -1,7 +1,7 @@
 """The present states at Braze, asked for before anyone is subscribed.
 
-A state belongs to a user, and to everyone with the same e-mail address or phone number. So a user whom Braze does not
-have yet, or who gets another address, is looked up by the address as well: it may have been unsubscribed before.
+A state belongs to a user, and to everyone with the same e-mail address or phone number. So a user who is
+new to Braze, or who gets another address, is looked up by the address as well: it may have been unsubscribed before.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PresentStates:
 
         Args:
             users: to ask about.
-            fields: the states to look at, each with the external ids of the users whom it is about.
+            fields: the states to look at, each with the external ids of the users that it is about.
         """
         profiles: dict[str, Mapping[str, Any]] = {}
         asked = self._profiles([user.external_id for user in users], profiles)

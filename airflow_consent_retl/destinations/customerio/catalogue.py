@@ -15,7 +15,7 @@ CATALOGUE = CatalogueEntry(
     limits={"batch_rows": 1_000, "max_body_bytes": 500_000, "max_row_bytes": 32_000, "account_requests_per_s": 100},
     notes=(
         "`suppress` deletes the person, and Customer.io ignores them from then on: a later grant has no effect.",
-        "A segment ignores people whom the workspace does not have, and answers as if it had added them.",
+        "A segment ignores people who are not in the workspace, and answers as if it had added them.",
         "A load never sends `unsubscribed` or `cio_subscription_preferences`, so no opt-out is overwritten.",
         "Not more than one identifier in a request: `known_by` says which one the workspace uses.",
     ),

@@ -67,7 +67,7 @@ def customerio(known_by: CustomerioId, *, in_segment: bool) -> DestinationDeclar
             ),
             "unsubscribe": DeclaredRemoval(
                 "the person is unsubscribed from all messages, and stays in the workspace",
-                # Only people who are there: nobody is made by being unsubscribed.
+                # Only people who are there: no one is made by being unsubscribed.
                 batch("identify", attributes={"unsubscribed": True, "_update": True}),
             ),
             "suppress": DeclaredRemoval(

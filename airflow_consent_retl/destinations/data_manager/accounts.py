@@ -26,7 +26,7 @@ class GoogleAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoogleTarget:
-    """What a request is for, and the accounts for access to it. Made by `google_target`.
+    """The purpose of a request, and the accounts for access to it. Made by `google_target`.
 
     Args:
         noun: what it is, such as `audience`.

@@ -1,4 +1,4 @@
-"""What the destinations of the Data Manager API share: the connection, the outcomes of requests, and the pace.
+"""The base of destinations of the Data Manager API: the connection, the outcomes of requests, and the pace.
 
 The API accepts or refuses a request as a whole and processes it later: each row is `pending` under the request's id
 until `confirm` returns its outcome. The API reports counts, never rows: after a partial success every row is uncertain.
@@ -133,7 +133,7 @@ class DataManagerDestination(Destination):
         return self._load
 
     def check_consent(self, load: Load) -> None:
-        """Check that somebody may be sent.
+        """Check that people may be sent.
 
         Raises:
             ConfigurationError: it was not checked that they granted Google's signals.

@@ -23,14 +23,14 @@ DENIED = "denied"
 
 
 class Consent(NamedTuple):
-    """Whether one person granted each of Google's signals."""
+    """True where one person granted each of Google's signals."""
 
     ad_user_data: bool
     ad_personalization: bool
 
 
 def check_signals(
-    signals: Mapping[str, str], counts: PermittedCounts, *, destination: str, told: Collection[str] = ()
+    signals: Mapping[str, str], counts: PermittedCounts, *, destination: str, answered: Collection[str] = ()
 ) -> None:
     """Check that a permitted set contains only people who granted the categories of Google's signals.
 
@@ -38,7 +38,7 @@ def check_signals(
         signals: each signal with the id of its category.
         counts: of the permitted set.
         destination: its name.
-        told: the signals that are fields, each with a person's own answer.
+        answered: the signals that are fields, each with a person's own answer.
 
     Raises:
         ConfigurationError: a signal has no category, or the policy does not require it of the destination.
@@ -46,10 +46,10 @@ def check_signals(
     wrong = [
         f"consent_signals names no category for `{name}`"
         for name in SIGNALS
-        if name not in told and not signals.get(name)
+        if name not in answered and not signals.get(name)
     ]
     wrong += [f"`{name}` is not a Google consent signal" for name in signals if name not in SIGNALS]
-    wrong += [f"`{name}` is a field, and in consent_signals too: it is told once" for name in signals if name in told]
+    wrong += [f"`{name}` is a field, and in consent_signals too: give it once" for name in signals if name in answered]
     # With match `any`, each of several categories may be the one that was not granted.
     granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
     # Nor did everyone grant a category that permits without a yes.
@@ -65,7 +65,7 @@ def check_signals(
         raise ConfigurationError("; ".join(wrong))
 
 
-def check_told(fields: Mapping[str, str]) -> None:
+def check_answered(fields: Mapping[str, str]) -> None:
     """Check that each field with a signal is a person's own answer; templates are not rendered yet, and left out.
 
     Raises:
@@ -95,19 +95,19 @@ def consents_of(rows: pa.RecordBatch) -> tuple[list[Consent], dict[int, tuple[st
     # Not at the top: an operator imports this module, and loads no engine.
     from airflow_consent_retl.destinations.data_manager.texts import texts_of
 
-    told: list[list[bool]] = []
+    answered: list[list[bool]] = []
     refused: dict[int, tuple[str, str]] = {}
     for name in SIGNALS:
         if name not in rows.schema.names:
-            told.append([True] * rows.num_rows)
+            answered.append([True] * rows.num_rows)
             continue
         texts = [None if text is None else str(text).strip().lower() for text in texts_of(rows.column(name))]
         for row, text in enumerate(texts):
             if text not in {None, GRANTED, DENIED}:
                 refused.setdefault(row, (f"invalid_{name}", name))
         # INVARIANT: a value that is missing, or withheld from this person, never counts as a grant.
-        told.append([text == GRANTED for text in texts])
-    return [Consent(*one) for one in zip(*told, strict=True)], refused
+        answered.append([text == GRANTED for text in texts])
+    return [Consent(*one) for one in zip(*answered, strict=True)], refused
 
 
 def pieces_by_consent(
@@ -115,7 +115,7 @@ def pieces_by_consent(
 ) -> list[list[int]]:
     """Return the rows in pieces of equal signals.
 
-    Google answers with counts for a request: where it takes no one who denied a signal, nobody else is uncertain.
+    Google answers with counts for a request: where it takes no one who denied a signal, no one else is uncertain.
     """
     pieces: dict[Consent | None, list[int]] = {}
     for row in rows:

@@ -56,7 +56,7 @@ class DeclaredRequest:
 
     @property
     def takes_other_fields(self) -> bool:
-        """Whether every mapped field has a place."""
+        """True if every mapped field has a place."""
         return any(isinstance(one, OtherFields) for _, one in placeholders(self.body, ""))
 
     def parameters_in(self, declared: Mapping[str, str]) -> dict[str, str]:

@@ -58,10 +58,10 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
     def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
         """Return the identifiers, hashed except region and postal code, and the signals that are fields."""
         known = [dict(row) for row in self._encoder_of(load).removal_rows(rows).to_pylist()]
-        told = [name for name in SIGNALS if name in load.schema.names]
+        answered = [name for name in SIGNALS if name in load.schema.names]
         consents, _ = consents_of(rows)
         return [
-            {**row, **{name: getattr(consent, name) for name in told}}
+            {**row, **{name: getattr(consent, name) for name in answered}}
             for row, consent in zip(known, consents, strict=True)
         ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_signals, check_told
+from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_answered, check_signals
 from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS
 from airflow_consent_retl.destinations.google_customer_match.customer_match_spec import CustomerMatchSpec
 from airflow_consent_retl.operators.load import LoadOperator
@@ -80,7 +80,7 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_told(self.fields)
+        check_answered(self.fields)
         # Airflow requires templated parameters as attributes.
         self.audience_id = audience_id
         self.operating_account = operating_account
@@ -111,9 +111,9 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
         Raises:
             ConfigurationError: the policy does not require it; the message names the category and the signal.
         """
-        check_told(self.fields)
-        told = [name for name in SIGNALS if name in self.fields]
-        check_signals(self.consent_signals, counts, destination=self.destination, told=told)
+        check_answered(self.fields)
+        answered = [name for name in SIGNALS if name in self.fields]
+        check_signals(self.consent_signals, counts, destination=self.destination, answered=answered)
         self._consent_granted = True
 
     def build_destination(self) -> GoogleCustomerMatchDestination:

@@ -72,7 +72,7 @@ class HttpAddress:
 
     @property
     def account(self) -> str:
-        """What the vendor knows the account by, as far as the connection tells: its credentials. Never shown."""
+        """The credentials, by which the vendor knows the account. Never shown."""
         headers = sorted((name.lower(), value) for name, value in self.headers.items())
         return repr((self.origin, headers, None if self.tokens is None else self.tokens.account))
 

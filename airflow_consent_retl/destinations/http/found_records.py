@@ -20,7 +20,7 @@ class FoundRecords:
         unclear: by key, the outcome of a question without a clear answer.
 
     Attributes:
-        people: the record of each person, or the outcome of a person for whom nothing is left to do.
+        people: the record of each person, or the outcome of a person who needs nothing more.
     """
 
     def __init__(

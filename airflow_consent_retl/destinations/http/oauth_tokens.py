@@ -87,7 +87,7 @@ class OAuthTokens:
 
     @property
     def account(self) -> tuple[str, ...]:
-        """What stays the same as tokens change. Never shown."""
+        """The part that stays the same as tokens change. Never shown."""
         request = self._request
         return request.grant, request.client_id, request.refresh_token or request.client_secret
 

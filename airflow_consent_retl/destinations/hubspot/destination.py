@@ -64,10 +64,10 @@ class HubSpotDestination(HttpDestination):
 
     A field `subscriptions.12345` is the state of that subscription, `SUBSCRIBED` or `UNSUBSCRIBED`; NULL says nothing,
     but a person without consent to the field is unsubscribed if HubSpot has them as subscribed. Before anyone is
-    subscribed, HubSpot is asked: a person who unsubscribed there, or whom an earlier withdrawal unsubscribed, stays so.
+    subscribed, HubSpot is asked: a person who unsubscribed there, or by an earlier withdrawal, stays so.
     An e-mail address may belong to several people: one `UNSUBSCRIBED` counts for all of them.
 
-    Every other field is a property, as text. A person whom HubSpot does not have counts as removed; a contact in the
+    Every other field is a property, as text. A person who is not at HubSpot counts as removed; a contact in the
     recycling bin is not found, and HubSpot deletes it after 90 days.
 
     Args:

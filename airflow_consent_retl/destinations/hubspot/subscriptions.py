@@ -65,9 +65,9 @@ class SubscriptionStates:
             # Of an address that is unsubscribed here, nothing has to be known.
             found = "" if state == UNSUBSCRIBED else known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE)
             outcomes[one] = found if isinstance(found, Outcome) else ACCEPTED
-            told = rules.to_send(state, found)
-            if told and told != found:
-                left.append((one, told))
+            sent = rules.to_send(state, found)
+            if sent and sent != found:
+                left.append((one, sent))
         return outcomes | self._written(left)
 
     def unsubscribe_all(self, emails: Sequence[str]) -> dict[str, Outcome]:

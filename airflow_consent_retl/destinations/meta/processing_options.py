@@ -34,7 +34,7 @@ Options = tuple[list[str], int, int]
 
 
 def check_told(fields: Mapping[str, str]) -> None:
-    """Check that full use is not told of everyone; a template is not rendered yet, and left out.
+    """Check that full use is not sent for everyone; a template is not rendered yet, and left out.
 
     Raises:
         ConfigurationError: it is a constant.
@@ -56,7 +56,7 @@ def options_of(rows: pa.RecordBatch) -> tuple[list[Options], dict[int, str]]:
 
     The field `data_processing_options` is `none` for full use; `LDU`, and NULL too, limit it. The field
     `data_processing_state` is the two-letter code of a state of the US. A state without Limited Data Use, or none, is
-    left to Meta. Without the first field, Meta is told nothing, which is full use.
+    left to Meta. Without the first field, Meta gets no statement, which is full use.
     """
     names = rows.schema.names
     given = _texts(rows, OPTIONS_FIELD) if OPTIONS_FIELD in names else [FULL_USE] * rows.num_rows

@@ -40,7 +40,7 @@ class LoadToMetaAudienceOperator(LoadOperator):
 
     Raises:
         ConfigurationError: parameters, connection or fields; not retried.
-        DestinationError: Meta refuses the token or the audience; Meta flagged the audience, so that nobody can be
+        DestinationError: Meta refuses the token or the audience; Meta flagged the audience, so that no one can be
             removed from it; not retried.
         DestinationUnavailableError: Meta does not answer, or its limit on calls is reached; retried by Airflow.
     """

@@ -39,7 +39,7 @@ _FILE_REFUSED = re.compile(r"(InvalidBatch|ClientInputError)\b")
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What Salesforce says of a job."""
+    """The state of a job, as Salesforce gives it."""
 
     sobject: str
     operation: str
@@ -48,7 +48,7 @@ class JobState:
 
     @property
     def is_processed(self) -> bool:
-        """Whether nothing more happens to it."""
+        """True if nothing more happens to it."""
         return self.state in _ENDED
 
 
@@ -80,7 +80,7 @@ def started_job(
     try:
         api.upload(f"{path}/batches", body)
     except (AttemptError, RefusedCallError) as failure:
-        # INVARIANT: it is given up, so nobody can start it: its rows are certainly not applied.
+        # INVARIANT: it is given up, so no one can start it: its rows are certainly not applied.
         with suppress(AttemptError, RefusedCallError):
             api.document("PATCH", path, {"state": "Aborted"}, once=True)
         if isinstance(failure, RefusedCallError):

@@ -153,11 +153,11 @@ class SalesforceDestination(Destination):
                 for row, key in enumerate(encoded.keys)
                 if key in lines and self._points
             }
-            told = changed_lines(opened.api, self._points, answers, at=opened.load.decided_at)
+            changed = changed_lines(opened.api, self._points, answers, at=opened.load.decided_at)
             jobs = self._jobs(opened)
             external_id = self._options.external_id if write == "upsert" else None
             jobs.start(self._options.sobject, write, header, lines, external_id=external_id)
-            self._tell(jobs, told)
+            self._write_consent(jobs, changed)
         except (AttemptError, RefusedCallError) as failure:
             raise error_of(failure) from None
         refused = {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
@@ -177,8 +177,8 @@ class SalesforceDestination(Destination):
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Empty fields of records; a field that says what a person consented to writes its consent object instead."""
         ended = [point for point in self._points if point.field in fields]
-        told = {point.field for point in ended}
-        emptied = [name for name in fields if name not in told]
+        answers = {point.field for point in ended}
+        emptied = [name for name in fields if name not in answers]
         return self._changed(batch, "update" if emptied else None, emptied=emptied, ended=ended)
 
     def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
@@ -239,8 +239,8 @@ class SalesforceDestination(Destination):
                 header = ["Id"] if by_id else ["Id", self._options.external_id, *emptied]
                 jobs.start(self._options.sobject, operation, header, lines)
             denied = {key: {point.field: False for point in ended} for key in people}
-            told = changed_lines(opened.api, ended, denied, at=opened.load.decided_at, makes=operation is None)
-            self._tell(jobs, told)
+            changed = changed_lines(opened.api, ended, denied, at=opened.load.decided_at, makes=operation is None)
+            self._write_consent(jobs, changed)
             if flags is not None:
                 of_flags = {key: [[key, *("true" for _ in flags.flags)]] for key in people}
                 header = [flags.external_id, *flags.flags]
@@ -249,10 +249,10 @@ class SalesforceDestination(Destination):
             raise error_of(failure) from None
         return jobs.outcomes(keys, otherwise=ACCEPTED)
 
-    def _tell(self, jobs: BatchJobs, told: Mapping[str, list[list[str]]]) -> None:
-        if told:
+    def _write_consent(self, jobs: BatchJobs, changed: Mapping[str, list[list[str]]]) -> None:
+        if changed:
             point = self._points[0]
-            jobs.start(CONSENT_OBJECT, "upsert", point.header, told, external_id=point.external_id)
+            jobs.start(CONSENT_OBJECT, "upsert", point.header, changed, external_id=point.external_id)
 
     def _jobs(self, opened: _OpenLoad) -> BatchJobs:
         return BatchJobs(opened.api, max_body_bytes=self._options.max_body_bytes)
@@ -290,7 +290,7 @@ class SalesforceDestination(Destination):
 
 @dataclass(frozen=True, slots=True)
 class _OpenLoad:
-    """What is there while a load is open."""
+    """The parts that a load has while it is open."""
 
     api: SalesforceApi
     load: Load

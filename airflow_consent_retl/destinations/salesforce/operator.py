@@ -31,7 +31,7 @@ class LoadToSalesforceOperator(LoadOperator):
         clear_fields: the fields that `on_withdrawal="clear_fields"` empties.
         hard_delete: delete for good; the user needs the permission `Bulk API Hard Delete`.
         consent_objects: `ContactPointTypeConsent` and `IndividualFlags` of
-            `airflow_consent_retl.destinations.salesforce.consent_objects`: what Salesforce is told about consent.
+            `airflow_consent_retl.destinations.salesforce.consent_objects`: the consent that Salesforce gets.
         write: `upsert`, `insert` or `update`; see `SalesforceOptions`, for this and for what is not listed.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 

@@ -103,7 +103,7 @@ class SalesforceOptions:
             wrong.append("on_withdrawal `consent_objects` needs consent_objects")
         consents = self.consents()
         if consents and self.write == "insert":
-            wrong.append('with write="insert", a yes that ends would never be told: leave consent_objects out')
+            wrong.append('with write="insert", a yes that ends would never arrive: leave consent_objects out')
         wrong += [error for one in consents for error in one.wrong()]
         return wrong + check_same_ids(consents)
 
