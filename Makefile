@@ -28,7 +28,7 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 WORKERS ?= $(shell expr '(' $$(nproc) '*' 3 + 1 ')' / 2)
 PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-environments: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
+environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
 
 # The branches of the law are measured, with a floor. Measuring doubles the time of tests: the others run without.
 test: environments
@@ -89,6 +89,11 @@ $(VENV)/.base: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 $(VENV)/.all: $(VENV)/.uv pyproject.toml $(CONSTRAINTS)
 	$(UV) --editable '.[all]' --group dev
 	touch $@ $(VENV)/.base
+
+# The browser of the tests: the machine's own, or one that this installs.
+$(VENV)/.browser: $(VENV)/.all tests/support/chromium.py
+	$(BIN)/python tests/support/chromium.py
+	touch $@
 
 .venv-%/.made: constraints-%.txt | $(VENV)/.uv
 	UV_NO_CONFIG=1 $(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) .venv-$*

@@ -21,6 +21,7 @@ pytest_plugins = [
     "support.databases",
     "support.snowflake_server",
     "support.bigquery_server",
+    "support.browser",
     "support.long_tests",
 ]
 
