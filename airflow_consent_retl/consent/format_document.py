@@ -34,7 +34,9 @@ def format_document(declared: Format) -> FormatDocument:
     """
     parameters = fields(declared) if is_dataclass(declared) else ()
     return {"format": name_of_format(type(declared))} | {
-        field.name: _parameter(getattr(declared, field.name)) for field in parameters if field.init
+        field.name: _parameter(value)
+        for field in parameters
+        if field.init and ((value := getattr(declared, field.name)) or not field.metadata.get("omit_empty"))
     }
 
 

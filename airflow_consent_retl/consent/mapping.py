@@ -69,6 +69,8 @@ class RowConsent:
         ]
         if not isinstance(gpc, str | Literals | BooleanColumn | None):
             problems.append(Problem("consent.gpc", f"expected a column or Literals, found {type_name(gpc)}"))
+        elif isinstance(gpc, Literals) and gpc.expired:
+            problems.append(Problem("consent.gpc", "Global Privacy Control does not expire: remove `expired`"))
         if switches is not None and not isinstance(switches, RowSwitches):
             problems.append(
                 Problem(

@@ -12,6 +12,7 @@ classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -19,6 +20,9 @@ from typing import Any, ClassVar
 from airflow_consent_retl.errors import PolicyError, Problem
 
 NULL_TOKEN = 0
+
+# Of a dataclass field that older documents do not have: its empty value is not written, so that digests stay the same.
+OMIT_EMPTY: Mapping[str, bool] = {"omit_empty": True}
 
 
 class ConsentStatus(StrEnum):
@@ -166,9 +170,19 @@ class CategorySignal(Signal):
         """The raw values that deny, in token order, after the values that grant."""
 
     @property
+    def undecided(self) -> tuple[str | int | bool, ...]:
+        """The raw values that are no answer, in token order, after the values that deny. Empty (default): only NULL."""
+        return ()
+
+    @property
+    def expiring(self) -> tuple[str | int | bool, ...]:
+        """The raw values of a consent that has expired, in token order, after the values that are no answer."""
+        return ()
+
+    @property
     def alphabet(self) -> tuple[str | int | bool, ...]:
-        """The values that grant, then the values that deny."""
-        return self.granting + self.denying
+        """The values that grant, deny, are no answer, and have expired, in this order."""
+        return (*self.granting, *self.denying, *self.undecided, *self.expiring)
 
     @property
     def unlisted_token(self) -> int:
@@ -183,13 +197,23 @@ class CategorySignal(Signal):
             return ConsentStatus.UNKNOWN
         if token == self.unlisted_token:
             return ConsentStatus.INVALID
-        return ConsentStatus.GRANTED if token <= len(self.granting) else ConsentStatus.DENIED
+        end = 0
+        for values, status in (
+            (self.granting, ConsentStatus.GRANTED),
+            (self.denying, ConsentStatus.DENIED),
+            (self.undecided, ConsentStatus.UNKNOWN),
+        ):
+            end += len(values)
+            if token <= end:
+                return status
+        return ConsentStatus.EXPIRED
 
 
 class DocumentSignal(CategorySignal):
     """A format whose texts are parsed, not compared: `consent` reads each distinct text once.
 
-    Implement `read`. The alphabet is the possible answers of a text: yes (1) or no (2).
+    Implement `read`. The alphabet is the possible answers of a text: yes (1) or no (2). A format that can tell that a
+    consent has expired declares it with `expiring = HAS_EXPIRED`; in any other format, this answer is invalid.
     """
 
     __slots__ = ()
@@ -214,13 +238,18 @@ class DocumentSignal(CategorySignal):
         if raw is None:
             return NULL_TOKEN
         status = self.read(raw) if type(raw) is str else ConsentStatus.INVALID
+        if status is ConsentStatus.EXPIRED and self.expiring:
+            return len(self.granting + self.denying) + 1
         return _DOCUMENT_TOKENS.get(status, self.unlisted_token)
 
     @abstractmethod
     def read(self, text: str) -> ConsentStatus:
-        """Return the status that a text contains, strictly: granted, denied, unknown or invalid. Never raises."""
+        """Return the status that a text contains, strictly: granted, denied, unknown, invalid, or expired if the format
+        declares it. Never raises."""
 
 
+# The value of `expiring` in a format that reads texts.
+HAS_EXPIRED = ("expired",)
 _DOCUMENT_TOKENS = {
     ConsentStatus.UNKNOWN: NULL_TOKEN,
     ConsentStatus.GRANTED: 1,

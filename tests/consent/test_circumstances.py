@@ -625,6 +625,11 @@ def test_global_privacy_control_denies_categories_that_are_not_exempt(regime: st
     assert answer(planned(policy_of(**EXEMPT), RowConsent({"C0004": "gone"}, gpc="gpc")), gpc=True) == "exempt"
 
 
+def test_global_privacy_control_cannot_be_declared_to_expire() -> None:
+    with pytest.raises(PolicyError, match=r"Global Privacy Control does not expire: remove `expired` @ consent\.gpc"):
+        RowConsent({"C0004": "ads"}, gpc=Literals("written", granted=("1",), expired=("old",)))
+
+
 def test_global_privacy_control_that_cannot_be_read_denies() -> None:
     plan = planned(policy_of(), RowConsent({"C0004": "ads"}, gpc=Literals("written", granted=("1",), denied=("0",))))
 

@@ -43,6 +43,11 @@ from airflow_consent_retl.errors import PolicyError
         {"C0002": "analytics_ok"},
         {"C0002": BooleanColumn("a"), "C0004": Literals("ads", granted=("yes", "ja"), denied=("no",))},
         {"C0004": Literals("ads", granted=(1,))},
+        {
+            "C0002": Literals("ads", granted=("yes",), denied=("no",), unknown=("", "-"), expired=("lapsed",)),
+            "C0004": Literals("flag", granted=(True,), unknown=(False,)),
+            "C0005": OptOut(Literals("mail", granted=(True,), unknown=(False,))),
+        },
         {"C0004": ConsentObjectKey("consent", ("a", "b.c"))},
         ConsentObject("consent", path="context.consent", key_by="name"),
         ConsentObject("consent", path=()),
@@ -77,6 +82,17 @@ def test_reads_back_what_it_wrote_through_json(mapping: ConsentMappingLike | Con
     read = parse_mapping_document(json.loads(json.dumps(mapping_document(checked))))
 
     assert read == checked
+
+
+def test_lists_that_are_empty_are_not_written_so_that_digests_stay_the_same() -> None:
+    checked = parse_consent_mapping(
+        {"C0002": Literals("ads", granted=(1,)), "C0004": Literals("a", granted=(True,), unknown=(False,))}
+    )
+
+    assert mapping_document(checked) == {
+        "C0002": {"format": "Literals", "column": "ads", "granted": (1,), "denied": ()},
+        "C0004": {"format": "Literals", "column": "a", "granted": (True,), "denied": (), "unknown": (False,)},
+    }
 
 
 @pytest.mark.parametrize(

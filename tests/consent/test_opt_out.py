@@ -78,6 +78,7 @@ def problems_of(consent: ConsentMappingLike, **terms: Any) -> list[str]:
             ["Active", "", 1],
         ),
         (OptOut(Literals("column", granted=(1,), denied=(0,))), 1, 0, [None], [2, True, "1"]),
+        (OptOut(Literals("column", granted=(1,), denied=(0,), unknown=(-1,))), 1, 0, [None, -1], [2, True, "-1"]),
         (OptOut(BitMask("column", bit=1)), 2, 1, [None], [-1, True, "2"]),
         (
             OptOut(ConsentObjectKey("column", ("ccpa", "data_sale_opt_out", "consented"))),
@@ -182,6 +183,10 @@ def test_a_doubt_of_a_consent_source_reaches_an_objection() -> None:
         (lambda: OptOut(GppUs("g", section="uspv1", opt_outs=("SaleOptOut",))), "GppUs itself says what a yes is"),
         (lambda: OptOut(OptanonConsentGroup("cookie", "C0004")), "OptanonConsentGroup itself says what a yes is"),
         (lambda: OptOut(ConsentObjectKey("c", ("a",), missing="denied")), 'remove missing="denied"'),
+        (
+            lambda: OptOut(Literals("mail", granted=("unsubscribed",), expired=("lapsed",))),
+            "an objection does not expire: list these values as granted or unknown",
+        ),
         (lambda: OptOut("unsubscribed", false_is_yes="yes"), "expected a boolean, found text"),  # type: ignore[arg-type]
     ],
 )

@@ -27,6 +27,8 @@ TABLES = json.loads((Path(__file__).parents[1] / "cases" / "signal_values.json")
 BOOLEAN = BooleanColumn("ok")
 TEXT = Literals("ads", granted=("yes", "Y"), denied=("no",))
 INTEGER = Literals("ads", granted=(1,), denied=(0, 2))
+LISTS = Literals("ads", granted=("Yes", "YES"), denied=("No",), unknown=("Unset", "", "-"), expired=("Lapsed",))
+FLAG = Literals("ads", granted=(True,), unknown=(False,))
 OBJECT_KEY = ConsentObjectKey("consent", ("categoryPreferences", "C0004"))
 
 
@@ -35,7 +37,8 @@ def signal_of(declared: dict[str, Any]) -> CategorySignal:
         return BooleanColumn(declared["column"])
     if "key" in declared:
         return ConsentObjectKey("consent", tuple(declared["key"]))
-    return Literals(declared["literals"], granted=declared["granted"], denied=declared.get("denied", ()))
+    lists = {name: tuple(declared[name]) for name in ("granted", "denied", "unknown", "expired") if name in declared}
+    return Literals(declared["literals"], **lists)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,13 @@ def test_a_value_of_an_unforeseen_type_is_invalid(signal: CategorySignal, raw: o
         (BOOLEAN, (True, False), "unknown granted denied invalid"),
         (TEXT, ("yes", "Y", "no"), "unknown granted granted denied invalid"),
         (INTEGER, (1, 0, 2), "unknown granted denied denied invalid"),
+        (
+            LISTS,
+            ("Yes", "YES", "No", "Unset", "", "-", "Lapsed"),
+            "unknown granted granted denied unknown unknown unknown expired invalid",
+        ),
+        (FLAG, (True, False), "unknown granted unknown invalid"),
+        (Literals("ads", granted=(1,), expired=(2,)), (1, 2), "unknown granted expired invalid"),
         (OBJECT_KEY, (True, False), "unknown granted denied invalid"),
     ],
     ids=repr,
@@ -74,7 +84,7 @@ def test_tokens_number_null_then_the_alphabet_then_anything_else(
     assert [signal.status(token) for token in range(len(alphabet) + 2)] == statuses.split()
 
 
-@pytest.mark.parametrize("signal", [BOOLEAN, TEXT, INTEGER], ids=repr)
+@pytest.mark.parametrize("signal", [BOOLEAN, TEXT, INTEGER, LISTS, FLAG], ids=repr)
 def test_an_alphabet_value_has_the_token_of_its_position(signal: CategorySignal) -> None:
     assert [signal.token(value) for value in signal.alphabet] == list(range(1, len(signal.alphabet) + 1))
     assert signal.token(None) == 0
@@ -88,7 +98,13 @@ def test_a_number_that_is_not_a_token_is_refused(token: Any) -> None:
 
 @pytest.mark.parametrize(
     ("signal", "kinds"),
-    [(BOOLEAN, ["boolean"]), (TEXT, ["text"]), (INTEGER, ["integer"]), (OBJECT_KEY, ["json", "text"])],
+    [
+        (BOOLEAN, ["boolean"]),
+        (TEXT, ["text"]),
+        (INTEGER, ["integer"]),
+        (FLAG, ["boolean"]),
+        (OBJECT_KEY, ["json", "text"]),
+    ],
     ids=repr,
 )
 def test_a_format_accepts_only_columns_that_can_contain_it(signal: CategorySignal, kinds: list[str]) -> None:
@@ -99,29 +115,34 @@ def test_a_format_accepts_only_columns_that_can_contain_it(signal: CategorySigna
     ("granted", "denied", "problems"),
     [
         ((), (), ["expected at least one literal that grants @ Literals.granted"]),
-        ("yes", ("no",), ["expected a tuple of literals @ Literals.granted"]),
-        (("yes",), "no", ["expected a tuple of literals @ Literals.denied"]),
+        ("yes", ("no",), ["expected a tuple of literals, found text @ Literals.granted"]),
+        (("yes",), "no", ["expected a tuple of literals, found text @ Literals.denied"]),
         (
             "yes",
             {"no"},
-            ["expected a tuple of literals @ Literals.granted", "expected a tuple of literals @ Literals.denied"],
+            [
+                "expected a tuple of literals, found text @ Literals.granted",
+                "expected a tuple of literals, found a set @ Literals.denied",
+            ],
         ),
-        ((True,), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        ((1,), (False,), ["a literal is neither text nor a 64-bit integer @ Literals.denied"]),
-        ((1.0,), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        ((None,), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        ((2**63,), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        ((1,), (-(2**63) - 1,), ["a literal is neither text nor a 64-bit integer @ Literals.denied"]),
-        (("\ud800",), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
-        (("x\udfff",), (), ["a literal is neither text nor a 64-bit integer @ Literals.granted"]),
+        ((1,), (False,), ["literals are either all text, all integers or all booleans @ Literals"]),
+        ((True,), (0,), ["literals are either all text, all integers or all booleans @ Literals"]),
+        ((True,), ("no",), ["literals are either all text, all integers or all booleans @ Literals"]),
+        ((True, True), (), ["a literal is declared twice @ Literals"]),
+        ((1.0,), (), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.granted"]),
+        ((None,), (), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.granted"]),
+        ((2**63,), (), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.granted"]),
+        ((1,), (-(2**63) - 1,), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.denied"]),
+        (("\ud800",), (), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.granted"]),
+        (("x\udfff",), (), ["a literal is neither text nor a 64-bit integer nor a boolean @ Literals.granted"]),
         (
             ("yes", ""),
             (),
             ["blank text cannot grant: missing values are often written as blank text @ Literals.granted"],
         ),
         ((" ",), (), ["blank text cannot grant: missing values are often written as blank text @ Literals.granted"]),
-        (("yes",), (0,), ["literals are either all text or all integers @ Literals"]),
-        (("yes", 1), (), ["literals are either all text or all integers @ Literals"]),
+        (("yes",), (0,), ["literals are either all text, all integers or all booleans @ Literals"]),
+        (("yes", 1), (), ["literals are either all text, all integers or all booleans @ Literals"]),
         (("yes",), ("no", "yes"), ["a literal is declared twice @ Literals"]),
         ((1, 1), (), ["a literal is declared twice @ Literals"]),
     ],
@@ -133,11 +154,34 @@ def test_refuses_literals_that_could_mislead(granted: Any, denied: Any, problems
     assert [str(problem) for problem in caught.value.problems] == problems
 
 
+@pytest.mark.parametrize("name", ["denied", "unknown", "expired"])
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ("maybe", "expected a tuple of literals, found text @ Literals.{}"),
+        ((None,), "a literal is neither text nor a 64-bit integer nor a boolean @ Literals.{}"),
+        ((0,), "literals are either all text, all integers or all booleans @ Literals"),
+        (("yes",), "a literal is declared twice @ Literals"),
+        (("maybe", "maybe"), "a literal is declared twice @ Literals"),
+    ],
+)
+def test_refuses_a_list_that_could_mislead(name: str, values: Any, problem: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Literals("ads", granted=("yes",), **{name: values})
+
+    assert [str(problem) for problem in caught.value.problems] == [problem.format(name)]
+
+
+def test_a_value_in_two_lists_has_no_meaning_of_its_own() -> None:
+    with pytest.raises(PolicyError, match="a literal is declared twice"):
+        Literals("ads", granted=("yes",), unknown=("unset",), expired=("unset",))
+
+
 def test_literals_at_the_limits_are_accepted() -> None:
-    integers = Literals("ads", granted=[2**63 - 1], denied=[-(2**63)])
+    integers = Literals("ads", granted=[2**63 - 1], denied=[-(2**63)], unknown=[0])
     texts = Literals("ads", granted=["\ud7ff", "\ue000", "a\tb"], denied=["", " "])
 
-    assert integers.alphabet == (2**63 - 1, -(2**63))
+    assert integers.alphabet == (2**63 - 1, -(2**63), 0)
     assert texts.alphabet == ("\ud7ff", "\ue000", "a\tb", "", " ")
 
 
@@ -206,7 +250,9 @@ def test_json_nested_without_end_is_invalid() -> None:
     assert OBJECT_KEY.token("[" * 100_000) == OBJECT_KEY.unlisted_token
 
 
-@pytest.mark.parametrize("format_", [BOOLEAN, TEXT, INTEGER, OBJECT_KEY, ConsentObject("consent")], ids=repr)
+@pytest.mark.parametrize(
+    "format_", [BOOLEAN, TEXT, INTEGER, LISTS, FLAG, OBJECT_KEY, ConsentObject("consent")], ids=repr
+)
 def test_a_format_survives_being_a_parameter(format_: object) -> None:
     copy = pickle.loads(pickle.dumps(format_))  # noqa: S301
 
@@ -216,7 +262,7 @@ def test_a_format_survives_being_a_parameter(format_: object) -> None:
 
 
 def test_formats_read_as_they_are_written() -> None:
-    assert repr(TEXT) == "Literals(column='ads', granted=('yes', 'Y'), denied=('no',))"
+    assert repr(TEXT) == "Literals(column='ads', granted=('yes', 'Y'), denied=('no',), unknown=(), expired=())"
     assert Literals("ads", granted=["yes", "Y"], denied=["no"]) == TEXT
     assert repr(ConsentObject("consent")) == (
         "ConsentObject(column='consent', path=('categoryPreferences',), key_by='id', missing='unknown')"

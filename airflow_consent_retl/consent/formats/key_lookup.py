@@ -52,6 +52,16 @@ class StrictLookup(CategorySignal):
         """The answer that denies."""
         return self.lookup.denying
 
+    @property
+    def undecided(self) -> tuple[str | int | bool, ...]:
+        """The values that are no answer."""
+        return self.lookup.undecided
+
+    @property
+    def expiring(self) -> tuple[str | int | bool, ...]:
+        """The values of a consent that has expired."""
+        return self.lookup.expiring
+
     def token(self, raw: object) -> int:
         """Return the token of the lookup, unless the wanted key may be there under another spelling."""
         token = self.lookup.token(raw)

@@ -27,7 +27,7 @@ class OptOut(CategorySignal):
 
     Raises:
         PolicyError: a parameter is wrong: the format follows a public standard, which says what a yes is; it contains
-            all categories; or it takes a missing key for an answer.
+            all categories; it takes a missing key for an answer; or it has answers that expire.
     """
 
     signal: CategorySignal
@@ -56,6 +56,11 @@ class OptOut(CategorySignal):
         """The raw values that mean no objection, in token order."""
         return self.signal.denying
 
+    @property
+    def undecided(self) -> tuple[str | int | bool, ...]:
+        """The raw values that are no answer, in token order."""
+        return self.signal.undecided
+
     def token(self, raw: object) -> int:
         """Return the token of the column's format; `status` turns its meaning round."""
         return self.signal.where_silence_permits().token(raw)
@@ -83,6 +88,11 @@ def _problems(signal: object, false_is_yes: object) -> list[Problem]:
     elif getattr(signal, "missing", None) == "denied":
         # A missing key must never become a yes, nor hide an objection.
         problems.append(Problem("OptOut.signal", 'remove missing="denied": a missing key is no answer'))
+    elif signal.expiring:
+        # Under `opt_out`, what has expired permits.
+        problems.append(
+            Problem("OptOut.signal", "an objection does not expire: list these values as granted or unknown")
+        )
     if not isinstance(false_is_yes, bool):
         problems.append(Problem("OptOut.false_is_yes", f"expected a boolean, found {type_name(false_is_yes)}"))
     return problems
