@@ -26,6 +26,7 @@ from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
@@ -124,6 +125,7 @@ __all__ = [
     "FirstOf",
     "GoogleConsent",
     "GppTcf",
+    "GppTcfCanada",
     "GppUs",
     "GrantedId",
     "GrantedIds",

@@ -159,6 +159,13 @@ class CategorySignal(Signal):
         """
         return self
 
+    def why_invalid(self, raw: object) -> str | None:
+        """Return why a value is invalid, in words that contain nothing of the value.
+
+        None (default): the value is valid, or the format gives no reasons.
+        """
+        return None
+
     @property
     @abstractmethod
     def granting(self) -> tuple[str | int | bool, ...]:

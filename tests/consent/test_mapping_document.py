@@ -18,6 +18,7 @@ from airflow_consent_retl.consent import (
     FirstOf,
     GoogleConsent,
     GppTcf,
+    GppTcfCanada,
     GppUs,
     GrantedId,
     GrantedIds,
@@ -57,6 +58,8 @@ from airflow_consent_retl.errors import PolicyError
         {
             "C0004": GppTcf("gpp", purposes=[1], vendor=755),
             "C0002": GppUs("gpp", section="usca", opt_outs=["SaleOptOut"]),
+            "C0003": GppUs("gpp", section="usmd", opt_outs=["SaleOptOut"], encoding="iab_library"),
+            "C0005": GppTcfCanada("gpp", purposes=[2], vendor=755, implied=[7], encoding="iab_library"),
         },
         GrantedIds("groups", separator=","),
         OptanonConsent("cookie", gpc="ignored"),

@@ -13,6 +13,7 @@ from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
@@ -34,6 +35,7 @@ _FORMATS: dict[str, type[Format]] = {
         ExcludedDestinations,
         GoogleConsent,
         GppTcf,
+        GppTcfCanada,
         GppUs,
         GrantedId,
         GrantedIds,
