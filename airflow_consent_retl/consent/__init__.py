@@ -6,7 +6,7 @@ Pure: no Airflow, no engine, no I/O, no clock. `decide` is the only implementati
 from __future__ import annotations
 
 from airflow_consent_retl.consent.absence import dead_regions, silent_categories
-from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.answers import Agreeing, FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
 from airflow_consent_retl.consent.decision import (
     Circumstances,
@@ -32,7 +32,8 @@ from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.tcf import TcfString
-from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
+from airflow_consent_retl.consent.formats.two_lists import TwoLists
+from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, EpochTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
 from airflow_consent_retl.consent.identities import CLUSTER, IdentityLinks
 from airflow_consent_retl.consent.linked import NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, Subject, status_of
@@ -92,6 +93,7 @@ __all__ = [
     "NULL_TOKEN",
     "TOO_LARGE",
     "UNGUARDED",
+    "Agreeing",
     "BitMask",
     "BooleanColumn",
     "Category",
@@ -120,6 +122,7 @@ __all__ = [
     "DestinationRule",
     "DocumentSignal",
     "Doubt",
+    "EpochTime",
     "ExcludedDestinations",
     "ExternalConsent",
     "FirstOf",
@@ -161,6 +164,7 @@ __all__ = [
     "SubjectStatus",
     "SuppressionList",
     "TcfString",
+    "TwoLists",
     "WholeConsent",
     "base_of",
     "cause_of",

@@ -19,6 +19,7 @@ from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.tcf import TcfString
+from airflow_consent_retl.consent.formats.two_lists import TwoLists
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject, RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
@@ -45,6 +46,7 @@ _FORMATS: dict[str, type[Format]] = {
         OptanonConsent,
         OptanonConsentGroup,
         TcfString,
+        TwoLists,
     )
 }
 
