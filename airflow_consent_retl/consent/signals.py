@@ -5,8 +5,8 @@ value. A format with declared values has an alphabet: tokens 1 to n are the alph
 other value. No value is ever cast, trimmed or case-folded: each such step has turned a no into a yes somewhere.
 
 A signal's attributes describe how an engine can find its tokens (`is_read`, `alphabet`, `document_path`,
-`time_bounds`, `number_bounds`); an engine never looks at its class. A format of your own is a dataclass that derives
-from one of these classes.
+`document_part`, `time_bounds`, `number_bounds`); an engine never looks at its class. A format of your own is a
+dataclass that derives from one of these classes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_consent_retl.consent.document_parts import BOOLEAN, DocumentPart, part_along
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
@@ -112,6 +113,14 @@ class Signal(ABC):
         end: all such values must be invalid.
         """
         return ()
+
+    @property
+    def document_part(self) -> DocumentPart | None:
+        """The part of a JSON document that the format reads; None: it reads the whole value.
+
+        An engine may omit everything else: see `consent.document_parts`. The default is the boolean at `document_path`.
+        """
+        return part_along(self.document_path, BOOLEAN) if self.document_path else None
 
     def below(self, keys: int) -> Signal | None:
         """Return the signal that reads a document that starts that many keys of `document_path` further down.
