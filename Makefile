@@ -5,10 +5,11 @@ AIRFLOW ?=
 VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints$(if $(AIRFLOW),-$(AIRFLOW)).txt
-# What stands in for warehouses and object storage wants other versions than we do: environments of their own.
+# What stands in for warehouses and object storage, and dbt, want other versions than we do: environments of their own.
 FAKESNOW := .venv-fakesnow
 BIGQUERY := .venv-bigquery
 STORAGE := .venv-storage
+DBT := .venv-dbt
 # Temporary files of the tests lie in memory where it has room: SQLite waits for the disk at each commit.
 MEMORY := $(shell test "$$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -1)" -ge 8 2>/dev/null && echo /dev/shm)
 UV := UV_NO_CONFIG=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --compile-bytecode

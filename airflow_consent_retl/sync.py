@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 from airflow.sdk import TaskGroup
 
@@ -15,12 +16,67 @@ from airflow_consent_retl.operators.prune import PruneOperator
 from airflow_consent_retl.workspace.staging_schema import staging_schema
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
     from airflow_consent_retl.filtering.policy_change import MaxReleased
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
 
+Arguments = ParamSpec("Arguments")
 
+
+class SyncBuilder(Generic[Arguments]):
+    """A function that builds a sync, and `from_dbt`, which builds one from what a dbt project says about a model."""
+
+    def __init__(self, build: Callable[Arguments, TaskGroup]) -> None:
+        self._build = build
+        update_wrapper(self, build)
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> TaskGroup:
+        """Build the sync."""
+        return self._build(*args, **kwargs)
+
+    def from_dbt(
+        self,
+        place: str | Path,
+        *,
+        model: str,
+        conn_id: str,
+        loads: Mapping[str, Callable[..., LoadOperator]] | None = None,
+        group_id: str | None = None,
+        **sync: Any,
+    ) -> TaskGroup:
+        """Build a sync from the `meta` of a dbt model, and return its task group.
+
+        The relation, the primary key, the consent mapping and the destinations come from the project. The connection,
+        the policy, the limits and the schedule are the DAG's.
+
+        Reads: the manifest or the extract, whenever the DAG is parsed; no connection and no Variable. A `manifest.json`
+        of 50 MB costs some tenths of a second at each parse; the extract that `consent-retl dbt-extract` writes, some
+        milliseconds.
+
+        Args:
+            place: the absolute path of a `manifest.json`, of its extract, or of the folder of a dbt project.
+            model: the dbt model: `customers`, `customers.v2`, `package.customers` or dbt's unique id.
+            conn_id: the Airflow connection to the warehouse in which dbt builds the model.
+            loads: the loads of destinations that `meta` names without one. If `meta` names no destination, the loads
+                of all.
+            group_id: the name of the group; by default the model's.
+            sync: further parameters of `consent_sync`, except those that `meta` declares.
+
+        Raises:
+            ConfigurationError: the file, the model or its `meta` is wrong, with every problem; or the DAG and `meta`
+                both declare something.
+        """
+        from airflow_consent_retl.dbt.syncs import sync_parameters
+
+        declared = sync_parameters(place, model, loads=loads or {}, given=sync)
+        name = group_id or str(declared["model"]).replace(".", "__")
+        return self._build(name, conn_id=conn_id, **declared, **sync)  # type: ignore[arg-type]
+
+
+@SyncBuilder
 def consent_sync(
     group_id: str,
     *,

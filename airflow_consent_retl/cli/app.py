@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from airflow_consent_retl.cli.verb import VerbGroup
 
 # One module for each group, in the order of the help. Each has its verbs in `VERBS`.
-GROUPS = ("check_verb", "planning_verbs", "sync_verbs", "person_verbs", "policy_verbs", "workspace_verbs")
+GROUPS = (
+    "check_verb",
+    "planning_verbs",
+    "sync_verbs",
+    "person_verbs",
+    "policy_verbs",
+    "dbt_verbs",
+    "workspace_verbs",
+)
 _HELP = """Load model results into destinations, for people who consented: the commands around it.
 
 Each verb explains itself: consent-retl VERB --help. Each prints aligned text, and JSON with --json.

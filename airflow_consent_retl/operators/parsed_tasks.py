@@ -102,7 +102,7 @@ def check_against(loaded: LoadedPolicy, task: Any, parameters: Mapping[str, Any]
     from airflow_consent_retl.operators.load import LoadOperator
 
     kind = kind_of(task)
-    extraction = _extraction_of(task, parameters)
+    extraction = extraction_of(task)
     use = use_of_model(parameters if extraction is None else known_parameters(extraction))
     if use is not None:
         check_model(loaded, use, parameters.get("consent"))
@@ -136,7 +136,7 @@ def _load_uses(
     ]
 
 
-def _extraction_of(task: Any, parameters: Mapping[str, Any]) -> Any:
+def extraction_of(task: Any) -> Any:
     """Return the extraction whose output a filter takes; None where the DAG does not show it."""
     from airflow.sdk import XComArg
 

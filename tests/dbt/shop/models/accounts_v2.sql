@@ -1,0 +1,1 @@
+select 1 as id, true as analytics_ok
