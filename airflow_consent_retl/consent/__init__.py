@@ -6,7 +6,7 @@ Pure: no Airflow, no engine, no I/O, no clock. `decide` is the only implementati
 from __future__ import annotations
 
 from airflow_consent_retl.consent.absence import dead_regions, silent_categories
-from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.answers import Agreeing, FirstOf, MostRestrictive, Recorded
 from airflow_consent_retl.consent.counts import DecisionCounts, DestinationCounts, count_decisions
 from airflow_consent_retl.consent.decision import (
     Circumstances,
@@ -21,17 +21,35 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy, parse_recorded_policy
+from airflow_consent_retl.consent.formats.adobe import AdobeConsent
 from airflow_consent_retl.consent.formats.bit_mask import BitMask
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory, CookiebotConsent
+from airflow_consent_retl.consent.formats.didomi import DidomiPurpose, DidomiPurposes
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.json_values import JsonList, JsonListItem, JsonMap, JsonPath
+from airflow_consent_retl.consent.formats.ketch import KetchPurpose, KetchPurposes
 from airflow_consent_retl.consent.formats.literals import Literals
+from airflow_consent_retl.consent.formats.mparticle import mparticle_ccpa, mparticle_gdpr
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.onetrust_purposes import (
+    OneTrustPurpose,
+    OneTrustPurposes,
+    onetrust_receipt,
+    onetrust_status,
+)
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.consent.formats.segment_profile import segment_profile, segment_profile_column
+from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
 from airflow_consent_retl.consent.formats.tcf import TcfString
-from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, MaxAge, NoticeVersion
+from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes, transcend_column
+from airflow_consent_retl.consent.formats.two_lists import TwoLists
+from airflow_consent_retl.consent.formats.usercentrics import UsercentricsService, UsercentricsServices
+from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, EpochTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
 from airflow_consent_retl.consent.identities import CLUSTER, IdentityLinks
 from airflow_consent_retl.consent.linked import NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, Subject, status_of
@@ -70,6 +88,7 @@ from airflow_consent_retl.consent.signals import (
     Signal,
     WholeConsent,
 )
+from airflow_consent_retl.consent.snowplow_columns import snowplow_columns
 from airflow_consent_retl.consent.sources import (
     ConsentSource,
     ExternalConsent,
@@ -91,6 +110,8 @@ __all__ = [
     "NULL_TOKEN",
     "TOO_LARGE",
     "UNGUARDED",
+    "AdobeConsent",
+    "Agreeing",
     "BitMask",
     "BooleanColumn",
     "Category",
@@ -109,6 +130,8 @@ __all__ = [
     "ConsentSource",
     "ConsentStatus",
     "ConsentTime",
+    "CookiebotCategory",
+    "CookiebotConsent",
     "CountedAnswer",
     "Decision",
     "DecisionCounts",
@@ -117,25 +140,37 @@ __all__ = [
     "DestinationDiff",
     "DestinationName",
     "DestinationRule",
+    "DidomiPurpose",
+    "DidomiPurposes",
     "DocumentSignal",
     "Doubt",
+    "EpochTime",
     "ExcludedDestinations",
     "ExternalConsent",
     "FirstOf",
     "GoogleConsent",
     "GppTcf",
+    "GppTcfCanada",
     "GppUs",
     "GrantedId",
     "GrantedIds",
     "Ground",
     "IdentityLinks",
     "IntegrationsObject",
+    "JsonList",
+    "JsonListItem",
+    "JsonMap",
+    "JsonPath",
+    "KetchPurpose",
+    "KetchPurposes",
     "LinkedSubject",
     "Literals",
     "MappingDocument",
     "MaxAge",
     "MostRestrictive",
     "NoticeVersion",
+    "OneTrustPurpose",
+    "OneTrustPurposes",
     "OptOut",
     "OptanonConsent",
     "OptanonConsentGroup",
@@ -153,12 +188,19 @@ __all__ = [
     "Signal",
     "Signature",
     "SignatureDecision",
+    "SnowplowConsent",
+    "SnowplowScope",
     "SourceDocument",
     "Subject",
     "SubjectCode",
     "SubjectStatus",
     "SuppressionList",
     "TcfString",
+    "TranscendPurpose",
+    "TranscendPurposes",
+    "TwoLists",
+    "UsercentricsService",
+    "UsercentricsServices",
     "WholeConsent",
     "base_of",
     "cause_of",
@@ -170,7 +212,11 @@ __all__ = [
     "decide",
     "fell_out",
     "mapping_document",
+    "mparticle_ccpa",
+    "mparticle_gdpr",
     "nearest",
+    "onetrust_receipt",
+    "onetrust_status",
     "opened",
     "pair_plans",
     "parse_consent_mapping",
@@ -184,8 +230,12 @@ __all__ = [
     "removal_cause",
     "resembles",
     "segment_preference_events",
+    "segment_profile",
+    "segment_profile_column",
     "silent_categories",
+    "snowplow_columns",
     "source_document",
     "status_of",
+    "transcend_column",
     "withheld_fields",
 ]

@@ -5,11 +5,12 @@ Combines statuses, strictly. Never reads a raw value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
+from airflow_consent_retl.consent.freshness import EpochTime, column_of, time_problems
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.signals import (
     CategorySignal,
@@ -20,7 +21,7 @@ from airflow_consent_retl.consent.signals import (
 )
 from airflow_consent_retl.errors import Problem
 
-Combining = Literal["first", "most_restrictive"]
+Combining = Literal["first", "most_restrictive", "agreeing"]
 
 _STRICTEST = (
     ConsentStatus.DENIED,
@@ -43,22 +44,35 @@ class Recorded:
     """One recorded answer, with the columns of its time and of the version of the notice that it refers to.
 
         Recorded("ads_ok", time="ads_changed_at", notice_version="ads_notice")
+        Recorded(status, valid_from="effective_from", valid_until=EpochTime("effective_to", "ms"))
+
+    The conditions apply to a yes only: a no never expires.
 
     Args:
         signal: a boolean column's name, or another consent format.
-        time: a column of timestamps with a zone, or of text in ISO 8601 with an offset.
+        time: a column of timestamps with a zone, or of text in ISO 8601 with an offset; or `EpochTime` for numbers.
         notice_version: a column of integers, or of text such as `2.10`.
+        valid_from: a column like `time`. Before this time, a yes is `unknown`. NULL: it always was valid.
+        valid_until: a column like `time`. From this time on, a yes is `expired`. NULL: it has no end.
 
     Raises:
         PolicyError: a parameter is wrong. The error contains every problem.
     """
 
     signal: CategorySignal
-    time: str | None
+    time: str | EpochTime | None
     notice_version: str | None
+    valid_from: str | EpochTime | None
+    valid_until: str | EpochTime | None
 
     def __init__(
-        self, signal: str | CategorySignal, *, time: str | None = None, notice_version: str | None = None
+        self,
+        signal: str | CategorySignal,
+        *,
+        time: str | EpochTime | None = None,
+        notice_version: str | None = None,
+        valid_from: str | EpochTime | None = None,
+        valid_until: str | EpochTime | None = None,
     ) -> None:
         problems: list[Problem] = []
         if isinstance(signal, str) and signal:
@@ -67,17 +81,26 @@ class Recorded:
             problems.append(
                 Problem("Recorded.signal", f"expected a column or a consent format, found {type_name(signal)}")
             )
-        for name, column in (("time", time), ("notice_version", notice_version)):
-            if column is not None and column_problems(column, "Recorded"):
-                problems.append(Problem(f"Recorded.{name}", "expected the name of a column"))
+        if notice_version is not None and column_problems(notice_version, "Recorded"):
+            problems.append(Problem("Recorded.notice_version", "expected the name of a column"))
+        for name, column in (("time", time), ("valid_from", valid_from), ("valid_until", valid_until)):
+            problems += time_problems(column, f"Recorded.{name}")
         require(problems)
         object.__setattr__(self, "signal", signal)
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "notice_version", notice_version)
+        object.__setattr__(self, "valid_from", valid_from)
+        object.__setattr__(self, "valid_until", valid_until)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the record."""
+        times = [column_of(time) for time in (self.time, self.valid_from, self.valid_until) if time is not None]
+        return (self.signal.column, *times, *([] if self.notice_version is None else [self.notice_version]))
 
     def where_silence_permits(self) -> Recorded:
         """Return the record for a place where silence permits; see `CategorySignal.where_silence_permits`."""
-        return Recorded(self.signal.where_silence_permits(), time=self.time, notice_version=self.notice_version)
+        return replace(self, signal=self.signal.where_silence_permits())
 
 
 class Answers:
@@ -111,7 +134,12 @@ class FirstOf(Answers):
 
 @dataclass(frozen=True, slots=True, init=False)
 class MostRestrictive(Answers):
-    """Several records that must all grant: `MostRestrictive("ads_web", "ads_app")`."""
+    """Several records that must all grant: `MostRestrictive("ads_web", "ads_app")`.
+
+    The status is the one that permits least, in this order: `denied`, `linked_no`, `invalid`, `conflict`,
+    `linked_doubt`, `expired`, `unknown`, `granted`. So a no beside a record that cannot be read is `denied`, and the
+    row counts in `max_invalid_ratio` all the same.
+    """
 
     parts: tuple[Recorded, ...]
 
@@ -124,6 +152,29 @@ class MostRestrictive(Answers):
         return "most_restrictive"
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Agreeing(Answers):
+    """Several records of which those with an answer must agree: `Agreeing("ads_allowed", OptOut("ads_denied"))`.
+
+    A yes in one record and a no in another are `invalid`. A record that is `unknown` is no answer; if no record has
+    one, the category is `unknown`. Otherwise, the record that permits least decides.
+    """
+
+    parts: tuple[Recorded, ...]
+
+    def __init__(self, *parts: str | CategorySignal | Recorded) -> None:
+        object.__setattr__(self, "parts", _recorded(parts, "Agreeing"))
+
+    @property
+    def combining(self) -> Combining:  # type: ignore[override]  # as above
+        """The records with an answer, if they agree."""
+        return "agreeing"
+
+
+# Every way to combine records, by its name in documents.
+WAYS: Mapping[str, Callable[..., Answers]] = {way.__name__: way for way in (FirstOf, MostRestrictive, Agreeing)}
+
+
 def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_denies: bool) -> ConsentStatus:
     """Return the combined status of several records; without any record, `unknown`.
 
@@ -133,6 +184,10 @@ def combined(statuses: Sequence[ConsentStatus], combining: Combining, *, any_no_
     """
     if combining == "most_restrictive":
         return strictest_status(statuses)
+    if combining == "agreeing":
+        if {ConsentStatus.GRANTED, ConsentStatus.DENIED} <= {*statuses}:
+            return ConsentStatus.INVALID
+        return strictest_status([status for status in statuses if status is not ConsentStatus.UNKNOWN])
     refusals = [status for status in statuses if status in _REFUSALS]
     if any_no_denies and refusals:
         return strictest_status(refusals)

@@ -44,7 +44,8 @@ class DestinationCounts:
 class DecisionCounts:
     """Rows of one run, by destination and in total.
 
-    `invalid` counts the rows with an invalid status in any category of the plan, `for_nobody` the rows that no
+    `invalid` counts the rows with an invalid status, or a record that cannot be read, in any category of the plan, also
+    if another record decides; `for_nobody` the rows that no
     destination receives, `by_subject` all rows by the status of their ids, and `conflicts`, by category, the rows in
     which two records of the category disagree. `always_granted` are the categories that every row grants.
     """
@@ -81,7 +82,7 @@ def count_decisions(
         decided = plan.decide_signature(tokens, subject, at=at)
         read += rows
         by_subject[status_of(subject)] += rows
-        invalid += rows if ConsentStatus.INVALID in decided.statuses else 0
+        invalid += rows if decided.unreadable or ConsentStatus.INVALID in decided.statuses else 0
         for_nobody += rows if not decided.recipients else 0
         for category, status in zip(plan.categories, decided.statuses, strict=True):
             granted[category] += rows if status is ConsentStatus.GRANTED else 0

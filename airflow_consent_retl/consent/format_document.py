@@ -36,7 +36,7 @@ def format_document(declared: Format) -> FormatDocument:
     return {"format": name_of_format(type(declared))} | {
         field.name: _parameter(value)
         for field in parameters
-        if field.init and ((value := getattr(declared, field.name)) or not field.metadata.get("omit_empty"))
+        if field.init and ((value := getattr(declared, field.name)) != field.metadata.get("omit", ...))
     }
 
 

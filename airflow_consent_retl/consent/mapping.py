@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.answers import Answers, Combining, FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.answers import Answers, Combining, Recorded
 from airflow_consent_retl.consent.format_document import format_problems
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.literals import Literals
+from airflow_consent_retl.consent.freshness import EpochTime, column_of, time_problems
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import Category, CategoryId
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent, column_problems, require
@@ -22,7 +23,7 @@ from airflow_consent_retl.errors import PolicyError, Problem
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.sources import ExternalConsent
 
-CategoriesLike = Mapping[str, str | CategorySignal | Recorded | FirstOf | MostRestrictive] | WholeConsent
+CategoriesLike = Mapping[str, str | CategorySignal | Recorded | Answers] | WholeConsent
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -32,8 +33,8 @@ class RowConsent:
         RowConsent({"C0002": "analytics_ok", "C0004": "ads_ok"}, time="consent_at", region="country", gpc="gpc")
 
     Args:
-        categories: category id to the name of a boolean column, another consent format, `Recorded`, `FirstOf` or
-            `MostRestrictive`; or one column for all categories, such as `ConsentObject`.
+        categories: category id to the name of a boolean column, another consent format, `Recorded`, `FirstOf`,
+            `MostRestrictive` or `Agreeing`; or one column for all categories, such as `ConsentObject`.
         time: the column with the time of consent, for every category that names no column of its own with `Recorded`.
         notice_version: likewise, the column with the version of the notice.
         region: a text column, compared exactly with the regions of the policy's categories.
@@ -46,7 +47,7 @@ class RowConsent:
     """
 
     categories: CategoriesLike
-    time: str | None
+    time: str | EpochTime | None
     notice_version: str | None
     region: str | None
     gpc: CategorySignal | None
@@ -56,7 +57,7 @@ class RowConsent:
         self,
         categories: CategoriesLike,
         *,
-        time: str | None = None,
+        time: str | EpochTime | None = None,
         notice_version: str | None = None,
         region: str | None = None,
         gpc: str | Literals | None = None,
@@ -64,9 +65,10 @@ class RowConsent:
     ) -> None:
         problems = [
             Problem(f"consent.{name}", "expected the name of a column")
-            for name, column in (("time", time), ("notice_version", notice_version), ("region", region), ("gpc", gpc))
+            for name, column in (("notice_version", notice_version), ("region", region), ("gpc", gpc))
             if isinstance(column, str | None) and column is not None and column_problems(column, "consent")
         ]
+        problems += time_problems(time, "consent.time")
         if not isinstance(gpc, str | Literals | BooleanColumn | None):
             problems.append(Problem("consent.gpc", f"expected a column or Literals, found {type_name(gpc)}"))
         elif isinstance(gpc, Literals) and gpc.expired:
@@ -104,7 +106,7 @@ class ConsentMapping:
 
     entries: tuple[tuple[CategoryId, Answers | Recorded], ...] = ()
     whole: WholeConsent | None = None
-    time: str | None = None
+    time: str | EpochTime | None = None
     notice_version: str | None = None
     region: str | None = None
     gpc: CategorySignal | None = None
@@ -120,35 +122,37 @@ class ConsentMapping:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that the mapping may read, each once."""
-        recorded = [record for _, entry in self.entries for record in records_of(entry)]
-        columns: list[str | None] = [] if self.whole is None else [self.whole.column]
-        for record in recorded:
-            columns += [record.signal.column, record.time, record.notice_version]
-        columns += [self.time, self.notice_version, self.region]
+        columns: list[str | None] = [] if self.whole is None else list(self.whole.columns)
+        for _, entry in self.entries:
+            for record in records_of(entry):
+                columns += record.columns
+        columns += [None if self.time is None else column_of(self.time), self.notice_version, self.region]
         columns += [signal.column for signal in (self.gpc, self.switches) if signal is not None]
         columns += [*dict(self.doubts).values(), *self.suppressions]
         return tuple(dict.fromkeys(column for column in columns if column is not None))
 
     def records_for(self, category: Category) -> tuple[Recorded, ...]:
         """Return the category's records, with their times and notices; empty if the mapping omits the category."""
-        if self.whole is not None:
-            found: tuple[Recorded, ...] = (Recorded(self.whole.for_category(category.id, category.name)),)
-        else:
-            entry = dict(self.entries).get(category.id)
-            found = () if entry is None else records_of(entry)
+        entry = self._entry_of(category)
         return tuple(
-            Recorded(
-                record.signal,
+            replace(
+                record,
                 time=self.time if record.time is None else record.time,
                 notice_version=self.notice_version if record.notice_version is None else record.notice_version,
             )
-            for record in found
+            for record in ([] if entry is None else records_of(entry))
         )
 
     def combining(self, category: Category) -> Combining:
         """Return the way in which the category's records are combined."""
-        entry = dict(self.entries).get(category.id)
+        entry = self._entry_of(category)
         return entry.combining if isinstance(entry, Answers) else "first"
+
+    def _entry_of(self, category: Category) -> Answers | Recorded | None:
+        if self.whole is None:
+            return dict(self.entries).get(category.id)
+        found = self.whole.for_category(category.id, category.name)
+        return found if isinstance(found, Answers) else Recorded(found)
 
     def with_elsewhere(self, *, doubts: Mapping[str, str], suppressions: Iterable[str]) -> ConsentMapping:
         """Return the mapping with the columns of consent sources."""

@@ -13,19 +13,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.answers import Answers, FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.answers import WAYS, Answers, Recorded
 from airflow_consent_retl.consent.format_document import format_document, parse_signal, parse_switches, parse_whole
+from airflow_consent_retl.consent.freshness import EpochTime
 from airflow_consent_retl.consent.mapping import ConsentMapping, RowConsent, parse_consent_mapping
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.signals import CategorySignal
 
-_ANSWERS: dict[str, type[FirstOf] | type[MostRestrictive]] = {
-    format_.__name__: format_ for format_ in (FirstOf, MostRestrictive)
-}
 _ROW = RowConsent.__name__
 _ROW_COLUMNS = ("time", "notice_version", "region")
+_VALIDITY = ("valid_from", "valid_until")
 
 MappingDocument = dict[str, Any]
 
@@ -36,7 +35,7 @@ def mapping_document(mapping: ConsentMapping) -> MappingDocument:
         categories = format_document(mapping.whole)
     else:
         categories = {category_id: _entry_document(entry) for category_id, entry in mapping.entries}
-    row: MappingDocument = {name: getattr(mapping, name) for name in _ROW_COLUMNS}
+    row: MappingDocument = {name: _time_document(getattr(mapping, name)) for name in _ROW_COLUMNS}
     row |= {
         "gpc": mapping.gpc and format_document(mapping.gpc),
         "switches": mapping.switches and format_document(mapping.switches),
@@ -64,14 +63,28 @@ def parse_mapping_document(document: Mapping[str, Any]) -> ConsentMapping:
 def _entry_document(entry: Answers | Recorded) -> MappingDocument:
     if isinstance(entry, Answers):
         return {"format": type(entry).__name__, "parts": [_entry_document(part) for part in entry.parts]}
-    if entry.time is None and entry.notice_version is None:
+    validity = {name: _time_document(end) for name in _VALIDITY if (end := getattr(entry, name)) is not None}
+    if entry.time is None and entry.notice_version is None and not validity:
         return format_document(entry.signal)
     return {
         "format": Recorded.__name__,
         "signal": format_document(entry.signal),
-        "time": entry.time,
+        "time": _time_document(entry.time),
         "notice_version": entry.notice_version,
+        **validity,
     }
+
+
+def _time_document(time: str | EpochTime | None) -> Any:
+    return {"column": time.column, "unit": time.unit} if isinstance(time, EpochTime) else time
+
+
+def _time(document: Any) -> Any:
+    if not isinstance(document, Mapping):
+        return document
+    if document.keys() != {"column", "unit"}:
+        raise PolicyError([Problem("consent", "expected the name of a column of times, or its `column` and `unit`")])
+    return EpochTime(document["column"], document["unit"])
 
 
 def _row(document: Mapping[str, Any]) -> ConsentMapping:
@@ -81,7 +94,7 @@ def _row(document: Mapping[str, Any]) -> ConsentMapping:
     switches = document.get("switches")
     mapping = RowConsent(
         {"-": "-"},
-        **{name: document.get(name) for name in _ROW_COLUMNS},
+        **{name: _time(document.get(name)) for name in _ROW_COLUMNS},
         switches=None if switches is None else parse_switches(switches),
     )
     return replace(
@@ -91,14 +104,19 @@ def _row(document: Mapping[str, Any]) -> ConsentMapping:
     ).with_elsewhere(doubts=document.get("doubts", {}), suppressions=document.get("suppressions", ()))
 
 
-def _entry(entry: Any) -> CategorySignal | Recorded | FirstOf | MostRestrictive:
+def _entry(entry: Any) -> CategorySignal | Recorded | Answers:
     format_ = entry.get("format") if isinstance(entry, Mapping) else None
-    if format_ in _ANSWERS:
-        return _ANSWERS[str(format_)](*map(_record, entry["parts"]))
+    if format_ in WAYS:
+        return WAYS[str(format_)](*map(_record, entry["parts"]))
     return _record(entry)
 
 
 def _record(entry: Any) -> CategorySignal | Recorded:
     if isinstance(entry, Mapping) and entry.get("format") == Recorded.__name__:
-        return Recorded(parse_signal(entry["signal"]), time=entry["time"], notice_version=entry["notice_version"])
+        return Recorded(
+            parse_signal(entry["signal"]),
+            time=_time(entry["time"]),
+            notice_version=entry["notice_version"],
+            **{name: _time(entry.get(name)) for name in _VALIDITY},
+        )
     return parse_signal(entry)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.answers import FirstOf, MostRestrictive, Recorded
+from airflow_consent_retl.consent.answers import WAYS, Recorded
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.json_path import child
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _COLUMN = BooleanColumn.__name__
 _ROW = "RowConsent"
 _ALSO_REQUIRED: dict[type, tuple[str, ...]] = {IdentityLinks: ("identifier",)}
-_SEVERAL = (FirstOf.__name__, MostRestrictive.__name__)
 
 
 def read_mapping(reader: DocumentReader, document: Mapping[str, object], path: str) -> ConsentMapping | None:
@@ -125,7 +124,7 @@ def _mapping(document: Any) -> dict[str, Any]:
 def _entry(entry: Any) -> Any:
     if isinstance(entry, str):
         return {"format": _COLUMN, "column": entry}
-    if isinstance(entry, Mapping) and entry.get("format") in _SEVERAL:
+    if isinstance(entry, Mapping) and entry.get("format") in WAYS:
         return {**entry, "parts": [_entry(part) for part in entry["parts"]]}
     if isinstance(entry, Mapping) and entry.get("format") == Recorded.__name__:
         return {"time": None, "notice_version": None, **entry, "signal": _entry(entry["signal"])}

@@ -20,7 +20,12 @@ from airflow_consent_retl.consent.decision import (
     decide,
     withheld_fields,
 )
-from airflow_consent_retl.consent.freshness import notice_status, time_status
+from airflow_consent_retl.consent.freshness import (
+    notice_status,
+    time_status,
+    valid_from_status,
+    valid_until_status,
+)
 from airflow_consent_retl.consent.history import doubt_status
 from airflow_consent_retl.consent.linked import (
     FORGOTTEN,
@@ -57,6 +62,8 @@ class RecordReading:
     doubt: int | None = None
     time: int | None = None
     notice: int | None = None
+    valid_from: int | None = None
+    valid_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ class SignatureDecision:
 
     `statuses` are the statuses of the plan's categories. `withheld` names, by recipient, the fields that are not sent
     with the row, and by `answer_name` the answers that are no yes; a recipient that is not in it receives all fields.
-    `conflicts` are the categories whose records disagree.
+    `conflicts` are the categories whose records disagree, and `unreadable` those with a record that cannot be read,
+    also if another record decides.
     """
 
     recipients: tuple[DestinationName, ...]
@@ -95,6 +103,7 @@ class SignatureDecision:
     statuses: tuple[ConsentStatus, ...]
     withheld: Mapping[DestinationName, tuple[str, ...]] = field(hash=False, default_factory=dict)
     conflicts: tuple[CategoryId, ...] = ()
+    unreadable: tuple[CategoryId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +191,13 @@ class ConsentPlan:
                 )
             )
         }
-        conflicts = tuple(
-            category
+        records = {
+            category: self._record_statuses(reading, tokens)
             for category, reading in zip(self.categories, self.readings, strict=True)
-            if disagree(self._record_statuses(reading, tokens))
-        )
-        return SignatureDecision(recipients, decisions, statuses, withheld, conflicts)
+        }
+        conflicts = tuple(category for category, found in records.items() if disagree(found))
+        unreadable = tuple(category for category, found in records.items() if ConsentStatus.INVALID in found)
+        return SignatureDecision(recipients, decisions, statuses, withheld, conflicts, unreadable)
 
     def _check(self, tokens: Signature) -> None:
         if len(tokens) != len(self.signals):
@@ -227,6 +237,10 @@ class ConsentPlan:
             conditions.append(time_status(tokens[record.time]))
         if record.notice is not None:
             conditions.append(notice_status(tokens[record.notice]))
+        if record.valid_from is not None:
+            conditions.append(valid_from_status(tokens[record.valid_from]))
+        if record.valid_until is not None:
+            conditions.append(valid_until_status(tokens[record.valid_until]))
         return aged(status, *conditions)
 
     def _circumstances(self, tokens: Signature) -> Circumstances:

@@ -14,7 +14,7 @@ from airflow_consent_retl.consent.document import parse_destination
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.opt_out import OptOut
-from airflow_consent_retl.consent.freshness import NoticeVersion, consent_time
+from airflow_consent_retl.consent.freshness import NoticeVersion, column_of, consent_time, validity_time
 from airflow_consent_retl.consent.history import doubt_signal
 from airflow_consent_retl.consent.mapping import (
     ConsentMapping,
@@ -52,7 +52,7 @@ def plan_consent(
     counts as misspelt only if it is in neither. `at` is the time of the run, with a zone; the age of consent is
     measured from it. `answers` are the categories whose answers a destination gets, by destination; one that the
     destination does not require, and that guards none of its fields, is granted by no one. Raises `PolicyError` with
-    every problem, and `ValueError` if a category has a `max_age` and `at` is None.
+    every problem, and `ValueError` if a category has a `max_age` or a record a validity, and `at` is None.
     """
     planner = _Planner(policy, columns, known_columns, at)
     asked = planner.asked_destinations(destinations)
@@ -148,7 +148,7 @@ class _Planner:
             path = consent.path_of(category_id)
             if category_id in known:
                 for record in records_of(entry):
-                    for column in (record.signal.column, record.time, record.notice_version):
+                    for column in record.columns:
                         self.check_spelling(column, path)
                 continue
             # Ids of one platform often differ by one character (`C0003`, `C0004`). One counts as a misspelling of
@@ -159,12 +159,16 @@ class _Planner:
                 self.note(path, f"category `{category_id}` is not in the policy, did you mean `{near}`?")
             else:
                 self.warnings.append(f"category `{category_id}` is not in the policy and is ignored")
-        row = {"time": consent.time, "notice_version": consent.notice_version, "region": consent.region}
-        for name, column in row.items():
-            self.check_spelling(column, f"consent.{name}")
-        signals = {"consent.gpc": consent.gpc, "consent.switches": consent.switches, "consent": consent.whole}
-        for path, signal in signals.items():
-            self.check_spelling(None if signal is None else signal.column, path)
+        row = {
+            "time": None if consent.time is None else column_of(consent.time),
+            "notice_version": consent.notice_version,
+            "region": consent.region,
+        }
+        row |= {name: None if (one := getattr(consent, name)) is None else one.column for name in ("gpc", "switches")}
+        for name, named in row.items():
+            self.check_spelling(named, f"consent.{name}")
+        for column in () if consent.whole is None else consent.whole.columns:
+            self.check_spelling(column, "consent")
         return consent
 
     def check_spelling(self, column: str | None, path: str) -> None:
@@ -270,23 +274,33 @@ class _Planner:
         doubt = dict(consent.doubts).get(record.signal.column)
         time = notice = None
         if category.max_age is not None:
-            if self.at is None:
-                raise ValueError("a category has a `max_age`: `at`, the time of the decision, is missing")
+            at = self.present_time("a `max_age`")
             if record.time is None:
                 self.note(path, f"category `{category.id}` has a max_age: name the `time` column of its consent")
             else:
-                time = self.extra_place(consent_time(record.time, category.max_age, at=self.at), path)
+                time = self.extra_place(consent_time(record.time, category.max_age, at=at), path)
         if category.min_notice_version is not None:
             if record.notice_version is None:
                 self.note(path, f"category `{category.id}` has a min_notice_version: name the `notice_version` column")
             else:
                 notice = self.extra_place(NoticeVersion(record.notice_version, category.min_notice_version), path)
+        valid_from, valid_until = (
+            None if end is None else self.extra_place(validity_time(end, at=self.present_time("a validity")), path)
+            for end in (record.valid_from, record.valid_until)
+        )
         return RecordReading(
             answer,
             doubt=None if doubt is None else self.extra_place(doubt_signal(doubt), path),
             time=time,
             notice=notice,
+            valid_from=valid_from,
+            valid_until=valid_until,
         )
+
+    def present_time(self, what: str) -> datetime:
+        if self.at is None:
+            raise ValueError(f"a category has {what}: `at`, the time of the decision, is missing")
+        return self.at
 
     def circumstances(
         self, consent: ConsentMapping, categories: Sequence[Category], asked: tuple[DestinationName, ...]
@@ -347,4 +361,6 @@ def _kind_message(signal: Signal, kind: ColumnKind) -> str:
         message += f": declare the path to consent in it, ConsentObject({signal.column!r}, path=...)"
     if ColumnKind.MOMENT in signal.kinds:
         message += ": a moment is a timestamp with a zone, or text in ISO 8601 with an offset"
+    if kind is ColumnKind.INTEGER and ColumnKind.MOMENT in signal.kinds:
+        message += f"; declare the unit of numbers, EpochTime({signal.column!r}, unit)"
     return message

@@ -166,8 +166,8 @@ def _written_by_the_dag(
     mapping: ConsentMapping, sql: str | None, brought: frozenset[str], path: str
 ) -> Iterator[Finding]:
     own = sorted({record.signal.column for _, entry in mapping.entries for record in records_of(entry)} - brought)
-    if mapping.whole is not None and mapping.whole.column not in brought:
-        own.append(mapping.whole.column)
+    if mapping.whole is not None:
+        own += [column for column in mapping.whole.columns if column not in brought]
     if sql is None and own:
         named = ", ".join(f"`{column}`" for column in own)
         yield Finding(

@@ -5,8 +5,8 @@ value. A format with declared values has an alphabet: tokens 1 to n are the alph
 other value. No value is ever cast, trimmed or case-folded: each such step has turned a no into a yes somewhere.
 
 A signal's attributes describe how an engine can find its tokens (`is_read`, `alphabet`, `document_path`,
-`time_bounds`); an engine never looks at its class. A format of your own is a dataclass that derives from one of these
-classes.
+`document_part`, `time_bounds`, `number_bounds`); an engine never looks at its class. A format of your own is a
+dataclass that derives from one of these classes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_consent_retl.consent.document_parts import BOOLEAN, DocumentPart, part_along
 from airflow_consent_retl.errors import PolicyError, Problem
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.answers import Answers
 
 NULL_TOKEN = 0
 
-# Of a dataclass field that older documents do not have: its empty value is not written, so that digests stay the same.
-OMIT_EMPTY: Mapping[str, bool] = {"omit_empty": True}
+# Of a dataclass field that older documents do not have: this value of it is not written, so that digests stay the same.
+OMIT_EMPTY: Mapping[str, object] = {"omit": ()}
 
 
 class ConsentStatus(StrEnum):
@@ -110,6 +114,14 @@ class Signal(ABC):
         """
         return ()
 
+    @property
+    def document_part(self) -> DocumentPart | None:
+        """The part of a JSON document that the format reads; None: it reads the whole value.
+
+        An engine may omit everything else: see `consent.document_parts`. The default is the boolean at `document_path`.
+        """
+        return part_along(self.document_path, BOOLEAN) if self.document_path else None
+
     def below(self, keys: int) -> Signal | None:
         """Return the signal that reads a document that starts that many keys of `document_path` further down.
 
@@ -123,6 +135,15 @@ class Signal(ABC):
 
         Token 1 means before the first bound, and token i + 1 at or after the i-th bound. An engine compares a column of
         timestamps as numbers, because nearly every value is different.
+        """
+        return ()
+
+    @property
+    def number_bounds(self) -> tuple[int, ...]:
+        """The same for a column of integers, between a lower and an upper limit. Empty (default): each value is read.
+
+        Token i means at or after the i-th number and before the next one. A number before the first, or at or after the
+        last one, has the highest token.
         """
         return ()
 
@@ -158,6 +179,13 @@ class CategorySignal(Signal):
         The default is the signal itself, for formats that look nothing up.
         """
         return self
+
+    def why_invalid(self, raw: object) -> str | None:
+        """Return why a value is invalid, in words that contain nothing of the value.
+
+        None (default): the value is valid, or the format gives no reasons.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -258,15 +286,20 @@ _DOCUMENT_TOKENS = {
 
 
 class WholeConsent(ABC):
-    """One column that contains the consent of every category."""
+    """One column that contains the consent of every category; or several, if `columns` names them."""
 
     __slots__ = ()
 
     column: str
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is read for a category."""
+        return (self.column,)
+
     @abstractmethod
-    def for_category(self, category_id: str, name: str) -> CategorySignal:
-        """Return the signal of one category."""
+    def for_category(self, category_id: str, name: str) -> CategorySignal | Answers:
+        """Return the signal of one category, or its records in several columns."""
 
 
 def boolean_token(raw: object) -> int:

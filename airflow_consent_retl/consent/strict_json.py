@@ -1,7 +1,7 @@
 """A strict reader of JSON text: text that two readers could read differently is refused or made visible.
 
 `json.loads` keeps the last of duplicate keys and accepts NaN. This reader notes repeated keys and refuses NaN. Numbers
-have no meaning in this package's documents; they are returned as floats.
+are returned as floats, which have no meaning in most documents.
 """
 
 from __future__ import annotations
@@ -9,13 +9,44 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import NoReturn
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn, Self
 
 # More than the depth that engines treat as surely shallow (`filtering.signatures`, `databases.dialect`), and less than
 # the depth that Python can read.
 DEEPEST = 500
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_INT64_END = 2**63
 _BRACKET = re.compile(r"[\[\]{}]")
+
+
+# Enough for every 64-bit integer, however it is written.
+_LONGEST_NUMBER = 40
+
+
+class JsonNumber(float):
+    """A number of a JSON text. JSON does not distinguish `1` and `1.0`."""
+
+    __slots__ = ("text",)
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read a number's text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    @property
+    def whole(self) -> int | None:
+        """The integer that the number is exactly; None if it is none, or too long for one of 64 bits."""
+        if len(self.text) > _LONGEST_NUMBER or abs(self) > _INT64_END:
+            return None
+        try:
+            exact = Decimal(self.text)
+            return int(exact) if exact == exact.to_integral_value() else None
+        except InvalidOperation:
+            return None
 
 
 class MalformedJsonError(ValueError):
@@ -31,13 +62,24 @@ class JsonObject(dict[str, object]):
         self.repeated = tuple(key for key, count in occurrences.items() if count > 1)
 
 
-def read_json(text: str) -> object:
-    """Return the value of a JSON text, with objects as `JsonObject`. Raises `MalformedJsonError`."""
+def read_json(text: str, *, number: type[float] = float) -> object:
+    """Return the value of a JSON text, with objects as `JsonObject`. Raises `MalformedJsonError`.
+
+    Args:
+        text: the JSON text.
+        number: the class of numbers; `JsonNumber` where their exact value counts.
+    """
     if _is_too_deep(text):
         raise MalformedJsonError("nested too deeply")
     try:
         # Integers are read as floats: `int` limits the number of digits.
-        return json.loads(text, object_pairs_hook=JsonObject, parse_constant=_refuse_constant, parse_int=float)
+        return json.loads(
+            text,
+            object_pairs_hook=JsonObject,
+            parse_constant=_refuse_constant,
+            parse_int=number,
+            parse_float=number,
+        )
     except json.JSONDecodeError as error:
         raise MalformedJsonError(_in_words(text, error)) from None
     except RecursionError:

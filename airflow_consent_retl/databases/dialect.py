@@ -156,9 +156,15 @@ class Dialect:
         """Return a JSON column as the text that an extraction reads, comparable like `exact` text."""
         return self.exact(value)
 
-    def band(self, moment: ir.Value, bounds: Sequence[datetime]) -> ir.Value:
-        """Return the number of `bounds`, in ascending order, that are not after a time; NULL for NULL."""
-        earlier = [(moment < self.moment(bound), ibis.literal(place, "int64")) for place, bound in enumerate(bounds)]
+    def band(self, moment: ir.Value, bounds: Sequence[datetime | int]) -> ir.Value:
+        """Return the number of `bounds`, in ascending order, that are not after a time or number; NULL for NULL."""
+        earlier = [
+            (
+                moment < (ibis.literal(bound, "int64") if isinstance(bound, int) else self.moment(bound)),
+                ibis.literal(place, "int64"),
+            )
+            for place, bound in enumerate(bounds)
+        ]
         return ibis.cases((moment.isnull(), ibis.null("int64")), *earlier, else_=ibis.literal(len(bounds), "int64"))
 
     def moment(self, moment: datetime) -> ir.Value:

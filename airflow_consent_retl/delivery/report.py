@@ -103,6 +103,8 @@ class LoadReport:
     absent: int = 0
     # People who should be removed from a destination that cannot remove.
     unremovable: int = 0
+    # The ledger's number of the delivery of the load. A later try that resumes it counts all that was done.
+    delivery: int | None = None
 
     @property
     def not_taken_back(self) -> int:

@@ -157,6 +157,7 @@ class Sync:
             self._lease.note_required(permitted.counts.required)
             run = self._begin(LOAD, key, changes, self._source_of(permitted))
             reached(Step.BEGUN)
+        report.delivery = run.delivery.id
         report.count_changes(run.changes.counts)
         with nullcontext() if make_recheck is None else make_recheck(run.changes) as recheck:
             with removals_first(self, report, ask=ask, run=run):

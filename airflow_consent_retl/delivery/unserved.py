@@ -23,13 +23,12 @@ def warn_of_unserved(syncs: Sequence[SyncOverview], *, days: float, log: TaskLog
         now: the present time.
     """
     at = now or datetime.now(UTC)
-    late = []
-    for one in syncs:
-        people = 0 if one.current is None else one.current.rows
-        served = one.served_at or one.decided_at
-        if people and served is not None and at - served > timedelta(days=days):
-            late.append(f"`{one.sync}` ({people:,} people, last served {served:%F})")
-    if late and days:
+    late = [
+        f"`{one.sync}` ({one.current.rows:,} people, last served {one.served_at or one.decided_at:%F})"
+        for one in syncs
+        if one.current is not None and is_unserved(one, days=days, now=at)
+    ]
+    if late:
         log.warning(
             "no run has served %s syncs for %s days, so withdrawals are not carried out there: %s. Run their loads "
             "again, or remove their people",
@@ -37,3 +36,10 @@ def warn_of_unserved(syncs: Sequence[SyncOverview], *, days: float, log: TaskLog
             f"{days:g}",
             ", ".join(late),
         )
+
+
+def is_unserved(sync: SyncOverview, *, days: float, now: datetime) -> bool:
+    """Return whether a sync has people and no run has served it for some days; arguments as for `warn_of_unserved`."""
+    served = sync.served_at or sync.decided_at
+    has_people = sync.current is not None and sync.current.rows > 0
+    return bool(days) and has_people and served is not None and now - served > timedelta(days=days)

@@ -34,6 +34,9 @@ _HEX = "0123456789abcdef"
 _FINGERPRINT_DIGITS = 6
 
 
+Bounds = tuple[datetime, ...] | tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RawValue:
     """One raw value of a row that consent is read from.
@@ -45,7 +48,7 @@ class RawValue:
         path: the path in a JSON column that the warehouse extracts the value from; empty: the whole column.
         is_json: whether the column contains JSON, and not text.
         is_array: whether the column contains arrays.
-        bounds: the bounds for a timestamp: the table contains the number of bounds that are not after it.
+        bounds: the bounds for a timestamp or a number: the table contains the number of bounds that are not after it.
     """
 
     name: str
@@ -53,7 +56,7 @@ class RawValue:
     type_: str
     path: tuple[str, ...] = ()
     is_json: bool = False
-    bounds: tuple[datetime, ...] = ()
+    bounds: Bounds = ()
     is_array: bool = False
 
     @property
@@ -64,10 +67,17 @@ class RawValue:
 
 @dataclass(frozen=True, slots=True)
 class _Band(Signal):
-    """A timestamp's band as the warehouse found it: the number of bounds that are not after the timestamp."""
+    """A time's band as the warehouse found it: the number of bounds that are not after the time.
+
+    Args:
+        column: the column of the band.
+        bounds: how many bounds there are.
+        first: the token of the band before the first bound.
+    """
 
     column: str
     bounds: int
+    first: int
 
     @property
     def kinds(self) -> frozenset[ColumnKind]:
@@ -77,13 +87,15 @@ class _Band(Signal):
     @property
     def unlisted_token(self) -> int:
         """The token of a value that is not a band."""
-        return self.bounds + 2
+        return self.bounds + (2 if self.first else 0)
 
     def token(self, raw: object) -> int:
-        """Return the band's token in a signal with `time_bounds`."""
+        """Return the band's token in a signal with `time_bounds` or `number_bounds`."""
         if raw is None:
             return NULL_TOKEN
-        return raw + 1 if type(raw) is int and 0 <= raw <= self.bounds else self.unlisted_token
+        if type(raw) is not int or not 0 <= raw <= self.bounds:
+            return self.unlisted_token
+        return raw + self.first or self.unlisted_token
 
 
 def raw_values(
@@ -97,7 +109,7 @@ def raw_values(
         native: the warehouse's name of each column's type.
         dialect: the warehouse's dialect.
     """
-    values: dict[tuple[str, tuple[str, ...], tuple[datetime, ...]], RawValue] = {}
+    values: dict[tuple[str, tuple[str, ...], Bounds], RawValue] = {}
     read: list[Signal | None] = []
     for signal in signals:
         if signal is None:
@@ -105,7 +117,9 @@ def raw_values(
             continue
         is_json = _is_native_json(native.get(signal.column, ""), dialect)
         path = signal.document_path if is_json else ()
-        bounds = signal.time_bounds if arrow[signal.column].startswith("timestamp") else ()
+        is_time = arrow[signal.column].startswith("timestamp")
+        is_number = _ibis_type(arrow[signal.column]) == "int64"
+        bounds: Bounds = signal.time_bounds if is_time else signal.number_bounds if is_number else ()
         value = values.setdefault(
             (signal.column, path, bounds),
             RawValue(
@@ -118,7 +132,7 @@ def raw_values(
                 is_array=dialect.is_array(native.get(signal.column, "")),
             ),
         )
-        read.append(_Band(value.name, len(bounds)) if bounds else _reading(signal, value.name))
+        read.append(_Band(value.name, len(bounds), int(is_time)) if bounds else _reading(signal, value.name))
     return list(values.values()), read
 
 

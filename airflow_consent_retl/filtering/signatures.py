@@ -187,8 +187,11 @@ def _is_cut_out(signal: Signal) -> bool:
 
 
 def _has_bands(signal: Signal, rows: pa.RecordBatch) -> bool:
-    """Return whether the values are timestamps, which are compared as numbers because nearly all of them differ."""
-    return bool(signal.time_bounds) and pa.types.is_timestamp(rows.column(signal.column).type)
+    """Return whether the values are times, which are compared as numbers because nearly all of them differ."""
+    type_ = rows.column(signal.column).type
+    if pa.types.is_timestamp(type_):
+        return bool(signal.time_bounds)
+    return bool(signal.number_bounds) and pa.types.is_integer(type_)
 
 
 def _is_read_whole(signal: Signal, rows: pa.RecordBatch) -> bool:
@@ -197,6 +200,14 @@ def _is_read_whole(signal: Signal, rows: pa.RecordBatch) -> bool:
 
 
 def _bands(times: pa.Array, signal: Signal) -> NDArray[np.int64]:
+    if pa.types.is_integer(times.type):
+        numbers = times.cast(pa.int64())
+        limits = np.array(signal.number_bounds, dtype=np.int64)
+        bands = np.searchsorted(limits, values_of(numbers, np.int64), side="right")
+        # Before the first limit, as after the last one.
+        bands[bands == 0] = signal.unlisted_token
+        bands[np.asarray(times.is_null())] = NULL_TOKEN
+        return bands
     # Nanoseconds are cut off, because the bounds have none. The zone's name does not change the time.
     numbers = times.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
     bounds = np.array([(bound - _EPOCH) // _MICROSECOND for bound in signal.time_bounds], dtype=np.int64)

@@ -15,6 +15,8 @@ from airflow_consent_retl.progress import FittedLog
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.delivery.ledger.run_records import RunningTask
+
 
 class ConsentRetlOperator(BaseOperator):
     """An operator whose permanent errors fail the task at once, and whose transient errors Airflow retries.
@@ -88,6 +90,22 @@ def map_index_of(context: Any) -> int | None:
     """Return the index of the running task among mapped tasks; None where it is not mapped."""
     ti = context.get("ti")
     return None if ti is None or ti.map_index is None or ti.map_index < 0 else int(ti.map_index)
+
+
+def task_of(context: Any) -> RunningTask:
+    """Return the ids of the running task; empty ones without one."""
+    from airflow_consent_retl.delivery.ledger.run_records import RunningTask
+
+    ti = context.get("ti")
+    if ti is None:
+        return RunningTask()
+    return RunningTask(
+        dag=str(ti.dag_id),
+        run=str(ti.run_id),
+        task=str(ti.task_id),
+        map_index=map_index_of(context),
+        attempt=int(ti.try_number),
+    )
 
 
 def holder_of(context: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, PermanentError, RefusedError, TransientError
 from airflow_consent_retl.near import suggestion
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
 from airflow_consent_retl.progress import filled, module_log, table
 
 if TYPE_CHECKING:
@@ -258,6 +258,7 @@ class ForgetOperator(ConsentRetlOperator):
             ),
             holder=self.caller or holder_of(context),
             dag=dag_of(context),
+            task=task_of(context),
             log=self._messages,
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.delivery.ledger.run_records import RunningTask
     from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.forget_requests import ForgetRequest, ForgetRequests
@@ -56,6 +57,7 @@ class Forgetting:
         settings: of the deliveries.
         holder: a description of the caller, for tasks that wait.
         dag: the id of the running DAG.
+        task: the running task.
         log: the task's.
     """
 
@@ -68,6 +70,7 @@ class Forgetting:
     settings: ForgettingSettings
     holder: str
     dag: str | None
+    task: RunningTask
     log: TaskLog
 
     def syncs(self) -> list[SyncName]:
@@ -114,14 +117,19 @@ class Forgetting:
             self._remove(sync, context, loaded)
 
     def _remove(self, sync: SyncName, context: SyncContext, loaded: RemovingLoad) -> None:
+        from airflow_consent_retl.delivery.ledger.run_records import RunKind
         from airflow_consent_retl.delivery.report import LoadReport
+        from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.syncing import Sync
 
         failure: PermanentError | TransientError | None = None
         left, status = set(self.people.digests), ForgetStatus.UNCERTAIN
         try:
-            running = Sync(context)
-            waiting = running.forget(self.people, LoadReport(permitted=0))
+            notes = RunNotes(LoadReport(permitted=0))
+            with noted_run(self.ledger, sync, notes, kind=RunKind.FORGET, task=self.task, log=self.log):
+                running = Sync(context)
+                waiting = running.forget(self.people, notes.report)
+                notes.is_waiting = bool(waiting)
             if not running.can_remove:
                 status = ForgetStatus.CANNOT_REMOVE
             elif waiting:

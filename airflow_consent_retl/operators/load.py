@@ -13,7 +13,7 @@ from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of, task_of
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
 
 if TYPE_CHECKING:
@@ -258,9 +258,11 @@ class LoadOperator(ConsentRetlOperator):
 
     def _delivered(self, context: Context) -> dict[str, object]:
         from airflow_consent_retl.delivery.ledger.records import sync_name
+        from airflow_consent_retl.delivery.ledger.run_records import RunKind
         from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.removals_first import removals_first
         from airflow_consent_retl.delivery.report import LoadReport
+        from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.unserved import warn_of_unserved
         from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
         from airflow_consent_retl.operators.load_input import opened_input
@@ -288,15 +290,18 @@ class LoadOperator(ConsentRetlOperator):
             ) as lease,
         ):
             note_versions(self, root, sync)
-            loading = load_sync(self, found, lease, settings, context)
-            try:
-                with removals_first(loading.sync, report, ask=loading.ask):
-                    loading.check()
-                waiting = loading.load(report)
-            finally:
-                counts = log_summary(self.log, permitted, report)
-            if not waiting:
-                lease.note_served(required=permitted.counts.required)
+            notes = RunNotes(report, permitted)
+            with noted_run(ledger, sync, notes, kind=RunKind.LOAD, task=task_of(context), log=self.log):
+                loading = load_sync(self, found, lease, settings, context)
+                try:
+                    with removals_first(loading.sync, report, ask=loading.ask):
+                        loading.check()
+                    waiting = loading.load(report)
+                finally:
+                    counts = log_summary(self.log, permitted, report)
+                notes.is_waiting = bool(waiting)
+                if not waiting:
+                    lease.note_served(required=permitted.counts.required)
             known = ledger.syncs()
         if waiting:
             self._wait_for(waiting)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.near import suggestion
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -125,7 +125,9 @@ class RetireSyncOperator(ConsentRetlOperator):
     def _empty(self, name: SyncName, ledger: Ledger, report: LoadReport, context: Context) -> int:
         """Remove everyone, and return how many people may still be there."""
         from airflow_consent_retl.delivery.context import SyncContext
+        from airflow_consent_retl.delivery.ledger.run_records import RunKind
         from airflow_consent_retl.delivery.pairing import leased
+        from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.settings import SyncSettings
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.hooks.workspaces import store_of_sync
@@ -151,23 +153,26 @@ class RetireSyncOperator(ConsentRetlOperator):
             shares=removing.shares_target_with,
         ) as lease:
             folder = sync_folder(self.workspace, name, epoch=lease.epoch)
-            sync = Sync(
-                SyncContext(
-                    lease=lease,
-                    store=store_of_sync(
-                        lease.current(), lease.newest().source, folder, name, model=self.model, log=self.log
-                    ),
-                    build=removing.build_destination,
-                    settings=settings,
-                    log=self.log,
-                    key=partial(subject_key, self.workspace),
-                    dag=dag_of(context),
+            notes, task = RunNotes(report), task_of(context)
+            with noted_run(ledger, name, notes, kind=RunKind.RETIRE, task=task, log=self.log):
+                sync = Sync(
+                    SyncContext(
+                        lease=lease,
+                        store=store_of_sync(
+                            lease.current(), lease.newest().source, folder, name, model=self.model, log=self.log
+                        ),
+                        build=removing.build_destination,
+                        settings=settings,
+                        log=self.log,
+                        key=partial(subject_key, self.workspace),
+                        dag=dag_of(context),
+                    )
                 )
-            )
-            waiting = sync.retire(report)
-            left = sync.delivered_rows
-            if not left:
-                lease.note_served()
+                waiting = sync.retire(report)
+                notes.is_waiting = bool(waiting)
+                left = sync.delivered_rows
+                if not left:
+                    lease.note_served()
         if waiting:
             raise DestinationUnavailableError(
                 f"`{self.destination}` still processes {len(waiting):,} requests: the next try asks again"

@@ -15,7 +15,7 @@ from airflow_consent_retl.errors import (
 )
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
-from airflow_consent_retl.operators.base_operator import dag_of, holder_of
+from airflow_consent_retl.operators.base_operator import dag_of, holder_of, task_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
 
@@ -240,8 +240,10 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         return counts_of(0, LoadReport(permitted=0)) if plan is None else plan.as_document()
 
     def _serve(self, destination: str, ledger: Ledger, context: Context) -> dict[str, Any]:
+        from airflow_consent_retl.delivery.ledger.run_records import RunKind
         from airflow_consent_retl.delivery.pairing import leased
         from airflow_consent_retl.delivery.report import LoadReport
+        from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.syncing import Sync
         from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
 
@@ -259,14 +261,17 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             shares=service.settings.shares_target_with,
         ) as lease:
             folder = sync_folder(self.workspace, service.sync, epoch=lease.epoch)
-            sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
-            try:
-                waiting = sync.withdraw(asker.ask, report)
-            finally:
-                log_found(self.log, destination, report)
-            state = sync.state()
-            if not waiting:
-                lease.note_served()
+            notes, task = RunNotes(report), task_of(context)
+            with noted_run(ledger, service.sync, notes, kind=RunKind.WITHDRAWALS, task=task, log=self.log):
+                sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
+                try:
+                    waiting = sync.withdraw(asker.ask, report)
+                finally:
+                    log_found(self.log, destination, report)
+                notes.is_waiting = bool(waiting)
+                state = sync.state()
+                if not waiting:
+                    lease.note_served()
         if waiting:
             raise DestinationUnavailableError(
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"

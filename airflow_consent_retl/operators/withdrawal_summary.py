@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.progress import Log, TaskLog, filled, table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def counts_of(delivered: int, report: LoadReport) -> dict[str, Any]:
         delivered: how many people may be there after it.
         report: of what was removed.
     """
-    numbers = report.as_counts()
+    numbers, lags = report.as_counts(), Lags.of(report.lags_s)
     return {
         "delivered": delivered,
         "found": report.found,
@@ -60,13 +60,5 @@ def counts_of(delivered: int, report: LoadReport) -> dict[str, Any]:
         "cleared": numbers["cleared"],
         "not_cleared": numbers["not_cleared"],
         "removals_by_cause": dict(report.removals_by_cause),
-        "lag_s": _lag(report.lags_s),
+        "lag_s": {} if lags is None else {"median": lags.median_s, "p95": lags.p95_s, "oldest": lags.oldest_s},
     }
-
-
-def _lag(lags_s: Sequence[float]) -> dict[str, float]:
-    if not lags_s:
-        return {}
-    ordered = sorted(lags_s)
-    p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]
-    return {"median": statistics.median(ordered), "p95": p95, "oldest": ordered[-1]}

@@ -13,6 +13,7 @@ from airflow_consent_retl.consent import (
     CLUSTER,
     NOTHING_SAID,
     NULL_TOKEN,
+    CategorySignal,
     ConsentStatus,
     Denied,
     LinkedSubject,
@@ -193,7 +194,7 @@ def explain(
         statuses={str(name): str(status) for name, status in zip(plan.categories, decided.statuses, strict=True)},
         regimes={str(name): _regimes(loaded, name) for name in plan.categories},
         signals=tuple(
-            SignalExplanation(signal.column, type(signal).__name__, _class_of(signal, token))
+            SignalExplanation(signal.column, type(signal).__name__, _class_of(signal, token, rows[0][signal.column]))
             for signal, token in zip(plan.signals, tokens, strict=True)
             if signal is not None
         ),
@@ -258,10 +259,11 @@ _CLASSES = {
 }
 
 
-def _class_of(signal: Signal, token: int) -> str:
+def _class_of(signal: Signal, token: int, raw: object) -> str:
     """Return the class of a value, in words that contain nothing of it."""
     if token == NULL_TOKEN:
         return "NULL, or no answer"
-    if signal.holds_consent:
-        return _CLASSES.get(signal.status(token), "an undeclared value")
+    if isinstance(signal, CategorySignal):
+        reason = signal.why_invalid(raw)
+        return _CLASSES.get(signal.status(token), f"an undeclared value{f': {reason}' if reason else ''}")
     return "a value that cannot be read" if token == signal.unlisted_token else f"class {token}"

@@ -48,8 +48,8 @@ def test_the_published_strings_of_each_section_decode_to_their_fields(vector: di
     for field in asked:
         signal = GppUs("gpp", section=name, opt_outs=(field,), gpc="ignored")
         assert (signal.read(text), signal.read(empty)) == ("denied", "unknown")
-    kinds = min(layout.sensitive for layout in SECTIONS[name].layouts)
-    for kind, answered in enumerate(sensitive[:kinds], start=1):
+    assert len(sensitive) == max(layout.sensitive for layout in SECTIONS[name].layouts)
+    for kind, answered in enumerate(sensitive, start=1):
         signal = GppUs("gpp", section=name, opt_outs=(), sensitive=(kind,), gpc="ignored")
         assert signal.read(text) == ANSWERS[answered]
 
@@ -80,6 +80,26 @@ def national(sale: int, targeted: int, *, version: int = 2, gpc: bool | None = F
 )
 def test_the_strictest_answer_counts(version: int, sale: int, targeted: int, gpc: bool | None, status: str) -> None:
     assert NATIONAL.read(national(sale, targeted, version=version, gpc=gpc)) == status
+
+
+@pytest.mark.parametrize(
+    ("version", "kinds", "answer", "status"),
+    [
+        (2, (13, 14, 15, 16), 2, "granted"),
+        (2, (13,), 1, "denied"),
+        (2, (16,), 0, "unknown"),
+        (2, (16,), 3, "invalid"),
+        # Version 1 has 12 kinds: it says nothing about others.
+        (1, (13, 14, 15, 16), 2, "unknown"),
+        (1, (12, 13), 2, "unknown"),
+        (1, (12, 13), 1, "denied"),
+        (1, (1, 12), 2, "granted"),
+    ],
+)
+def test_kinds_that_version_2_added_can_be_asked(version: int, kinds: Any, answer: int, status: str) -> None:
+    signal = GppUs("gpp", section="usnat", opt_outs=(), sensitive=kinds)
+
+    assert signal.read(national(2, 2, version=version, sensitive=answer)) == status
 
 
 def test_global_privacy_control_is_ignored_if_declared() -> None:
@@ -158,7 +178,8 @@ def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
     [
         (lambda: GppUs("", section="usnat", opt_outs=("SaleOptOut",)), "GppUs.column"),
         (lambda: GppUs("x", section="usnatt", opt_outs=("SaleOptOut",)), "did you mean `usnat`"),
-        (lambda: GppUs("x", section="usmd", opt_outs=("SaleOptOut",)), "no section `usmd`"),
+        (lambda: GppUs("x", section="uswy", opt_outs=("SaleOptOut",)), "no section `uswy`"),
+        (lambda: GppUs("x", section="usnat", opt_outs=(), sensitive=(17,)), "numbers from 1 to 16"),
         (lambda: GppUs("x", section="usva", opt_outs=("SharingOptOut",)), "GppUs.opt_outs"),
         (lambda: GppUs("x", section="usva", opt_outs=(), sensitive=(9,)), "GppUs.sensitive"),
         (lambda: GppUs("x", section="uspv1", opt_outs=(), sensitive=(1,)), "GppUs.sensitive"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given, settings
@@ -128,6 +128,91 @@ def test_a_string_that_does_not_decode_exactly_is_invalid(text: str) -> None:
     assert ADS.read(text) is ConsentStatus.INVALID
 
 
+# 1 March 2026, in tenths of a second.
+RULE_SINCE = 17_723_232_000
+
+
+@pytest.mark.parametrize(
+    ("created", "updated", "by_date"),
+    [
+        (RULE_SINCE - 1, RULE_SINCE - 1, "granted"),
+        (16_000_000_000, 17_000_000_000, "granted"),
+        (RULE_SINCE, RULE_SINCE, "invalid"),
+        # Whoever updates a string creates it anew; both times should be the same.
+        (RULE_SINCE - 1, RULE_SINCE, "invalid"),
+        (RULE_SINCE, RULE_SINCE - 1, "invalid"),
+        ((1 << 36) - 1, 0, "invalid"),
+    ],
+)
+def test_disclosed_vendors_are_required_by_the_date_of_the_string(created: int, updated: int, by_date: str) -> None:
+    bits = core(consented=(1, 3, 4), created=created, updated=updated)
+    required = TcfString("tc", purposes=(1, 3, 4), vendor=VENDOR, disclosed="required")
+    if_present = TcfString("tc", purposes=(1, 3, 4), vendor=VENDOR, disclosed="if_present")
+
+    assert ADS.read(tcf(bits)) == ADS.read(tcf(bits, publisher())) == by_date
+    assert required.read(tcf(bits)) is ConsentStatus.INVALID
+    assert if_present.read(tcf(bits)) is ConsentStatus.GRANTED
+    for signal in (ADS, required, if_present):
+        assert signal.read(tcf(bits, disclosed())) is ConsentStatus.GRANTED
+        assert signal.read(tcf(bits, disclosed((1,)))) is ConsentStatus.DENIED
+
+
+@pytest.mark.parametrize(
+    ("policy", "established", "oldest", "status"),
+    [
+        # TCF 2.0 and 2.1 allowed legitimate interest for 2 to 10, TCF 2.2 only for 2 and 7 to 11.
+        (2, (2, 3, 4, 5, 6, 7, 10), 2, "granted"),
+        (3, (3, 6), 0, "granted"),
+        (3, (3, 6), 3, "granted"),
+        (3, (3, 6), 4, "invalid"),
+        (4, (3,), 2, "invalid"),
+        (4, (6,), 2, "invalid"),
+        (4, (2, 7, 8, 9, 10, 11), 2, "granted"),
+        (5, (2, 7), 4, "granted"),
+        # Never for purpose 1.
+        (2, (1,), 2, "invalid"),
+        (5, (1,), 2, "invalid"),
+    ],
+)
+def test_a_legal_basis_that_the_strings_own_policy_allowed_is_valid(
+    policy: int, established: Any, oldest: int, status: str
+) -> None:
+    text = tcf(core(policy=policy, consented=(1, 3, 4), established=established), disclosed())
+    signal = TcfString("tc", purposes=(1, 3, 4), vendor=VENDOR, oldest_policy=oldest)
+
+    assert signal.read(text) == status
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (granting(), None),
+        (tcf(core(), disclosed()), None),
+        (None, None),
+        (7, "not text"),
+        ("", "characters outside of web-safe Base64"),
+        (granting(version=3), "another version of the format than 2"),
+        (granting(policy=3), "a version of the policies before the oldest accepted one"),
+        (granting(service_specific=False), "global scope, which no longer exists"),
+        (granting(language="E["), "a language or a country that has no letters"),
+        (granting(established=(3,)), "legitimate interest for a purpose that its policy does not allow this for"),
+        (granting(restrictions=[(3, 3, {1})]), "a restriction of another kind"),
+        (tcf(core(consented=(1, 3, 4))), "no segment of disclosed vendors, which TCF 2.3 requires"),
+        (granting() + "." + characters(disclosed()), "a repeated segment"),
+        (granting() + "." + characters("100" + "0" * 21), "a segment of another kind"),
+        (granting()[:60] + "." + characters(disclosed()), "it ends inside of a field"),
+        (granting() + "AAAAA", "more bits than its fields have"),
+        (
+            tcf(core(), "001" + number(4, 16) + "1" + number(1, 12) + "0" + number(5, 16)),
+            "a range of vendors that is not ascending, or ends after the highest vendor",
+        ),
+    ],
+)
+def test_an_invalid_string_says_why(text: object, reason: str | None) -> None:
+    assert ADS.why_invalid(text) == reason
+    assert (ADS.token(text) == ADS.unlisted_token) == (reason is not None)
+
+
 def test_a_string_of_tcf_2_2_is_read_where_that_was_declared() -> None:
     old = TcfString("tc", purposes=(1, 3, 4), vendor=VENDOR, disclosed="if_present")
 
@@ -224,6 +309,15 @@ def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
         (lambda: TcfString("x", purposes=(1, 1), vendor=1), ["TcfString.purposes"]),
         (lambda: TcfString("x", purposes=(2,), vendor=1, legitimate_interest=(2,)), ["TcfString"]),
         (lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=(3,)), ["TcfString.legitimate_interest"]),
+        (lambda: TcfString("x", purposes=(2,), vendor=1, legitimate_interest=(1,)), ["TcfString.legitimate_interest"]),
+        (
+            lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=cast("Any", ("a",))),
+            ["TcfString.legitimate_interest"],
+        ),
+        (
+            lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=cast("Any", 2)),
+            ["TcfString.legitimate_interest"],
+        ),
         (lambda: TcfString("x", purposes=(1,), vendor=0), ["TcfString.vendor"]),
         (lambda: TcfString("x", purposes=(1,), vendor=65536), ["TcfString.vendor"]),
         (

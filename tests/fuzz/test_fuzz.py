@@ -21,7 +21,8 @@ def test_nothing_that_a_fuzzer_makes_of_granting_strings_raises_or_grants_wrongl
 def test_the_seeds_grant() -> None:
     script = (
         "import sys; sys.path[:0] = [sys.argv[1]]; import iab\n"
-        "for text in iab.seeds(): print(*(s.read(text) for s in (iab.TCF, iab.GPP_TCF, iab.NATIONAL)))"
+        "signals = (iab.TCF, iab.OLD, iab.GPP_TCF, iab.NATIONAL, *iab.OF_STATES, *iab.CANADIAN)\n"
+        "for text in iab.seeds(): print(*(signal.read(text) for signal in signals))"
     )
 
     run = subprocess.run(
@@ -29,4 +30,4 @@ def test_the_seeds_grant() -> None:
     )
 
     assert all("granted" in line for line in run.stdout.splitlines())
-    assert len(run.stdout.splitlines()) == 5
+    assert len(run.stdout.splitlines()) == 5 + 2 + 16 + 4

@@ -11,10 +11,20 @@ from parity.engines import Engine
 from parity.law import Setup, decided
 from parity.model import Model, Person
 from parity.workspaces import Both
-from support.iab_strings import VENDOR, core, disclosed, gpp, tcf
+from support.iab_strings import (
+    CORE_ALONE,
+    VENDOR,
+    canadian_core,
+    characters,
+    core,
+    disclosed,
+    gpp,
+    section_header,
+    tcf,
+)
 
 from airflow_consent_retl import consent
-from airflow_consent_retl.consent import CategorySignal, GppTcf, GppUs, TcfString, WholeConsent
+from airflow_consent_retl.consent import CategorySignal, GppTcf, GppTcfCanada, GppUs, TcfString, WholeConsent
 
 TABLES = json.loads((Path(__file__).parents[1] / "cases" / "consent_formats.json").read_text())
 GROUP = "C0004"
@@ -55,6 +65,27 @@ def formats() -> dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]:
         (None, "unknown"),
     ]
     found["american"] = GppUs("american", section="uspv1", opt_outs=("SaleOptOut",)), "text", american
+    maryland = characters(section_header(24, listed=CORE_ALONE))
+    found["maryland"] = (
+        GppUs("maryland", section="usmd", opt_outs=("SaleOptOut",)),
+        "text",
+        [
+            (gpp({24: f"{maryland}.BVWo"}), "granted"),
+            (gpp({24: f"{maryland}.BVVU"}), "denied"),
+            (gpp({24: "BVWo"}), "invalid"),
+            (gpp({6: "1YNN"}), "unknown"),
+        ],
+    )
+    found["canadian"] = (
+        GppTcfCanada("canadian", purposes=(2,), vendor=VENDOR),
+        "text",
+        [
+            (gpp({5: tcf(canadian_core(express=(2,)))}), "granted"),
+            (gpp({5: tcf(canadian_core(express=(3,)))}), "denied"),
+            (gpp({5: _GRANTING}), "invalid"),
+            (gpp({2: _GRANTING}), "unknown"),
+        ],
+    )
     return found
 
 

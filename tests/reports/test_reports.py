@@ -18,6 +18,7 @@ from airflow_consent_retl.consent import (
     Recorded,
     RowConsent,
     SuppressionList,
+    TcfString,
 )
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator
@@ -118,6 +119,22 @@ def test_one_id_is_explained_for_every_destination(
     assert {name: d.ground if d.permitted else d.reasons for name, d in found.destinations.items()} == answers
     assert found.policy_digest.startswith("sha256:")
     assert all(d.would_change for d in found.destinations.values())
+
+
+def test_an_explanation_says_why_a_string_contradicts_its_specification(snapshot: dict[str, Any]) -> None:
+    found = explain(
+        3,
+        snapshot=snapshot,
+        policy={"categories": [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"]}]},
+        consent={"C0004": TcfString("ads", purposes=(1,), vendor=755)},
+        destinations=["webhook"],
+        at=AT,
+    )
+
+    signal = found.signals[0]
+    # The value is `maybe`: five characters, 30 bits.
+    assert signal.value == "an undeclared value: it ends inside of a field"
+    assert "maybe" not in found.to_markdown()
 
 
 def test_an_explanation_says_what_would_change_it_and_contains_no_value(snapshot: dict[str, Any]) -> None:

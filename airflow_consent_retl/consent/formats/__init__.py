@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import importlib
 
+from airflow_consent_retl.consent.formats.adobe import AdobeConsent
 from airflow_consent_retl.consent.formats.bit_mask import BitMask
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
+from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory, CookiebotConsent
+from airflow_consent_retl.consent.formats.didomi import DidomiPurpose, DidomiPurposes
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
+from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
 from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
+from airflow_consent_retl.consent.formats.json_values import JsonList, JsonListItem, JsonMap, JsonPath
+from airflow_consent_retl.consent.formats.ketch import KetchPurpose, KetchPurposes
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
+from airflow_consent_retl.consent.formats.onetrust_purposes import OneTrustPurpose, OneTrustPurposes
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
 from airflow_consent_retl.consent.formats.tcf import TcfString
+from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes
+from airflow_consent_retl.consent.formats.two_lists import TwoLists
+from airflow_consent_retl.consent.formats.usercentrics import UsercentricsService, UsercentricsServices
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject, RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
@@ -27,6 +38,25 @@ Format = CategorySignal | WholeConsent | RowSwitches
 _FORMATS: dict[str, type[Format]] = {
     format_.__name__: format_
     for format_ in (
+        AdobeConsent,
+        CookiebotCategory,
+        CookiebotConsent,
+        DidomiPurpose,
+        DidomiPurposes,
+        JsonList,
+        JsonListItem,
+        JsonMap,
+        JsonPath,
+        KetchPurpose,
+        KetchPurposes,
+        OneTrustPurpose,
+        OneTrustPurposes,
+        SnowplowConsent,
+        SnowplowScope,
+        TranscendPurpose,
+        TranscendPurposes,
+        UsercentricsService,
+        UsercentricsServices,
         BitMask,
         BooleanColumn,
         ConsentObject,
@@ -34,6 +64,7 @@ _FORMATS: dict[str, type[Format]] = {
         ExcludedDestinations,
         GoogleConsent,
         GppTcf,
+        GppTcfCanada,
         GppUs,
         GrantedId,
         GrantedIds,
@@ -43,6 +74,7 @@ _FORMATS: dict[str, type[Format]] = {
         OptanonConsent,
         OptanonConsentGroup,
         TcfString,
+        TwoLists,
     )
 }
 

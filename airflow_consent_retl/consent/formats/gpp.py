@@ -1,7 +1,7 @@
 """Strings of the IAB's Global Privacy Platform: the header, and the sections with a subject's choices.
 
 https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Core/Consent String Specification.md` (read
-2026-11-24). A string that does not decode exactly is invalid; a section that is not in the string is unknown.
+2026-11-29). A string that does not decode exactly is invalid; a section that is not in the string is unknown.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_consent_retl.consent.formats.bits import Bits, MalformedBitsError
-from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS, TCF_EU, US_PRIVACY, Layout
+from airflow_consent_retl.consent.formats.bits import Bits, CodedSignal, MalformedBitsError
+from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS, TCF_EU, US_PRIVACY, Layout, Section
 from airflow_consent_retl.consent.formats.tcf import TcfString
-from airflow_consent_retl.consent.signals import ConsentStatus, DocumentSignal, column_problems, require
+from airflow_consent_retl.consent.signals import ConsentStatus, column_problems, require
 from airflow_consent_retl.errors import PolicyError, Problem
 from airflow_consent_retl.near import suggestion
 
@@ -24,67 +24,44 @@ _US_PRIVACY = re.compile(r"1[YN-]{3}")
 _US_PRIVACY_ANSWERS = {"Y": ConsentStatus.DENIED, "N": ConsentStatus.GRANTED, "-": ConsentStatus.UNKNOWN}
 # Two bits for each question: not applicable, opted out or no consent, did not opt out or consent.
 _ANSWERS = {"00": ConsentStatus.UNKNOWN, "01": ConsentStatus.DENIED, "10": ConsentStatus.GRANTED}
+# The bits of a question that a version of a section does not ask, or whose subsection is missing: not answered.
+_NOT_ASKED = "00"
+# A section's own list of its subsections, up to its last bit that is set, by their number: the core alone, or the core
+# and subsection 1. The list is a Range (Fibonacci). The core's id is 0, for which the specification's procedure of
+# Fibonacci coding writes only the final 1; subsection 1 is one more, listed separately or in one group with the core.
+_LISTED = {1: ("00000000000101",), 2: ("00000000001001011", "0000000000011111")}
 # The order in which one of several answers counts.
-_STRICTEST = (ConsentStatus.INVALID, ConsentStatus.DENIED, ConsentStatus.UNKNOWN)
+_STRICTEST = (ConsentStatus.DENIED, ConsentStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class GppTcf(DocumentSignal):
+class GppTcf(TcfString):
     """A column of GPP strings, whose section 2 is read: a TC string. The arguments are those of `TcfString`."""
 
-    is_standard: ClassVar[bool] = True
-
-    column: str
-    purposes: tuple[int, ...]
-    vendor: int
-    legitimate_interest: tuple[int, ...]
-    disclosed: str
-    oldest_policy: int
-
-    def __init__(
-        self,
-        column: str,
-        *,
-        purposes: tuple[int, ...] | list[int],
-        vendor: int,
-        legitimate_interest: tuple[int, ...] | list[int] = (),
-        disclosed: str = "required",
-        oldest_policy: int = 4,
-    ) -> None:
-        checked = TcfString(
-            column,
-            purposes=purposes,
-            vendor=vendor,
-            legitimate_interest=legitimate_interest,
-            disclosed=disclosed,
-            oldest_policy=oldest_policy,
-        )
-        for name in TcfString.__slots__:
-            object.__setattr__(self, name, getattr(checked, name))
-
-    def read(self, text: str) -> ConsentStatus:
-        """Return the status that the section contains."""
-        section = _section(text, TCF_EU)
-        if isinstance(section, ConsentStatus):
-            return section
-        return TcfString(**{name: getattr(self, name) for name in TcfString.__slots__}).read(section)
+    def answer(self, text: str) -> ConsentStatus:
+        """Return the status that the section contains. Raises `MalformedBitsError` if it is invalid."""
+        section = section_of(text, TCF_EU)
+        return ConsentStatus.UNKNOWN if section is None else TcfString.answer(self, section)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class GppUs(DocumentSignal):
+class GppUs(CodedSignal):
     """A column of GPP strings, of which one section of the United States is read.
 
     The status is denied if one of the questions is answered with an opt-out or without consent, or if the section sets
     Global Privacy Control. It is granted if every question is answered with neither. It is unknown if a question does
-    not apply, or if the string has no such section.
+    not apply, if the string has no such section, or if the section's version or its subsections lack the question.
 
     Args:
         column: the column with the strings.
         section: `usnat`, `usca` or another prefix of the specification, or `uspv1`.
         opt_outs: the questions that the category stands for: `SaleOptOut`, `SharingOptOut`,
             `TargetedAdvertisingOptOut`.
-        sensitive: the numbers of the kinds of sensitive data, counted from 1 as in the section.
+        sensitive: the numbers of the kinds of sensitive data, counted from 1 as in the section. The kinds 13 to 16 of
+            `usnat` exist since its version 2.
         gpc: `"denies"` or `"ignored"`.
+        encoding: `"specification"`, or `"iab_library"` for `usmd`, `usin`, `usky` and `usri` as the IAB's own libraries
+            write them: without the header that the specification requires. Each of them is invalid for the other.
 
     Raises:
         PolicyError: a parameter is wrong.
@@ -97,6 +74,7 @@ class GppUs(DocumentSignal):
     opt_outs: tuple[str, ...]
     sensitive: tuple[int, ...]
     gpc: str
+    encoding: str
 
     def __init__(
         self,
@@ -106,6 +84,7 @@ class GppUs(DocumentSignal):
         opt_outs: tuple[str, ...] | list[str],
         sensitive: tuple[int, ...] | list[int] = (),
         gpc: str = "denies",
+        encoding: str = "specification",
     ) -> None:
         require(column_problems(column, "GppUs"))
         if section not in SECTIONS and section != US_PRIVACY[1]:
@@ -113,52 +92,58 @@ class GppUs(DocumentSignal):
             near = suggestion(section, names) if isinstance(section, str) else ""
             raise PolicyError([Problem("GppUs.section", f"there is no section `{section}`{near}")])
         layouts = SECTIONS[section].layouts if section in SECTIONS else ()
-        require(_question_problems(layouts, opt_outs, sensitive, gpc))
+        problems = _question_problems(layouts, opt_outs, sensitive, gpc)
+        with_header = [name for name, known in SECTIONS.items() if known.has_header]
+        require([*problems, *encoding_problems(encoding, "GppUs", section, with_header)])
         object.__setattr__(self, "column", column)
         object.__setattr__(self, "section", section)
         object.__setattr__(self, "opt_outs", tuple(opt_outs))
         object.__setattr__(self, "sensitive", tuple(sensitive))
         object.__setattr__(self, "gpc", gpc)
+        object.__setattr__(self, "encoding", encoding)
 
-    def read(self, text: str) -> ConsentStatus:
-        """Return the status that the section contains."""
+    def answer(self, text: str) -> ConsentStatus:
+        """Return the status that the section contains. Raises `MalformedBitsError` if it is invalid."""
         known = SECTIONS.get(self.section)
-        section = _section(text, known.id if known else US_PRIVACY[0])
-        if isinstance(section, ConsentStatus):
-            return section
+        section = section_of(text, known.id if known else US_PRIVACY[0])
+        if section is None:
+            return ConsentStatus.UNKNOWN
         if known is None:
-            return _US_PRIVACY_ANSWERS[section[2]] if _US_PRIVACY.fullmatch(section) else ConsentStatus.INVALID
-        try:
-            return self._answer(section.split("."), known.layouts)
-        except MalformedBitsError:
-            return ConsentStatus.INVALID
-
-    def _answer(self, segments: list[str], layouts: Sequence[Layout]) -> ConsentStatus:
-        fields = _fields(segments[0], layouts)
-        has_gpc = _gpc(segments[1:])
+            if _US_PRIVACY.fullmatch(section) is None:
+                raise MalformedBitsError("other characters than those of a US Privacy string")
+            return _US_PRIVACY_ANSWERS[section[2]]
+        segments = section.split(".")
+        if known.has_header and self.encoding == "specification":
+            header, *segments = segments
+            check_header(Bits(header), known, len(segments))
+        fields, has_gpc = _read_segments(segments, known)
         asked = [fields[name] for name in self.opt_outs]
-        asked += [fields["SensitiveDataProcessing"][2 * kind - 2 : 2 * kind] for kind in self.sensitive]
-        answers = {_ANSWERS.get(bits, ConsentStatus.INVALID) for bits in asked}
+        kinds = fields.get("SensitiveDataProcessing", "")
+        asked += [kinds[2 * kind - 2 : 2 * kind] or _NOT_ASKED for kind in self.sensitive]
+        if not _ANSWERS.keys() >= set(asked):
+            raise MalformedBitsError("an answer that the specification does not have")
+        answers = {_ANSWERS[bits] for bits in asked}
         if has_gpc and self.gpc == "denies":
             answers.add(ConsentStatus.DENIED)
         return next((status for status in _STRICTEST if status in answers), ConsentStatus.GRANTED)
 
 
-def _section(text: str, id_: int) -> str | ConsentStatus:
-    """Return a section's text, or the status if it is missing or the header is invalid."""
+def section_of(text: str, id_: int) -> str | None:
+    """Return the text of a section; None if the string has no such section.
+
+    Raises:
+        MalformedBitsError: the header is invalid, or lists another number of sections than there are.
+    """
     header, *sections = text.split("~")
-    try:
-        ids = _section_ids(Bits(header))
-    except MalformedBitsError:
-        return ConsentStatus.INVALID
+    ids = _section_ids(Bits(header))
     if len(ids) != len(sections):
-        return ConsentStatus.INVALID
-    return sections[ids.index(id_)] if id_ in ids else ConsentStatus.UNKNOWN
+        raise MalformedBitsError("another number of sections than its header lists")
+    return sections[ids.index(id_)] if id_ in ids else None
 
 
 def _section_ids(header: Bits) -> list[int]:
     if header.number(6) != _HEADER_TYPE or header.number(6) != _HEADER_VERSION:
-        raise MalformedBitsError("another header")
+        raise MalformedBitsError("another header than that of the Global Privacy Platform, version 1")
     ids: list[int] = []
     last = 0
     for _ in range(header.number(12)):
@@ -166,7 +151,7 @@ def _section_ids(header: Bits) -> list[int]:
         first = last + header.fibonacci()
         last = first + header.fibonacci() if is_group else first
         if last > _HIGHEST_SECTION:
-            raise MalformedBitsError("an invalid section")
+            raise MalformedBitsError("a section with an impossible number")
         ids += range(first, last + 1)
     header.end()
     return ids
@@ -176,35 +161,56 @@ def _section_ids(header: Bits) -> list[int]:
 _HIGHEST_SECTION = 4_095
 
 
-def _fields(text: str, layouts: Sequence[Layout]) -> dict[str, str]:
-    """Return the bits of each field of a core segment, in the layout that fits."""
-    for layout in layouts:
+def check_header(header: Bits, known: Section, subsections: int) -> None:
+    """Check the header of a section against the section and its number of subsections: the core, and perhaps one more.
+
+    Raises:
+        MalformedBitsError: it is the header of another section or version, or lists other subsections.
+    """
+    if header.number(6) != known.id:
+        raise MalformedBitsError("no header of this section, which its specification requires")
+    if header.number(6) not in known.layouts[0].versions:
+        raise MalformedBitsError("another version of the section")
+    if header.slice(header.left).rstrip("0") not in _LISTED.get(subsections, ()):
+        raise MalformedBitsError("other subsections than the section's header lists")
+
+
+def _read_segments(segments: Sequence[str], known: Section) -> tuple[dict[str, str], bool]:
+    """Return the fields of a core and its subsection, and whether the subsection sets Global Privacy Control."""
+    core, *others = segments or [""]
+    if len(others) > 1:
+        raise MalformedBitsError("more segments than the section has")
+    fields, layout = _core_fields(core, known)
+    for text in others:
+        segment = Bits(text)
+        if layout.subsection:
+            fields |= {name: segment.slice(bits) for name, bits in layout.subsection}
+            is_set = False
+        elif segment.slice(2) == _GPC_SEGMENT:
+            is_set = segment.flag()
+        else:
+            raise MalformedBitsError("a segment of another kind than Global Privacy Control")
+        segment.end()
+        return fields, is_set
+    return fields, False
+
+
+def _core_fields(text: str, known: Section) -> tuple[dict[str, str], Layout]:
+    """Return the bits of each field of a core segment, and the layout that fits."""
+    for layout in known.layouts:
         core = Bits(text)
         if core.left < layout.bits:
             continue
         fields = {name: core.slice(bits) for name, bits in layout.fields}
-        if int(fields["Version"], 2) in layout.versions:
+        if known.has_header or int(fields["Version"], 2) in layout.versions:
             core.end()
-            return fields
-    raise MalformedBitsError("no such layout")
-
-
-def _gpc(segments: list[str]) -> bool:
-    if len(segments) > 1:
-        raise MalformedBitsError("too many segments")
-    for text in segments:
-        segment = Bits(text)
-        if segment.slice(2) != _GPC_SEGMENT:
-            raise MalformedBitsError("a segment of another kind")
-        is_set = segment.flag()
-        segment.end()
-        return is_set
-    return False
+            return fields, layout
+    raise MalformedBitsError("too few fields for a version of the section that is known")
 
 
 def _question_problems(layouts: Sequence[Layout], opt_outs: object, sensitive: object, gpc: object) -> list[Problem]:
     names = [name for name, _ in layouts[0].fields if name.endswith("OptOut")] if layouts else ["SaleOptOut"]
-    kinds = min((layout.sensitive for layout in layouts), default=0)
+    kinds = max((layout.sensitive for layout in layouts), default=0)
     problems = []
     if not isinstance(opt_outs, tuple | list) or not all(name in names for name in opt_outs):
         problems.append(Problem("GppUs.opt_outs", f"expected a tuple of {', '.join(f'`{name}`' for name in names)}"))
@@ -215,3 +221,12 @@ def _question_problems(layouts: Sequence[Layout], opt_outs: object, sensitive: o
     if gpc not in ("denies", "ignored"):
         problems.append(Problem("GppUs.gpc", "expected `denies` or `ignored`"))
     return problems
+
+
+def encoding_problems(encoding: object, format_: str, section: str, differing: Sequence[str]) -> list[Problem]:
+    """Return the problems of an encoding, which can be chosen where the IAB's libraries contradict a specification."""
+    if encoding not in ("specification", "iab_library"):
+        return [Problem(f"{format_}.encoding", "expected `specification` or `iab_library`")]
+    if encoding == "iab_library" and section not in differing:
+        return [Problem(f"{format_}.encoding", f"the IAB's libraries write `{section}` as its specification says")]
+    return []

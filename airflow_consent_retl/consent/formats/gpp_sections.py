@@ -1,9 +1,9 @@
 """The sections of GPP strings for the United States, field by field, as in their specifications.
 
 https://github.com/InteractiveAdvertisingBureau/Global-Privacy-Platform, `Sections/US-National` and `Sections/US-States`
-(read 2026-11-24). The national section grew from 12 to 16 kinds of sensitive data and from 2 to 3 kinds of children's
-data. Maryland, Indiana, Kentucky and Rhode Island are missing here: the specification and the IAB's library write them
-differently.
+(read 2026-11-29). The national section grew from 12 to 16 kinds of sensitive data and from 2 to 3 kinds of children's
+data. The sections of Maryland, Indiana, Kentucky and Rhode Island begin with a header of their own, which contains the
+version; the core of Indiana and Rhode Island lost its version in October 2025 (commit c436976).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Sections with formats of their own: https://…/Sections/Section Information.md
-TCF_EU = 2
+TCF_EU, TCF_CANADA = 2, 5
 US_PRIVACY = (6, "uspv1")
 
 Fields = tuple[tuple[str, int], ...]
@@ -24,10 +24,12 @@ class Layout:
     Args:
         fields: the name and the width of each field.
         versions: the versions of the section that have this layout.
+        subsection: the fields of subsection 1, if it is not Global Privacy Control.
     """
 
     fields: Fields
     versions: frozenset[int]
+    subsection: Fields = ()
 
     @property
     def bits(self) -> int:
@@ -37,15 +39,22 @@ class Layout:
     @property
     def sensitive(self) -> int:
         """The number of kinds of sensitive data."""
-        return dict(self.fields).get("SensitiveDataProcessing", 0) // 2
+        return dict(self.fields + self.subsection).get("SensitiveDataProcessing", 0) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section: its id in the header, and the layouts of its core segment."""
+    """A section of the United States.
+
+    Args:
+        id: its id in the header of the whole string.
+        layouts: of its core segment.
+        has_header: whether the section begins with a header of its own, which contains the version.
+    """
 
     id: int
     layouts: tuple[Layout, ...]
+    has_header: bool = False
 
 
 _MSPA = ("MspaCoveredTransaction", "MspaOptOutOptionMode", "MspaServiceProviderMode")
@@ -91,6 +100,17 @@ def _state(
         *_MSPA,
     )
     return Section(id_, (layout,))
+
+
+def _state_with_header(id_: int, *, has_children: bool, sensitive: int = 0) -> Section:
+    core = (
+        ("MspaVersion", 6),
+        *((name, 2) for name in ("MspaCoveredTransaction", "MspaMode", *_STATE_NOTICES, *_STATE_OPT_OUTS)),
+        *((("KnownChildSensitiveDataConsents", 2),) if has_children else ()),
+        ("AdditionalDataProcessingConsent", 2),
+    )
+    subsection = (("SensitiveDataProcessing", 2 * sensitive),) if sensitive else ()
+    return Section(id_, (Layout(core, frozenset({1}), subsection),), has_header=True)
 
 
 SECTIONS: dict[str, Section] = {
@@ -152,4 +172,8 @@ SECTIONS: dict[str, Section] = {
     "usnj": _state(21, 10, 5),
     "ustn": _state(22, 8, 1),
     "usmn": _state(23, 8, 1),
+    "usmd": _state_with_header(24, has_children=False),
+    "usin": _state_with_header(25, has_children=True, sensitive=8),
+    "usky": _state_with_header(26, has_children=True, sensitive=8),
+    "usri": _state_with_header(27, has_children=True, sensitive=8),
 }

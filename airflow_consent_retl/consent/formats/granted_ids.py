@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from airflow_consent_retl.consent.formats.key_lookup import KeyLookup
 from airflow_consent_retl.consent.signals import (
@@ -16,26 +17,33 @@ from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_js
 from airflow_consent_retl.errors import Problem
 from airflow_consent_retl.near import differs_in_form_only
 
+Unlisted = Literal["denied", "unknown"]
+_UNLISTED = {"denied": ConsentStatus.DENIED, "unknown": ConsentStatus.UNKNOWN}
+
 
 @dataclass(frozen=True, slots=True)
 class GrantedId(KeyLookup):
     """One id in the list of granted ids: a listed id is granted, any other id is denied.
 
+    With `unlisted="unknown"`, an id that is not listed is unknown: for a list beside which another one contains the
+    denied ids.
+
     Without a `separator`, the value is JSON, an array of text: `["C0002", "C0004"]`; `[]` denies. With a separator, it
-    is text, `C0002,C0004`, with or without a separator at either end, such as OneTrust's `,C0002,C0004,`. `,` denies.
-    Blank text is invalid, because missing values are often written as blank text. Ids are compared exactly. NULL is
-    unknown. An empty id, an id with space around it, and an array entry that is not text are invalid. Under `opt_out`,
-    an id that differs from a missing one only in form is invalid too.
+    is text, `C0002,C0004`, with or without a separator at either end, such as OneTrust's `,C0002,C0004,`: one separator
+    at each end is taken off. `,` denies. Blank text is invalid, because missing values are often written as blank text.
+    Ids are compared exactly. NULL is unknown. An empty id, an id with space around it, and an array entry that is not
+    text are invalid. Under `opt_out`, an id that differs from a missing one only in form is invalid too.
     """
 
     column: str
     id: str
     separator: str | None = None
+    unlisted: Unlisted = field(default="denied", metadata={"omit": "denied"})
 
     def __post_init__(self) -> None:
         require(
             [
-                *_problems(self.column, self.separator, "GrantedId"),
+                *_problems(self.column, self.separator, self.unlisted, "GrantedId"),
                 *([] if isinstance(self.id, str) and self.id.strip() else [_NO_ID]),
                 *([_TORN_ID] if self.separator and isinstance(self.id, str) and self.separator in self.id else []),
             ]
@@ -51,7 +59,7 @@ class GrantedId(KeyLookup):
         ids = self._ids(text)
         if ids is None:
             return ConsentStatus.INVALID
-        return ConsentStatus.GRANTED if self.id in ids else ConsentStatus.DENIED
+        return ConsentStatus.GRANTED if self.id in ids else _UNLISTED[self.unlisted]
 
     @property
     def named_after(self) -> tuple[str, ...]:
@@ -69,27 +77,30 @@ class GrantedId(KeyLookup):
 
 @dataclass(frozen=True, slots=True)
 class GrantedIds(WholeConsent):
-    """The list for all categories: `GrantedIds("active_groups", separator=",")`. `separator` as in `GrantedId`."""
+    """The list for all categories: `GrantedIds("active_groups", separator=",")`. Parameters as in `GrantedId`."""
 
     column: str
     separator: str | None = None
+    unlisted: Unlisted = field(default="denied", metadata={"omit": "denied"})
 
     def __post_init__(self) -> None:
-        require(_problems(self.column, self.separator, "GrantedIds"))
+        require(_problems(self.column, self.separator, self.unlisted, "GrantedIds"))
 
     def for_category(self, category_id: str, name: str) -> GrantedId:
         """Return the signal of one category."""
-        return GrantedId(self.column, category_id, self.separator)
+        return GrantedId(self.column, category_id, self.separator, self.unlisted)
 
 
 _NO_ID = Problem("GrantedId.id", "expected an id that is not blank")
 _TORN_ID = Problem("GrantedId.id", "the id contains the separator")
 
 
-def _problems(column: object, separator: object, path: str) -> list[Problem]:
+def _problems(column: object, separator: object, unlisted: object, path: str) -> list[Problem]:
     problems = column_problems(column, path)
     if separator is not None and not (isinstance(separator, str) and separator):
         problems.append(Problem(f"{path}.separator", "expected text that is not empty, or None for JSON"))
+    if unlisted not in tuple(_UNLISTED):
+        problems.append(Problem(f"{path}.unlisted", "expected `denied` or `unknown`"))
     return problems
 
 

@@ -28,6 +28,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
 )
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
 from airflow_consent_retl.delivery.ledger.renewal import boottime
+from airflow_consent_retl.delivery.ledger.run_history import RunHistory, note_run
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
@@ -36,6 +37,7 @@ from airflow_consent_retl.progress import module_log
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, VersionRef
+    from airflow_consent_retl.delivery.ledger.run_records import RunRecord
 
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
@@ -103,6 +105,17 @@ class Ledger:
             if writing:
                 known.lock()
             yield known
+
+    @contextmanager
+    def history(self) -> Iterator[RunHistory]:
+        """Open a transaction in which the records of runs can be read, all as they are at one time."""
+        with self._database.read() as connection:
+            yield RunHistory(connection)
+
+    def note_run(self, run: RunRecord) -> None:
+        """Record a run that ended, without a lease."""
+        with self._database.write() as connection:
+            note_run(connection, run)
 
     def acquire(
         self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0, after_epoch: int = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs, versions
+from airflow_consent_retl.delivery.ledger.schema import deliveries, runs, sources, syncs, versions
 from airflow_consent_retl.delivery.ledger.writes import add_version, forget_versions, update_sync
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _OF_THE_LEASE = frozenset({"sync", "epoch", "holder", "expires_at", "lease_s"})
 
 
 def rename_sync(connection: sa.Connection, old: SyncName, new: SyncName, current: VersionRef | None) -> None:
-    """Give deliveries, source, target and times of one sync to another one, and delete the first.
+    """Give deliveries, runs, source, target and times of one sync to another one, and delete the first.
 
     Args:
         connection: with an open transaction that has locked both rows.
@@ -27,7 +27,7 @@ def rename_sync(connection: sa.Connection, old: SyncName, new: SyncName, current
     row = connection.execute(sa.select(syncs).where(syncs.c.sync == old)).one()
     forget_versions(connection, new)
     connection.execute(versions.delete().where(versions.c.sync == old))
-    for table in (deliveries, sources):
+    for table in (deliveries, runs, sources):
         connection.execute(sa.update(table).where(table.c.sync == old).values(sync=new))
     update_sync(connection, new, **{name: value for name, value in row._mapping.items() if name not in _OF_THE_LEASE})
     if current is not None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from airflow_consent_retl.delivery.ledger.run_records import COUNTS
 from airflow_consent_retl.errors import ConfigurationError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _PREFIX = "consent_retl_"
 # Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
@@ -162,6 +163,39 @@ account_rates = sa.Table(
     metadata,
     sa.Column("account", sa.Text, primary_key=True),
     sa.Column("used", sa.Text, nullable=False),
+)
+
+# Since version 4. What each try of a task did at a sync, in counts.
+runs = sa.Table(
+    f"{_PREFIX}runs",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("sync", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
+    sa.Column("dag", sa.Text, nullable=False),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("map_index", sa.BigInteger),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("began_at", Timestamp, nullable=False),
+    sa.Column("ended_at", Timestamp, nullable=False),
+    sa.Column("policy_digest", sa.Text, nullable=False),
+    sa.Column("decided_at", Timestamp),
+    sa.Column("data_time", Timestamp),
+    sa.Column("people", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
+    # JSON objects of counts: by reason of a denial, by cause of a removal, and by the destination's code.
+    sa.Column("denied_by_reason", sa.Text, nullable=False),
+    sa.Column("removals_by_cause", sa.Text, nullable=False),
+    sa.Column("codes", sa.Text, nullable=False),
+    sa.Column("lags", sa.Text),
+    sa.Column("delivery", sa.BigInteger),
+    sa.Column("is_resumed", sa.Boolean, nullable=False),
+    sa.Index(f"{_PREFIX}runs_of_sync", "sync", "ended_at"),
+    sa.Index(f"{_PREFIX}runs_by_time", "ended_at"),
+    sa.Index(f"{_PREFIX}runs_of_task", "dag", "run", "task"),
 )
 
 

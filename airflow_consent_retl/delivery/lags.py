@@ -1,0 +1,97 @@
+"""Lags of withdrawals: the seconds from a person's withdrawal to the destination's confirmation, summed up.
+
+The seconds of single people are not kept. Ranges, each 5 % wider than the one before, count people: so the lags of many
+runs are joined, and a median or a percentile of all of them is known to 2.5 %.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_GROWTH: Final = 1.05
+_HALF, _MOST = 0.5, 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lags:
+    """The lags of some people, in seconds.
+
+    Args:
+        people: their number, at least 1.
+        median_s: half of the people had no longer lag.
+        p95_s: 95 % of the people had no longer lag.
+        oldest_s: the longest lag.
+        ranges: the number of people by the number of the range: `n` is up to 1.05 to the power of `n`.
+    """
+
+    people: int
+    median_s: float
+    p95_s: float
+    oldest_s: float
+    ranges: Mapping[int, int]
+
+    @classmethod
+    def of(cls, lags_s: Sequence[float]) -> Lags | None:
+        """Sum up the lags of a run, exactly; None without any."""
+        if not lags_s:
+            return None
+        ordered = sorted(lags_s)
+        p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]
+        return cls(
+            people=len(ordered),
+            median_s=statistics.median(ordered),
+            p95_s=p95,
+            oldest_s=ordered[-1],
+            ranges=Counter(map(_range_of, ordered)),
+        )
+
+    @classmethod
+    def joined(cls, found: Sequence[Lags]) -> Lags | None:
+        """Sum up the lags of several runs; None without any."""
+        if len(found) < 2:
+            return found[0] if found else None
+        ranges: Counter[int] = Counter()
+        for one in found:
+            ranges.update(one.ranges)
+        oldest_s = max(one.oldest_s for one in found)
+        return cls(
+            people=ranges.total(),
+            median_s=min(_quantile(ranges, _HALF), oldest_s),
+            p95_s=min(_quantile(ranges, _MOST), oldest_s),
+            oldest_s=oldest_s,
+            ranges=ranges,
+        )
+
+    @classmethod
+    def read(cls, text: str) -> Lags:
+        """Return what `written` returned."""
+        found = json.loads(text)
+        return cls(**{**found, "ranges": {int(number): people for number, people in found["ranges"].items()}})
+
+    def written(self) -> str:
+        """Return the lags as JSON."""
+        return json.dumps({**self.in_seconds(), "people": self.people, "ranges": self.ranges}, separators=(",", ":"))
+
+    def in_seconds(self) -> dict[str, float]:
+        """Return median, 95th percentile and the longest lag."""
+        return {"median_s": self.median_s, "p95_s": self.p95_s, "oldest_s": self.oldest_s}
+
+
+def _range_of(lag_s: float) -> int:
+    return max(math.ceil(math.log(max(lag_s, 1.0), _GROWTH)), 0)
+
+
+def _quantile(ranges: Mapping[int, int], share: float) -> float:
+    left = share * sum(ranges.values())
+    number = 0
+    for number in sorted(ranges):
+        left -= ranges[number]
+        if left <= 0:
+            break
+    return float(_GROWTH ** (number - 0.5)) if number else 1.0

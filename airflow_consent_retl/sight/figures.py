@@ -1,0 +1,410 @@
+"""The figures that the page and the reports show: of all syncs, of one sync, of one run. Counts, times and ids only.
+
+Everything comes from one transaction of the ledger, so that the numbers of one page fit together. Runs are summed up by
+the database; the cost depends on the numbers of syncs and days, and on the runs that are shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from airflow_consent_retl.delivery.lags import Lags
+from airflow_consent_retl.delivery.ledger.run_records import COUNTS, RunCounts, RunKind, RunState
+from airflow_consent_retl.delivery.unserved import is_unserved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, SyncOverview
+    from airflow_consent_retl.delivery.ledger.run_history import RunHistory
+    from airflow_consent_retl.delivery.ledger.run_records import DayOfSync, RunRecord, RunTotals
+
+MOST_RUNS: Final = 50
+"""The most runs on one page."""
+
+_NOTHING: Final = RunCounts()
+
+
+class Health(StrEnum):
+    """The state of a sync, the worst that applies."""
+
+    FAILED = "failed"
+    UNSERVED = "unserved"
+    WAITING = "waiting"
+    RUNNING = "running"
+    NEVER_RAN = "never ran"
+    FINE = "fine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A period of time.
+
+    Args:
+        since: its first time.
+        until: the first time after it.
+    """
+
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def of_days(cls, days: int, *, until: datetime) -> Period:
+        """Return the last days, today included, in whole days of UTC."""
+        today = until.replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(since=today - timedelta(days=days - 1), until=until + timedelta(microseconds=1))
+
+    @property
+    def days(self) -> list[datetime]:
+        """The first second of each of its days, in UTC."""
+        first = self.since.replace(hour=0, minute=0, second=0, microsecond=0)
+        return [first + timedelta(days=number) for number in range((self.until - first).days + 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What a sync has still to do.
+
+    Args:
+        since: when the delivery in progress began; None: none is open.
+        is_running: a task has the sync's lease now.
+        pending: rows that the destination has, and has not processed, by the last run.
+        uncertain: rows whose result is unknown, by the last run.
+        not_removed: people who were to be removed, or to lose a field, and were not, by the last run.
+    """
+
+    since: datetime | None
+    is_running: bool
+    pending: int
+    uncertain: int
+    not_removed: int
+
+    def __bool__(self) -> bool:
+        return bool(self.since or self.pending or self.uncertain or self.not_removed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFigures:
+    """One sync, now and in a period.
+
+    Args:
+        sync: its name; `model` and `destination` are its parts.
+        people: who is, or may be, at the destination now.
+        target: where its rows are delivered; empty: unknown.
+        dag: the id of the DAG that serves it; empty: unknown.
+        served_at: when a run last ended well; None: unknown.
+        decided_at: when consent was decided for the newest rows that it delivered.
+        data_time: the time that the rows of the last load stand for.
+        health: the worst that applies.
+        waiting: what it has still to do.
+        load: the last load that decided about anyone; None: none is recorded.
+        last: the last run of any kind, likewise.
+        totals: what its runs did in the period; None: there were none.
+    """
+
+    sync: SyncName
+    model: str
+    destination: str
+    people: int
+    target: str
+    dag: str
+    served_at: datetime | None
+    decided_at: datetime | None
+    data_time: datetime | None
+    health: Health
+    waiting: Waiting
+    load: RunRecord | None
+    last: RunRecord | None
+    totals: RunTotals | None
+
+    @property
+    def counts(self) -> RunCounts:
+        """The sums of the period."""
+        return _NOTHING if self.totals is None else self.totals.counts
+
+    @property
+    def permitted(self) -> int | None:
+        """People who are permitted, by the last load; None: unknown."""
+        return None if self.load is None else self.load.counts.permitted
+
+    @property
+    def denied(self) -> int | None:
+        """People who are denied, likewise."""
+        return None if self.load is None else self.load.counts.denied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFigures:
+    """One day, of one sync or of several together.
+
+    Args:
+        day: its first second, in UTC.
+        permitted, denied: by the last load up to the end of the day of each sync; None: there was none yet.
+        sent: people who were accepted on this day.
+        removed: people who were removed, or lost fields.
+        rejected: rows that were rejected.
+    """
+
+    day: datetime
+    permitted: int | None
+    denied: int | None
+    sent: int
+    removed: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All syncs of a ledger, now and in a period.
+
+    Args:
+        at: the time of the figures.
+        period: of the sums.
+        syncs: by name.
+        days: of all syncs together; people who are at several destinations count at each of them.
+        denied_by_reason: by reason code, the people denied by the last load of each sync.
+        lags: of all withdrawals in the period.
+    """
+
+    at: datetime
+    period: Period
+    syncs: Sequence[SyncFigures]
+    days: Sequence[DayFigures]
+    denied_by_reason: Mapping[str, int]
+    lags: Lags | None
+
+    @property
+    def people(self) -> int:
+        """People at all destinations; a person at two of them counts twice."""
+        return sum(one.people for one in self.syncs)
+
+    @property
+    def counts(self) -> RunCounts:
+        """The sums of all syncs in the period."""
+        return summed([one.counts for one in self.syncs])
+
+    @property
+    def unserved(self) -> list[SyncFigures]:
+        """Syncs with people that no run has served for some days."""
+        return [one for one in self.syncs if one.health is Health.UNSERVED]
+
+    @property
+    def waiting(self) -> list[SyncFigures]:
+        """Syncs that have still something to do."""
+        return [one for one in self.syncs if one.waiting]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncHistory:
+    """One sync, with its days and its runs in a period.
+
+    Args:
+        figures: the sync.
+        period: of days, runs and sums.
+        days: of the period.
+        runs: the latest first, at most `MOST_RUNS`, or as many as were asked for.
+        number: of all runs in the period.
+        removals_by_cause: by cause, the people of the runs shown who were to be taken back.
+        codes: the destination's codes, with the people of the runs shown who were not accepted.
+    """
+
+    figures: SyncFigures
+    period: Period
+    days: Sequence[DayFigures]
+    runs: Sequence[RunRecord]
+    number: int
+    removals_by_cause: Mapping[str, int]
+    codes: Mapping[str, int]
+
+
+def overview(
+    ledger: Ledger, period: Period, *, at: datetime, unserved_days: float, among: Collection[str] | None = None
+) -> Overview:
+    """Return the figures of all syncs.
+
+    Args:
+        ledger: open.
+        period: of the sums.
+        at: the present time.
+        unserved_days: after how many days without a run a sync with people counts as unserved; 0: never.
+        among: the names of the syncs to show; None: all.
+    """
+    known = [one for one in ledger.syncs() if among is None or one.sync in among]
+    names = [str(one.sync) for one in known]
+    with ledger.history() as history:
+        syncs = _figures(history, known, period, at=at, unserved_days=unserved_days, names=names)
+        days = history.days(since=period.since, until=period.until, syncs=names)
+        before = history.decided_before(period.since, syncs=names)
+    reasons: Counter[str] = Counter()
+    for one in syncs:
+        reasons.update({} if one.load is None else one.load.denied_by_reason)
+    return Overview(
+        at=at,
+        period=period,
+        syncs=syncs,
+        days=joined_days(days, period, before=before),
+        denied_by_reason=dict(reasons.most_common()),
+        lags=Lags.joined([one.totals.lags for one in syncs if one.totals is not None and one.totals.lags is not None]),
+    )
+
+
+def sync_history(
+    ledger: Ledger,
+    sync: str,
+    period: Period,
+    *,
+    at: datetime,
+    unserved_days: float,
+    limit: int | None = MOST_RUNS,
+    offset: int = 0,
+) -> SyncHistory | None:
+    """Return the figures of one sync; None: the ledger does not know it.
+
+    Args:
+        ledger, period, at, unserved_days: as for `overview`.
+        sync: its name.
+        limit: the most runs to return; None: all of the period.
+        offset: how many of the latest runs to leave out.
+    """
+    known = [one for one in ledger.syncs() if one.sync == sync]
+    if not known:
+        return None
+    with ledger.history() as history:
+        (figures,) = _figures(history, known, period, at=at, unserved_days=unserved_days, names=[sync])
+        days = history.days(since=period.since, until=period.until, syncs=[sync])
+        before = history.decided_before(period.since, syncs=[sync])
+        runs = history.runs([sync], since=period.since, until=period.until, limit=limit, offset=offset)
+        number = history.count([sync], since=period.since, until=period.until)
+    counted = [run for run in runs if not run.is_resumed]
+    return SyncHistory(
+        figures=figures,
+        period=period,
+        days=joined_days(days, period, before=before),
+        runs=runs,
+        number=number,
+        removals_by_cause=_joined([run.removals_by_cause for run in counted]),
+        codes=_joined([run.codes for run in counted]),
+    )
+
+
+def joined_days(
+    days: Sequence[DayOfSync], period: Period, *, before: Mapping[SyncName, tuple[int, int]]
+) -> list[DayFigures]:
+    """Return each day of a period, of all syncs together.
+
+    A sync without a load on a day counts with the last one before: its people are decided all the same.
+
+    Args:
+        days: of each sync.
+        period: whose days are returned.
+        before: permitted and denied of each sync by the last load before the period.
+    """
+    decided = dict(before)
+    by_day: dict[datetime, list[DayOfSync]] = {}
+    for one in days:
+        by_day.setdefault(one.day, []).append(one)
+    found = []
+    for day in period.days:
+        of_day = by_day.get(day, [])
+        for one in of_day:
+            if one.permitted is not None and one.denied is not None:
+                decided[one.sync] = (one.permitted, one.denied)
+        found.append(
+            DayFigures(
+                day=day,
+                permitted=sum(permitted for permitted, _ in decided.values()) if decided else None,
+                denied=sum(denied for _, denied in decided.values()) if decided else None,
+                sent=sum(one.sent for one in of_day),
+                removed=sum(one.removed for one in of_day),
+                rejected=sum(one.rejected for one in of_day),
+            )
+        )
+    return found
+
+
+def summed(counts: Sequence[RunCounts]) -> RunCounts:
+    """Return the sum of counts."""
+    return RunCounts(**{name: sum(getattr(one, name) for one in counts) for name in COUNTS})
+
+
+def _figures(
+    history: RunHistory,
+    known: Sequence[SyncOverview],
+    period: Period,
+    *,
+    at: datetime,
+    unserved_days: float,
+    names: Sequence[str],
+) -> list[SyncFigures]:
+    last = history.last(syncs=names)
+    loads = history.last(RunKind.LOAD, syncs=names)
+    totals = history.totals(since=period.since, until=period.until, syncs=names)
+    return [
+        _figures_of(
+            one,
+            last=last.get(one.sync),
+            load=loads.get(one.sync),
+            totals=totals.get(one.sync),
+            is_late=is_unserved(one, days=unserved_days, now=at),
+        )
+        for one in known
+    ]
+
+
+def _figures_of(
+    one: SyncOverview, *, last: RunRecord | None, load: RunRecord | None, totals: RunTotals | None, is_late: bool
+) -> SyncFigures:
+    model, _, destination = one.sync.rpartition("/")
+    waiting = _waiting(one.open_delivery, last, is_running=one.holder is not None)
+    return SyncFigures(
+        sync=one.sync,
+        model=model,
+        destination=destination,
+        people=0 if one.current is None else one.current.rows,
+        target=one.target,
+        dag=one.dag or ("" if last is None else last.task.dag),
+        served_at=one.served_at,
+        decided_at=one.decided_at,
+        data_time=None if load is None else load.data_time,
+        health=_health(one, last, waiting, is_late=is_late),
+        waiting=waiting,
+        load=load,
+        last=last,
+        totals=totals,
+    )
+
+
+def _waiting(delivery: Delivery | None, last: RunRecord | None, *, is_running: bool) -> Waiting:
+    counts = _NOTHING if last is None else last.counts
+    return Waiting(
+        since=None if delivery is None else delivery.began_at,
+        is_running=is_running,
+        pending=counts.pending,
+        uncertain=counts.uncertain,
+        not_removed=counts.not_removed + counts.not_cleared,
+    )
+
+
+def _health(one: SyncOverview, last: RunRecord | None, waiting: Waiting, *, is_late: bool) -> Health:
+    if is_late:
+        return Health.UNSERVED
+    if last is not None and last.state is RunState.FAILED and not waiting.is_running:
+        return Health.FAILED
+    if waiting.is_running:
+        return Health.RUNNING
+    if waiting:
+        return Health.WAITING
+    return Health.NEVER_RAN if one.current is None and last is None else Health.FINE
+
+
+def _joined(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    counted: Counter[str] = Counter()
+    for one in found:
+        counted.update(one)
+    return dict(counted.most_common())
