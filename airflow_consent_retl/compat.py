@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 try:
     from airflow.sdk import conf
@@ -42,6 +42,7 @@ __all__ = [
     "TaskDeferred",
     "conf",
     "dag_bag",
+    "metrics_backend",
     "sees_all_variables",
     "storage_conn_id",
     "variable_keys",
@@ -64,6 +65,16 @@ def storage_conn_id(path: ObjectStoragePath) -> str | None:
         return path.conn_id or None
     except AttributeError:  # Airflow 3.1
         return path.storage_options.get("conn_id") or None
+
+
+def metrics_backend() -> Any:
+    """Return what sends metrics as Airflow is set up: `incr`, `gauge` and `timing`, with tags."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:  # Airflow 3.1
+        from airflow.stats import Stats
+
+    return Stats
 
 
 def sees_all_variables() -> bool:

@@ -72,6 +72,11 @@ class PolicyChange:
                 found.setdefault(before, []).append(name)
         return found
 
+    @property
+    def changed_from(self) -> dict[str, str]:
+        """By each destination whose last run had another policy, the digest of that policy."""
+        return {name: before.digest for before, names in self._before.items() for name in names}
+
     def check_guarded(self) -> None:
         """Refuse destinations that were guarded at the last run, and would be open now.
 

@@ -133,6 +133,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.operators.marked_answers import marked_answers
+        from airflow_consent_retl.signals.outcome import outcomes_of_filter
         from airflow_consent_retl.storage import open_snapshot
         from airflow_consent_retl.storage.location import policy_archive, publishing_run, subject_key
 
@@ -174,6 +175,14 @@ class ConsentFilterOperator(ConsentRetlOperator):
         with workspace.filter(snapshot, plan_for, at=at, forgotten=forgotten.of_model(manifest.model)) as run:
             self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
+            self.outcomes = outcomes_of_filter(
+                manifest.model,
+                destination_counts(run.plan, decided.counts),
+                policy_digest=loaded.policy.digest,
+                changed_from=change.changed_from,
+                decided_at=at,
+                data_time=manifest.data_time,
+            )
             self._log_decisions(run.plan, decided.counts)
             self._log_clashes(decided.clashes)
             check_absence(run.plan, decided, self.log, accept_silence=self.accept_silence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -269,6 +270,8 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.operators.load_summary import log_summary
         from airflow_consent_retl.operators.load_sync import load_sync
         from airflow_consent_retl.operators.prune import note_versions
+        from airflow_consent_retl.signals.metrics import emit_unserved
+        from airflow_consent_retl.signals.outcome import outcome_of_load
         from airflow_consent_retl.storage.location import open_folder, workspace_root
 
         found = opened_input(self)
@@ -293,12 +296,15 @@ class LoadOperator(ConsentRetlOperator):
             notes = RunNotes(report, permitted)
             with noted_run(ledger, sync, notes, kind=RunKind.LOAD, task=task_of(context), log=self.log):
                 loading = load_sync(self, found, lease, settings, context)
+                before = loading.sync.delivered_rows
                 try:
                     with removals_first(loading.sync, report, ask=loading.ask):
                         loading.check()
                     waiting = loading.load(report)
                 finally:
                     counts = log_summary(self.log, permitted, report)
+                    self.outcomes = (outcome_of_load(permitted.manifest, counts, delivered_before=before),)
+                self.outcomes = (replace(self.outcomes[0], delivered=loading.sync.delivered_rows),)
                 notes.is_waiting = bool(waiting)
                 if not waiting:
                     lease.note_served(required=permitted.counts.required)
@@ -306,6 +312,7 @@ class LoadOperator(ConsentRetlOperator):
         if waiting:
             self._wait_for(waiting)
         warn_of_unserved(known, days=unserved_days(), log=self.log)
+        emit_unserved(known, days=unserved_days())
         note_counts(context, self._assets, counts)
         return counts
 

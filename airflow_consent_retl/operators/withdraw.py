@@ -245,6 +245,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.signals.outcome import outcome_of_withdrawals
         from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
 
         report = LoadReport(permitted=0)
@@ -264,6 +265,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             notes, task = RunNotes(report), task_of(context)
             with noted_run(ledger, service.sync, notes, kind=RunKind.WITHDRAWALS, task=task, log=self.log):
                 sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
+                before = sync.delivered_rows
                 try:
                     waiting = sync.withdraw(asker.ask, report)
                 finally:
@@ -276,7 +278,9 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             raise DestinationUnavailableError(
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
-        return counts_of(0 if state is None else state.rows, report)
+        counts = counts_of(0 if state is None else state.rows, report)
+        self.outcomes += (outcome_of_withdrawals(self.model, destination, counts, delivered_before=before),)
+        return counts
 
     def service_of(self, destination: str, ledger: Ledger, context: Context) -> Service | None:
         """Return what this task needs to serve a destination; None: no one was delivered there yet.

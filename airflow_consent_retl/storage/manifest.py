@@ -159,6 +159,11 @@ class SnapshotManifest(Document):
         return [table.staging_table for table in (self.table, linked) if table is not None]
 
     @property
+    def data_time(self) -> datetime:
+        """The time that the rows stand for."""
+        return _data_time(self.as_of, self.read_at)
+
+    @property
     def place(self) -> str:
         """The place of the rows, for people: files with their size, or a table."""
         if self.table is None:
@@ -264,7 +269,7 @@ class PermittedManifest(Document):
     @property
     def data_time(self) -> datetime:
         """The time that the rows stand for."""
-        return self.snapshot_read_at if self.as_of is None else min(self.as_of, self.snapshot_read_at)
+        return _data_time(self.as_of, self.snapshot_read_at)
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:
@@ -321,6 +326,10 @@ def sql_sha256(source: ModelSource) -> str:
     if not source.consent_sources:
         return sha256_hex(source.sql.encode())
     return sha256_hex(json.dumps([source.sql, *source.consent_sources], sort_keys=True).encode())
+
+
+def _data_time(as_of: datetime | None, read_at: datetime) -> datetime:
+    return read_at if as_of is None else min(as_of, read_at)
 
 
 def sha256_hex(content: bytes) -> str:

@@ -1,0 +1,151 @@
+"""The outcome of a task for one sync: counts, digests and times. Metrics, lineage and notices are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
+
+Stage = Literal["filter", "load", "withdrawals"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOutcome:
+    """What one task did for one model at one destination. It never holds a value of a row.
+
+    Args:
+        stage: the task that did it: a filter, a load, or the fast lane of withdrawals.
+        model: the model's name.
+        destination: the policy's name of the destination.
+        numbers: counts of rows or people, by the names of the task's return value.
+        denied_by_reason: denied rows by reason; a row with two reasons counts under both.
+        removals_by_cause: people to remove by cause.
+        not_accepted_by_code: rows that the destination rejected or left unclear, by code.
+        lag_s: seconds from a withdrawal to its confirmed removal (`median`, `p95`, `oldest`); empty if not known.
+        policy_digest: of the policy that decided; empty if not known.
+        previous_policy_digest: of the policy of the last run, if it was another one; None otherwise.
+        decided_at: when consent was decided.
+        data_time: the time that the rows stand for.
+        delivered_before: the people who were, or may have been, delivered before the task; None if not known.
+        delivered: the people who are, or may be, delivered after it; None if not known.
+    """
+
+    stage: Stage
+    model: str
+    destination: str
+    numbers: Mapping[str, int]
+    denied_by_reason: Mapping[str, int] = field(default_factory=dict)
+    removals_by_cause: Mapping[str, int] = field(default_factory=dict)
+    not_accepted_by_code: Mapping[str, int] = field(default_factory=dict)
+    lag_s: Mapping[str, float] = field(default_factory=dict)
+    policy_digest: str = ""
+    previous_policy_digest: str | None = None
+    decided_at: datetime | None = None
+    data_time: datetime | None = None
+    delivered_before: int | None = None
+    delivered: int | None = None
+
+    @property
+    def sync(self) -> str:
+        """The name of the sync: `customers/webhook`."""
+        return f"{self.model}/{self.destination}"
+
+    @property
+    def rejected_ratio(self) -> float | None:
+        """The rows that the destination rejected, as a share of the permitted rows; None where nothing was permitted.
+
+        `max_rejected_ratio` of the loads is about the same share.
+        """
+        permitted = self.numbers.get("permitted", 0)
+        return self.numbers["rejected"] / permitted if permitted and "rejected" in self.numbers else None
+
+    def data_age_s(self, at: datetime | None = None) -> float | None:
+        """Return the age of the data in seconds; None if their time is not known."""
+        if self.data_time is None:
+            return None
+        return max(0.0, ((at or datetime.now(UTC)) - self.data_time).total_seconds())
+
+
+def outcomes_of_filter(
+    model: str,
+    counts: Mapping[str, PermittedCounts],
+    *,
+    policy_digest: str,
+    changed_from: Mapping[str, str],
+    decided_at: datetime,
+    data_time: datetime,
+) -> tuple[SyncOutcome, ...]:
+    """Return the outcomes of a filter, one for each destination.
+
+    Args:
+        model: the model's name.
+        counts: the decisions by destination.
+        policy_digest: of the policy in force.
+        changed_from: the digest of the last run's policy, by each destination for which it was another one.
+        decided_at: when consent was decided.
+        data_time: the time that the rows stand for.
+    """
+    return tuple(
+        SyncOutcome(
+            stage="filter",
+            model=model,
+            destination=name,
+            numbers={"read": decided.read, "permitted": decided.permitted, "denied": decided.denied},
+            denied_by_reason=decided.denied_by_reason,
+            policy_digest=policy_digest,
+            previous_policy_digest=changed_from.get(name),
+            decided_at=decided_at,
+            data_time=data_time,
+        )
+        for name, decided in counts.items()
+    )
+
+
+def outcome_of_load(manifest: PermittedManifest, counts: Mapping[str, Any], *, delivered_before: int) -> SyncOutcome:
+    """Return the outcome of a load.
+
+    Args:
+        manifest: of the permitted set.
+        counts: the return value of the load.
+        delivered_before: people who were, or may have been, delivered before it.
+    """
+    return SyncOutcome(
+        stage="load",
+        model=manifest.model,
+        destination=str(counts["destination"]),
+        numbers={name: count for name, count in counts.items() if isinstance(count, int)},
+        denied_by_reason=counts["denied_by_reason"],
+        removals_by_cause=counts["removals_by_cause"],
+        not_accepted_by_code=counts["not_accepted_by_code"],
+        policy_digest=manifest.policy_digest,
+        decided_at=manifest.decided_at,
+        data_time=manifest.data_time,
+        delivered_before=delivered_before,
+    )
+
+
+def outcome_of_withdrawals(
+    model: str, destination: str, counts: Mapping[str, Any], delivered_before: int
+) -> SyncOutcome:
+    """Return the outcome of the fast lane at one destination.
+
+    Args:
+        model: the model's name.
+        destination: the policy's name of the destination.
+        counts: what the task returns for it.
+        delivered_before: people who were, or may have been, delivered before it.
+    """
+    return SyncOutcome(
+        stage="withdrawals",
+        model=model,
+        destination=destination,
+        numbers={name: count for name, count in counts.items() if isinstance(count, int)},
+        removals_by_cause=counts["removals_by_cause"],
+        lag_s=counts["lag_s"],
+        delivered_before=delivered_before,
+        delivered=counts["delivered"],
+    )
