@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.catalogue import CatalogueEntry, Source
+from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -22,6 +23,7 @@ __all__ = [
     "Batch",
     "CatalogueEntry",
     "ConfigurationError",
+    "DatasetName",
     "Destination",
     "DestinationError",
     "DestinationSpec",

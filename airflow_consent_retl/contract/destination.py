@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.account_rate import AccountRate, LocalReserve, Reserve
+from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
@@ -190,6 +191,14 @@ class Destination(ABC):
     def target_details(self) -> Mapping[str, str]:
         """Further parts of the place that may be secret, by name; the ledger records a keyed digest of them."""
         return {}
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The place where rows end up, in lineage: by OpenLineage's naming rules, if they have one for it.
+
+        It names no secret. By default it is the text of `target`, in a namespace of this package.
+        """
+        return DatasetName("consent_retl", self.target or type(self).__name__)
 
     @property
     def former_targets(self) -> Sequence[str]:

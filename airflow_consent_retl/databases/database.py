@@ -38,6 +38,7 @@ class Database:
         place: a function that returns the place which a connection names.
         table: the class that writes into a table.
         table_dialect: what it declares for a table writer that uses SQLAlchemy.
+        table_names: a function that returns the names of its tables in lineage.
         table_batch_rows: the default number of rows in one transaction of the table writer.
     """
 
@@ -59,6 +60,7 @@ class Database:
     place: str = "..place:server_place"
     table: str = "..tables.core:CoreWriter"
     table_dialect: str = "..tables.dialects:STANDARD"
+    table_names: str = "..table_names:names_of_hook"
     table_batch_rows: int = 5_000
 
     @property

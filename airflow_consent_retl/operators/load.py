@@ -15,6 +15,7 @@ from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailab
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of, task_of
+from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.spec import DestinationSpec
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.hooks.central_policy import PolicySource
-    from airflow_consent_retl.storage.manifest import PermittedCounts
+    from airflow_consent_retl.signals.lineage import LoadLineage
+    from airflow_consent_retl.storage.manifest import Column, PermittedCounts
 
 
-class LoadOperator(ConsentRetlOperator):
+class LoadOperator(LineageMethods, ConsentRetlOperator):
     """Update one destination to the rows that a filter permitted: send changed rows, remove people without permission.
 
     Before the first request it reads the policy again, verifies its input (destination, digests and row counts of all
@@ -207,6 +209,7 @@ class LoadOperator(ConsentRetlOperator):
             check_values(fields, nested=self.nests_fields)
             check_answers_written(fields, write)
         self.policy_digest: str | None = None
+        self._columns: tuple[Column, ...] = ()
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
 
@@ -277,7 +280,7 @@ class LoadOperator(ConsentRetlOperator):
         found = opened_input(self)
         permitted, workspace = found.permitted, found.workspace_of(self)
         root, sync = open_folder(workspace_root(workspace)), sync_name(permitted.manifest.model, self.destination)
-        self.policy_digest = permitted.manifest.policy_digest
+        self.policy_digest, self._columns = permitted.manifest.policy_digest, permitted.manifest.columns
         settings = self.sync_settings()
         report = LoadReport(permitted=permitted.rows)
         with (
@@ -331,6 +334,21 @@ class LoadOperator(ConsentRetlOperator):
             # Otherwise it would defer again at once, to a triggerer that cannot ask.
             self.deferrable = False
         return self.execute(context)
+
+    def task_lineage(self) -> LoadLineage:
+        """Return the lineage from the permitted rows of the destination to the destination."""
+        from airflow_consent_retl.operators.dry_runs import is_dry
+        from airflow_consent_retl.signals.lineage import LoadLineage
+        from airflow_consent_retl.storage.manifest import ManifestRef
+
+        return LoadLineage(
+            permitted=ManifestRef.from_xcom(self.permitted, kind="permitted"),
+            destination=self.destination,
+            fields=self.fields,
+            place=None if is_dry(self.dry_run) else lambda: self.build_destination().dataset_name,
+            outcomes=self.outcomes,
+            columns=self._columns,
+        )
 
     def sync_settings(self) -> SyncSettings:
         """Return the delivery's settings, from this operator's parameters.

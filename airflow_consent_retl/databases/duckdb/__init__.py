@@ -13,4 +13,5 @@ DATABASE = Database(
     source=".source:DuckDbSource",
     place="..place:file_place",
     table=".table:DuckDbWriter",
+    table_names="..table_names:names_in_file",
 )

@@ -20,4 +20,5 @@ DATABASE = Database(
     place=".place:place",
     table=".table:PostgresWriter",
     table_dialect=".table_dialect:DIALECT",
+    table_names=".table_names:names",
 )

@@ -15,6 +15,11 @@ _SEARCH_PATH = re.compile(r"search_path(?:=|%3D)(\S+)", re.IGNORECASE)
 
 def place(connection: Connection) -> str:
     """Return the place that a connection names."""
+    path, shown = search_path(connection), server_place(connection)
+    return shown if path is None else f"{shown} (search_path={path})"
+
+
+def search_path(connection: Connection) -> str | None:
+    """Return the schemas in which names are looked up, as a connection names them; None: it does not."""
     path = _SEARCH_PATH.search(str(connection.extra_dejson.get("options", "")))
-    shown = server_place(connection)
-    return shown if path is None else f"{shown} (search_path={path[1]})"
+    return None if path is None else path[1]

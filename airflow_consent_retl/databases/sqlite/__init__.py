@@ -15,4 +15,5 @@ DATABASE = Database(
     source=".source:SqliteSource",
     place="..place:file_place",
     table_dialect=".table_dialect:DIALECT",
+    table_names="..table_names:names_in_file",
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, GoogleTarget
@@ -78,6 +79,12 @@ class DataManagerDestination(Destination):
         through = f" linked to {linked.account_type} account {linked.account_id}" if linked else ""
         endpoint = self._endpoint()
         return f"{self._place}{through}{f' at {endpoint}' if endpoint else ''}"
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The target and its account, at the API's host."""
+        # https://developers.google.com/data-manager/api/reference/rest (read 2026-11-29)
+        return DatasetName(f"https://{self._endpoint() or 'datamanager.googleapis.com'}", str(self._place))
 
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a name of one of Google's enumerations."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
+from airflow_consent_retl.contract.dataset_name import DatasetName, at_uri
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.errors import ConfigurationError, PeopleMissingError
 from airflow_consent_retl.masking import mask_storage
@@ -90,6 +91,11 @@ class FilesDestination(Destination):
         """The folder, and the address of its storage, without credentials."""
         address = _address_of(self._fs)
         return f"{self._uri} at {address}" if address else self._uri
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The folder."""
+        return at_uri(self._uri)
 
     @property
     def former_targets(self) -> Sequence[str]:

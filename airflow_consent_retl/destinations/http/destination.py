@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from airflow_consent_retl.contract.account_rate import AccountRate
+from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
@@ -120,6 +121,13 @@ class HttpDestination(Destination):
         address = self._address
         host = f"[{address.host}]" if ":" in address.host else address.host
         return f"{address.scheme}://{host.lower()}:{address.port}{address.path}"
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The path of the endpoint, or the vendor's own name of the place, at the API's scheme, host and port."""
+        address = self._address
+        origin = f"{address.scheme}://{address.host.lower()}:{address.port}"
+        return DatasetName(origin, self.target.removeprefix(origin) or "/")
 
     @property
     def target_details(self) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
@@ -99,6 +100,11 @@ class SalesforceDestination(Destination):
     def target(self) -> str:
         """The object, its external id, and the domain of the login."""
         return f"{self._options.sobject} by {self._options.external_id} at {self._domain}"
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The object, at the domain of the login."""
+        return DatasetName(f"https://{self._domain}", self._options.sobject)
 
     @property
     def target_details(self) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from airflow_consent_retl.contract.dataset_name import DatasetName
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.databases.tables.table_batches import Batches
     from airflow_consent_retl.databases.tables.writer import TableWriter
@@ -100,6 +101,7 @@ class SqlTableDestination(Destination):
         self._table = TableName.parse(options.table)
         database = database_of(hook.conn_type)
         self._limits = Limits(batch_rows=options.batch_rows or database.table_batch_rows)
+        self._hook = hook
         self._conn_id = hook.get_conn_id()
         self._place = place_of(hook)
         writer: Callable[..., TableWriter] = database.load(database.table)
@@ -125,6 +127,13 @@ class SqlTableDestination(Destination):
     def target(self) -> str:
         """The table and its database."""
         return f"table `{self._table}` of {self._place}"
+
+    @property
+    def dataset_name(self) -> DatasetName:
+        """The table."""
+        from airflow_consent_retl.databases.table_names import table_names
+
+        return table_names(self._hook).of(self._table.name, schema=self._table.schema)
 
     @property
     def former_targets(self) -> Sequence[str]:
