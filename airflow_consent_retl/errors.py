@@ -12,6 +12,7 @@ The branch answers one question: is a retry worth it?
     │   ├── GuardError               a limit on denied, invalid or rejected rows was exceeded
     │   └── DestinationError         the destination refused the whole load
     │       └── PeopleMissingError   the destination has no place or no row where people were delivered
+    ├── NoticeError                  no task: a notifier of a callback failed
     └── TransientError               yes, after `retry_after_s` if the other side named a time
         ├── SourceUnavailableError   the source did not answer
         ├── DestinationUnavailableError  the destination did not answer, or did not report the outcome of some rows
@@ -33,6 +34,10 @@ from dataclasses import dataclass
 
 class ConsentRetlError(Exception):
     """The root of the tree."""
+
+
+class NoticeError(ConsentRetlError):
+    """A notice was not sent by every notifier: Airflow logs it, and the task's state stays."""
 
 
 class PermanentError(ConsentRetlError):

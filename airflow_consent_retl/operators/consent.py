@@ -182,7 +182,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
                 manifest.model,
                 destination_counts(run.plan, decided.counts),
                 policy_digest=loaded.policy.digest,
-                changed_from=change.changed_from,
+                policy_before=change.changed_from,
                 decided_at=at,
                 data_time=manifest.data_time,
             )
@@ -198,7 +198,13 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
                 written = run.write(decided, folder, subject_key(workspace.documents), recorder)
                 permitted = self._manifest(
                     snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at
-                ).model_copy(update={"suppression": state, "clashes": decided.clashes})
+                ).model_copy(
+                    update={
+                        "suppression": state,
+                        "clashes": decided.clashes,
+                        "policy_before": change.changed_from,
+                    }
+                )
                 # INVARIANT: what was decided is recorded before a load can read it.
                 run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())

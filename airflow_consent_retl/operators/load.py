@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -306,8 +305,9 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
                     waiting = loading.load(report)
                 finally:
                     counts = log_summary(self.log, permitted, report)
-                    self.outcomes = (outcome_of_load(permitted.manifest, counts, delivered_before=before),)
-                self.outcomes = (replace(self.outcomes[0], delivered=loading.sync.delivered_rows),)
+                    self.outcomes = (outcome_of_load(counts),)
+                counts |= {"delivered_before": before, "delivered": loading.sync.delivered_rows}
+                self.outcomes = (outcome_of_load(counts),)
                 notes.is_waiting = bool(waiting)
                 if not waiting:
                     lease.note_served(required=permitted.counts.required)

@@ -214,7 +214,8 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
             summary = partial(log_withdrawals, self.log, self.model)
             served = self._served(lambda destination: self._serve(destination, ledger, context), then=summary)
         for destination, counts in served.items():
-            note_counts(context, self._assets[destination], {"destination": destination, "model": self.model, **counts})
+            named = {"destination": destination, "model": self.model, **counts}
+            note_counts(context, self._assets[destination], named)
         return dict(served)
 
     def _served(
@@ -284,7 +285,8 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
         counts = counts_of(0 if state is None else state.rows, report)
-        self.outcomes += (outcome_of_withdrawals(self.model, destination, counts, delivered_before=before),)
+        counts |= {"destination": destination, "model": self.model, "delivered_before": before}
+        self.outcomes += (outcome_of_withdrawals(counts),)
         return counts
 
     def task_lineage(self) -> WithdrawalsLineage:

@@ -75,7 +75,7 @@ def outcomes_of_filter(
     counts: Mapping[str, PermittedCounts],
     *,
     policy_digest: str,
-    changed_from: Mapping[str, str],
+    policy_before: Mapping[str, str],
     decided_at: datetime,
     data_time: datetime,
 ) -> tuple[SyncOutcome, ...]:
@@ -85,7 +85,7 @@ def outcomes_of_filter(
         model: the model's name.
         counts: the decisions by destination.
         policy_digest: of the policy in force.
-        changed_from: the digest of the last run's policy, by each destination for which it was another one.
+        policy_before: the digest of the last run's policy, by each destination for which it was another one.
         decided_at: when consent was decided.
         data_time: the time that the rows stand for.
     """
@@ -97,7 +97,7 @@ def outcomes_of_filter(
             numbers={"read": decided.read, "permitted": decided.permitted, "denied": decided.denied},
             denied_by_reason=decided.denied_by_reason,
             policy_digest=policy_digest,
-            previous_policy_digest=changed_from.get(name),
+            previous_policy_digest=policy_before.get(name),
             decided_at=decided_at,
             data_time=data_time,
         )
@@ -105,47 +105,50 @@ def outcomes_of_filter(
     )
 
 
-def outcome_of_load(manifest: PermittedManifest, counts: Mapping[str, Any], *, delivered_before: int) -> SyncOutcome:
-    """Return the outcome of a load.
+def outcomes_of_manifest(manifest: PermittedManifest) -> tuple[SyncOutcome, ...]:
+    """Return the outcomes of the filter that wrote a permitted set."""
+    return outcomes_of_filter(
+        manifest.model,
+        manifest.destinations,
+        policy_digest=manifest.policy_digest,
+        policy_before=manifest.policy_before,
+        decided_at=manifest.decided_at,
+        data_time=manifest.data_time,
+    )
 
-    Args:
-        manifest: of the permitted set.
-        counts: the return value of the load.
-        delivered_before: people who were, or may have been, delivered before it.
-    """
+
+def outcome_of_load(counts: Mapping[str, Any]) -> SyncOutcome:
+    """Return the outcome of a load, from its return value; `delivered` and `delivered_before` may be missing."""
     return SyncOutcome(
         stage="load",
-        model=manifest.model,
-        destination=str(counts["destination"]),
-        numbers={name: count for name, count in counts.items() if isinstance(count, int)},
+        model=counts["model"],
+        destination=counts["destination"],
+        numbers=_numbers(counts),
         denied_by_reason=counts["denied_by_reason"],
         removals_by_cause=counts["removals_by_cause"],
         not_accepted_by_code=counts["not_accepted_by_code"],
-        policy_digest=manifest.policy_digest,
-        decided_at=manifest.decided_at,
-        data_time=manifest.data_time,
-        delivered_before=delivered_before,
+        policy_digest=counts["policy_digest"],
+        decided_at=datetime.fromisoformat(counts["decided_at"]),
+        data_time=datetime.fromisoformat(counts["data_time"]),
+        delivered_before=counts.get("delivered_before"),
+        delivered=counts.get("delivered"),
     )
 
 
-def outcome_of_withdrawals(
-    model: str, destination: str, counts: Mapping[str, Any], delivered_before: int
-) -> SyncOutcome:
-    """Return the outcome of the fast lane at one destination.
-
-    Args:
-        model: the model's name.
-        destination: the policy's name of the destination.
-        counts: what the task returns for it.
-        delivered_before: people who were, or may have been, delivered before it.
-    """
+def outcome_of_withdrawals(counts: Mapping[str, Any]) -> SyncOutcome:
+    """Return the outcome of the fast lane at one destination, from its part of the return value."""
     return SyncOutcome(
         stage="withdrawals",
-        model=model,
-        destination=destination,
-        numbers={name: count for name, count in counts.items() if isinstance(count, int)},
+        model=counts["model"],
+        destination=counts["destination"],
+        numbers=_numbers(counts),
         removals_by_cause=counts["removals_by_cause"],
         lag_s=counts["lag_s"],
-        delivered_before=delivered_before,
+        delivered_before=counts["delivered_before"],
         delivered=counts["delivered"],
     )
+
+
+def _numbers(counts: Mapping[str, Any]) -> dict[str, int]:
+    people = {"delivered_before", "delivered"}
+    return {name: count for name, count in counts.items() if isinstance(count, int) and name not in people}

@@ -261,6 +261,8 @@ class PermittedManifest(Document):
     conflicts: dict[str, int] = {}
     # By category, the number of clusters of linked people in which one says yes and another says no.
     clashes: dict[str, int] = {}
+    # The digest of the last run's policy, by each destination for which it was another one.
+    policy_before: dict[str, str] = {}
     # The state of the suppression list that the filter read; empty: no one was ever on it. None: an earlier release.
     suppression: str | None = None
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
