@@ -1,4 +1,4 @@
-"""The notifier that decides by conditions and sends by other notifiers: to Slack, by e-mail, to any that Airflow has."""
+"""The notifier that decides by conditions and sends by other notifiers: to Slack, by e-mail, to any of Airflow."""
 
 from __future__ import annotations
 

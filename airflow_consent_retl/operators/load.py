@@ -337,18 +337,9 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
 
     def task_lineage(self) -> LoadLineage:
         """Return the lineage from the permitted rows of the destination to the destination."""
-        from airflow_consent_retl.operators.dry_runs import is_dry
-        from airflow_consent_retl.signals.lineage import LoadLineage
-        from airflow_consent_retl.storage.manifest import ManifestRef
+        from airflow_consent_retl.operators.sending_lineage import load_lineage
 
-        return LoadLineage(
-            permitted=ManifestRef.from_xcom(self.permitted, kind="permitted"),
-            destination=self.destination,
-            fields=self.fields,
-            place=None if is_dry(self.dry_run) else lambda: self.build_destination().dataset_name,
-            outcomes=self.outcomes,
-            columns=self._columns,
-        )
+        return load_lineage(self, self._columns)
 
     def sync_settings(self) -> SyncSettings:
         """Return the delivery's settings, from this operator's parameters.

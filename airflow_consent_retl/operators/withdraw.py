@@ -291,7 +291,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
 
     def task_lineage(self) -> WithdrawalsLineage:
         """Return the lineage from the tables that the SQL names to the destinations that were served."""
-        from airflow_consent_retl.operators.withdrawal_lineage import withdrawals_lineage
+        from airflow_consent_retl.operators.sending_lineage import withdrawals_lineage
 
         return withdrawals_lineage(self, self._places)
 
