@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,6 +78,11 @@ class Lags:
         """Return the lags as JSON."""
         return json.dumps({**self.in_seconds(), "people": self.people, "ranges": self.ranges}, separators=(",", ":"))
 
+    def spread(self) -> Iterator[tuple[float, int]]:
+        """Yield the middle of each range, in seconds, with its people, in ascending order."""
+        for number in sorted(self.ranges):
+            yield _middle(number), self.ranges[number]
+
     def in_seconds(self) -> dict[str, float]:
         """Return median, 95th percentile and the longest lag."""
         return {"median_s": self.median_s, "p95_s": self.p95_s, "oldest_s": self.oldest_s}
@@ -94,4 +99,8 @@ def _quantile(ranges: Mapping[int, int], share: float) -> float:
         left -= ranges[number]
         if left <= 0:
             break
+    return _middle(number)
+
+
+def _middle(number: int) -> float:
     return float(_GROWTH ** (number - 0.5)) if number else 1.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,14 @@ class RunNotes:
 
     Args:
         report: counts what it does.
+        limits: the limits of the run, as `SyncSettings.limits` has them.
         permitted: what a load delivers; None: the run only removes.
         is_waiting: the destination still processes requests.
     """
 
     report: LoadReport
     permitted: PermittedRows | None = None
+    limits: Mapping[str, float | None] = field(default_factory=dict)
     is_waiting: bool = False
 
 
@@ -112,6 +114,8 @@ def _record(
         ),
         denied_by_reason={} if decided is None else decided.denied_by_reason,
         removals_by_cause=report.removals_by_cause,
+        withheld_fields={} if decided is None else decided.withheld_fields,
+        limits=notes.limits,
         codes=report.sent.codes + report.removed.codes + report.cleared.codes,
         lags=Lags.of(report.lags_s),
         delivery=report.delivery,

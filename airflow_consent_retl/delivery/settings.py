@@ -135,6 +135,16 @@ class SyncSettings:
         if wrong:
             raise ConfigurationError(f"out of range: {', '.join(wrong)}")
 
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """The limits that stop a run, by the name of the parameter; None: no limit."""
+        return {
+            "max_removed_ratio": self.guards.max_removed_ratio,
+            "max_added_ratio": self.guards.max_added_ratio,
+            "max_rejected_ratio": self.max_rejected_ratio,
+            "min_found_ratio": self.min_found_ratio,
+        }
+
     def applied_to(self, load: Load) -> Load:
         """Return the description of a load with what these settings say about its rows."""
         return replace(load, nulls=dict(self.field_nulls), write=self.write)

@@ -113,6 +113,12 @@ def test_a_load_that_ends_well_leaves_its_counts_its_reasons_and_its_task(
     assert run.task == RunningTask(dag="customers", run=RUN, task="load")
     assert (run.counts.read, run.counts.permitted, run.counts.denied, run.counts.accepted) == (5, 2, 3, 2)
     assert run.denied_by_reason == counts["denied_by_reason"] == {"C0002:denied": 2, "C0002:unknown": 1}
+    assert run.limits == {
+        "max_removed_ratio": 0.5,
+        "max_added_ratio": None,
+        "max_rejected_ratio": 0.0,
+        "min_found_ratio": None,
+    }
     assert "example.com" not in repr(run)
     assert (run.policy_digest, run.people) == (counts["policy_digest"], 2)
     assert run.decided_at is not None

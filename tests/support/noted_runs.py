@@ -50,6 +50,8 @@ def a_load(
         people=100 - denied,
         counts=counts,
         denied_by_reason={"C0004:denied": denied - 10, "C0004:unknown": 10},
+        withheld_fields={"phone": 5},
+        limits={"max_removed_ratio": 0.5, "max_added_ratio": None},
         codes={"rejected:invalid_email": rejected} if rejected else {},
         delivery=delivery,
     )

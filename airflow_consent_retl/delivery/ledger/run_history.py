@@ -54,6 +54,8 @@ def note_run(connection: sa.Connection, run: RunRecord) -> None:
         **asdict(run.counts),
         "denied_by_reason": _json(run.denied_by_reason),
         "removals_by_cause": _json(run.removals_by_cause),
+        "withheld_fields": _json(run.withheld_fields),
+        "limits": _json(run.limits),
         "codes": _json(run.codes),
         "lags": None if run.lags is None else run.lags.written(),
         "delivery": run.delivery,
@@ -224,6 +226,8 @@ def _run_of(row: sa.Row[tuple[object, ...]]) -> RunRecord:
         counts=RunCounts(**{name: row._mapping[name] for name in COUNTS}),
         denied_by_reason=json.loads(row.denied_by_reason),
         removals_by_cause=json.loads(row.removals_by_cause),
+        withheld_fields=json.loads(row.withheld_fields),
+        limits=json.loads(row.limits),
         codes=json.loads(row.codes),
         lags=None if row.lags is None else Lags.read(row.lags),
         delivery=row.delivery,
@@ -231,5 +235,5 @@ def _run_of(row: sa.Row[tuple[object, ...]]) -> RunRecord:
     )
 
 
-def _json(counts: Mapping[str, int]) -> str:
+def _json(counts: Mapping[str, int] | Mapping[str, float | None]) -> str:
     return json.dumps(dict(counts), separators=(",", ":"))

@@ -98,6 +98,8 @@ class RunRecord:
         counts: what it did.
         denied_by_reason: by reason code, the denied people; a person may have several.
         removals_by_cause: by cause, the people who were to be removed or to lose fields.
+        withheld_fields: by field, the permitted people who are sent without it, since they did not consent to it.
+        limits: by parameter, the limits that would have stopped the run; None: there was no limit.
         codes: the destination's codes, such as `rejected:invalid_email`, with the people who were not accepted.
         lags: of the withdrawals that it carried out; None: none, or the model has no time of withdrawal.
         delivery: the ledger's number of the delivery that a load carried out; None: none.
@@ -119,6 +121,8 @@ class RunRecord:
     counts: RunCounts
     denied_by_reason: Mapping[str, int] = field(default_factory=dict)
     removals_by_cause: Mapping[str, int] = field(default_factory=dict)
+    withheld_fields: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, float | None] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
     lags: Lags | None = None
     delivery: int | None = None

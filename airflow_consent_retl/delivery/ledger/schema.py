@@ -186,9 +186,12 @@ runs = sa.Table(
     sa.Column("data_time", Timestamp),
     sa.Column("people", sa.BigInteger, nullable=False),
     *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
-    # JSON objects of counts: by reason of a denial, by cause of a removal, and by the destination's code.
+    # JSON objects: counts by reason of a denial, by cause of a removal, by withheld field and by the destination's
+    # code, and the limits by parameter.
     sa.Column("denied_by_reason", sa.Text, nullable=False),
     sa.Column("removals_by_cause", sa.Text, nullable=False),
+    sa.Column("withheld_fields", sa.Text, nullable=False),
+    sa.Column("limits", sa.Text, nullable=False),
     sa.Column("codes", sa.Text, nullable=False),
     sa.Column("lags", sa.Text),
     sa.Column("delivery", sa.BigInteger),
