@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.delivery.ledger.run_records import RunningTask
+    from airflow_consent_retl.signals.outcome import SyncOutcome
 
 
 class ConsentRetlOperator(BaseOperator):
@@ -23,6 +24,9 @@ class ConsentRetlOperator(BaseOperator):
 
     A task that a newer run overtook is skipped.
     """
+
+    outcomes: tuple[SyncOutcome, ...] = ()
+    """What the running task did for each sync, as far as it came: lineage and notices are made of it."""
 
     def execute(self, context: Context) -> Any:
         """Run, and translate a `PermanentError`, and a failure of the disk, into "do not retry"."""
@@ -33,8 +37,10 @@ class ConsentRetlOperator(BaseOperator):
         try:
             sweep_temporary()
             self._name_mapped(context)
-            return self.run(context)
+            returned = self.run(context)
         except TransientError as error:
+            # The next try resumes a load, and counts its rows over all tries.
+            self._emit_metrics(context, [one for one in self.outcomes if one.stage != "load"])
             # A chained exception could put a driver's message, and with it a row, into the log.
             error.__cause__ = error.__context__ = None
             raise
@@ -49,6 +55,10 @@ class ConsentRetlOperator(BaseOperator):
             if found is None:
                 raise
             failure = found
+        else:
+            self._emit_metrics(context, self.outcomes)
+            return returned
+        self._emit_metrics(context, self.outcomes)
         # Outside the handler, so that nothing is chained to it.
         raise outcome(failure)
 
@@ -62,6 +72,12 @@ class ConsentRetlOperator(BaseOperator):
         if name is not None:
             context["consent_retl_model"] = name
             context["map_index_template"] = "{{ consent_retl_model }}"
+
+    def _emit_metrics(self, context: Context, outcomes: Sequence[SyncOutcome]) -> None:
+        if outcomes:
+            from airflow_consent_retl.signals.metrics import emit_outcomes
+
+            emit_outcomes(outcomes, context)
 
     @property
     def log(self) -> FittedLog:  # type: ignore[override]

@@ -11,6 +11,7 @@ from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.fields.field_values import category_of
 from airflow_consent_retl.filtering.summary import check_limits, destination_counts, summary
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.one_load import check_once
 from airflow_consent_retl.progress import short
 
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.policy_change import MaxReleased, PolicyChange
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.hooks.policies import LoadedPolicy
+    from airflow_consent_retl.signals.lineage import FilterLineage
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import PermittedManifest
+    from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest
     from airflow_consent_retl.storage.opening import OpenedSnapshot
     from airflow_consent_retl.workspace.base import Workspace, Written
 
 
-class ConsentFilterOperator(ConsentRetlOperator):
+class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
     """Decide which rows each destination may receive, and write each permitted row once, grouped by its recipients.
 
     Reads: the policy, the snapshot. Writes: into a new folder of the workspace, the permitted rows, the decision log,
@@ -120,6 +122,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         self.answers = dict(answers)
         self.absent = absent
         self.workspace = workspace
+        self._published: tuple[PermittedManifest, ManifestRef] | None = None
 
     def run(self, context: Context) -> dict[str, object]:
         """Filter, and return the reference to the permitted set."""
@@ -133,6 +136,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.hooks.workspaces import open_workspace
         from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_snapshot
         from airflow_consent_retl.operators.marked_answers import marked_answers
+        from airflow_consent_retl.signals.outcome import outcomes_of_filter
         from airflow_consent_retl.storage import open_snapshot
         from airflow_consent_retl.storage.location import policy_archive, publishing_run, subject_key
 
@@ -174,6 +178,14 @@ class ConsentFilterOperator(ConsentRetlOperator):
         with workspace.filter(snapshot, plan_for, at=at, forgotten=forgotten.of_model(manifest.model)) as run:
             self._check_repeated(*run.repeated_ids(), manifest.primary_key)
             decided = run.decide()
+            self.outcomes = outcomes_of_filter(
+                manifest.model,
+                destination_counts(run.plan, decided.counts),
+                policy_digest=loaded.policy.digest,
+                policy_before=change.changed_from,
+                decided_at=at,
+                data_time=manifest.data_time,
+            )
             self._log_decisions(run.plan, decided.counts)
             self._log_clashes(decided.clashes)
             check_absence(run.plan, decided, self.log, accept_silence=self.accept_silence)
@@ -186,7 +198,13 @@ class ConsentFilterOperator(ConsentRetlOperator):
                 written = run.write(decided, folder, subject_key(workspace.documents), recorder)
                 permitted = self._manifest(
                     snapshot, workspace, run.plan, decided.counts, written, loaded, mapping, at
-                ).model_copy(update={"suppression": state, "clashes": decided.clashes})
+                ).model_copy(
+                    update={
+                        "suppression": state,
+                        "clashes": decided.clashes,
+                        "policy_before": change.changed_from,
+                    }
+                )
                 # INVARIANT: what was decided is recorded before a load can read it.
                 run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())
@@ -250,7 +268,7 @@ class ConsentFilterOperator(ConsentRetlOperator):
         from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef
 
         self._log_summary(permitted, folder)
-        return ManifestRef(
+        reference = ManifestRef(
             kind="permitted",
             manifest=f"{folder.uri}/{MANIFEST_NAME}",
             sha256=digest,
@@ -258,7 +276,17 @@ class ConsentFilterOperator(ConsentRetlOperator):
             rows=permitted.rows_read - permitted.rows_for_nobody,
             at=permitted.decided_at,
             permitted={name: counts.permitted for name, counts in permitted.destinations.items()},
-        ).to_xcom()
+        )
+        self._published = permitted, reference
+        return reference.to_xcom()
+
+    def task_lineage(self) -> FilterLineage:
+        """Return the lineage from the snapshot to the permitted rows of each destination."""
+        from airflow_consent_retl.signals.lineage import FilterLineage
+        from airflow_consent_retl.storage.manifest import ManifestRef
+
+        snapshot = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
+        return FilterLineage(snapshot=snapshot, outcomes=self.outcomes, published=self._published)
 
     def _policy_change(self, loaded: LoadedPolicy, model: str, workspace: Workspace) -> PolicyChange:
         from airflow_consent_retl.filtering.policy_change import PolicyChange

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
+from airflow_consent_retl.operators.lineage_methods import LineageMethods
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent, IdentityLinks
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.data_time import DeclaredTime
-    from airflow_consent_retl.storage.manifest import ModelSource, SnapshotManifest
+    from airflow_consent_retl.signals.lineage import ExtractLineage
+    from airflow_consent_retl.storage.manifest import ManifestRef, ModelSource, SnapshotManifest
     from airflow_consent_retl.storage.source_sizes import SourceSizes
     from airflow_consent_retl.workspace.base import Extraction, Workspace
 
@@ -33,7 +35,7 @@ class _Submitted:
     table: str | None
 
 
-class ExtractModelOperator(DatedSqlOperator):
+class ExtractModelOperator(LineageMethods, DatedSqlOperator):
     """Read a model's rows through an Airflow SQL connection and write them as a snapshot.
 
     Reads: the connection, with one query, in one pass; memory is bounded by a batch. DuckDB files are opened read-only
@@ -153,6 +155,7 @@ class ExtractModelOperator(DatedSqlOperator):
         self.workspace = workspace
         self._workspace: Workspace | None = None
         self._submitted: _Submitted | None = None
+        self._published: tuple[SnapshotManifest, ManifestRef] | None = None
 
     def run(self, context: Context) -> dict[str, object]:
         """Extract, and return the reference to the snapshot."""
@@ -174,9 +177,23 @@ class ExtractModelOperator(DatedSqlOperator):
                 manifest, reference = workspace.extract(extraction, folder)
         finally:
             self._workspace = None
+        self._published = manifest, reference
         sizes.keep(sources)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
+
+    def task_lineage(self) -> ExtractLineage:
+        """Return the lineage from the tables that the SQL names to the snapshot."""
+        from airflow_consent_retl.hooks.sql import hooks_of
+        from airflow_consent_retl.operators.model_source import with_identities
+        from airflow_consent_retl.signals.lineage import ExtractLineage
+
+        return ExtractLineage(
+            model=self.model,
+            source=lambda: self.source_of(with_identities(self.consent_sources, self.identities)),
+            hooks_of=hooks_of,
+            published=self._published,
+        )
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Resume after a deferral, with the result of the query.

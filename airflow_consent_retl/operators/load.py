@@ -14,6 +14,7 @@ from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailab
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of, task_of
+from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.spec import DestinationSpec
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.hooks.central_policy import PolicySource
-    from airflow_consent_retl.storage.manifest import PermittedCounts
+    from airflow_consent_retl.signals.lineage import LoadLineage
+    from airflow_consent_retl.storage.manifest import Column, PermittedCounts
 
 
-class LoadOperator(ConsentRetlOperator):
+class LoadOperator(LineageMethods, ConsentRetlOperator):
     """Update one destination to the rows that a filter permitted: send changed rows, remove people without permission.
 
     Before the first request it reads the policy again, verifies its input (destination, digests and row counts of all
@@ -206,6 +208,7 @@ class LoadOperator(ConsentRetlOperator):
             check_values(fields, nested=self.nests_fields)
             check_answers_written(fields, write)
         self.policy_digest: str | None = None
+        self._columns: tuple[Column, ...] = ()
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
 
@@ -269,12 +272,14 @@ class LoadOperator(ConsentRetlOperator):
         from airflow_consent_retl.operators.load_summary import log_summary
         from airflow_consent_retl.operators.load_sync import load_sync
         from airflow_consent_retl.operators.prune import note_versions
+        from airflow_consent_retl.signals.metrics import emit_unserved
+        from airflow_consent_retl.signals.outcome import outcome_of_load
         from airflow_consent_retl.storage.location import open_folder, workspace_root
 
         found = opened_input(self)
         permitted, workspace = found.permitted, found.workspace_of(self)
         root, sync = open_folder(workspace_root(workspace)), sync_name(permitted.manifest.model, self.destination)
-        self.policy_digest = permitted.manifest.policy_digest
+        self.policy_digest, self._columns = permitted.manifest.policy_digest, permitted.manifest.columns
         settings = self.sync_settings()
         report = LoadReport(permitted=permitted.rows)
         with (
@@ -293,12 +298,16 @@ class LoadOperator(ConsentRetlOperator):
             notes = RunNotes(report, permitted, settings.limits)
             with noted_run(ledger, sync, notes, kind=RunKind.LOAD, task=task_of(context), log=self.log):
                 loading = load_sync(self, found, lease, settings, context)
+                before = loading.sync.delivered_rows
                 try:
                     with removals_first(loading.sync, report, ask=loading.ask):
                         loading.check()
                     waiting = loading.load(report)
                 finally:
                     counts = log_summary(self.log, permitted, report)
+                    self.outcomes = (outcome_of_load(counts),)
+                counts |= {"delivered_before": before, "delivered": loading.sync.delivered_rows}
+                self.outcomes = (outcome_of_load(counts),)
                 notes.is_waiting = bool(waiting)
                 if not waiting:
                     lease.note_served(required=permitted.counts.required)
@@ -306,6 +315,7 @@ class LoadOperator(ConsentRetlOperator):
         if waiting:
             self._wait_for(waiting)
         warn_of_unserved(known, days=unserved_days(), log=self.log)
+        emit_unserved(known, days=unserved_days())
         note_counts(context, self._assets, counts)
         return counts
 
@@ -324,6 +334,12 @@ class LoadOperator(ConsentRetlOperator):
             # Otherwise it would defer again at once, to a triggerer that cannot ask.
             self.deferrable = False
         return self.execute(context)
+
+    def task_lineage(self) -> LoadLineage:
+        """Return the lineage from the permitted rows of the destination to the destination."""
+        from airflow_consent_retl.operators.sending_lineage import load_lineage
+
+        return load_lineage(self, self._columns)
 
     def sync_settings(self) -> SyncSettings:
         """Return the delivery's settings, from this operator's parameters.

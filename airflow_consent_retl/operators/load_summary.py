@@ -34,4 +34,5 @@ def log_summary(log: Log, permitted: PermittedRows, report: LoadReport) -> dict[
         "batches": report.sent.batches + report.removed.batches,
         "policy_digest": manifest.policy_digest,
         "decided_at": manifest.decided_at.isoformat(),
+        "data_time": manifest.data_time.isoformat(),
     }

@@ -17,12 +17,14 @@ from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import dag_of, holder_of, task_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
+from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
+    from airflow_consent_retl.contract.dataset_name import DatasetName
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.removing_load import RemovingLoad
+    from airflow_consent_retl.signals.lineage import WithdrawalsLineage
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -48,7 +51,7 @@ class Service(NamedTuple):
     settings: SyncSettings
 
 
-class PropagateWithdrawalsOperator(DatedSqlOperator):
+class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
     """Remove, from every destination of a model, the people who were delivered there and are not permitted any more.
 
     A field is cleared of people who are permitted without it now, where the destination can clear fields; otherwise
@@ -192,6 +195,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        self._places: dict[str, Callable[[], DatasetName]] = {}
         self._assets = {name: outlets_of(model, name) for name in loads}
         self.outlets.extend(asset for assets in self._assets.values() for asset in assets)
 
@@ -210,7 +214,8 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             summary = partial(log_withdrawals, self.log, self.model)
             served = self._served(lambda destination: self._serve(destination, ledger, context), then=summary)
         for destination, counts in served.items():
-            note_counts(context, self._assets[destination], {"destination": destination, "model": self.model, **counts})
+            named = {"destination": destination, "model": self.model, **counts}
+            note_counts(context, self._assets[destination], named)
         return dict(served)
 
     def _served(
@@ -245,12 +250,14 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.signals.outcome import outcome_of_withdrawals
         from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
 
         report = LoadReport(permitted=0)
         service = self.service_of(destination, ledger, context)
         if service is None:
             return counts_of(0, report)
+        self._places[destination] = lambda: service.removing.build_destination().dataset_name
         with leased(
             ledger,
             open_folder(workspace_root(self.workspace)),
@@ -264,6 +271,7 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             notes, task = RunNotes(report, limits=service.settings.limits), task_of(context)
             with noted_run(ledger, service.sync, notes, kind=RunKind.WITHDRAWALS, task=task, log=self.log):
                 sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
+                before = sync.delivered_rows
                 try:
                     waiting = sync.withdraw(asker.ask, report)
                 finally:
@@ -276,7 +284,16 @@ class PropagateWithdrawalsOperator(DatedSqlOperator):
             raise DestinationUnavailableError(
                 f"`{destination}` still processes {len(waiting):,} requests: the next try asks again"
             )
-        return counts_of(0 if state is None else state.rows, report)
+        counts = counts_of(0 if state is None else state.rows, report)
+        counts |= {"destination": destination, "model": self.model, "delivered_before": before}
+        self.outcomes += (outcome_of_withdrawals(counts),)
+        return counts
+
+    def task_lineage(self) -> WithdrawalsLineage:
+        """Return the lineage from the tables that the SQL names to the destinations that were served."""
+        from airflow_consent_retl.operators.sending_lineage import withdrawals_lineage
+
+        return withdrawals_lineage(self, self._places)
 
     def service_of(self, destination: str, ledger: Ledger, context: Context) -> Service | None:
         """Return what this task needs to serve a destination; None: no one was delivered there yet.
