@@ -27,6 +27,7 @@ from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory, CookiebotConsent
 from airflow_consent_retl.consent.formats.didomi import DidomiPurpose, DidomiPurposes
+from airflow_consent_retl.consent.formats.filled_list import FilledList
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
@@ -69,6 +70,23 @@ from airflow_consent_retl.consent.policy import (
 from airflow_consent_retl.consent.policy_diff import DestinationDiff, PlanPair, PolicyDiff, pair_plans
 from airflow_consent_retl.consent.policy_document import PolicyDocument, policy_document
 from airflow_consent_retl.consent.policy_words import opened, policy_differences
+from airflow_consent_retl.consent.readers.braze import braze_channel, braze_group
+from airflow_consent_retl.consent.readers.commanders_act import commanders_act_categories, commanders_act_hits
+from airflow_consent_retl.consent.readers.dpv import consent_record_events, dpv_status
+from airflow_consent_retl.consent.readers.fides import fides_preference
+from airflow_consent_retl.consent.readers.google_analytics import (
+    ga4_ads_personalization,
+    ga4_consent_mode,
+    ga4_limited_ad_tracking,
+)
+from airflow_consent_retl.consent.readers.hubspot import hubspot_opt_out, hubspot_subscription
+from airflow_consent_retl.consent.readers.iterable import iterable_opt_in, iterable_opt_out
+from airflow_consent_retl.consent.readers.klaviyo import klaviyo_consent, klaviyo_marketing
+from airflow_consent_retl.consent.readers.mailchimp import mailchimp_status
+from airflow_consent_retl.consent.readers.onetrust import onetrust_consent_updates
+from airflow_consent_retl.consent.readers.rudderstack import rudderstack_consent
+from airflow_consent_retl.consent.readers.salesforce import salesforce_contact_point, salesforce_opt_out
+from airflow_consent_retl.consent.readers.segment import segment_column, segment_preference_events, segment_preferences
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.removal import (
     EXPLICIT,
@@ -96,7 +114,6 @@ from airflow_consent_retl.consent.sources import (
     SuppressionList,
     check_sources,
     parse_source_document,
-    segment_preference_events,
     source_document,
 )
 from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject
@@ -147,6 +164,7 @@ __all__ = [
     "EpochTime",
     "ExcludedDestinations",
     "ExternalConsent",
+    "FilledList",
     "FirstOf",
     "GoogleConsent",
     "GppTcf",
@@ -203,18 +221,36 @@ __all__ = [
     "UsercentricsServices",
     "WholeConsent",
     "base_of",
+    "braze_channel",
+    "braze_group",
     "cause_of",
     "check_sources",
+    "commanders_act_categories",
+    "commanders_act_hits",
+    "consent_record_events",
     "count_decisions",
     "counted_answer",
     "counted_answers",
     "dead_regions",
     "decide",
+    "dpv_status",
     "fell_out",
+    "fides_preference",
+    "ga4_ads_personalization",
+    "ga4_consent_mode",
+    "ga4_limited_ad_tracking",
+    "hubspot_opt_out",
+    "hubspot_subscription",
+    "iterable_opt_in",
+    "iterable_opt_out",
+    "klaviyo_consent",
+    "klaviyo_marketing",
+    "mailchimp_status",
     "mapping_document",
     "mparticle_ccpa",
     "mparticle_gdpr",
     "nearest",
+    "onetrust_consent_updates",
     "onetrust_receipt",
     "onetrust_status",
     "opened",
@@ -229,7 +265,12 @@ __all__ = [
     "policy_document",
     "removal_cause",
     "resembles",
+    "rudderstack_consent",
+    "salesforce_contact_point",
+    "salesforce_opt_out",
+    "segment_column",
     "segment_preference_events",
+    "segment_preferences",
     "segment_profile",
     "segment_profile_column",
     "silent_categories",

@@ -6,7 +6,6 @@ link table of identities, in `consent.identities`, is read like them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +18,6 @@ from airflow_consent_retl.consent.source_checks import match_problems, number_pr
 from airflow_consent_retl.errors import PolicyError, Problem
 
 _PAIRS = ("columns", "column_types")
-_PREFERENCES = "context_consent_category_preferences_"
 Source = TypeVar("Source", bound="ExternalConsent")
 
 
@@ -245,48 +243,6 @@ class SuppressionList:
 ExternalConsent = ConsentSource | SuppressionList | IdentityLinks
 _KINDS = (ConsentSource, SuppressionList, IdentityLinks)
 SourceDocument = dict[str, Any]
-
-
-def segment_preference_events(
-    sql: str,
-    *,
-    categories: Mapping[str, str],
-    subject: str = "user_id",
-    time: str = "timestamp",
-    key: str | None = None,
-    profile: str | None = None,
-    bring_time: bool = False,
-    conn_id: str | None = None,
-) -> ConsentSource:
-    """Return the source of Segment's events "Segment Consent Preference Updated", in the form of its warehouses.
-
-        segment_preference_events("SELECT * FROM segment_consent_preference_updated", categories={"C0004": "ads_ok"})
-
-    Each row contains the preferences at its time, in one boolean column for each category:
-    `context_consent_category_preferences_c0004`. A category that an event omits is unknown.
-    Sources, read 2026-11-24: https://segment.com/docs/privacy/consent-management/consent-in-unify/ for the event,
-    https://segment.com/docs/connections/storage/warehouses/schema/ for the columns.
-
-    Args:
-        sql: a SELECT over the event's table.
-        categories: category id to the name of its column in the snapshot.
-        subject, time, key, profile, bring_time, conn_id: as for `ConsentSource`. With `profile="anonymous_id"`, answers
-            of several devices that differ are in doubt; Segment takes the latest one.
-    """
-    return ConsentSource(
-        sql,
-        subject=subject,
-        columns={_PREFERENCES + _snake(category): name for category, name in categories.items()},
-        key=key,
-        time=time,
-        profile=profile,
-        bring_time=bring_time,
-        conn_id=conn_id,
-    )
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
 def source_document(source: ExternalConsent) -> SourceDocument:

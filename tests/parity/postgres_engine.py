@@ -55,9 +55,14 @@ class PostgreSql(Engine):
             for statement in (*_CITEXT, f"CREATE SCHEMA IF NOT EXISTS {self.staging}"):
                 connection.execute(statement)
 
+    def query(self, table: str, kinds: Mapping[str, str]) -> str:
+        """Quote the names, which may have capital letters."""
+        names = ", ".join(f'"{name}"' for name in kinds)
+        return f"SELECT {names} FROM {table}"
+
     def create(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Insert with parameters, each with the column's type."""
-        columns = ", ".join(f"{name} {self.types[kind]}" for name, kind in kinds.items())
+        columns = ", ".join(f'"{name}" {self.types[kind]}' for name, kind in kinds.items())
         values = ", ".join(f"CAST(%s AS {self.types[kind]})" for kind in kinds.values())
         with self._server.connect() as connection:
             connection.execute(f"DROP TABLE IF EXISTS {table}")

@@ -14,6 +14,7 @@ from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
 from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory, CookiebotConsent
 from airflow_consent_retl.consent.formats.didomi import DidomiPurpose, DidomiPurposes
+from airflow_consent_retl.consent.formats.filled_list import FilledList
 from airflow_consent_retl.consent.formats.google import GoogleConsent
 from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
 from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
@@ -62,6 +63,7 @@ _FORMATS: dict[str, type[Format]] = {
         ConsentObject,
         ConsentObjectKey,
         ExcludedDestinations,
+        FilledList,
         GoogleConsent,
         GppTcf,
         GppTcfCanada,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,10 +34,12 @@ class GrantedId(KeyLookup):
     at each end is taken off. `,` denies. Blank text is invalid, because missing values are often written as blank text.
     Ids are compared exactly. NULL is unknown. An empty id, an id with space around it, and an array entry that is not
     text are invalid. Under `opt_out`, an id that differs from a missing one only in form is invalid too.
+
+    If the `id` is an integer, the value is a JSON array of integers, `[12, 45]`, and any other entry is invalid.
     """
 
     column: str
-    id: str
+    id: str | int
     separator: str | None = None
     unlisted: Unlisted = field(default="denied", metadata={"omit": "denied"})
 
@@ -44,8 +47,9 @@ class GrantedId(KeyLookup):
         require(
             [
                 *_problems(self.column, self.separator, self.unlisted, "GrantedId"),
-                *([] if isinstance(self.id, str) and self.id.strip() else [_NO_ID]),
+                *([] if _is_id(self.id) else [_NO_ID]),
                 *([_TORN_ID] if self.separator and isinstance(self.id, str) and self.separator in self.id else []),
+                *([_NUMBER_IN_TEXT] if self.separator and not isinstance(self.id, str) else []),
             ]
         )
 
@@ -69,10 +73,13 @@ class GrantedId(KeyLookup):
     def has_near_key(self, text: str) -> bool:
         """Return whether the id is not listed, but one that differs only in form is."""
         ids = self._ids(text) or frozenset()
-        return self.id not in ids and any(differs_in_form_only(self.id, listed) for listed in ids)
+        # A number has one form.
+        return self.id not in ids and any(differs_in_form_only(str(self.id), str(listed)) for listed in ids)
 
-    def _ids(self, text: str) -> frozenset[str] | None:
-        return _json_ids(text) if self.separator is None else _text_ids(text, self.separator)
+    def _ids(self, text: str) -> frozenset[object] | None:
+        if self.separator is not None:
+            return _text_ids(text, self.separator)
+        return _json_ids(text, _is_plain if isinstance(self.id, str) else _is_whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,10 @@ class GrantedIds(WholeConsent):
         return GrantedId(self.column, category_id, self.separator, self.unlisted)
 
 
-_NO_ID = Problem("GrantedId.id", "expected an id that is not blank")
+# From here on, JSON readers may take two numbers for one.
+_NUMBERS_END = 2**53
+_NO_ID = Problem("GrantedId.id", "expected an id that is not blank, or a whole number below 2**53")
+_NUMBER_IN_TEXT = Problem("GrantedId.id", "expected text: a list with separators contains text")
 _TORN_ID = Problem("GrantedId.id", "the id contains the separator")
 
 
@@ -104,17 +114,22 @@ def _problems(column: object, separator: object, unlisted: object, path: str) ->
     return problems
 
 
-def _json_ids(text: str) -> frozenset[str] | None:
+def _is_id(id_: object) -> bool:
+    # The exact type: `isinstance` takes `True` for an integer.
+    return bool(id_.strip()) if isinstance(id_, str) else type(id_) is int and 0 <= id_ < _NUMBERS_END
+
+
+def _json_ids(text: str, is_sound: Callable[[object], bool]) -> frozenset[object] | None:
     try:
         found = read_json(text)
     except MalformedJsonError:
         return None
-    if not isinstance(found, list) or not all(isinstance(id_, str) and _is_plain(id_) for id_ in found):
+    if not isinstance(found, list) or not all(map(is_sound, found)):
         return None
     return frozenset(found)
 
 
-def _text_ids(text: str, separator: str) -> frozenset[str] | None:
+def _text_ids(text: str, separator: str) -> frozenset[object] | None:
     if not text:
         return None
     listed = text.removeprefix(separator).removesuffix(separator)
@@ -122,5 +137,10 @@ def _text_ids(text: str, separator: str) -> frozenset[str] | None:
     return frozenset(ids) if all(map(_is_plain, ids)) else None
 
 
-def _is_plain(id_: str) -> bool:
-    return bool(id_) and id_ == id_.strip()
+def _is_plain(id_: object) -> bool:
+    return isinstance(id_, str) and bool(id_) and id_ == id_.strip()
+
+
+def _is_whole(id_: object) -> bool:
+    # The reader of JSON returns every number as a float.
+    return type(id_) is float and id_.is_integer() and 0 <= id_ < _NUMBERS_END
