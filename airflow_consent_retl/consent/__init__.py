@@ -44,6 +44,7 @@ from airflow_consent_retl.consent.formats.onetrust_purposes import (
     onetrust_status,
 )
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.formats.segment_profile import segment_profile, segment_profile_column
 from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
 from airflow_consent_retl.consent.formats.tcf import TcfString
@@ -190,6 +191,7 @@ __all__ = [
     "OneTrustPurpose",
     "OneTrustPurposes",
     "OptOut",
+    "OptOuts",
     "OptanonConsent",
     "OptanonConsentGroup",
     "Permitted",

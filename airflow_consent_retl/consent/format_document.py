@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.formats import format_named, is_built_in, name_of_format
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 from airflow_consent_retl.consent.switches import RowSwitches
@@ -77,6 +78,8 @@ def format_problems(declared: Format, path: str) -> list[Problem]:
     """
     if isinstance(declared, OptOut):
         return format_problems(declared.signal, path)
+    if isinstance(declared, OptOuts):
+        return format_problems(declared.whole, path)
     if is_built_in(type(declared)):
         return []
     return [Problem(path, message) for message in _class_problems(declared) or _parameter_problems(declared)]
@@ -133,10 +136,10 @@ def _is_plain(value: object) -> bool:
 
 
 def _parameter(value: Any) -> Any:
-    return format_document(value) if isinstance(value, CategorySignal) else value
+    return format_document(value) if isinstance(value, CategorySignal | WholeConsent) else value
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return parse_signal(value)
+        return _parse(value)
     return tuple(map(_value, value)) if isinstance(value, list) else value

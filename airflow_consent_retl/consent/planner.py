@@ -210,20 +210,30 @@ class _Planner:
         if not declared:
             self.missing(consent, category, asked, "has no entry in the consent mapping")
             return [None]
-        self.check_direction(declared, consent.path_of(category.id))
+        self.check_direction(category, declared, consent.path_of(category.id))
         if Regime.OPT_OUT in category.regimes:
             # INVARIANT: where silence permits, an answer under another spelling of its key never counts as silence.
             declared = tuple(record.where_silence_permits() for record in declared)
         return [self.present_record(consent, category, record, asked) for record in declared]
 
-    def check_direction(self, records: Sequence[Recorded], path: str) -> None:
-        """Note a column or a key whose name says the opposite of what its values would mean."""
-        for name in (name for record in records for name in record.signal.named_after if says_opposite(name)):
+    def check_direction(self, category: Category, records: Sequence[Recorded], path: str) -> None:
+        """Note a column, a key or a category whose name says the opposite of what its values would mean."""
+        names = [name for record in records for name in record.signal.named_after]
+        for name in (name for name in names if says_opposite(name)):
             self.note(
                 path,
                 f"`{name}` sounds like an objection, and its yes would count as consent: turn it round with "
-                "OptOut(...), around the column or its format, whose granted values then mean an objection. If a yes "
-                "there is consent, give it a name in the model's SQL that says so",
+                "OptOut(...), around the column or its format, whose granted values then mean an objection, or with "
+                "OptOuts(...) around a format for all categories. If a yes there is consent, give it a name in the "
+                "model's SQL that says so",
+            )
+        negating = next((name for name in (category.name, category.id) if says_opposite(name)), None)
+        if negating is not None and names and not any(map(says_opposite, names)):
+            self.note(
+                path,
+                f"category `{category.id}` is called `{negating}`, so a yes to it is an objection: turn its column "
+                "round with OptOut(...), or with OptOuts(...) around a format for all categories. If a yes to it is "
+                "consent, give the category a name that says so",
             )
 
     def present_record(

@@ -25,12 +25,15 @@ from airflow_consent_retl.consent import (
     GrantedIds,
     Literals,
     MostRestrictive,
+    OptanonConsent,
     OptanonConsentGroup,
     OptOut,
+    OptOuts,
     Permitted,
     Recorded,
     RowConsent,
     TcfString,
+    TwoLists,
     parse_consent_mapping,
     parse_policy,
     plan_consent,
@@ -220,12 +223,44 @@ NOT_OPPOSITE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OPPOSITE)
+# German, French, Spanish and Portuguese, with and without accents.
+OPPOSITE_ELSEWHERE = (
+    "abgemeldet", "newsletter_abgemeldet", "NewsletterAbmeldung", "abbestellt", "ist_abbestellt", "Widerspruch",
+    "werbewiderspruch", "hat_widersprochen", "widerspruch_werbung", "widerrufen", "einwilligung_widerrufen",
+    "Widerruf", "abgelehnt", "gesperrt", "sperrvermerk", "sperrliste", "werbesperre", "keine_werbung",
+    "keine_einwilligung", "keinNewsletter", "ausgeschlossen", "verweigert", "NEWSLETTERABGEMELDET",
+    "ABGEMELDET_AM", "désabonné", "desabonne", "est_desabonne", "désinscrit", "desinscription", "opposition",
+    "a_opposition", "s_oppose", "oppose", "refus", "refusé", "refusee", "retrait_consentement",
+    "consentement_retire", "révoqué", "bloqué", "ne_pas_contacter", "nePasVendre", "liste_noire", "liste_rouge",
+    "rejeté", "exclu", "DESABONNE", "dado_de_baja", "baja_newsletter", "baja_email", "desuscrito", "desuscrita",
+    "oposicion", "oposición", "se_opone", "rechazado", "rechazo", "revocado", "retirado", "bloqueado",
+    "excluido", "lista_negra", "no_enviar", "noContactar", "no_llamar", "negado", "descadastrado",
+    "descadastrou", "desinscrito", "oposicao", "oposição", "se_opoe", "recusado", "recusou", "recusa",
+    "rejeitado", "revogado", "revogação", "bloqueada", "nao_enviar", "não_contatar", "nao_perturbe",
+    "nao_autoriza", "naoAceita", "negou", "suprimido", "excluída",
+)  # fmt: skip
+NOT_OPPOSITE_ELSEWHERE = (
+    "angemeldet", "anmeldung", "bestellt", "newsletter_bestellt", "abbildung", "absender", "widget",
+    "einwilligung", "zustimmung", "kein_widerspruch", "nicht_abgemeldet", "nichtWidersprochen",
+    "ohne_widerspruch", "gegenstand", "sperrmuell", "sprache", "abonné", "abonne", "inscrit", "consentement",
+    "opposable", "retraite", "retraites", "sans_opposition", "pas_desabonne", "non_desabonne", "blog", "refuge",
+    "refugio", "exclusivement", "exclusif", "reference", "refusion_ok", "alta", "suscrito", "suscripcion",
+    "consentimiento", "aceptado", "bajo", "baja_california", "trabaja", "negativo_ok", "negocio", "negociacion",
+    "sin_oposicion", "no_revocado", "no_bloqueado", "permitido", "autorizado", "cadastrado", "inscrito",
+    "aceito", "aceitou", "recurso", "recursos", "rejeicao_zero", "negocios", "sem_oposicao", "nao_revogado",
+    "posicao", "deposito", "proposta", "exclusivo", "block_id", "objective", "unsubstantiated", "unsubsidized",
+    "subject", "subjects", "subject_line", "object_store", "objects", "blockchain", "withholding", "option",
+    "optician", "donor", "donut", "denver", "denim", "dnd", "excellent", "optin", "outlook", "retirement",
+    "retire_age",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*OPPOSITE, *OPPOSITE_ELSEWHERE])
 def test_a_name_says_the_opposite_of_consent(name: str) -> None:
     assert says_opposite(name)
 
 
-@pytest.mark.parametrize("name", NOT_OPPOSITE)
+@pytest.mark.parametrize("name", [*NOT_OPPOSITE, *NOT_OPPOSITE_ELSEWHERE])
 def test_a_name_does_not_say_the_opposite_of_consent(name: str) -> None:
     assert not says_opposite(name)
 
@@ -259,6 +294,85 @@ def test_refuses_to_take_the_yes_of_an_objection_for_consent(name: str, way: int
     assert problems[0].startswith(f"`{name}` sounds like an objection, and its yes would count as consent: turn it")
     assert "OptOut(...)" in problems[0]
     assert problems[0].endswith(("@ consent.C0004", "@ consent"))
+
+
+NEGATING: dict[str, Any] = {"id": "DNS", "name": "Do not sell my data"}
+
+
+@pytest.mark.parametrize(
+    "consent",
+    [
+        {"DNS": "sale"},
+        {"DNS": Literals("sale", granted=(1,), denied=(0,))},
+        {"DNS": GrantedId("groups", "DNS")},
+        GrantedIds("groups"),
+        ConsentObject("consent"),
+        {"DNS": FirstOf("sale", OptOut("unsubscribed"))},
+    ],
+)
+@pytest.mark.parametrize("terms", [NEGATING, {"id": "DNS", "name": "Werbewiderspruch"}])
+def test_refuses_a_yes_to_a_category_whose_name_negates(consent: ConsentMappingLike, terms: dict[str, str]) -> None:
+    problems = problems_of(consent, **terms)
+
+    assert len(problems) == 1
+    assert problems[0].startswith(f"category `DNS` is called `{terms['name']}`, so a yes to it is an objection")
+
+
+@pytest.mark.parametrize(
+    "consent",
+    [
+        {"DNS": OptOut("sale")},
+        {"DNS": OptOut("do_not_sell")},
+        OptOuts(ConsentObject("consent"), ["DNS"]),
+        OptOuts(GrantedIds("groups"), ["DNS"]),
+        {"DNS": GppUs("gpp", section="uspv1", opt_outs=("SaleOptOut",))},
+    ],
+)
+def test_a_category_whose_name_negates_is_turned_round(consent: ConsentMappingLike) -> None:
+    assert planned(consent, **NEGATING).categories == ("DNS",)
+
+
+def test_one_column_for_all_categories_has_categories_of_objections() -> None:
+    categories = [
+        {"id": "C0004", "name": "Ads", "destinations": ["ads"]},
+        {**NEGATING, "destinations": ["sale"], "regime": "opt_out"},
+    ]
+    plan = plan_consent(
+        parse_policy({"categories": categories}),
+        destinations=["ads", "sale"],
+        mapping=OptOuts(ConsentObject("consent", path=()), ["DNS"]),
+        columns=None,
+    )
+
+    def recipients(text: str | None) -> tuple[str, ...]:
+        tokens = tuple(0 if signal is None else signal.token(text) for signal in plan.signals)
+        return tuple(map(str, plan.decide_signature(tokens, at=AT).recipients))
+
+    assert recipients('{"C0004": true, "DNS": true}') == ("ads",)
+    assert recipients('{"C0004": true, "DNS": false}') == ("ads", "sale")
+    assert recipients('{"C0004": false}') == ("sale",)
+    assert recipients('{"C0004": true, "dns": true}') == ("ads",)
+    assert recipients(None) == ("sale",)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptOuts("consent", ["DNS"]), "expected a format of one column for all categories, found text"),  # type: ignore[arg-type]
+        (lambda: OptOuts(TwoLists("a", "b"), ["DNS"]), "found a TwoLists"),
+        (lambda: OptOuts(OptOuts(GrantedIds("a"), ["DNS"]), ["C0004"]), "found a OptOuts"),
+        (lambda: OptOuts(GrantedIds("a"), []), "expected a list with the ids of categories"),
+        (lambda: OptOuts(GrantedIds("a"), "DNS"), "expected a list with the ids of categories"),
+        (lambda: OptOuts(GrantedIds("a"), [7]), "expected a list with the ids of categories"),  # type: ignore[list-item]
+        (lambda: OptOuts(OptanonConsent("a"), ["DNS"]), "OptanonConsentGroup itself says what a yes is"),
+        (lambda: OptOuts(ConsentObject("a", missing="denied"), ["DNS"]), 'remove missing="denied"'),
+    ],
+)
+def test_refuses_to_turn_round_categories_that_cannot_be_turned_round(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        make()
+
+    assert message in str(caught.value)
 
 
 def test_refuses_the_opt_out_record_of_mparticle_as_it_stands_and_reads_it_turned_round() -> None:

@@ -25,6 +25,7 @@ from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
 from airflow_consent_retl.consent.formats.onetrust_purposes import OneTrustPurpose, OneTrustPurposes
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
 from airflow_consent_retl.consent.formats.tcf import TcfString
 from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes
@@ -73,6 +74,7 @@ _FORMATS: dict[str, type[Format]] = {
         IntegrationsObject,
         Literals,
         OptOut,
+        OptOuts,
         OptanonConsent,
         OptanonConsentGroup,
         TcfString,
