@@ -21,6 +21,7 @@ from airflow_consent_retl.consent.decision import (
     withheld_fields,
 )
 from airflow_consent_retl.consent.document import parse_policy, parse_recorded_policy
+from airflow_consent_retl.consent.document_parts import DocumentPart, part_along, parts_together
 from airflow_consent_retl.consent.formats.adobe import AdobeConsent
 from airflow_consent_retl.consent.formats.bit_mask import BitMask
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
@@ -160,6 +161,7 @@ __all__ = [
     "DestinationRule",
     "DidomiPurpose",
     "DidomiPurposes",
+    "DocumentPart",
     "DocumentSignal",
     "Doubt",
     "EpochTime",
@@ -262,6 +264,8 @@ __all__ = [
     "parse_policy",
     "parse_recorded_policy",
     "parse_source_document",
+    "part_along",
+    "parts_together",
     "plan_consent",
     "policy_differences",
     "policy_document",

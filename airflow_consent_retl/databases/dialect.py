@@ -6,8 +6,9 @@ All other SQL is written once, in Ibis. This module neither reads rows nor decid
 from __future__ import annotations
 
 import json
+import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib import import_module
@@ -24,6 +25,8 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from airflow_consent_retl.consent.document_parts import DocumentPart, Leaf
+
 # Stands for a table until its name is known. No table and no column has such a name.
 _PLACE = "consent-retl:{}"
 
@@ -36,11 +39,19 @@ def _translated() -> Any:
 
 
 @cache
-def function(name: str, arguments: int, *, second: str = "string") -> Any:
+def function(
+    name: str, arguments: int, *, first: str = "string", second: str = "string", returns: str = "string"
+) -> Any:
     """Return a function of the warehouse that Ibis does not know. Its arguments are passed without a cast."""
     if arguments == 1:
-        return ibis.udf.scalar.builtin(lambda first: None, name=name, signature=(("string",), "string"))
-    return ibis.udf.scalar.builtin(lambda first, second: None, name=name, signature=(("string", second), "string"))
+        return ibis.udf.scalar.builtin(lambda one: None, name=name, signature=((first,), returns))
+    return ibis.udf.scalar.builtin(lambda one, other: None, name=name, signature=((first, second), returns))
+
+
+def joined_texts(texts: ir.ArrayValue) -> ir.StringValue:
+    """Return the texts of an array, joined by commas; empty text for an empty array."""
+    joined: ir.StringValue = function("ARRAY_TO_STRING", 2, first="array<string>")(texts, ",")
+    return joined
 
 
 def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
@@ -53,6 +64,7 @@ def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
     return ibis.table(dict(columns), name=_PLACE.format(name))
 
 
+_DRAWN_NAME = re.compile(r"ibis_bq_arr_[a-z0-9]+")
 _TRAILING_ZEROS = r"\.?0+$"
 # Keys whose only change is that capitals become small letters; of phone numbers, only the digits matter.
 _PLAIN = "^[!-~]+$"
@@ -66,7 +78,9 @@ _SURELY_SHALLOW = 400
 def _compiled(name: str, asked: ops.Relation) -> str:
     # `ibis.to_sql` would import the warehouse's client, which is needed only to read.
     compiler = import_module(f"ibis.backends.sql.compilers.{name}").compiler
-    return str(compiler.to_sqlglot(asked.to_expr()).sql(dialect=compiler.dialect, pretty=True))
+    sql = str(compiler.to_sqlglot(asked.to_expr()).sql(dialect=compiler.dialect, pretty=True))
+    # Ibis draws a new name each time, and the same question is the same SQL.
+    return _DRAWN_NAME.sub("consent_retl_item", sql)
 
 
 class Dialect:
@@ -205,35 +219,57 @@ class Dialect:
     def _no_json(self) -> ConfigurationError:
         return ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
 
-    def json_skeleton(self, value: ir.Value, path: Sequence[str]) -> ir.StringValue:
-        """Return a small JSON text with only the part of the document that lies on one path.
+    def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
+        """Return the texts of the entries of a JSON array, joined by commas; empty text for an empty array.
 
-        It has a 0 instead of a value on the path that is not an object, and instead of a value at the end that is
-        neither `true`, `false` nor `null`.
+        Args:
+            value: the array.
+            each: returns the text of an entry.
         """
+        raise self._no_json()
+
+    def json_skeleton(self, value: ir.Value, part: DocumentPart) -> ir.StringValue:
+        """Return a small JSON text with only a part of the document: see `consent.document_parts`."""
         # The law does not read documents that are nested too deeply: it gets such a document as a whole.
         whole = self.json_text(value)
         opened = whole.length() * 2 - whole.replace("{", "").length() - whole.replace("[", "").length()
         return ibis.cases(
             (value.isnull(), ibis.null("string")),
             (opened >= _SURELY_SHALLOW, whole),
-            else_=self._skeleton(value, tuple(path)),
+            else_=self._skeleton(value, part),
         )
 
-    def _skeleton(self, value: ir.Value, path: tuple[str, ...]) -> ir.StringValue:
-        key, *rest = path
-        child = self.json_get(value, key)
-        kind = self.json_kind(child)
-        opening = ibis.literal("{" + json.dumps(key) + ":")
-        if rest:
-            content = self._skeleton(child, tuple(rest))
-        else:
-            content = ibis.cases(
-                (kind == "boolean", self.json_text(child)), (kind == "null", ibis.literal("null")), else_="0"
-            )
-        inside = ibis.cases((child.isnull(), ibis.literal("{}")), else_=opening + content + ibis.literal("}"))
-        outer = self.json_kind(value)
-        return ibis.cases((outer == "object", inside), (outer == "null", ibis.literal("null")), else_="0")
+    def _skeleton(self, value: ir.Value, part: DocumentPart) -> ir.StringValue:
+        """Return the text of a part of a value that is not NULL."""
+        kind = self.json_kind(value)
+        if part.is_leaf:
+            return self._leaf(value, kind, part.leaf)
+        branches = [(kind == "null", ibis.literal("null"))]
+        if part.keys:
+            branches.append((kind == "object", self._members(value, part.keys)))
+        if part.items is not None:
+            items = part.items
+            entries = self.json_items(value, lambda entry: self._skeleton(entry, items))
+            branches.append((kind == "array", concat([ibis.literal("["), entries, ibis.literal("]")])))
+        return ibis.cases(*branches, else_="0")
+
+    def _leaf(self, value: ir.Value, kind: ir.StringValue, leaf: Leaf) -> ir.StringValue:
+        text = self.json_text(value)
+        if leaf == "whole":
+            return text
+        if leaf == "scalar":
+            return ibis.cases((kind.isin(["object", "array"]), ibis.literal("[]")), else_=text)
+        return ibis.cases((kind == "boolean", text), (kind == "null", ibis.literal("null")), else_="0")
+
+    def _members(self, value: ir.Value, keys: Sequence[tuple[str, DocumentPart]]) -> ir.StringValue:
+        """Return the text of an object with only some keys."""
+        members = []
+        for key, part in keys:
+            child = self.json_get(value, key)
+            member = concat([ibis.literal(f",{json.dumps(key)}:"), self._skeleton(child, part)])
+            members.append(ibis.cases((child.isnull(), ibis.literal("")), else_=member))
+        # Without the first comma.
+        return concat([ibis.literal("{"), concat(members).substr(1), ibis.literal("}")])
 
 
 def _folded(text: ir.StringValue, form: MatchForm) -> ir.StringValue:

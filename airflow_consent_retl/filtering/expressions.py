@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
+    from airflow_consent_retl.consent import DocumentPart
+
 SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
 )
@@ -45,7 +47,7 @@ class RawValue:
         name: the name of its column in the table of signatures.
         column: the model's column.
         type_: Ibis' name of the type as which it is read.
-        path: the path in a JSON column that the warehouse extracts the value from; empty: the whole column.
+        part: the part of a JSON column that the warehouse cuts out; None: the whole column.
         is_json: whether the column contains JSON, and not text.
         is_array: whether the column contains arrays.
         bounds: the bounds for a timestamp or a number: the table contains the number of bounds that are not after it.
@@ -54,7 +56,7 @@ class RawValue:
     name: str
     column: str
     type_: str
-    path: tuple[str, ...] = ()
+    part: DocumentPart | None = None
     is_json: bool = False
     bounds: Bounds = ()
     is_array: bool = False
@@ -62,7 +64,7 @@ class RawValue:
     @property
     def read_type(self) -> str:
         """Ibis' name of the type in the table of signatures."""
-        return "int64" if self.bounds else "string" if self.path else self.type_
+        return "int64" if self.bounds else "string" if self.part else self.type_
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +111,24 @@ def raw_values(
         native: the warehouse's name of each column's type.
         dialect: the warehouse's dialect.
     """
-    values: dict[tuple[str, tuple[str, ...], Bounds], RawValue] = {}
+    values: dict[tuple[str, DocumentPart | None, Bounds], RawValue] = {}
     read: list[Signal | None] = []
     for signal in signals:
         if signal is None:
             read.append(None)
             continue
         is_json = _is_native_json(native.get(signal.column, ""), dialect)
-        path = signal.document_path if is_json else ()
+        part = signal.document_part if is_json else None
         is_time = arrow[signal.column].startswith("timestamp")
         is_number = _ibis_type(arrow[signal.column]) == "int64"
         bounds: Bounds = signal.time_bounds if is_time else signal.number_bounds if is_number else ()
         value = values.setdefault(
-            (signal.column, path, bounds),
+            (signal.column, part, bounds),
             RawValue(
                 f"consent_retl_raw_{len(values)}",
                 signal.column,
                 _ibis_type(arrow[signal.column]),
-                path,
+                part,
                 is_json=is_json,
                 bounds=bounds,
                 is_array=dialect.is_array(native.get(signal.column, "")),
@@ -185,7 +187,7 @@ class WarehouseConsent:
         self.columns = tuple(columns)
         self.values = tuple(values)
         # The key is read as text wherever people are matched, also if consent is read from it.
-        read = {value.column: value.type_ for value in values if not value.path and value.column != primary_key}
+        read = {value.column: value.type_ for value in values if value.part is None and value.column != primary_key}
         types = dict.fromkeys(columns, "string") | read
         self._snapshot = placeholder("snapshot", types)
         self._primary_key = primary_key
@@ -262,8 +264,8 @@ class WarehouseConsent:
         column = self._snapshot[value.column]
         if value.column == self._primary_key and value.type_ != "string":
             column = column.cast(value.type_)
-        if value.path:
-            return self.dialect.json_skeleton(column, value.path)
+        if value.part is not None:
+            return self.dialect.json_skeleton(column, value.part)
         if value.is_array:
             return self.dialect.array_text(column)
         if value.is_json:

@@ -318,7 +318,8 @@ class WarehouseFilter:
         """Check the plan against the types of the values, and return their reader."""
         kinds = dict(column_kinds(self._snapshot.columns))
         read = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
-        kinds.update({value.column: read[value.name] for value in self._values if not value.path and not value.bounds})
+        whole = [value for value in self._values if value.part is None and not value.bounds]
+        kinds.update({value.column: read[value.name] for value in whole})
         self.plan = self._plan_for(kinds)
         return SignatureReader(self._signals)
 

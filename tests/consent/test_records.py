@@ -6,12 +6,36 @@ The tables are in `cases/records`, one file for each source: see `support.record
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.records import FILES, documented_words, edits_of, tables, value_of
 
-from airflow_consent_retl.consent import CategorySignal, ConsentStatus
+from airflow_consent_retl import consent
+from airflow_consent_retl.consent import (
+    AdobeConsent,
+    CategorySignal,
+    ConsentStatus,
+    CookiebotConsent,
+    DidomiPurposes,
+    JsonList,
+    JsonListItem,
+    JsonMap,
+    JsonPath,
+    KetchPurposes,
+    OneTrustPurpose,
+    OneTrustPurposes,
+    OptOut,
+    SnowplowConsent,
+    TranscendPurpose,
+    UsercentricsServices,
+    parse_policy,
+    plan_consent,
+    snowplow_columns,
+)
+from airflow_consent_retl.consent.answers import strictest_status
 from airflow_consent_retl.consent.format_document import format_document, parse_signal
+from airflow_consent_retl.errors import PolicyError
 
 
 def status(signal: CategorySignal, raw: str | None) -> ConsentStatus:
@@ -71,3 +95,136 @@ def test_a_yes_whose_values_change_by_one_character_is_none_unless_it_still_says
                 continue
             for edited, _ in edits_of(raw):
                 assert table.says_yes(edited) or status(signal, edited) is not ConsentStatus.GRANTED
+
+
+def test_formats_with_literals_of_other_types_are_different_formats() -> None:
+    assert JsonPath("x", "a", granted=(1,), denied=(0,)) != JsonPath("x", "a", granted=(True,), denied=(False,))
+    assert JsonListItem("x", "a", granted=(1,)) != JsonListItem("x", "a", granted=(True,), denied=())
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: JsonPath("", "a"), "JsonPath.column"),
+        (lambda: JsonPath("x", ""), "JsonPath.path"),
+        (lambda: JsonPath("x", "a..b"), "JsonPath.path"),
+        (lambda: JsonPath("x", "a", granted=()), "JsonPath.granted"),
+        (lambda: JsonPath("x", "a", granted=(" ",)), "JsonPath.granted"),
+        (lambda: JsonPath("x", "a", granted=("y", 1)), "JsonPath"),  # type: ignore[arg-type]
+        (lambda: JsonPath("x", "a", granted=("y",), denied=("y",)), "JsonPath"),
+        (lambda: JsonListItem("x", " "), "JsonListItem.item"),
+        (lambda: JsonList("x", id=""), "JsonList.id"),
+        (lambda: JsonList("x", state=("id",)), "JsonList.state"),
+        (lambda: JsonList("x", id="a.b", state="a"), "JsonList.state"),
+        (lambda: JsonList("x", key_by="key"), "JsonList.key_by"),  # type: ignore[arg-type]
+        (lambda: JsonMap("x", path=("",)), "JsonMap.path"),
+        (lambda: DidomiPurposes("x", kind="vendors"), "DidomiPurposes.kind"),  # type: ignore[arg-type]
+        (lambda: DidomiPurposes("x").for_category(" ", ""), "DidomiPurpose.purpose"),
+        (lambda: KetchPurposes("x", path="request"), "KetchPurposes.path"),  # type: ignore[arg-type]
+        (lambda: AdobeConsent("x", "marketing."), "AdobeConsent.choice"),
+        (lambda: AdobeConsent("x", "idSpecific.Email"), "AdobeConsent.choice"),
+        (lambda: AdobeConsent("x", "share", namespace=""), "AdobeConsent.namespace"),
+        (lambda: TranscendPurpose("x", "Marketing", topic=""), "TranscendPurpose.topic"),
+        (lambda: CookiebotConsent("x").for_category("C0004", "Ads"), "CookiebotCategory.category"),
+        (lambda: CookiebotConsent("x", key_by="key"), "CookiebotConsent.key_by"),
+        (lambda: OneTrustPurposes(""), "OneTrustPurposes.column"),
+        (lambda: OneTrustPurpose("x", "p", topic=" "), "OneTrustPurpose.topic"),
+        (lambda: SnowplowConsent("x", naming="kebab-case"), "SnowplowConsent.naming"),  # type: ignore[arg-type]
+        (lambda: UsercentricsServices("x", path=("",)), "UsercentricsServices.path"),
+    ],
+)
+def test_refuses_a_declaration_that_could_mislead(make: Any, path: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        make()
+
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+@pytest.mark.parametrize("name", ["opted_out", "do_not_sell", "unsubscribed"])
+def test_a_path_or_an_id_that_says_the_opposite_is_refused_unless_it_is_turned_round(name: str) -> None:
+    policy = parse_policy({"categories": [{"id": "C1", "name": "Ads", "destinations": ["webhook"]}]})
+
+    for signal in (JsonPath("x", ("a", name)), JsonListItem("x", name), JsonListItem("x", "ads", state=name)):
+        with pytest.raises(PolicyError, match="OptOut"):
+            plan_consent(policy, destinations=["webhook"], mapping={"C1": signal}, columns=None)
+        plan_consent(policy, destinations=["webhook"], mapping={"C1": OptOut(signal)}, columns=None)
+
+
+@pytest.mark.parametrize("name", ["DidomiPurpose", "KetchPurpose", "TranscendPurpose", "OneTrustPurpose"])
+def test_a_vendor_says_what_a_yes_is_so_that_it_cannot_be_turned_round(name: str) -> None:
+    with pytest.raises(PolicyError, match="itself says what a yes is"):
+        OptOut(getattr(consent, name)("x", "ads"))
+
+
+@pytest.mark.parametrize(
+    ("signal", "document"),
+    [
+        (JsonPath("x", "ads.val"), {"Ads": {"val": False}}),
+        (JsonPath("x", "ads.val"), {"ads": {"VAL": False}}),
+        (JsonListItem("x", "ads"), [{"id": "ADS", "enabled": False}]),
+        (JsonListItem("x", "ads"), [{"id": "ads", "Enabled": False}]),
+        (DidomiPurposes("x").for_category("ads", ""), {"Consents": {"purposes": [{"id": "ads", "enabled": False}]}}),
+        (DidomiPurposes("x").for_category("ads", ""), {"consents": {"purposes": [{"id": "ads ", "enabled": False}]}}),
+        (KetchPurposes("x").for_category("ads", ""), {"purposes": {"Ads": "denied"}}),
+        (AdobeConsent("x", "marketing.email"), {"consents": {"Marketing": {"email": {"val": "n"}}}}),
+        (AdobeConsent("x", "marketing.email"), {"consents": {"idspecific": {"Email": {}}}}),
+        (AdobeConsent("x", "share", namespace="Email"), {"consents": {"idSpecific": {"email": {"a": {}}}}}),
+        (TranscendPurpose("x", "Ads"), {"purposes": {"ads": False}}),
+        (TranscendPurpose("x", "Ads"), {"purposes": [{"purpose": "ads", "enabled": False}]}),
+        (UsercentricsServices("x").for_category("H1", ""), {"services": [{"id": "h1", "status": False}]}),
+        (OneTrustPurpose("x", "p"), {"Payload": {"profiles": []}}),
+        (
+            OneTrustPurpose("x", "p", topic="social"),
+            {
+                "payload": {
+                    "profiles": [
+                        {
+                            "purposeId": "p",
+                            "profileFields": {"TransactionStatus": "ACTIVE"},
+                            "topics": [{"integrationKey": "Social", "value": False}],
+                        }
+                    ]
+                }
+            },
+        ),
+        (SnowplowConsent("x").for_category("ads", ""), {"eventType": "allow_all", "consentScopes": ["ADS"]}),
+        (CookiebotConsent("x").for_category("marketing", ""), "{stamp:'x',Marketing:false,method:'explicit'}"),
+    ],
+)
+def test_where_silence_permits_a_key_in_another_spelling_is_no_silence(
+    signal: CategorySignal, document: object
+) -> None:
+    raw = document if isinstance(document, str) else json.dumps(document)
+
+    assert status(signal, raw) is ConsentStatus.UNKNOWN
+    assert status(signal.where_silence_permits(), raw) is ConsentStatus.INVALID
+
+
+@pytest.mark.parametrize(
+    ("type_", "scopes", "basis", "expected"),
+    [
+        ("allow_all", '["ads"]', "consent", "granted"),
+        ("allow_selected", '["ads","analytics"]', "consent", "granted"),
+        ("allow_selected", '["analytics"]', "consent", "denied"),
+        ("deny_all", '["ads"]', "consent", "denied"),
+        ("withdrawn", '["ads"]', "consent", "denied"),
+        ("pending", '["ads"]', "consent", "unknown"),
+        ("implicit_consent", '["ads"]', "consent", "unknown"),
+        ("expired", '["ads"]', "consent", "expired"),
+        ("allow_all", '["ads"]', "legitimate_interests", "unknown"),
+        ("allow_all", '["ads"]', None, "unknown"),
+        ("allow_all", '["ads"]', "Consent", "invalid"),
+        ("allowed", '["ads"]', "consent", "invalid"),
+        ("allow_all", "[ads]", "consent", "invalid"),
+        (None, '["ads"]', "consent", "unknown"),
+    ],
+)
+def test_columns_of_a_snowplow_event_have_to_agree(
+    type_: str | None, scopes: str, basis: str | None, expected: str
+) -> None:
+    records = snowplow_columns("type", "scopes", "ads", basis="basis")
+    raws = {"type": type_, "scopes": scopes, "basis": basis}
+
+    found = [status(record.signal, raws[record.signal.column]) for record in records.parts]
+
+    assert strictest_status(found) is ConsentStatus(expected)

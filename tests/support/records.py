@@ -71,6 +71,17 @@ def compact(raw: str) -> str:
     return written(found)
 
 
+def has_repeated_keys(raw: str) -> bool:
+    """Return whether an object of a JSON text has a key twice."""
+    found: list[bool] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len({key for key, _ in pairs}) < len(pairs))
+
+    json.loads(raw, object_pairs_hook=members, parse_int=str)
+    return any(found)
+
+
 class _Pairs(list[tuple[str, Any]]):
     """The members of an object, repeated keys included."""
 

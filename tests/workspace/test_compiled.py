@@ -17,6 +17,7 @@ from airflow_consent_retl.changes.warehouse_comparison import (
     only_people,
     people_of,
 )
+from airflow_consent_retl.consent import DocumentPart, part_along, parts_together
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.fields import consent, constant, expression
 from airflow_consent_retl.filtering.expressions import PERSON, RawValue, WarehouseConsent
@@ -40,7 +41,12 @@ VALUES = [
     RawValue("raw_1", "level", "int64"),
     RawValue("raw_2", "ads", "string"),
 ]
-NATIVE = RawValue("raw_3", "doc", "string", ("a", "b c"))
+NATIVE = RawValue(
+    "raw_3",
+    "doc",
+    "string",
+    parts_together(part_along(("a", "b c"), DocumentPart(items=part_along(("id", "text")))), part_along(("c",))),
+)
 
 
 @cache
@@ -128,7 +134,7 @@ def test_a_key_that_bigquery_cannot_be_asked_for_is_refused(key: str) -> None:
     document = placeholder("snapshot", {"doc": "string"})["doc"]
 
     with pytest.raises(ConfigurationError, match="TO_JSON_STRING"):
-        dialect_of("bigquery").json_skeleton(document, [key])
+        dialect_of("bigquery").json_skeleton(document, part_along((key,)))
 
 
 def test_a_whole_json_column_of_bigquery_is_compared_as_text_and_null_stays_null() -> None:

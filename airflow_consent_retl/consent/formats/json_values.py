@@ -9,7 +9,7 @@ A boolean is the default: JSON `true` grants and `false` denies. Never chooses b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_consent_retl.consent.document_parts import DocumentPart, part_along, parts_together
@@ -33,7 +33,7 @@ from airflow_consent_retl.consent.literal_values import (
     as_literal_list,
     literal_problems,
 )
-from airflow_consent_retl.consent.signals import ConsentStatus, WholeConsent, column_problems, require
+from airflow_consent_retl.consent.signals import ColumnKind, ConsentStatus, WholeConsent, column_problems, require
 from airflow_consent_retl.errors import Problem
 
 PathLike = str | Path | list[str]
@@ -67,6 +67,8 @@ class JsonPath(JsonLookup):
     denied: LiteralList
     unknown: LiteralList
     expired: LiteralList
+    # Python takes True for 1: without it, formats with other literals would be equal.
+    kind: ColumnKind = field(init=False)
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class JsonPath(JsonLookup):
                 *literal_problems(values, "JsonPath"),
             ]
         )
-        _set(self, values, column=column, path=keys)
+        _set(self, values, column=column, path=keys, kind=values.kind)
 
     @property
     def values(self) -> LiteralValues:
@@ -144,6 +146,8 @@ class JsonListItem(JsonLookup):
     denied: LiteralList
     unknown: LiteralList
     expired: LiteralList
+    # Python takes True for 1: without it, formats with other literals would be equal.
+    kind: ColumnKind = field(init=False)
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class JsonListItem(JsonLookup):
                 *id_problems(item, "JsonListItem.item"),
             ]
         )
-        _set(self, values, column=column, item=item, **paths)
+        _set(self, values, column=column, item=item, kind=values.kind, **paths)
 
     @property
     def values(self) -> LiteralValues:
@@ -313,7 +317,8 @@ def key_by_problems(key_by: object, path: str) -> list[Problem]:
 def _values(*lists: LiteralListLike | None) -> LiteralValues:
     granted, denied, unknown, expired = map(as_literal_list, lists)
     if denied is None:
-        denied = (False,) if granted == (True,) else ()
+        # Not an equality, since True == 1.
+        denied = (False,) if isinstance(granted, tuple) and granted and granted[0] is True else ()
     return LiteralValues(granted, denied, unknown, expired)
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.databases.dialect import Dialect, function
+from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import ibis.expr.types as ir
 
 
@@ -69,6 +71,11 @@ class BigQueryDialect(Dialect):
                 "TO_JSON_STRING(…) of it in the model"
             )
         return function("JSON_QUERY", 2)(value, f'$."{key}"')
+
+    def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
+        """Return the texts of the entries of an array, sorted, because BigQuery keeps no order."""
+        entries = function("JSON_QUERY_ARRAY", 1, returns="array<string>")(value)
+        return joined_texts(entries.map(each).sort())
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import ibis
+import ibis.expr.operations as ops
 
-from airflow_consent_retl.databases.dialect import Dialect, function, with_small_letters
+from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts, with_small_letters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import ibis.expr.types as ir
 
 
@@ -56,6 +59,13 @@ class PostgresDialect(Dialect):
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
         """Return the value of an object's key. For an array it returns an item."""
         return function("jsonb_extract_path", 2)(value, key)
+
+    def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
+        """Return the texts of the entries of an array, in their order."""
+        # `to_jsonb` returns the value itself. Ibis knows arrays of JSON only, and the other functions here only text.
+        as_text = function("to_jsonb", 1, first="jsonb")
+        entries: ir.ArrayValue = ops.ToJSONArray(function("to_jsonb", 1, returns="jsonb")(value)).to_expr()
+        return joined_texts(entries.map(lambda entry: each(as_text(entry))))
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""

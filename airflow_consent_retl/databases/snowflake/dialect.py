@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.databases.dialect import Dialect, concat, function
+from airflow_consent_retl.databases.dialect import Dialect, concat, function, joined_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import ibis.expr.types as ir
 
 
@@ -49,6 +51,10 @@ class SnowflakeDialect(Dialect):
     def json_get(self, value: ir.Value, key: str) -> ir.Value:
         """Return the value of an object's key."""
         return function("GET", 2)(value, key)
+
+    def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
+        """Return the texts of the entries of an array, in their order."""
+        return joined_texts(function("AS_ARRAY", 1, returns="array<string>")(value).map(each))
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""

@@ -360,7 +360,7 @@ def _as_sent(column: Any, field: pa.Field) -> pa.Array:
 
 
 def _as_snowflake(transform: Any) -> Any:
-    """Have DuckDB read parts of JSON, types of JSON and collations as Snowflake does."""
+    """Have DuckDB read parts of JSON, arrays and types of JSON, and collations, as Snowflake does."""
 
     def transformed(self: Any, *arguments: Any, **named: Any) -> Any:
         expression = transform(self, *arguments, **named)
@@ -372,6 +372,12 @@ def _as_snowflake(transform: Any) -> Any:
                 brackets.set("this", part)
         for type_ in reversed(list(expression.find_all(exp.Typeof))):
             type_.replace(sqlglot.parse_one(_TYPEOF.format(type_.this.sql("duckdb")), read="duckdb"))
+        for function in list(expression.find_all(exp.Lambda)):
+            # DuckDB's arrow is the one of JSON.
+            function.set("colon", True)
+        for called in list(expression.find_all(exp.Anonymous)):
+            if called.name.upper() == "AS_ARRAY":
+                called.replace(exp.cast(called.expressions[0], "JSON[]", dialect="duckdb"))
         for collated in list(expression.find_all(exp.Collate)):
             # Text is compared by its octets here, whatever its column says.
             collated.replace(collated.this)
