@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # One module for each group, in the order of the help. Each has its verbs in `VERBS`.
 GROUPS = (
+    "discover_verb",
     "check_verb",
     "planning_verbs",
     "sync_verbs",

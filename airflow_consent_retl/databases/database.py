@@ -13,6 +13,7 @@ from typing import Any
 _PACKAGE = __package__
 # The time zone of every session, unless the model names another one.
 UTC_ZONE = "UTC"
+FIRST_ROWS = "LIMIT {rows}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Database:
         sqlalchemy: the names of its dialects in SQLAlchemy.
         hooks: for each connection type whose own hook runs no SQL, a function that makes a hook that does.
         engine: a function that returns arguments for the driver of the hook's SQLAlchemy engine.
+        sample: what follows a query to get some of its rows at random, with `{rows}` for their number; the default
+            gets the first rows.
         has_time_zone: whether its source and its warehouse set the session's time zone.
         is_for_ledgers: whether it can hold a ledger for several machines.
         source: the class that reads a model's rows.
@@ -51,6 +54,7 @@ class Database:
     sqlalchemy: tuple[str, ...] = ()
     hooks: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
+    sample: str = FIRST_ROWS
     has_time_zone: bool = False
     is_for_ledgers: bool = False
     source: str = "..source:DbApiSource"

@@ -1,4 +1,4 @@
-"""A model's SQL as one query without a semicolon, which other SQL can enclose; and the same query without rows."""
+"""A model's SQL as one query without a semicolon, which other SQL can enclose; and queries that enclose it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def without_rows(sql: str, *, dialect: str) -> str:
         sql: one query, with or without settings before it.
         dialect: sqlglot's name of the SQL's dialect; empty for the standard.
     """
+    return enclosing(sql, dialect=dialect, select="*", clause="WHERE 1 = 0")
+
+
+def enclosing(sql: str, *, dialect: str, select: str, clause: str) -> str:
+    """Return a query over the rows of another one. Settings before the query stay.
+
+    Args:
+        sql: one query, with or without settings before it.
+        dialect: sqlglot's name of the SQL's dialect; empty for the standard.
+        select: what the outer query selects, in the dialect.
+        clause: what follows the inner query, in the dialect.
+    """
     from sqlglot import TokenType, tokenize
     from sqlglot.errors import TokenError
 
@@ -42,7 +54,9 @@ def without_rows(sql: str, *, dialect: str) -> str:
     try:
         ends = [token.end + 1 for token in tokenize(sql, read=dialect) if token.token_type is TokenType.SEMICOLON]
     except TokenError:
+        # The server's error message is better.
         return sql
     start = ends[-1] if ends else 0
     # On separate lines, so that a comment at the end of the query comments out nothing else.
-    return f"{sql[:start]}SELECT * FROM (\n{sql[start:]}\n) AS consent_model WHERE 1 = 0"  # noqa: S608 - the DAG's own SQL
+    enclosed = f"SELECT {select} FROM (\n{sql[start:]}\n) AS consent_model {clause}"  # noqa: S608 - the DAG's own SQL
+    return f"{sql[:start]}{enclosed}"

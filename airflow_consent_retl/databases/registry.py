@@ -14,12 +14,19 @@ _FOLDERS = ("bigquery", "duckdb", "postgres", "snowflake", "sqlite")
 # Databases without a folder: they use the default parts. Only their names, and what they declare for the table writer,
 # differ from the standard.
 _OTHERS = (
-    Database(name="databricks", title="Databricks", conn_types=("databricks",), sql="databricks"),
+    Database(
+        name="databricks",
+        title="Databricks",
+        conn_types=("databricks",),
+        sql="databricks",
+        sample="ORDER BY RAND() LIMIT {rows}",
+    ),
     Database(
         name="mssql",
         title="SQL Server",
         conn_types=("mssql",),
         sql="tsql",
+        sample="ORDER BY NEWID() OFFSET 0 ROWS FETCH NEXT {rows} ROWS ONLY",
         sqlalchemy=("mssql",),
         table_dialect="..tables.other_dialects:SQL_SERVER",
     ),
@@ -28,6 +35,7 @@ _OTHERS = (
         title="MySQL",
         conn_types=("mysql",),
         sql="mysql",
+        sample="ORDER BY RAND() LIMIT {rows}",
         sqlalchemy=("mysql", "mariadb"),
         table_dialect="..tables.other_dialects:MYSQL",
     ),
@@ -36,6 +44,7 @@ _OTHERS = (
         name="oracle",
         title="Oracle",
         sql="oracle",
+        sample="FETCH FIRST {rows} ROWS ONLY",
         sqlalchemy=("oracle",),
         table_dialect="..tables.other_dialects:ORACLE",
     ),

@@ -11,6 +11,8 @@ DATABASE = Database(
     extra="google",
     sql="bigquery",
     hooks={"google_cloud_platform": ".hook:bigquery_hook"},
+    # TABLESAMPLE is for tables only, and a model is a query.
+    sample="ORDER BY RAND() LIMIT {rows}",
     has_time_zone=True,
     source=".source:BigQuerySource",
     submitted=".submitted:SubmittedBigQuery",

@@ -9,6 +9,7 @@ DATABASE = Database(
     title="DuckDB",
     conn_types=("duckdb",),
     sql="duckdb",
+    sample="USING SAMPLE reservoir({rows} ROWS)",
     has_time_zone=True,
     source=".source:DuckDbSource",
     place="..place:file_place",

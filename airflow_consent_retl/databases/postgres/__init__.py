@@ -12,6 +12,7 @@ DATABASE = Database(
     sql="postgres",
     sqlalchemy=("postgresql",),
     engine=".engine:driver_arguments",
+    sample="ORDER BY RANDOM() LIMIT {rows}",
     is_for_ledgers=True,
     has_time_zone=True,
     source=".source:PostgresSource",

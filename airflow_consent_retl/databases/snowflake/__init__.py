@@ -10,6 +10,8 @@ DATABASE = Database(
     conn_types=("snowflake",),
     extra="snowflake",
     sql="snowflake",
+    # At most 1,000,000 rows: https://docs.snowflake.com/en/sql-reference/constructs/sample
+    sample="SAMPLE ({rows} ROWS)",
     has_time_zone=True,
     source=".source:SnowflakeSource",
     submitted=".submitted:SubmittedSnowflake",

@@ -12,6 +12,7 @@ DATABASE = Database(
     # SQLite reads an unknown name in double quotes as text. In back quotes it refuses it.
     quoting="mysql",
     sqlalchemy=("sqlite",),
+    sample="ORDER BY RANDOM() LIMIT {rows}",
     source=".source:SqliteSource",
     place="..place:file_place",
     table_dialect=".table_dialect:DIALECT",

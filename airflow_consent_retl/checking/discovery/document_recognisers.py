@@ -1,0 +1,218 @@
+"""The recognisers of texts with structure: cookies, lists of ids, JSON documents, strings of the IAB, switches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.checking.discovery.consent_words import (
+    WRAPPERS,
+    concepts_of,
+    folded_name,
+    literal,
+    says_consent,
+)
+from airflow_consent_retl.checking.discovery.recognition import (
+    Candidate,
+    Known,
+    LookedModel,
+    readings_by_category,
+    readings_of,
+)
+from airflow_consent_retl.consent import (
+    ColumnKind,
+    ConsentObject,
+    ConsentStatus,
+    ExcludedDestinations,
+    GppTcf,
+    GppUs,
+    GrantedIds,
+    IntegrationsObject,
+    OptanonConsent,
+    TcfString,
+    WholeConsent,
+)
+from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
+from airflow_consent_retl.consent.strict_json import JsonObject
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.checking.discovery.column_shapes import LookedAt
+
+_SEPARATORS = (",", ";", "|", " ")
+# Levels of a document that are looked through for the object with the preferences.
+_DEEPEST = 6
+_PURPOSES = "which purposes, and which vendor? That is a question of law: see docs/formats.md"
+_ALL = "All"
+
+
+def onetrust_cookies(model: LookedModel) -> Iterator[Candidate]:
+    """Find OneTrust's cookie."""
+    for column in model:
+        if column.filled and column.share("consent cookie") >= 0.5:
+            signal = OptanonConsent(column.name)
+            read = readings_by_category(signal, column, model.known)
+            doubts = () if read else ("no row lists a group with the id of a category: do the policy's ids match?",)
+            yield Candidate(column.name, "OptanonConsent", signal, (), is_certain=bool(read), doubts=doubts)
+
+
+def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
+    """Find lists of the categories that a person consented to: JSON arrays, and text with separators."""
+    for column in model:
+        if column.is_personal or column.column.kind not in (ColumnKind.TEXT, ColumnKind.JSON):
+            continue
+        # A single id is no list yet.
+        separators = [None] if column.shapes["JSON array"] else [one for one in _SEPARATORS if _has(column, one)]
+        for separator in separators:
+            signal = GrantedIds(column.name, separator)
+            read = {
+                id_: found
+                for id_, found in readings_by_category(signal, column, model.known).items()
+                if found[ConsentStatus.GRANTED]
+            }
+            if not read or _is_mostly_invalid(read):
+                continue
+            doubts = ["an id that is not in the list counts as a no: was each person asked about it?"]
+            if "den" in column.name.casefold():
+                doubts.append("its name says that the list holds what a person refused")
+                yield Candidate(column.name, "GrantedIds", None, (), _code(signal), doubts=tuple(doubts))
+            else:
+                yield Candidate(column.name, "GrantedIds", signal, doubts=tuple(doubts))
+            break
+
+
+def consent_objects(model: LookedModel) -> Iterator[Candidate]:
+    """Find JSON objects that hold one boolean for each category."""
+    for column in model:
+        objects = [(found, rows) for found, rows in column.documents if isinstance(found, JsonObject)]
+        if not objects:
+            continue
+        paths: Counter[tuple[str, ...]] = Counter()
+        for found, rows in objects:
+            for path in {path for path, at in _objects(found) if _answers(at, model.known)}:
+                paths[path] += rows
+        for path, _ in paths.most_common(1):
+            yield _consent_object(column, path, objects, model.known)
+
+
+def iab_strings(model: LookedModel) -> Iterator[Candidate]:
+    """Find the strings of the IAB, which need a person who says what they are asked for."""
+    for column in model:
+        if column.share("TC string") >= 0.5:
+            decoded = _decoded(TcfString(column.name, purposes=(1,), vendor=1, disclosed="if_present"), column)
+            code = f"TcfString({column.name!r}, purposes=(…), vendor=…)"
+            yield Candidate(column.name, "TcfString", None, (), code, is_certain=True, doubts=(_PURPOSES, decoded))
+        elif column.share("GPP string") >= 0.5:
+            yield from _gpp(column)
+        elif column.share("US Privacy string") >= 0.5:
+            doubt = "no format reads US Privacy strings by themselves: split them in the model's SQL; Y is an opt-out"
+            yield Candidate(column.name, "US Privacy string", is_certain=True, doubts=(doubt,))
+
+
+def row_switches(model: LookedModel) -> Iterator[Candidate]:
+    """Find Segment's integrations object, and arrays of excluded destinations."""
+    for column in model:
+        name = folded_name(column.name)
+        objects = [found for found, _ in column.documents if isinstance(found, JsonObject)]
+        if any(isinstance(found.get(_ALL), bool) for found in objects) and name.endswith("integrations"):
+            doubt = "the object names destinations as Segment does: give their names here in `names`"
+            yield Candidate(column.name, "switches", IntegrationsObject(column.name), is_certain=True, doubts=(doubt,))
+        elif "exclu" in name and "destination" in name and column.shapes["JSON array"]:
+            yield Candidate(column.name, "switches", ExcludedDestinations(column.name), is_certain=True)
+
+
+def lists_of_objects(model: LookedModel) -> Iterator[Candidate]:
+    """Find JSON arrays of objects, one for each category, which no other recogniser knows."""
+    for column in model:
+        lists = [found for found, _ in column.documents if isinstance(found, list)]
+        entries = [entry for found in lists for entry in found if isinstance(entry, JsonObject)]
+        if entries and says_consent(column.name):
+            doubt = "which key holds the category, and which the answer? Read it with JsonList, or flatten it in SQL"
+            yield Candidate(column.name, "JSON array of objects", None, (), doubts=(doubt,))
+
+
+def literal_objects(model: LookedModel) -> Iterator[Candidate]:
+    """Find JSON objects of a vendor whose answers are words, which no other recogniser knows."""
+    for column in model:
+        objects = [found for found, _ in column.documents if isinstance(found, JsonObject)]
+        words = sum(any(_word_at(at) for _, at in _objects(found)) for found in objects)
+        if words and says_consent(column.name):
+            doubt = "its answers are words, not true and false: name the path and the words with ConsentObjectKey"
+            yield Candidate(column.name, "JSON object of words", None, (), doubts=(doubt,))
+
+
+def _consent_object(
+    column: LookedAt, path: tuple[str, ...], objects: Sequence[tuple[object, int]], known: Known
+) -> Candidate:
+    """Return the candidate for the object at a path, whose keys are the ids or the names of categories."""
+    doubts = []
+    by_id, by_name = (_named_keys(objects, path, known, place) for place in (0, 1))
+    key_by = "name" if by_name > by_id else "id"
+    if path == ("categoryPreferences",):
+        signal = ConsentObject(column.name, key_by=key_by)  # type: ignore[arg-type]  # one of the two
+    else:
+        signal = ConsentObject(column.name, path=path, key_by=key_by)  # type: ignore[arg-type]
+    others = sum(rows for shape, rows in column.shapes.items() if shape != "JSON object")
+    if others:
+        doubts.append(f"{others:,} values of the sample are no JSON objects: they would be invalid")
+    return Candidate(column.name, "ConsentObject", signal, doubts=tuple(doubts), is_certain=not others)
+
+
+def _named_keys(objects: Sequence[tuple[object, int]], path: tuple[str, ...], known: Known, place: int) -> int:
+    names = {pair[place] for pair in known}
+    return sum(
+        rows * len(names.intersection(at))
+        for found, rows in objects
+        for at_path, at in _objects(found)
+        if at_path == path
+    )
+
+
+def _objects(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+    """Yield the objects of a document that known keys lead to, each with its path, the outermost first."""
+    if isinstance(document, JsonObject) and len(path) < _DEEPEST:
+        yield path, document
+        for key in WRAPPERS.intersection(document):
+            yield from _objects(document[key], (*path, key))
+
+
+def _answers(found: JsonObject, known: Known) -> bool:
+    names = {name for pair in known for name in pair}
+    return any(isinstance(value, bool) and key in names for key, value in found.items())
+
+
+def _word_at(found: JsonObject) -> bool:
+    return any(isinstance(value, str) and literal(value) and concepts_of(key) for key, value in found.items())
+
+
+def _has(column: LookedAt, separator: str) -> bool:
+    return any(isinstance(value, str) and separator in value for value in column.column.values or ())
+
+
+def _is_mostly_invalid(read: dict[str, Counter[ConsentStatus]]) -> bool:
+    total: Counter[ConsentStatus] = sum(read.values(), Counter())
+    return total[ConsentStatus.INVALID] * 2 > total.total()
+
+
+def _gpp(column: LookedAt) -> Iterator[Candidate]:
+    for name, section in SECTIONS.items():
+        questions = [field for field, _ in section.layouts[0].fields if field.endswith("OptOut")]
+        found = readings_of(GppUs(column.name, section=name, opt_outs=questions[:1]), column)
+        if found[ConsentStatus.GRANTED] or found[ConsentStatus.DENIED]:
+            doubt = f"which opt-outs does a category stand for? The section has {', '.join(questions)}"
+            code = f"GppUs({column.name!r}, section={name!r}, opt_outs=(…))"
+            yield Candidate(column.name, "GppUs", None, (), code, is_certain=True, doubts=(doubt,))
+    tcf = readings_of(GppTcf(column.name, purposes=(1,), vendor=1, disclosed="if_present"), column)
+    if tcf[ConsentStatus.GRANTED] or tcf[ConsentStatus.DENIED]:
+        code = f"GppTcf({column.name!r}, purposes=(…), vendor=…)"
+        yield Candidate(column.name, "GppTcf", None, (), code, is_certain=True, doubts=(_PURPOSES,))
+
+
+def _decoded(signal: TcfString, column: LookedAt) -> str:
+    found = readings_of(signal, column)
+    read = found.total() - found[ConsentStatus.INVALID] - found[ConsentStatus.UNKNOWN]
+    return f"{read:,} of {column.filled:,} strings of the sample decode"
+
+
+def _code(signal: WholeConsent) -> str:
+    return f"{type(signal).__name__}({signal.column!r})"
