@@ -45,7 +45,7 @@ LOADS = {{"crm": crm}}
 # Rows of a run in the warehouse whose drop failed long ago.
 OLD_TABLE = "consent_retl_20250101t000000_snapshot_0123456789abcdef"
 LOOKING = {
-    *("check", "plan", "preview", "explain", "doctor"),
+    *("discover", "check", "plan", "preview", "explain", "doctor"),
     *("syncs", "rejected", "history", "evidence", "verify"),
     *("lint", "diff", "proposal", "policy-history", "overrides"),
 }
@@ -163,6 +163,8 @@ def test_verbs_that_look_at_a_deployment(run: Run, deployed: Deployment, tmp_pat
     snapshot, permitted = json.dumps(deployed.snapshot), json.dumps(deployed.permitted)
     look = Typing(run)
 
+    discovered = look("discover", dag)
+    assert [(one["column"], one["category"]) for one in discovered["proposals"]] == [("ads_ok", "C0004")]
     assert look("check", dag)["dags"] == 1
     (planned,) = look("plan", dag, "--permitted", permitted)
     assert (planned["unchanged"], planned["added"], planned["denied"]) == (2, 1, 1)

@@ -72,13 +72,12 @@ DECEPTIVE = {
 PLATFORM_IDS = ("C0001", "C0002", "C0003", "C0004", "C0005")
 
 # Keys of documents that lead to consent. Other keys are never followed and never shown: they may be a person's values.
-WRAPPERS = frozenset(
-    """
-    categories categoryPreferences category_preferences ccpa channels consent consentManagement consent_management
-    consent_state consents context cookie cookies data gdpr groups integrations marketing payload permissions preferences
-    privacy properties purposes settings state status traits
-    """.split()
-)
+_WRAPPERS = """
+categories categoryPreferences category_preferences ccpa channels consent consentManagement consent_management
+consent_state consents context cookie cookies data gdpr groups integrations marketing payload permissions preferences
+privacy properties purposes settings state status traits
+"""
+WRAPPERS = frozenset(_WRAPPERS.split())
 
 _CONCEPTS = {
     "advertising": """ad ads advert adverts advertising advertisement targeting targeted marketing remarketing adid
@@ -109,6 +108,8 @@ lon lng url uri user_agent useragent nickname gender nachname vorname adresse st
 nombre apellido nome cognome
 """
 _PERSONAL_WORDS = frozenset(_PERSONAL.split())
+# Words of columns that hold the id of a category, in rows that are each about one.
+CATEGORY_WORDS = frozenset({"purpose", "category", "topic", "group", "subscription", "scope"})
 _ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "key", "pk", "sk", "number", "nr", "no"})
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]+|_+")
 
@@ -162,4 +163,6 @@ def is_personal(name: str) -> bool:
 def is_id(name: str) -> bool:
     """Return whether a name is that of an id."""
     words = words_of(name)
-    return bool(words) and (words[-1] in _ID_WORDS or words[0] in {"uuid", "guid"}) and not says_consent(name)
+    if says_consent(name) or CATEGORY_WORDS.intersection(words):
+        return False
+    return bool(words) and (words[-1] in _ID_WORDS or words[0] in {"uuid", "guid"})

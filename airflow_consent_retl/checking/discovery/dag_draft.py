@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,11 +49,20 @@ def draft_of(
     policy_place: str | None,
     primary_key: str,
     rows: int,
+    untyped: Mapping[str, str],
 ) -> Draft:
-    """Return the draft. Arguments as for `discover`; `rows` were sampled."""
+    """Return the draft.
+
+    Args:
+        proposals: for the columns of the model.
+        source, model, policy, policy_place: as for `discover`.
+        primary_key: the column that may be the key; empty if there is none.
+        rows: how many were sampled.
+        untyped: the columns whose types the database does not know, with the types of the sample.
+    """
     mapping = _Mapping(proposals, policy)
     destinations, left_out = mapping.destinations()
-    code = "\n".join(_lines(mapping, source, model, policy_place, primary_key, rows, destinations, left_out))
+    code = "\n".join(_lines(mapping, source, model, policy_place, primary_key, rows, untyped, left_out))
     return Draft(code + "\n", tuple(destinations), left_out)
 
 
@@ -154,8 +163,8 @@ def _lines(
     policy_place: str | None,
     primary_key: str,
     rows: int,
-    destinations: Sequence[str],
-    left_out: dict[str, str],
+    untyped: Mapping[str, str],
+    left_out: Mapping[str, str],
 ) -> Iterator[str]:
     consent = mapping.code()
     yield _HEAD.format(rows=rows)
@@ -171,8 +180,10 @@ def _lines(
     )
     yield f"        # {note}"
     yield f"        primary_key={text_of(primary_key)},"
-    if source.column_types:
-        yield f"        column_types={dict(source.column_types)!r},"
+    read = [name for name in untyped if text_of(name) in "\n".join(consent) and untyped[name] != "null"]
+    if types := {**{name: untyped[name] for name in read}, **source.column_types}:
+        inner = ", ".join(f"{text_of(name)}: {text_of(type_)}" for name, type_ in types.items())
+        yield f"        column_types={{{inner}}},"
     yield "    )"
     yield "    ConsentFilterOperator("
     yield '        task_id="consent",'
@@ -182,7 +193,7 @@ def _lines(
     yield from (f"        {line}" for line in _comments(mapping))
     yield from (f"        {line}" for line in consent)
     yield from (f"        # `{name}` is left out: {why}" for name, why in left_out.items())
-    yield f"        destinations={list(destinations)!r},".replace("'", '"')
+    yield f"        destinations=[{', '.join(map(text_of, mapping.destinations()[0]))}],"
     yield "    )"
 
 

@@ -13,6 +13,7 @@ from airflow_consent_retl.checking.discovery.consent_words import (
     literal,
     says_consent,
 )
+from airflow_consent_retl.checking.discovery.python_code import code_of, text_of
 from airflow_consent_retl.checking.discovery.recognition import (
     Candidate,
     Known,
@@ -75,7 +76,7 @@ def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
             doubts = ["an id that is not in the list counts as a no: was each person asked about it?"]
             if "den" in column.name.casefold():
                 doubts.append("its name says that the list holds what a person refused")
-                yield Candidate(column.name, "GrantedIds", None, (), _code(signal), doubts=tuple(doubts))
+                yield Candidate(column.name, "GrantedIds", None, (), code_of(signal), doubts=tuple(doubts))
             else:
                 yield Candidate(column.name, "GrantedIds", signal, doubts=tuple(doubts))
             break
@@ -100,7 +101,7 @@ def iab_strings(model: LookedModel) -> Iterator[Candidate]:
     for column in model:
         if column.share("TC string") >= 0.5:
             decoded = _decoded(TcfString(column.name, purposes=(1,), vendor=1, disclosed="if_present"), column)
-            code = f"TcfString({column.name!r}, purposes=(…), vendor=…)"
+            code = f"TcfString({text_of(column.name)}, purposes=(…), vendor=…)"
             yield Candidate(column.name, "TcfString", None, (), code, is_certain=True, doubts=(_PURPOSES, decoded))
         elif column.share("GPP string") >= 0.5:
             yield from _gpp(column)
@@ -200,11 +201,11 @@ def _gpp(column: LookedAt) -> Iterator[Candidate]:
         found = readings_of(GppUs(column.name, section=name, opt_outs=questions[:1]), column)
         if found[ConsentStatus.GRANTED] or found[ConsentStatus.DENIED]:
             doubt = f"which opt-outs does a category stand for? The section has {', '.join(questions)}"
-            code = f"GppUs({column.name!r}, section={name!r}, opt_outs=(…))"
+            code = f"GppUs({text_of(column.name)}, section={text_of(name)}, opt_outs=(…))"
             yield Candidate(column.name, "GppUs", None, (), code, is_certain=True, doubts=(doubt,))
     tcf = readings_of(GppTcf(column.name, purposes=(1,), vendor=1, disclosed="if_present"), column)
     if tcf[ConsentStatus.GRANTED] or tcf[ConsentStatus.DENIED]:
-        code = f"GppTcf({column.name!r}, purposes=(…), vendor=…)"
+        code = f"GppTcf({text_of(column.name)}, purposes=(…), vendor=…)"
         yield Candidate(column.name, "GppTcf", None, (), code, is_certain=True, doubts=(_PURPOSES,))
 
 

@@ -88,8 +88,16 @@ def discover(
     key = primary_key_of(sampled.keys)
     draft = None
     if policy is not None:
+        untyped = {column.name: column.type for column in sampled.columns if not column.is_typed}
         draft = draft_of(
-            proposals, source, model=model, policy=policy, policy_place=policy_place, primary_key=key, rows=sampled.rows
+            proposals,
+            source,
+            model=model,
+            policy=policy,
+            policy_place=policy_place,
+            primary_key=key,
+            rows=sampled.rows,
+            untyped=untyped,
         )
     return Discovery(
         rows=sampled.rows,

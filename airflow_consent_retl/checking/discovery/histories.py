@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.checking.discovery.consent_words import folded_name, is_id, words_of
+from airflow_consent_retl.checking.discovery.consent_words import CATEGORY_WORDS, folded_name, is_id, words_of
 from airflow_consent_retl.checking.discovery.proposals import Proposal
 from airflow_consent_retl.checking.discovery.python_code import text_of
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.sampled_model import UniqueCount
 
 _SUBJECTS = ("user", "person", "customer", "contact", "member", "subject", "profile", "data")
-_CATEGORY = frozenset({"purpose", "category", "topic", "group", "subscription", "scope"})
 _ANSWER = frozenset({"status", "state", "value", "given", "change", "transaction_status", "answer", "decision"})
 _SEGMENT = "context_consent_category_preferences_"
 
@@ -44,7 +43,7 @@ def history_of(
 
 def _long_form(model: LookedModel, sql: str, subject: str, time: str | None) -> str:
     """Return the source of rows that are each about one category."""
-    category = _named(model, _CATEGORY)
+    category = _named(model, CATEGORY_WORDS)
     answer = _named(model, _ANSWER)
     if category is None or answer is None or not model.columns[answer].words:
         return ""

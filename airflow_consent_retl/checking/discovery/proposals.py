@@ -99,6 +99,7 @@ def proposal_of(candidate: Candidate, model: LookedModel) -> Proposal:
         counted = readings_of(signal, column)
         reading = {str(status): rows for status, rows in counted.most_common()}
         doubts += _reading_doubts(counted)
+    if candidate.about:
         category = category_for(candidate.about, model.known)
         if not category:
             doubts.append("which category is it about? Its name fits none of the policy, or several")

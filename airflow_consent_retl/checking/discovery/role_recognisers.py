@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from airflow_consent_retl.checking.discovery.consent_words import folded_name, says_consent, words_of
+from airflow_consent_retl.checking.discovery.python_code import text_of
 from airflow_consent_retl.checking.discovery.recognition import Candidate, LookedModel
 from airflow_consent_retl.consent import ColumnKind
 
@@ -22,7 +23,7 @@ def times(model: LookedModel) -> Iterator[Candidate]:
     """Find the time at which consent was recorded."""
     for column in model:
         name = folded_name(column.name)
-        is_timed = _TIME.search(name) is not None
+        is_timed = _TIME.search(name) is not None or _UNTIL.search(name) is not None
         kind, type_ = column.column.kind, column.column.type
         is_epoch = column.share("seconds since 1970", "milliseconds since 1970") == 1
         is_text = kind is ColumnKind.TEXT and column.share("time", "time with a zone") == 1
@@ -40,7 +41,7 @@ def times(model: LookedModel) -> Iterator[Candidate]:
             doubts.append(f"it counts {unit} since 1970: turn it into a timestamp in the model's SQL")
         elif not is_usable:
             doubts.append(_ZONE)
-        yield Candidate(column.name, "time", code=repr(column.name) if is_usable else "", doubts=tuple(doubts))
+        yield Candidate(column.name, "time", code=text_of(column.name) if is_usable else "", doubts=tuple(doubts))
 
 
 def regions(model: LookedModel) -> Iterator[Candidate]:
@@ -54,11 +55,11 @@ def regions(model: LookedModel) -> Iterator[Candidate]:
         doubts = (
             [] if is_code else ["its values are no codes such as `DE` or `US-CA`: the policy compares them exactly"]
         )
-        yield Candidate(column.name, "region", code=repr(column.name), is_certain=is_code, doubts=tuple(doubts))
+        yield Candidate(column.name, "region", code=text_of(column.name), is_certain=is_code, doubts=tuple(doubts))
 
 
 def notices(model: LookedModel) -> Iterator[Candidate]:
     """Find the version of the notice that a person saw."""
     for column in model:
         if _NOTICE.search(folded_name(column.name)) and column.column.kind in (ColumnKind.TEXT, ColumnKind.INTEGER):
-            yield Candidate(column.name, "notice_version", code=repr(column.name))
+            yield Candidate(column.name, "notice_version", code=text_of(column.name))

@@ -33,6 +33,7 @@ class SampledColumn:
         name: of the column.
         type: Arrow's name of its type.
         kind: as which a filter reads it.
+        is_typed: whether the database itself knows the type.
         values: one for each sampled row, as a filter reads them; None: they were not read, because the name or the type
             says that they identify people or contain no consent.
     """
@@ -40,6 +41,7 @@ class SampledColumn:
     name: str
     type: str
     kind: ColumnKind
+    is_typed: bool
     values: Sequence[object] | None
 
 
@@ -111,6 +113,8 @@ class _Sampling:
         return SampledModel(rows, tuple(columns), keys)
 
     def _column(self, schema: pa.Schema, name: str, table: pa.Table | None) -> SampledColumn:
+        import pyarrow.types as pt
+
         from airflow_consent_retl.consent import ColumnKind
         from airflow_consent_retl.filtering.files import column_kinds
         from airflow_consent_retl.storage.manifest import Column
@@ -123,7 +127,7 @@ class _Sampling:
         values = table.column(name).to_pylist() if table is not None and is_read else None
         if values is not None and kind is ColumnKind.JSON:
             values = [None if one is None else json.dumps(one) for one in values]
-        return SampledColumn(name, type_, kind, values)
+        return SampledColumn(name, type_, kind, not pt.is_null(schema.field(name).type), values)
 
     def _schema(self) -> pa.Schema:
         import pyarrow as pa

@@ -14,6 +14,7 @@ from airflow_consent_retl.checking.discovery.consent_words import (
     literal,
     says_consent,
 )
+from airflow_consent_retl.checking.discovery.python_code import text_of
 from airflow_consent_retl.checking.discovery.recognition import Candidate, LookedModel
 from airflow_consent_retl.consent import (
     BooleanColumn,
@@ -77,7 +78,7 @@ def plain_columns(model: LookedModel) -> Iterator[Candidate]:
         kind = column.column.kind
         if kind is ColumnKind.BOOLEAN or (kind is ColumnKind.EMPTY and is_named):
             yield _boolean(column, is_named=is_named)
-        elif kind in (ColumnKind.TEXT, ColumnKind.INTEGER) and column.words:
+        elif kind in (ColumnKind.TEXT, ColumnKind.INTEGER) and column.words and not column.shapes["small number"]:
             yield from _of_words(column, is_named=is_named)
 
 
@@ -88,7 +89,7 @@ def bit_masks(model: LookedModel) -> Iterator[Candidate]:
         is_small = column.share("known word", "small number") == 1
         if column.column.kind is ColumnKind.INTEGER and is_small and numbers - {0, 1} and says_consent(column.name):
             doubt = "which bit stands for which category? The numbers do not say it"
-            code = f"BitMask({column.name!r}, bit=…)"
+            code = f"BitMask({text_of(column.name)}, bit=…)"
             yield Candidate(column.name, "BitMask", None, (), code, doubts=(doubt,))
 
 
