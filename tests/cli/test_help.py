@@ -26,6 +26,7 @@ VERBS = {
     "dbt-extract": "output manifest check",
     "dbt-tests": "project policy_file max_null_share check",
     "diff": "before after",
+    "discover": "file task conn_id sql policy_file rows draft",
     "doctor": "workspace ledger_conn_id",
     "evidence": "id to model reference workspace ledger_conn_id",
     "explain": "id file snapshot task destinations",

@@ -30,6 +30,8 @@ _TEXTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("GPP string", re.compile(r"D[A-Za-z0-9_-]+(~[A-Za-z0-9_.-]+)+|D[A-Za-z0-9_-]+~[^~]*")),
     ("TC string", re.compile(r"C[A-Za-z0-9_-]{30,}(\.[A-Za-z0-9_-]+)*")),
 )
+# It begins as JSON does, and is none.
+_COOKIEBOT = re.compile(r"(\{|%7B)stamp:")
 _EPOCH_S, _EPOCH_MS = range(946_684_800, 4_102_444_800), range(946_684_800_000, 4_102_444_800_000)
 # More different words than any list of consent states has.
 _MOST_WORDS = 20
@@ -99,6 +101,8 @@ class LookedAt:
         return _number_shape(value) if isinstance(value, int) else self._text_shape(value, rows)
 
     def _text_shape(self, text: str, rows: int) -> str:
+        if _COOKIEBOT.match(text):
+            return "Cookiebot cookie"
         if text.lstrip()[:1] in ("{", "["):
             try:
                 document = read_json(text)

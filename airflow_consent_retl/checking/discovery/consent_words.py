@@ -75,7 +75,7 @@ PLATFORM_IDS = ("C0001", "C0002", "C0003", "C0004", "C0005")
 _WRAPPERS = """
 categories categoryPreferences category_preferences ccpa channels consent consentManagement consent_management
 consent_state consents context cookie cookies data gdpr groups integrations marketing payload permissions preferences
-privacy properties purposes settings state status traits
+privacy properties purposes request settings state status traits
 """
 WRAPPERS = frozenset(_WRAPPERS.split())
 

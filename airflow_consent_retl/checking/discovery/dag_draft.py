@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl import consent as consent_formats
 from airflow_consent_retl.checking.discovery.python_code import code_of, text_of
 from airflow_consent_retl.consent import CategorySignal, OptOut, WholeConsent
+from airflow_consent_retl.consent.answers import Answers
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.proposals import Proposal
@@ -83,7 +84,7 @@ class _Mapping:
 
     def _entries(self, consent: Sequence[Proposal]) -> Iterator[tuple[str, str]]:
         for category in self.policy.categories:
-            records = [one for one in (_record(proposal, category) for proposal in consent) if one is not None]
+            records = [record for proposal in consent for record in _records(proposal, category)]
             objections = [one for one in records if isinstance(one, OptOut)]
             answers = [one for one in records if not isinstance(one, OptOut)]
             if records:
@@ -218,14 +219,16 @@ def _comments(mapping: _Mapping) -> Iterator[str]:
         yield from textwrap.wrap(note, _LINE, initial_indent="# ", subsequent_indent="#   ")
 
 
-def _record(proposal: Proposal, category: Category) -> CategorySignal | None:
-    """Return what a proposal says about a category; None: nothing."""
+def _records(proposal: Proposal, category: Category) -> list[CategorySignal]:
+    """Return what a proposal says about a category."""
     if isinstance(proposal.signal, WholeConsent):
-        has_it = any(name.rpartition(" ")[0] == category.id for name in proposal.reading)
-        return proposal.signal.for_category(category.id, category.name) if has_it else None
+        if not any(name.rpartition(" ")[0] == category.id for name in proposal.reading):
+            return []
+        found = proposal.signal.for_category(category.id, category.name)
+        return [part.signal for part in found.parts] if isinstance(found, Answers) else [found]
     if proposal.category == category.id and isinstance(proposal.signal, CategorySignal):
-        return proposal.signal
-    return None
+        return [proposal.signal]
+    return []
 
 
 def _untemplated(sql: str) -> str:

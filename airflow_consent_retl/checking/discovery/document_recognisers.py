@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.checking.discovery.consent_words import (
-    WRAPPERS,
-    concepts_of,
     folded_name,
     literal,
     says_consent,
@@ -21,17 +19,22 @@ from airflow_consent_retl.checking.discovery.recognition import (
     readings_by_category,
     readings_of,
 )
+from airflow_consent_retl.checking.discovery.scalar_recognisers import lists_of_words
+from airflow_consent_retl.checking.discovery.vendor_recognisers import objects_in
 from airflow_consent_retl.consent import (
     ColumnKind,
     ConsentObject,
     ConsentStatus,
     ExcludedDestinations,
     GppTcf,
+    GppTcfCanada,
     GppUs,
     GrantedIds,
     IntegrationsObject,
+    JsonMap,
     OptanonConsent,
     TcfString,
+    TwoLists,
     WholeConsent,
 )
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.column_shapes import LookedAt
 
 _SEPARATORS = (",", ";", "|", " ")
-# Levels of a document that are looked through for the object with the preferences.
-_DEEPEST = 6
 _PURPOSES = "which purposes, and which vendor? That is a question of law: see docs/formats.md"
 _ALL = "All"
 
@@ -52,9 +53,21 @@ def onetrust_cookies(model: LookedModel) -> Iterator[Candidate]:
     for column in model:
         if column.filled and column.share("consent cookie") >= 0.5:
             signal = OptanonConsent(column.name)
-            read = readings_by_category(signal, column, model.known)
+            read = readings_by_category(signal, model)
             doubts = () if read else ("no row lists a group with the id of a category: do the policy's ids match?",)
             yield Candidate(column.name, "OptanonConsent", signal, (), is_certain=bool(read), doubts=doubts)
+
+
+def two_lists(model: LookedModel) -> Iterator[Candidate]:
+    """Find two lists, of allowed and of denied ids, such as those of RudderStack."""
+    for column in model:
+        name = folded_name(column.name)
+        other = next((one for one in model if folded_name(one.name) == name.replace("allowed", "denied", 1)), column)
+        if "allowed" in name and other is not column and column.filled and other.filled:
+            separators = [None] if column.shapes["JSON array"] else [one for one in _SEPARATORS if _has(column, one)]
+            for separator in separators[:1]:
+                signal = TwoLists(column.name, other.name, separator=separator)
+                yield Candidate(column.name, "TwoLists", signal, is_certain=True)
 
 
 def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
@@ -67,9 +80,7 @@ def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
         for separator in separators:
             signal = GrantedIds(column.name, separator)
             read = {
-                id_: found
-                for id_, found in readings_by_category(signal, column, model.known).items()
-                if found[ConsentStatus.GRANTED]
+                id_: found for id_, found in readings_by_category(signal, model).items() if found[ConsentStatus.GRANTED]
             }
             if not read or _is_mostly_invalid(read):
                 continue
@@ -90,7 +101,7 @@ def consent_objects(model: LookedModel) -> Iterator[Candidate]:
             continue
         paths: Counter[tuple[str, ...]] = Counter()
         for found, rows in objects:
-            for path in {path for path, at in _objects(found) if _answers(at, model.known)}:
+            for path in {path for path, at in objects_in(found) if _answers(at, model.known)}:
                 paths[path] += rows
         for path, _ in paths.most_common(1):
             yield _consent_object(column, path, objects, model.known)
@@ -128,18 +139,27 @@ def lists_of_objects(model: LookedModel) -> Iterator[Candidate]:
         lists = [found for found, _ in column.documents if isinstance(found, list)]
         entries = [entry for found in lists for entry in found if isinstance(entry, JsonObject)]
         if entries and says_consent(column.name):
-            doubt = "which key holds the category, and which the answer? Read it with JsonList, or flatten it in SQL"
-            yield Candidate(column.name, "JSON array of objects", None, (), doubts=(doubt,))
+            doubt = "which key holds the category, and which the answer?"
+            code = f"JsonList({text_of(column.name)}, id=…, state=…)"
+            yield Candidate(column.name, "JsonList", None, (), code, doubts=(doubt,))
 
 
 def literal_objects(model: LookedModel) -> Iterator[Candidate]:
-    """Find JSON objects of a vendor whose answers are words, which no other recogniser knows."""
+    """Find JSON objects that hold a word for each category."""
     for column in model:
-        objects = [found for found, _ in column.documents if isinstance(found, JsonObject)]
-        words = sum(any(_word_at(at) for _, at in _objects(found)) for found in objects)
-        if words and says_consent(column.name):
-            doubt = "its answers are words, not true and false: name the path and the words with ConsentObjectKey"
-            yield Candidate(column.name, "JSON object of words", None, (), doubts=(doubt,))
+        objects = [(found, rows) for found, rows in column.documents if isinstance(found, JsonObject)]
+        paths = Counter(path for found, _ in objects for path, at in objects_in(found) if _words(at, model.known))
+        for path, _ in paths.most_common(1):
+            words = {
+                word
+                for found, _ in objects
+                for at_path, at in objects_in(found)
+                if at_path == path
+                for word in at.values()
+            }
+            lists, doubts = lists_of_words([word for word in words if isinstance(word, str)])
+            if "granted" in lists:
+                yield Candidate(column.name, "JsonMap", JsonMap(column.name, path=path, **lists), doubts=tuple(doubts))
 
 
 def _consent_object(
@@ -164,17 +184,9 @@ def _named_keys(objects: Sequence[tuple[object, int]], path: tuple[str, ...], kn
     return sum(
         rows * len(names.intersection(at))
         for found, rows in objects
-        for at_path, at in _objects(found)
+        for at_path, at in objects_in(found)
         if at_path == path
     )
-
-
-def _objects(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
-    """Yield the objects of a document that known keys lead to, each with its path, the outermost first."""
-    if isinstance(document, JsonObject) and len(path) < _DEEPEST:
-        yield path, document
-        for key in WRAPPERS.intersection(document):
-            yield from _objects(document[key], (*path, key))
 
 
 def _answers(found: JsonObject, known: Known) -> bool:
@@ -182,8 +194,9 @@ def _answers(found: JsonObject, known: Known) -> bool:
     return any(isinstance(value, bool) and key in names for key, value in found.items())
 
 
-def _word_at(found: JsonObject) -> bool:
-    return any(isinstance(value, str) and literal(value) and concepts_of(key) for key, value in found.items())
+def _words(found: JsonObject, known: Known) -> bool:
+    names = {id_ for id_, _ in known}
+    return any(isinstance(value, str) and literal(value) and key in names for key, value in found.items())
 
 
 def _has(column: LookedAt, separator: str) -> bool:
@@ -203,6 +216,10 @@ def _gpp(column: LookedAt) -> Iterator[Candidate]:
             doubt = f"which opt-outs does a category stand for? The section has {', '.join(questions)}"
             code = f"GppUs({text_of(column.name)}, section={text_of(name)}, opt_outs=(…))"
             yield Candidate(column.name, "GppUs", None, (), code, is_certain=True, doubts=(doubt,))
+    canada = readings_of(GppTcfCanada(column.name, purposes=(2,), vendor=1), column)
+    if canada[ConsentStatus.GRANTED] or canada[ConsentStatus.DENIED]:
+        code = f"GppTcfCanada({text_of(column.name)}, purposes=(…), vendor=…)"
+        yield Candidate(column.name, "GppTcfCanada", None, (), code, is_certain=True, doubts=(_PURPOSES,))
     tcf = readings_of(GppTcf(column.name, purposes=(1,), vendor=1, disclosed="if_present"), column)
     if tcf[ConsentStatus.GRANTED] or tcf[ConsentStatus.DENIED]:
         code = f"GppTcf({text_of(column.name)}, purposes=(…), vendor=…)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_consent_retl.checking.discovery.consent_words import (
     PLATFORM_IDS,
@@ -71,7 +71,7 @@ def known_categories(policy: ConsentPolicy | None) -> Known:
 def proposal_of(candidate: Candidate, model: LookedModel) -> Proposal:
     """Return a candidate as a proposal, read by the law itself."""
     column = model.columns[candidate.column]
-    shapes = dict(column.shapes.most_common())
+    shapes = _by_count(column.shapes)
     signal, doubts = candidate.signal, list(candidate.doubts)
     code = candidate.code or ("" if signal is None else code_of(signal))
     if candidate.format in _ROLES:
@@ -91,13 +91,13 @@ def proposal_of(candidate: Candidate, model: LookedModel) -> Proposal:
     reading: dict[str, int] = {}
     category = ""
     if isinstance(signal, WholeConsent):
-        read = readings_by_category(signal, column, model.known)
-        reading = {f"{id_} {status}": rows for id_, found in read.items() for status, rows in found.most_common()}
+        read = readings_by_category(signal, model)
+        reading = {f"{id_} {status}": rows for id_, found in read.items() for status, rows in _by_count(found).items()}
         if not read:
             doubts.append("the sample says nothing about a category of the policy")
     elif isinstance(signal, CategorySignal):
         counted = readings_of(signal, column)
-        reading = {str(status): rows for status, rows in counted.most_common()}
+        reading = _by_count(counted)
         doubts += _reading_doubts(counted)
     if candidate.about:
         category = category_for(candidate.about, model.known)
@@ -139,7 +139,12 @@ def without_twins(proposals: Sequence[Proposal]) -> list[Proposal]:
     return [one for one in proposals if one.column not in sure or one.confidence == "high"]
 
 
-_ROLES = frozenset({"time", "region", "gpc", "notice_version", "switches", "end of validity"})
+_ROLES = frozenset({"time", "region", "gpc", "notice_version", "switches", "validity"})
+
+
+def _by_count(counted: Mapping[Any, int]) -> dict[str, int]:
+    """Return counts, the largest first, in the same order in every run."""
+    return {str(name): rows for name, rows in sorted(counted.items(), key=lambda one: (-one[1], str(one[0])))}
 
 
 def _contains(folded: str, name: str) -> bool:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import ConsentStatus
+from airflow_consent_retl.checking.discovery.consent_words import says_consent
+from airflow_consent_retl.consent import ConsentStatus, WholeConsent
+from airflow_consent_retl.consent.answers import Answers, combined
+from airflow_consent_retl.errors import PolicyError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.column_shapes import LookedAt
-    from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
+    from airflow_consent_retl.consent.signals import CategorySignal
     from airflow_consent_retl.consent.switches import RowSwitches
 
 # Id and name of each category that a format may hold.
@@ -93,8 +96,23 @@ def candidates_in(model: LookedModel, recognisers: Sequence[Recogniser]) -> list
         candidates = list(one.recognise(LookedModel(left, model.known)))
         found += candidates
         if one.takes_column:
-            taken.update(candidate.column for candidate in candidates if candidate.is_certain)
-    return found
+            taken.update(name for candidate in candidates if candidate.is_certain for name in columns_of(candidate))
+    read = {name for candidate in found for name in columns_of(candidate)}
+    return [*found, *(_unread(column) for column in model if column.name not in read and _sounds(column))]
+
+
+def columns_of(candidate: Candidate) -> tuple[str, ...]:
+    """Return every column that a candidate reads."""
+    signal = candidate.signal
+    return signal.columns if isinstance(signal, WholeConsent) else (candidate.column,)
+
+
+def _sounds(column: LookedAt) -> bool:
+    return bool(column.filled) and not column.is_personal and says_consent(column.name)
+
+
+def _unread(column: LookedAt) -> Candidate:
+    return Candidate(column.name, "", doubts=("its name says consent, and no format reads its values",))
 
 
 def readings_of(signal: CategorySignal, column: LookedAt) -> Readings:
@@ -105,7 +123,30 @@ def readings_of(signal: CategorySignal, column: LookedAt) -> Readings:
     return counted
 
 
-def readings_by_category(signal: WholeConsent, column: LookedAt, known: Known) -> dict[str, Readings]:
+def readings_by_category(signal: WholeConsent, model: LookedModel) -> dict[str, Readings]:
     """Return the statuses by category, for each category that one of the rows says something about."""
-    read = {id_: readings_of(signal.for_category(id_, name), column) for id_, name in known}
-    return {id_: found for id_, found in read.items() if found[ConsentStatus.GRANTED] or found[ConsentStatus.DENIED]}
+    found: dict[str, Readings] = {}
+    for id_, name in model.known:
+        try:
+            one = signal.for_category(id_, name)
+        except PolicyError:
+            # The format has a list of its own, which lacks this category.
+            continue
+        read = _answers_read(one, model) if isinstance(one, Answers) else readings_of(one, model.columns[one.column])
+        if read[ConsentStatus.GRANTED] or read[ConsentStatus.DENIED]:
+            found[id_] = read
+    return found
+
+
+def _answers_read(answers: Answers, model: LookedModel) -> Readings:
+    """Return how many rows have each status by several columns together."""
+    signals = [part.signal for part in answers.parts]
+    rows = zip(*(model.columns[one.column].column.values or () for one in signals), strict=True)
+    return Counter(
+        combined(
+            [one.status(one.token(value)) for one, value in zip(signals, row, strict=True)],
+            answers.combining,
+            any_no_denies=False,
+        )
+        for row in rows
+    )

@@ -33,15 +33,17 @@ def times(model: LookedModel) -> Iterator[Candidate]:
             continue
         doubts = [] if says_consent(column.name) else ["is it the time of the consent, or of the row?"]
         is_usable = kind is ColumnKind.MOMENT or (is_text and column.share("time with a zone") == 1)
-        if _UNTIL.search(name):
-            yield Candidate(column.name, "end of validity", doubts=("a row after this time is no consent any more",))
-            continue
         if is_epoch:
-            unit = "milliseconds" if column.shapes["milliseconds since 1970"] else "seconds"
-            doubts.append(f"it counts {unit} since 1970: turn it into a timestamp in the model's SQL")
-        elif not is_usable:
-            doubts.append(_ZONE)
-        yield Candidate(column.name, "time", code=text_of(column.name) if is_usable else "", doubts=tuple(doubts))
+            unit = "ms" if column.shapes["milliseconds since 1970"] else "s"
+            doubts.append(f"it seems to count {unit} since 1970")
+            code = f"EpochTime({text_of(column.name)}, {text_of(unit)})"
+        else:
+            doubts += [] if is_usable else [_ZONE]
+            code = text_of(column.name) if is_usable else ""
+        if _UNTIL.search(name):
+            code = f"Recorded(…, valid_until={code})" if code else ""
+            doubts = ["a yes ends at this time: give it to the category's record"]
+        yield Candidate(column.name, "validity" if _UNTIL.search(name) else "time", code=code, doubts=tuple(doubts))
 
 
 def regions(model: LookedModel) -> Iterator[Candidate]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.checking.discovery.consent_words import (
     DECEPTIVE,
@@ -142,24 +142,28 @@ def _of_words(column: LookedAt, *, is_named: bool) -> Iterator[Candidate]:
     yield Candidate(column.name, "Literals", signal, (column.name,), doubts=(*doubts, *more))
 
 
-def _literals(column: LookedAt) -> tuple[Literals | None, list[str]]:
-    """Return the format that reads a column's words, None if none of them is a yes; and the doubts about them."""
+def lists_of_words(words: Iterable[str | int]) -> tuple[dict[str, Any], list[str]]:
+    """Return words by their meaning, as `Literals` takes them, and the doubts about them. Other words are left out."""
     lists: dict[str, list[str | int]] = {}
     doubts = []
-    for word in sorted(column.words, key=str):
+    for word in sorted(words, key=str):
         folded = literal(word)
-        if folded is None:
-            continue
-        lists.setdefault(LITERALS[folded], []).append(word)
-        if folded in DECEPTIVE:
-            doubts.append(DECEPTIVE[folded])
+        if folded is not None:
+            lists.setdefault(LITERALS[folded], []).append(word)
+            doubts += [DECEPTIVE[folded]] if folded in DECEPTIVE else []
+    return {name: tuple(lists[name]) for name in Meaning if name in lists}, doubts
+
+
+def _literals(column: LookedAt) -> tuple[Literals | None, list[str]]:
+    """Return the format that reads a column's words, None if none of them is a yes; and the doubts about them."""
+    lists, doubts = lists_of_words(column.words)
     if column.column.kind is ColumnKind.INTEGER and set(column.words) <= {0, 1}:
         doubts.append("1 has to mean yes, and 0 no")
     if Meaning.YES not in lists:
         return None, doubts
     if Meaning.NO not in lists:
         doubts.append("the sample holds no no: how is it written?")
-    return Literals(column.name, **{name: tuple(words) for name, words in sorted(lists.items())}), doubts  # type: ignore[arg-type]  # all text or all integers
+    return Literals(column.name, **lists), doubts
 
 
 def _is_plain(word: str | int) -> bool:
