@@ -82,7 +82,7 @@ class _Mapping:
         self.whole = alone if isinstance(alone, WholeConsent) else None
         self.entries = {} if self.whole is not None else dict(self._entries(consent))
 
-    def _entries(self, consent: Sequence[Proposal]) -> Iterator[tuple[str, str]]:
+    def _entries(self, consent: Sequence[Proposal]) -> Iterator[tuple[str, list[str]]]:
         for category in self.policy.categories:
             records = [record for proposal in consent for record in _records(proposal, category)]
             objections = [one for one in records if isinstance(one, OptOut)]
@@ -90,8 +90,8 @@ class _Mapping:
             if records:
                 yield category.id, self._combined(category.id, objections, answers)
 
-    def _combined(self, category: str, objections: Sequence[OptOut], answers: Sequence[CategorySignal]) -> str:
-        """Return one entry of the mapping. Of several records, each has to grant."""
+    def _combined(self, category: str, objections: Sequence[OptOut], answers: Sequence[CategorySignal]) -> list[str]:
+        """Return the lines of one entry of the mapping. Of several records, each has to grant."""
         if not answers:
             self.notes.append(f"`{category}` has only objections: under opt_in no row is granted")
         if len(answers) > 1:
@@ -100,10 +100,10 @@ class _Mapping:
             )
             # Beside records that have to grant, no objection is enough.
             plain = [OptOut(one.signal, false_is_yes=True) for one in objections]
-            return f"MostRestrictive({', '.join(map(code_of, (*plain, *answers)))})"
-        codes = [code_of(one) for one in (*objections, *answers)]
+            return _exploded("MostRestrictive", (*plain, *answers))
         # An objection is an answer; its absence leaves the decision to the next record.
-        return codes[0] if len(codes) == 1 else f"FirstOf({', '.join(codes)})"
+        records = (*objections, *answers)
+        return [code_of(records[0])] if len(records) == 1 else _exploded("FirstOf", records)
 
     @property
     def covered(self) -> frozenset[str]:
@@ -132,7 +132,11 @@ class _Mapping:
         if self.whole is not None:
             inner = [f"{code_of(self.whole)},"]
         else:
-            inner = ["{", *(f'    "{id_}": {code},' for id_, code in self.entries.items()), "},"]
+            inner = ["{"]
+            for id_, (first, *rest) in self.entries.items():
+                lines = [f"{text_of(id_)}: {first}", *rest]
+                inner += [f"    {line}" for line in (*lines[:-1], f"{lines[-1]},")]
+            inner.append("},")
         if not roles:
             first, *rest = inner
             return [f"consent={first}", *rest]
@@ -229,6 +233,11 @@ def _records(proposal: Proposal, category: Category) -> list[CategorySignal]:
     if proposal.category == category.id and isinstance(proposal.signal, CategorySignal):
         return [proposal.signal]
     return []
+
+
+def _exploded(name: str, records: Sequence[CategorySignal]) -> list[str]:
+    """Return a call with each record on its own line."""
+    return [f"{name}(", *(f"    {code_of(record)}," for record in records), ")"]
 
 
 def _untemplated(sql: str) -> str:
