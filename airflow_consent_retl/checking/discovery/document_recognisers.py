@@ -26,6 +26,7 @@ from airflow_consent_retl.consent import (
     ConsentObject,
     ConsentStatus,
     ExcludedDestinations,
+    FilledList,
     GppTcf,
     GppTcfCanada,
     GppUs,
@@ -33,11 +34,13 @@ from airflow_consent_retl.consent import (
     IntegrationsObject,
     JsonMap,
     OptanonConsent,
+    OptOut,
     TcfString,
     TwoLists,
     WholeConsent,
 )
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
+from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.strict_json import JsonObject
 
 if TYPE_CHECKING:
@@ -68,6 +71,15 @@ def two_lists(model: LookedModel) -> Iterator[Candidate]:
             for separator in separators[:1]:
                 signal = TwoLists(column.name, other.name, separator=separator)
                 yield Candidate(column.name, "TwoLists", signal, is_certain=True)
+
+
+def objection_lists(model: LookedModel) -> Iterator[Candidate]:
+    """Find lists in which any entry is an objection, such as Klaviyo's suppressions."""
+    for column in model:
+        if says_opposite(column.name) and column.share("JSON array") == 1 and not _names_category(column, model):
+            doubt = "any entry counts as an objection, and an empty list as unknown"
+            signal = OptOut(FilledList(column.name))
+            yield Candidate(column.name, "FilledList", signal, (column.name,), is_certain=True, doubts=(doubt,))
 
 
 def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
@@ -197,6 +209,17 @@ def _answers(found: JsonObject, known: Known) -> bool:
 def _words(found: JsonObject, known: Known) -> bool:
     names = {id_ for id_, _ in known}
     return any(isinstance(value, str) and literal(value) and key in names for key, value in found.items())
+
+
+def _names_category(column: LookedAt, model: LookedModel) -> bool:
+    ids = {id_ for id_, _ in model.known}
+    return any(
+        entry in ids
+        for found, _ in column.documents
+        if isinstance(found, list)
+        for entry in found
+        if isinstance(entry, str)
+    )
 
 
 def _has(column: LookedAt, separator: str) -> bool:

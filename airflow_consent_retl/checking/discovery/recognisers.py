@@ -30,6 +30,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     Recogniser(("AdobeConsent",), vendors.adobe_documents, takes_column=True),
     Recogniser(("TwoLists",), documents.two_lists, takes_column=True),
     Recogniser(("ConsentObject",), documents.consent_objects, takes_column=True),
+    Recogniser(("FilledList",), documents.objection_lists, takes_column=True),
     Recogniser(("GrantedIds",), documents.lists_of_ids),
     Recogniser(("JsonList",), documents.lists_of_objects),
     Recogniser(("JsonMap",), documents.literal_objects),
