@@ -54,5 +54,6 @@ NEVER_PROPOSED = {
     "UsercentricsService": _PART.format("UsercentricsServices"),
     "ConsentObjectKey": _PART.format("ConsentObject"),
     "GrantedId": _PART.format("GrantedIds"),
+    "OptOuts": "a person has to say which keys of a document are objections",
     "OptanonConsentGroup": _PART.format("OptanonConsent"),
 }
