@@ -57,10 +57,25 @@ _CONSENT = {
 # A TC string whose time of creation, 36 bits, is the row's number, so that each string is unique. Purpose 1, vendor 2.
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _NUMBER = " || ".join(f"substr('{_DIGITS}', 1 + ((i >> {shift}) & 63)::INT, 1)" for shift in range(30, -1, -6))
-_TC_GRANTING, _TC_DENYING = "AfACBENB4FgAIAAAAAAAAAYgABEAAAAA.IABE", "AfACBENB4FgAAAAAAAAAAAYgABEAAAAA.IABE"
-_CONSENT["tcf"] = (
-    f"'C' || {_NUMBER} || 'Qk9nIA' || CASE WHEN {_SHARE} < 90 THEN '{_TC_GRANTING}' ELSE '{_TC_DENYING}' END"
-)
+
+
+def _characters(bits: str) -> str:
+    filled = bits + "0" * (-len(bits) % 6)
+    return "".join(_DIGITS[int(filled[place : place + 6], 2)] for place in range(0, len(filled), 6))
+
+
+def _tc_rest(*, consented: bool, vendors: int) -> str:
+    """Return what follows the time of creation: consent to purpose 1 or none, and a bit field of vendors, of whom 2."""
+    listed = f"{vendors:016b}0" + "01" * (vendors // 2)
+    core = "Qk9nIAAfACBENB4Fg" + _characters(
+        "0" * 8 + "01"[consented] + "0" * 23 + "0" * 24 + "0" + "000011000100" + listed + "0" * 17 + "0" * 12
+    )
+    return f"{core}.{_characters('001' + listed)}"
+
+
+for _name, _vendors in (("tcf", 2), ("long tcf", 1_200)):
+    _granting, _denying = (_tc_rest(consented=consented, vendors=_vendors) for consented in (True, False))
+    _CONSENT[_name] = f"'C' || {_NUMBER} || CASE WHEN {_SHARE} < 90 THEN '{_granting}' ELSE '{_denying}' END"
 # The booleans plus the time of consent, the region and Global Privacy Control, from existing columns.
 _CONSENT["row"] = _CONSENT["boolean"]
 _PAYLOAD = """
@@ -77,6 +92,7 @@ _FORMATS: dict[str, Callable[[str], CategorySignal]] = {
     "list": lambda column: GrantedId(column, "C0004", ","),
     "cookie": lambda column: OptanonConsentGroup(column, "C0004"),
     "tcf": lambda column: TcfString(column, purposes=(1,), vendor=2),
+    "long tcf": lambda column: TcfString(column, purposes=(1,), vendor=2),
 }
 
 # Case: consent format, categories, destinations.
@@ -92,13 +108,14 @@ CASES = {
     "lists of ids": ("list", 4, 20),
     "OneTrust's cookie": ("cookie", 4, 20),
     "unique TC strings": ("tcf", 1, 1),
+    "long unique TC strings": ("long tcf", 1, 1),
     "ages, regions, objections": ("row", 4, 20),
 }
 
 
 def snapshot_of(consent: str, categories: int, rows: int) -> Path:
     """Return the folder of a snapshot with 8 payload columns and its consent columns. It is created only once."""
-    folder = CACHE / f"snapshot-{consent}-{categories}-{rows}"
+    folder = CACHE / f"snapshot-{consent.replace(' ', '-')}-{categories}-{rows}"
     if (folder / "manifest.json").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)

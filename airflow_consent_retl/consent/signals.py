@@ -5,14 +5,15 @@ value. A format with declared values has an alphabet: tokens 1 to n are the alph
 other value. No value is ever cast, trimmed or case-folded: each such step has turned a no into a yes somewhere.
 
 A signal's attributes describe how an engine can find its tokens (`is_read`, `alphabet`, `document_path`,
-`document_part`, `time_bounds`, `number_bounds`); an engine never looks at its class. A format of your own is a
-dataclass that derives from one of these classes.
+`document_part`, `time_bounds`, `number_bounds`, `tc_question`); an engine never looks at its class. A format of your
+own is a dataclass that derives from one of these classes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,6 +58,17 @@ class ColumnKind(StrEnum):
     # Contains only NULL, so its type is not known: it fits any format, and every row is `unknown`.
     EMPTY = "empty"
     OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class TcQuestion:
+    """What a format asks a TC string: see `TcfString`, whose fields these are."""
+
+    purposes: tuple[int, ...]
+    vendor: int
+    legitimate_interest: tuple[int, ...]
+    disclosed: str
+    oldest_policy: int
 
 
 class Signal(ABC):
@@ -146,6 +158,14 @@ class Signal(ABC):
         last one, has the highest token.
         """
         return ()
+
+    @property
+    def tc_question(self) -> TcQuestion | None:
+        """What the format asks TC strings, if its values are TC strings. None (default): they are something else.
+
+        An engine may answer it for the strings that it surely reads as `token` does, and leaves all others to `token`.
+        """
+        return None
 
     def accepts(self, kind: ColumnKind) -> bool:
         """Return whether a column of this kind can contain this format."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.filtering.tc_strings import LEFT_TO_THE_LAW, answers
 from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.values.shared_engine import shared_engine
@@ -164,8 +165,19 @@ class _Documents:
 
 def _read(documents: pa.DictionaryArray, signal: Signal) -> NDArray[np.int64]:
     # One entry more than the dictionary has: the index of NULL.
-    read = np.array([*map(signal.token, documents.dictionary.to_pylist()), NULL_TOKEN], dtype=np.int64)
+    read = np.append(_tokens(documents.dictionary, signal), NULL_TOKEN)
     tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
+    return tokens
+
+
+def _tokens(values: pa.Array, signal: Signal) -> NDArray[np.int64]:
+    """Return the token of each of these distinct values, none of which is NULL."""
+    question = signal.tc_question
+    if question is None or values.type != pa.string():
+        return np.array([*map(signal.token, values.to_pylist())], dtype=np.int64)
+    tokens = answers(values, question)
+    others = np.flatnonzero(tokens == LEFT_TO_THE_LAW)
+    tokens[others] = [*map(signal.token, values.take(pa.array(others)).to_pylist())]
     return tokens
 
 

@@ -51,3 +51,9 @@ def offsets_of(array: pa.Array) -> NDArray[np.int64]:
     if buffer is None or not buffer.size:
         return np.zeros(len(array) + 1, np.int64)
     return np.frombuffer(buffer, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+
+
+def content_of(array: pa.Array) -> NDArray[np.uint8]:
+    """Return all bytes of a binary array's buffer: `offsets_of` says where each value begins."""
+    buffer = array.buffers()[2]
+    return np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)

@@ -16,6 +16,10 @@ import atheris  # type: ignore[import-untyped]
 with atheris.instrument_imports(include=["airflow_consent_retl"]):
     from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppTcfCanada, GppUs, TcfString
 
+import pyarrow as pa
+
+from airflow_consent_retl.filtering.tc_strings import LEFT_TO_THE_LAW, answers
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.iab_strings import (
     CORE_ALONE,
@@ -65,6 +69,11 @@ def check(octets: bytes) -> None:
         assert "." in text or is_before_the_rule(text)
     if OLD.read(text) is ConsentStatus.GRANTED:
         assert may_grant_tcf(text, interest="0" if int(bits_of(text.partition(".")[0])[132:138], 2) >= 4 else "01")
+    for signal in (TCF, BY_DATE):
+        # Many strings are read at once by another reader, which says what the law says, or nothing.
+        assert signal.tc_question is not None
+        (found,) = answers(pa.array([text]), signal.tc_question)
+        assert found in (LEFT_TO_THE_LAW, signal.token(text))
     check_sections(text)
     check_reasons(text)
 

@@ -10,12 +10,12 @@ SCRIPT = Path(__file__).with_name("iab.py")
 
 
 def test_nothing_that_a_fuzzer_makes_of_granting_strings_raises_or_grants_wrongly() -> None:
-    command = [sys.executable, str(SCRIPT), "-runs=10000", "-max_len=600", "-seed=1"]
+    command = [sys.executable, str(SCRIPT), "-runs=3000", "-max_len=600", "-seed=1"]
 
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
     assert run.returncode == 0, run.stderr[-2_000:]
-    assert "Done 10000 runs" in run.stderr
+    assert "Done 3000 runs" in run.stderr
 
 
 def test_the_seeds_grant() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from airflow_consent_retl.consent.formats.bits import Bits, CodedSignal, MalformedBitsError
@@ -74,7 +74,7 @@ class GppUs(CodedSignal):
     opt_outs: tuple[str, ...]
     sensitive: tuple[int, ...]
     gpc: str
-    encoding: str
+    encoding: str = field(metadata={"omit": "specification"})
 
     def __init__(
         self,

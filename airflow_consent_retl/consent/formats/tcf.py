@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from airflow_consent_retl.consent.formats.bits import Bits, CodedSignal, MalformedBitsError
-from airflow_consent_retl.consent.signals import ConsentStatus, column_problems, require
+from airflow_consent_retl.consent.signals import ConsentStatus, TcQuestion, column_problems, require
 from airflow_consent_retl.errors import Problem
 
 # Positions in the core segment: its fields before the vendors have fixed widths.
@@ -30,9 +30,9 @@ _HEADER_BITS = 213
 # Strings of earlier policies that were made after 30 September 2023 are invalid. Older strings exceed the maximum age
 # of consent.
 _OLDEST_POLICY = 4
-# Strings of this time and later need the segment of disclosed vendors. In tenths of a second, as bits, which are
-# compared as text.
-_DISCLOSED_SINCE = format(int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 10, "036b")
+# Strings of this time and later need the segment of disclosed vendors: in tenths of a second, and as bits to compare.
+DISCLOSED_SINCE = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 10
+_DISCLOSED_SINCE_BITS = format(DISCLOSED_SINCE, "036b")
 PURPOSES = 24
 _HIGHEST_VENDOR, _HIGHEST_POLICY = (1 << 16) - 1, (1 << 6) - 1
 # Purposes that must never rest on legitimate interest: 1 by all policies, 3 to 6 since version 4 of them, TCF 2.2.
@@ -109,6 +109,14 @@ class TcfString(CodedSignal):
         object.__setattr__(self, "disclosed", disclosed)
         object.__setattr__(self, "oldest_policy", oldest_policy)
 
+    @property
+    def tc_question(self) -> TcQuestion | None:
+        """The question, for engines that read many strings at once."""
+        # INVARIANT: no engine answers for a class that derives from this one, which may read its values otherwise.
+        if type(self) is not TcfString:
+            return None
+        return TcQuestion(self.purposes, self.vendor, self.legitimate_interest, self.disclosed, self.oldest_policy)
+
     def answer(self, text: str) -> ConsentStatus:
         """Return the status that the string contains. Raises `MalformedBitsError` if it is invalid."""
         segments = text.split(".")
@@ -165,7 +173,7 @@ def status_of_bases(
 
 def _needs_disclosed(header: str, rule: str) -> bool:
     # Both times are the time of the last update. If they differ, the later one counts.
-    return rule == "required" or (rule == "by_date" and any(header[time] >= _DISCLOSED_SINCE for time in _TIMES))
+    return rule == "required" or (rule == "by_date" and any(header[time] >= _DISCLOSED_SINCE_BITS for time in _TIMES))
 
 
 def disclosed_in(segments: Sequence[str], contains: ContainsVendor, kinds: Mapping[str, int] = _KINDS) -> bool | None:
