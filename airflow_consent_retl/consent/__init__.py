@@ -36,20 +36,13 @@ from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedI
 from airflow_consent_retl.consent.formats.json_values import JsonList, JsonListItem, JsonMap, JsonPath
 from airflow_consent_retl.consent.formats.ketch import KetchPurpose, KetchPurposes
 from airflow_consent_retl.consent.formats.literals import Literals
-from airflow_consent_retl.consent.formats.mparticle import mparticle_ccpa, mparticle_gdpr
 from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
-from airflow_consent_retl.consent.formats.onetrust_purposes import (
-    OneTrustPurpose,
-    OneTrustPurposes,
-    onetrust_receipt,
-    onetrust_status,
-)
+from airflow_consent_retl.consent.formats.onetrust_purposes import OneTrustPurpose, OneTrustPurposes
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.opt_outs import OptOuts
-from airflow_consent_retl.consent.formats.segment_profile import segment_profile, segment_profile_column
 from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
 from airflow_consent_retl.consent.formats.tcf import TcfString
-from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes, transcend_column
+from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes
 from airflow_consent_retl.consent.formats.two_lists import TwoLists
 from airflow_consent_retl.consent.formats.usercentrics import UsercentricsService, UsercentricsServices
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, EpochTime, MaxAge, NoticeVersion
@@ -85,10 +78,19 @@ from airflow_consent_retl.consent.readers.hubspot import hubspot_opt_out, hubspo
 from airflow_consent_retl.consent.readers.iterable import iterable_opt_in, iterable_opt_out
 from airflow_consent_retl.consent.readers.klaviyo import klaviyo_consent, klaviyo_marketing
 from airflow_consent_retl.consent.readers.mailchimp import mailchimp_status
-from airflow_consent_retl.consent.readers.onetrust import onetrust_consent_updates
+from airflow_consent_retl.consent.readers.mparticle import mparticle_ccpa, mparticle_gdpr
+from airflow_consent_retl.consent.readers.onetrust import onetrust_consent_updates, onetrust_receipt, onetrust_status
 from airflow_consent_retl.consent.readers.rudderstack import rudderstack_consent
 from airflow_consent_retl.consent.readers.salesforce import salesforce_contact_point, salesforce_opt_out
-from airflow_consent_retl.consent.readers.segment import segment_column, segment_preference_events, segment_preferences
+from airflow_consent_retl.consent.readers.segment import (
+    segment_column,
+    segment_preference_events,
+    segment_preferences,
+    segment_profile,
+    segment_profile_column,
+)
+from airflow_consent_retl.consent.readers.snowplow import snowplow_columns
+from airflow_consent_retl.consent.readers.transcend import transcend_column
 from airflow_consent_retl.consent.regime import Regime
 from airflow_consent_retl.consent.removal import (
     EXPLICIT,
@@ -108,7 +110,6 @@ from airflow_consent_retl.consent.signals import (
     Signal,
     WholeConsent,
 )
-from airflow_consent_retl.consent.snowplow_columns import snowplow_columns
 from airflow_consent_retl.consent.sources import (
     ConsentSource,
     ExternalConsent,

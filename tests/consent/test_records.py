@@ -31,9 +31,7 @@ from airflow_consent_retl.consent import (
     UsercentricsServices,
     parse_policy,
     plan_consent,
-    snowplow_columns,
 )
-from airflow_consent_retl.consent.answers import strictest_status
 from airflow_consent_retl.consent.format_document import format_document, parse_signal
 from airflow_consent_retl.errors import PolicyError
 
@@ -198,33 +196,3 @@ def test_where_silence_permits_a_key_in_another_spelling_is_no_silence(
 
     assert status(signal, raw) is ConsentStatus.UNKNOWN
     assert status(signal.where_silence_permits(), raw) is ConsentStatus.INVALID
-
-
-@pytest.mark.parametrize(
-    ("type_", "scopes", "basis", "expected"),
-    [
-        ("allow_all", '["ads"]', "consent", "granted"),
-        ("allow_selected", '["ads","analytics"]', "consent", "granted"),
-        ("allow_selected", '["analytics"]', "consent", "denied"),
-        ("deny_all", '["ads"]', "consent", "denied"),
-        ("withdrawn", '["ads"]', "consent", "denied"),
-        ("pending", '["ads"]', "consent", "unknown"),
-        ("implicit_consent", '["ads"]', "consent", "unknown"),
-        ("expired", '["ads"]', "consent", "expired"),
-        ("allow_all", '["ads"]', "legitimate_interests", "unknown"),
-        ("allow_all", '["ads"]', None, "unknown"),
-        ("allow_all", '["ads"]', "Consent", "invalid"),
-        ("allowed", '["ads"]', "consent", "invalid"),
-        ("allow_all", "[ads]", "consent", "invalid"),
-        (None, '["ads"]', "consent", "unknown"),
-    ],
-)
-def test_columns_of_a_snowplow_event_have_to_agree(
-    type_: str | None, scopes: str, basis: str | None, expected: str
-) -> None:
-    records = snowplow_columns("type", "scopes", "ads", basis="basis")
-    raws = {"type": type_, "scopes": scopes, "basis": basis}
-
-    found = [status(record.signal, raws[record.signal.column]) for record in records.parts]
-
-    assert strictest_status(found) is ConsentStatus(expected)

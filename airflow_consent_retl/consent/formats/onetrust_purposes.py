@@ -1,12 +1,11 @@
-"""OneTrust's purposes of Universal Consent: webhooks of the event 3010, receipts, and Segment's `consent_updated`.
+"""OneTrust's purposes of Universal Consent, as webhooks of the event 3010 write them.
 
     {"payload": {"profiles": [{"purposeId": "3e90…", "profileFields": {"TransactionStatus": "ACTIVE"},
                                "topics": [{"topicGuid": "6ed6…", "integrationKey": "social", "value": true}]}]}}
 
 The schema of the webhook: https://github.com/segmentio/segment-docs (`catalog/cloud-apps/onetrust`, read on 29 November
 2026). The statuses: https://developer.onetrust.com/onetrust/reference/getdatasubjectprofilev4 (not read again).
-Receipts: https://developer.onetrust.com/onetrust/reference/createconsentreceiptusingpost (not read again). OneTrust's
-events may arrive out of order: give the time of the event to `ConsentSource`, not that of its arrival.
+OneTrust's events may arrive out of order: give the time of the event to `ConsentSource`, not that of its arrival.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ from airflow_consent_retl.consent.formats.json_lookup import (
     status_in,
     truth,
 )
-from airflow_consent_retl.consent.formats.json_values import JsonList, PathLike
-from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.literal_values import LiteralValues
 from airflow_consent_retl.consent.signals import ConsentStatus, WholeConsent, require
 
@@ -40,37 +37,6 @@ STATUSES = LiteralValues(
 )
 _STATUS = ("profileFields", "TransactionStatus")
 _TOPIC_KEYS = ("integrationKey", "topicGuid")
-
-
-def onetrust_status(column: str) -> Literals:
-    """Return the format of a column with the status of one purpose, such as `status` of Segment's `consent_updated`."""
-    return Literals(
-        column,
-        granted=STATUSES.granted,
-        denied=STATUSES.denied,
-        unknown=STATUSES.unknown,
-        expired=STATUSES.expired,
-    )
-
-
-def onetrust_receipt(column: str, *, path: PathLike = ("purposes",)) -> JsonList:
-    """Return the format of a receipt for all categories, whose ids are those of purposes.
-
-    Only the transaction `CONFIRMED` grants. One that says nothing about consent (`PENDING`, `NO_CHOICE`, `EXTEND`,
-    `CHANGE_PREFERENCES`, `IMPLICIT`) is unknown.
-
-        {"purposes": [{"Id": "3e90…", "TransactionType": "CONFIRMED"}]}
-    """
-    return JsonList(
-        column,
-        path=path,
-        id="Id",
-        state="TransactionType",
-        granted=("CONFIRMED",),
-        denied=("WITHDRAWN", "NOTGIVEN", "NO_CONSENT", "OPT_OUT", "HARD_OPT_OUT"),
-        unknown=("PENDING", "NO_CHOICE", "EXTEND", "CHANGE_PREFERENCES", "IMPLICIT"),
-        expired=("EXPIRED",),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The schema: iglu:com.snowplowanalytics.snowplow/consent_preferences/jsonschema/1
 https://github.com/snowplow/iglu-central (read on 29 November 2026). It needs at least one scope for every event, also
 for `deny_all`, `withdrawn`, `pending` and `expired`: the scopes alone say nothing. Snowflake keeps the names of the
 schema; other warehouses have snake case. The table of events in Redshift and PostgreSQL, and the models of Snowplow's
-dbt packages, have a column for each: see `consent.snowplow_columns`.
+dbt packages, have a column for each: see `readers.snowplow`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 The schemas: https://docs.transcend.io/docs/api-reference (Preference Management; not read again), and public examples
 of `tcmConsent` (read on 29 November 2026). A CSV export has a column `true` or `false` for each purpose, and
-`<purpose>_<topic>` for each topic: see `transcend_column`.
+`<purpose>_<topic>` for each topic: see `readers.transcend`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,10 @@ from airflow_consent_retl.consent.formats.json_lookup import (
     id_problems,
     truth,
 )
-from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.signals import ConsentStatus, WholeConsent, require
 
 # What the consent manager applies by the person's region while the person has made no choice.
 _AUTO = "Auto"
-
-
-def transcend_column(column: str) -> Literals:
-    """Return the format of one purpose's column in a CSV export: the text `true` grants, and `false` denies."""
-    return Literals(column, granted=("true",), denied=("false",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """HubSpot's e-mail consent: the opt-out of everything, opt-outs of subscriptions, and states of subscriptions.
 
 A person who unsubscribed from everything may still be subscribed to single subscriptions, so the portal's opt-out
-always counts first. Sources: https://developers.hubspot.com/docs/api-reference/legacy/communication-preferences/v3/guide
-and https://developers.hubspot.com/docs/api-reference/latest/communication-preferences/status/get-unsubscribed-status,
-read on 29 November 2026. Traps: `NOT_SUBSCRIBED` of version 3 of the API also stands for people who unsubscribed; a
-property such as `hs_email_optout` is text in many copies, and NULL for people who were never asked.
+always counts first. Sources:
+https://developers.hubspot.com/docs/api-reference/legacy/communication-preferences/v3/guide and
+https://developers.hubspot.com/docs/api-reference/latest/communication-preferences/status/get-unsubscribed-status, read
+on 29 November 2026. Traps: `NOT_SUBSCRIBED` of version 3 of the API also stands for people who unsubscribed; a property
+such as `hs_email_optout` is text in many copies, and NULL for people who were never asked.
 """
 
 from __future__ import annotations

@@ -5,6 +5,11 @@ unknown. Sources: https://segment.com/docs/privacy/consent-management/consent-in
 https://segment.com/docs/connections/storage/warehouses/schema/ for the columns, read on 24 November 2026;
 https://github.com/segmentio/go-snakecase for their names, read on 29 November 2026. Traps: a column exists only after
 its category was seen once, and in Snowflake its name has capital letters.
+
+Segment stores consent on profiles in Unify as well, as the trait `segment_consent_preference`. Its values `true`,
+`false` and `conflict`, which two profiles leave behind that were merged and differ, are those of
+https://www.twilio.com/docs/segment/privacy/consent-management/consent-in-unify, read on 29 November 2026. The shape of
+the trait is not published, and Segment's Profile API does not return it.
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ import re
 from collections.abc import Mapping
 
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
+from airflow_consent_retl.consent.formats.json_values import JsonMap, KeyBy, PathLike
+from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.sources import ConsentSource
 from airflow_consent_retl.errors import PolicyError, Problem
 
@@ -79,6 +86,33 @@ def segment_column(category: str) -> str:
     if not name:
         raise PolicyError([Problem("categories", "Segment has no column for an id without letters and digits")])
     return PREFERENCES + name
+
+
+def segment_profile_column(column: str) -> Literals:
+    """Return the format of a text column with one category's value: `conflict` is invalid, so it denies everywhere."""
+    return Literals(column, granted=("true",), denied=("false",))
+
+
+def segment_profile(
+    column: str,
+    *,
+    path: PathLike = ("segment_consent_preference", "categories"),
+    state: PathLike = (),
+    as_text: bool = False,
+    key_by: KeyBy = "id",
+) -> JsonMap:
+    """Return the format of a profile's traits for all categories: true grants, false denies, `conflict` is invalid.
+
+    Args:
+        column: the column with the traits, as JSON.
+        path: the keys that lead to the object with an entry for each category.
+        state: the keys that lead from a category's entry to its value.
+        as_text: whether the values are the text `true` and `false`, as in tables of traits, and not booleans.
+        key_by: the field of a category that is its key: `id` or `name`.
+    """
+    if as_text:
+        return JsonMap(column, path=path, state=state, granted=("true",), denied=("false",), key_by=key_by)
+    return JsonMap(column, path=path, state=state, key_by=key_by)
 
 
 def _snake(name: str) -> str:
