@@ -13,6 +13,7 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.prune import PruneOperator
+from airflow_consent_retl.operators.report import ConsentReportOperator
 from airflow_consent_retl.workspace.staging_schema import staging_schema
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def consent_sync(
     moved_from: Mapping[str, str] | None = None,
     shares_sync_with_dags: Sequence[str] = (),
     prune: bool = True,
+    report: bool | Mapping[str, Any] = False,
     dry_run: bool | str = False,
     workspace: str | None = None,
     **group: Any,
@@ -125,6 +127,8 @@ def consent_sync(
         shares_sync_with_dags: the ids of other DAGs that load the same syncs, which have to name this DAG likewise.
         absent: `withdrawn` for SQL that keeps only people who consent: every load then removes the people who are not
             in the model any more, whatever its mode. The same parameter of `PropagateWithdrawalsOperator` has to agree.
+        report: whether the sync ends with `report`, a `ConsentReportOperator` about the run; or its parameters, such as
+            `{"to": "s3://conn@reports/{{ ds }}.html"}`.
         prune: whether the sync ends with `prune`, a `PruneOperator`; False where a DAG of your own has it.
         dry_run: extraction and filter run as always, since they send nothing, and each load returns the plan of what it
             would do. True or False, or a template such as `"{{ params.dry_run }}"`.
@@ -196,13 +200,15 @@ def consent_sync(
                 hook_params=hook_params,
             )
             loaded >> drop.as_teardown(setups=snapshot)
+        ledgers = (getattr(load, "keywords", {}).get("ledger_conn_id") for load in loads.values())
+        # The documents of a warehouse workspace are in the deployment's own.
+        upkeep: dict[str, Any] = {
+            "ledger_conn_id": next(filter(None, ledgers), None),
+            "workspace": workspace if schema is None else None,
+        }
+        if report is not False:
+            chosen = dict(report) if isinstance(report, Mapping) else {}
+            loaded >> ConsentReportOperator(task_id="report", **{**upkeep, **chosen}).as_teardown(setups=snapshot)
         if prune:
-            ledgers = (getattr(load, "keywords", {}).get("ledger_conn_id") for load in loads.values())
-            pruning = PruneOperator(
-                task_id="prune",
-                ledger_conn_id=next(filter(None, ledgers), None),
-                # The documents of a warehouse workspace are in the deployment's own.
-                workspace=workspace if schema is None else None,
-            )
-            loaded >> pruning.as_teardown(setups=snapshot)
+            loaded >> PruneOperator(task_id="prune", **upkeep).as_teardown(setups=snapshot)
     return task_group

@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 from airflow_consent_retl.consent import ConsentObjectKey, Literals
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
+    ConsentReportOperator,
     ExtractModelOperator,
     LoadToFilesOperator,
     LoadToSqlTableOperator,
@@ -20,6 +21,7 @@ from airflow_consent_retl.operators import (
 )
 
 EXPORTS = os.environ.get("QUICKSTART_EXPORTS", "file:///tmp/consent-quickstart/exports")
+REPORT = os.environ.get("QUICKSTART_REPORT", f"{EXPORTS}/report.html")
 
 with DAG("consent_quickstart", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), tags=["consent"]):
     snapshot = ExtractModelOperator(
@@ -40,7 +42,7 @@ with DAG("consent_quickstart", schedule=None, start_date=datetime(2026, 1, 1, tz
         },
         destinations=["ads_webhook", "crm_table", "lake"],
     )
-    LoadToWebhookOperator(
+    ads = LoadToWebhookOperator(
         task_id="load_ads_webhook",
         permitted=permitted.output,
         destination="ads_webhook",
@@ -49,7 +51,7 @@ with DAG("consent_quickstart", schedule=None, start_date=datetime(2026, 1, 1, tz
         fields={"id": "user_id", "email": "email", "country": "country", "lifetime_value": "lifetime_value"},
         max_rejected_ratio=0.01,
     )
-    LoadToSqlTableOperator(
+    crm = LoadToSqlTableOperator(
         task_id="load_crm_table",
         permitted=permitted.output,
         destination="crm_table",
@@ -57,10 +59,12 @@ with DAG("consent_quickstart", schedule=None, start_date=datetime(2026, 1, 1, tz
         table="people",
         fields={"id": "user_id", "email": "email", "first_name": "first_name", "last_name": "last_name"},
     )
-    LoadToFilesOperator(
+    lake = LoadToFilesOperator(
         task_id="load_lake",
         permitted=permitted.output,
         destination="lake",
         path=f"{EXPORTS}/lake",
         fields={"id": "user_id", "country": "country", "orders": "orders", "last_order_at": "last_order_at"},
     )
+    # A teardown runs also after a load failed, and does not hide it.
+    [ads, crm, lake] >> ConsentReportOperator(task_id="report", to=REPORT, days=30).as_teardown(setups=permitted)

@@ -21,6 +21,7 @@ GROUPS = (
     "check_verb",
     "planning_verbs",
     "sync_verbs",
+    "report_verb",
     "person_verbs",
     "policy_verbs",
     "dbt_verbs",

@@ -9,6 +9,7 @@ from airflow_consent_retl.sight.charts import compact
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 NOTHING: Final = "\N{EN DASH}"
 """What is shown for no value."""
@@ -29,9 +30,27 @@ def environment() -> Environment:
         undefined=StrictUndefined,
     )
     made.filters.update(
-        compact=compact, day=day, digest=short_digest, duration=duration, number=number, share=share, when=when, zip=zip
+        code=code,
+        compact=compact,
+        day=day,
+        digest=short_digest,
+        duration=duration,
+        number=number,
+        share=share,
+        when=when,
+        zip=zip,
     )
     return made
+
+
+def code(text: str) -> Markup:
+    """Return a sentence of ours as HTML: what is between backticks is set as code, and everything is escaped."""
+    from markupsafe import Markup, escape
+
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces)
+    )
 
 
 def number(value: float) -> str:

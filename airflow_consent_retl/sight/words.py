@@ -55,6 +55,14 @@ _CAUSES: Final[Mapping[str, str]] = {
     RemovalCause.FIELD_WITHDRAWN: "consent to some fields ended",
     RemovalCause.SYNC_RETIRED: "the sync was emptied on purpose",
 }
+LIMITS: Final[Mapping[str, str]] = {
+    "max_removed_ratio": "at most %s of the people there are removed without their own wish",
+    "max_added_ratio": "at most %s as many people as are there are added",
+    "max_rejected_ratio": "at most %s of the rows may be rejected",
+    "min_found_ratio": "at least %s of the people there have to be found",
+}
+"""The limits of a run in words, by parameter; `%s` is the share."""
+
 _DOUBTS: Final = frozenset({ConsentStatus.INVALID, ConsentStatus.CONFLICT, ConsentStatus.LINKED_DOUBT})
 _NOES: Final = frozenset({ConsentStatus.DENIED, ConsentStatus.LINKED_NO})
 

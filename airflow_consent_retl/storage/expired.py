@@ -18,7 +18,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
 from airflow_consent_retl.storage.records.index import INDEX
-from airflow_consent_retl.storage.records.places import RECORDS
+from airflow_consent_retl.storage.records.places import RECORDS, REPORTS
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Expired:
     """Files that have reached their end.
 
     Args:
-        kind: `snapshots`, `permitted_sets`, `evidence` or `unfinished`.
+        kind: `snapshots`, `permitted_sets`, `evidence`, `reports` or `unfinished`.
         folder: the folder of the files.
         files: their names; empty: the whole folder.
         reason: `age` or `number`, or `killed` for what was never finished.
@@ -163,6 +163,15 @@ def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
     for folder, names in indexes:
         yield from _expired_segments(folder, names, gone, now - 2 * IN_FLIGHT)
     yield from ended
+
+
+def expired_reports(root: Folder, limit: Limit) -> Iterator[Expired]:
+    """Yield the reports of a workspace that have reached their end."""
+    before = min(limit.before, datetime.now(UTC) - IN_FLIGHT)
+    for folder, names in _folders(root / REPORTS):
+        for name in sorted(names):
+            if (written := _modified(folder, name)) < before:
+                yield Expired("reports", folder, (name,), "age", written)
 
 
 def _expired_segments(

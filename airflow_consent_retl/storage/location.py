@@ -25,7 +25,7 @@ from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
-from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS
+from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS, REPORTS
 from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.source_sizes import SourceSizes
 from airflow_consent_retl.storage.sync_folder import SyncFolder
@@ -159,6 +159,17 @@ def decisions_folder(workspace: str | None, model: str, destinations: Iterable[s
     """Return the folder of the records of a model's decisions, for one set of destinations."""
     names = hashlib.sha256("\n".join(sorted(destinations)).encode()).hexdigest()[:12]
     return _below(workspace, [RECORDS, DECISIONS, _distinct(model), names])
+
+
+def report_file(workspace: str | None, *names: str) -> tuple[Folder, str]:
+    """Return the folder in which a workspace keeps a report, and the name of its file.
+
+    Args:
+        workspace: as for the loads.
+        names: of the folders below `reports`, and of the report.
+    """
+    *folders, name = map(_distinct, names)
+    return _below(workspace, [REPORTS, *folders]), f"{name}.html"
 
 
 def sync_folder(workspace: str | None, sync: str, *, epoch: int | None = None) -> SyncFolder:

@@ -67,6 +67,7 @@ def demo_environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW_CONN_ADS_HTTP": json.dumps(ads),
         "AIRFLOW_VAR_CONSENT_POLICY": (DEMO / "policy.json").read_text(),
         "QUICKSTART_EXPORTS": (home / "exports").as_uri(),
+        "QUICKSTART_REPORT": str(home / "report.html"),
     }
 
 
@@ -107,6 +108,7 @@ def report(home: Path, day: str, *, received_rows: int, duration_s: float) -> in
     print(f"  deliveries     {home / 'workspace' / 'ledger.db'}  (leases, batches, outcomes; no personal data)")
     print(f"  Airflow's log  {home / 'first-run.log'}, {home / 'second-run.log'}")
     print("  policy         dags/demo/policy.json: change it and run `make demo` again")
+    print(f"\nThe report about both days, for a browser or a printer: {(home / 'report.html').as_uri()}")
     if not consistent:
         print("\nthe numbers do not add up: the counts of the tasks differ from the rows at the destinations")
     return 0 if consistent and loads else 1

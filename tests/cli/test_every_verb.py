@@ -46,7 +46,7 @@ LOADS = {{"crm": crm}}
 OLD_TABLE = "consent_retl_20250101t000000_snapshot_0123456789abcdef"
 LOOKING = {
     *("discover", "check", "plan", "preview", "explain", "doctor"),
-    *("syncs", "rejected", "history", "evidence", "verify"),
+    *("syncs", "rejected", "report", "history", "evidence", "verify"),
     *("lint", "diff", "proposal", "policy-history", "overrides"),
 }
 DBT = {"dbt-extract", "dbt-exposures", "dbt-tests"}
@@ -175,6 +175,11 @@ def test_verbs_that_look_at_a_deployment(run: Run, deployed: Deployment, tmp_pat
     explained = look("explain", "4", dag, "--snapshot", snapshot)
     assert explained["destinations"]["crm"]["reasons"] == ["C0004:denied"]
     assert [one["status"] for one in look("history", "1")["deliveries"]] == ["accepted"]
+    reported = look("report", str(tmp_path / "report.html"))
+    assert (reported["syncs"], reported["runs"]) == (["people/crm"], 1)
+    page = (tmp_path / "report.html").read_text()
+    assert "the person said no" in page
+    assert "@x.example" not in page
     look("evidence", "1", str(tmp_path / "bundle.zip"))
     assert (tmp_path / "bundle.zip").stat().st_size > 1_000
     assert look("lint") == []

@@ -39,6 +39,7 @@ VERBS = {
     "policy-history": "place",
     "preview": "file task permitted extract rows show_values",
     "proposal": "place",
+    "report": "to sync days since until dag run workspace ledger_conn_id",
     "prune": "dry_run conn_id schema exports workspace ledger_conn_id",
     "rejected": "sync ids delivery limit workspace",
     "reset-times": "workspace ledger_conn_id",

@@ -34,6 +34,7 @@ from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
 from airflow_consent_retl.operators.prune import prune_old_versions
 from airflow_consent_retl.reports import person_history, verify
+from airflow_consent_retl.sight.report import report
 from airflow_consent_retl.storage.expired import Limit, beyond, tables_of_sets
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import open_folder, signer
@@ -346,6 +347,18 @@ def test_records_end_after_three_years_each_with_its_files(crm: CrmSync) -> None
     beginning = second.stem
     assert {path.name[: len(beginning)] for path in second.parent.iterdir()} == {beginning}
     assert [event.event for event in person_history(2, workspace=crm.workspace).deliveries] == ["removed"]
+
+
+def test_reports_end_with_the_evidence(crm: CrmSync) -> None:
+    crm.sync()
+    young = Path(report(syncs=["people/crm"], workspace=crm.workspace).report)
+    old = Path(shutil.copy(young, young.with_stem("old")))
+    at = (datetime.now(UTC) - timedelta(days=1097)).timestamp()
+    os.utime(old, (at, at))
+
+    assert found(prune(workspace=crm.workspace)) == {("reports", "age")}
+
+    assert (young.exists(), old.exists()) == (True, False)
 
 
 def test_a_segment_of_an_index_ends_before_its_first_document_and_verify_follows_it(crm: CrmSync) -> None:

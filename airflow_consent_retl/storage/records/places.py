@@ -1,4 +1,4 @@
-"""Names of the folders of records in a workspace."""
+"""Names of the folders of records and reports in a workspace."""
 
 from __future__ import annotations
 
@@ -7,3 +7,4 @@ from typing import Final
 RECORDS: Final = "records"
 DELIVERIES: Final = "deliveries"
 DECISIONS: Final = "decisions"
+REPORTS: Final = "reports"

@@ -1,0 +1,74 @@
+"""The matters of a report that need a person's attention, the worst first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.delivery.ledger.run_records import RunState
+from airflow_consent_retl.sight.rendering import number, when
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.sight.report_figures import ReportedSync, ReportFigures
+
+
+class Level(IntEnum):
+    """How urgent a matter is. `BAD`: consent may not be honoured as it should be."""
+
+    BAD = 0
+    WARN = 1
+
+    @property
+    def css(self) -> str:
+        """The class of its box."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Alert:
+    """One matter: how urgent it is, the sync that it is about, and a sentence or two."""
+
+    level: Level
+    sync: str
+    text: str
+
+
+def alerts(figures: ReportFigures) -> list[Alert]:
+    """Return what needs attention, the worst first."""
+    return sorted(Alert(level, one.sync, text) for one in figures.syncs for level, text in _of_sync(one))
+
+
+def _of_sync(one: ReportedSync) -> Iterator[tuple[Level, str]]:
+    last, waiting = one.last, one.waiting
+    if one.is_unserved:
+        yield (
+            Level.BAD,
+            f"No run has served it since {when(one.served_at)}, and {number(one.people)} people are there: their "
+            "withdrawals are not seen. Run its load again, or retire the sync.",
+        )
+    if waiting.to_take_back:
+        yield (
+            Level.BAD,
+            f"{number(waiting.to_take_back)} people were to be taken back, and may still be at the destination.",
+        )
+    if last is not None and last.state is RunState.FAILED:
+        yield (
+            Level.BAD,
+            f"The last run failed ({last.failure}) at {when(last.ended_at)}. What it would have found is not known.",
+        )
+    if waiting.uncertain:
+        yield (
+            Level.WARN,
+            f"The destination gave no clear answer about {number(waiting.uncertain)} rows. They count as delivered, so "
+            "that they are taken back when consent ends.",
+        )
+    if waiting.pending:
+        yield Level.WARN, f"The destination has not processed {number(waiting.pending)} rows yet."
+    if waiting.unsent:
+        yield Level.WARN, f"{number(waiting.unsent)} permitted people were not sent. The next load sends them."
+    if waiting.rejected:
+        yield Level.WARN, f"The destination rejected {number(waiting.rejected)} rows at the last load."
+    if one.open_since is not None and last is not None and last.state is not RunState.WAITING:
+        yield Level.WARN, f"A delivery that began at {when(one.open_since)} is unfinished. The next load resumes it."
