@@ -67,6 +67,17 @@ def open_unpaired(workspace: str | None, ledger_conn_id: str | None = None) -> L
     return Ledger.sqlite(Path(root.file_path(_FILE)))
 
 
+def existing_ledger(workspace: str | None = None, ledger_conn_id: str | None = None) -> Ledger | None:
+    """Open the ledger that a workspace and the settings name, to read it; None: there is no file of it here.
+
+    Raises: as `open_ledger`, except that the workspace is not looked at.
+    """
+    conn_id = ledger_conn_id or conf.get("consent_retl", "ledger_conn_id", fallback=None)
+    if not conn_id and not Path(_local_root(workspace).file_path(_FILE)).exists():
+        return None
+    return open_unpaired(workspace, ledger_conn_id)
+
+
 @contextmanager
 def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Iterator[Ledger]:
     """Copy the ledger that `open_ledger` would open, and open the copy: what is written there is gone at the end.

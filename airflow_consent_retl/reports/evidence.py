@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,6 +16,7 @@ from airflow_consent_retl.consent import policy_document
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.reports.consent_receipts import receipts
 from airflow_consent_retl.reports.person_history import person_history
+from airflow_consent_retl.reports.presence import present_places
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import policy_archive, signer, subject_key
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Document, Part, sha256_hex
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.reports.person_history import PersonHistory
 
 _WORDS: Final = {"permitted": "permitted", "denied": "denied", "not_in_model": "not in the model"}
-_STATES: Final = {"accepted": ("yes", "no"), "uncertain": ("may be", "may be"), "pending": ("may be", "may be")}
 
 
 class EvidenceManifest(Document):
@@ -138,7 +138,7 @@ def _page(
         made_at=made_at,
         person=person,
         reference=reference,
-        present=_present_places(history),
+        present=present_places(history),
         decisions=history.decisions,
         runs=history.runs,
         deliveries=history.deliveries,
@@ -152,23 +152,6 @@ def _page(
             for digest, policy in policies.items()
         ],
     )
-
-
-def _present_places(history: PersonHistory) -> Sequence[Mapping[str, Any]]:
-    """Return, for each sync, whether the person is there by the last event that could change it."""
-    found: dict[str, dict[str, Any]] = {}
-    for event in history.deliveries:
-        # A person whose fields were cleared is there as before.
-        if event.status in _STATES and event.event != "cleared":
-            there, removed = _STATES[event.status]
-            found[event.sync] = {
-                "destination": event.destination,
-                "model": event.model,
-                "state": removed if event.event == "removed" else there,
-                "at": event.at,
-                "target": event.target,
-            }
-    return list(found.values())
 
 
 def _policies(history: PersonHistory) -> tuple[dict[str, ConsentPolicy], list[str]]:

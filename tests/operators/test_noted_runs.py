@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.kept_load import LoadKept
 from support.permitting import (
     CONSENT,
     DESTINATIONS,
@@ -20,46 +21,14 @@ from support.permitting import (
     warehouse_with,
 )
 
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.delivery.ledger.run_records import RunKind, RunningTask, RunRecord, RunState
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
-from airflow_consent_retl.operators import ConsentFilterOperator, LoadOperator, RetireSyncOperator
+from airflow_consent_retl.operators import ConsentFilterOperator, RetireSyncOperator
 from airflow_consent_retl.storage.folder import Folder
 
 RUN = "scheduled__2026-11-29T09:00:00+00:00"
-
-
-class Kept(Destination):
-    """Answers as it is asked to, and removes everyone."""
-
-    can_remove = True
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(batch_rows=10)
-
-    def open(self, load: Load) -> None:
-        """Nothing has to be opened."""
-
-    def send(self, batch: Batch) -> Outcomes:
-        return Outcomes(batch.rows.num_rows, self.outcome)
-
-    def remove(self, batch: Batch) -> Outcomes:
-        return Outcomes.accepted(batch.rows.num_rows)
-
-
-class LoadKept(LoadOperator):
-    """Loads into `Kept`."""
-
-    outcome = Outcome(RowStatus.ACCEPTED)
-
-    def build_destination(self) -> Destination:
-        return Kept(self.outcome)
 
 
 @pytest.fixture(autouse=True)

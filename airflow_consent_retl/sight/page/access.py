@@ -1,0 +1,66 @@
+"""What a user may see, by Airflow's own authentication and rights.
+
+A sync is shown to those who may read the DAG that serves it. A sync without a DAG is shown to those who may read all
+DAGs. To look a person up takes the right to read audit logs, which any auth manager can give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser  # noqa: TC002 - FastAPI reads it
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi import Depends, HTTPException, status
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger.records import SyncOverview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """The rights of one user.
+
+    Args:
+        name: of the user, as audit records name them.
+        dags: the ids of the DAGs that the user may read.
+        reads_all_dags: whether that is every DAG.
+        may_look_up: whether the user may ask about a person.
+    """
+
+    name: str
+    dags: frozenset[str]
+    reads_all_dags: bool
+    may_look_up: bool
+
+    @property
+    def sees_anything(self) -> bool:
+        """Whether there can be a sync that the user may see."""
+        return self.reads_all_dags or bool(self.dags)
+
+    def may_see(self, sync: SyncOverview) -> bool:
+        """Return whether the user may see a sync."""
+        return self.reads_all_dags or (sync.dag is not None and sync.dag in self.dags)
+
+
+def rights_of(user: Annotated[BaseUser, Depends(get_user)]) -> Rights:
+    """Return the rights of the user who sends a request.
+
+    Raises:
+        HTTPException: 401: the user is not logged in. 403: the user may not see pages of plugins.
+    """
+    manager = get_auth_manager()
+    if not manager.is_authorized_view(access_view=AccessView.PLUGINS, user=user):
+        raise HTTPException(status.HTTP_403_FORBIDDEN)
+    return Rights(
+        name=user.get_name(),
+        dags=frozenset(manager.get_authorized_dag_ids(user=user, method="GET")),
+        reads_all_dags=manager.is_authorized_dag(method="GET", user=user),
+        may_look_up=manager.is_authorized_dag(method="GET", access_entity=DagAccessEntity.AUDIT_LOG, user=user),
+    )
+
+
+Reader = Annotated[Rights, Depends(rights_of)]
+"""A parameter with the rights of the user who sends the request."""

@@ -1,0 +1,72 @@
+"""The links of one page: the addresses of `addresses`, below the place where this Airflow is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from airflow_consent_retl.sight import addresses
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger.run_records import RunningTask
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of one page.
+
+    Args:
+        base: the path below which Airflow is served; empty: at the root.
+    """
+
+    base: str
+
+    @classmethod
+    def of(cls, root_path: str) -> Links:
+        """Return the links below the path at which the page is mounted."""
+        return cls(root_path.removesuffix(addresses.PREFIX))
+
+    def overview(self, *, days: int, find: str = "") -> str:
+        """Return the address of the page about all syncs, for some days, with a part of their names."""
+        query = {"days": str(days), **({"find": find} if find else {})}
+        return f"{addresses.overview_page(base=self.base)}?{urlencode(query)}"
+
+    def sync(self, name: str, *, days: int, page: int = 1) -> str:
+        """Return the address of the page about a sync, for some days."""
+        more = {"days": str(days), **({"page": str(page)} if page > 1 else {})}
+        return f"{addresses.sync_page(name, base=self.base)}&{urlencode(more)}"
+
+    def run(self, task: RunningTask) -> str:
+        """Return the address of the page about what a task did."""
+        return addresses.run_page(task.dag, task.run, task.task, map_index=task.map_index, base=self.base)
+
+    @property
+    def person(self) -> str:
+        """The address of the form for a person."""
+        return addresses.person_page(base=self.base)
+
+    def policy(self, place: str | None = None) -> str:
+        """Return the address of the page about policies."""
+        return addresses.policy_page(place, base=self.base)
+
+    def dag(self, dag_id: str) -> str:
+        """Return the address of Airflow's page about a DAG."""
+        return addresses.airflow_dag(dag_id, base=self.base)
+
+    def task(self, task: RunningTask) -> str:
+        """Return the address of Airflow's page about a task in its run."""
+        return addresses.airflow_task(task.dag, task.run, task.task, map_index=task.map_index, base=self.base)
+
+    @property
+    def airflow(self) -> str:
+        """The address of Airflow."""
+        return f"{self.base}/"
+
+    def asset(self, name: str, version: str) -> str:
+        """Return the address of a file that the page needs; another version has another address."""
+        return f"{self.base}{addresses.PREFIX}/assets/{name}?v={version}"
+
+    def login(self, address: str) -> str:
+        """Return the address at which Airflow's login begins, and that comes back to an address."""
+        return f"{self.base}/api/v2/auth/login?{urlencode({'next': address})}"
