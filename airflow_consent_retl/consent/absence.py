@@ -40,7 +40,10 @@ def silent_categories(plan: ConsentPlan, signatures: Counted) -> tuple[CategoryI
 
 
 def dead_regions(plan: ConsentPlan, signatures: Counted) -> tuple[str, ...]:
-    """Return the regions that the plan's categories name and that no row has. Without rows, none."""
+    """Return the regions that the plan's categories name and that no row has. Without rows, none.
+
+    A preset names many regions. It is returned itself, and only if no row has any region of the policy.
+    """
     reading = plan.circumstances
     if reading.region is None:
         return ()
@@ -48,4 +51,10 @@ def dead_regions(plan: ConsentPlan, signatures: Counted) -> tuple[str, ...]:
     tokens_found = {tokens[reading.region] for _, tokens, rows in signatures if rows > 0}
     if not tokens_found:
         return ()
-    return tuple(region for token, region in enumerate(reading.regions, start=1) if token not in tokens_found)
+    dead = [region for token, region in enumerate(reading.regions, start=1) if token not in tokens_found]
+    found = map(plan.policy.category, plan.categories)
+    regional = [category for category in found if category is not None and category.regions]
+    own = {region for category in regional if category.region_preset is None for region, _ in category.regions}
+    presets = {category.region_preset for category in regional if category.region_preset is not None}
+    unused = sorted(presets) if len(dead) == len(reading.regions) else []
+    return (*(region for region in dead if region in own), *unused)

@@ -40,10 +40,10 @@ class FieldClass(NamedTuple):
 class Category:
     """One consent category and the destinations mapped to it. A disabled one is not enforced.
 
-    `regions` name the regions whose regime differs from `regime`. `fields` are the fields that the category guards, by
-    destination, all aliases included; `field_classes` are those of them that are one data class under several names.
-    `max_age` and `min_notice_version` are conditions of a grant. An exempt category has `reason` and
-    `owner`.
+    `regions` name the regions whose regime differs from `regime`; `region_preset` names the preset that they are from.
+    `fields` are the fields that the category guards, by destination, all aliases included; `field_classes` are those of
+    them that are one data class under several names. `max_age` and `min_notice_version` are conditions of a grant. An
+    exempt category has `reason` and `owner`.
     """
 
     id: CategoryId
@@ -58,6 +58,7 @@ class Category:
     field_classes: tuple[tuple[DestinationName, tuple[FieldClass, ...]], ...] = ()
     reason: str | None = None
     owner: str | None = None
+    region_preset: str | None = None
 
     @property
     def regimes(self) -> frozenset[Regime]:

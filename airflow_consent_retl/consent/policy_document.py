@@ -34,7 +34,8 @@ def _category(category: Category) -> PolicyDocument:
     if category.regime is not Regime.OPT_IN:
         document["regime"] = str(category.regime)
     if category.regions:
-        document["regions"] = {region: str(regime) for region, regime in category.regions}
+        by_region = {region: str(regime) for region, regime in category.regions}
+        document["regions"] = category.region_preset or by_region
     if category.max_age is not None:
         document["max_age"] = str(category.max_age)
     if category.min_notice_version is not None:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.consent.json_path import child
 from airflow_consent_retl.consent.mapping import records_of
 from airflow_consent_retl.consent.opposite import says_opposite
+from airflow_consent_retl.consent.region_presets import preset_named
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_consent_retl.consent.mapping import ConsentMapping
-    from airflow_consent_retl.consent.policy import ConsentPolicy
+    from airflow_consent_retl.consent.policy import Category, ConsentPolicy
+    from airflow_consent_retl.consent.region_presets import RegionPreset
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _ADVERTISING = re.compile(r"ads?|adverts?|advertising|audiences?|retargeting|remarketing|lookalikes?|pixel|dsp")
@@ -40,25 +44,28 @@ class Finding:
     reason: str
 
 
-def lint_policy(policy: ConsentPolicy) -> list[Finding]:
-    """Return what the rules find in a policy, in the order of rules and places."""
+def lint_policy(policy: ConsentPolicy, *, at: datetime) -> list[Finding]:
+    """Return what the rules find in a policy at a time, which has a zone, in the order of rules and places."""
     found = [*_advertising_by_email(policy), *_sensitive_names(policy), *_unassessed(policy), *_unplaced(policy)]
+    found += _old_presets(policy, at)
     for model, terms in policy.officer.models:
         path = child("$.officer.models", model)
         if terms.consent is not None:
             found += _opposite_names(policy, terms.consent, f"{path}.consent")
+            found += _unread_signal(policy, terms.consent, f"{path}.consent")
             found += _written_by_the_dag(terms.consent, terms.sql, brought_by(terms.sources), f"{path}.consent")
     for connection, terms in policy.officer.connections:
         path = child("$.officer.connections", connection)
         if terms.consent is not None:
             found += _opposite_names(policy, terms.consent, f"{path}.consent")
+            found += _unread_signal(policy, terms.consent, f"{path}.consent")
             found += _written_by_the_dag(terms.consent, None, brought_by(terms.sources), f"{path}.consent")
     return sorted(found)
 
 
 def lint_mapping(policy: ConsentPolicy, mapping: ConsentMapping) -> list[Finding]:
     """Return what the rules find in a DAG's mapping."""
-    return sorted(_opposite_names(policy, mapping, "consent"))
+    return sorted([*_opposite_names(policy, mapping, "consent"), *_unread_signal(policy, mapping, "consent")])
 
 
 def always_yes(category: str, rows: int, place: str) -> Finding:
@@ -143,6 +150,38 @@ def _unplaced(policy: ConsentPolicy) -> Iterator[Finding]:
                 child("$.officer.destinations", destination),
                 f"the policy does not say where `{destination}` is",
                 "A DAG chooses the connection and the target: another vendor may be called by this name.",
+            )
+
+
+def _presets(policy: ConsentPolicy) -> Iterator[tuple[int, Category, RegionPreset]]:
+    """Yield the place and the preset of each enabled category that has one."""
+    for place, category in enumerate(policy.categories):
+        preset = None if category.region_preset is None else preset_named(category.region_preset)
+        if preset is not None and category.enabled:
+            yield place, category, preset
+
+
+def _old_presets(policy: ConsentPolicy, at: datetime) -> Iterator[Finding]:
+    for place, category, preset in _presets(policy):
+        if preset.is_old(at):
+            yield Finding(
+                "old_preset",
+                f"$.categories[{place}].regions",
+                f"category `{category.id}` follows `{category.region_preset}`, whose sources were read on "
+                f"{preset.read_on:%F}, more than a year ago",
+                "Laws change: read the sources again, take a later preset, or list the regions yourself.",
+            )
+
+
+def _unread_signal(policy: ConsentPolicy, mapping: ConsentMapping, path: str) -> Iterator[Finding]:
+    for _, category, preset in _presets(policy):
+        if mapping.gpc is None and preset.with_gpc:
+            yield Finding(
+                "unread_signal",
+                path,
+                f"category `{category.id}` follows `{category.region_preset}`, and no column is named as `gpc`",
+                f"The laws of {', '.join(preset.with_gpc)} oblige to honour an opt-out signal of the browser, such as "
+                "Global Privacy Control: name the column with it.",
             )
 
 

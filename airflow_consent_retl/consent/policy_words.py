@@ -154,7 +154,8 @@ def _terms(groups: Iterable[tuple[Match, tuple[Category, ...]]]) -> str:
     terms = []
     for key, category in named.items():
         words = [f"{category.regime}"] if category.regime is not Regime.OPT_IN else []
-        words += [f"{regime} in {region}" for region, regime in category.regions]
+        by_region = [f"{regime} in {region}" for region, regime in category.regions]
+        words += by_region if category.region_preset is None else [f"by region as in {category.region_preset}"]
         words += [] if category.max_age is None else [f"at most {category.max_age} old"]
         version = category.min_notice_version
         words += [] if version is None else [f"notice {'.'.join(map(str, version)) or 0} or later"]

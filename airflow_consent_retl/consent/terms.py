@@ -1,6 +1,8 @@
 """The reader of a category's terms in the policy document: its regime, and the conditions of a grant.
 
 {"regime": "opt_in", "regions": {"US-CA": "opt_out"}, "max_age": "13 months", "min_notice_version": "2.1"}
+
+`regions` may also name a preset: `"preset:2026-11"`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.consent.freshness import parse_max_age, parse_notice_number
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.regime import Regime
+from airflow_consent_retl.consent.region_presets import PREFIX, PRESETS, preset_named
+from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.document_reader import DocumentReader
@@ -23,6 +27,8 @@ def read_terms(reader: DocumentReader, document: Mapping[str, object], path: str
     regime = Regime(reader.choice(document, path, "regime", tuple(map(str, Regime)), str(Regime.OPT_IN)))
     regions = _regions(reader, document, path)
     terms: dict[str, Any] = {"regime": regime, "regions": tuple(sorted(regions.items()))}
+    if isinstance(document.get("regions"), str):
+        terms["region_preset"] = document["regions"]
     for name, parse in (("max_age", parse_max_age), ("min_notice_version", parse_notice_number)):
         if name in document:
             try:
@@ -45,6 +51,13 @@ def _regions(reader: DocumentReader, document: Mapping[str, object], path: str) 
     if "regions" not in document:
         return {}
     at = f"{path}.regions"
+    if isinstance(reference := document["regions"], str):
+        preset = preset_named(reference)
+        if preset is None:
+            names = [f"{PREFIX}{name}" for name in PRESETS]
+            listed = ", ".join(f"`{name}`" for name in names)
+            reader.note(at, f"there is no preset `{reference}`{suggestion(reference, names)}: there is {listed}")
+        return {} if preset is None else preset.regions
     section = reader.an_object(document["regions"], at)
     if section is None:
         return {}

@@ -248,7 +248,8 @@ def _regimes(policy: ConsentPolicy, category_id: str) -> str:
     category = policy.category(category_id)
     if category is None:
         return ""
-    regional = ", ".join(f"{region}: {regime}" for region, regime in category.regions)
+    by_region = ", ".join(f"{region}: {regime}" for region, regime in category.regions)
+    regional = category.region_preset or by_region
     return f"{category.regime}" + (f" ({regional})" if regional else "")
 
 

@@ -39,7 +39,7 @@ def lint(
         RefusedError: a snapshot was changed.
     """
     read = read_policy(source_in_force(None) if policy is None else policy).policy
-    found = lint_policy(read)
+    found = lint_policy(read, at=datetime.now(UTC))
     if consent is not None and snapshots:
         found += lint_mapping(read, mapping_of(open_snapshot(snapshots[0]), consent))
     for snapshot in snapshots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.consent.policy_lint import lint_policy
 
+AT = datetime(2026, 11, 29, tzinfo=UTC)
+
 
 def found(categories: list[dict[str, Any]], officer: dict[str, Any] | None = None) -> list[tuple[str, str]]:
     more = {} if officer is None else {"officer": officer}
-    return [(one.rule, one.place) for one in lint_policy(parse_policy({"categories": categories, **more}))]
+    return [(one.rule, one.place) for one in lint_policy(parse_policy({"categories": categories, **more}), at=AT)]
 
 
 def category(name: str, *destinations: str, id: str = "C1", **more: Any) -> dict[str, Any]:  # noqa: A002
@@ -110,7 +113,7 @@ def test_a_destination_without_a_place_or_an_assessment() -> None:
 
 
 def test_each_finding_has_a_sentence_and_a_reason() -> None:
-    (finding,) = lint_policy(parse_policy({"categories": [category("Newsletter", "google_ads")]}))
+    (finding,) = lint_policy(parse_policy({"categories": [category("Newsletter", "google_ads")]}), at=AT)
 
     assert finding.sentence == "`google_ads` is named after advertising, and only `C1` (Newsletter) guards it"
     assert finding.reason.startswith("Who agreed to e-mail did not agree to be in an audience for advertising")
