@@ -8,7 +8,7 @@ from airflow_consent_retl import __version__
 from airflow_consent_retl.destinations.http.vendors import vendors
 from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
 from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
-from airflow_consent_retl.operators.face import HOOK_MODULES, OPERATOR_MODULES, TRIGGER_MODULES
+from airflow_consent_retl.operators.face import HOOK_MODULES, LINKS, NOTIFIERS, OPERATOR_MODULES, TRIGGER_MODULES
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -43,6 +43,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": TRIGGER_MODULES,
             }
         ],
+        "extra-links": LINKS,
+        "notifications": NOTIFIERS,
         "connection-types": [POLICY_FORM, WEBHOOK_FORM, *(dict(vendor.form) for vendor in vendors())],
         "config": {
             "consent_retl": {

@@ -61,10 +61,10 @@ class Notice:
         """The notice, in at most 24 lines of 110 characters."""
         place = f"DAG {self.dag_id}, run {self.run_id}" + (f", task {self.task_id}" if self.task_id else "")
         lines, left = _wrapped(place), len(self.findings)
-        for finding in self.findings:
+        for number, finding in enumerate(self.findings):
             block = ["", *_block(finding)]
             room = MOST_LINES - len(lines)
-            if len(block) > room and finding is not self.findings[0]:
+            if len(block) > room and number:
                 break
             lines += block[:room]
             left -= 1

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
+from airflow_consent_retl.operators.links import SyncPageLink
 from airflow_consent_retl.progress import FittedLog
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class ConsentRetlOperator(BaseOperator):
 
     A task that a newer run overtook is skipped.
     """
+
+    operator_extra_links: Sequence[BaseOperatorLink] = (SyncPageLink(),)
 
     outcomes: tuple[SyncOutcome, ...] = ()
     """What the running task did for each sync, as far as it came: lineage and notices are made of it."""
@@ -62,13 +65,18 @@ class ConsentRetlOperator(BaseOperator):
         # Outside the handler, so that nothing is chained to it.
         raise outcome(failure)
 
+    @property
+    def model_name(self) -> str | None:
+        """The name of the model that the task works on; None: it works on none, or its name is not known yet."""
+        known = (getattr(self, name, None) for name in ("model", "snapshot", "permitted"))
+        names = [value.get("model") if isinstance(value, Mapping) else value for value in known]
+        return next((name for name in names if isinstance(name, str) and name), None)
+
     def _name_mapped(self, context: Any) -> None:
         """Have Airflow show a mapped task by its model's name, unless the DAG names it otherwise."""
         if map_index_of(context) is None or context.get("map_index_template") is not None:
             return
-        known = (getattr(self, name, None) for name in ("model", "snapshot", "permitted"))
-        names = [value.get("model") if isinstance(value, Mapping) else value for value in known]
-        name = next((name for name in names if isinstance(name, str) and name), None)
+        name = self.model_name
         if name is not None:
             context["consent_retl_model"] = name
             context["map_index_template"] = "{{ consent_retl_model }}"

@@ -54,6 +54,10 @@ HOOK_MODULES = [
     f"{_DESTINATIONS}.webhook.webhook_hook",
 ]
 
+LINKS = [f"{_OPERATORS}.links.RunReportLink", f"{_OPERATORS}.links.SyncPageLink"]
+
+NOTIFIERS = ["airflow_consent_retl.notifications.notifier.ConsentNotifier"]
+
 TRIGGER_MODULES = [
     "airflow_consent_retl.triggers.pending_requests",
     "airflow_consent_retl.triggers.submitted_query",

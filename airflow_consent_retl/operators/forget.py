@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_consent_retl.errors import ConfigurationError, PermanentError, RefusedError, TransientError
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
+from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.progress import filled, module_log, table
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class ForgetOperator(ConsentRetlOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     ui_color = "#ead1dc"
+    operator_extra_links = SENDING_LINKS
     # Set where no task runs.
     caller: str | None = None
     caller_log: TaskLog | None = None

@@ -15,6 +15,7 @@ from airflow_consent_retl.fields.field_values import check_answers_written, chec
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of, task_of
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
+from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
     # The digest of the policy is known at the end.
     overwrite_rtif_after_execution = True
     ui_color = "#fce5cd"
+    operator_extra_links = SENDING_LINKS
 
     def __init__(
         self,

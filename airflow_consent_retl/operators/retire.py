@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
+from airflow_consent_retl.operators.links import SENDING_LINKS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -56,6 +57,7 @@ class RetireSyncOperator(ConsentRetlOperator):
 
     template_fields: Sequence[str] = ("model", "destination", "ledger_conn_id", "workspace")
     ui_color = "#ead1dc"
+    operator_extra_links = SENDING_LINKS
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import dag_of, holder_of, task_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
+from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
     ui_color = "#ead1dc"
+    operator_extra_links = SENDING_LINKS
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.databases.registry import database_of
@@ -70,13 +70,14 @@ def query_tables(hook: DbApiHook, sql: str, *, name: str) -> SourceTables:
     connection = hook.get_connection(hook.get_conn_id())
     dialect = hook.get_openlineage_database_dialect(connection)
     parsed = SQLParser(dialect, default_schema=names.schema).parse(SQLParser.split_sql_string(sql))
-    shown, is_whole = _read(sql, database_of(connection.conn_type).sql)
-    if parsed is None or not parsed.in_tables:
-        return SourceTables([DatasetName(names.namespace, f"query {name}")], sql=shown)
+    query = _read(sql, database_of(connection.conn_type).sql)
     found = {
         table.qualified_name: names.of(table.name, schema=table.schema, database=table.database)
-        for table in parsed.in_tables
+        for table in ([] if parsed is None else parsed.in_tables)
+        if table.name.lower() not in query.functions
     }
+    if parsed is None or not found:
+        return SourceTables([DatasetName(names.namespace, f"query {name}")], sql=query.shown)
     tables = list(dict.fromkeys(found.values()))
     columns = {
         made.descendant.name: [
@@ -87,20 +88,29 @@ def query_tables(hook: DbApiHook, sql: str, *, name: str) -> SourceTables:
         for made in parsed.column_lineage
     }
     known = {column: made_of for column, made_of in columns.items() if made_of}
-    return SourceTables(tables, known, tables[0] if is_whole and len(tables) == 1 else None, shown)
+    return SourceTables(tables, known, tables[0] if query.is_whole and len(tables) == 1 else None, query.shown)
 
 
-def _read(sql: str, dialect: str) -> tuple[str, bool]:
-    """Return a query without its literals, empty if it cannot be read; and whether it is `SELECT *` of one table."""
+class _Query(NamedTuple):
+    """A query without its literals, empty if it cannot be read; whether it is `SELECT *` of one table; functions in the
+    place of tables, in small letters.
+    """
+
+    shown: str = ""
+    is_whole: bool = False
+    functions: frozenset[str] = frozenset()
+
+
+def _read(sql: str, dialect: str) -> _Query:
     import sqlglot
     from sqlglot import exp
 
     try:
         statements = [found for found in sqlglot.parse(sql, dialect=dialect or None) if found is not None]
     except sqlglot.errors.SqlglotError:
-        return "", False
+        return _Query()
     if not statements:
-        return "", False
+        return _Query()
     last = statements[-1]
     is_whole = (
         isinstance(last, exp.Select)
@@ -111,4 +121,18 @@ def _read(sql: str, dialect: str) -> tuple[str, bool]:
     )
     # INVARIANT: a literal may be a value of a row, and lineage leaves Airflow. Comments may quote one.
     query = last.transform(lambda node: exp.Placeholder() if isinstance(node, exp.Literal) else node)
-    return query.sql(dialect=dialect or None, comments=False, pretty=True), is_whole
+    shown = query.sql(dialect=dialect or None, comments=False, pretty=True)
+    called = [table.this for table in last.find_all(exp.Table) if isinstance(table.this, exp.Func)]
+    functions = {one.name if isinstance(one, exp.Anonymous) else one.sql_name() for one in called}
+    return _Query("" if _has_text(shown, dialect) else shown, is_whole, frozenset(map(str.lower, functions)))
+
+
+def _has_text(sql: str, dialect: str) -> bool:
+    """Return whether a query has text of any other notation, such as `$$…$$`, or a part that was not understood."""
+    from sqlglot import TokenType, errors, tokenize
+
+    texts = {kind for kind in TokenType if kind.name == "STRING" or kind.name.endswith("_STRING")}
+    try:
+        return any(token.token_type in texts for token in tokenize(sql, read=dialect or None))
+    except errors.SqlglotError:
+        return True

@@ -104,6 +104,8 @@ def environment_of(told: Told) -> dict[str, str]:
 
 
 def run(environment: dict[str, str]) -> str:
+    """Run the DAG by Airflow's command, in a process of its own, and return what it prints."""
+    # Airflow sets its metrics up when it is imported: the process cannot be a fork of one that has it.
     command = [sys.executable, "-W", "ignore", "-m", "airflow", "dags", "test", "signals"]
     ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     return ended.stdout + ended.stderr

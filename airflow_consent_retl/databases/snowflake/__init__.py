@@ -19,6 +19,7 @@ DATABASE = Database(
     dialect=".dialect:SnowflakeDialect",
     place=".place:place",
     table=".table:SnowflakeWriter",
+    table_names=".table_names:names",
     # A MERGE scans the whole table, even for few rows.
     table_batch_rows=100_000,
 )
