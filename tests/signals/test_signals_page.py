@@ -25,7 +25,7 @@ def page(repo: Path) -> str:
 
 
 def example(page: str, number: int) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "example"}
+    names: dict[str, Any] = {"__name__": __name__}
     exec(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[number], names)  # noqa: S102 - our page
     return names
 
