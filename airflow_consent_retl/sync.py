@@ -14,6 +14,7 @@ from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperato
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.prune import PruneOperator
 from airflow_consent_retl.operators.report import ConsentReportOperator
+from airflow_consent_retl.operators.sync_logs import SyncLogsOperator
 from airflow_consent_retl.workspace.staging_schema import staging_schema
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def consent_sync(
     shares_sync_with_dags: Sequence[str] = (),
     prune: bool = True,
     report: bool | Mapping[str, Any] = False,
+    sync_logs: str | Mapping[str, Any] | None = None,
     dry_run: bool | str = False,
     workspace: str | None = None,
     **group: Any,
@@ -113,7 +115,8 @@ def consent_sync(
     """Build `extract`, `consent` and a `load_<destination>` for each destination, and return their task group.
 
     With `workspace="warehouse:<schema>"` there is also `drop_staging`, a teardown that drops the run's tables after
-    every load has ended. The teardown `prune` deletes what has reached the end of its retention in the workspace.
+    every load has ended. With `sync_logs` there is a teardown of that name, which writes what each run did into tables.
+    The teardown `prune` deletes what has reached the end of its retention in the workspace.
 
     Args:
         group_id: the name of the group. It is also the name of the model if `model` is not given.
@@ -130,6 +133,8 @@ def consent_sync(
         report: whether the sync ends with `report`, a `ConsentReportOperator` about the run; or its parameters, such as
             `{"to": "s3://conn@reports/{{ ds }}.html"}`.
         prune: whether the sync ends with `prune`, a `PruneOperator`; False where a DAG of your own has it.
+        sync_logs: the connection of a database in which tables get the counts of each run of this sync, or the
+            parameters of `SyncLogsOperator`: `{"conn_id": "warehouse", "schema": "ops"}`. None: no tables.
         dry_run: extraction and filter run as always, since they send nothing, and each load returns the plan of what it
             would do. True or False, or a template such as `"{{ params.dry_run }}"`.
         group: parameters of the task group, such as `tooltip` or `default_args`.
@@ -209,6 +214,11 @@ def consent_sync(
         if report is not False:
             chosen = dict(report) if isinstance(report, Mapping) else {}
             loaded >> ConsentReportOperator(task_id="report", **{**upkeep, **chosen}).as_teardown(setups=snapshot)
+        if sync_logs is not None:
+            given = {"conn_id": sync_logs} if isinstance(sync_logs, str) else sync_logs
+            syncs = [f"{model or group_id}/{destination}" for destination in loads]
+            logging = SyncLogsOperator(task_id="sync_logs", **{"syncs": syncs, **upkeep, **given})
+            loaded >> logging.as_teardown(setups=snapshot)
         if prune:
             loaded >> PruneOperator(task_id="prune", **upkeep).as_teardown(setups=snapshot)
     return task_group

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_GROWTH: Final = 1.05
+GROWTH: Final = 1.05
 _HALF, _MOST = 0.5, 0.95
 
 
@@ -89,7 +89,7 @@ class Lags:
 
 
 def _range_of(lag_s: float) -> int:
-    return max(math.ceil(math.log(max(lag_s, 1.0), _GROWTH)), 0)
+    return max(math.ceil(math.log(max(lag_s, 1.0), GROWTH)), 0)
 
 
 def _quantile(ranges: Mapping[int, int], share: float) -> float:
@@ -103,4 +103,4 @@ def _quantile(ranges: Mapping[int, int], share: float) -> float:
 
 
 def _middle(number: int) -> float:
-    return float(_GROWTH ** (number - 0.5)) if number else 1.0
+    return float(GROWTH ** (number - 0.5)) if number else 1.0

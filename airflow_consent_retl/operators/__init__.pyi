@@ -37,6 +37,7 @@ from airflow_consent_retl.operators.report import ConsentReportOperator as Conse
 from airflow_consent_retl.operators.retire import RetireSyncOperator as RetireSyncOperator
 from airflow_consent_retl.operators.sync_life import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
 from airflow_consent_retl.operators.sync_life import HandOverSyncOperator as HandOverSyncOperator
+from airflow_consent_retl.operators.sync_logs import SyncLogsOperator as SyncLogsOperator
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator as PropagateWithdrawalsOperator
 
 __all__: list[str]

@@ -35,6 +35,7 @@ MODULES = {
     "PruneOperator": f"{_OPERATORS}.prune",
     "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
     "RetireSyncOperator": f"{_OPERATORS}.retire",
+    "SyncLogsOperator": f"{_OPERATORS}.sync_logs",
     "destination_asset": f"{_OPERATORS}.assets",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",
     "permitted_dataframes": f"{_OPERATORS}.permitted_rows",

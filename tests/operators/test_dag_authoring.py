@@ -12,12 +12,14 @@ from airflow.sdk.definitions.xcom_arg import XComArg
 from support.permitting import CONSENT, POLICY
 
 import airflow_consent_retl.operators
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
     LoadToFilesOperator,
     LoadToSqlTableOperator,
     LoadToWebhookOperator,
+    SyncLogsOperator,
 )
 from airflow_consent_retl.progress import Progress, table
 from airflow_consent_retl.sync import consent_sync
@@ -163,3 +165,27 @@ def test_a_table_aligns_numbers_and_leaves_text_as_it_is(tmp_path: Path) -> None
 
 def test_a_table_without_rows_is_its_headers() -> None:
     assert table(["destination", "read"], []).splitlines()[0].split() == ["destination", "read"]
+
+
+@pytest.mark.parametrize(
+    ("sync_logs", "expected"),
+    [
+        ("ops", {"conn_id": "ops", "schema": None, "days": 7}),
+        ({"conn_id": "ops", "schema": "logs", "days": 1}, {"conn_id": "ops", "schema": "logs", "days": 1}),
+    ],
+)
+def test_sync_logs_are_a_teardown_about_the_syncs_of_the_group(sync_logs: Any, expected: dict[str, Any]) -> None:
+    task = synced(sync_logs=sync_logs).task_dict["customers.sync_logs"]
+
+    assert isinstance(task, SyncLogsOperator)
+    assert task.is_teardown
+    assert task.syncs == ["customers/lake", "customers/ads:emea"]
+    assert {name: getattr(task, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [({"days": 0}, "more than 0"), ({"lags_table": "x", "runs_table": "x"}, "three names")]
+)
+def test_parameters_of_sync_logs_that_cannot_be_meant_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        SyncLogsOperator(task_id="logs", conn_id="ops", **given)

@@ -137,6 +137,11 @@ class BigQueryWriter(MergeWriter["BigQueryTarget"]):
             columns.append(SchemaField(mark, "TIMESTAMP"))
         warehouse.make(columns)
 
+    def _add(self, warehouse: BigQueryTarget, fields: Iterable[pa.Field]) -> None:
+        from google.cloud.bigquery import SchemaField
+
+        warehouse.add([SchemaField(field.name, _made(field.type)) for field in fields])
+
     def _capacity(self, shown: str) -> Capacity:
         found = _TYPE.match(shown)
         name, first, second = found.groups() if found else ("", None, None)
@@ -235,6 +240,17 @@ class BigQueryTarget(BigQueryWarehouse, TargetWarehouse):
         client, retry = self._session.client, self._session.retry
         made = Table(self._path, schema=columns)
         self._guarded("prepare", lambda: client.create_table(made, exists_ok=True, retry=retry))
+
+    def add(self, columns: list[SchemaField]) -> None:
+        """Add columns to the table, in one request: BigQuery limits the changes of a table's metadata."""
+        client, retry = self._session.client, self._session.retry
+
+        def update() -> Any:
+            table = client.get_table(self._path, retry=retry)
+            table.schema = [*table.schema, *columns]
+            return client.update_table(table, ["schema"], retry=retry)
+
+        self._guarded("prepare", update)
 
     def rows(self, statement: str) -> Rows:
         """Run a statement to its end, and return its rows."""

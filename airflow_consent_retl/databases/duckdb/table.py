@@ -15,6 +15,7 @@ import pyarrow as pa
 from airflow_consent_retl.databases.duckdb.table_statements import BATCH, POSITION, Statements, quoted, table_name
 from airflow_consent_retl.databases.duckdb.types import OUT_OF_RANGE, accepted_by, column_types, fitted
 from airflow_consent_retl.databases.fence import fenced
+from airflow_consent_retl.databases.tables.added_columns import missing_fields
 from airflow_consent_retl.databases.tables.bulk import last_of_each
 from airflow_consent_retl.databases.tables.key_comparison import check_comparison
 from airflow_consent_retl.databases.tables.write_rules import WriteRules
@@ -70,10 +71,18 @@ class DuckDbWriter(TableWriter):
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
         mark: what a removal leaves; None deletes.
+        add_columns: add the columns that the table lacks.
     """
 
     def __init__(
-        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None = None
+        self,
+        hook: DbApiHook,
+        *,
+        table: TableName,
+        nulls: Nulls,
+        create_table: bool,
+        mark: Mark | None = None,
+        add_columns: bool = False,
     ) -> None:
         self._hook = hook
         self._table = table
@@ -81,6 +90,7 @@ class DuckDbWriter(TableWriter):
         self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
+        self._add_columns = add_columns
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._target = TableTarget({})
         self._key = ""
@@ -267,6 +277,12 @@ class DuckDbWriter(TableWriter):
             if not self._create_table:
                 raise missing_table(self._table, self._table_names())
             self._make(load, key=key)
+        elif self._add_columns:
+            fields = missing_fields(load, self._existing().columns, case_sensitive=False)
+            for name, type_ in column_types(fields).items():
+                self._opened.execute(
+                    f"ALTER TABLE {table_name(self._table)} ADD COLUMN IF NOT EXISTS {quoted(name)} {type_}"
+                )
         target = self._existing()
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         if load.delivered:

@@ -130,6 +130,10 @@ class SnowflakeWriter(MergeWriter["SnowflakeTarget"]):
             columns.append(f"{quoted(mark)} {_MARK}")
         warehouse.rows(f"CREATE TABLE IF NOT EXISTS {warehouse.target} ({', '.join(columns)})")
 
+    def _add(self, warehouse: SnowflakeTarget, fields: Iterable[pa.Field]) -> None:
+        columns = ", ".join(f"{quoted(field.name)} {_made(field.type)}" for field in fields)
+        warehouse.rows(f"ALTER TABLE {warehouse.target} ADD COLUMN {columns}")
+
     def _capacity(self, shown: str) -> Capacity:
         parsed = _parsed(shown)
         name, first = parsed["name"], parsed["first"]

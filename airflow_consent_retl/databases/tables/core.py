@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateColumn, CreateTable
 
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.fence import fenced
+from airflow_consent_retl.databases.tables.added_columns import missing_fields
 from airflow_consent_retl.databases.tables.column_types import column_type, reflected
 from airflow_consent_retl.databases.tables.dialects import STANDARD, table_dialect
 from airflow_consent_retl.databases.tables.failures import failure_of
@@ -69,6 +70,7 @@ class CoreWriter(TableWriter):
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
         mark: what a removal leaves; None deletes.
+        add_columns: add the columns that the table lacks.
         generic: use the three statements that every database knows, even if the database declares one.
     """
 
@@ -80,6 +82,7 @@ class CoreWriter(TableWriter):
         nulls: Nulls,
         create_table: bool,
         mark: Mark | None = None,
+        add_columns: bool = False,
         generic: bool = False,
     ) -> None:
         self._hook = hook
@@ -88,6 +91,7 @@ class CoreWriter(TableWriter):
         self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
+        self._add_columns = add_columns
         self._generic = generic
         self._engine: sa.Engine | None = None
         self._dialect = STANDARD
@@ -292,8 +296,25 @@ class CoreWriter(TableWriter):
             target = self._existing(connection)
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the database does not show it")
+        elif self._add_columns:
+            target = self._with_all_columns(connection, target, load)
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
+
+    def _with_all_columns(self, connection: sa.Connection, target: TableTarget, load: Load) -> TableTarget:
+        missing = missing_fields(load, target.columns, case_sensitive=self._dialect.case_sensitive)
+        columns = [self._column(field, is_key=False) for field in missing]
+        table = sa.Table(quoted(self._table.name), sa.MetaData(), *columns, schema=quoted_or_none(self._table.schema))
+        name = connection.dialect.identifier_preparer.format_table(table)
+        for column in columns:
+            added = CreateColumn(column).compile(dialect=connection.dialect)
+            try:
+                connection.execute(sa.text(f"ALTER TABLE {name} ADD {added}"))
+                connection.commit()
+            except (sa.exc.ProgrammingError, sa.exc.OperationalError):
+                # Another task may have added it in the meantime; otherwise the check of the table names it.
+                connection.rollback()
+        return (self._existing(connection) or target) if missing else target
 
     def _existing(self, connection: sa.Connection) -> TableTarget | None:
         inspector = sa.inspect(connection)
@@ -310,16 +331,7 @@ class CoreWriter(TableWriter):
         return reflected(inspector, name, schema, dialect=self._dialect)
 
     def _make(self, connection: sa.Connection, load: Load, *, key: str) -> None:
-        columns = [
-            sa.Column(
-                quoted(field.name),
-                column_type(field.type, dialect=self._dialect, is_key=field.name == key),
-                primary_key=field.name == key,
-                nullable=field.name != key,
-                autoincrement=False,
-            )
-            for field in load.schema
-        ]
+        columns = [self._column(field, is_key=field.name == key) for field in load.schema]
         if self._mark is not None:
             kind = column_type(pa.timestamp("us", tz="UTC"), dialect=self._dialect, is_key=False)
             columns.append(sa.Column(quoted(self._mark.column), kind, nullable=True))
@@ -332,6 +344,10 @@ class CoreWriter(TableWriter):
             connection.rollback()
             if self._existing(connection) is None:
                 raise
+
+    def _column(self, field: pa.Field, *, is_key: bool) -> sa.Column[Any]:
+        kind = column_type(field.type, dialect=self._dialect, is_key=is_key)
+        return sa.Column(quoted(field.name), kind, primary_key=is_key, nullable=not is_key, autoincrement=False)
 
     def _upsert_for(self) -> Upsert:
         # This clause names no constraint: with a second unique one, it could overwrite the row of another person.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
+from airflow_consent_retl.databases.tables.added_columns import missing_fields
 from airflow_consent_retl.databases.tables.bulk import Capacity, is_stageable, last_of_each, staged
 from airflow_consent_retl.databases.tables.merge_statements import (
     KEY,
@@ -77,12 +78,20 @@ class MergeWriter(TableWriter, Generic[W]):
         nulls: `"keep"` leaves a column as it is where the row has NULL.
         create_table: make the table when it is missing.
         mark: what a removal leaves; None deletes.
+        add_columns: add the columns that the table lacks.
     """
 
     case_sensitive: ClassVar[bool]
 
     def __init__(
-        self, hook: DbApiHook, *, table: TableName, nulls: Nulls, create_table: bool, mark: Mark | None = None
+        self,
+        hook: DbApiHook,
+        *,
+        table: TableName,
+        nulls: Nulls,
+        create_table: bool,
+        mark: Mark | None = None,
+        add_columns: bool = False,
     ) -> None:
         self._hook = hook
         self._conn_id = hook.get_conn_id()
@@ -91,6 +100,7 @@ class MergeWriter(TableWriter, Generic[W]):
         self._rules = WriteRules()
         self._create_table = create_table
         self._mark = mark
+        self._add_columns = add_columns
         self._entered: W | None = None
         self._target = TableTarget({})
         self._key = ""
@@ -203,6 +213,10 @@ class MergeWriter(TableWriter, Generic[W]):
         """Make the table; an existing one is not an error."""
 
     @abstractmethod
+    def _add(self, warehouse: W, fields: Iterable[pa.Field]) -> None:
+        """Add columns to the table."""
+
+    @abstractmethod
     def _capacity(self, shown: str) -> Capacity:
         """Return the limits of a column of a type."""
 
@@ -233,9 +247,20 @@ class MergeWriter(TableWriter, Generic[W]):
             target = self._existing(warehouse)
             if target is None:
                 raise DestinationError(f"table `{self._table}` was made, but the warehouse does not show it")
+        elif self._add_columns:
+            target = self._with_all_columns(warehouse, target, load)
         target = TableTarget(target.columns, target.unique | {frozenset({key})})
         check_target(load, key=key, table=self._table, target=target, mark=self._mark)
         return target
+
+    def _with_all_columns(self, warehouse: W, target: TableTarget, load: Load) -> TableTarget:
+        missing = missing_fields(load, target.columns, case_sensitive=self.case_sensitive)
+        if not missing:
+            return target
+        # Another task may have added them in the meantime; otherwise the check of the table names them.
+        with suppress(DestinationError, RowRefusedError):
+            self._add(warehouse, missing)
+        return self._existing(warehouse) or target
 
     def _staged(self, columns: dict[str, pa.Array]) -> dict[str, Refused]:
         self._drop()

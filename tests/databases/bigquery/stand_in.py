@@ -53,6 +53,8 @@ _MESSAGE_BYTES = 1 << 20
 _MEBIBYTE = 1 << 20
 _CREATION = re.compile(r"CREATE TABLE \S+ OPTIONS \(.*?\]?\) AS\n", re.DOTALL)
 _PLAIN_QUERY = re.compile(r"\s*(SELECT|WITH)\b(?!.*;)", re.IGNORECASE | re.DOTALL)
+# Names of types in the API that SQL names otherwise.
+_SQL = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 # What httpx sets anew, or what belongs to one connection.
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "content-encoding"})
 _HTTP_STATUS = {"accessDenied": 403, "quotaExceeded": 403, "notFound": 404, "rateLimitExceeded": 429}
@@ -335,6 +337,22 @@ async def table(request: Request) -> Response:
     return JSONResponse(document)
 
 
+async def change_table(request: Request) -> Response:
+    """Change a table's description: the emulator leaves it to SQL to add columns to the table itself."""
+    place = request.path_params
+    before = (await inner.get(request.url.path)).json()
+    known = {entry["name"] for entry in before["schema"]["fields"]}
+    fields = (await request.json()).get("schema", {}).get("fields", [])
+    name = f"{place['project']}.{place['dataset']}.{place['table']}"
+    for entry in (one for one in fields if one["name"] not in known):
+        column = f"`{entry['name']}` {_SQL.get(entry['type'], entry['type'])}"
+        asked = {"query": f"ALTER TABLE `{name}` ADD COLUMN {column}", "useLegacySql": False}
+        answer = (await inner.post(_API.format(project=place["project"]) + "/queries", json=asked)).json()
+        if failures := answer.get("errors"):
+            return _failure(400, failures[0]["reason"], failures[0]["message"])
+    return _as_answer(await _forward(request, await request.body()))
+
+
 async def _name_json(document: dict[str, Any]) -> None:
     """Correct a table's description: of a table that was made by SQL the emulator calls JSON a STRING."""
     fields = document.get("schema", {}).get("fields", [])
@@ -587,6 +605,7 @@ def main() -> None:
         Route(_API + "/datasets/{dataset}/tables/{table}/data", rows, methods=["GET"]),
         Route(_API + "/datasets/{dataset}/tables", make_table, methods=["POST"]),
         Route(_API + "/datasets/{dataset}/tables/{table}", table, methods=["GET"]),
+        Route(_API + "/datasets/{dataset}/tables/{table}", change_table, methods=["PATCH", "PUT"]),
         Route("/{path:path}", other, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
     # asyncio sends small answers at once only where the protocol is named.
