@@ -25,6 +25,7 @@ GROUPS = (
     "person_verbs",
     "policy_verbs",
     "dbt_verbs",
+    "migration_verbs",
     "workspace_verbs",
 )
 _HELP = """Load model results into destinations, for people who consented: the commands around it.

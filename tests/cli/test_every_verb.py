@@ -50,6 +50,8 @@ LOOKING = {
     *("lint", "diff", "proposal", "policy-history", "overrides"),
 }
 DBT = {"dbt-extract", "dbt-exposures", "dbt-tests"}
+# It reads files alone, and no deployment.
+MIGRATION = {"from-segment"}
 CHANGING = {"send-test", "reset-times", "hand-over", "approve", "forget", "prune", "adopt", "retire"}
 
 
@@ -235,4 +237,4 @@ def test_no_verb_is_left_out() -> None:
     verbs = {name for group in GROUPS for name, _, _ in import_module(f"airflow_consent_retl.cli.{group}").VERBS.verbs}
 
     # The dbt verbs need no deployment: `tests/e2e/test_dbt.py` and `tests/dbt` type them.
-    assert verbs == LOOKING | CHANGING | DBT
+    assert verbs == LOOKING | CHANGING | DBT | MIGRATION

@@ -31,6 +31,7 @@ VERBS = {
     "evidence": "id to model reference workspace ledger_conn_id",
     "explain": "id file snapshot task destinations",
     "forget": "ids file sql conn_id id_column loads models objection exempt lift workspace ledger_conn_id",
+    "from-segment": "answers notes to",
     "hand-over": "sync dag to workspace ledger_conn_id",
     "history": "id model workspace ledger_conn_id",
     "lint": "place policy_file snapshot",

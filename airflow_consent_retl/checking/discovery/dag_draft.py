@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl import consent as consent_formats
-from airflow_consent_retl.checking.discovery.python_code import code_of, text_of
+from airflow_consent_retl.checking.discovery.python_code import code_of
 from airflow_consent_retl.consent import CategorySignal, OptOut, WholeConsent
 from airflow_consent_retl.consent.answers import Answers
+from airflow_consent_retl.migration.dag_text import text_of, untemplated
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.proposals import Proposal
@@ -179,7 +180,7 @@ def _lines(
     yield '        task_id="extract",'
     yield f"        model={text_of(model)},"
     yield f"        conn_id={text_of(source.conn_id)},"
-    yield f"        sql={text_of(_untemplated(source.sql))},"
+    yield f"        sql={text_of(untemplated(source.sql))},"
     note = (
         "unique in the sample; the extraction checks every row" if primary_key else "no column is unique: name the key"
     )
@@ -238,8 +239,3 @@ def _records(proposal: Proposal, category: Category) -> list[CategorySignal]:
 def _exploded(name: str, records: Sequence[CategorySignal]) -> list[str]:
     """Return a call with each record on its own line."""
     return [f"{name}(", *(f"    {code_of(record)}," for record in records), ")"]
-
-
-def _untemplated(sql: str) -> str:
-    """Return SQL that Airflow's templates leave as it is."""
-    return f"{{% raw %}}{sql}{{% endraw %}}" if any(mark in sql for mark in ("{{", "{%", "{#")) else sql

@@ -11,7 +11,7 @@ from airflow_consent_retl.checking.discovery.consent_words import (
     literal,
     says_consent,
 )
-from airflow_consent_retl.checking.discovery.python_code import code_of, text_of
+from airflow_consent_retl.checking.discovery.python_code import code_of
 from airflow_consent_retl.checking.discovery.recognition import (
     Candidate,
     Known,
@@ -42,6 +42,7 @@ from airflow_consent_retl.consent import (
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
 from airflow_consent_retl.consent.opposite import says_opposite
 from airflow_consent_retl.consent.strict_json import JsonObject
+from airflow_consent_retl.migration.dag_text import text_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.column_shapes import LookedAt

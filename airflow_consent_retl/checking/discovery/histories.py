@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.checking.discovery.consent_words import CATEGORY_WORDS, folded_name, is_id, words_of
 from airflow_consent_retl.checking.discovery.proposals import Proposal
-from airflow_consent_retl.checking.discovery.python_code import text_of
+from airflow_consent_retl.migration.dag_text import text_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.recognition import LookedModel

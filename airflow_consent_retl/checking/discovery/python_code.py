@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator
 
 from airflow_consent_retl.consent import BooleanColumn
+from airflow_consent_retl.migration.dag_text import text_of
 
 
 def code_of(format_: object) -> str:
@@ -21,17 +21,6 @@ def names_in(format_: object) -> set[str]:
     inner = getattr(format_, "signal", None)
     found = set() if isinstance(format_, BooleanColumn) else {type(format_).__name__}
     return found if inner is None else found | names_in(inner)
-
-
-def text_of(value: object) -> str:
-    """Return a value as Python with double quotes."""
-    if isinstance(value, str):
-        # Every JSON text is the same text in Python.
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, tuple):
-        inner = ", ".join(map(text_of, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return repr(value)
 
 
 def _arguments(format_: object) -> Iterator[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from airflow_consent_retl.checking.discovery.consent_words import folded_name, says_consent, words_of
-from airflow_consent_retl.checking.discovery.python_code import text_of
 from airflow_consent_retl.checking.discovery.recognition import Candidate, LookedModel
 from airflow_consent_retl.consent import ColumnKind
+from airflow_consent_retl.migration.dag_text import text_of
 
 _TIME = re.compile(r"(^|_)(at|time|timestamp|date|datum|ts|updated|changed|created|captured|collected|recorded)($|_)")
 _UNTIL = re.compile(r"(^|_)(until|to|expiry|expires|expiration|expired|end|ends|valid_to|effective_to)($|_)")

@@ -14,7 +14,6 @@ from airflow_consent_retl.checking.discovery.consent_words import (
     literal,
     says_consent,
 )
-from airflow_consent_retl.checking.discovery.python_code import text_of
 from airflow_consent_retl.checking.discovery.recognition import Candidate, LookedModel
 from airflow_consent_retl.consent import (
     BooleanColumn,
@@ -26,6 +25,7 @@ from airflow_consent_retl.consent import (
     OptOut,
 )
 from airflow_consent_retl.consent.opposite import says_opposite
+from airflow_consent_retl.migration.dag_text import text_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.column_shapes import LookedAt

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from airflow_consent_retl.checking.discovery.consent_words import WRAPPERS
-from airflow_consent_retl.checking.discovery.python_code import text_of
 from airflow_consent_retl.checking.discovery.recognition import Candidate, LookedModel
 from airflow_consent_retl.consent import (
     CookiebotConsent,
@@ -21,6 +20,7 @@ from airflow_consent_retl.consent import (
     WholeConsent,
 )
 from airflow_consent_retl.consent.strict_json import JsonObject
+from airflow_consent_retl.migration.dag_text import text_of
 
 Path = tuple[str, ...]
 _DEEPEST = 4
