@@ -1,4 +1,4 @@
-"""`consent-retl from-segment`: its forms, its exit codes, and what it refuses. Its results are tested with the migration."""
+"""`consent-retl from-segment`: its forms, its exit codes, and what it refuses. Other tests are about its results."""
 
 from __future__ import annotations
 
