@@ -17,12 +17,23 @@ from airflow_consent_retl.migration.segment_notes import read_notes
 OPERATORS = ("LoadToWebhookOperator", "LoadToSqlTableOperator")
 SECRET = "canary-secret-5e1"
 MODEL = {
-    "id": "m1", "sourceId": "s1", "name": "Customers", "description": "", "enabled": True,
-    "query": "SELECT * FROM customers", "queryIdentifierColumn": "user_id",
+    "id": "m1",
+    "sourceId": "s1",
+    "name": "Customers",
+    "description": "",
+    "enabled": True,
+    "query": "SELECT * FROM customers",
+    "queryIdentifierColumn": "user_id",
 }
 MAPPING = {
-    "id": "map1", "name": "People", "actionId": "a", "actionSlug": "send", "destinationId": "d1", "modelId": "m1",
-    "enabled": True, "trigger": 'event = "new" or event = "updated"',
+    "id": "map1",
+    "name": "People",
+    "actionId": "a",
+    "actionSlug": "send",
+    "destinationId": "d1",
+    "modelId": "m1",
+    "enabled": True,
+    "trigger": 'event = "new" or event = "updated"',
     "settings": {"id": {"@path": "$.properties.user_id"}, "token": SECRET},
     "reverseETLSchedule": {"strategy": "PERIODIC", "config": {"interval": "15m"}},
 }
@@ -31,7 +42,11 @@ WORKSPACE: dict[str, Any] = {
     "models": [MODEL],
     "destinations": [
         {
-            "id": "d1", "name": "Hook", "enabled": True, "sourceId": "s1", "settings": {"key": SECRET},
+            "id": "d1",
+            "name": "Hook",
+            "enabled": True,
+            "sourceId": "s1",
+            "settings": {"key": SECRET},
             "metadata": {"name": "Webhooks", "slug": "actions-webhook"},
         }
     ],
