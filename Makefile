@@ -69,6 +69,7 @@ state-machine: $(VENV)/.all
 # Reads what a fuzzer makes of strings that grant. `make test` has a short run.
 fuzz: $(VENV)/.all
 	$(BIN)/python tests/fuzz/iab.py -runs=1000000 -max_len=600 -seed=1
+	$(BIN)/python tests/fuzz/records.py -runs=1000000 -max_len=900 -seed=1
 
 # Kills, stops and overlaps real workers against a vendor that misbehaves, with workspaces in files and in object storage,
 # and against a table whose server is killed too; and checks what is left. About 25 minutes.
