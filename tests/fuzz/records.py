@@ -52,8 +52,9 @@ def readers() -> list[tuple[CategorySignal, Callable[[str], bool], tuple[str, ..
         if described["format"] not in _YES:
             continue
         declared = getattr(consent, described["format"])(**described["parameters"])
-        signal = declared.for_category("C0004", "Ads") if isinstance(declared, WholeConsent) else declared
-        assert isinstance(signal, CategorySignal)
+        one = declared.for_category("C0004", "Ads") if isinstance(declared, WholeConsent) else declared
+        assert isinstance(one, CategorySignal)
+        signal = one
         texts = [raw for raw, _ in described["values"] if isinstance(raw, str)]
         granting_texts = tuple(text for text in texts if signal.status(signal.token(text)) is ConsentStatus.GRANTED)
         found.append((signal, partial(contains, _YES[described["format"]]), granting_texts))
