@@ -190,7 +190,7 @@ class ReportFigures:
 
     Args:
         scope: of the report.
-        periods: of its time charts, each with its figures in `over_time`.
+        periods: of its time charts, from the first run on, each with its figures in `over_time`.
         syncs: in the order of their names.
         policies: the newest first.
         categories: the names of the policies' categories, by id.

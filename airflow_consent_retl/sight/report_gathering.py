@@ -11,7 +11,7 @@ from airflow_consent_retl.delivery.unserved import is_unserved
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.reports.policy_record import policy_record
-from airflow_consent_retl.sight.report_figures import ReportedPolicy, ReportedSync, ReportFigures
+from airflow_consent_retl.sight.report_figures import PeriodWork, ReportedPolicy, ReportedSync, ReportFigures
 from airflow_consent_retl.sight.report_fold import RunFold
 from airflow_consent_retl.sight.report_periods import chart_periods
 
@@ -61,10 +61,13 @@ def gathered(ledger: Ledger, scope: ReportScope, archive: PolicyArchive, *, unse
     policies = _Policies(archive)
     syncs = [_completed(one, known.get(one.sync), scope, unserved_days) for one in fold.syncs()]
     syncs += _without_runs(known, {one.sync for one in syncs}, scope, unserved_days)
+    over_time = fold.over_time(before)
+    # A deployment that is younger than the period has its charts from its first run on.
+    first = next((place for place, one in enumerate(over_time) if one != PeriodWork()), 0)
     return ReportFigures(
         scope=scope,
-        periods=fold.periods,
-        over_time=fold.over_time(before),
+        periods=replace(fold.periods, starts=fold.periods.starts[first:]),
+        over_time=over_time[first:],
         syncs=[policies.described(one) for one in sorted(syncs, key=lambda one: one.sync)],
         policies=policies.reported(scope, fold.decided_under),
         categories=policies.categories(fold.decided_under),

@@ -103,7 +103,8 @@ def view_of(figures: ReportFigures) -> dict[str, Any]:
         "planned": sum(getattr(totals.counts, name) for name in _OF_ROWS),
         "to_take_back": sum(getattr(totals.counts, name) for name in _OF_REMOVALS),
         "sections": _SECTIONS if len(figures.syncs) > 1 else [one for one in _SECTIONS if one[0] != "syncs"],
-        "charts_of": None if figures.scope.is_run else _charts(figures),
+        # One column shows nothing that the sums do not.
+        "charts_of": None if figures.scope.is_run or len(figures.over_time) < 2 else _charts(figures),
         "lags_chart": None if totals.lags is None else _lags_chart(totals.lags),
         "decided_at": sorted({one.decided.at for one in figures.syncs if one.decided is not None}),
     }

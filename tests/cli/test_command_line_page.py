@@ -27,6 +27,7 @@ _CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What differs from run to run, and from machine to machine.
 _MASKS = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:\+00:00)?", "<time>"),
+    (r"\S+/report\.html", "<file>"),
     (r"(?<=127\.0\.0\.1:)\d+", "<port>"),
     (r"(?:sha256:)?\b(?=\w*\d)[0-9a-f]{12,64}\b", "<digest>"),
     (r"-{2,}", "--"),

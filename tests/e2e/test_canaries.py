@@ -15,6 +15,8 @@ from support.airflow_run import Airflow, DagRunResult
 from support.people import CANARY, people
 from support.servers import Answer, Receiver, apply_and, reset, says, status
 
+from airflow_consent_retl.sight.report import report
+
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 
 FIRST = people()[0]
@@ -25,6 +27,7 @@ def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
     places: list[tuple[str, bytes]] = [("output", run.output.encode()), *airflow.everything_kept()]
     places += [(str(path), path.read_bytes()) for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
     places += list(pseudonymous(tmp_path / "workspace"))
+    places.append(("report", Path(report(tmp_path / "report.html").report).read_bytes()))
     return [place for place, content in places if CANARY.encode() in content]
 
 

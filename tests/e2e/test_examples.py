@@ -77,6 +77,10 @@ def test_the_demonstration_delivers_what_it_says(repo: Path, tmp_path: Path) -> 
         assert found == permitted - rejected == before - removed + added - rejected
         assert removed > 0
         assert "consent_withdrawn" in second
+    assert shown.stdout.splitlines()[-1].endswith((tmp_path / "demo" / "report.html").as_uri())
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "the person withdrew consent" in page
+    assert "@example" not in page
 
 
 def numbers(shown: str, destination: str, count: int) -> list[int]:

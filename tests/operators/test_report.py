@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,15 @@ from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, SQL, CrmSync
 from support.permitting import AirflowFailException, AirflowSkipException
 
+from airflow_consent_retl.cli.dag_files import tasks_of
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.operators import ConsentReportOperator, LoadToSqlTableOperator
 from airflow_consent_retl.sight.report_figures import ReportFigures, ReportScope
 from airflow_consent_retl.sight.report_gathering import gathered
 from airflow_consent_retl.storage.location import policy_archive
 from airflow_consent_retl.sync import consent_sync
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "report.md"
 
 
 @pytest.fixture
@@ -104,6 +108,22 @@ def test_a_place_that_is_no_html_file_fails_the_task(crm: CrmSync) -> None:
         ConsentReportOperator(task_id="report", to="s3://bucket/report", workspace=crm.workspace).execute(
             context("first")
         )
+
+
+def test_the_dags_of_the_page_write_their_reports(
+    crm: CrmSync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", crm.workspace)
+    crm.sync(context=context("first"))
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "people.py").write_text(example)
+
+    of_run, of_month = tasks_of(str(tmp_path / "people.py"), None, ConsentReportOperator, "report")
+    assert of_month.to == "/srv/reports/{{ ds }}.html"
+    of_month.to = str(tmp_path / "month.html")
+    written = [one.execute(context("first"))["report"] for one in (of_run, of_month)]
+
+    assert [Path(one).read_text().count("<!DOCTYPE html>") for one in written] == [1, 1]
 
 
 @pytest.mark.parametrize(
