@@ -8,6 +8,8 @@ from typing import Any
 
 CASES = Path(__file__).parents[1] / "cases" / "conformance"
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+_DOCUMENT: dict[str, Any] = json.loads((CASES / "statements.json").read_text())
+STATEMENTS: list[dict[str, Any]] = _DOCUMENT["statements"]
 TOPICS = ("consent_objects", "categories", "destinations", "integrations", "spelling")
 
 _HEAD = """# Conformance with Segment's consent in Reverse ETL
@@ -32,7 +34,30 @@ def page() -> str:
         ]
         lines += [_row(case) for case in document["cases"]]
         lines.append("")
+    lines += _statements()
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _statements() -> list[str]:
+    lines = [
+        f"## {_DOCUMENT['title']}",
+        "",
+        "Every statement of the published page about consent in Reverse ETL, and of the draft before it where that",
+        f"says something else. The page: <{_DOCUMENT['page']['address']}>, in the repository of its source at",
+        f"{_DOCUMENT['page']['commit']}. The draft: [{_DOCUMENT['draft']['commit']}]({_DOCUMENT['draft']['address']}).",
+        f"Both were read on {_DOCUMENT['read']}, and are put here in other words. The last column names the tests.",
+        "",
+    ]
+    for of, title in (("page", "The published page"), ("draft", "The draft")):
+        lines += [f"### {title}", "", "| Segment | verdict | this package | tests |", "|---|---|---|---|"]
+        lines += [_statement(one) for one in STATEMENTS if one["of"] == of]
+        lines.append("")
+    return lines
+
+
+def _statement(one: dict[str, Any]) -> str:
+    tests = ", ".join(f"`{file}`" for file in dict.fromkeys(node.partition("::")[0] for node in one["tests"]))
+    return f"| {one['statement']} | {one['verdict']} | {one['here']} | {tests} |"
 
 
 def _row(case: dict[str, Any]) -> str:
