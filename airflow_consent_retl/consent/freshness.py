@@ -113,6 +113,21 @@ class EpochTime:
         require(problems)
 
 
+def epoch_limits(unit: EpochUnit) -> tuple[int, int, int]:
+    """Return the first number that is a time in a unit, the first one after them, and the unit in microseconds."""
+    factor = _MICROSECONDS[unit]
+    first, last = ((bound - _EPOCH) // _MICROSECOND // factor for bound in (_FIRST, _LAST))
+    return first, last, factor
+
+
+def epoch_time(number: object, unit: EpochUnit) -> datetime | None:
+    """Return the time of a number, or None if it is no time in this unit: see `EpochTime`."""
+    first, last, factor = epoch_limits(unit)
+    if type(number) is not int or not first <= number < last:
+        return None
+    return _EPOCH + number * factor * _MICROSECOND
+
+
 def column_of(time: str | EpochTime) -> str:
     """Return the name of a column of times."""
     return time if isinstance(time, str) else time.column

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.formats.literals import Literals
-from airflow_consent_retl.consent.freshness import CLOCK_SKEW
+from airflow_consent_retl.consent.freshness import CLOCK_SKEW, epoch_time
 from airflow_consent_retl.consent.match_forms import MatchForm, in_form
 from airflow_consent_retl.consent.signals import ConsentStatus
 
@@ -139,13 +139,20 @@ def counted_answers(
         recorded.setdefault(key, []).append(
             RecordedAnswer(
                 values=tuple(row[column] for column in columns),
-                time=None if source.time is None else row[source.time],
+                time=_time_of(source, row),
                 profile=None if profile is None or _text(profile) == key[0] else _text(profile),
             )
         )
     until = None if source.time is None else at + CLOCK_SKEW
     found = {key: counted_answer(answers, until=until) for key, answers in recorded.items()}
     return {key: answer for key, answer in found.items() if answer is not None}
+
+
+def _time_of(source: ConsentSource, row: Mapping[str, Any]) -> datetime | None:
+    if source.time is None:
+        return None
+    found = row[source.time]
+    return found if source.time_unit is None else epoch_time(found, source.time_unit)
 
 
 def _latest(answers: Sequence[RecordedAnswer]) -> CountedAnswer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
+from airflow_consent_retl.consent.freshness import EpochTime, EpochUnit, column_of
 from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.consent.opposite import says_opposite
@@ -46,7 +47,8 @@ class ConsentSource:
         columns: the query's columns that contain consent (booleans, integers or text): their names, or their names,
             each with its name in the snapshot.
         key: the model's column that `subject` equals; None: the column of the same name.
-        time: the query's column with the time at which a row was recorded, a timestamp with a zone.
+        time: the query's column with the time at which a row was recorded: a timestamp with a zone, or `EpochTime` for
+            integers. A number that is no time in its unit counts as missing.
         bring_time: whether the snapshot also gets the time of the row that counts, for `Recorded(…, time=…)`. Its
             column is `<column>_at`, named after the first of `columns`, or after each column if every category has
             rows of its own.
@@ -83,6 +85,7 @@ class ConsentSource:
     require_match: bool
     match: str
     max_shrink_ratio: float | None
+    time_unit: EpochUnit | None
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class ConsentSource:
         subject: str,
         columns: Sequence[str] | Mapping[str, str] | tuple[tuple[str, str], ...],
         key: str | None = None,
-        time: str | None = None,
+        time: str | EpochTime | None = None,
         bring_time: bool = False,
         profile: str | None = None,
         category: str | None = None,
@@ -101,7 +104,13 @@ class ConsentSource:
         require_match: bool = True,
         match: str = "folded",
         max_shrink_ratio: float | None = None,
+        time_unit: EpochUnit | None = None,
     ) -> None:
+        if time_unit is not None and isinstance(time, str):
+            EpochTime(time, time_unit)
+        if isinstance(time, EpochTime):
+            time_unit = time.unit
+        time = None if time is None else column_of(time)
         pairs = _pairs(columns)
         given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
         given |= {"category": category, "value": value, "conn_id": conn_id}
@@ -128,6 +137,7 @@ class ConsentSource:
         object.__setattr__(self, "require_match", require_match)
         object.__setattr__(self, "match", match)
         object.__setattr__(self, "max_shrink_ratio", max_shrink_ratio)
+        object.__setattr__(self, "time_unit", time_unit)
         problems += match_problems(match, "ConsentSource") + shrink_problems(max_shrink_ratio, "ConsentSource")
         named = [name for _, name in pairs]
         brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
@@ -248,9 +258,10 @@ SourceDocument = dict[str, Any]
 def source_document(source: ExternalConsent) -> SourceDocument:
     """Return the document of a source for a manifest. It contains names and SQL, and no value of a row."""
     document = {field.name: getattr(source, field.name) for field in fields(source)}
-    if source.max_shrink_ratio is None:
-        # The digests of policies that declare no limit stay what they were.
-        del document["max_shrink_ratio"]
+    for name in ("max_shrink_ratio", "time_unit"):
+        # The digests of policies that declare none stay what they were.
+        if document.get(name, ...) is None:
+            del document[name]
     return {"format": type(source).__name__, **document} | (
         {name: [list(pair) for pair in getattr(source, name)] for name in _PAIRS}
         if isinstance(source, ConsentSource)

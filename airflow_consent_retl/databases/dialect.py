@@ -54,6 +54,15 @@ def joined_texts(texts: ir.ArrayValue) -> ir.StringValue:
     return joined
 
 
+@cache
+def moment_function(name: str, *arguments: str) -> Any:
+    """Return a function of the warehouse that makes a timestamp with a zone of arguments of these types."""
+    declared = (lambda first: None) if len(arguments) == 1 else (lambda first, second: None)
+    made = ibis.udf.scalar.builtin(declared, name=name, signature=(arguments, "timestamp"))
+    # A cast that changes nothing in the warehouse itself: its stand-in makes timestamps without a zone.
+    return lambda *values: made(*values).cast("timestamp('UTC')")
+
+
 def placeholder(name: str, columns: Mapping[str, str]) -> ir.Table:
     """Return a table whose real name `Dialect.compile` fills in.
 
@@ -184,6 +193,10 @@ class Dialect:
     def moment(self, moment: datetime) -> ir.Value:
         """Return a time with a zone as a timestamp of the warehouse."""
         return ibis.literal(moment.astimezone(UTC).isoformat()).cast("timestamp('UTC')")
+
+    def moment_of(self, microseconds: ir.Value) -> ir.Value:
+        """Return the time of a number of microseconds since 1970 in UTC."""
+        return moment_function("TO_TIMESTAMP_TZ", "int64", "int64")(microseconds, 6)
 
     def is_array(self, native: str) -> bool:
         """Return whether a native type holds arrays."""

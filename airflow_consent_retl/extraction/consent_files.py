@@ -28,6 +28,7 @@ from airflow_consent_retl.extraction.consent_kinds import (
     check_list,
     check_matched,
     check_names,
+    kind_to_see,
     received,
     sent,
     source_query,
@@ -145,9 +146,7 @@ class _Join:
         source = self._sources[number]
         wanted = wanted_columns(source)
         time = source.time if isinstance(source, ConsentSource) else None
-        kinds = {
-            name: ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time) for name in wanted
-        }
+        kinds = {name: kind_to_see(number, source, name) for name in wanted}
         table, read_rows, without = f"source_{number}", 0, 0
         self._create(table, {name: "BIGINT" if name == time else "VARCHAR" for name in wanted})
         with read_model(hook, source_query(source, conn_id, time_zone=self._time_zone)) as read:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from airflow_consent_retl.consent import ConsentSource, IdentityLinks
+from airflow_consent_retl.consent.freshness import EpochUnit, epoch_limits
 from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.values.columns import declared_types
@@ -37,10 +39,11 @@ def kind_of(type_: pa.DataType) -> str | None:
 
 @dataclass(slots=True)
 class ValueKind:
-    """The kind of a column's values that were read so far."""
+    """The kind of a column's values that were read so far. With a `unit`, times are numbers as in `EpochTime`."""
 
     what: str
     is_time: bool = False
+    unit: EpochUnit | None = None
     kind: str = "empty"
 
     @property
@@ -55,20 +58,40 @@ class ValueKind:
             ModelError: the type cannot be joined or read, or differs from the type of earlier batches.
         """
         seen = kind_of(type_)
-        if seen is None or (seen != "empty" and self.is_time != (seen == "moment")):
-            expected = "a timestamp with a zone" if self.is_time else "a boolean, an integer or text"
+        wanted, expected = {"boolean", "integer", "text"}, "a boolean, an integer or text"
+        if self.is_time:
+            wanted, expected = {"moment"}, "a timestamp with a zone"
+        if self.unit is not None:
+            wanted, expected = {"integer"}, "an integer"
+        if seen is None or seen not in {"empty", *wanted}:
             raise ModelError(f"{self.what} is {type_}: expected {expected}")
         if "empty" not in (seen, self.kind) and seen != self.kind:
             raise ModelError(f"{self.what} is {self.kind} in some rows and {seen} in others")
         self.kind = seen if self.kind == "empty" else self.kind
 
 
+def kind_to_see(number: int, source: ExternalConsent, name: str) -> ValueKind:
+    """Return the kind of a source's column, of which no value was read so far."""
+    what = f"consent_sources[{number}]: column `{name}`"
+    if isinstance(source, ConsentSource) and name == source.time:
+        return ValueKind(what, is_time=True, unit=source.time_unit)
+    return ValueKind(what)
+
+
 def sent(column: pa.Array, kind: ValueKind) -> pa.Array:
     """Return values as their exact text, and times as microseconds since 1970 in UTC."""
     kind.see(column.type)
+    if kind.unit is not None:
+        return _microseconds(column.cast(pa.int64()), kind.unit)
     if kind.is_time:
         return column.cast(_TIME, safe=False).cast(pa.int64())
     return column.cast(pa.string())
+
+
+def _microseconds(numbers: pa.Array, unit: EpochUnit) -> pa.Array:
+    first, end, factor = epoch_limits(unit)
+    is_time = pc.and_(pc.greater_equal(numbers, first), pc.less(numbers, end))
+    return pc.multiply(pc.if_else(is_time, numbers, None), pa.scalar(factor, pa.int64()))
 
 
 def received(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -21,12 +21,20 @@ from airflow_consent_retl.consent import (
     SuppressionList,
     parse_source_document,
 )
+from airflow_consent_retl.consent.freshness import epoch_limits
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.databases.source import read_model
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_expressions import AnswerHistory, joined, listed, parts_of
-from airflow_consent_retl.extraction.consent_kinds import ValueKind, check_list, kind_of, source_query, wanted_columns
+from airflow_consent_retl.extraction.consent_kinds import (
+    ValueKind,
+    check_list,
+    kind_of,
+    kind_to_see,
+    source_query,
+    wanted_columns,
+)
 from airflow_consent_retl.extraction.linked_people import identities_of, people_table
 from airflow_consent_retl.extraction.linked_warehouse import WarehouseLinks
 
@@ -163,12 +171,11 @@ def check_types(
     Raises:
         ModelError: a column cannot be joined or read.
     """
-    time = source.time if isinstance(source, ConsentSource) else None
     kinds = {}
     for name in wanted_columns(source):
         if name not in types:
             raise ModelError(f"consent_sources[{number}]: column `{name}` is not in its query")
-        kind = ValueKind(f"consent_sources[{number}]: column `{name}`", is_time=name == time)
+        kind = kind_to_see(number, source, name)
         kind.see(types[name])
         kinds[name] = kind.kind
     return kind_of(key) or str(key), kinds[source.subject]
@@ -180,10 +187,17 @@ def answers_of(warehouse: Warehouse, number: int, source: ExternalConsent) -> ib
         return people_table(f"source-{number}")
     dialect = dialect_of(warehouse.dialect)
     time = source.time if isinstance(source, ConsentSource) else None
-    types = {name: "timestamp('UTC')" if name == time else "string" for name in wanted_columns(source)}
+    unit = source.time_unit if isinstance(source, ConsentSource) else None
+    time_type = "timestamp('UTC')" if unit is None else "int64"
+    types = {name: time_type if name == time else "string" for name in wanted_columns(source)}
     table = placeholder(f"source-{number}", types)
     if isinstance(source, SuppressionList):
         return listed(source, table, dialect)
+    if time is not None and unit is not None:
+        first, end, factor = epoch_limits(unit)
+        number_of = table[time]
+        is_time = (number_of >= first) & (number_of < end)
+        table = table.mutate(**{time: ibis.cases((is_time, dialect.moment_of(number_of * factor)))})
     latest = (
         None
         if time is None

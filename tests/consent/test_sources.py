@@ -9,6 +9,7 @@ import pytest
 
 from airflow_consent_retl.consent import (
     ConsentSource,
+    EpochTime,
     ExternalConsent,
     SuppressionList,
     check_sources,
@@ -36,9 +37,20 @@ LONG = ConsentSource(
 NEVER = SuppressionList("SELECT 3", subject="address", key="email", conn_id="crm", column="never")
 
 
-@pytest.mark.parametrize("source", [STATES, LONG, NEVER])
+NUMBERED = ConsentSource("SELECT 4", subject="person", columns=["ads"], time=EpochTime("at", "ms"))
+
+
+@pytest.mark.parametrize("source", [STATES, LONG, NEVER, NUMBERED])
 def test_reads_back_what_it_wrote_through_json(source: ExternalConsent) -> None:
     assert parse_source_document(json.loads(json.dumps(source_document(source)))) == source
+
+
+def test_a_source_whose_times_are_numbers_says_so_in_its_document_and_no_other_does() -> None:
+    assert (NUMBERED.time, NUMBERED.time_unit) == ("at", "ms")
+    assert source_document(NUMBERED)["time_unit"] == "ms"
+    assert "time_unit" not in source_document(LONG)
+    with pytest.raises(PolicyError, match="expected `s`, `ms` or `us`"):
+        ConsentSource("SELECT 4", subject="person", columns=["ads"], time="at", time_unit="days")  # type: ignore[arg-type]
 
 
 def test_a_source_names_its_columns() -> None:

@@ -21,6 +21,7 @@ from support.recorded_answers import RecordedAnswers
 from airflow_consent_retl.consent import (
     ConsentSource,
     Doubt,
+    EpochTime,
     ExternalConsent,
     SuppressionList,
     counted_answers,
@@ -288,6 +289,18 @@ def test_keys_of_any_integer_type_are_compared_exactly(duck: Path, type_: str) -
             {"subject": "a", "ads": True, "changed": "2026-01-01"},
             {"time": "changed"},
             "is string: expected a timestamp with a zone",
+        ),
+        (
+            "subject VARCHAR, ads BOOLEAN, changed BIGINT",
+            {"subject": "a", "ads": True, "changed": 1790000000},
+            {"time": "changed"},
+            "is int64: expected a timestamp with a zone",
+        ),
+        (
+            "subject VARCHAR, ads BOOLEAN, changed VARCHAR",
+            {"subject": "a", "ads": True, "changed": "1790000000"},
+            {"time": EpochTime("changed", "s")},
+            "is string: expected an integer",
         ),
         ("subject VARCHAR, ads BOOLEAN", {"subject": "a", "ads": True}, {}, "none of 7 rows has a subject there"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts
+from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts, moment_function
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class BigQueryDialect(Dialect):
         """Return text without a collation: a column's own collation may treat different texts as equal."""
         exact: ir.StringValue = function("COLLATE", 2)(text, "")
         return exact
+
+    def moment_of(self, microseconds: ir.Value) -> ir.Value:
+        """Return the time of a number of microseconds since 1970 in UTC."""
+        return moment_function("TIMESTAMP_MICROS", "int64")(microseconds)
 
     def is_array(self, native: str) -> bool:
         """Return whether a native type holds arrays."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ibis
 import ibis.expr.operations as ops
 
-from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts, with_small_letters
+from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts, moment_function, with_small_letters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,11 @@ class PostgresDialect(Dialect):
     def small_letters(self, text: ir.StringValue) -> ir.StringValue:
         """Return the same in every collation: in some, the small letter of `I` is another one."""
         return with_small_letters(text)
+
+    def moment_of(self, microseconds: ir.Value) -> ir.Value:
+        """Return the time of a number of microseconds since 1970 in UTC."""
+        # A float has enough digits for microseconds until the year 2112, and the function rounds to them.
+        return moment_function("to_timestamp", "float64")(microseconds / 1_000_000)
 
     def is_array(self, native: str) -> bool:
         """Return whether a native type holds arrays."""
