@@ -19,6 +19,13 @@ from support.servers import Receiver
 
 from airflow_consent_retl.cli.app import main
 
+# The macro as a generic test: one column fits; of two others, one is missing and one has another type.
+BY_HAND = """  - name: orders
+    data_tests:
+      - consent_retl: {name: fits, arguments: {columns: {ORDER_ID: {types: [integer], max_null_share: 0}}}}
+      - consent_retl: {name: unfit, arguments: {columns: {gone: {types: [text]}, user_id: {types: [boolean]}}}}
+"""
+
 pytestmark = pytest.mark.usefixtures("policy")
 
 
@@ -87,9 +94,17 @@ def test_a_dbt_project_is_synced_exposed_and_tested(
     }
     with duckdb.connect(str(shop.file)) as connection:
         connection.execute("DELETE FROM raw.people WHERE ads NOT IN ('yes', 'no')")
-    build, passed = shop.dbt(["run"], ["test", "--select", "test_type:singular"])
+    described = shop.folder / "models" / "shop.yml"
+    described.write_text(described.read_text().replace("  - name: orders\n", BY_HAND))
+    build, passed, by_hand = shop.dbt(
+        ["run"], ["test", "--select", "test_type:singular"], ["test", "--select", "fits", "unfit"]
+    )
     assert build.success
     assert passed.success, passed
+    assert {name: tuple(result)[:2] for name, result in by_hand.results.items()} == {
+        "fits": ("pass", 0),
+        "unfit": ("fail", 2),
+    }
 
     # A second time nothing changes, and the file is found out of date after a change.
     assert main([*write_exposures, "--output", str(exposures), "--owner-email", "crm@example.com", "--check"]) == 0
