@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from airflow_consent_retl.consent import (
     NULL_TOKEN,
-    CauseRank,
     ConsentMapping,
     ConsentPlan,
     ConsentPolicy,
@@ -31,7 +30,8 @@ from airflow_consent_retl.consent import (
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.extraction.consent_files import HookOf, Log, reading_with_consent
 from airflow_consent_retl.extraction.linked_files import LinkedRows
-from airflow_consent_retl.filtering.consent_answers import PERMITTED, WITHOUT_FIELDS, ConsentAnswers
+from airflow_consent_retl.filtering.consent_answers import WITHOUT_FIELDS, ConsentAnswers
+from airflow_consent_retl.filtering.found_verdicts import FoundVerdicts
 from airflow_consent_retl.filtering.row_decider import RowDecider
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.values.temporary import temporary_folder
@@ -264,30 +264,29 @@ class SubjectIndex:
                 failures.append(failure)
                 raise
 
+        found = FoundVerdicts(self._people)
         self._connection.register("answers", pa.RecordBatchReader.from_batches(schema, batches()))
         try:
-            found = self._connection.sql(_NOT_PERMITTED).to_arrow_table()
+            for rows in self._connection.sql(_ABOUT_PEOPLE).to_arrow_reader(_BATCH_ROWS):
+                found.add(rows)
         except (duckdb.Error, OSError, pa.ArrowException):
             if failures:
                 raise failures[0] from None
             raise
         finally:
             self._connection.unregister("answers")
-        positions = np.from_dlpack(found.column("position").combine_chunks())
-        causes = np.from_dlpack(found.column("cause").combine_chunks())
-        self.moments = found.filter(pa.array(causes < WITHOUT_FIELDS)).column("moment").drop_null().to_pylist()
-        self.partial = {
-            fields: np.sort(positions[causes == number]) for number, fields in enumerate(partial, start=WITHOUT_FIELDS)
-        }
-        return {
-            cause: np.sort(positions[causes == cause.rank]) for cause in RemovalCause if (causes == cause.rank).any()
-        }
+        positions, causes = found.not_permitted()
+        self.moments = found.moments(positions[causes < WITHOUT_FIELDS])
+        self.partial = {fields: positions[causes == number] for number, fields in enumerate(partial, WITHOUT_FIELDS)}
+        return {cause: positions[causes == cause.rank] for cause in RemovalCause if (causes == cause.rank).any()}
 
     def _fill(self, ids: Iterable[pa.Array]) -> None:
         schema = pa.schema([("position", pa.int64()), ("id", self.id_type)])
 
+        start = 0
+
         def batches() -> Iterator[pa.RecordBatch]:
-            start = 0
+            nonlocal start
             for chunk in ids:
                 positions = pa.array(np.arange(start, start + len(chunk), dtype=np.int64))
                 yield pa.RecordBatch.from_arrays([positions, chunk], schema=schema)
@@ -296,6 +295,7 @@ class SubjectIndex:
         self._connection.register("people_read", pa.RecordBatchReader.from_batches(schema, batches()))
         self._connection.execute("CREATE TEMP TABLE people AS SELECT position, id FROM people_read")
         self._connection.unregister("people_read")
+        self._people = start
 
     def __enter__(self) -> Self:
         return self
@@ -304,19 +304,4 @@ class SubjectIndex:
         self._resources.close()
 
 
-# If one person has several rows, the strongest cause counts. Having several rows is itself a cause.
-_NOT_PERMITTED = f"""
-WITH answered AS (
-    SELECT id, count(*) AS times, max(verdict) AS verdict,
-        max(verdict) FILTER (WHERE verdict < {WITHOUT_FIELDS:d}) AS strongest, max(moment) AS moment
-    FROM answers WHERE id IN (SELECT id FROM people) GROUP BY id
-), decided AS (
-    SELECT position, moment, CASE
-        WHEN times IS NULL THEN {CauseRank.LEFT_MODEL:d}
-        WHEN times > 1 THEN greatest(coalesce(strongest, {PERMITTED}), {CauseRank.ID_AMBIGUOUS:d})
-        ELSE verdict
-    END AS cause
-    FROM people LEFT JOIN answered USING (id)
-)
-SELECT position, cause::SMALLINT AS cause, moment FROM decided WHERE cause != {PERMITTED}
-"""  # noqa: S608 - numbers of this module only
+_ABOUT_PEOPLE = "SELECT position, verdict, moment FROM answers JOIN people USING (id)"

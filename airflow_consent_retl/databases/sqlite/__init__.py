@@ -1,4 +1,4 @@
-"""SQLite: source, and the declaration for the table writer."""
+"""SQLite: source, and the table writer with its declaration."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ DATABASE = Database(
     quoting="mysql",
     sqlalchemy=("sqlite",),
     sample="ORDER BY RANDOM() LIMIT {rows}",
+    # Each commit waits for the disk, and the more keys are written in order, the fewer pages are written twice.
+    table_batch_rows=100_000,
     source=".source:SqliteSource",
     place="..place:file_place",
+    table=".table:SqliteWriter",
     table_dialect=".table_dialect:DIALECT",
     table_names="..table_names:names_in_file",
 )

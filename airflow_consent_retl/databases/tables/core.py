@@ -172,11 +172,11 @@ class CoreWriter(TableWriter):
         if upsert is None:
             raise RuntimeError("open() comes first")
         parameters = [self._staged[position] for position in positions]
-        key = parameter_names(self._names)[self._names.index(self._key)]
+        key = self._key_parameter
         keyed = [(position, row[key]) for position, row in zip(positions, parameters, strict=True)]
 
         def work(connection: sa.Connection) -> Refused:
-            touched = upsert(connection, parameters)
+            touched = self._touched(connection, upsert, parameters)
             codes = proof.unstored(connection, keyed)
             missing: Refused = {}
             if not self._rules.inserts:
@@ -192,6 +192,10 @@ class CoreWriter(TableWriter):
 
         if missing := self._in_transaction(work):
             raise UnprovenError(missing, applied="rest")
+
+    def _touched(self, connection: sa.Connection, upsert: Upsert, rows: list[Parameters]) -> int | None:
+        """Upsert rows; return how many were inserted or updated, None where the database does not count them."""
+        return upsert(connection, rows)
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Convert the keys into parameters."""
@@ -260,6 +264,11 @@ class CoreWriter(TableWriter):
         if self._engine is not None:
             with suppress(sa.exc.DBAPIError):
                 self._engine.dispose()
+
+    @property
+    def _key_parameter(self) -> str:
+        """The name of the key's parameter."""
+        return parameter_names(self._names)[self._names.index(self._key)]
 
     @property
     def _opened(self) -> sa.Engine:

@@ -83,7 +83,7 @@ class Proof:
         for start in range(0, len(written), KEYS_AT_ONCE):
             keys = [key for _, key in written[start : start + KEYS_AT_ONCE]]
             query: sa.Select[Any] = sa.select(self._key).select_from(self._table).where(is_one_of(self._key, keys))
-            found = connection.execute(query).scalars()
+            found = connection.execute(query).scalars().all()
             shown.update(map(str, found) if is_text else map(_hashable, found))
         codes: Refused = {}
         for position, key in written:

@@ -33,6 +33,10 @@ class Upsert:
         rules: how a row meets a row of the table.
         dialect: of the database; one without an INSERT that upserts gets three statements that every database knows.
         always: further columns, each with the constant that every row gets.
+
+    Attributes:
+        one: the one statement that upserts a row; None where there is none.
+        is_counted: whether the number of rows that it touches is the number of rows inserted or updated.
     """
 
     def __init__(
@@ -46,17 +50,17 @@ class Upsert:
         always: Mapping[str, sa.ColumnElement[Any]] | None = None,
     ) -> None:
         self._statement = UpsertStatement(table, names, key=key, rules=rules, always=always or {})
-        self._insert = self._statement.one(dialect)
+        self.one: sa.Insert | None = self._statement.one(dialect)
         # MySQL counts a row that is as it was as none, and one that is updated as two.
-        self._is_counted = dialect.upsert == "on_conflict" and self._statement.changes_rows
+        self.is_counted = dialect.upsert == "on_conflict" and self._statement.changes_rows
 
     def __call__(self, connection: sa.Connection, rows: Sequence[Parameters]) -> int | None:
         """Return the number of rows that were inserted or updated; None where the database does not count them."""
-        if self._insert is None:
+        if self.one is None:
             return self._statement.three(connection, rows)
-        if self._is_counted:
-            return touched_by(connection, self._insert, rows)
-        connection.execute(self._insert, rows)
+        if self.is_counted:
+            return touched_by(connection, self.one, rows)
+        connection.execute(self.one, rows)
         return None
 
     def untouched(self, connection: sa.Connection, rows: Sequence[Parameters]) -> list[int]:
