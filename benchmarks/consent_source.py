@@ -22,8 +22,8 @@ from measure import measure_here, parser
 
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.databases.source import ModelQuery, read_model
-from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.extraction.files import SnapshotWriter
+from airflow_consent_retl.extraction.reading import reading_with_consent
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.manifest import ModelSource
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
+import runpy
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -21,13 +22,14 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from measure import CACHE, parser, show, write_figures
 from webhook import counted, served
 
 DAYS = ("first", "next", "quiet")
-WAYS = {"by_hand": "day_by_hand", "with_consent": "day_with_consent"}
+WAYS = ("by_hand", "with_consent")
 _CUSTOMERS = """
     (hash(i) >> 1)::BIGINT AS user_id, 'user' || i || '@example.com' AS email,
     'First' || (hash(i + 1) % 5000) AS first_name, 'Last' || (hash(i + 2) % 50000) AS last_name,
@@ -70,11 +72,8 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 def run_day(way: str) -> None:
     """Run a way's DAG once in this process, and print the seconds of each task and the peak memory as JSON."""
-    sys.path.insert(0, str(Path(__file__).with_name("day_dags")))
-    import by_hand
-    import with_consent
-
-    run = {"by_hand": by_hand, "with_consent": with_consent}[way].dag.test()
+    dag = runpy.run_path(str(Path(__file__).with_name("day_dags") / f"{way}.py"))["dag"]
+    run = dag.test()
     instances = run.get_task_instances()
     if run.state != "success":
         raise RuntimeError(f"{way}: {[(task.task_id, task.state) for task in instances]}")
@@ -83,15 +82,17 @@ def run_day(way: str) -> None:
     print(json.dumps({"tasks": tasks, "peak_mib": peak_mib}))
 
 
-def run_copy(home: Path) -> float:
+def copy_seconds(home: Path) -> float:
     """Return the seconds of a plain copy of the model's file."""
     import pyarrow.parquet as pq
 
     started = time.perf_counter()
-    with pq.ParquetFile(home / "by-hand.parquet", pre_buffer=False) as file:
-        with pq.ParquetWriter(home / "copy.parquet", file.schema_arrow) as writer:
-            for rows in file.iter_batches(batch_size=65_536):
-                writer.write_batch(rows)
+    with (
+        pq.ParquetFile(home / "by-hand.parquet", pre_buffer=False) as file,
+        pq.ParquetWriter(home / "copy.parquet", file.schema_arrow) as writer,
+    ):
+        for rows in file.iter_batches(batch_size=65_536):
+            writer.write_batch(rows)
     return time.perf_counter() - started
 
 
@@ -101,17 +102,15 @@ def arrived(home: Path, way: str, sent: int) -> dict[str, int]:
         "by_hand": ("by-hand.sqlite", "by-hand-lake.parquet"),
         "with_consent": ("crm.sqlite", "lake/*/*.parquet"),
     }[way]
-    counts = duckdb.connect().execute(f"SELECT count(*) FROM read_parquet('{home / lake}')").fetchone()  # noqa: S608
-    import sqlite3
-
+    counts = duckdb.connect().execute(f"SELECT count(*) FROM read_parquet('{home / lake}')").fetchone()
     with sqlite3.connect(home / table) as crm:
         people = crm.execute("SELECT count(*) FROM people").fetchone()[0]
     return {"webhook": sent, "table": people, "lake": counts[0] if counts else 0}
 
 
-def one_pair(rows: int) -> dict[str, dict[str, dict[str, object]]]:
+def one_pair(rows: int) -> dict[str, dict[str, Any]]:
     """Run all days of both ways in one folder; return by day and way the seconds by task, memory and rows."""
-    figures: dict[str, dict[str, dict[str, object]]] = {}
+    figures: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=CACHE)))
         port = stack.enter_context(served(0))
@@ -129,7 +128,7 @@ def one_pair(rows: int) -> dict[str, dict[str, dict[str, object]]]:
                 found = json.loads(printed.splitlines()[-1])
                 found["rows"] = arrived(home, way, counted(port))
                 figures.setdefault(day, {})[way] = found
-            figures[day]["copy"] = {"tasks": {"copy": run_copy(home)}, "peak_mib": 0, "rows": {}}
+            figures[day]["copy"] = {"tasks": {"copy": copy_seconds(home)}, "peak_mib": 0, "rows": {}}
     return figures
 
 
@@ -142,15 +141,12 @@ def main() -> None:
     pairs = [one_pair(given.rows) for _ in range(given.pairs)]
     table = []
     for day in DAYS:
-        seconds = {
-            way: [sum(pair[day][way]["tasks"].values()) for pair in pairs]  # type: ignore[attr-defined] - JSON
-            for way in (*WAYS, "copy")
-        }
+        seconds = {way: [sum(pair[day][way]["tasks"].values()) for pair in pairs] for way in (*WAYS, "copy")}
         for way in (*WAYS, "copy"):
             last = pairs[-1][day][way]
             ratio = statistics.median(a / b for a, b in zip(seconds[way], seconds["by_hand"], strict=True))
-            tasks = ", ".join(f"{task} {s:.1f}" for task, s in last["tasks"].items())  # type: ignore[attr-defined]
-            arrivals = ", ".join(f"{place} {n:,}" for place, n in last["rows"].items())  # type: ignore[attr-defined]
+            tasks = ", ".join(f"{task} {s:.1f}" for task, s in last["tasks"].items())
+            arrivals = ", ".join(f"{place} {n:,}" for place, n in last["rows"].items())
             median = statistics.median(seconds[way])
             table.append([day, way, f"{median:.1f}", f"{ratio:.2f}", last["peak_mib"], tasks, arrivals])
     headers = ["day", "way", "seconds", "x by hand", "peak MiB", "tasks of the last pair", "rows there"]

@@ -35,7 +35,7 @@ def read_columns(query: ModelQuery, source: ModelSource, sources: Sequence[Exter
     from airflow_consent_retl.databases.plain_query import without_rows
     from airflow_consent_retl.databases.registry import database_of
     from airflow_consent_retl.databases.source import source_of
-    from airflow_consent_retl.extraction.consent_files import reading_with_consent
+    from airflow_consent_retl.extraction.reading import reading_with_consent
     from airflow_consent_retl.hooks.sql import hooks_of
 
     hook_of = hooks_of(source)

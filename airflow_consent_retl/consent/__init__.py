@@ -47,7 +47,7 @@ from airflow_consent_retl.consent.formats.two_lists import TwoLists
 from airflow_consent_retl.consent.formats.usercentrics import UsercentricsService, UsercentricsServices
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, ConsentTime, EpochTime, MaxAge, NoticeVersion
 from airflow_consent_retl.consent.history import CountedAnswer, Doubt, RecordedAnswer, counted_answer, counted_answers
-from airflow_consent_retl.consent.identities import CLUSTER, IdentityLinks
+from airflow_consent_retl.consent.identities import CLUSTER, PERSON, IdentityLinks
 from airflow_consent_retl.consent.linked import NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, Subject, status_of
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
@@ -128,6 +128,7 @@ __all__ = [
     "EXPLICIT",
     "NOTHING_SAID",
     "NULL_TOKEN",
+    "PERSON",
     "TOO_LARGE",
     "UNGUARDED",
     "AdobeConsent",

@@ -21,6 +21,8 @@ from airflow_consent_retl.consent.source_checks import (
 
 # The column of a snapshot with the number of a row's cluster; negative for one that is too large, NULL for none.
 CLUSTER = "consent_retl_cluster"
+# The column with the id, as text, of a person who is linked to the model and not in it.
+PERSON = "consent_retl_person"
 
 
 @dataclass(frozen=True, slots=True)

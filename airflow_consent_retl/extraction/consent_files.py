@@ -6,8 +6,8 @@ afterwards. `consent_expressions` finds the answers; only `consent` knows their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +42,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.extraction.reading import HookOf, Log, OpenModel
     from airflow_consent_retl.storage.source_sizes import SourceSizes
-
-OpenModel = Callable[[], AbstractContextManager[ModelRows]]
-HookOf = Callable[[str | None], "DbApiHook"]
-Log = Callable[[str], object]
 
 # Window functions spill only a part of their memory: with half of this limit, ten million events do not fit.
 _MEMORY_LIMIT = "1GiB"
@@ -55,7 +52,7 @@ _DIALECT = Dialect("duckdb")
 
 
 @contextmanager
-def reading_with_consent(
+def joined_rows(
     open_model: OpenModel,
     sources: Sequence[ExternalConsent],
     *,
@@ -65,33 +62,9 @@ def reading_with_consent(
     at: datetime,
     log: Log,
     warn: Log,
-    sizes: SourceSizes | None = None,
+    sizes: SourceSizes | None,
 ) -> Iterator[ModelRows]:
-    """Yield a model's rows with the columns that sources bring, in the same order; `LinkedRows` with identities.
-
-    Sources are read first, then all rows into private temporary files, before the first row is yielded.
-
-    Args:
-        open_model: runs the model's query.
-        sources: the sources to join, with different columns.
-        hook_of: returns the hook of a connection; None: the model's connection.
-        conn_id: the model's connection, for messages.
-        time_zone: of the model's sessions; the queries of sources run under it too.
-        at: a time before the model's query started.
-        log: gets messages about the sources, never with a value of a row.
-        warn: gets the messages that a person should read.
-        sizes: how many rows the sources had before; None: they are not compared.
-
-    Raises:
-        ConfigurationError: a source brings a column that the model already has, or a key is missing.
-        ModelError: a source's query fails, its columns cannot contain consent, the kinds of the keys differ, no row
-            has a subject in a source, or a source lost more rows than it may.
-        SourceUnavailableError: a source does not answer.
-    """
-    if not sources:
-        with open_model() as rows:
-            yield rows
-        return
+    """Join sources to a model's rows. Arguments, result and errors are those of `reading_with_consent`."""
     with ExitStack() as resources:
         folder = Path(resources.enter_context(temporary_folder()))
         config: dict[str, Any] = {

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import ibis
 
-from airflow_consent_retl.consent import CLUSTER, ConsentSource, IdentityLinks, SuppressionList
+from airflow_consent_retl.consent import CLUSTER, PERSON, ConsentSource, IdentityLinks, SuppressionList
 from airflow_consent_retl.databases.dialect import Dialect, concat, placeholder
 from airflow_consent_retl.errors import ModelError
 from airflow_consent_retl.extraction.consent_expressions import SUBJECT, joined, parts_of
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ExternalConsent
 
-# The column with the id, as text, of a person who is linked to the model and not in it.
-PERSON = "consent_retl_person"
 MAX_ROUNDS = 40
 _MEMBER, _LABEL, _PEOPLE, _FORM = "member", "label", "people", "form"
 _EDGES, _SHARED, _KEYS, _LINKED = "edges", "shared", "keys", "linked"

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import CLUSTER, Doubt
+from airflow_consent_retl.consent import CLUSTER, PERSON, Doubt
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.errors import ConfigurationError, ModelError, RefusedError
 from airflow_consent_retl.extraction.consent_kinds import check_kinds, check_matched
@@ -21,7 +21,6 @@ from airflow_consent_retl.extraction.consent_warehouse import (
     sources_of,
 )
 from airflow_consent_retl.extraction.data_time import DataTime, DeclaredTime
-from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.extraction.repeated_ids import RepeatedIds, check_present, check_unique
 from airflow_consent_retl.storage.manifest import Column, LinkedPeople, SnapshotManifest, WarehouseTable, sql_sha256
 from airflow_consent_retl.values.columns import check_key_type, check_names
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
-    from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.extraction.linked_warehouse import WarehouseLinks
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 

@@ -28,8 +28,8 @@ from airflow_consent_retl.consent import (
     plan_consent,
 )
 from airflow_consent_retl.databases.source import ModelQuery, read_model
-from airflow_consent_retl.extraction.consent_files import HookOf, Log, reading_with_consent
-from airflow_consent_retl.extraction.linked_files import LinkedRows
+from airflow_consent_retl.extraction.linked_rows import LinkedRows
+from airflow_consent_retl.extraction.reading import HookOf, Log, reading_with_consent
 from airflow_consent_retl.filtering.consent_answers import WITHOUT_FIELDS, ConsentAnswers
 from airflow_consent_retl.filtering.found_verdicts import FoundVerdicts
 from airflow_consent_retl.filtering.row_decider import RowDecider

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, SubjectCode
+from airflow_consent_retl.consent import NOTHING_SAID, PERSON, TOO_LARGE, LinkedSubject, Said, SubjectCode
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.values.buffers import values_of
 
 if TYPE_CHECKING:

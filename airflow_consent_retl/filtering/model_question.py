@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan, ConsentPolicy
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.asking import ConsentQuestion
     from airflow_consent_retl.filtering.consent_answers import ConsentAnswers
     from airflow_consent_retl.progress import TaskLog

@@ -1,22 +1,22 @@
 """The reader of consent signatures: the signal's token of each raw value, for each row and signal.
 
-The engine only compares exactly, and extracts the part of a document that contains consent. Only `consent` knows the
-meaning of a token. `consent` also reads the JSON itself, once for each distinct document, because engines read it more
-leniently (DuckDB accepts trailing commas and NaN). An engine's extract therefore counts only if no two readers could
-differ about it.
+Arrow only compares exactly, and the engine extracts the part of a document that contains consent. Only `consent` knows
+the meaning of a token. `consent` also reads the JSON itself, once for each distinct document, because engines read it
+more leniently (DuckDB accepts trailing commas and NaN). An engine's extract therefore counts only if no two readers
+could differ about it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
@@ -42,17 +42,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 # The place of a document with consent: the column, and the keys that lead to it in a larger document.
 Place = tuple[str, tuple[str, ...]]
-# The engine's name of each column, by the column and the type as which it is read.
-Inputs = Mapping[tuple[str, pa.DataType], str]
-
-
-def _builtin(declared: Callable[..., None], name: str, parameters: tuple[str, ...], returns: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = ibis.udf.scalar.builtin(declared, name=name, signature=(parameters, returns))
-    return function
-
-
-_json_valid = _builtin(lambda text: None, "json_valid", ("string",), "boolean")
-_json_extract = _builtin(lambda text, path: None, "json_extract", ("string", "string"), "string")
+# The engine's name of each column.
+Inputs = Mapping[str, str]
 
 
 class SignatureReader:
@@ -74,14 +65,11 @@ class SignatureReader:
             )
         present = [signal for signal in self._signals if signal is not None]
         self.columns = tuple(dict.fromkeys(signal.column for signal in present))
-        # The engine gets other names: it ignores case, and a model's column may have any name.
-        inputs = dict.fromkeys(
-            (signal.column, _arrow_type(signal)) for signal in present if _is_compared(signal) or _is_cut_out(signal)
-        )
-        self._inputs: Inputs = {wanted: f"consent_{number}" for number, wanted in enumerate(inputs)}
         self._places = tuple(dict.fromkeys(_place_of(signal) for signal in present if _is_cut_out(signal)))
-        self._connection = shared_engine()
-        self.sql = _compile(self._signals, self._places, self._inputs)
+        # The engine gets other names: it ignores case, and a model's column may have any name.
+        columns = dict.fromkeys(column for column, _ in self._places)
+        self._inputs: Inputs = {column: f"consent_{number}" for number, column in enumerate(columns)}
+        self._engine = _Engine(self._places, self._inputs) if self._places else None
 
     def codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Return one number for each row, which stands for the row's signature: see `tokens`."""
@@ -89,23 +77,19 @@ class SignatureReader:
         if not self.columns or not rows.num_rows:
             return codes
         rows = with_lists_as_json(rows.select(self.columns))
-        answers = self._ask_engine(rows)
         # Each column's distinct values are found once, even if several signals read them.
         values = {
             signal.column: _encoded(rows.column(signal.column))
             for signal in self._signals
             if signal is not None and _is_read_whole(signal, rows)
         }
-        documents = {
-            place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
-            for number, place in enumerate(self._places)
-        }
-        for position, (signal, radix) in enumerate(zip(self._signals, self._radices, strict=True)):
+        documents = {} if self._engine is None else self._engine.documents(rows)
+        for signal, radix in zip(self._signals, self._radices, strict=True):
             codes *= radix
             if signal is None:
                 continue
             if _is_compared(signal):
-                codes += _numpy(answers.column(_token_column(position)))
+                codes += _compared(rows.column(signal.column), signal)
             elif _is_cut_out(signal):
                 codes += documents[_place_of(signal)].tokens(signal)
             elif _has_bands(signal, rows):
@@ -124,19 +108,41 @@ class SignatureReader:
 
     def close(self) -> None:
         """Close the engine."""
-        self._connection.close()
+        if self._engine is not None:
+            self._engine.close()
 
-    def _ask_engine(self, rows: pa.RecordBatch) -> pa.Table:
+
+class _Engine:
+    """DuckDB, which extracts the parts of documents.
+
+    Args:
+        places: of the documents.
+        inputs: the engine's name of each column.
+    """
+
+    def __init__(self, places: Sequence[Place], inputs: Inputs) -> None:
+        self._places, self._inputs = places, inputs
+        self._connection = shared_engine()
+        self._sql = _compile(places, inputs)
+
+    def documents(self, rows: pa.RecordBatch) -> dict[Place, _Documents]:
+        """Return the documents of each place, in the order of the rows."""
         ordinals = pa.array(np.arange(rows.num_rows, dtype=np.int32))
-        columns = {name: _typed(rows.column(column), type_) for (column, type_), name in self._inputs.items()}
-        consent = pa.table({**columns, _ORDINAL: ordinals})
-        self._connection.register(_ROWS, consent)
-        answers: pa.Table = self._connection.sql(self.sql).to_arrow_table()
+        columns = {name: _as_text(rows.column(column)) for column, name in self._inputs.items()}
+        self._connection.register(_ROWS, pa.table({**columns, _ORDINAL: ordinals}))
+        answers: pa.Table = self._connection.sql(self._sql).to_arrow_table()
         self._connection.unregister(_ROWS)
         # INVARIANT: an answer is joined back to its own row, or to no row.
         if not np.array_equal(_numpy(answers.column(_ORDINAL)), np.from_dlpack(ordinals)):
             raise RefusedError("the engine returned the signatures in another order than the rows")
-        return answers
+        return {
+            place: _Documents(rows.column(place[0]), answers.column(_document_column(number)))
+            for number, place in enumerate(self._places)
+        }
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
 
 class _Documents:
@@ -187,8 +193,8 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _is_compared(signal: Signal) -> bool:
-    """Return whether the engine compares the signal's values with its alphabet."""
-    # Only for columns of one kind: with several kinds, the engine would convert a value before it compares.
+    """Return whether the signal's values are compared with its alphabet."""
+    # Only for columns of one kind: with several kinds, a value would be converted before it is compared.
     return not signal.is_read and len(signal.kinds) == 1 and signal.kinds <= _COMPARED_KINDS
 
 
@@ -234,62 +240,70 @@ def _numpy(column: pa.ChunkedArray) -> NDArray[np.int32]:
     return numbers
 
 
-def _typed(column: pa.Array, type_: pa.DataType) -> pa.Array:
-    return pa.nulls(len(column), type_) if pa.types.is_null(column.type) else column
+def _as_text(column: pa.Array) -> pa.Array:
+    return pa.nulls(len(column), pa.string()) if pa.types.is_null(column.type) else column
+
+
+def _compared(column: pa.Array, signal: Signal) -> NDArray[np.int64]:
+    """Return each row's token: the number of its value in the signal's alphabet."""
+    if pa.types.is_null(column.type):
+        return np.full(len(column), NULL_TOKEN, dtype=np.int64)
+    values, tokens = _alphabet(signal, column.type)
+    found = pc.index_in(column, value_set=values)
+    by_index = np.array([*tokens, signal.unlisted_token], dtype=np.int64)
+    read: NDArray[np.int64] = by_index[np.from_dlpack(found.fill_null(len(tokens)))]
+    if column.null_count:
+        read[np.asarray(column.is_null())] = NULL_TOKEN
+    return read
+
+
+def _alphabet(signal: Signal, type_: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """Return the values of an alphabet that a column of this type can have, and their tokens."""
+    values, tokens = [], []
+    for token, value in enumerate(signal.alphabet, start=1):
+        try:
+            values.append(pa.array([value], type_))
+        except (pa.ArrowInvalid, OverflowError):
+            # Larger than any number of this type: no row has it.
+            continue
+        tokens.append(token)
+    return pa.concat_arrays(values) if values else pa.array([], type_), tokens
 
 
 def _place_of(signal: Signal) -> Place:
     return signal.column, signal.document_path[:-1]
 
 
-def _token_column(position: int) -> str:
-    return f"token_{position}"
-
-
 def _document_column(number: int) -> str:
     return f"document_{number}"
 
 
-def _arrow_type(signal: Signal) -> pa.DataType:
-    kinds = signal.kinds
-    if ColumnKind.BOOLEAN in kinds:
-        return pa.bool_()
-    return pa.int64() if ColumnKind.INTEGER in kinds else pa.string()
-
-
 _COMPARED_KINDS = {ColumnKind.BOOLEAN, ColumnKind.INTEGER, ColumnKind.TEXT}
-_IBIS_TYPES = {pa.bool_(): "boolean", pa.int64(): "int64", pa.string(): "string"}
 
 
-def _compile(signals: Sequence[Signal | None], places: Sequence[Place], inputs: Inputs) -> str:
-    columns = {name: _IBIS_TYPES[type_] for (_, type_), name in inputs.items()}
-    table = ibis.table({**columns, _ORDINAL: "int32"}, name=_ROWS)
-    tokens = {
-        _token_column(position): _token(table[inputs[signal.column, _arrow_type(signal)]], signal).cast("int32")
-        for position, signal in enumerate(signals)
-        if signal is not None and _is_compared(signal)
-    }
+def _compile(places: Sequence[Place], inputs: Inputs) -> str:
+    import ibis  # most plans read no documents
+
+    table = ibis.table({**dict.fromkeys(inputs.values(), "string"), _ORDINAL: "int32"}, name=_ROWS)
     documents = {
-        _document_column(number): _document(table[inputs[column, pa.string()]], keys)
-        for number, (column, keys) in enumerate(places)
+        _document_column(number): _document(table[inputs[column]], keys) for number, (column, keys) in enumerate(places)
     }
-    return str(ibis.to_sql(table.select(table[_ORDINAL], **tokens, **documents), dialect="duckdb"))
-
-
-def _token(column: ir.Column, signal: Signal) -> Any:
-    listed = [(column == value, token) for token, value in enumerate(signal.alphabet, start=1)]
-    return ibis.cases((column.isnull(), NULL_TOKEN), *listed, else_=signal.unlisted_token)
+    return str(ibis.to_sql(table.select(table[_ORDINAL], **documents), dialect="duckdb"))
 
 
 def _document(column: ir.Column, keys: tuple[str, ...]) -> Any:
     if not keys:
         return column
+    import ibis
+
+    valid = ibis.udf.scalar.builtin(lambda text: None, name="json_valid", signature=(("string",), "boolean"))
+    extract = ibis.udf.scalar.builtin(
+        lambda text, path: None, name="json_extract", signature=(("string", "string"), "string")
+    )
     # A key that occurs twice anywhere in the text may occur twice in its object.
     repeated = "".join(f'|(?s:"{re.escape(key)}".*"{re.escape(key)}")' for key in keys)
     surely_json = (
-        (column.length() < _SURELY_SHALLOW_CHARACTERS)
-        & ~column.re_search(_NOT_SURELY_JSON + repeated)
-        & _json_valid(column)
+        (column.length() < _SURELY_SHALLOW_CHARACTERS) & ~column.re_search(_NOT_SURELY_JSON + repeated) & valid(column)
     )
     pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
-    return ibis.cases((surely_json, _json_extract(column, pointer)), else_=ibis.null("string"))
+    return ibis.cases((surely_json, extract(column, pointer)), else_=ibis.null("string"))

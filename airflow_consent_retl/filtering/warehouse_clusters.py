@@ -16,9 +16,8 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from airflow_consent_retl.consent import CLUSTER, NOTHING_SAID, TOO_LARGE, LinkedSubject, Said, SubjectCode
+from airflow_consent_retl.consent import CLUSTER, NOTHING_SAID, PERSON, TOO_LARGE, LinkedSubject, Said, SubjectCode
 from airflow_consent_retl.databases.dialect import concat, dialect_of, placeholder
-from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.filtering.expressions import COMBINATION, SUBJECT, RawValue, WarehouseConsent
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.values.buffers import values_of

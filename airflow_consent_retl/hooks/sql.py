@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection
 
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
 
 

@@ -33,7 +33,7 @@ from airflow_consent_retl.signals.outcome_facet import KEY, outcome_facet
 from airflow_consent_retl.signals.source_tables import SourceTables, tables_of
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.signals.outcome import SyncOutcome
     from airflow_consent_retl.storage.manifest import (
         Column,

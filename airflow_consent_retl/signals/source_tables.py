@@ -13,7 +13,7 @@ from airflow_consent_retl.databases.table_names import table_names
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.storage.manifest import ModelSource
 
 Columns = Mapping[str, Sequence[tuple[DatasetName, str]]]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPlan, ExternalConsent, Said
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
-    from airflow_consent_retl.extraction.consent_files import HookOf
     from airflow_consent_retl.extraction.data_time import DeclaredTime
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.model_question import ModelAsker

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_consent_retl.changes.store import FileStore
+from airflow_consent_retl.consent import PERSON
 from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_of
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.extraction.data_time import DataTime
 from airflow_consent_retl.extraction.files import SnapshotWriter
-from airflow_consent_retl.extraction.linked_files import write_linked
-from airflow_consent_retl.extraction.linked_people import PERSON
+from airflow_consent_retl.extraction.linked_rows import write_linked
+from airflow_consent_retl.extraction.reading import reading_with_consent
 from airflow_consent_retl.filtering.decision_files import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPlan, Said
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.model_question import ModelAsker

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import ibis
 
 from airflow_consent_retl.changes.warehouse_store import WarehouseStore
+from airflow_consent_retl.consent import PERSON
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.staging import StagingTable
 from airflow_consent_retl.databases.submitted import submitted_queries
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.extraction.linked_people import PERSON
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.decision_warehouse import WarehousePeople
 from airflow_consent_retl.filtering.expressions import digests_among
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.databases.staging import Warehouse
-    from airflow_consent_retl.extraction.consent_files import HookOf
+    from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.model_question import ModelAsker

@@ -1,6 +1,7 @@
 """The DAG that somebody writes by hand, in its best form, for `day.py`: masks, everything again each day, no removals.
 
-It reads the columns that it needs, with Arrow where pandas is slow. It keeps no record of what it sent and takes no one back.
+It reads the columns that it needs, with Arrow where pandas is slow. It keeps no record of what it sent, and takes no one
+back.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HOME = os.environ["DAY_HOME"]
 MODEL = f"{HOME}/by-hand.parquet"
@@ -22,7 +27,7 @@ TABLE = {"id": "user_id", "email": "email", "first_name": "first_name", "last_na
 LAKE = {"id": "user_id", "country": "country", "orders": "orders", "updated_at": "updated_at"}
 
 
-def permitted(fields: dict[str, str], *consent: str):  # type: ignore[no-untyped-def] - pyarrow is imported by tasks
+def permitted(fields: dict[str, str], *consent: str) -> pa.Table:
     """Return the rows whose people said yes to all categories, with the destination's names."""
     from functools import reduce
 
@@ -30,11 +35,11 @@ def permitted(fields: dict[str, str], *consent: str):  # type: ignore[no-untyped
     import pyarrow.parquet as pq
 
     rows = pq.read_table(MODEL, columns=[*fields.values(), *consent])
-    mask = reduce(pc.and_, (pc.fill_null(rows.column(name), False) for name in consent))  # noqa: FBT003 - positional
+    mask = reduce(pc.and_, (pc.fill_null(rows.column(name), False) for name in consent))
     return rows.filter(mask).select(list(fields.values())).rename_columns(list(fields))
 
 
-with DAG("day_by_hand", schedule=None, start_date=datetime(2026, 1, 1), catchup=False) as dag:
+with DAG("day_by_hand", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False) as dag:
 
     @task
     def extract() -> None:
@@ -79,7 +84,7 @@ with DAG("day_by_hand", schedule=None, start_date=datetime(2026, 1, 1), catchup=
                 "(id BIGINT PRIMARY KEY, email TEXT, first_name TEXT, last_name TEXT, phone TEXT)"
             )
             crm.executemany(
-                f"INSERT INTO people ({names}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}",  # noqa: S608 - constants
+                f"INSERT INTO people ({names}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}",
                 values,
             )
             crm.commit()

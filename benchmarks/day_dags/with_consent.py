@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from airflow.sdk import DAG
@@ -22,7 +22,7 @@ POLICY = {
     ],
 }
 
-with DAG("day_with_consent", schedule=None, start_date=datetime(2026, 1, 1), catchup=False) as dag:
+with DAG("day_with_consent", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False) as dag:
     consent_sync(
         "customers",
         conn_id="day_warehouse",

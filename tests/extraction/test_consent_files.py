@@ -29,7 +29,7 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.databases.source import ModelRows
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.extraction.consent_files import reading_with_consent
+from airflow_consent_retl.extraction.reading import reading_with_consent
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]

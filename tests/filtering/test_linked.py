@@ -38,10 +38,11 @@ from airflow_consent_retl.consent import (
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.errors import ModelError, RefusedError
-from airflow_consent_retl.extraction.consent_files import reading_with_consent
 from airflow_consent_retl.extraction.files import SnapshotWriter
-from airflow_consent_retl.extraction.linked_files import LinkedRows, LinkTables, write_linked
+from airflow_consent_retl.extraction.linked_files import LinkTables
 from airflow_consent_retl.extraction.linked_people import find_clusters
+from airflow_consent_retl.extraction.linked_rows import LinkedRows, write_linked
+from airflow_consent_retl.extraction.reading import reading_with_consent
 from airflow_consent_retl.filtering.asking import ConsentQuestion
 from airflow_consent_retl.filtering.clusters import ClusterAnswers
 from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds
