@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_consent_retl.consent.decision import Denied, SubjectStatus
@@ -18,7 +19,7 @@ from airflow_consent_retl.fields.field_values import answer_name
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.linked import Subject
-    from airflow_consent_retl.consent.plan import ConsentPlan, Signature
+    from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
     from airflow_consent_retl.consent.policy import CategoryId, DestinationName
 
     SomeSubject = TypeVar("SomeSubject", bound=Subject)
@@ -60,9 +61,20 @@ class DecisionCounts:
 
 
 def count_decisions(
-    histogram: Mapping[tuple[SomeSubject, Signature], int], plan: ConsentPlan, *, at: datetime
+    histogram: Mapping[tuple[SomeSubject, Signature], int],
+    plan: ConsentPlan,
+    *,
+    at: datetime,
+    decided_before: Mapping[tuple[SomeSubject, Signature], SignatureDecision] = MappingProxyType({}),
 ) -> DecisionCounts:
-    """Decide every signature of a histogram (signature to number of rows) and count the rows."""
+    """Decide every signature of a histogram (signature to number of rows) and count the rows.
+
+    Args:
+        histogram: the number of rows by subject and signature.
+        plan: decides them.
+        at: the time of the decision.
+        decided_before: the plan's decisions at this time, as far as they were made before.
+    """
     by_subject = dict.fromkeys(SubjectStatus, 0)
     reasons: dict[DestinationName, Counter[tuple[str, ...]]] = {name: Counter() for name in plan.destinations}
     shared = dict(plan.answers)
@@ -79,7 +91,7 @@ def count_decisions(
             raise ValueError("a signature cannot have fewer than 0 rows")
         if rows == 0:
             continue
-        decided = plan.decide_signature(tokens, subject, at=at)
+        decided = decided_before.get((subject, tokens)) or plan.decide_signature(tokens, subject, at=at)
         read += rows
         by_subject[status_of(subject)] += rows
         invalid += rows if decided.unreadable or ConsentStatus.INVALID in decided.statuses else 0

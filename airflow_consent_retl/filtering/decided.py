@@ -73,7 +73,10 @@ class DecidedSignatures:
             plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
         ]
         self.counts: DecisionCounts = count_decisions(
-            dict(zip(self._keys, self.rows.tolist(), strict=True)), plan, at=at
+            dict(zip(self._keys, self.rows.tolist(), strict=True)),
+            plan,
+            at=at,
+            decided_before=dict(zip(self._keys, self.decisions, strict=True)),
         )
         # The distinct sets of recipients with their withheld fields.
         self.recipients: list[Recipients] = sorted(
