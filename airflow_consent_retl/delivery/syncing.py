@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Concatenate, ParamSpec
 from airflow_consent_retl.consent import EXPLICIT, RemovalCause
 from airflow_consent_retl.delivery.found_changes import log_changes, takes_back, too_few_found, were_delivered
 from airflow_consent_retl.delivery.looking import look_at_target
-from airflow_consent_retl.delivery.mapped import check_mapped
-from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
+from airflow_consent_retl.delivery.precedence import may_add, source_of
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.removals_first import removals_first
 from airflow_consent_retl.delivery.report import LoadReport
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
+_COMPARING = {SyncMode.MIRROR, SyncMode.UPSERT, SyncMode.INSERT}
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
@@ -140,7 +140,10 @@ class Sync:
         else:
             self._resolve(delivery)
             reached(Step.RESOLVED)
-            adds = self._may_add(permitted, asks_again=asks_again and make_recheck is not None)
+            adds = may_add(self._context, permitted, asks_again=asks_again and make_recheck is not None)
+            content = permitted.content_digest if self._compares_all(adds=adds) else None
+            if content is not None and content == self._lease.exact_rows():
+                return self._nothing_changed(permitted, report)
             with removals_first(self, report, ask=ask):
                 look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
@@ -151,11 +154,15 @@ class Sync:
             if self._is_nothing(changes):
                 # Otherwise the columns are checked when the destination is opened, after the removals.
                 look_at_target(self._context, self._context.state(), schema=changes.shape.load_schema)
-                self._lease.note_decision(permitted.manifest.decided_at, self._source_of(permitted))
+                self._lease.note_decision(permitted.manifest.decided_at, source_of(self._context, permitted))
+                state = self._context.state()
+                if content is not None and state is not None and report.unchanged == permitted.rows == state.rows:
+                    # INVARIANT: only what a whole comparison has found: nothing to send or to take back, no one left.
+                    self._lease.note_exact(content)
                 self._context.sweep()
                 return []
             self._lease.note_required(permitted.counts.required)
-            run = self._begin(LOAD, key, changes, self._source_of(permitted))
+            run = self._begin(LOAD, key, changes, source_of(self._context, permitted))
             reached(Step.BEGUN)
         report.delivery = run.delivery.id
         report.count_changes(run.changes.counts)
@@ -330,6 +337,20 @@ class Sync:
         removal_rows = limits.removal_rows or limits.batch_rows
         return delivery.send_rows <= limits.batch_rows and delivery.remove_rows <= removal_rows
 
+    def _compares_all(self, *, adds: bool) -> bool:
+        """Return whether a load compares every permitted person with what is delivered, and sends what differs."""
+        return adds and not self._destination.replaces and self._context.settings.mode in _COMPARING
+
+    def _nothing_changed(self, permitted: PermittedRows, report: LoadReport) -> list[str]:
+        """End a load whose rows are, byte for byte, those that an earlier comparison found delivered as they are."""
+        state = self._context.state()
+        look_at_target(self._context, state, schema=None if state is None else state.shape.load_schema)
+        self._context.log.info("the permitted rows are those of the last load, byte for byte: nothing to send")
+        report.unchanged = permitted.rows
+        self._lease.note_decision(permitted.manifest.decided_at, source_of(self._context, permitted))
+        self._context.sweep()
+        return []
+
     def _is_nothing(self, changes: Changes) -> bool:
         manifest = changes.manifest
         return not (self._destination.replaces or manifest.upsert_rows or takes_back(changes))
@@ -337,52 +358,6 @@ class Sync:
     def _resolve(self, delivery: Delivery | None) -> None:
         if delivery is not None:
             resolve(DeliveryRun(self._context, delivery, self._context.changes_of(delivery)))
-
-    def _may_add(self, permitted: PermittedRows, *, asks_again: bool) -> bool:
-        """Check the permitted set against the newest that was delivered, and return whether it may add people."""
-        newest, settings, manifest = self._lease.newest(), self._context.settings, permitted.manifest
-        check_time_zone(
-            newest.source,
-            manifest.source.session_time_zone,
-            sync=self._lease.sync,
-            accepted=settings.accept_time_zone,
-        )
-        check_mapped(
-            newest.source,
-            manifest,
-            sync=self._lease.sync,
-            map_index=self._context.map_index,
-            read_others=self._lease.other_sources,
-        )
-        if changed := other_source(manifest.source, newest.source):
-            self._context.log.warning(
-                "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "
-                "having left the model. If this is another model, give it another name",
-                self._lease.sync,
-                changed,
-            )
-        adds = check_order(newest, manifest, destination=permitted.destination, allow_older=settings.allow_older)
-        if newest.is_ahead and not asks_again:
-            raise RefusedError(
-                f"the newest decision for `{permitted.destination}` is recorded for {newest.decided_at:%F %T %Z}, "
-                "which is in the future: a clock was ahead, and the source is not asked again. Reset the ledger's "
-                "times with ResetLedgerTimesOperator, then run the filter again"
-            )
-        if newest.is_ahead:
-            self._context.log.warning(
-                "the newest decision is recorded for %s, which is in the future: a clock was ahead, and this decision "
-                "replaces it",
-                f"{newest.decided_at:%F %T %Z}",
-            )
-        if not adds:
-            self._context.log.warning("allow_older: these data are older than those delivered, so no one is added")
-        withdrawn = self._lease.withdrawn_at()
-        if not asks_again and withdrawn is not None and withdrawn > manifest.decided_at:
-            raise RefusedError(
-                f"withdrawals were carried out after consent for `{permitted.destination}` was decided "
-                f"({withdrawn:%F %T %Z}), and the source is not asked again: run the filter again"
-            )
-        return adds
 
     def _find_changes(self, permitted: PermittedRows, subject_key: SubjectKey, *, adds: bool) -> Changes:
         state = self._context.state()
@@ -398,10 +373,6 @@ class Sync:
             absent=self._context.settings.absent,
             required_before=self._lease.required(),
         )
-
-    def _source_of(self, permitted: PermittedRows) -> SourceRecord:
-        manifest = permitted.manifest
-        return source_record(manifest.source, as_of=manifest.data_time, newest=self._lease.newest().source)
 
     def _check_guards(self, changes: Changes, report: LoadReport) -> None:
         exceeded = self._context.settings.guards.exceeded(changes.counts)

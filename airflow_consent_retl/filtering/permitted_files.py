@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +43,13 @@ class FilePermittedRows(PermittedRows):
     def mapping(self) -> FieldMapping:
         """The mapping of the fields, to apply to the model's rows."""
         return FieldMapping(self.fields, self.marks)
+
+    @property
+    def content_digest(self) -> str:
+        """A hex digest of the files' digests, and of how their columns become fields."""
+        files = [[part.sha256, sorted(self.withheld.get(part.name, ()))] for part in self.parts]
+        content = [self.manifest.primary_key, list(self.fields.items()), sorted(self.marks.items()), files]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
     def place(self) -> str:

@@ -93,6 +93,25 @@ class Lease(RenewedLease):
         with self._fenced() as (connection, row):
             self._note_decision(connection, row, decided_at, source)
 
+    def note_exact(self, rows: str) -> None:
+        """Record that the current delivered state is exactly a permitted set.
+
+        Args:
+            rows: the digest of the set's rows.
+        """
+        with self._fenced() as (connection, _):
+            current = current_version(connection, self.sync)
+            if current is not None:
+                update_sync(connection, self.sync, exact_version=current.number, exact_rows=rows)
+
+    def exact_rows(self) -> str | None:
+        """Return the digest of the permitted rows that the current delivered state is exactly; None if unknown."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(syncs).where(syncs.c.sync == self.sync)).one()
+            current = current_version(connection, self.sync)
+        is_current = current is not None and current.number == row.exact_version
+        return cast("str | None", row.exact_rows) if is_current else None
+
     def withdrawn_at(self) -> datetime | None:
         """Return when withdrawals were last removed outside of a load, by the ledger's clock.
 

@@ -65,6 +65,9 @@ syncs = sa.Table(
     # Since version 2. The time for which the lease was taken: one that ends later than that was written by a clock
     # that was ahead.
     sa.Column("lease_s", sa.Float),
+    # Since version 4. The delivered state that is exactly a permitted set, and the digest of that set's rows.
+    sa.Column("exact_version", sa.BigInteger),
+    sa.Column("exact_rows", sa.Text),
 )
 
 # Since version 2. What each sync read for the newest data that it delivered, and the time that these data stand for.

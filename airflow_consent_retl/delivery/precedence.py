@@ -1,0 +1,79 @@
+"""Whether a permitted set may still be delivered, beside the newest that was, and what it read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.delivery.mapped import check_mapped
+from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
+from airflow_consent_retl.errors import RefusedError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.context import SyncContext
+    from airflow_consent_retl.delivery.ledger.records import SourceRecord
+    from airflow_consent_retl.filtering.permitted import PermittedRows
+
+
+def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool) -> bool:
+    """Check a permitted set against the newest that was delivered, and return whether it may add people.
+
+    Args:
+        context: of the sync.
+        permitted: the rows.
+        asks_again: whether the source is asked for consent before anything is sent.
+
+    Raises:
+        OvertakenError: a newer decision was delivered before.
+        RefusedError: newer data were delivered before, or withdrawals since the decision.
+        ConfigurationError: the sessions' time zone changed, or mapped runs share the sync.
+    """
+    lease, log = context.lease, context.log
+    newest, settings, manifest = lease.newest(), context.settings, permitted.manifest
+    check_time_zone(
+        newest.source,
+        manifest.source.session_time_zone,
+        sync=lease.sync,
+        accepted=settings.accept_time_zone,
+    )
+    check_mapped(
+        newest.source,
+        manifest,
+        sync=lease.sync,
+        map_index=context.map_index,
+        read_others=lease.other_sources,
+    )
+    if changed := other_source(manifest.source, newest.source):
+        log.warning(
+            "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "
+            "having left the model. If this is another model, give it another name",
+            lease.sync,
+            changed,
+        )
+    adds = check_order(newest, manifest, destination=permitted.destination, allow_older=settings.allow_older)
+    if newest.is_ahead and not asks_again:
+        raise RefusedError(
+            f"the newest decision for `{permitted.destination}` is recorded for {newest.decided_at:%F %T %Z}, "
+            "which is in the future: a clock was ahead, and the source is not asked again. Reset the ledger's "
+            "times with ResetLedgerTimesOperator, then run the filter again"
+        )
+    if newest.is_ahead:
+        log.warning(
+            "the newest decision is recorded for %s, which is in the future: a clock was ahead, and this decision "
+            "replaces it",
+            f"{newest.decided_at:%F %T %Z}",
+        )
+    if not adds:
+        log.warning("allow_older: these data are older than those delivered, so no one is added")
+    withdrawn = lease.withdrawn_at()
+    if not asks_again and withdrawn is not None and withdrawn > manifest.decided_at:
+        raise RefusedError(
+            f"withdrawals were carried out after consent for `{permitted.destination}` was decided "
+            f"({withdrawn:%F %T %Z}), and the source is not asked again: run the filter again"
+        )
+    return adds
+
+
+def source_of(context: SyncContext, permitted: PermittedRows) -> SourceRecord:
+    """Return what a permitted set read, for the ledger."""
+    manifest = permitted.manifest
+    return source_record(manifest.source, as_of=manifest.data_time, newest=context.lease.newest().source)
