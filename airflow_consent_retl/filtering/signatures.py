@@ -248,6 +248,8 @@ def _compared(column: pa.Array, signal: Signal) -> NDArray[np.int64]:
     """Return each row's token: the number of its value in the signal's alphabet."""
     if pa.types.is_null(column.type):
         return np.full(len(column), NULL_TOKEN, dtype=np.int64)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     values, tokens = _alphabet(signal, column.type)
     found = pc.index_in(column, value_set=values)
     by_index = np.array([*tokens, signal.unlisted_token], dtype=np.int64)
