@@ -1,7 +1,7 @@
 """The DAG that somebody writes by hand, in its best form, for `day.py`: masks, everything again each day, no removals.
 
-It reads the columns that it needs, with Arrow where pandas is slow. It keeps no record of what it sent, and takes no one
-back.
+It reads the columns that it needs, with Arrow where pandas is slow. It keeps no record of what it sent, and takes no
+one back.
 """
 
 from __future__ import annotations
