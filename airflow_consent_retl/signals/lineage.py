@@ -109,7 +109,10 @@ class ExtractLineage(TaskLineage):
                 },
                 outputFacets={
                     "outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-                        rowCount=manifest.rows, size=manifest.size_bytes, fileCount=len(manifest.parts)
+                        rowCount=manifest.rows,
+                        # Rows in a table of the warehouse have neither files nor a known size.
+                        size=manifest.size_bytes or None,
+                        fileCount=len(manifest.parts) or None,
                     )
                 },
             )

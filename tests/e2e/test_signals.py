@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,17 @@ def test_a_changed_policy_and_a_failed_load_are_told(told: Told) -> None:
     assert "the policy changed since the last run, from " in changed
     assert "it permits 5 of 10 rows" in changed
     assert "1 rows were rejected, 20.0% of the permitted" in failed
+
+
+def test_airflow_keeps_the_links_of_each_task(told: Told, airflow_db: Path) -> None:
+    with closing(sqlite3.connect(airflow_db)) as connection:
+        found = connection.execute("SELECT task_id, key, value FROM xcom WHERE dag_id = 'signals'").fetchall()
+    links = {(task_id, key): str(value) for task_id, key, value in found if key.startswith("_link_")}
+
+    page = "https://airflow.example.com/data/consent-retl/"
+    assert f"{page}sync?name=people%2Fwebhook" in links["consent", "_link_SyncPageLink"]
+    assert f"{page}run?dag_id=signals" in links["load", "_link_RunReportLink"]
+    assert ("extract", "_link_RunReportLink") not in links
 
 
 def test_no_signal_has_a_value_of_a_person(told: Told) -> None:

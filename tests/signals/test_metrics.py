@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from support.processes import run_program
 from support.signal_servers import Packets
 
@@ -43,6 +44,12 @@ emit_outcomes(
 """
 
 
+def to(packets: Packets) -> dict[str, str]:
+    """Return the environment in which metrics go to a server, without tags."""
+    switched = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(packets.port)}
+    return {**os.environ, **{f"AIRFLOW__METRICS__{key}": on for key, on in switched.items()}}
+
+
 def test_a_load_counts_what_it_sent_and_not_what_the_filter_decided() -> None:
     found = {metric.name: metric.value for metric in metrics_of(LOAD)}
 
@@ -66,8 +73,7 @@ def test_a_time_of_data_in_the_future_has_no_negative_age() -> None:
 def test_statsd_without_tags_gets_the_sync_in_the_name() -> None:
     packets = Packets()
     with packets.running():
-        switched = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(packets.port)}
-        run_program(PROGRAM, env={**os.environ, **{f"AIRFLOW__METRICS__{key}": on for key, on in switched.items()}})
+        run_program(PROGRAM, env=to(packets))
 
     assert sorted(packets.lines) == [
         "airflow.consent_retl.crm__people.google_ads__emea.C0004__denied.denied_because:2|c",
@@ -75,3 +81,42 @@ def test_statsd_without_tags_gets_the_sync_in_the_name() -> None:
         "airflow.consent_retl.crm__people.google_ads__emea.permitted:8|c",
         "airflow.consent_retl.crm__people.google_ads__emea.read:10|c",
     ]
+
+
+# A task whose outcome is known, and that fails: for good, or so that Airflow tries it again.
+FAILING = """
+import sys
+try:
+    from airflow.sdk.observability import stats
+    from airflow.sdk.observability.metrics import stats_utils
+except ImportError:
+    pass
+else:
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+from airflow_consent_retl import errors
+from airflow_consent_retl.compat import AirflowFailException
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.signals.outcome import SyncOutcome
+
+class Failing(ConsentRetlOperator):
+    def run(self, context):
+        self.outcomes = tuple(
+            SyncOutcome(stage=stage, model="people", destination="webhook", numbers={"removed": 4})
+            for stage in ("load", "withdrawals")
+        )
+        raise getattr(errors, sys.argv[1])("no")
+
+try:
+    Failing(task_id="t").execute({})
+except (AirflowFailException, errors.TransientError):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("error", "counted"), [("DestinationUnavailableError", 1), ("GuardError", 2)])
+def test_a_load_that_is_tried_again_is_not_counted_before_its_last_try(error: str, counted: int) -> None:
+    packets = Packets()
+    with packets.running():
+        run_program(FAILING, error, env=to(packets))
+
+    assert packets.lines == ["airflow.consent_retl.people.webhook.removed:4|c"] * counted
