@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.iab_strings import VENDOR, characters, core, disclosed, gpp, number, tcf
+from support.iab_strings import VENDOR, characters, core, disclosed, fibonacci, gpp, number, tcf
 
 from airflow_consent_retl.consent import ConsentStatus, GppTcf, GppUs
 from airflow_consent_retl.consent.formats.gpp_sections import SECTIONS
@@ -173,21 +172,95 @@ def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
         assert signal.read(text) in (ConsentStatus.INVALID, ConsentStatus.UNKNOWN)
 
 
+OPT_OUTS_OF_USVA = "expected a tuple of `SaleOptOut`, `TargetedAdvertisingOptOut`"
+
+
 @pytest.mark.parametrize(
-    ("make", "problem"),
+    ("asked", "problems"),
     [
-        (lambda: GppUs("", section="usnat", opt_outs=("SaleOptOut",)), "GppUs.column"),
-        (lambda: GppUs("x", section="usnatt", opt_outs=("SaleOptOut",)), "did you mean `usnat`"),
-        (lambda: GppUs("x", section="uswy", opt_outs=("SaleOptOut",)), "no section `uswy`"),
-        (lambda: GppUs("x", section="usnat", opt_outs=(), sensitive=(17,)), "numbers from 1 to 16"),
-        (lambda: GppUs("x", section="usva", opt_outs=("SharingOptOut",)), "GppUs.opt_outs"),
-        (lambda: GppUs("x", section="usva", opt_outs=(), sensitive=(9,)), "GppUs.sensitive"),
-        (lambda: GppUs("x", section="uspv1", opt_outs=(), sensitive=(1,)), "GppUs.sensitive"),
-        (lambda: GppUs("x", section="usva", opt_outs=()), "at least one question"),
-        (lambda: GppUs("x", section="usva", opt_outs=("SaleOptOut",), gpc="no"), "GppUs.gpc"),
-        (lambda: GppTcf("x", purposes=(), vendor=1), "TcfString.purposes"),
+        ({"column": ""}, ["expected the name of a column @ GppUs.column"]),
+        ({"section": "usnatt"}, ["there is no section `usnatt`, did you mean `usnat`? @ GppUs.section"]),
+        ({"section": "uspv"}, ["there is no section `uspv`, did you mean `uspv1`? @ GppUs.section"]),
+        ({"section": "wyoming"}, ["there is no section `wyoming` @ GppUs.section"]),
+        ({"section": 7}, ["there is no section `7` @ GppUs.section"]),
+        ({"opt_outs": ("SharingOptOut",)}, [f"{OPT_OUTS_OF_USVA} @ GppUs.opt_outs"]),
+        ({"opt_outs": "SaleOptOut"}, [f"{OPT_OUTS_OF_USVA} @ GppUs.opt_outs"]),
+        ({"sensitive": (9,)}, ["expected a tuple of numbers from 1 to 8 @ GppUs.sensitive"]),
+        ({"sensitive": (0,)}, ["expected a tuple of numbers from 1 to 8 @ GppUs.sensitive"]),
+        ({"sensitive": (True,)}, ["expected a tuple of numbers from 1 to 8 @ GppUs.sensitive"]),
+        ({"sensitive": 1}, ["expected a tuple of numbers from 1 to 8 @ GppUs.sensitive"]),
+        ({"section": "usnat", "sensitive": (17,)}, ["expected a tuple of numbers from 1 to 16 @ GppUs.sensitive"]),
+        ({"section": "uspv1", "sensitive": (1,)}, ["expected a tuple of numbers from 1 to 0 @ GppUs.sensitive"]),
+        (
+            {"section": "uspv1", "opt_outs": ("TargetedAdvertisingOptOut",)},
+            ["expected a tuple of `SaleOptOut` @ GppUs.opt_outs"],
+        ),
+        ({"opt_outs": ()}, ["expected at least one question @ GppUs.opt_outs"]),
+        ({"gpc": "no"}, ["expected `denies` or `ignored` @ GppUs.gpc"]),
+        (
+            {"opt_outs": ("x",), "sensitive": (9,), "gpc": None, "encoding": None},
+            [
+                f"{OPT_OUTS_OF_USVA} @ GppUs.opt_outs",
+                "expected a tuple of numbers from 1 to 8 @ GppUs.sensitive",
+                "expected `denies` or `ignored` @ GppUs.gpc",
+                "expected `specification` or `iab_library` @ GppUs.encoding",
+            ],
+        ),
     ],
 )
-def test_refuses_a_declaration_that_could_mislead(make: Callable[[], object], problem: str) -> None:
-    with pytest.raises(PolicyError, match=problem):
-        make()
+def test_refuses_a_declaration_that_could_mislead(asked: Any, problems: list[str]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        GppUs(**{"column": "x", "section": "usva", "opt_outs": ("SaleOptOut",), **asked})
+
+    assert [str(problem) for problem in caught.value.problems] == problems
+
+
+def test_refuses_a_wrong_question_to_a_tc_string() -> None:
+    with pytest.raises(PolicyError, match=r"TcfString\.purposes"):
+        GppTcf("x", purposes=(), vendor=1)
+
+
+TOO_FEW = "too few fields for a version of the section that is known"
+HEADER_OF_ONE = number(3, 6) + number(1, 6) + number(1, 12) + "0"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (national(2, 2) + "." + characters("010"), "more segments than the section has"),
+        (
+            gpp({7: "D" + national(2, 2, gpc=None).partition("~")[2][1:]}),
+            TOO_FEW,
+        ),
+        (gpp({7: "C"}), TOO_FEW),
+        (
+            characters(HEADER_OF_ONE + "0" * 30 + "11") + "~x",
+            "a section with an impossible number",
+        ),
+        (characters(HEADER_OF_ONE + "0" * 9), "it ends inside of a field"),
+        (national(2, 2), None),
+    ],
+)
+def test_an_invalid_string_says_why(text: str, reason: str | None) -> None:
+    assert NATIONAL.why_invalid(text) == reason
+
+
+def test_a_us_privacy_string_that_is_none_says_why() -> None:
+    signal = GppUs("gpp", section="uspv1", opt_outs=("SaleOptOut",))
+
+    assert signal.why_invalid(gpp({6: "1YNX"})) == "other characters than those of a US Privacy string"
+    assert signal.why_invalid(gpp({6: "1YNN"})) is None
+
+
+def test_the_highest_section_that_a_header_can_list() -> None:
+    for section, status in ((4_095, ConsentStatus.UNKNOWN), (4_096, ConsentStatus.INVALID)):
+        assert NATIONAL.read(gpp({section: "x"})) is status
+
+
+def test_a_group_of_sections_is_read() -> None:
+    # Sections 6 to 8, in one group.
+    header = characters(number(3, 6) + number(1, 6) + number(1, 12) + "1" + fibonacci(6) + fibonacci(2))
+    usnat = national(2, 2).partition("~")[2]
+
+    assert NATIONAL.read("~".join([header, "1YNN", usnat, "x"])) is ConsentStatus.GRANTED
+    assert NATIONAL.read("~".join([header, "1YNN", usnat])) is ConsentStatus.INVALID

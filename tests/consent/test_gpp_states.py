@@ -95,14 +95,18 @@ def test_no_subsection_of_sensitive_data_is_no_answer(section: str) -> None:
         # One subsection with the id 1: the core is missing.
         (
             written("usmd", core("usmd"), listed=number(1, 12) + "0" + "11"),
-            "other subsections than the section's header lists",
+            "more bits than its fields have",
         ),
-        (written("usmd", core("usmd"), listed=number(0, 12)), "other subsections than the section's header lists"),
+        (written("usmd", core("usmd"), listed=number(0, 12)), "it ends inside of a field"),
+        (written("usmd", core("usmd"), listed=number(0, 13)), "other subsections than the section's header lists"),
         (written("usmd", core("usmd"), "010", "010"), "other subsections than the section's header lists"),
         (
             gpp({24: characters(section_header(24, listed=CORE_ALONE))}),
             "other subsections than the section's header lists",
         ),
+        # More zeros than fill up a string.
+        (written("usmd", core("usmd"), listed=CORE_ALONE + "0" * 30), "more bits than its fields have"),
+        (written("usmd", core("usmd"), listed=CORE_ALONE + "1"), "more bits than its fields have"),
         (written("usmd", core("usmd")[:-6]), "too few fields for a version of the section that is known"),
         (written("usmd", core("usmd") + "1"), "more bits than its fields have"),
         (written("usmd", core("usmd"), "100"), "a segment of another kind than Global Privacy Control"),

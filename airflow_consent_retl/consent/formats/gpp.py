@@ -26,10 +26,10 @@ _US_PRIVACY_ANSWERS = {"Y": ConsentStatus.DENIED, "N": ConsentStatus.GRANTED, "-
 _ANSWERS = {"00": ConsentStatus.UNKNOWN, "01": ConsentStatus.DENIED, "10": ConsentStatus.GRANTED}
 # The bits of a question that a version of a section does not ask, or whose subsection is missing: not answered.
 _NOT_ASKED = "00"
-# A section's own list of its subsections, up to its last bit that is set, by their number: the core alone, or the core
-# and subsection 1. The list is a Range (Fibonacci). The core's id is 0, for which the specification's procedure of
-# Fibonacci coding writes only the final 1; subsection 1 is one more, listed separately or in one group with the core.
-_LISTED = {1: ("00000000000101",), 2: ("00000000001001011", "0000000000011111")}
+# A section's own list of its subsections, a Range (Fibonacci): the codes, by the number of subsections, the number of
+# entries and whether the entry is a group. The core's id is 0, for which the specification's procedure of Fibonacci
+# coding writes only the final 1. Subsection 1 is one more: in its own entry (bit 0), or in one group with the core.
+_LISTED = {(1, 1, "0"): "1", (2, 2, "0"): "1011", (2, 1, "1"): "111"}
 # The order in which one of several answers counts.
 _STRICTEST = (ConsentStatus.DENIED, ConsentStatus.UNKNOWN)
 
@@ -171,13 +171,15 @@ def check_header(header: Bits, known: Section, subsections: int) -> None:
         raise MalformedBitsError("no header of this section, which its specification requires")
     if header.number(6) not in known.layouts[0].versions:
         raise MalformedBitsError("another version of the section")
-    if header.slice(header.left).rstrip("0") not in _LISTED.get(subsections, ()):
+    codes = _LISTED.get((subsections, header.number(12), header.slice(1)), "")
+    if not codes or header.slice(len(codes)) != codes:
         raise MalformedBitsError("other subsections than the section's header lists")
+    header.end()
 
 
 def _read_segments(segments: Sequence[str], known: Section) -> tuple[dict[str, str], bool]:
     """Return the fields of a core and its subsection, and whether the subsection sets Global Privacy Control."""
-    core, *others = segments or [""]
+    core, *others = segments
     if len(others) > 1:
         raise MalformedBitsError("more segments than the section has")
     fields, layout = _core_fields(core, known)
@@ -199,12 +201,11 @@ def _core_fields(text: str, known: Section) -> tuple[dict[str, str], Layout]:
     """Return the bits of each field of a core segment, and the layout that fits."""
     for layout in known.layouts:
         core = Bits(text)
-        if core.left < layout.bits:
-            continue
-        fields = {name: core.slice(bits) for name, bits in layout.fields}
-        if known.has_header or int(fields["Version"], 2) in layout.versions:
-            core.end()
-            return fields, layout
+        if core.left >= layout.bits:
+            fields = {name: core.slice(bits) for name, bits in layout.fields}
+            if known.has_header or int(fields["Version"], 2) in layout.versions:
+                core.end()
+                return fields, layout
     raise MalformedBitsError("too few fields for a version of the section that is known")
 
 
