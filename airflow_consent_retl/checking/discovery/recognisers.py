@@ -6,6 +6,7 @@ A format that is not here is never proposed: `NEVER_PROPOSED` has the reason.
 from __future__ import annotations
 
 from airflow_consent_retl.checking.discovery import document_recognisers as documents
+from airflow_consent_retl.checking.discovery import reader_recognisers as readers
 from airflow_consent_retl.checking.discovery import role_recognisers as roles
 from airflow_consent_retl.checking.discovery import scalar_recognisers as scalars
 from airflow_consent_retl.checking.discovery import vendor_recognisers as vendors
@@ -14,6 +15,7 @@ from airflow_consent_retl.checking.discovery.recognition import Recogniser
 RECOGNISERS: tuple[Recogniser, ...] = (
     Recogniser((), scalars.segment_columns, takes_column=True),
     Recogniser((), scalars.privacy_signals, takes_column=True),
+    Recogniser((), readers.named_readers, takes_column=True),
     Recogniser(("GoogleConsent",), scalars.google_states, takes_column=True),
     Recogniser(("OptanonConsent",), documents.onetrust_cookies, takes_column=True),
     Recogniser(("TcfString", "GppTcf", "GppTcfCanada", "GppUs"), documents.iab_strings, takes_column=True),
