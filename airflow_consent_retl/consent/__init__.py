@@ -77,7 +77,7 @@ from airflow_consent_retl.consent.readers.google_analytics import (
 from airflow_consent_retl.consent.readers.hubspot import hubspot_opt_out, hubspot_subscription
 from airflow_consent_retl.consent.readers.iterable import iterable_opt_in, iterable_opt_out
 from airflow_consent_retl.consent.readers.klaviyo import klaviyo_consent, klaviyo_marketing
-from airflow_consent_retl.consent.readers.mailchimp import mailchimp_status
+from airflow_consent_retl.consent.readers.mailchimp import mailchimp_permission, mailchimp_status
 from airflow_consent_retl.consent.readers.mparticle import mparticle_ccpa, mparticle_gdpr
 from airflow_consent_retl.consent.readers.onetrust import onetrust_consent_updates, onetrust_receipt, onetrust_status
 from airflow_consent_retl.consent.readers.rudderstack import rudderstack_consent
@@ -251,6 +251,7 @@ __all__ = [
     "iterable_opt_out",
     "klaviyo_consent",
     "klaviyo_marketing",
+    "mailchimp_permission",
     "mailchimp_status",
     "mapping_document",
     "mparticle_ccpa",

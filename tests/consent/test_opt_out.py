@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.records import FILES, tables
 
 from airflow_consent_retl.consent import (
     BitMask,
@@ -294,6 +295,26 @@ def test_refuses_to_take_the_yes_of_an_objection_for_consent(name: str, way: int
     assert problems[0].startswith(f"`{name}` sounds like an objection, and its yes would count as consent: turn it")
     assert "OptOut(...)" in problems[0]
     assert problems[0].endswith(("@ consent.C0004", "@ consent"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_reader_of_documents_is_turned_round_or_says_why_not(file: str) -> None:
+    seen = set()
+    for signal, raw, status in (row for table in tables(file) for row in table.rows):
+        is_turned = isinstance(signal, OptOut)
+        if is_turned or signal.is_standard or signal.expiring or getattr(signal, "missing", None) == "denied":
+            with pytest.raises(PolicyError, match=r"cannot be turned round|does not expire|a missing key is no answer"):
+                OptOut(signal)
+            continue
+        turned = OptOut(signal)
+        found = turned.status(turned.token(raw))
+        seen.add(status)
+
+        # A key in another spelling may hide an objection.
+        expected = {"granted": {DENIED}, "invalid": {INVALID}}.get(status, {UNKNOWN, INVALID})
+        assert found in expected, (file, raw, status, found)
+        assert OptOut(signal, false_is_yes=True).status(turned.token(raw)) is not GRANTED or status == "denied"
+    assert seen <= {"granted", "denied", "unknown", "invalid"}
 
 
 NEGATING: dict[str, Any] = {"id": "DNS", "name": "Do not sell my data"}

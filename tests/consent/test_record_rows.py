@@ -16,6 +16,7 @@ from airflow_consent_retl.consent import (
     ConsentMapping,
     Literals,
     OptOut,
+    hubspot_opt_out,
     klaviyo_consent,
     klaviyo_marketing,
     mapping_document,
@@ -184,6 +185,11 @@ def test_categories_without_a_column_of_their_own_are_refused() -> None:
     for category in ("", "é", "-", "_"):
         with pytest.raises(PolicyError, match="Segment has no column for an id without letters and digits"):
             segment_column(category)
+
+
+def test_a_way_of_writing_that_hubspot_does_not_have_is_refused() -> None:
+    with pytest.raises(PolicyError, match="expected `boolean`, `text` or `status`"):
+        hubspot_opt_out("portal", written="number")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("column", ["can_receive_email_marketing", "email.CAN_RECEIVE_SMS_MARKETING"])

@@ -261,6 +261,11 @@ def test_a_format_survives_being_a_parameter(format_: object) -> None:
     assert repr(copy) == repr(format_)
 
 
+def test_literals_of_another_type_are_another_format() -> None:
+    assert Literals("ads", granted=(True,)) != Literals("ads", granted=(1,))
+    assert Literals("ads", granted=(1,), denied=(0,)) == Literals("ads", granted=[1], denied=[0])
+
+
 def test_formats_read_as_they_are_written() -> None:
     assert repr(TEXT) == "Literals(column='ads', granted=('yes', 'Y'), denied=('no',), unknown=(), expired=())"
     assert Literals("ads", granted=["yes", "Y"], denied=["no"]) == TEXT

@@ -48,6 +48,8 @@ class Literals(CategorySignal):
     denied: LiteralList
     unknown: LiteralList = field(metadata=OMIT_EMPTY)
     expired: LiteralList = field(metadata=OMIT_EMPTY)
+    # Python takes True for 1: without it, formats with other literals would be equal.
+    kind: ColumnKind = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Literals(CategorySignal):
         object.__setattr__(self, "column", column)
         for meaning in MEANINGS:
             object.__setattr__(self, meaning, getattr(values, meaning))
+        object.__setattr__(self, "kind", values.kind)
 
     @property
     def values(self) -> LiteralValues:
@@ -97,7 +100,7 @@ class Literals(CategorySignal):
     @property
     def kinds(self) -> frozenset[ColumnKind]:
         """The kind of the declared literals."""
-        return frozenset({self.values.kind})
+        return frozenset({self.kind})
 
     def token(self, raw: object) -> int:
         """Return the position of the value among the literals, in the order of the lists."""

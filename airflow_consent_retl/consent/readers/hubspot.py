@@ -15,9 +15,10 @@ from typing import Literal
 from airflow_consent_retl.consent.answers import FirstOf
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.opt_out import OptOut
+from airflow_consent_retl.errors import PolicyError, Problem
 
 OPT_OUT = "hs_email_optout"
-Written = Literal["boolean", "text"]
+Written = Literal["boolean", "text", "status"]
 
 
 def hubspot_opt_out(column: str = OPT_OUT, *, written: Written = "boolean") -> OptOut:
@@ -27,11 +28,19 @@ def hubspot_opt_out(column: str = OPT_OUT, *, written: Written = "boolean") -> O
 
     Args:
         column: the property's column.
-        written: `boolean`, or `text` if the column contains `true`, `false` and empty text.
+        written: `boolean`; `text` if the column contains `true`, `false` and empty text; or `status` if it contains
+            `UNSUBSCRIBED` and `SUBSCRIBED`, as `portal_subscription_status` does.
+
+    Raises:
+        PolicyError: it is written in another way.
     """
     if written == "boolean":
         return OptOut(column)
-    return OptOut(Literals(column, granted=("true",), denied=("false",), unknown=("",)))
+    if written == "text":
+        return OptOut(Literals(column, granted=("true",), denied=("false",), unknown=("",)))
+    if written == "status":
+        return OptOut(Literals(column, granted=("UNSUBSCRIBED",), denied=("SUBSCRIBED",)))
+    raise PolicyError([Problem("hubspot_opt_out.written", "expected `boolean`, `text` or `status`")])
 
 
 def hubspot_subscription(status: str, *, portal: str = OPT_OUT, written: Written = "boolean") -> FirstOf:
