@@ -54,9 +54,12 @@ def main() -> int:
         try:
             install()
         except subprocess.CalledProcessError as error:
-            sys.stderr.write(f"no Chromium was found, and `{' '.join(error.cmd)}` failed: install Chromium by hand\n")
-            return 1
-    sys.stdout.write(f"browser of the tests: {found()}\n")
+            sys.stderr.write(f"`{' '.join(map(str, error.cmd))}` failed\n")
+    path = found()
+    if path is None:
+        sys.stderr.write("no Chromium was found, and none could be installed: install one by hand\n")
+        return 1
+    sys.stdout.write(f"browser of the tests: {path}\n")
     return 0
 
 
