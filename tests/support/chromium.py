@@ -37,7 +37,7 @@ def install() -> None:
         for step in (("update", "-qq"), ("install", "-qq", "--yes", "--no-install-recommends", *_PACKAGES)):
             subprocess.run(["apt-get", *wait, *step], check=True, env=environment, stdout=subprocess.DEVNULL)
     else:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"], check=True)
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
 
 
 def _playwrights_own() -> Path | None:
