@@ -149,6 +149,23 @@ def test_the_iabs_own_library_contradicts_the_specification(text: str, reason: s
     assert reader(vendor=12).why_invalid(gpp({5: text})) == reason
 
 
+def test_the_librarys_ranges_end_at_its_highest_vendor() -> None:
+    header = canadian_core()[:199]
+    (inside, outside) = (
+        gpp(
+            {
+                5: characters(
+                    header + number(highest, 16) + "1" + number(1, 12) + "0" + fibonacci(9) + "0" * 17 + "0" * 12
+                )
+            }
+        )
+        for highest in (9, 8)
+    )
+
+    assert reader(encoding="iab_library").why_invalid(inside) is None
+    assert reader(encoding="iab_library").why_invalid(outside) == AFTER_HIGHEST
+
+
 vendor_sets = st.sets(st.integers(1, 1200) | st.just(VENDOR), max_size=12)
 
 
