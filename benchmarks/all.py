@@ -1,6 +1,6 @@
 """The command that runs every benchmark for the figures of `docs/how-fast.md`.
 
-It takes about an hour, and a few minutes with `--quick`.
+It takes some hours, and a few minutes with `--quick`.
 
 python benchmarks/all.py [--quick]
 """
@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 FULL = [
     ["imports.py"],
     ["filter.py", "--pandas", "--flat", "50000000"],
+    ["readers.py"],
     ["extract.py"],
     ["webhook.py"],
     ["vendors.py"],
@@ -31,6 +32,7 @@ FULL = [
 QUICK = [
     ["imports.py"],
     ["filter.py", "--rows", "1000000", "--pandas"],
+    ["readers.py", "--rows", "200000", "--rounds", "1"],
     ["extract.py", "--rows", "1000000", "--cursor-rows", "200000", "--repeat", "1"],
     ["webhook.py", "--rows", "50000", "--drt-rows", "10000"],
     ["vendors.py", "--rows", "4000"],

@@ -58,8 +58,11 @@ class JsonObject(dict[str, object]):
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
-        occurrences = Counter(key for key, _ in pairs)
-        self.repeated = tuple(key for key, count in occurrences.items() if count > 1)
+        self.repeated: tuple[str, ...] = ()
+        # Nearly no object has a key twice, and counting takes longer than reading.
+        if len(self) < len(pairs):
+            occurrences = Counter(key for key, _ in pairs)
+            self.repeated = tuple(key for key, count in occurrences.items() if count > 1)
 
 
 def read_json(text: str, *, number: type[float] = float) -> object:
