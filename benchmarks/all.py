@@ -27,6 +27,8 @@ FULL = [
     ["changes.py"],
     ["consent_source.py"],
     ["delivery.py"],
+    ["day.py", "--pairs", "5"],
+    ["day.py", "--rows", "10000000", "--pairs", "5"],
     ["person_records.py"],
 ]
 QUICK = [
@@ -44,6 +46,7 @@ QUICK = [
     ["changes.py", "--rows", "1000000"],
     ["consent_source.py", "--rows", "500000"],
     ["delivery.py", "--rows", "100000"],
+    ["day.py", "--rows", "100000"],
     ["person_records.py", "--rows", "200000", "--runs", "50"],
 ]
 

@@ -1,4 +1,4 @@
-"""The benchmark of whole days: this package's DAG and one that somebody writes by hand, same people, one run.
+"""The benchmark of whole days: this package's DAG and one that is written by hand, same people, one run.
 
     python benchmarks/day.py [--rows 1000000] [--pairs 1] [--json figures.json]
 

@@ -1,4 +1,4 @@
-"""The DAG that somebody writes by hand, in its best form, for `day.py`: masks, everything again each day, no removals.
+"""A DAG that is written by hand, in its best form, for `day.py`: masks, everything again each day, no removals.
 
 It reads the columns that it needs, with Arrow where pandas is slow. It keeps no record of what it sent, and takes no
 one back.
