@@ -61,14 +61,18 @@ def _of_sync(one: ReportedSync) -> Iterator[tuple[Level, str]]:
     if waiting.uncertain:
         yield (
             Level.WARN,
-            f"The destination gave no clear answer about {number(waiting.uncertain)} rows. They count as delivered, so "
-            "that they are taken back when consent ends.",
+            f"The destination gave no clear answer about {_rows(waiting.uncertain)}. These count as delivered, so that "
+            "they are taken back when consent ends.",
         )
     if waiting.pending:
-        yield Level.WARN, f"The destination has not processed {number(waiting.pending)} rows yet."
+        yield Level.WARN, f"The destination has not processed {_rows(waiting.pending)} yet."
     if waiting.unsent:
-        yield Level.WARN, f"{number(waiting.unsent)} permitted people were not sent. The next load sends them."
+        yield Level.WARN, f"{_rows(waiting.unsent)} of permitted people not sent: the next load sends what is missing."
     if waiting.rejected:
-        yield Level.WARN, f"The destination rejected {number(waiting.rejected)} rows at the last load."
+        yield Level.WARN, f"The destination rejected {_rows(waiting.rejected)} at the last load."
     if one.open_since is not None and last is not None and last.state is not RunState.WAITING:
         yield Level.WARN, f"A delivery that began at {when(one.open_since)} is unfinished. The next load resumes it."
+
+
+def _rows(count: int) -> str:
+    return f"{number(count)} row{'' if count == 1 else 's'}"

@@ -104,7 +104,7 @@ def view_of(figures: ReportFigures) -> dict[str, Any]:
         "to_take_back": sum(getattr(totals.counts, name) for name in _OF_REMOVALS),
         "sections": _SECTIONS if len(figures.syncs) > 1 else [one for one in _SECTIONS if one[0] != "syncs"],
         # One column shows nothing that the sums do not.
-        "charts_of": None if figures.scope.is_run or len(figures.over_time) < 2 else _charts(figures),
+        "charts_of": _charts(figures) if _has_trend(figures) else None,
         "lags_chart": None if totals.lags is None else _lags_chart(totals.lags),
         "decided_at": sorted({one.decided.at for one in figures.syncs if one.decided is not None}),
     }
@@ -160,6 +160,10 @@ def _reasons(figures: ReportFigures) -> list[Row]:
 
 def _tone_of_code(code: str) -> Tone:
     return Tone.REJECTED if code.startswith("rejected:") else Tone.WAITING
+
+
+def _has_trend(figures: ReportFigures) -> bool:
+    return not figures.scope.is_run and figures.runs > 0 and len(figures.over_time) > 1
 
 
 def _charts(figures: ReportFigures) -> dict[str, ColumnChart]:

@@ -118,7 +118,8 @@ def test_the_dags_of_the_page_write_their_reports(
     (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     (tmp_path / "people.py").write_text(example)
 
-    of_run, of_month = tasks_of(str(tmp_path / "people.py"), None, ConsentReportOperator, "report")
+    tasks = {task.dag_id: task for task in tasks_of(str(tmp_path / "people.py"), None, ConsentReportOperator, "report")}
+    of_run, of_month = tasks["people"], tasks["officers_report"]
     assert of_month.to == "/srv/reports/{{ ds }}.html"
     of_month.to = str(tmp_path / "month.html")
     written = [one.execute(context("first"))["report"] for one in (of_run, of_month)]
