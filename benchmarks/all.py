@@ -30,6 +30,7 @@ FULL = [
     ["day.py", "--pairs", "5"],
     ["day.py", "--rows", "10000000", "--pairs", "5"],
     ["person_records.py"],
+    ["page.py"],
 ]
 QUICK = [
     ["imports.py"],
@@ -48,6 +49,7 @@ QUICK = [
     ["delivery.py", "--rows", "100000"],
     ["day.py", "--rows", "100000"],
     ["person_records.py", "--rows", "200000", "--runs", "50"],
+    ["page.py", "--requests", "5"],
 ]
 
 

@@ -112,3 +112,27 @@ def test_importing_the_registry_of_databases_loads_no_client() -> None:
     assert "airflow_consent_retl.databases.snowflake" in added
     # Not even Airflow: only the parts that the registry names need it.
     assert {name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}} == set()
+
+
+# What a process does that parses DAG files: it loads the plugins, and then a file.
+PARSING = """
+from airflow.plugins_manager import ensure_plugins_loaded
+ensure_plugins_loaded()
+"""
+
+
+def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page() -> None:
+    added = loaded_by(PARSING + FOR_AUTHORS) - loaded_by(FOR_AUTHORS)
+
+    assert {name for name in added if name.partition(".")[0] == "airflow_consent_retl"} == {
+        "airflow_consent_retl.sight",
+        "airflow_consent_retl.sight.addresses",
+        "airflow_consent_retl.sight.plugin",
+    }
+
+
+def test_the_plugin_itself_imports_nothing_but_airflows_class_for_plugins() -> None:
+    before = "from airflow.plugins_manager import AirflowPlugin"
+    added = loaded_by(before + "\nimport airflow_consent_retl.sight.plugin") - loaded_by(before)
+
+    assert {name for name in added if not name.startswith("airflow_consent_retl")} == set()

@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +59,7 @@ class AirflowServer:
 
     url: str
     home: Path
+    process: int
     tokens: dict[str, str] = field(default_factory=dict)
 
     def token(self, user: str) -> str:
@@ -92,6 +93,19 @@ class AirflowServer:
     def log(self) -> str:
         """Everything that the server printed, its access log included."""
         return (self.home / "server.log").read_text()
+
+    @property
+    def processor_s(self) -> float:
+        """The processor time that the server and its workers used so far, in seconds."""
+        used = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            # A process of someone else, or one that has just ended, cannot be read.
+            with suppress(OSError):
+                # After the name, which may contain spaces: state, parent, group, …, and the ticks of user and system.
+                parts = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(parts[2]) == self.process:
+                    used += int(parts[11]) + int(parts[12])
+        return used / os.sysconf("SC_CLK_TCK")
 
     @cached_property
     def database(self) -> sa.Engine:
@@ -138,7 +152,7 @@ def airflow_server(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = AirflowServer(f"http://127.0.0.1:{port}", home)
+    server = AirflowServer(f"http://127.0.0.1:{port}", home, process.pid)
     try:
         _await(server, process)
         yield server

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Contents = dict[str, Any]
 PERIODS: Final = (7, 30, 90, 365)
+# Where three charts share a line.
+_FEW_LABELS: Final = 4
 _WORST_FIRST: Final = tuple(Health)
 
 
@@ -52,7 +54,7 @@ def overview(reader: Rights, *, days: int, find: str) -> Contents:
         "dags": dags,
         "reasons": found.denied_by_reason,
         "names": _names_of(found.syncs),
-        "decided": _decided_chart(found.days, "Permitted and denied, all syncs"),
+        "decided": _decided_chart(found.days, "Permitted and denied, all syncs", most_labels=_FEW_LABELS),
         "removed": _removed_chart(found.days),
         "shares": {one.sync: _share(one) for one in found.syncs if one.load is not None},
     }
@@ -184,7 +186,7 @@ def _share(one: SyncFigures) -> Any:
     return share_bar(parts, title=one.sync)
 
 
-def _decided_chart(days: Sequence[DayFigures], title: str) -> ColumnChart | None:
+def _decided_chart(days: Sequence[DayFigures], title: str, *, most_labels: int = 7) -> ColumnChart | None:
     known = [one for one in days if one.permitted is not None]
     if not known:
         return None
@@ -198,6 +200,7 @@ def _decided_chart(days: Sequence[DayFigures], title: str) -> ColumnChart | None
         title=title,
         summary=f"By the last load of each day. Now {number(last.permitted or 0)} permitted and "
         f"{number(last.denied or 0)} denied.",
+        most_labels=most_labels,
     )
 
 
@@ -213,6 +216,7 @@ def _removed_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
         ],
         title="Taken back and rejected",
         summary=f"{number(removed)} taken back and {number(rejected)} rejected in this period.",
+        most_labels=_FEW_LABELS,
     )
 
 
