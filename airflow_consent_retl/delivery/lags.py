@@ -6,13 +6,14 @@ runs are joined, and a median or a percentile of all of them is known to 2.5 %.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 GROWTH: Final = 1.05
 _HALF, _MOST = 0.5, 0.95
@@ -34,7 +35,7 @@ class Lags:
     median_s: float
     p95_s: float
     oldest_s: float
-    ranges: Mapping[int, int]
+    ranges: dict[int, int]
 
     @classmethod
     def of(cls, lags_s: Sequence[float]) -> Lags | None:
@@ -48,7 +49,7 @@ class Lags:
             median_s=statistics.median(ordered),
             p95_s=p95,
             oldest_s=ordered[-1],
-            ranges=Counter(map(_range_of, ordered)),
+            ranges=dict(Counter(map(_range_of, ordered))),
         )
 
     @classmethod
@@ -65,18 +66,17 @@ class Lags:
             median_s=min(_quantile(ranges, _HALF), oldest_s),
             p95_s=min(_quantile(ranges, _MOST), oldest_s),
             oldest_s=oldest_s,
-            ranges=ranges,
+            ranges=dict(ranges),
         )
 
     @classmethod
     def read(cls, text: str) -> Lags:
         """Return what `written` returned."""
-        found = json.loads(text)
-        return cls(**{**found, "ranges": {int(number): people for number, people in found["ranges"].items()}})
+        return _DECODER.decode(text)
 
     def written(self) -> str:
         """Return the lags as JSON."""
-        return json.dumps({**self.in_seconds(), "people": self.people, "ranges": self.ranges}, separators=(",", ":"))
+        return msgspec.json.encode(self).decode()
 
     def spread(self) -> Iterator[tuple[float, int]]:
         """Yield the middle of each range, in seconds, with its people, in ascending order."""
@@ -86,6 +86,9 @@ class Lags:
     def in_seconds(self) -> dict[str, float]:
         """Return median, 95th percentile and the longest lag."""
         return {"median_s": self.median_s, "p95_s": self.p95_s, "oldest_s": self.oldest_s}
+
+
+_DECODER: Final = msgspec.json.Decoder(Lags)
 
 
 def _range_of(lag_s: float) -> int:

@@ -7,15 +7,16 @@ the database; the cost depends on the numbers of syncs and days, and on the runs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS, RunCounts, RunKind, RunState
 from airflow_consent_retl.delivery.unserved import is_unserved
+from airflow_consent_retl.sight.days import joined_days
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import Delivery, SyncName, SyncOverview
     from airflow_consent_retl.delivery.ledger.run_history import RunHistory
-    from airflow_consent_retl.delivery.ledger.run_records import DayOfSync, RunRecord, RunTotals
+    from airflow_consent_retl.delivery.ledger.run_records import RunRecord, RunTotals
+    from airflow_consent_retl.sight.days import DayFigures, Period
 
 MOST_RUNS: Final = 50
 """The most runs on one page."""
@@ -40,31 +42,6 @@ class Health(StrEnum):
     RUNNING = "running"
     NEVER_RAN = "never ran"
     FINE = "fine"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """A period of time.
-
-    Args:
-        since: its first time.
-        until: the first time after it.
-    """
-
-    since: datetime
-    until: datetime
-
-    @classmethod
-    def of_days(cls, days: int, *, until: datetime) -> Period:
-        """Return the last days, today included, in whole days of UTC."""
-        today = until.replace(hour=0, minute=0, second=0, microsecond=0)
-        return cls(since=today - timedelta(days=days - 1), until=until + timedelta(microseconds=1))
-
-    @property
-    def days(self) -> list[datetime]:
-        """The first second of each of its days, in UTC."""
-        first = self.since.replace(hour=0, minute=0, second=0, microsecond=0)
-        return [first + timedelta(days=number) for number in range((self.until - first).days + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,26 +117,6 @@ class SyncFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayFigures:
-    """One day, of one sync or of several together.
-
-    Args:
-        day: its first second, in UTC.
-        permitted, denied: by the last load up to the end of the day of each sync; None: there was none yet.
-        sent: people who were accepted on this day.
-        removed: people who were removed, or lost fields.
-        rejected: rows that were rejected.
-    """
-
-    day: datetime
-    permitted: int | None
-    denied: int | None
-    sent: int
-    removed: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """All syncs of a ledger, now and in a period.
 
@@ -224,7 +181,7 @@ class SyncHistory:
 
 
 def overview(
-    ledger: Ledger, period: Period, *, at: datetime, unserved_days: float, among: Collection[str] | None = None
+    ledger: Ledger, period: Period, *, at: datetime, unserved_days: float, shows: Callable[[SyncOverview], bool]
 ) -> Overview:
     """Return the figures of all syncs.
 
@@ -233,13 +190,13 @@ def overview(
         period: of the sums.
         at: the present time.
         unserved_days: after how many days without a run a sync with people counts as unserved; 0: never.
-        among: the names of the syncs to show; None: all.
+        shows: returns whether a sync is among those to show.
     """
-    known = [one for one in ledger.syncs() if among is None or one.sync in among]
+    known = [one for one in ledger.syncs() if shows(one)]
     names = [str(one.sync) for one in known]
     with ledger.history() as history:
         syncs = _figures(history, known, period, at=at, unserved_days=unserved_days, names=names)
-        days = history.days(since=period.since, until=period.until, syncs=names)
+        days = history.days(since=period.since, until=period.until, syncs=names, together=period.together)
         before = history.decided_before(period.since, syncs=names)
     reasons: Counter[str] = Counter()
     for one in syncs:
@@ -261,23 +218,24 @@ def sync_history(
     *,
     at: datetime,
     unserved_days: float,
+    shows: Callable[[SyncOverview], bool],
     limit: int | None = MOST_RUNS,
     offset: int = 0,
 ) -> SyncHistory | None:
-    """Return the figures of one sync; None: the ledger does not know it.
+    """Return the figures of one sync; None: the ledger does not know it, or it is not to be shown.
 
     Args:
-        ledger, period, at, unserved_days: as for `overview`.
+        ledger, period, at, unserved_days, shows: as for `overview`.
         sync: its name.
         limit: the most runs to return; None: all of the period.
         offset: how many of the latest runs to leave out.
     """
-    known = [one for one in ledger.syncs() if one.sync == sync]
+    known = [one for one in ledger.syncs() if one.sync == sync and shows(one)]
     if not known:
         return None
     with ledger.history() as history:
         (figures,) = _figures(history, known, period, at=at, unserved_days=unserved_days, names=[sync])
-        days = history.days(since=period.since, until=period.until, syncs=[sync])
+        days = history.days(since=period.since, until=period.until, syncs=[sync], together=period.together)
         before = history.decided_before(period.since, syncs=[sync])
         runs = history.runs([sync], since=period.since, until=period.until, limit=limit, offset=offset)
         number = history.count([sync], since=period.since, until=period.until)
@@ -291,41 +249,6 @@ def sync_history(
         removals_by_cause=_joined([run.removals_by_cause for run in counted]),
         codes=_joined([run.codes for run in counted]),
     )
-
-
-def joined_days(
-    days: Sequence[DayOfSync], period: Period, *, before: Mapping[SyncName, tuple[int, int]]
-) -> list[DayFigures]:
-    """Return each day of a period, of all syncs together.
-
-    A sync without a load on a day counts with the last one before: its people are decided all the same.
-
-    Args:
-        days: of each sync.
-        period: whose days are returned.
-        before: permitted and denied of each sync by the last load before the period.
-    """
-    decided = dict(before)
-    by_day: dict[datetime, list[DayOfSync]] = {}
-    for one in days:
-        by_day.setdefault(one.day, []).append(one)
-    found = []
-    for day in period.days:
-        of_day = by_day.get(day, [])
-        for one in of_day:
-            if one.permitted is not None and one.denied is not None:
-                decided[one.sync] = (one.permitted, one.denied)
-        found.append(
-            DayFigures(
-                day=day,
-                permitted=sum(permitted for permitted, _ in decided.values()) if decided else None,
-                denied=sum(denied for _, denied in decided.values()) if decided else None,
-                sent=sum(one.sent for one in of_day),
-                removed=sum(one.removed for one in of_day),
-                rejected=sum(one.rejected for one in of_day),
-            )
-        )
-    return found
 
 
 def summed(counts: Sequence[RunCounts]) -> RunCounts:

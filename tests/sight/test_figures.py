@@ -13,7 +13,8 @@ from support.noted_runs import FIRST_DAY, a_load, withdrawals
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import parsed_sync_name
 from airflow_consent_retl.delivery.ledger.run_records import RunState
-from airflow_consent_retl.sight.figures import Health, Overview, Period, overview, sync_history
+from airflow_consent_retl.sight.days import Period
+from airflow_consent_retl.sight.figures import Health, Overview, overview, sync_history
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PERIOD = Period(since=FIRST_DAY, until=FIRST_DAY + 3 * DAY)
@@ -35,7 +36,7 @@ def delivered(ledger: Ledger, name: str, *, people: int) -> None:
 
 
 def figures(ledger: Ledger, **changes: object) -> Overview:
-    arguments = {"at": datetime.now(UTC), "unserved_days": 7.0, **changes}
+    arguments = {"at": datetime.now(UTC), "unserved_days": 7.0, "shows": lambda one: True, **changes}
     return overview(ledger, PERIOD, **arguments)  # type: ignore[arg-type]
 
 
@@ -43,7 +44,7 @@ def test_a_ledger_without_syncs_has_days_and_nothing_else(ledger: Ledger) -> Non
     found = figures(ledger)
 
     assert (found.syncs, found.people, found.lags, found.denied_by_reason) == ([], 0, None, {})
-    assert [one.permitted for one in found.days] == [None, None, None, None]
+    assert [one.permitted for one in found.days] == [None, None, None]
 
 
 def test_a_sync_shows_its_people_its_target_and_its_last_load(ledger: Ledger) -> None:
@@ -70,8 +71,8 @@ def test_a_day_without_a_load_of_a_sync_counts_with_its_last_one(ledger: Ledger)
 
     days = figures(ledger).days
 
-    assert [(one.permitted, one.denied) for one in days] == [(130, 70), (110, 90), (110, 90), (110, 90)]
-    assert [one.sent for one in days] == [10, 10, 0, 0]
+    assert [(one.permitted, one.denied) for one in days] == [(130, 70), (110, 90), (110, 90)]
+    assert [one.sent for one in days] == [10, 10, 0]
 
 
 def test_reasons_are_those_of_the_last_load_of_each_sync(ledger: Ledger) -> None:
@@ -135,7 +136,7 @@ def test_only_the_syncs_that_are_asked_for_are_counted(ledger: Ledger) -> None:
         delivered(ledger, name, people=10)
         ledger.note_run(a_load(name))
 
-    found = figures(ledger, among={"leads/webhook"})
+    found = figures(ledger, shows=lambda one: one.sync == "leads/webhook")
 
     assert [one.sync for one in found.syncs] == ["leads/webhook"]
     assert (found.people, found.counts.accepted, found.days[0].permitted) == (10, 10, 60)
@@ -148,7 +149,9 @@ def test_one_sync_shows_its_runs_their_causes_and_the_destinations_codes(ledger:
     ledger.note_run(withdrawals(at=FIRST_DAY + 2 * HOUR))
     ledger.note_run(a_load("leads/webhook"))
 
-    found = sync_history(ledger, "customers/webhook", PERIOD, at=datetime.now(UTC), unserved_days=7, limit=3)
+    found = sync_history(
+        ledger, "customers/webhook", PERIOD, at=datetime.now(UTC), unserved_days=7, shows=lambda one: True, limit=3
+    )
 
     assert found is not None
     assert [run.ended_at for run in found.runs] == [FIRST_DAY + 2 * HOUR, FIRST_DAY + HOUR, FIRST_DAY]
@@ -158,4 +161,27 @@ def test_one_sync_shows_its_runs_their_causes_and_the_destinations_codes(ledger:
 
 
 def test_a_sync_that_the_ledger_does_not_know_has_no_figures(ledger: Ledger) -> None:
-    assert sync_history(ledger, "no/where", PERIOD, at=FIRST_DAY, unserved_days=7) is None
+    assert sync_history(ledger, "no/where", PERIOD, at=FIRST_DAY, unserved_days=7, shows=lambda one: True) is None
+
+
+@pytest.mark.parametrize(("days", "columns", "together"), [(1, 1, 1), (30, 30, 1), (90, 13, 7), (365, 53, 7)])
+def test_a_long_period_is_shown_in_whole_weeks_that_end_today(days: int, columns: int, together: int) -> None:
+    now = datetime(2026, 11, 29, 13, 37, tzinfo=UTC)
+
+    period = Period.of_days(days, until=now)
+
+    assert (len(period.days), period.together) == (columns, together)
+    assert period.days[-1] + together * DAY == datetime(2026, 11, 30, tzinfo=UTC)
+    assert period.since == period.days[0] <= datetime(2026, 11, 30, tzinfo=UTC) - days * DAY
+
+
+def test_a_week_has_the_decision_of_its_last_load_and_what_all_its_days_sent(ledger: Ledger) -> None:
+    delivered(ledger, "customers/webhook", people=60)
+    period = Period.of_days(70, until=FIRST_DAY + 6 * DAY)
+    for number in range(7):
+        ledger.note_run(a_load(at=FIRST_DAY + number * DAY, denied=40 + number))
+
+    found = overview(ledger, period, at=FIRST_DAY + 6 * DAY, unserved_days=7, shows=lambda one: True)
+
+    last = found.days[-1]
+    assert (last.day, last.permitted, last.denied, last.sent) == (FIRST_DAY, 54, 46, 70)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import sqlalchemy as sa
 
@@ -20,11 +20,11 @@ from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
 from airflow_consent_retl.delivery.ledger.lease import Lease
 from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
 from airflow_consent_retl.delivery.ledger.queries import (
+    all_syncs,
     attempts_at,
     current_version,
     delivery_of,
     newest_source,
-    open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
 from airflow_consent_retl.delivery.ledger.renewal import boottime
@@ -156,7 +156,6 @@ class Ledger:
         """Return all syncs, by name, without taking a lease."""
         with self._database.read() as connection:
             now = self._database.now(connection)
-            found = connection.execute(sa.select(syncs).order_by(syncs.c.sync)).all()
             return [
                 SyncOverview(
                     sync=SyncName(row.sync),
@@ -165,12 +164,12 @@ class Ledger:
                     holder=row.holder if _is_held(row, now) else None,
                     expires_at=row.expires_at if _is_held(row, now) else None,
                     decided_at=row.decided_at,
-                    current=current_version(connection, row.sync),
-                    open_delivery=open_delivery(connection, row.sync),
+                    current=current,
+                    open_delivery=delivery,
                     dag=row.dag,
                     served_at=row.served_at,
                 )
-                for row in found
+                for row, current, delivery in all_syncs(connection)
             ]
 
     def reset_times(self) -> list[SyncName]:
@@ -240,6 +239,6 @@ class Ledger:
         return Lease(self._database, sync=sync, epoch=epoch, ttl_s=ttl_s, asked_at=asked_at)
 
 
-def _is_held(row: sa.Row[tuple[object, ...]], now: datetime) -> bool:
+def _is_held(row: Any, now: datetime) -> bool:
     """Return whether a task has the lease: it was not released and has not expired."""
     return bool(row.holder) and cast("datetime", row.expires_at) > now

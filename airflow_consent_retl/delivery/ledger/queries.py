@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +23,31 @@ def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | N
         .where(syncs.c.sync == sync)
     ).one_or_none()
     return None if row is None else version_of(row)
+
+
+def all_syncs(
+    connection: sa.Connection,
+) -> Iterator[tuple[Any, VersionRef | None, Delivery | None]]:
+    """Yield the row of each sync, by name, with its present version and its open delivery: one query for all."""
+    present = sa.and_(syncs.c.sync == versions.c.sync, syncs.c.version == versions.c.number)
+    query = (
+        sa.select(syncs, *versions.c, *deliveries.c)
+        .outerjoin(versions, present)
+        .outerjoin(deliveries, syncs.c.delivery == deliveries.c.id)
+        .order_by(syncs.c.sync)
+    )
+    for row in connection.execute(query):
+        found = row._mapping
+        version = None if found[versions.c.number] is None else version_of(_Part(versions, found))
+        delivery = None if found[deliveries.c.id] is None else delivery_of(_Part(deliveries, found))
+        yield _Part(syncs, found), version, delivery
+
+
+class _Part:
+    """The columns of one table in a row of several tables."""
+
+    def __init__(self, table: sa.Table, found: sa.RowMapping) -> None:
+        self.__dict__.update({column.name: found[column] for column in table.c})
 
 
 def last_version(connection: sa.Connection, sync: SyncName) -> int:
@@ -86,12 +113,12 @@ def attempts_at(connection: sa.Connection, delivery: Delivery) -> list[Attempt]:
         raise ConfigurationError(f"the ledger's batches of delivery {delivery.id} cannot be read") from None
 
 
-def version_of(row: sa.Row[tuple[object, ...]]) -> VersionRef:
+def version_of(row: Any) -> VersionRef:
     """Return a row of the versions table as a record."""
     return VersionRef(number=row.number, uri=row.uri, sha256=row.sha256, rows=row.rows, decided_at=row.decided_at)
 
 
-def delivery_of(row: sa.Row[tuple[object, ...]]) -> Delivery:
+def delivery_of(row: Any) -> Delivery:
     """Return a row of the deliveries table as a record."""
     return Delivery(
         id=row.id,

@@ -158,11 +158,19 @@ class RunHistory:
         query = sa.select(runs.c.sync, runs.c.permitted, runs.c.denied).where(runs.c.id.in_(newest))
         return {SyncName(row.sync): (row.permitted, row.denied) for row in self._connection.execute(query)}
 
-    def days(self, *, since: datetime, until: datetime, syncs: Sequence[str] | None = None) -> list[DayOfSync]:
-        """Return each day of each sync that had runs in a period, in the order of time; arguments as for `runs`."""
+    def days(
+        self, *, since: datetime, until: datetime, syncs: Sequence[str] | None = None, together: int = 1
+    ) -> list[DayOfSync]:
+        """Return each day of each sync that had runs in a period, in the order of time.
+
+        Args:
+            since, until, syncs: as for `runs`; days begin at `since`.
+            together: how many days count as one.
+        """
         wanted = _in(syncs, since, until)
-        micros = sa.type_coerce(runs.c.ended_at, sa.BigInteger)
-        day = (micros - micros % _DAY_MICROS).label("day")
+        first, width = (since - _EPOCH) // timedelta(microseconds=1), together * _DAY_MICROS
+        after = sa.type_coerce(runs.c.ended_at, sa.BigInteger) - first
+        day = (after - after % width + first).label("day")
         # A load that failed before it found the changes has decided about the same people.
         decided = sa.case((runs.c.decided_at.is_not(None), runs.c.id))
         summed = [

@@ -152,7 +152,7 @@ class RunTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayOfSync:
-    """One day of one sync, in UTC.
+    """One day of one sync, or several days together.
 
     Args:
         day: its first second.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.hooks.ledgers import existing_ledger, unserved_days
@@ -12,7 +12,8 @@ from airflow_consent_retl.reports.person_history import person_history
 from airflow_consent_retl.reports.presence import present_places
 from airflow_consent_retl.sight import figures
 from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_bar
-from airflow_consent_retl.sight.figures import MOST_RUNS, DayFigures, Health, Period, SyncFigures
+from airflow_consent_retl.sight.days import DayFigures, Period
+from airflow_consent_retl.sight.figures import MOST_RUNS, Health, SyncFigures
 from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up
 from airflow_consent_retl.sight.policies import category_names, needs_approval, place_figures, policy_places
 from airflow_consent_retl.sight.rendering import day as day_in_words
@@ -40,7 +41,11 @@ def overview(reader: Rights, *, days: int, find: str) -> Contents:
         if ledger is None:
             return {**_common(days, at), "find": find, "all": None}
         found = figures.overview(
-            ledger, period, at=at, unserved_days=unserved_days(), among=_visible(reader, ledger, find)
+            ledger,
+            period,
+            at=at,
+            unserved_days=unserved_days(),
+            shows=lambda one: reader.may_see(one) and find.casefold() in one.sync.casefold(),
         )
     dags = dag_states({one.dag for one in found.syncs if one.dag})
     states = {one.sync: _state(one, dags.get(one.dag)) for one in found.syncs}
@@ -64,7 +69,7 @@ def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
     """Return one sync; None: it is not known, or the user may not see it."""
     at = datetime.now(UTC)
     with _ledger() as ledger:
-        if ledger is None or name not in _visible(reader, ledger, ""):
+        if ledger is None:
             return None
         found = figures.sync_history(
             ledger,
@@ -72,6 +77,7 @@ def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
             Period.of_days(days, until=at),
             at=at,
             unserved_days=unserved_days(),
+            shows=reader.may_see,
             offset=(page - 1) * MOST_RUNS,
         )
     if found is None:
@@ -98,7 +104,7 @@ def run(reader: Rights, dag_id: str, run_id: str, task_id: str, map_index: int |
     with _ledger() as ledger:
         if ledger is None:
             return None
-        visible = _visible(reader, ledger, "")
+        visible = {one.sync for one in ledger.syncs() if reader.may_see(one)}
         with ledger.history() as history:
             found = history.of_task(dag_id, run_id, task_id, map_index=map_index)
     shown = [one for one in found if one.sync in visible]
@@ -160,10 +166,6 @@ def _ledger() -> Iterator[Ledger | None]:
         yield ledger
 
 
-def _visible(reader: Rights, ledger: Ledger, find: str) -> set[str]:
-    return {str(one.sync) for one in ledger.syncs() if reader.may_see(one) and find.casefold() in one.sync.casefold()}
-
-
 def _common(days: int, at: datetime) -> Contents:
     return {"days": days, "periods": PERIODS, "at": at}
 
@@ -198,7 +200,8 @@ def _decided_chart(days: Sequence[DayFigures], title: str, *, most_labels: int =
             Series("denied", Tone.DENIED, [one.denied or 0 for one in days]),
         ],
         title=title,
-        summary=f"By the last load of each day. Now {number(last.permitted or 0)} permitted and "
+        label=_label(days),
+        summary=f"By the last load of each {_label(days)}. Now {number(last.permitted or 0)} permitted and "
         f"{number(last.denied or 0)} denied.",
         most_labels=most_labels,
     )
@@ -215,6 +218,7 @@ def _removed_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
             Series("rejected by destinations", Tone.REJECTED, [one.rejected for one in days]),
         ],
         title="Taken back and rejected",
+        label=_label(days),
         summary=f"{number(removed)} taken back and {number(rejected)} rejected in this period.",
         most_labels=_FEW_LABELS,
     )
@@ -232,5 +236,11 @@ def _sent_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
             Series("rejected", Tone.REJECTED, [one.rejected for one in days]),
         ],
         title="Sent, taken back and rejected",
+        label=_label(days),
         summary="{} sent, {} taken back and {} rejected in this period.".format(*map(number, totals)),
     )
+
+
+def _label(days: Sequence[DayFigures]) -> str:
+    is_daily = len(days) < 2 or days[1].day - days[0].day == timedelta(days=1)
+    return "day" if is_daily else "week"
