@@ -2,7 +2,8 @@
 
     python benchmarks/page.py [--syncs 100] [--days 50] [--requests 20] [--json f.json]
 
-Each sync has a load and a run of the fast lane a day. On a busy machine the processor time is the figure that says what a request costs.
+Each sync has a load and a run of the fast lane a day. On a busy machine the processor time is the figure that says what
+a request costs.
 """
 
 from __future__ import annotations
