@@ -215,7 +215,7 @@ def _removed_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
         [day_in_words(one.day) for one in days],
         [
             Series("taken back", Tone.REMOVED, [one.removed for one in days]),
-            Series("rejected by destinations", Tone.REJECTED, [one.rejected for one in days]),
+            Series("rejected", Tone.REJECTED, [one.rejected for one in days]),
         ],
         title="Taken back and rejected",
         label=_label(days),
