@@ -12,9 +12,9 @@ class Pruned:
 
     Args:
         kind: `snapshots`, `permitted_sets` (rows only), `evidence`, `changes`, `staging_tables`,
-            `file_versions` or `unfinished`.
+            `file_versions`, `run_records` (of the ledger) or `unfinished`.
         place: the URI of its folder, or the name of its table.
-        files: the number of files; None: the whole folder, or a table.
+        files: the number of files, or of records of a ledger; None: the whole folder, or a table.
         reason: `age`, `number`, `killed`, or `unused` for what no sync needs any more.
         made_at: when it was written; None: not known.
     """

@@ -76,6 +76,7 @@ def prune(
             if not dry_run:
                 one.delete()
             pruned.append(Pruned(one.kind, one.folder.uri, len(one.files) or None, one.reason, one.made_at))
+        pruned += _ended_runs(ledger, root, limits["evidence"].before, dry_run=dry_run)
         if not dry_run:
             extend_indexes(root)
         for sync in known:
@@ -106,6 +107,17 @@ def _sets_in_use(root: Folder, known: list[SyncOverview]) -> Iterator[str]:
                 continue
             if digest is not None:
                 yield digest
+
+
+def _ended_runs(ledger: Ledger, root: Folder, before: datetime, *, dry_run: bool) -> list[Pruned]:
+    """Delete the ledger's records of runs that are older than evidence may be."""
+    with ledger.history() as history:
+        ended = history.count(until=before)
+    if not ended:
+        return []
+    if not dry_run:
+        ledger.end_runs(before)
+    return [Pruned("run_records", root.uri, ended, "age", None)]
 
 
 def _unused_folders(ledger: Ledger, root: Folder, sync: SyncOverview, *, dry_run: bool) -> list[Pruned]:

@@ -18,6 +18,7 @@ import pytest
 from support.crm_sync import FIELDS, POLICY, CrmSync
 from support.loading import deliver, load_of
 from support.log_lines import unwrapped
+from support.noted_runs import a_load
 from support.permitting import AirflowFailException
 from support.syncing import Recorder
 
@@ -359,6 +360,23 @@ def test_reports_end_with_the_evidence(crm: CrmSync) -> None:
     assert found(prune(workspace=crm.workspace)) == {("reports", "age")}
 
     assert (young.exists(), old.exists()) == (True, False)
+
+
+def test_records_of_runs_end_with_the_evidence(crm: CrmSync) -> None:
+    crm.sync()
+    now = datetime.now(UTC).replace(microsecond=0)
+    with open_ledger(crm.workspace, None) as ledger:
+        for days in (1000, 1097):
+            ledger.note_run(a_load(at=now - timedelta(days=days)))
+
+    shown = [one for one in prune(workspace=crm.workspace, dry_run=True) if one.kind == "run_records"]
+    deleted = [one for one in prune(workspace=crm.workspace) if one.kind == "run_records"]
+
+    assert [(one.files, one.reason) for one in shown] == [(1, "age")]
+    assert deleted == shown
+    with open_ledger(crm.workspace, None) as ledger, ledger.history() as history:
+        assert min(run.ended_at for run in history.runs()) == now - timedelta(days=1000)
+    assert [one for one in prune(workspace=crm.workspace) if one.kind == "run_records"] == []
 
 
 def test_a_segment_of_an_index_ends_before_its_first_document_and_verify_follows_it(crm: CrmSync) -> None:

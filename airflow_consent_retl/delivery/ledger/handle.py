@@ -28,7 +28,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
 )
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
 from airflow_consent_retl.delivery.ledger.renewal import boottime
-from airflow_consent_retl.delivery.ledger.run_history import RunHistory, note_run
+from airflow_consent_retl.delivery.ledger.run_history import RunHistory, end_runs, note_run
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
@@ -116,6 +116,11 @@ class Ledger:
         """Record a run that ended, without a lease."""
         with self._database.write() as connection:
             note_run(connection, run)
+
+    def end_runs(self, before: datetime) -> None:
+        """Delete the records of runs that ended before a time."""
+        with self._database.write() as connection:
+            end_runs(connection, before)
 
     def acquire(
         self, sync: SyncName, *, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0, after_epoch: int = 0

@@ -64,6 +64,11 @@ def note_run(connection: sa.Connection, run: RunRecord) -> None:
     connection.execute(runs.insert().values(values))
 
 
+def end_runs(connection: sa.Connection, before: datetime) -> None:
+    """Delete the records of runs that ended before a time."""
+    connection.execute(sa.delete(runs).where(runs.c.ended_at < before))
+
+
 class RunHistory:
     """The records of runs, in an open transaction.
 
