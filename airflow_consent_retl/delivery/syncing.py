@@ -26,6 +26,7 @@ from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS, DeliveryRun
 from airflow_consent_retl.delivery.sharing import SharedTarget, check_dag, check_target_shared
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.delivery.target import settle_target, target_of
+from airflow_consent_retl.delivery.unchanged import comparable_content, end_unchanged, end_without_changes
 from airflow_consent_retl.errors import ConfigurationError, GuardError, RefusedError
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 # The same rows with another mode, or with another meaning of a load, are another load.
 _KEY_VERSION = "load/1"
-_COMPARING = {SyncMode.MIRROR, SyncMode.UPSERT, SyncMode.INSERT}
 
 
 MakeRecheck = Callable[[Changes], AbstractContextManager["Recheck | None"]]
@@ -141,9 +141,10 @@ class Sync:
             self._resolve(delivery)
             reached(Step.RESOLVED)
             adds = may_add(self._context, permitted, asks_again=asks_again and make_recheck is not None)
-            content = permitted.content_digest if self._compares_all(adds=adds) else None
+            content = comparable_content(self._context, self._destination, permitted, adds=adds)
             if content is not None and content == self._lease.exact_rows():
-                return self._nothing_changed(permitted, report)
+                end_unchanged(self._context, permitted, report)
+                return []
             with removals_first(self, report, ask=ask):
                 look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
@@ -152,14 +153,8 @@ class Sync:
             self._check_guards(changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
-                # Otherwise the columns are checked when the destination is opened, after the removals.
-                look_at_target(self._context, self._context.state(), schema=changes.shape.load_schema)
-                self._lease.note_decision(permitted.manifest.decided_at, source_of(self._context, permitted))
-                state = self._context.state()
-                if content is not None and state is not None and report.unchanged == permitted.rows == state.rows:
-                    # INVARIANT: only what a whole comparison has found: nothing to send or to take back, no one left.
-                    self._lease.note_exact(content)
-                self._context.sweep()
+                schema = changes.shape.load_schema
+                end_without_changes(self._context, permitted, report, schema=schema, content=content)
                 return []
             self._lease.note_required(permitted.counts.required)
             run = self._begin(LOAD, key, changes, source_of(self._context, permitted))
@@ -336,20 +331,6 @@ class Sync:
         limits = self._destination.limits
         removal_rows = limits.removal_rows or limits.batch_rows
         return delivery.send_rows <= limits.batch_rows and delivery.remove_rows <= removal_rows
-
-    def _compares_all(self, *, adds: bool) -> bool:
-        """Return whether a load compares every permitted person with what is delivered, and sends what differs."""
-        return adds and not self._destination.replaces and self._context.settings.mode in _COMPARING
-
-    def _nothing_changed(self, permitted: PermittedRows, report: LoadReport) -> list[str]:
-        """End a load whose rows are, byte for byte, those that an earlier comparison found delivered as they are."""
-        state = self._context.state()
-        look_at_target(self._context, state, schema=None if state is None else state.shape.load_schema)
-        self._context.log.info("the permitted rows are those of the last load, byte for byte: nothing to send")
-        report.unchanged = permitted.rows
-        self._lease.note_decision(permitted.manifest.decided_at, source_of(self._context, permitted))
-        self._context.sweep()
-        return []
 
     def _is_nothing(self, changes: Changes) -> bool:
         manifest = changes.manifest

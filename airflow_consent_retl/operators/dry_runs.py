@@ -146,11 +146,12 @@ def planned_withdrawals(task: PropagateWithdrawalsOperator, destination: str, co
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.hooks.approving import unrecorded
     from airflow_consent_retl.hooks.ledgers import ledger_copy
+    from airflow_consent_retl.operators.withdrawal_service import withdrawal_service, withdrawal_sync
     from airflow_consent_retl.storage.location import workspace_root
 
     with unrecorded():
         with ledger_copy(task.workspace, task.ledger_conn_id) as ledger:
-            service = task.service_of(destination, ledger, context)
+            service = withdrawal_service(task, destination, ledger, context)
         if service is None:
             return None
         report = LoadReport(permitted=0)
@@ -162,7 +163,7 @@ def planned_withdrawals(task: PropagateWithdrawalsOperator, destination: str, co
             ttl_s=task.lease_ttl_s,
             wait_s=task.lease_wait_s,
         ) as places:
-            sync, asker = task.sync_of(service, places.lease, places.folder, context, make_sync=PlannedSync)
+            sync, asker = withdrawal_sync(task, service, places.lease, places.folder, context, make_sync=PlannedSync)
             delivered = sync.delivered_rows
             try:
                 sync.withdraw(asker.ask, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
@@ -12,7 +11,7 @@ from airflow_consent_retl.errors import ConfigurationError, PermanentError, Refu
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
 from airflow_consent_retl.operators.links import SENDING_LINKS
-from airflow_consent_retl.progress import filled, module_log, table
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -188,6 +187,8 @@ class ForgetOperator(ConsentRetlOperator):
         is_new: bool,
     ) -> dict[str, Any]:
         """Remove and erase the people of one request; what fails is added to `failures`."""
+        from airflow_consent_retl.operators.forget_summary import report_request
+
         suppressed = 0
         if is_new or not requests.were_suppressed(request):
             suppressed = self._suppress(request, listed, requests, ledger, context)
@@ -205,7 +206,7 @@ class ForgetOperator(ConsentRetlOperator):
         except (PermanentError, TransientError) as failure:
             self._messages.warning("at rest: %s", failure)
             failures.append(failure)
-        return self._report(request, requests, suppressed)
+        return report_request(request, requests, suppressed, log=self._messages)
 
     def _suppress(
         self,
@@ -309,41 +310,6 @@ class ForgetOperator(ConsentRetlOperator):
                 f"{erased.unreadable:,} snapshots or permitted sets cannot be read, and may have rows of these people: "
                 "delete their folders"
             )
-
-    def _report(self, request: ForgetRequest, requests: ForgetRequests, suppressed: int) -> dict[str, Any]:
-        from airflow_consent_retl.storage.forget_requests import worst_statuses
-
-        places = requests.destinations(request)
-        at_rest = requests.at_rest(request)
-        in_all = worst_statuses(places, request.digests)
-        statuses = list(dict.fromkeys(status for place in places for status in place.counts))
-        rows = [[place.sync, *(place.counts.get(status, 0) for status in statuses)] for place in places]
-        shown = filled(["destination", *statuses], rows, always={"destination"})
-        is_complete = requests.is_complete(request)
-        self._messages.info(
-            "request %s: %s people, %s of them newly suppressed; %s\n%s",
-            request.id,
-            f"{len(request.digests):,}",
-            f"{suppressed:,}",
-            "nothing is left" if is_complete else "not finished",
-            table(*shown),
-        )
-        return {
-            "request": request.id,
-            "people": len(request.digests),
-            "suppressed": suppressed,
-            "statuses": _texts(in_all),
-            "destinations": {place.sync: place.counts for place in places},
-            "erased": {
-                "snapshots": 0 if at_rest is None else at_rest.snapshots,
-                "permitted": 0 if at_rest is None else at_rest.permitted,
-            },
-            "complete": is_complete,
-        }
-
-
-def _texts(counts: Counter[Any]) -> dict[str, int]:
-    return {str(status): number for status, number in sorted(counts.items())}
 
 
 def forget(*, by: str = "forget", **options: Any) -> list[dict[str, Any]]:

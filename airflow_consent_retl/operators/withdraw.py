@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationUnavailableError,
     PermanentError,
-    RefusedError,
     TransientError,
 )
-from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
-from airflow_consent_retl.operators.base_operator import dag_of, holder_of, task_of
-from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
+from airflow_consent_retl.operators.base_operator import holder_of, task_of
+from airflow_consent_retl.operators.dated_operator import DatedSqlOperator
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
@@ -26,30 +24,10 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
     from airflow_consent_retl.contract.dataset_name import DatasetName
-    from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger import Ledger
-    from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
-    from airflow_consent_retl.delivery.settings import SyncSettings
-    from airflow_consent_retl.delivery.syncing import Sync
-    from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
-    from airflow_consent_retl.operators.removing_load import RemovingLoad
     from airflow_consent_retl.signals.lineage import WithdrawalsLineage
-    from airflow_consent_retl.storage.manifest import ModelSource
-    from airflow_consent_retl.storage.sync_folder import SyncFolder
-
-S = TypeVar("S", bound="Sync")
-
-
-class Service(NamedTuple):
-    """What the task needs to serve one destination: the sync's name, and the part of its load that removes people."""
-
-    sync: SyncName
-    destination: str
-    removing: RemovingLoad
-    settings: SyncSettings
 
 
 class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
@@ -252,11 +230,12 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         from airflow_consent_retl.delivery.report import LoadReport
         from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.syncing import Sync
+        from airflow_consent_retl.operators.withdrawal_service import withdrawal_service, withdrawal_sync
         from airflow_consent_retl.signals.outcome import outcome_of_withdrawals
         from airflow_consent_retl.storage.location import open_folder, sync_folder, workspace_root
 
         report = LoadReport(permitted=0)
-        service = self.service_of(destination, ledger, context)
+        service = withdrawal_service(self, destination, ledger, context)
         if service is None:
             return counts_of(0, report)
         self._places[destination] = lambda: service.removing.build_destination().dataset_name
@@ -272,7 +251,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
             folder = sync_folder(self.workspace, service.sync, epoch=lease.epoch)
             notes, task = RunNotes(report, limits=service.settings.limits), task_of(context)
             with noted_run(ledger, service.sync, notes, kind=RunKind.WITHDRAWALS, task=task, log=self.log):
-                sync, asker = self.sync_of(service, lease, folder, context, make_sync=Sync)
+                sync, asker = withdrawal_sync(self, service, lease, folder, context, make_sync=Sync)
                 before = sync.delivered_rows
                 try:
                     waiting = sync.withdraw(asker.ask, report)
@@ -296,170 +275,3 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         from airflow_consent_retl.operators.sending_lineage import withdrawals_lineage
 
         return withdrawals_lineage(self, self._places)
-
-    def service_of(self, destination: str, ledger: Ledger, context: Context) -> Service | None:
-        """Return what this task needs to serve a destination; None: no one was delivered there yet.
-
-        Raises:
-            PermanentError: the policy, a parameter or the ledger does not suit.
-        """
-        from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.delivery.pairing import check_sync
-        from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_cause
-        from airflow_consent_retl.hooks.policies import policy_in_force
-        from airflow_consent_retl.operators.bindings import check_destinations
-        from airflow_consent_retl.operators.removing_load import removing_load
-        from airflow_consent_retl.storage.location import sync_folder
-
-        self._check_policy(destination)
-        name = sync_name(self.model, destination)
-        check_sync(ledger, sync_folder(self.workspace, name), name)
-        if not self._is_known(name, ledger):
-            return None
-        removing = removing_load(
-            self.loads[destination], destination=destination, policy=self.policy, task=self, context=context
-        )
-        check_destinations(policy_in_force(self.policy), [removing.use], sends=False)
-        settings = SyncSettings(
-            guards=Guards(max_removed_ratio=self.max_removed_ratio),
-            absent=absent_cause(self.absent),
-            min_found_ratio=self.min_found_ratio,
-            accept_no_removal=removing.accept_no_removal,
-            moved_from=removing.moved_from,
-            shares_target_with=removing.shares_target_with,
-            settle_s=self.settle_s,
-            confirm_interval_s=self.confirm_interval_s,
-            confirm_timeout_s=self.confirm_timeout_s,
-        )
-        return Service(name, destination, removing, settings)
-
-    def sync_of(
-        self,
-        service: Service,
-        lease: Lease,
-        folder: SyncFolder,
-        context: Context,
-        *,
-        make_sync: Callable[[SyncContext], S],
-    ) -> tuple[S, ModelAsker]:
-        """Return the sync under its lease, and what asks the model's source for consent.
-
-        Raises:
-            PermanentError: the source or the destination is not the one that the sync delivered from or to.
-        """
-        from airflow_consent_retl.delivery.context import SyncContext
-        from airflow_consent_retl.operators.delivered_store import delivered_store
-        from airflow_consent_retl.storage.location import subject_key
-
-        newest = lease.newest().source
-        asker = self._asker(service.destination, newest, answers=service.removing.answers).since(lease.required())
-        self._check_source(asker.source, newest, service.sync, context)
-        sync_context = SyncContext(
-            lease=lease,
-            store=delivered_store(lease, folder, asker, model=self.model, primary_key=self.primary_key, log=self.log),
-            build=service.removing.build_destination,
-            settings=service.settings,
-            log=self.log,
-            key=partial(subject_key, self.workspace),
-            policy_digest=asker.policy_digest,
-            dag=dag_of(context),
-        )
-        return make_sync(sync_context), asker
-
-    def _is_known(self, name: SyncName, ledger: Ledger) -> bool:
-        """Return whether the ledger knows the sync.
-
-        Raises:
-            ConfigurationError: it does not, and the DAG does not accept that.
-        """
-        known = [one.sync for one in ledger.syncs()]
-        if name in known:
-            return True
-        near = suggestion(name, known)
-        if near or not self.allow_unknown:
-            remedy = "" if near else "; if nothing was loaded yet, set allow_unknown=True until the first load"
-            raise ConfigurationError(
-                f"sync `{name}` is not among the {len(known):,} syncs of the ledger{near}: `model`, the destination's "
-                f"name, `workspace` and `ledger_conn_id` must be those of the loads{remedy}"
-            )
-        self.log.warning("the ledger does not know sync `%s`: no one was delivered yet", name)
-        return False
-
-    def _check_policy(self, destination: str) -> None:
-        """Check the policy, the mapping and the destination as a load checks them.
-
-        Raises:
-            PolicyError: policy and mapping do not fit.
-            ConfigurationError: the policy requires no consent for the destination and does not say why.
-        """
-        asker = self._asker(destination, None)
-        asker.check()
-        if asker.is_unmapped(destination):
-            raise ConfigurationError(
-                f"the policy requires no consent for `{destination}`, so no one would be removed for having withdrawn "
-                'it: map an enabled category to it, or say "not_required" with a reason in its `destinations` section'
-            )
-
-    def _check_source(self, source: ModelSource, newest: SourceRecord | None, sync: str, context: Context) -> None:
-        """Refuse to ask under another time zone than the extraction's, or data older than the delivered ones."""
-        from airflow_consent_retl.delivery.order import check_time_zone
-        from airflow_consent_retl.extraction.data_time import DeclaredTime
-
-        check_time_zone(newest, source.session_time_zone, sync=sync, accepted=None)
-        is_dated = self.sql_is_dated or self.consent_sources_are_dated
-        declared = DeclaredTime.parse(date_of_run(context) if self.as_of is None and is_dated else self.as_of)
-        if declared.column is not None:
-            raise ConfigurationError(
-                "as_of: expected a time, such as `{{ data_interval_end }}`: rows are not looked at"
-            )
-        if newest is not None and declared.time is not None and declared.time < newest.as_of:
-            raise RefusedError(
-                f"sync `{sync}` delivered data of {newest.as_of:%F %T %Z}, and these answers are of "
-                f"{declared.time:%F %T %Z}: ask for the present consent"
-            )
-
-    def _asker(self, destination: str, newest: SourceRecord | None, *, answers: tuple[str, ...] = ()) -> ModelAsker:
-        from airflow_consent_retl.filtering.model_question import ModelAsker
-        from airflow_consent_retl.hooks.forgotten_list import forgotten_people
-        from airflow_consent_retl.hooks.policies import policy_in_force
-        from airflow_consent_retl.hooks.sql import hooks_of
-        from airflow_consent_retl.operators.bindings import mapping_in_force, sources_of_extraction, use_of_source
-        from airflow_consent_retl.operators.model_source import model_source, with_identities
-        from airflow_consent_retl.storage.location import source_sizes
-
-        loaded = policy_in_force(self.policy)
-        known = newest if newest is not None and newest.conn_id == self.conn_id else None
-        hook_params = known.hook_params if known is not None and self.hook_params is None else self.hook_params
-        sources = sources_of_extraction(
-            model=self.model,
-            conn_id=self.conn_id,
-            primary_key=self.primary_key,
-            queries=(self.sql,),
-            hook_params=hook_params,
-            declared=with_identities(self.consent_sources, self.identities),
-            loaded=loaded,
-        )
-        source = model_source(
-            conn_id=self.conn_id,
-            sql=self.sql,
-            hook_params=hook_params,
-            session_time_zone=self.session_time_zone or (None if known is None else known.time_zone),
-            column_types=self.column_types,
-            consent_sources=sources,
-        )
-        use = use_of_source(self.model, source, primary_key=self.primary_key)
-        mapping = mapping_in_force(loaded, use, self.consent)
-        return ModelAsker(
-            source,
-            primary_key=self.primary_key,
-            columns=mapping.columns,
-            mapping=mapping,
-            read_policy=lambda: policy_in_force(self.policy).policy,
-            hook_of=hooks_of(source),
-            destinations=[destination],
-            log=self.log,
-            withdrawn_at=self.withdrawn_at,
-            read_forgotten=lambda: forgotten_people(self.workspace, self.model),
-            read_sizes=lambda: source_sizes(self.workspace, self.model),
-            answers=answers,
-        )
