@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import textwrap
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -68,6 +68,16 @@ def fitted(text: str) -> str:
 def short(digest: str) -> str:
     """Return a digest as people compare it in a log: its first characters, without the name of its kind."""
     return digest.rpartition(":")[2][:_DIGEST_CHARACTERS]
+
+
+def by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return names with their counts, the highest count first, and equal counts by name."""
+    return sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))
+
+
+def listed(counts: Iterable[tuple[str, int]]) -> str:
+    """Return names with their counts in one line, in the given order."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts)
 
 
 class Progress:

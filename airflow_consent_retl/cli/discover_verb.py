@@ -10,6 +10,7 @@ from airflow_consent_retl.cli.dag_files import names_of, tasks_of
 from airflow_consent_retl.cli.shown import Result, Table
 from airflow_consent_retl.cli.verb import PolicyFile, VerbGroup
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.progress import listed
 
 if TYPE_CHECKING:
     from airflow_consent_retl.checking.discovery.finder import Discovery
@@ -115,4 +116,4 @@ def _parts(found: "Discovery") -> list[str | Table]:
 
 def _seen(one: "Proposal") -> str:
     counts = one.reading or one.shapes
-    return ", ".join(f"{name} {rows:,}" for name, rows in counts.items())
+    return listed(counts.items())

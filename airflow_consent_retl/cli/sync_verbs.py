@@ -23,7 +23,7 @@ def syncs(workspace: Workspace = None, ledger_conn_id: LedgerConnId = None) -> R
         [
             {
                 "sync": one.sync,
-                "people": 0 if one.current is None else one.current.rows,
+                "people": one.people,
                 "target": one.target,
                 "dag": one.dag,
                 "served_at": one.served_at,
@@ -71,10 +71,7 @@ def retire(
 
     named = named_loads(loads) or {}
     if not yes:
-        people = {
-            str(one.sync): 0 if one.current is None else one.current.rows
-            for one in known(workspace=workspace, ledger_conn_id=ledger_conn_id)
-        }
+        people = {str(one.sync): one.people for one in known(workspace=workspace, ledger_conn_id=ledger_conn_id)}
         _ask(f"Remove the {people.get(sync, 0):,} people of `{sync}` from its destination?")
     return Result(emptied(sync, named, workspace=workspace, ledger_conn_id=ledger_conn_id))
 

@@ -6,12 +6,13 @@ Contains counts. Never sees a row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.decision import Denied
+from airflow_consent_retl.progress import by_count, listed
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.linked import Subject
@@ -57,7 +58,7 @@ class PolicyDiff:
         ]
         lines += [
             f"| `{name}` | {diff.permitted_before:,} | {diff.permitted_after:,} | {diff.gained:,} | {diff.lost:,} | "
-            f"{_listed(diff.gained_by_reason)} | {_listed(diff.lost_by_reason)} |"
+            f"{listed(by_count(diff.gained_by_reason))} | {listed(by_count(diff.lost_by_reason))} |"
             for name, diff in self.destinations.items()
         ]
         return "\n".join(lines)
@@ -136,8 +137,3 @@ def pair_plans(old: ConsentPlan, new: ConsentPlan) -> PlanPair:
         places.append(signals.index(signal))
     others = (*new.others, (old, tuple(places)))
     return PlanPair(replace(new, signals=tuple(signals), others=others), old, tuple(places))
-
-
-def _listed(reasons: Mapping[str, int]) -> str:
-    ordered: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)

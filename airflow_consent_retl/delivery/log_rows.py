@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from airflow_consent_retl.delivery.lags import GROWTH
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def rows_of_lags(runs: Iterable[RunRecord], ledger: str) -> pa.Table:
 
 
 def _of_a_run(run: RunRecord) -> dict[str, Any]:
-    model, _, destination = run.sync.rpartition("/")
+    model, destination = model_and_destination(run.sync)
     return {
         "sync": run.sync,
         "model": model,

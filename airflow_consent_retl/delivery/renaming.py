@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.delivery.pairing import check_sync
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.delivered import delivered_manifest
@@ -66,7 +67,7 @@ def _check(old: Lease, new: Lease, source: SyncFolder, current: VersionRef | Non
     # Only a run of the sync can delete the tables that belong to other folders.
     others = set(source.names()) - ({base_name(current.uri)} if current is not None else set())
     if others or old.open_delivery() is not None:
-        model, _, destination = old.sync.rpartition("/")
+        model, destination = model_and_destination(old.sync)
         raise ConfigurationError(
             f"sync `{old.sync}` has an unfinished delivery: run its load once more under this name, then hand it over. "
             f"If there is no such load any more, run PropagateWithdrawalsOperator once with model=`{model}` and "
@@ -83,7 +84,7 @@ def _check(old: Lease, new: Lease, source: SyncFolder, current: VersionRef | Non
 
 def _renamed(current: VersionRef, source: SyncFolder, copy: SyncFolder, new: SyncName) -> VersionRef:
     """Copy a version of a delivered state to the folder of another name, and return it."""
-    model, _, destination = new.rpartition("/")
+    model, destination = model_and_destination(new)
     folder, target = source.open(current.uri), copy.new("delivered")
     manifest = delivered_manifest(folder, sha256=current.sha256)
     named = manifest.model_copy(update={"sync": new, "model": model, "destination": destination})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.progress import listed
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.sync_manifests import ChangesCounts
@@ -75,7 +76,7 @@ class Tally:
 
     def worst(self, count: int = 5) -> str:
         """Return the most frequent codes of rows that were rejected or uncertain, with their counts, as text."""
-        return ", ".join(f"{code} {rows:,}" for code, rows in self.codes.most_common(count))
+        return listed(self.codes.most_common(count))
 
 
 @dataclass(slots=True)

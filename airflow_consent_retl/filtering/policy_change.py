@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from airflow_consent_retl.errors import ConfigurationError, GuardError, PolicyError, Problem
-from airflow_consent_retl.filtering.summary import listed
-from airflow_consent_retl.progress import filled, short, table
+from airflow_consent_retl.progress import by_count, filled, listed, short, table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
@@ -190,8 +189,8 @@ def diff_lines(diff: PolicyDiff) -> str:
             found.gained,
             found.lost,
             found.permitted_after,
-            listed(found.gained_by_reason),
-            listed(found.lost_by_reason),
+            listed(by_count(found.gained_by_reason)),
+            listed(by_count(found.lost_by_reason)),
         ]
         for name, found in diff.destinations.items()
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import ConfigurationError, GuardError
-from airflow_consent_retl.progress import table
+from airflow_consent_retl.progress import by_count, listed, table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPlan, DecisionCounts
@@ -92,10 +92,4 @@ def requirement(counts: PermittedCounts) -> str:
 
 def reasons(counts: PermittedCounts) -> str:
     """Return the reasons of the denials with their rows, most frequent first."""
-    return listed(counts.denied_by_reason)
-
-
-def listed(reasons: Mapping[str, int]) -> str:
-    """Return reasons with their rows, most frequent first."""
-    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {rows:,}" for reason, rows in ordered)
+    return listed(by_count(counts.denied_by_reason))

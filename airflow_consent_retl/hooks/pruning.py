@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.contract.pruned import Pruned
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.errors import ConfigurationError, RefusedError, SyncBusyError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.retention_limits import retention_limits
@@ -65,7 +66,7 @@ def prune(
         sweep_unfinished(root)
     with open_ledger(workspace, ledger_conn_id) as ledger:
         known = ledger.syncs()
-        in_use = {one.sync.rpartition("/")[0] for one in known if one.holder is not None}
+        in_use = {model_and_destination(one.sync)[0] for one in known if one.holder is not None}
         sets_in_use = set(_sets_in_use(root, known))
         found = [
             *expired_sets(root, limits, models_in_use=in_use, sets_in_use=sets_in_use),

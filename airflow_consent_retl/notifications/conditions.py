@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.progress import short
+from airflow_consent_retl.progress import by_count, listed, short
 
 if TYPE_CHECKING:
     from airflow_consent_retl.signals.outcome import SyncOutcome
@@ -170,7 +170,7 @@ class AudienceDown(Condition):
         before, after = outcome.delivered_before, outcome.delivered
         if not before or after is None or after >= before or (before - after) / before < self.by:
             return None
-        causes = ", ".join(f"{cause} {people:,}" for cause, people in outcome.removals_by_cause.items())
+        causes = listed(outcome.removals_by_cause.items())
         return (
             f"the audience went from {before:,} to {after:,} people, down by {(before - after) / before:.1%}, and the "
             f"limit is {self.by:.1%}{f' ({causes})' if causes else ''}"
@@ -178,8 +178,7 @@ class AudienceDown(Condition):
 
 
 def _worst(codes: Mapping[str, int], count: int = 3) -> str:
-    worst = sorted(codes.items(), key=lambda found: (-found[1], found[0]))[:count]
-    return f" ({', '.join(f'{code} {rows:,}' for code, rows in worst)})" if worst else ""
+    return f" ({listed(by_count(codes)[:count])})" if codes else ""
 
 
 def _permitted(outcome: SyncOutcome) -> str:

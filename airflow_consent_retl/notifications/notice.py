@@ -1,4 +1,4 @@
-"""A notice about a task or a run: plain text that fits a screen. It holds names, counts, digests and addresses."""
+"""A notice about a task or a run: plain text that fits a screen. It contains names, counts, digests and addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from airflow_consent_retl.progress import LINE, short
+from airflow_consent_retl.progress import LINE, by_count, listed, short
 
 if TYPE_CHECKING:
     from airflow_consent_retl.signals.outcome import SyncOutcome
@@ -20,7 +20,7 @@ _SHOWN_FIRST = ("read", "permitted", "denied", "accepted", "rejected", "uncertai
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a condition found about one sync.
+    """The findings of conditions about one sync.
 
     Args:
         outcome: of the task.
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notifier sends. Templates of the wrapped notifiers reach it as `notice`.
+    """The content that a notifier sends. Templates of the wrapped notifiers reach it as `notice`.
 
     Args:
         dag_id: of the DAG.
@@ -94,9 +94,8 @@ def _source(outcome: SyncOutcome) -> str:
 
 
 def _listed(what: str, counts: Mapping[str, int], most: int = 3) -> str:
-    found = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    shown = ", ".join(f"{name} {rows:,}" for name, rows in found[:most])
-    return f"{what} {shown}{', …' if len(found) > most else ''}" if shown else ""
+    shown = listed(by_count(counts)[:most])
+    return f"{what} {shown}{', …' if len(counts) > most else ''}" if shown else ""
 
 
 def _wrapped(line: str, *, indent: str = "") -> list[str]:

@@ -266,9 +266,10 @@ class ForgetOperator(ConsentRetlOperator):
         )
 
     def _load_of(self, sync: SyncName, context: Context) -> RemovingLoad | None:
+        from airflow_consent_retl.delivery.ledger.records import model_and_destination
         from airflow_consent_retl.operators.removing_load import removing_load
 
-        destination = sync.rpartition("/")[2]
+        _, destination = model_and_destination(sync)
         loads = self.loads or {}
         load = loads.get(sync, loads.get(destination))
         if load is None:
@@ -276,8 +277,10 @@ class ForgetOperator(ConsentRetlOperator):
         return removing_load(load, destination=destination, policy=None, task=self, context=context)
 
     def _check_names(self, ledger: Ledger) -> None:
+        from airflow_consent_retl.delivery.ledger.records import model_and_destination
+
         syncs = [one.sync for one in ledger.syncs()]
-        known = {*syncs, *(sync.rpartition("/")[2] for sync in syncs)}
+        known = {*syncs, *(model_and_destination(sync)[1] for sync in syncs)}
         for parameter, names in (("loads", self.loads or {}), ("exempt", self.exempt or {})):
             for name in names:
                 if near := suggestion(name, known) if name not in known else "":

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.errors import (
     ConfigurationError,
     DestinationUnavailableError,
@@ -75,7 +76,7 @@ class Forgetting:
 
     def syncs(self) -> list[SyncName]:
         """Return the syncs of the ledger that the request is about."""
-        return [one.sync for one in self.ledger.syncs() if self.request.is_about(_model_of(one.sync))]
+        return [one.sync for one in self.ledger.syncs() if self.request.is_about(model_and_destination(one.sync)[0])]
 
     def note_found(self, sync: SyncName) -> None:
         """Note who is at a destination now, before they are put on the suppression list.
@@ -207,7 +208,8 @@ class Forgetting:
     def _store(self, sync: SyncName, folder: Any, current: Any) -> SyncStore[Any, Any]:
         from airflow_consent_retl.hooks.workspaces import store_of_sync
 
-        return store_of_sync(current, self.ledger.source(sync), folder, sync, model=_model_of(sync), log=self.log)
+        model, _ = model_and_destination(sync)
+        return store_of_sync(current, self.ledger.source(sync), folder, sync, model=model, log=self.log)
 
     def _note(self, sync: SyncName, left: Mapping[ForgetStatus, set[str]], *, reason: str = "") -> None:
         """Note one status for each person: who was found before and is not left is gone."""
@@ -222,16 +224,12 @@ class Forgetting:
             self.request,
             ForgottenAt(
                 sync=sync,
-                destination=sync.rpartition("/")[2],
+                destination=model_and_destination(sync)[1],
                 at=datetime.now(UTC),
                 people={status: some for status, some in people.items() if some},
                 reason=reason,
             ),
         )
-
-
-def _model_of(sync: str) -> str:
-    return sync.rpartition("/")[0]
 
 
 def _no_destination() -> Any:

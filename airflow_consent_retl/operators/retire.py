@@ -200,9 +200,9 @@ def retire(
         ConfigurationError: there is no load for it, and as the operator.
         PermanentError, TransientError: as the operator.
     """
-    from airflow_consent_retl.delivery.ledger.records import parsed_sync_name
+    from airflow_consent_retl.delivery.ledger.records import model_and_destination, parsed_sync_name
 
-    model, _, destination = parsed_sync_name(sync).rpartition("/")
+    model, destination = model_and_destination(parsed_sync_name(sync))
     load = loads.get(sync, loads.get(destination))
     if load is None:
         raise ConfigurationError(

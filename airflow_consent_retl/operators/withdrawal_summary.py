@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.delivery.lags import Lags
-from airflow_consent_retl.progress import Log, TaskLog, filled, table
+from airflow_consent_retl.progress import Log, TaskLog, filled, listed, table
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.report import LoadReport
@@ -34,7 +34,7 @@ def log_withdrawals(log: Log, model: str, served: Mapping[str, Mapping[str, Any]
             counts["not_removed"],
             counts["cleared"],
             counts["delivered"],
-            ", ".join(f"{cause} {people:,}" for cause, people in counts["removals_by_cause"].items()),
+            listed(counts["removals_by_cause"].items()),
             *(f"{counts['lag_s'][key]:,.0f} s" if counts["lag_s"] else "" for key in ("median", "p95", "oldest")),
         ]
         for name, counts in served.items()

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.delivery.lags import Lags
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS, RunCounts, RunKind, RunState
 from airflow_consent_retl.delivery.unserved import is_unserved
 from airflow_consent_retl.sight.days import joined_days
@@ -46,7 +47,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What a sync has still to do.
+    """The work that a sync has still to do.
 
     Args:
         since: when the delivery in progress began; None: none is open.
@@ -198,15 +199,12 @@ def overview(
         syncs = _figures(history, known, period, at=at, unserved_days=unserved_days, names=names)
         days = history.days(since=period.since, until=period.until, syncs=names, together=period.together)
         before = history.decided_before(period.since, syncs=names)
-    reasons: Counter[str] = Counter()
-    for one in syncs:
-        reasons.update({} if one.load is None else one.load.denied_by_reason)
     return Overview(
         at=at,
         period=period,
         syncs=syncs,
         days=joined_days(days, period, before=before),
-        denied_by_reason=dict(reasons.most_common()),
+        denied_by_reason=_joined([one.load.denied_by_reason for one in syncs if one.load is not None]),
         lags=Lags.joined([one.totals.lags for one in syncs if one.totals is not None and one.totals.lags is not None]),
     )
 
@@ -283,13 +281,13 @@ def _figures(
 def _figures_of(
     one: SyncOverview, *, last: RunRecord | None, load: RunRecord | None, totals: RunTotals | None, is_late: bool
 ) -> SyncFigures:
-    model, _, destination = one.sync.rpartition("/")
+    model, destination = model_and_destination(one.sync)
     waiting = _waiting(one.open_delivery, last, is_running=one.holder is not None)
     return SyncFigures(
         sync=one.sync,
         model=model,
         destination=destination,
-        people=0 if one.current is None else one.current.rows,
+        people=one.people,
         target=one.target,
         dag=one.dag or ("" if last is None else last.task.dag),
         served_at=one.served_at,
@@ -310,7 +308,7 @@ def _waiting(delivery: Delivery | None, last: RunRecord | None, *, is_running: b
         is_running=is_running,
         pending=counts.pending,
         uncertain=counts.uncertain,
-        not_removed=counts.not_removed + counts.not_cleared,
+        not_removed=counts.not_taken_back,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.delivery.ledger.run_records import RunCounts, RunKind, RunState
 from airflow_consent_retl.errors import GuardError
+from airflow_consent_retl.progress import by_count
 from airflow_consent_retl.sight.report_figures import Decided, LeftToDo, PeriodWork, ReportedSync
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class RunFold:
             counts, work = run.counts, self._work[place]
             work["accepted"] += counts.accepted
             work["rejected"] += counts.rejected
-            work["removed"] += counts.removed + counts.cleared
-            work["not_removed"] += counts.not_removed + counts.not_cleared
+            work["removed"] += counts.taken_back
+            work["not_removed"] += counts.not_taken_back
 
     def syncs(self) -> Iterator[ReportedSync]:
         """Yield the figures of each sync that had a run, in the order of names."""
@@ -174,7 +175,7 @@ class _SyncFold:
 
 
 def _not_taken_back(run: RunRecord | None) -> int:
-    return 0 if run is None else run.counts.not_removed + run.counts.not_cleared
+    return 0 if run is None else run.counts.not_taken_back
 
 
 def _decision(run: RunRecord) -> Decided:
@@ -185,6 +186,6 @@ def _decision(run: RunRecord) -> Decided:
         read=run.counts.read,
         permitted=run.counts.permitted,
         denied=run.counts.denied,
-        by_reason=dict(sorted(run.denied_by_reason.items(), key=lambda one: (-one[1], one[0]))),
+        by_reason=dict(by_count(run.denied_by_reason)),
         withheld=dict(run.withheld_fields),
     )

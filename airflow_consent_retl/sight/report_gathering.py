@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.consent.regime import Regime
+from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.delivery.unserved import is_unserved
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.near import suggestion
@@ -106,9 +107,8 @@ def _without_runs(
 ) -> Iterator[ReportedSync]:
     """Yield the syncs that have people and no run in the report: silence is a finding, too."""
     for name, one in known.items():
-        people = 0 if one.current is None else one.current.rows
-        if not scope.is_run and people and name not in found and name in (scope.syncs or (name,)):
-            yield _completed(ReportedSync(sync=name, people=people), one, scope, unserved_days)
+        if not scope.is_run and one.people and name not in found and name in (scope.syncs or (name,)):
+            yield _completed(ReportedSync(sync=name, people=one.people), one, scope, unserved_days)
 
 
 class _Policies:
@@ -140,7 +140,7 @@ class _Policies:
         policy = None if one.decided is None else self.policy(one.decided.policy_digest)
         if policy is None:
             return one
-        destination = one.sync.rpartition("/")[2]
+        _, destination = model_and_destination(one.sync)
         rule, needs = policy.rule_for(destination), policy.needs_of(destination)
         if not needs:
             needs = "no category is mapped to it" if rule.consent_required else f"no consent: {rule.reason}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.delivery.ledger.run_records import RunCounts
+from airflow_consent_retl.progress import by_count
 from airflow_consent_retl.sight import words
 from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_bar
 from airflow_consent_retl.sight.report_alerts import alerts
@@ -91,7 +92,7 @@ def view_of(figures: ReportFigures) -> dict[str, Any]:
             title="The last decision",
         ),
         "reasons": _reasons(figures),
-        "withheld": sorted(withheld.items(), key=lambda one: (-one[1], one[0])),
+        "withheld": by_count(withheld),
         "causes": [
             Row(words.cause(cause), cause, people, Tone.REMOVED, mark="own wish" if words.is_own_wish(cause) else "")
             for cause, people in causes.most_common()

@@ -1,6 +1,6 @@
 """Metrics of tasks, sent through Airflow's own metrics: to StatsD, Datadog or OpenTelemetry, as Airflow is set up.
 
-Tags and names hold names of DAGs, tasks, models, destinations and reasons; values are counts, seconds and shares.
+Tags and names contain names of DAGs, tasks, models, destinations and reasons; values are counts, seconds and shares.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def emit_unserved(syncs: Sequence[SyncOverview], *, days: float) -> None:
 
     if days:
         now = datetime.now(UTC)
-        late = [0 if one.current is None else one.current.rows for one in syncs if is_unserved(one, days=days, now=now)]
+        late = [one.people for one in syncs if is_unserved(one, days=days, now=now)]
         _send(Metric("unserved_syncs", len(late)), {}, within=())
         _send(Metric("unserved_people", sum(late)), {}, within=())
 

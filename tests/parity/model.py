@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from parity.cases import Case, by_name, documents, edits, features_of, field_values, ids, listed, nested
 from parity.engines import Engine
+
+from airflow_consent_retl.consent import CategorySignal
 
 CONSENTS = {
     "agreed": "boolean",
@@ -85,6 +87,24 @@ class Model:
     def rows(self) -> list[dict[str, Any]]:
         """The values that are given to the engine."""
         return [{name: person.given[name] for name in self.kinds} for person in self.people]
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, tuple[CategorySignal, str, Sequence[tuple[Any, str]]]]) -> Model:
+        """Return one person for each value of each column; every other column has its first value.
+
+        Args:
+            columns: by name, the signal, the kind, and raw values with their meaning.
+        """
+        first = {column: values[0] for column, (_, _, values) in columns.items()}
+        found = []
+        for column, (_, _, values) in columns.items():
+            for number, value in enumerate(values):
+                values_of = {**first, column: value}
+                raws = {name: raw for name, (raw, _) in values_of.items()}
+                meanings = {name: status for name, (_, status) in values_of.items()}
+                id_ = f"{column}-{number}"
+                found.append(Person(id_, {"id": id_, **raws}, raws, meanings))
+        return cls({"id": "text", **{column: kind for column, (_, kind, _) in columns.items()}}, tuple(found))
 
 
 class Seeded:

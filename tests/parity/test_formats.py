@@ -9,7 +9,7 @@ from typing import Any
 from parity.comparing import assert_same
 from parity.engines import Engine
 from parity.law import Setup, decided
-from parity.model import Model, Person
+from parity.model import Model
 from parity.workspaces import Both
 from support.iab_strings import (
     CORE_ALONE,
@@ -91,7 +91,7 @@ def formats() -> dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]:
 
 def test_every_format_means_the_same_in_files_and_in_a_warehouse(warehouse: Engine, root: Path) -> None:
     known = formats()
-    model = people(known)
+    model = Model.of_columns(known)
     setup = Setup(
         name="formats that are read",
         policy={
@@ -113,22 +113,3 @@ def test_every_format_means_the_same_in_files_and_in_a_warehouse(warehouse: Engi
     found = both.inside.decided(inside, setup, asked=())
     assert_same(found, both.lake.decided(lake, setup, asked=()))
     assert_same(found, decided(setup, model.people, asked=()))
-
-
-def people(known: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]]) -> Model:
-    """Return one person for each value. The person grants everything else."""
-    granting = {column: values[0] for column, (_, _, values) in known.items()}
-    found = []
-    for column, (_, _, values) in known.items():
-        for number, value in enumerate(values):
-            values_of = {**granting, column: value}
-            raws = {name: raw for name, (raw, _) in values_of.items()}
-            found.append(
-                Person(
-                    f"{column}-{number}",
-                    {"id": f"{column}-{number}", **raws},
-                    raws,
-                    {n: s for n, (_, s) in values_of.items()},
-                )
-            )
-    return Model({"id": "text", **{column: kind for column, (_, kind, _) in known.items()}}, tuple(found))

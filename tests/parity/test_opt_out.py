@@ -8,7 +8,7 @@ from typing import Any
 from parity.comparing import assert_same
 from parity.engines import Engine
 from parity.law import Setup, decided
-from parity.model import Model, Person
+from parity.model import Model
 from parity.workspaces import Both
 
 from airflow_consent_retl.consent import CategorySignal, ConsentObjectKey, GrantedId, Literals, OptOut
@@ -84,7 +84,7 @@ KNOWN: dict[str, tuple[CategorySignal, str, list[tuple[Any, str]]]] = {
 def test_objections_and_other_spellings_mean_the_same_in_files_and_in_a_warehouse(
     warehouse: Engine, root: Path
 ) -> None:
-    model = people()
+    model = Model.of_columns(KNOWN)
     setup = Setup(
         name="opt-out",
         policy={
@@ -106,22 +106,3 @@ def test_objections_and_other_spellings_mean_the_same_in_files_and_in_a_warehous
     found = both.inside.decided(inside, setup, asked=())
     assert_same(found, both.lake.decided(lake, setup, asked=()))
     assert_same(found, decided(setup, model.people, asked=()))
-
-
-def people() -> Model:
-    """Return one person for each value. The person objects to nothing else."""
-    first = {column: values[0] for column, (_, _, values) in KNOWN.items()}
-    found = []
-    for column, (_, _, values) in KNOWN.items():
-        for number, value in enumerate(values):
-            values_of = {**first, column: value}
-            raws = {name: raw for name, (raw, _) in values_of.items()}
-            found.append(
-                Person(
-                    f"{column}-{number}",
-                    {"id": f"{column}-{number}", **raws},
-                    raws,
-                    {name: status for name, (_, status) in values_of.items()},
-                )
-            )
-    return Model({"id": "text", **{column: kind for column, (_, kind, _) in KNOWN.items()}}, tuple(found))

@@ -16,7 +16,7 @@ import pytest
 from parity.comparing import assert_same
 from parity.engines import Engine
 from parity.law import Setup, decided
-from parity.model import Model, Person
+from parity.model import Model
 from parity.workspaces import Both
 from support.records import FILES, has_repeated_keys, tables
 
@@ -48,7 +48,7 @@ def compare(
     warehouse: Engine, root: Path, name: str, columns: Mapping[str, tuple[CategorySignal, str, Values]]
 ) -> None:
     """Compare a run over some columns in files with one in the warehouse, and both with the law."""
-    model = people(columns)
+    model = Model.of_columns(columns)
     setup = Setup(
         name=name,
         policy={
@@ -113,22 +113,3 @@ def is_kept_as_json(raw: str | None) -> bool:
 def grants(values: Values) -> bool:
     """Return whether a value grants."""
     return values[0][1] == "granted"
-
-
-def people(columns: Mapping[str, tuple[CategorySignal, str, Values]]) -> Model:
-    """Return one person for each value. The person grants everything else, as far as it can be granted."""
-    first = {name: values[0] for name, (_, _, values) in columns.items()}
-    found = []
-    for column, (_, _, values) in columns.items():
-        for number, value in enumerate(values):
-            values_of = {**first, column: value}
-            raws = {name: raw for name, (raw, _) in values_of.items()}
-            found.append(
-                Person(
-                    f"{column}-{number}",
-                    {"id": f"{column}-{number}", **raws},
-                    raws,
-                    {name: status for name, (_, status) in values_of.items()},
-                )
-            )
-    return Model({"id": "text", **{name: kind for name, (_, kind, _) in columns.items()}}, tuple(found))

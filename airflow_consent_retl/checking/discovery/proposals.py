@@ -22,6 +22,7 @@ from airflow_consent_retl.checking.discovery.recognition import (
     readings_of,
 )
 from airflow_consent_retl.consent import CategorySignal, ConsentPolicy, ConsentStatus, WholeConsent
+from airflow_consent_retl.progress import by_count
 
 Confidence = Literal["high", "medium", "low"]
 
@@ -34,7 +35,7 @@ class Proposal:
         column: the column's name.
         use: `consent`, or the role of the column: `time`, `region`, `gpc`, `notice_version`, `switches`, …
         format: the name of the consent format.
-        category: the id of the policy's category; empty if none fits, or if the format holds all categories.
+        category: the id of the policy's category; empty if none fits, or if the format is of all categories.
         code: Python; with `…` where only a person knows what belongs there.
         confidence: `high`: name and values agree. `medium`: there is a doubt. `low`: it stays out of the draft.
         reading: how many sampled rows have each consent status by it; of a format of all categories, one number for
@@ -57,7 +58,7 @@ class Proposal:
 
     @property
     def is_in_draft(self) -> bool:
-        """Whether the draft may use it."""
+        """True if the draft may use it."""
         return self.confidence != "low" and "…" not in self.code and bool(self.code)
 
 
@@ -71,7 +72,7 @@ def known_categories(policy: ConsentPolicy | None) -> Known:
 def proposal_of(candidate: Candidate, model: LookedModel) -> Proposal:
     """Return a candidate as a proposal, read by the law itself."""
     column = model.columns[candidate.column]
-    shapes = _by_count(column.shapes)
+    shapes = _counted(column.shapes)
     signal, doubts = candidate.signal, list(candidate.doubts)
     code = candidate.code or ("" if signal is None else code_of(signal))
     if candidate.format in _ROLES:
@@ -92,12 +93,12 @@ def proposal_of(candidate: Candidate, model: LookedModel) -> Proposal:
     category = ""
     if isinstance(signal, WholeConsent):
         read = readings_by_category(signal, model)
-        reading = {f"{id_} {status}": rows for id_, found in read.items() for status, rows in _by_count(found).items()}
+        reading = {f"{id_} {status}": rows for id_, found in read.items() for status, rows in _counted(found).items()}
         if not read:
             doubts.append("the sample says nothing about a category of the policy")
     elif isinstance(signal, CategorySignal):
         counted = readings_of(signal, column)
-        reading = _by_count(counted)
+        reading = _counted(counted)
         doubts += _reading_doubts(counted)
     if candidate.about:
         category = category_for(candidate.about, model.known)
@@ -142,9 +143,9 @@ def without_twins(proposals: Sequence[Proposal]) -> list[Proposal]:
 _ROLES = frozenset({"time", "region", "gpc", "notice_version", "switches", "validity"})
 
 
-def _by_count(counted: Mapping[Any, int]) -> dict[str, int]:
+def _counted(counted: Mapping[Any, int]) -> dict[str, int]:
     """Return counts, the largest first, in the same order in every run."""
-    return {str(name): rows for name, rows in sorted(counted.items(), key=lambda one: (-one[1], str(one[0])))}
+    return dict(by_count({str(name): rows for name, rows in counted.items()}))
 
 
 def _contains(folded: str, name: str) -> bool:

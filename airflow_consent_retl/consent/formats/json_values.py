@@ -40,8 +40,29 @@ PathLike = str | Path | list[str]
 KeyBy = Literal["id", "name"]
 
 
+class _DeclaredValues(JsonLookup):
+    """A format with declared JSON values."""
+
+    __slots__ = ()
+
+    granted: LiteralList
+    denied: LiteralList
+    unknown: LiteralList
+    expired: LiteralList
+
+    @property
+    def values(self) -> LiteralValues:
+        """The lists of values."""
+        return LiteralValues(self.granted, self.denied, self.unknown, self.expired)
+
+    @property
+    def expiring(self) -> tuple[str, ...]:
+        """The answer of a consent that has expired, if such values are declared."""
+        return expiry_of(self.values)
+
+
 @dataclass(frozen=True, slots=True, init=False)
-class JsonPath(JsonLookup):
+class JsonPath(_DeclaredValues):
     """One value in a JSON column: `JsonPath("consent", "ads.val", granted=("y",), denied=("n",))`.
 
     SQL NULL, JSON null anywhere on the path and a missing key are unknown. A value that is not declared is invalid, and
@@ -92,16 +113,6 @@ class JsonPath(JsonLookup):
         _set(self, values, column=column, path=keys, kind=values.kind)
 
     @property
-    def values(self) -> LiteralValues:
-        """The lists of values."""
-        return LiteralValues(self.granted, self.denied, self.unknown, self.expired)
-
-    @property
-    def expiring(self) -> tuple[str, ...]:
-        """The answer of a consent that has expired, if such values are declared."""
-        return expiry_of(self.values)
-
-    @property
     def named_after(self) -> Path:
         """The column and the keys of the path, unless they are booleans whose `true` does not grant."""
         return () if self.granted == (False,) else (self.column, *self.path)
@@ -117,7 +128,7 @@ class JsonPath(JsonLookup):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class JsonListItem(JsonLookup):
+class JsonListItem(_DeclaredValues):
     """The entry of one id in an array of objects, such as `[{"id": "ads", "enabled": true}]`.
 
     An id that is not listed, and a state that is null or missing, are unknown. A state that is not declared is invalid,
@@ -171,16 +182,6 @@ class JsonListItem(JsonLookup):
             ]
         )
         _set(self, values, column=column, item=item, kind=values.kind, **paths)
-
-    @property
-    def values(self) -> LiteralValues:
-        """The lists of values."""
-        return LiteralValues(self.granted, self.denied, self.unknown, self.expired)
-
-    @property
-    def expiring(self) -> tuple[str, ...]:
-        """The answer of a consent that has expired, if such values are declared."""
-        return expiry_of(self.values)
 
     @property
     def named_after(self) -> Path:

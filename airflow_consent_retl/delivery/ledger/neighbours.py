@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.ledger.queries import current_version
-from airflow_consent_retl.delivery.ledger.records import SyncName, VersionRef
+from airflow_consent_retl.delivery.ledger.records import SyncName, VersionRef, model_and_destination
 from airflow_consent_retl.delivery.ledger.schema import syncs
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def unplaced_beside(connection: sa.Connection, sync: SyncName) -> list[SyncName]
     own = current_version(connection, sync)
     if own is not None and own.rows:
         return []
-    destination = sync.rpartition("/")[2]
+    _, destination = model_and_destination(sync)
     names = connection.scalars(sa.select(syncs.c.sync).where(syncs.c.target == "", syncs.c.sync != sync)).all()
     unplaced = []
     for name in sorted(map(SyncName, names)):
         current = current_version(connection, name)
-        if name.rpartition("/")[2] == destination and current is not None and current.rows:
+        if model_and_destination(name)[1] == destination and current is not None and current.rows:
             unplaced.append(name)
     return unplaced
 

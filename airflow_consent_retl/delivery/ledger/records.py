@@ -26,10 +26,16 @@ def parsed_sync_name(text: str) -> SyncName:
     Raises:
         ConfigurationError: it is no name of a sync.
     """
-    model, _, destination = text.rpartition("/")
+    model, destination = model_and_destination(text)
     if not model or not destination:
         raise ConfigurationError(f"`{text}` is no name of a sync: expected a model and a destination, as in `a/b`")
     return sync_name(model, destination)
+
+
+def model_and_destination(sync: str) -> tuple[str, str]:
+    """Return the parts of the name of a sync; a destination has no `/` in its name."""
+    model, _, destination = sync.rpartition("/")
+    return model, destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +172,8 @@ class SyncOverview:
     open_delivery: Delivery | None
     dag: str | None
     served_at: datetime | None
+
+    @property
+    def people(self) -> int:
+        """The people who are, or may be, delivered."""
+        return 0 if self.current is None else self.current.rows

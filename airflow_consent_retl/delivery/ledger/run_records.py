@@ -76,6 +76,16 @@ class RunCounts:
     found: int = 0
     absent: int = 0
 
+    @property
+    def taken_back(self) -> int:
+        """People who were removed, or lost fields."""
+        return self.removed + self.cleared
+
+    @property
+    def not_taken_back(self) -> int:
+        """People who were to be removed, or to lose fields, and were not."""
+        return self.not_removed + self.not_cleared
+
 
 COUNTS = tuple(one.name for one in fields(RunCounts))
 
@@ -132,7 +142,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTotals:
-    """What the runs of one sync did in a period. Counts of what a load decided are not sums: see `RunHistory.days`.
+    """The work of the runs of one sync in a period. Counts of what a load decided are not sums: see `RunHistory.days`.
 
     Args:
         sync: the sync's name.
