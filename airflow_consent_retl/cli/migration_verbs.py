@@ -23,7 +23,7 @@ def from_segment(
     """Turn the models, mappings and consent categories of Segment into a policy and DAG files, and list what differs.
 
     The answers are those of GET /sources, /reverse-etl-models, /destinations and /destinations/{id}/subscriptions.
-    Settings of sources and destinations are not read: they hold secrets. What has no exact counterpart is listed and
+    Settings of sources and destinations are not read: they contain secrets. What has no exact counterpart is listed and
     left out. It ends with 1 if something is left out. Segment is not contacted.
     """
     from airflow_consent_retl.errors import ConfigurationError

@@ -137,7 +137,7 @@ class MostRestrictive(Answers):
     """Several records that must all grant: `MostRestrictive("ads_web", "ads_app")`.
 
     The status is the one that permits least, in this order: `denied`, `linked_no`, `invalid`, `conflict`,
-    `linked_doubt`, `expired`, `unknown`, `granted`. So a no beside a record that cannot be read is `denied`, and the
+    `linked_doubt`, `expired`, `unknown`, `granted`. So a no next to a record that cannot be read is `denied`, and the
     row counts in `max_invalid_ratio` all the same.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# What an engine keeps at the end of a path: booleans and null; every value that is neither object nor array; or all.
+# The values that an engine keeps at the end of a path: booleans and null; all but objects and arrays; or all.
 Leaf = Literal["boolean", "scalar", "whole"]
 
 
@@ -31,7 +31,7 @@ class DocumentPart:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the part is the end of a path."""
+        """True if the part is the end of a path."""
         return not self.keys and self.items is None
 
 

@@ -62,7 +62,7 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TcQuestion:
-    """What a format asks a TC string: see `TcfString`, whose fields these are."""
+    """The question of a format to a TC string: see `TcfString`, whose fields these are."""
 
     purposes: tuple[int, ...]
     vendor: int
@@ -161,7 +161,7 @@ class Signal(ABC):
 
     @property
     def tc_question(self) -> TcQuestion | None:
-        """What the format asks TC strings, if its values are TC strings. None (default): they are something else.
+        """The question of the format, if its values are TC strings. None (default): they are something else.
 
         An engine may answer it for the strings that it surely reads as `token` does, and leaves all others to `token`.
         """

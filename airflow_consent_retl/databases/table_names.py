@@ -52,12 +52,12 @@ def names_of_hook(hook: Any, connection: Connection) -> TableNames:
 
 def named_by_hook(hook: Any, connection: Connection, *, schema: str | None) -> TableNames:
     """Return what the hook says about its database, with a default schema that is known otherwise."""
-    told = hook.get_openlineage_database_info(connection)
-    if told is None:
+    stated = hook.get_openlineage_database_info(connection)
+    if stated is None:
         port = f":{connection.port}" if connection.port else ""
         return TableNames(f"{connection.conn_type}://{connection.host or ''}{port}", connection.schema or None)
-    namespace = f"{told.scheme}://{told.authority}" if told.authority else told.scheme
-    return TableNames(namespace, told.database or None, schema, told.is_uppercase_names)
+    namespace = f"{stated.scheme}://{stated.authority}" if stated.authority else stated.scheme
+    return TableNames(namespace, stated.database or None, schema, stated.is_uppercase_names)
 
 
 def names_in_file(hook: Any, connection: Connection) -> TableNames:

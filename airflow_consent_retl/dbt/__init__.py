@@ -1,1 +1,1 @@
-"""What a dbt project says about its models: syncs from their `meta`, exposures and tests that are written back."""
+"""A dbt project and its models: syncs from their `meta`, exposures and tests that are written back."""

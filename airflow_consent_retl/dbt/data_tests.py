@@ -37,11 +37,11 @@ _JSON = "json"
 
 @dataclass(frozen=True, slots=True)
 class ExpectedColumn:
-    """What a test expects of one column.
+    """The expectations of a test about one column.
 
     Args:
         types: the names of the types that fit: `boolean`, `integer`, `text`, `json`.
-        values: the only values that the column may have beside NULL; empty: any.
+        values: the only values that the column may have, and NULL; empty: any.
         max_null_share: the largest share of NULL, 0 to 1; None: any.
     """
 

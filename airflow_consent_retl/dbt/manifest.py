@@ -143,7 +143,7 @@ class Manifest(msgspec.Struct, omit_defaults=True):
 
     @property
     def places_meta_in_config(self) -> bool:
-        """Whether this project's dbt wants `meta` below `config`: since dbt 1.10."""
+        """True if this project's dbt wants `meta` below `config`: since dbt 1.10."""
         numbers = [int(number) for number in re.findall(r"\d+", self.metadata.dbt_version)[:2]]
         return numbers >= [1, 10]
 
@@ -223,7 +223,7 @@ def _check_version(path: Path, manifest: Manifest) -> None:
 def own_meta(meta: Meta | None, config: Config | None) -> list[Any]:
     """Return our part of a node's or a column's `meta`, from each place where dbt keeps it, equal ones once.
 
-    Since dbt 1.10 `meta` belongs to `config`; earlier releases have it beside the other keys.
+    Since dbt 1.10 `meta` belongs to `config`; earlier releases have it next to the other keys.
     """
     places = [meta, config.meta if config is not None else None]
     found = [place[NAMESPACE] for place in places if place is not None and NAMESPACE in place]

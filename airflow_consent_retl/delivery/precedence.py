@@ -1,4 +1,4 @@
-"""Whether a permitted set may still be delivered, beside the newest that was, and what it read."""
+"""The check of a permitted set against the newest that was delivered, and the record of what it read."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
     )
     if changed := other_source(manifest.source, newest.source):
         log.warning(
-            "sync `%s` reads another source than when it last delivered (%s): whoever is not in it counts as "
-            "having left the model. If this is another model, give it another name",
+            "sync `%s` reads another source than when it last delivered (%s): a person who is not in it "
+            "counts as having left the model. If this is another model, give it another name",
             lease.sync,
             changed,
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunNotes:
-    """What is known of a run before it ends.
+    """The facts about a run that are known before it ends.
 
     Args:
         report: counts what it does.

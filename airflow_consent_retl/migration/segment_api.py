@@ -4,7 +4,7 @@ The shapes: `SourceV1`, `ReverseEtlModel`, `DestinationV1` and `DestinationSubsc
 https://github.com/segmentio/public-api-sdk-typescript (read 2026-11-29), in the answers of `GET /sources`,
 `/reverse-etl-models`, `/destinations` and `/destinations/{id}/subscriptions`. The API has no consent.
 
-INVARIANT: the settings of sources and destinations hold secrets. They are never read.
+INVARIANT: the settings of sources and destinations contain secrets. They are never read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The text of a DAG file for a model of Segment. It names connections, and holds no secret."""
+"""The text of a DAG file for a model of Segment. It names connections, and contains no secret."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # https://segment.com/docs/connections/reverse-etl/setup/#step-4-create-mappings (read 2026-11-29)
 _COLUMN = re.compile(r"\$\.properties\.([^.\[\]]+)")
 _SYNC_MODE = "__segment_internal_sync_mode"
-# What an action needs, and no field of a person.
+# The parts that an action needs, and no field of a person.
 _OWN_SETTINGS = frozenset({"enable_batching", "batch_size", "batch_keys", "batch_bytes"})
 _MODES = {"add": "insert", "upsert": "upsert", "mirror": "mirror"}
 _EVENT = re.compile(r'event = "(new|updated|deleted)"')

@@ -1,6 +1,6 @@
 """The migration of a workspace of Segment: a policy, a DAG file for each model, and a table of what differs.
 
-What has no exact counterpart is listed and left out. Nothing is guessed, and no secret is copied.
+Parts without an exact counterpart are listed and left out. Nothing is guessed, and no secret is copied.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class _Migration:
         for one in categories:
             if not one.get("enabled", True):
                 self._differs(f"category `{one['id']}`", "disabled: not enforced", "the same", False)
-                # What only a disabled category guards is open, which has to be said of each destination by name.
+                # A destination that only a disabled category guards is open. The policy has to name each of these.
                 one["destinations"] = [name for name in one["destinations"] if name in guarded]
         policy["categories"] = [one for one in categories if one["destinations"]]
         open_ = sorted(set(self.notes.destinations.values()) - guarded)
@@ -196,7 +196,7 @@ class _Migration:
         return not objections
 
     def _load(self, mapping: SegmentMapping) -> MigratedLoad | None:
-        """Return the load of a mapping, or None, with the reason among the differences."""
+        """Return the load of a mapping, or None, and note the reason as a difference."""
         instance = next((one for one in self.workspace.destinations if one.id == mapping.destination_id), None)
         load = None
         if instance is not None:

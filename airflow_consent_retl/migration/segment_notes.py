@@ -1,4 +1,4 @@
-"""What a person writes down for the migration from Segment, because no API has it.
+"""The notes of a person for the migration from Segment, about facts that no API has.
 
     {"categories": [{"name": "Advertising", "id": "C0004", "destinations": ["Webhooks (Actions)"]}],
      "models": {"Customers": {"consent": {"C0004": "ads_ok"}}},

@@ -27,8 +27,8 @@ class ConsentNotifier(BaseNotifier):
     returned that ended well. Tasks of other kinds cause no notice.
 
     The wrapped notifiers render their own templates, in which `notice` has a `subject` of one line, a `text` that
-    fits a screen, and the same text as `html`. A notice holds names, counts, digests and addresses, and no value of a
-    row.
+    fits a screen, and the same text as `html`. A notice contains names, counts, digests and addresses, and no
+    value of a row.
 
     Args:
         notify: Airflow's notifiers, each with `notice` in its templates:

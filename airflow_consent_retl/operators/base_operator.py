@@ -29,7 +29,7 @@ class ConsentRetlOperator(BaseOperator):
     operator_extra_links: Sequence[BaseOperatorLink] = (SyncPageLink(),)
 
     outcomes: tuple[SyncOutcome, ...] = ()
-    """What the running task did for each sync, as far as it came: lineage and notices are made of it."""
+    """The work of the running task for each sync, as far as it came: lineage and notices are made of it."""
 
     def execute(self, context: Context) -> Any:
         """Run, and translate a `PermanentError`, and a failure of the disk, into "do not retry"."""

@@ -1,6 +1,6 @@
 """The geometry of charts: columns over time, shares of a whole, and bars of a table. Pure.
 
-`templates/charts.html` draws them as inline SVG without a text: labels are HTML beside it, so that they stay readable
+`templates/charts.html` draws them as inline SVG without a text: labels are HTML next to it, so that they stay readable
 on a narrow screen and for a screen reader. Every column chart has a table with the same figures.
 """
 
@@ -156,7 +156,7 @@ def _column(place: int, text: str, count: int, series: Sequence[Series], *, high
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One part of a whole: its count, and where it lies in the bar in percent. The percents of all parts are 100."""
+    """One part of a whole: its count, and its position in the bar in percent. The percents of all parts are 100."""
 
     name: str
     tone: Tone

@@ -1,4 +1,4 @@
-"""The policies for people: what holds at each place, since when, who approved it, and what changed before.
+"""The policies for people: the one in force at each place, since when, who approved it, and what changed before.
 
 The deployment's archive has it; a policy that no run has seen yet is shown as waiting.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationNeed:
-    """What a policy asks for at a destination: a requirement in words, and why there is none where there is none."""
+    """The demands of a policy at a destination: a requirement in words, and why there is none where there is none."""
 
     destination: str
     needs: str

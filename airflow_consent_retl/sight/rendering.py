@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 NOTHING: Final = "\N{EN DASH}"
-"""What is shown for no value."""
+"""The text that is shown for no value."""
 
 _PACKAGE: Final = "airflow_consent_retl.sight"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400

@@ -38,7 +38,7 @@ class ReportScope:
 
     @property
     def is_run(self) -> bool:
-        """Whether the report is about one run of a DAG."""
+        """True if the report is about one run of a DAG."""
         return bool(self.run)
 
 
@@ -66,7 +66,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftToDo:
-    """The people of a sync for whom something is still to be done, after its last runs.
+    """The people of a sync with something left to do, after its last runs.
 
     Args:
         to_take_back: should have been removed, or have lost fields, and were not.
@@ -84,7 +84,7 @@ class LeftToDo:
 
     @property
     def total(self) -> int:
-        """All who wait for a destination or for the next run; not those whom a destination rejected."""
+        """All who wait for a destination or for the next run; not those that a destination rejected."""
         return self.to_take_back + self.pending + self.uncertain + self.unsent
 
     def __add__(self, other: LeftToDo) -> LeftToDo:

@@ -1,1 +1,1 @@
-"""Signals about runs for operators of Airflow: outcomes, metrics, lineage. They hold counts, digests and names only."""
+"""Signals about runs for operators of Airflow: outcomes, metrics, lineage. They contain counts, digests and names."""

@@ -15,7 +15,7 @@ Stage = Literal["filter", "load", "withdrawals"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOutcome:
-    """What one task did for one model at one destination. It never holds a value of a row.
+    """The work of one task for one model at one destination. It never contains a value of a row.
 
     Args:
         stage: the task that did it: a filter, a load, or the fast lane of withdrawals.

@@ -1,6 +1,6 @@
 """The facet of this package in OpenLineage's events of a run: its outcome in counts and digests.
 
-Its schema lies beside this module. A released schema never changes: a new form gets a new file.
+Its schema is a file next to this module. A released schema never changes: a new form gets a new file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMA: Final = (
 
 @define
 class ConsentRetlOutcomeRunFacet(RunFacet):
-    """What a task did: see `ConsentRetlOutcomeRunFacet.json`."""
+    """The work of a task: see `ConsentRetlOutcomeRunFacet.json`."""
 
     stage: str
     model: str

@@ -81,12 +81,12 @@ class LookedAt:
 
     @property
     def is_personal(self) -> bool:
-        """Whether one of its values identifies a person."""
+        """True if one of its values identifies a person."""
         return any(self.shapes[shape] for shape in PERSONAL_SHAPES)
 
     @property
     def has_only_words(self) -> bool:
-        """Whether every value is a known word or blank, and there are not more words than states."""
+        """True if every value is a known word or blank, and there are not more words than states."""
         return 0 < len(self.words) <= _MOST_WORDS and self.share("known word", "blank") == 1
 
     def shape_of(self, value: object, rows: int) -> str:

@@ -108,7 +108,7 @@ lon lng url uri user_agent useragent nickname gender nachname vorname adresse st
 nombre apellido nome cognome
 """
 _PERSONAL_WORDS = frozenset(_PERSONAL.split())
-# Words of columns that hold the id of a category, in rows that are each about one.
+# Words of columns with the id of a category, in rows that are each about one.
 CATEGORY_WORDS = frozenset({"purpose", "category", "topic", "group", "subscription", "scope"})
 _ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "key", "pk", "sk", "number", "nr", "no"})
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]+|_+")

@@ -99,7 +99,7 @@ class _Mapping:
             self.notes.append(
                 f"`{category}` has several records, which may not be equally true: here each has to grant"
             )
-            # Beside records that have to grant, no objection is enough.
+            # Where records have to grant too, it is enough that there is no objection.
             plain = [OptOut(one.signal, false_is_yes=True) for one in objections]
             return _exploded("MostRestrictive", (*plain, *answers))
         # An objection is an answer; its absence leaves the decision to the next record.

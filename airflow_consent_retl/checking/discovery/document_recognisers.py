@@ -99,7 +99,7 @@ def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
                 continue
             doubts = ["an id that is not in the list counts as a no: was each person asked about it?"]
             if "den" in column.name.casefold():
-                doubts.append("its name says that the list holds what a person refused")
+                doubts.append("its name says that the list contains the refusals of a person")
                 yield Candidate(column.name, "GrantedIds", None, (), code_of(signal), doubts=tuple(doubts))
             else:
                 yield Candidate(column.name, "GrantedIds", signal, doubts=tuple(doubts))
@@ -107,7 +107,7 @@ def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
 
 
 def consent_objects(model: LookedModel) -> Iterator[Candidate]:
-    """Find JSON objects that hold one boolean for each category."""
+    """Find JSON objects with one boolean for each category."""
     for column in model:
         objects = [(found, rows) for found, rows in column.documents if isinstance(found, JsonObject)]
         if not objects:
@@ -152,13 +152,13 @@ def lists_of_objects(model: LookedModel) -> Iterator[Candidate]:
         lists = [found for found, _ in column.documents if isinstance(found, list)]
         entries = [entry for found in lists for entry in found if isinstance(entry, JsonObject)]
         if entries and says_consent(column.name):
-            doubt = "which key holds the category, and which the answer?"
+            doubt = "which key contains the category, and which the answer?"
             code = f"JsonList({text_of(column.name)}, id=…, state=…)"
             yield Candidate(column.name, "JsonList", None, (), code, doubts=(doubt,))
 
 
 def literal_objects(model: LookedModel) -> Iterator[Candidate]:
-    """Find JSON objects that hold a word for each category."""
+    """Find JSON objects with a word for each category."""
     for column in model:
         objects = [(found, rows) for found, rows in column.documents if isinstance(found, JsonObject)]
         paths = Counter(path for found, _ in objects for path, at in objects_in(found) if _words(at, model.known))

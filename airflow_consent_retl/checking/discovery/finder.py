@@ -1,6 +1,6 @@
 """The finder: it samples a model, lets every recogniser look, and returns proposals with their doubts and a draft.
 
-It never decides. No value of a row leaves this process: proposals hold names, shapes, counts and known words.
+It never decides. No value of a row leaves this process: proposals contain names, shapes, counts and known words.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Discovery:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether nothing was found, or something that looks like consent is not in the draft."""
+        """True if nothing was found, or something that looks like consent is not in the draft."""
         consent = [one for one in self.proposals if one.use in {"consent", "consent source"}]
         return not consent or any(not one.is_in_draft for one in consent) or not self.primary_key
 

@@ -52,7 +52,7 @@ def _long_form(model: LookedModel, sql: str, subject: str, time: str | None) -> 
 
 
 def _wide_form(proposals: Sequence[Proposal], sql: str, subject: str, time: str | None) -> str:
-    """Return the source of rows that hold a column for each category."""
+    """Return the source of rows with a column for each category."""
     mapped = {one.column: one for one in proposals if one.use == "consent" and one.category and one.signal is not None}
     segment = {
         one.category: folded_name(one.category)

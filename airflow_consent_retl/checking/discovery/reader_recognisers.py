@@ -21,7 +21,7 @@ class NamedReader:
 
     Args:
         name: of the column, with its words joined by underscores.
-        reader: its name among the consent formats.
+        reader: its name in the list of consent formats.
         about: names that say which category it is about; empty: the column's own.
         options: further arguments, as they are written.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.signals import CategorySignal
     from airflow_consent_retl.consent.switches import RowSwitches
 
-# Id and name of each category that a format may hold.
+# Id and name of each category that a format may contain.
 Known = Sequence[tuple[str, str]]
 Readings = Counter[ConsentStatus]
 

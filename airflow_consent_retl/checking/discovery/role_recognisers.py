@@ -1,4 +1,4 @@
-"""The recognisers of columns beside consent: its time, the region, the version of the notice, histories of events."""
+"""The recognisers of columns that go with consent: time, region, version of the notice, histories of events."""
 
 from __future__ import annotations
 

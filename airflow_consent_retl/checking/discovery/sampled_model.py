@@ -55,7 +55,7 @@ class UniqueCount:
 
     @property
     def is_unique(self) -> bool:
-        """Whether every row has a value of its own."""
+        """True if every row has a value of its own."""
         return 0 < self.rows == self.values == self.different
 
 

@@ -116,7 +116,7 @@ def _boolean(column: LookedAt, *, is_named: bool) -> Candidate:
     if column.filled and len(values) == 1:
         doubts.append(f"every value of the sample is {str(values.pop()).upper()}: a constant is no answer")
     if not column.filled:
-        doubts.append("the sample holds only NULL")
+        doubts.append("the sample contains only NULL")
     return Candidate(column.name, _format_of(signal), signal, (column.name,), doubts=tuple(doubts))
 
 
@@ -162,7 +162,7 @@ def _literals(column: LookedAt) -> tuple[Literals | None, list[str]]:
     if Meaning.YES not in lists:
         return None, doubts
     if Meaning.NO not in lists:
-        doubts.append("the sample holds no no: how is it written?")
+        doubts.append("the sample contains no denial: how is one written?")
     return Literals(column.name, **lists), doubts
 
 

@@ -26,11 +26,11 @@ from airflow_consent_retl.consent.signals import ConsentStatus, require
 from airflow_consent_retl.consent.strict_json import JsonObject
 from airflow_consent_retl.errors import Problem
 
-# `dy` is a default that nobody chose; `dn` is one as well, and no is the safe reading of it. The capitals are legal
+# `dy` is a default that no person chose; `dn` is one as well, and no is the safe reading of it. The capitals are legal
 # bases that need no consent.
 _VALUES = LiteralValues(("y",), ("n", "dn"), ("dy", "p", "u", "LI", "CT", "CP", "VI", "PI"))
 _MARKETING, _ANY = "marketing", "any"
-# What takes a yes away when another place of the document says it.
+# The values that take a yes away when another place of the document has them.
 _TAKING_AWAY = (ConsentStatus.DENIED, ConsentStatus.INVALID)
 
 

@@ -4,7 +4,7 @@
      "legalBasis": {"advertising": "consent_optin", "email": "disclosure"}, "collectedAt": 1790000000}
 
 The schema: https://github.com/ketch-com/ketch-forwarder/blob/main/api/consent/v1/Consent.md (read on 29 November 2026).
-The record of a webhook lies under `request`. `collectedAt` is a time in seconds since 1970. A record may name several
+The record of a webhook is under `request`. `collectedAt` is a time in seconds since 1970. A record may name several
 identities, each of which has its own row.
 """
 
@@ -31,9 +31,9 @@ _CONSENT = "consent_optin"
 class KetchPurpose(JsonLookup):
     """One purpose of a Ketch record: only `granted` under the legal basis `consent_optin` grants, and `denied` denies.
 
-    Under another legal basis, `granted` is unknown: under `consent_optout` it is what Ketch assumes of people who said
-    nothing, and under `disclosure` it only says that the person was informed. It is unknown as well if the record has
-    no legal basis of the purpose. A purpose that is null or missing is unknown. Anything else is invalid.
+    Under another legal basis, `granted` is unknown: under `consent_optout` it is the assumption of Ketch about people
+    without an answer, and under `disclosure` it only says that the person was informed. It is unknown as well if the
+    record has no legal basis of the purpose. A purpose that is null or missing is unknown. Anything else is invalid.
 
     Args:
         column: the column with the record.

@@ -28,7 +28,7 @@ from airflow_consent_retl.consent.formats.json_lookup import (
 )
 from airflow_consent_retl.consent.signals import ConsentStatus, WholeConsent, require
 
-# What the consent manager applies by the person's region while the person has made no choice.
+# The consent manager applies it by the person's region while the person has made no choice.
 _AUTO = "Auto"
 
 

@@ -14,11 +14,11 @@ def names(hook: Any, connection: Connection) -> TableNames:
     """Return the names of the tables. The hook may fetch a token to tell them; this contacts nothing."""
     from airflow.providers.snowflake.utils.openlineage import fix_account_name
 
-    def told(name: str) -> str:
+    def stated(name: str) -> str:
         extra = connection.extra_dejson
         own = getattr(hook, name, None)
         return str(own or extra.get(name) or extra.get(f"extra__snowflake__{name}") or "")
 
-    account = ".".join(filter(None, (told("account"), told("region"))))
-    schema = told("schema") or connection.schema
-    return TableNames(f"snowflake://{fix_account_name(account)}", told("database") or None, schema or None, True)
+    account = ".".join(filter(None, (stated("account"), stated("region"))))
+    schema = stated("schema") or connection.schema
+    return TableNames(f"snowflake://{fix_account_name(account)}", stated("database") or None, schema or None, True)

@@ -1,4 +1,4 @@
-"""What a user may see, by Airflow's own authentication and rights.
+"""The syncs that a user may see, by Airflow's own authentication and rights.
 
 A sync is shown to those who may read the DAG that serves it. A sync without a DAG is shown to those who may read all
 DAGs. To look a person up takes the right to read audit logs, which any auth manager can give.
@@ -37,7 +37,7 @@ class Rights:
 
     @property
     def sees_anything(self) -> bool:
-        """Whether there can be a sync that the user may see."""
+        """True if there can be a sync that the user may see."""
         return self.reads_all_dags or bool(self.dags)
 
     def may_see(self, sync: SyncOverview) -> bool:

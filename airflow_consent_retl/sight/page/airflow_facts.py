@@ -1,4 +1,4 @@
-"""What Airflow's own database says about DAGs, and the note in its audit log that someone asked about a person."""
+"""The facts of Airflow's own database about DAGs, and the note in its audit log that a user asked about a person."""
 
 from __future__ import annotations
 

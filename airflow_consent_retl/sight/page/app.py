@@ -107,7 +107,7 @@ def person(
 
 
 def assets(name: str) -> Response:
-    """Return a style sheet or a script; they hold nothing that anyone may not see."""
+    """Return a style sheet or a script; they contain nothing that a reader may not see."""
     if name not in ASSETS:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return Response(asset(name), media_type=ASSETS[name], headers=_CACHED)
@@ -154,7 +154,7 @@ def _misspelt(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    """Answer for what this package refuses: its messages hold no value of a row."""
+    """Answer for what this package refuses: its messages contain no value of a row."""
     return _message(
         request, status.HTTP_503_SERVICE_UNAVAILABLE, "Not possible now", f"{type(error).__name__}: {error}"
     )
