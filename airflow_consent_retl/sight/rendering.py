@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from airflow_consent_retl.progress import short
 from airflow_consent_retl.sight.charts import compact
 
 if TYPE_CHECKING:
@@ -98,4 +99,4 @@ def duration(seconds: float | None) -> str:
 
 def short_digest(text: str) -> str:
     """Return the first twelve digits of a digest; a dash for none."""
-    return text.removeprefix("sha256:")[:12] or NOTHING
+    return short(text) or NOTHING
