@@ -99,7 +99,7 @@ def lists_of_ids(model: LookedModel) -> Iterator[Candidate]:
                 continue
             doubts = ["an id that is not in the list counts as a no: was each person asked about it?"]
             if "den" in column.name.casefold():
-                doubts.append("its name says that the list contains the refusals of a person")
+                doubts.append("its name says that the list contains what a person refused")
                 yield Candidate(column.name, "GrantedIds", None, (), code_of(signal), doubts=tuple(doubts))
             else:
                 yield Candidate(column.name, "GrantedIds", signal, doubts=tuple(doubts))
