@@ -1,48 +1,87 @@
 """The table writer for SQLite: rows in the order of their keys, through the driver's own `executemany`.
 
-Keys of a model come in no order, so each insert would touch another page of the key's index.
+Keys of a model come in no order, so each insert would touch another page of the key's index. A transaction has many
+rows, so their values are made a few thousand at a time.
 """
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_consent_retl.databases.tables.core import CoreWriter
+from airflow_consent_retl.databases.tables.statements import parameter_names
+from airflow_consent_retl.databases.tables.values import bound_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.tables.statements import Parameters, Upsert
+    from airflow_consent_retl.databases.tables.writer import Refused
 
 # SQLite's default is 2 MiB, less than the pages of an index that a transaction touches.
 _CACHE_KIB = 65_536
+_VALUES_AT_ONCE = 65_536
 
 
 class SqliteWriter(CoreWriter):
     """Writes through the engine of an Airflow hook. Arguments are those of `CoreWriter`."""
+
+    _rows: pa.RecordBatch
+    _keys: list[object]
 
     def _prepare(self, load: Load, *, key: str) -> None:
         super()._prepare(load, key=key)
         # Airflow's engine opens a file anew for each transaction.
         sa.event.listen(self._opened, "connect", _enlarge_cache)
 
-    def _touched(self, connection: sa.Connection, upsert: Upsert, rows: list[Parameters]) -> int | None:
-        insert = upsert.one
-        if insert is None:
-            return upsert(connection, rows)
-        compiled = insert.compile(dialect=connection.dialect)
-        given = compiled.positiontup or []
-        if not rows or not rows[0].keys() >= set(given):
-            return upsert(connection, rows)
-        key = itemgetter(self._key_parameter)
-        ordered = rows if any(key(row) is None for row in rows) else sorted(rows, key=key)
-        values = itemgetter(*given) if len(given) > 1 else lambda row: (row[given[0]],)
-        found = connection.exec_driver_sql(
-            str(compiled), [values(row) for row in ordered], execution_options={"preserve_rowcount": True}
-        )
-        return found.rowcount if upsert.is_counted else None
+    def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
+        """Keep the rows, and find the values that SQLite cannot hold."""
+        self._rows = rows
+        self._keys = bound_values(rows.column(self._key), dialect=self._dialect)[0]
+        refused: dict[str, Refused] = {}
+        for start in range(0, rows.num_rows, self._rows_at_once):
+            piece = rows.slice(start, self._rows_at_once)
+            for name, column in zip(piece.schema.names, piece.columns, strict=True):
+                for position, code in bound_values(column, dialect=self._dialect)[1].items():
+                    refused.setdefault(name, {})[start + position] = code
+        return refused
+
+    def _keyed(self, positions: Sequence[int]) -> list[tuple[int, object]]:
+        return [(position, self._keys[position]) for position in positions]
+
+    def _parameters(self, positions: Sequence[int]) -> list[Parameters]:
+        names = parameter_names(self._names)
+        return [dict(zip(names, row, strict=True)) for row in self._values(positions, self._names)]
+
+    def _upserted(self, connection: sa.Connection, upsert: Upsert, positions: Sequence[int]) -> int | None:
+        if upsert.one is None:
+            return super()._upserted(connection, upsert, positions)
+        compiled = upsert.one.compile(dialect=connection.dialect)
+        column_of = dict(zip(parameter_names(self._names), self._names, strict=True))
+        names = [column_of[parameter] for parameter in compiled.positiontup or []]
+        ordered = positions
+        if all(self._keys[position] is not None for position in positions):
+            ordered = sorted(positions, key=self._keys.__getitem__)  # type: ignore[arg-type] # keys have one type
+        touched = 0
+        for start in range(0, len(ordered), self._rows_at_once):
+            values = self._values(ordered[start : start + self._rows_at_once], names)
+            found = connection.exec_driver_sql(str(compiled), values, execution_options={"preserve_rowcount": True})
+            touched += found.rowcount
+        return touched if upsert.is_counted else None
+
+    @property
+    def _rows_at_once(self) -> int:
+        return max(1, _VALUES_AT_ONCE // len(self._names))
+
+    def _values(self, positions: Sequence[int], names: Sequence[str]) -> list[tuple[object, ...]]:
+        """Return the values of some columns of staged rows."""
+        rows = self._rows.take(pa.array(positions, pa.int64()))
+        columns = [bound_values(rows.column(name), dialect=self._dialect)[0] for name in names]
+        return list(zip(*columns, strict=True))
 
 
 def _enlarge_cache(connection: Any, _: object) -> None:

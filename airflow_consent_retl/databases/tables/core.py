@@ -171,20 +171,18 @@ class CoreWriter(TableWriter):
         upsert, proof = self._upsert, self._proven
         if upsert is None:
             raise RuntimeError("open() comes first")
-        parameters = [self._staged[position] for position in positions]
-        key = self._key_parameter
-        keyed = [(position, row[key]) for position, row in zip(positions, parameters, strict=True)]
+        keyed = self._keyed(positions)
 
         def work(connection: sa.Connection) -> Refused:
-            touched = self._touched(connection, upsert, parameters)
+            touched = self._upserted(connection, upsert, positions)
             codes = proof.unstored(connection, keyed)
             missing: Refused = {}
             if not self._rules.inserts:
                 missing = {position: NO_ROW for position, code in codes.items() if code == NOT_STORED}
                 codes = {position: code for position, code in codes.items() if position not in missing}
-            if not codes and touched is not None and touched + len(missing) < len(parameters):
+            if not codes and touched is not None and touched + len(missing) < len(positions):
                 there = [position for position in positions if position not in missing]
-                swallowed = upsert.untouched(connection, [self._staged[position] for position in there])
+                swallowed = upsert.untouched(connection, self._parameters(there))
                 codes = {there[place]: NOT_STORED for place in swallowed}
             if codes:
                 raise UnprovenError(codes, applied="nothing")
@@ -193,9 +191,19 @@ class CoreWriter(TableWriter):
         if missing := self._in_transaction(work):
             raise UnprovenError(missing, applied="rest")
 
-    def _touched(self, connection: sa.Connection, upsert: Upsert, rows: list[Parameters]) -> int | None:
-        """Upsert rows; return how many were inserted or updated, None where the database does not count them."""
-        return upsert(connection, rows)
+    def _keyed(self, positions: Sequence[int]) -> list[tuple[int, object]]:
+        """Return positions of staged rows with their keys."""
+        names = parameter_names(self._names)
+        key = names[self._names.index(self._key)]
+        return [(position, self._staged[position][key]) for position in positions]
+
+    def _parameters(self, positions: Sequence[int]) -> list[Parameters]:
+        """Return the parameters of staged rows."""
+        return [self._staged[position] for position in positions]
+
+    def _upserted(self, connection: sa.Connection, upsert: Upsert, positions: Sequence[int]) -> int | None:
+        """Upsert staged rows; return how many were inserted or updated, None where the database does not count them."""
+        return upsert(connection, self._parameters(positions))
 
     def stage_removal(self, keys: pa.Array) -> Refused:
         """Convert the keys into parameters."""
@@ -264,11 +272,6 @@ class CoreWriter(TableWriter):
         if self._engine is not None:
             with suppress(sa.exc.DBAPIError):
                 self._engine.dispose()
-
-    @property
-    def _key_parameter(self) -> str:
-        """The name of the key's parameter."""
-        return parameter_names(self._names)[self._names.index(self._key)]
 
     @property
     def _opened(self) -> sa.Engine:
