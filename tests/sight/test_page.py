@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ def test_a_person_who_is_not_logged_in_is_sent_to_airflows_login(server: Airflow
     answer = server.get(address, user=None)
 
     assert answer.status == 303
-    assert answer.headers["location"].startswith("/api/v2/auth/login?next=")
+    assert answer.headers["location"] == f"/auth/login?{urlencode({'next': f'{server.url}{address}'})}"
     assert answer.text == ""
 
 

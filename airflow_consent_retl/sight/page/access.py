@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser  # noqa: TC002 - FastAPI reads it
@@ -64,3 +65,9 @@ def rights_of(user: Annotated[BaseUser, Depends(get_user)]) -> Rights:
 
 Reader = Annotated[Rights, Depends(rights_of)]
 """A parameter with the rights of the user who sends the request."""
+
+
+def login_address(address: str) -> str:
+    """Return the address of Airflow's login, which comes back to an address of this Airflow afterwards."""
+    # Airflow's own redirect to the login loses what follows the first `&`, in 3.1.
+    return f"{get_auth_manager().get_url_login()}?{urlencode({'next': address})}"

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.sight.page import pages
-from airflow_consent_retl.sight.page.access import Reader  # noqa: TC001 - FastAPI reads it
+from airflow_consent_retl.sight.page.access import Reader, login_address
 from airflow_consent_retl.sight.page.links import Links
 from airflow_consent_retl.sight.page.rendering import ASSETS, asset, rendered
 
@@ -137,8 +137,7 @@ def _message(request: Request, code: int, title: str, text: str) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else status.HTTP_500_INTERNAL_SERVER_ERROR
     if code == status.HTTP_401_UNAUTHORIZED and request.method == "GET":
-        links = Links.of(str(request.scope.get("root_path", "")))
-        return RedirectResponse(links.login(str(request.url)), status_code=status.HTTP_303_SEE_OTHER)
+        return RedirectResponse(login_address(str(request.url)), status_code=status.HTTP_303_SEE_OTHER)
     title, text = _WORDS.get(code, ("Not possible", "Airflow refused the request."))
     return _message(request, code, title, text)
 

@@ -66,7 +66,3 @@ class Links:
     def asset(self, name: str, version: str) -> str:
         """Return the address of a file that the page needs; another version has another address."""
         return f"{self.base}{addresses.PREFIX}/assets/{name}?v={version}"
-
-    def login(self, address: str) -> str:
-        """Return the address at which Airflow's login begins, and that comes back to an address."""
-        return f"{self.base}/api/v2/auth/login?{urlencode({'next': address})}"
