@@ -11,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from support.crm_sync import CrmSync
 from support.postgres import Postgres, postgres
 
+from airflow_consent_retl.delivery.ledger.schema import SCHEMA_VERSION
 from airflow_consent_retl.progress import LINE
 
 from .conftest import Ran, Run
@@ -37,7 +38,7 @@ def test_a_sound_deployment_has_no_problem_and_keeps_its_files(run: Run, crm: Cr
     assert set(found.document[0]) == {"what", "state", "found", "remedy"}
     assert max(map(len, plain.out.splitlines())) <= LINE
     by_name = {one["what"]: one["found"] for one in found.document}
-    assert "1 syncs, schema version 3" in by_name["ledger"]
+    assert f"1 syncs, schema version {SCHEMA_VERSION}" in by_name["ledger"]
     assert by_name["digest key"].startswith("the workspace's own, id ")
     assert "sha256:" in by_name["policy"]
 
