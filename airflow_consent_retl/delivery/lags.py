@@ -57,22 +57,29 @@ class Lags:
         """Sum up the lags of several runs; None without any."""
         if len(found) < 2:
             return found[0] if found else None
-        ranges: Counter[int] = Counter()
-        for one in found:
-            ranges.update(one.ranges)
+        ranges = dict(found[0].ranges)
+        for one in found[1:]:
+            # Thousands of runs are joined at a time: `Counter.update` takes twice as long.
+            for number, people in one.ranges.items():
+                ranges[number] = ranges.get(number, 0) + people
         oldest_s = max(one.oldest_s for one in found)
         return cls(
-            people=ranges.total(),
+            people=sum(ranges.values()),
             median_s=min(_quantile(ranges, _HALF), oldest_s),
             p95_s=min(_quantile(ranges, _MOST), oldest_s),
             oldest_s=oldest_s,
-            ranges=dict(ranges),
+            ranges=ranges,
         )
 
     @classmethod
     def read(cls, text: str) -> Lags:
         """Return what `written` returned."""
         return _DECODER.decode(text)
+
+    @classmethod
+    def read_all(cls, texts: str) -> list[Lags]:
+        """Return what several calls of `written` returned, with commas between."""
+        return _DECODER_OF_SEVERAL.decode(f"[{texts}]")
 
     def written(self) -> str:
         """Return the lags as JSON."""
@@ -89,6 +96,7 @@ class Lags:
 
 
 _DECODER: Final = msgspec.json.Decoder(Lags)
+_DECODER_OF_SEVERAL: Final = msgspec.json.Decoder(list[Lags])
 
 
 def _range_of(lag_s: float) -> int:

@@ -10,15 +10,16 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
 
 _EVENTS = {"variable": "%variable%", "connection": "%connection%"}
 # Parts of the names of events that change nothing.
 _READING = ("get", "list", "export", "test")
+_DAYS: Final = 90
+_BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +31,54 @@ class AuditRecord:
     user: str
 
 
-def changes_of(place: str) -> list[AuditRecord] | None:
-    """Return the records about a policy's place, the oldest first; None: Airflow's database cannot be read here.
+class NoRecord(StrEnum):
+    """Why there is no record of a change."""
+
+    NOT_FOUND = f"no audit record in the {_DAYS} days before it, and no commit"
+    UNREADABLE = "Airflow's database cannot be read here"
+
+
+def last_change(place: str, *, after: datetime | None, until: datetime) -> AuditRecord | NoRecord:
+    """Return the last record about a policy's place before a run saw the policy.
+
+    The log can be large, so it is read backwards from the run, at most 90 days, once for each policy in a process.
 
     Args:
         place: `variable:<key>` or `connection:<conn_id>`; other places have no records.
+        after: when a run first saw the policy before it; None: there was none.
+        until: when a run first saw the policy.
     """
-    from airflow.utils.session import create_session
     from sqlalchemy.exc import SQLAlchemyError
 
     scheme, _, name = place.partition(":")
     if scheme not in _EVENTS:
-        return []
+        return NoRecord.NOT_FOUND
+    earliest = until - timedelta(days=_DAYS)
     try:
-        with create_session() as session:
-            return list(_records(session, scheme, name))
+        return _last_change(scheme, name, earliest if after is None else max(after, earliest), until)
     except (SQLAlchemyError, RuntimeError):
-        return None
+        return NoRecord.UNREADABLE
 
 
-def _records(session: Session, scheme: str, name: str) -> Iterator[AuditRecord]:
+# What was logged before a run does not change any more.
+@lru_cache(maxsize=1_000)
+def _last_change(scheme: str, name: str, after: datetime, until: datetime) -> AuditRecord | NoRecord:
     import sqlalchemy as sa
     from airflow.models.log import Log
+    from airflow.utils.session import create_session
 
-    query = sa.select(Log.dttm, Log.event, Log.owner, Log.extra).where(Log.event.like(_EVENTS[scheme]))
-    for at, event, owner, extra in session.execute(query.order_by(Log.dttm).execution_options(yield_per=1000)):
-        changes = not any(word in event for word in _READING)
-        if at is not None and changes and _names(extra, name):
-            yield AuditRecord(at, event, owner or "unknown")
+    query = (
+        sa.select(Log.dttm, Log.event, Log.owner, Log.extra)
+        .where(Log.dttm > after, Log.dttm <= until, Log.event.like(_EVENTS[scheme]))
+        .order_by(Log.dttm.desc(), Log.id.desc())
+        .execution_options(yield_per=_BATCH)
+    )
+    with create_session() as session:
+        for at, event, owner, extra in session.execute(query):
+            changes = not any(word in event for word in _READING)
+            if at is not None and changes and _names(extra, name):
+                return AuditRecord(at, event, owner or "unknown")
+    return NoRecord.NOT_FOUND
 
 
 def _names(extra: str | None, name: str) -> bool:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.hooks.audit_log import AuditRecord
 
 UNKNOWN = "unknown"
 
@@ -49,10 +45,9 @@ def policy_record(place: str) -> list[PolicyEntry]:
         RefusedError: the deployment's archive was changed.
     """
     from airflow_consent_retl.consent import opened, policy_differences
-    from airflow_consent_retl.hooks.audit_log import changes_of
     from airflow_consent_retl.storage.location import policy_archive
 
-    archive, records = policy_archive(), changes_of(place)
+    archive = policy_archive()
     entries: list[PolicyEntry] = []
     before = None
     for period in archive.periods(place):
@@ -64,7 +59,7 @@ def policy_record(place: str) -> list[PolicyEntry]:
                 period.digest,
                 period.since,
                 period.until,
-                period.change or _changed_by(records, entries[-1].since if entries else None, period.since),
+                period.change or _changed_by(place, entries[-1].since if entries else None, period.since),
                 [] if before is None else policy_differences(before, policy),
                 [] if before is None else opened(before, policy),
                 {effect.model: effect.people for effect in effects},
@@ -78,14 +73,14 @@ def policy_record(place: str) -> list[PolicyEntry]:
     return entries
 
 
-def _changed_by(records: Sequence[AuditRecord] | None, after: datetime | None, until: datetime) -> str:
+def _changed_by(place: str, after: datetime | None, until: datetime) -> str:
     """Return the last person who changed the place before a run saw the policy."""
-    if records is None:
-        return f"{UNKNOWN}: Airflow's database cannot be read here"
-    found = [one for one in records if one.at <= until and (after is None or one.at > after)]
-    if not found:
-        return f"{UNKNOWN}: no audit record and no commit"
-    return f"{found[-1].user}, {found[-1].at:%F %T %Z} ({found[-1].event})"
+    from airflow_consent_retl.hooks.audit_log import NoRecord, last_change
+
+    found = last_change(place, after=after, until=until)
+    if isinstance(found, NoRecord):
+        return f"{UNKNOWN}: {found}"
+    return f"{found.user}, {found.at:%F %T %Z} ({found.event})"
 
 
 def to_markdown(place: str, entries: Sequence[PolicyEntry]) -> str:

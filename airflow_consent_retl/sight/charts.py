@@ -1,13 +1,13 @@
-"""The geometry of charts: columns over time, shares of a whole, and bars of a table. Pure.
+"""The geometry of charts: columns and trends over time, shares of a whole, and bars of a table. Pure.
 
 `templates/charts.html` draws them as inline SVG without a text: labels are HTML next to it, so that they stay readable
-on a narrow screen and for a screen reader. Every column chart has a table with the same figures.
+on a narrow screen and for a screen reader. Every chart over time has a table with the same figures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
@@ -123,8 +123,7 @@ def column_chart(
     Raises:
         ValueError: a series has another number of values than there are labels, or there are none.
     """
-    if not labels or any(len(one.values) != len(labels) for one in series):
-        raise ValueError("a chart needs a label for each value, and at least one")
+    _check(labels, series)
     top = max(sum(one.values[place] for one in series) for place in range(len(labels)))
     ticks = axis(top)
     highest = ticks[-1]
@@ -148,10 +147,79 @@ def _column(place: int, text: str, count: int, series: Sequence[Series], *, high
         for one, value, top in zip(series, values, tops, strict=True)
         if value
     ]
+    left, width = _slots(count)
+    return Column(text, left(place), width, segments, values)
+
+
+def _check(labels: Sequence[str], series: Sequence[Series]) -> None:
+    if not labels or any(len(one.values) != len(labels) for one in series):
+        raise ValueError("a chart needs a label for each value, and at least one")
+
+
+def _slots(count: int) -> tuple[Callable[[int], float], float]:
+    """Return where the column at a position begins, and how wide the columns are, in percent."""
     # A quarter of each slot is a gap, but few columns do not become walls.
     slot = 100 / count
     width = min(slot * 0.75, 12.0)
-    return Column(text, round(place * slot + (slot - width) / 2, 3), round(width, 3), segments, values)
+    return lambda place: round(place * slot + (slot - width) / 2, 3), round(width, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """One series of a trend chart: its counts, and its columns as the path of an SVG of 100 by 100."""
+
+    name: str
+    tone: Tone
+    values: Sequence[int]
+    path: str
+
+    @property
+    def highest(self) -> int:
+        """The highest count."""
+        return max(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class TrendChart:
+    """Small charts of several series, one below the other, on one scale: for counts that do not add up.
+
+    Args:
+        title, summary, unit, label: as `ColumnChart` has them.
+        labels: one for each value of a series.
+        trends: in the order of the series.
+    """
+
+    title: str
+    summary: str
+    unit: str
+    label: str
+    labels: Sequence[str]
+    trends: Sequence[Trend]
+
+
+def trend_chart(
+    labels: Sequence[str],
+    series: Sequence[Series],
+    *,
+    title: str,
+    summary: str,
+    unit: str = "people",
+    label: str = "day",
+) -> TrendChart:
+    """Return a chart of trends. Arguments and errors are those of `column_chart`."""
+    _check(labels, series)
+    highest = max((value for one in series for value in one.values), default=0)
+    trends = [Trend(one.name, one.tone, one.values, _path(one.values, highest)) for one in series]
+    return TrendChart(title, summary, unit, label, labels, trends)
+
+
+def _path(values: Sequence[int], highest: int) -> str:
+    left, width = _slots(len(values))
+    return "".join(
+        f"M{left(place):g} 100V{100 - _percent(value, highest):g}h{width:g}V100z"
+        for place, value in enumerate(values)
+        if value
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,13 +197,12 @@ def overview(
     names = [str(one.sync) for one in known]
     with ledger.history() as history:
         syncs = _figures(history, known, period, at=at, unserved_days=unserved_days, names=names)
-        days = history.days(since=period.since, until=period.until, syncs=names, together=period.together)
-        before = history.decided_before(period.since, syncs=names)
+        days = _days(history, period, names)
     return Overview(
         at=at,
         period=period,
         syncs=syncs,
-        days=joined_days(days, period, before=before),
+        days=days,
         denied_by_reason=_joined([one.load.denied_by_reason for one in syncs if one.load is not None]),
         lags=Lags.joined([one.totals.lags for one in syncs if one.totals is not None and one.totals.lags is not None]),
     )
@@ -233,15 +232,14 @@ def sync_history(
         return None
     with ledger.history() as history:
         (figures,) = _figures(history, known, period, at=at, unserved_days=unserved_days, names=[sync])
-        days = history.days(since=period.since, until=period.until, syncs=[sync], together=period.together)
-        before = history.decided_before(period.since, syncs=[sync])
+        days = _days(history, period, [sync])
         runs = history.runs([sync], since=period.since, until=period.until, limit=limit, offset=offset)
         number = history.count([sync], since=period.since, until=period.until)
     counted = [run for run in runs if not run.is_resumed]
     return SyncHistory(
         figures=figures,
         period=period,
-        days=joined_days(days, period, before=before),
+        days=days,
         runs=runs,
         number=number,
         removals_by_cause=_joined([run.removals_by_cause for run in counted]),
@@ -276,6 +274,16 @@ def _figures(
         )
         for one in known
     ]
+
+
+def _days(history: RunHistory, period: Period, names: Sequence[str]) -> list[DayFigures]:
+    since, until, together = period.since, period.until, period.together
+    return joined_days(
+        period,
+        before=history.decided_before(since, syncs=names),
+        decisions=history.decisions(since=since, until=until, syncs=names, together=together),
+        work=history.work(since=since, until=until, syncs=names, together=together),
+    )
 
 
 def _figures_of(

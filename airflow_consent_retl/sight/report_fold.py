@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.delivery.lags import Lags
-from airflow_consent_retl.delivery.ledger.run_records import RunCounts, RunKind, RunState
+from airflow_consent_retl.delivery.ledger.run_records import LoadDecision, RunCounts, RunKind, RunState
 from airflow_consent_retl.errors import GuardError
 from airflow_consent_retl.progress import by_count
+from airflow_consent_retl.sight.days import StandingDecisions
 from airflow_consent_retl.sight.report_figures import Decided, LeftToDo, PeriodWork, ReportedSync
 
 if TYPE_CHECKING:
@@ -74,27 +75,26 @@ class RunFold:
         for name in sorted(self._syncs):
             yield self._syncs[name].figures(name)
 
-    def over_time(self, before: Mapping[SyncName, tuple[int, int]]) -> list[PeriodWork]:
+    def over_time(self, before: Mapping[SyncName, LoadDecision]) -> list[PeriodWork]:
         """Return the figures of each period. A sync without a load in it counts with the last one before.
 
         Args:
-            before: permitted and denied of each sync by the last load before the first period.
+            before: the decision of each sync by the last load before the first period.
         """
-        decided = dict(before)
-        reasons: dict[str, Mapping[str, int]] = {}
+        standing = StandingDecisions(before)
         found = []
         for place in range(len(self.periods.starts)):
             for run in self._decided.get(place, {}).values():
-                decided[run.sync] = (run.counts.permitted, run.counts.denied)
-                reasons[run.sync] = run.denied_by_reason
-            by_reason: Counter[str] = Counter()
-            for one in reasons.values():
-                by_reason.update(one)
+                counts = run.counts
+                decision = LoadDecision(
+                    permitted=counts.permitted, denied=counts.denied, by_reason=run.denied_by_reason
+                )
+                standing.replace(run.sync, decision)
             found.append(
                 PeriodWork(
-                    permitted=sum(permitted for permitted, _ in decided.values()),
-                    denied=sum(denied for _, denied in decided.values()),
-                    by_reason=dict(by_reason),
+                    permitted=standing.permitted,
+                    denied=standing.denied,
+                    by_reason=standing.by_reason,
                     **self._work[place],
                 )
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
     from airflow_consent_retl.delivery.ledger.run_history import RunHistory
-    from airflow_consent_retl.delivery.ledger.run_records import RunRecord
+    from airflow_consent_retl.delivery.ledger.run_records import LoadDecision, RunRecord
     from airflow_consent_retl.sight.report_figures import ReportScope
     from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
@@ -56,7 +56,7 @@ def gathered(ledger: Ledger, scope: ReportScope, archive: PolicyArchive, *, unse
     fold = RunFold(chart_periods(scope.since, scope.until))
     with ledger.history() as history:
         fold.add_all(_runs(history, scope))
-        before: Mapping[SyncName, tuple[int, int]] = {}
+        before: Mapping[SyncName, LoadDecision] = {}
         if not scope.is_run:
             before = history.decided_before(scope.since, syncs=scope.syncs or None)
     policies = _Policies(archive)

@@ -12,11 +12,12 @@ from airflow_consent_retl.delivery.ledger.run_records import RunCounts
 from airflow_consent_retl.progress import by_count
 from airflow_consent_retl.sight import words
 from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_bar
+from airflow_consent_retl.sight.reasons import reason_trends
 from airflow_consent_retl.sight.report_alerts import alerts
 from airflow_consent_retl.sight.report_figures import LeftToDo
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.sight.charts import ColumnChart
+    from airflow_consent_retl.sight.charts import ColumnChart, TrendChart
     from airflow_consent_retl.sight.report_figures import ReportFigures, ReportScope
 
 # Upper ends of the ranges of the chart of lags, in seconds.
@@ -46,13 +47,12 @@ _LAGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table with bars: words, the code behind them, its people, their colour, and its trend over time."""
+    """One row of a table with bars: words, the code behind them, its people, their colour, and a mark."""
 
     words: str
     code: str
     people: int
     tone: Tone
-    trend: Sequence[int] = ()
     mark: str = ""
 
 
@@ -106,6 +106,7 @@ def view_of(figures: ReportFigures) -> dict[str, Any]:
         "sections": _SECTIONS if len(figures.syncs) > 1 else [one for one in _SECTIONS if one[0] != "syncs"],
         # One column shows nothing that the sums do not.
         "charts_of": _charts(figures) if _has_trend(figures) else None,
+        "trends": _denied_chart(figures) if _has_trend(figures) else None,
         "lags_chart": None if totals.lags is None else _lags_chart(totals.lags),
         "decided_at": sorted({one.decided.at for one in figures.syncs if one.decided is not None}),
     }
@@ -153,7 +154,6 @@ def _reasons(figures: ReportFigures) -> list[Row]:
             code,
             count,
             words.tone(code),
-            [period.by_reason.get(code, 0) for period in figures.over_time],
         )
         for code, count in people.most_common()
     ]
@@ -193,6 +193,11 @@ def _charts(figures: ReportFigures) -> dict[str, ColumnChart]:
             Series("not taken back", Tone.WAITING, [one.not_removed for one in over]),
         ),
     }
+
+
+def _denied_chart(figures: ReportFigures) -> TrendChart | None:
+    periods, denied = figures.periods, [one.by_reason for one in figures.over_time]
+    return reason_trends(periods.labels, denied, names=figures.categories, label=periods.unit)
 
 
 def _lags_chart(lags: Lags) -> ColumnChart:

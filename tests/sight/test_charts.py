@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_consent_retl.sight.charts import Series, Tone, axis, column_chart, compact, evenly, share_bar
+from airflow_consent_retl.sight.charts import Series, Tone, axis, column_chart, compact, evenly, share_bar, trend_chart
 
 COUNTS = st.integers(0, 10**9)
 
@@ -32,6 +33,20 @@ def test_a_column_is_as_high_as_its_counts_are(rows: list[tuple[int, int, int]])
         assert column.segments == [] or column.segments[-1].top == pytest.approx(100 - height, abs=0.01)
     assert [one.left for one in chart.columns] == sorted(one.left for one in chart.columns)
     assert chart.columns[-1].left + chart.columns[-1].width <= 100
+
+
+@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=70))
+def test_trends_have_one_scale_and_a_column_for_each_count(rows: list[tuple[int, int]]) -> None:
+    series = stacked(*(list(one) for one in zip(*rows, strict=True)))
+
+    chart = trend_chart([str(place) for place in range(len(rows))], series, title="t", summary="s")
+
+    highest = max(count for row in rows for count in row)
+    for trend, one in zip(chart.trends, series, strict=True):
+        tops = [float(top) for top in re.findall(r"V([\d.]+)h", trend.path)]
+        assert tops == [pytest.approx(100 - 100 * count / highest, abs=0.01) for count in one.values if count]
+        assert trend.highest == max(one.values)
+    assert all(0 <= float(left) < 100 for trend in chart.trends for left in re.findall(r"M([\d.]+) ", trend.path))
 
 
 @given(COUNTS)

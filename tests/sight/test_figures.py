@@ -72,6 +72,11 @@ def test_a_day_without_a_load_of_a_sync_counts_with_its_last_one(ledger: Ledger)
     days = figures(ledger).days
 
     assert [(one.permitted, one.denied) for one in days] == [(130, 70), (110, 90), (110, 90)]
+    assert [one.by_reason for one in days] == [
+        {"C0004:denied": 50, "C0004:unknown": 20},
+        {"C0004:denied": 70, "C0004:unknown": 20},
+        {"C0004:denied": 70, "C0004:unknown": 20},
+    ]
     assert [one.sent for one in days] == [10, 10, 0]
 
 

@@ -107,6 +107,18 @@ def test_the_first_page_has_each_sync_with_its_people_and_the_worst_come_first(s
     assert "Advertising (C0004): the person said no" in shown
 
 
+@pytest.mark.parametrize(("address", "number"), [(OVERVIEW, 5), (sync_page("leads/google_ads:emea"), 4)])
+def test_the_reasons_of_denials_are_shown_for_each_day(server: AirflowServer, address: str, number: int) -> None:
+    chart = server.get(address, user="officer").text.partition("Why people are denied, over time")[2]
+    drawn, _, figures = chart.partition("</figure>")[0].partition("<details>")
+
+    reasons = ["Advertising (C0004): the person said no", "Analytics (C0002): no answer is recorded"]
+    assert re.findall(r'aria-label="([^"]*?): [\d,]+ people at first, [\d,]+ now', drawn)[:2] == reasons
+    assert drawn.count("<path") == number
+    assert re.findall(r'class="number">([^<]*)</th>', figures)[:2] == reasons
+    assert figures.count("<tr>") == 1 + 30
+
+
 def test_syncs_whose_dag_is_gone_or_paused_are_served_by_no_one(server: AirflowServer) -> None:
     shown = server.get(OVERVIEW, user="officer").text
     notice = shown.partition("Served by no one")[2].partition("</section>")[0]

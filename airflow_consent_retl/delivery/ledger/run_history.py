@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.delivery.ledger.records import SyncName
 from airflow_consent_retl.delivery.ledger.run_records import (
     COUNTS,
-    DayOfSync,
+    DayOfWork,
+    LoadDecision,
     RunCounts,
     RunKind,
     RunningTask,
@@ -27,11 +29,16 @@ from airflow_consent_retl.delivery.ledger.schema import Timestamp, runs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_COUNTS_BY_CODE: Final = msgspec.json.Decoder(dict[str, int])
+_LIMITS: Final = msgspec.json.Decoder(dict[str, float | None])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MICROS: Final = 86_400_000_000
 # Each run counts the same people again.
 _NOT_SUMMED: Final = frozenset({"read", "permitted", "denied", "unchanged", "found", "absent"})
 _SUMMED: Final = tuple(name for name in COUNTS if name not in _NOT_SUMMED)
+# The columns of the counts are one after the other.
+_FIRST_COUNT: Final = list(runs.c.keys()).index(COUNTS[0])
+_DECIDED: Final = (runs.c.permitted, runs.c.denied, runs.c.denied_by_reason)
 
 
 def note_run(connection: sa.Connection, run: RunRecord) -> None:
@@ -128,87 +135,96 @@ class RunHistory:
             kind: only runs of it; None: of any.
             syncs: the names of syncs; None: all.
         """
-        wanted = [] if kind is None else [runs.c.kind == kind]
-        newest = sa.select(sa.func.max(runs.c.id)).where(*wanted, *_in(syncs, None, None)).group_by(runs.c.sync)
-        found = self._connection.execute(sa.select(runs).where(runs.c.id.in_(newest)))
+        one = runs.alias()
+        wanted = [] if kind is None else [one.c.kind == kind]
+        found = self._connection.execute(sa.select(runs).where(runs.c.id.in_(_newest(one, wanted, syncs))))
         return {SyncName(row.sync): _run_of(row) for row in found}
 
     def totals(
         self, *, since: datetime, until: datetime, syncs: Sequence[str] | None = None
     ) -> dict[SyncName, RunTotals]:
         """Return what the runs of each sync did in a period; arguments as for `runs`."""
-        counted = [sa.func.sum(sa.case((runs.c.is_resumed, 0), else_=runs.c[name])).label(name) for name in _SUMMED]
-        failed = sa.func.sum(sa.case((runs.c.state == RunState.FAILED, 1), else_=0)).label("failed")
-        wanted = _in(syncs, since, until)
-        query = sa.select(runs.c.sync, sa.func.count().label("runs"), failed, *counted)
-        with_lags = sa.select(runs.c.sync, runs.c.lags).where(*wanted, runs.c.lags.is_not(None))
-        lags: dict[str, list[Lags]] = {}
-        for sync, text in self._connection.execute(with_lags):
-            lags.setdefault(sync, []).append(Lags.read(text))
+        counted = [sa.func.sum(sa.case((runs.c.is_resumed, 0), else_=runs.c[name])) for name in _SUMMED]
+        failed = sa.func.sum(sa.case((runs.c.state == RunState.FAILED, 1), else_=0))
+        lags = sa.func.aggregate_strings(runs.c.lags, ",")
+        query = sa.select(runs.c.sync, sa.func.count(), failed, lags, *counted).where(*_in(syncs, since, until))
         return {
-            SyncName(row.sync): RunTotals(
-                sync=SyncName(row.sync),
-                runs=int(row.runs),
-                failed=int(row.failed),
-                counts=RunCounts(**{name: int(row._mapping[name]) for name in _SUMMED}),
-                lags=Lags.joined(lags.get(row.sync, [])),
+            SyncName(sync): RunTotals(
+                sync=SyncName(sync),
+                runs=number,
+                failed=int(failures),
+                counts=RunCounts(**{name: int(count) for name, count in zip(_SUMMED, counts, strict=True)}),
+                lags=None if written is None else Lags.joined(Lags.read_all(written)),
             )
-            for row in self._connection.execute(query.where(*wanted).group_by(runs.c.sync))
+            for sync, number, failures, written, *counts in self._connection.execute(query.group_by(runs.c.sync))
         }
 
-    def decided_before(self, at: datetime, *, syncs: Sequence[str] | None = None) -> dict[SyncName, tuple[int, int]]:
-        """Return the permitted and the denied people of each sync by its last load that ended before a time."""
-        wanted = (runs.c.decided_at.is_not(None), *_in(syncs, None, at))
-        newest = sa.select(sa.func.max(runs.c.id)).where(*wanted).group_by(runs.c.sync)
-        query = sa.select(runs.c.sync, runs.c.permitted, runs.c.denied).where(runs.c.id.in_(newest))
-        return {SyncName(row.sync): (row.permitted, row.denied) for row in self._connection.execute(query)}
+    def decided_before(self, at: datetime, *, syncs: Sequence[str] | None = None) -> dict[SyncName, LoadDecision]:
+        """Return the decision of the last load of each sync that ended before a time."""
+        one = runs.alias()
+        wanted = [one.c.decided_at.is_not(None), one.c.ended_at < sa.literal(at, Timestamp)]
+        query = sa.select(runs.c.sync, *_DECIDED).where(runs.c.id.in_(_newest(one, wanted, syncs)))
+        return {SyncName(sync): _decision_of(*found) for sync, *found in self._connection.execute(query)}
 
-    def days(
+    def decisions(
         self, *, since: datetime, until: datetime, syncs: Sequence[str] | None = None, together: int = 1
-    ) -> list[DayOfSync]:
-        """Return each day of each sync that had runs in a period, in the order of time.
+    ) -> Iterator[tuple[datetime, SyncName, LoadDecision]]:
+        """Yield the decision of the last load of each sync on each day, in the order of time, with its day.
 
         Args:
             since, until, syncs: as for `runs`; days begin at `since`.
             together: how many days count as one.
         """
-        wanted = _in(syncs, since, until)
-        first, width = (since - _EPOCH) // timedelta(microseconds=1), together * _DAY_MICROS
-        after = sa.type_coerce(runs.c.ended_at, sa.BigInteger) - first
-        day = (after - after % width + first).label("day")
         # A load that failed before it found the changes has decided about the same people.
-        decided = sa.case((runs.c.decided_at.is_not(None), runs.c.id))
-        summed = [
-            sa.func.sum(sa.case((runs.c.is_resumed, 0), else_=column)).label(name)
-            for name, column in (
-                ("sent", runs.c.accepted),
-                ("removed", runs.c.removed + runs.c.cleared),
-                ("rejected", runs.c.rejected),
-            )
-        ]
-        by_day = (
-            sa.select(runs.c.sync, day, sa.func.max(decided).label("last"), *summed)
-            .where(*wanted)
-            .group_by(runs.c.sync, day)
-            .subquery()
-        )
-        query = (
-            sa.select(by_day, runs.c.permitted, runs.c.denied)
-            .outerjoin(runs, runs.c.id == by_day.c["last"])
-            .order_by(by_day.c.day, by_day.c.sync)
-        )
+        wanted = (*_in(syncs, since, until), runs.c.decided_at.is_not(None))
+        day = _day_of(since, together)
+        last = sa.select(sa.func.max(runs.c.id)).where(*wanted).group_by(runs.c.sync, day)
+        query = sa.select(day, runs.c.sync, *_DECIDED).where(runs.c.id.in_(last)).order_by(runs.c.ended_at, runs.c.id)
+        for micros, sync, permitted, denied, by_reason in self._connection.execute(query):
+            yield _time_of(micros), SyncName(sync), _decision_of(permitted, denied, by_reason)
+
+    def work(
+        self, *, since: datetime, until: datetime, syncs: Sequence[str] | None = None, together: int = 1
+    ) -> list[DayOfWork]:
+        """Return what all the runs of each day did together, of days with runs; arguments as for `decisions`."""
+        day = _day_of(since, together)
+        counted = (runs.c.accepted, runs.c.removed + runs.c.cleared, runs.c.rejected)
+        summed = [sa.func.sum(sa.case((runs.c.is_resumed, 0), else_=column)) for column in counted]
+        query = sa.select(day, *summed).where(*_in(syncs, since, until)).group_by(day)
         return [
-            DayOfSync(
-                day=_EPOCH + timedelta(microseconds=int(row.day)),
-                sync=SyncName(row.sync),
-                permitted=row.permitted,
-                denied=row.denied,
-                sent=int(row.sent),
-                removed=int(row.removed),
-                rejected=int(row.rejected),
+            DayOfWork(
+                day=_time_of(micros),
+                sent=int(sent),
+                removed=int(removed),
+                rejected=int(rejected),
             )
-            for row in self._connection.execute(query)
+            for micros, sent, removed, rejected in self._connection.execute(query)
         ]
+
+
+def _decision_of(permitted: int, denied: int, by_reason: str) -> LoadDecision:
+    return LoadDecision(permitted=permitted, denied=denied, by_reason=_COUNTS_BY_CODE.decode(by_reason))
+
+
+def _newest(
+    one: sa.FromClause, wanted: Sequence[sa.ColumnElement[bool]], syncs: Sequence[str] | None
+) -> sa.Select[tuple[int]]:
+    """Return the ids of the last run of each sync. For each, the index of its runs is read from the end."""
+    named = sa.select(runs.c.sync).where(*_in(syncs, None, None)).distinct().subquery()
+    latest_first = (one.c.ended_at.desc(), one.c.id.desc())
+    newest = sa.select(one.c.id).where(one.c.sync == named.c.sync, *wanted).order_by(*latest_first).limit(1)
+    return sa.select(newest.correlate(named).scalar_subquery()).select_from(named)
+
+
+@lru_cache(maxsize=1_000)
+def _time_of(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(micros))
+
+
+def _day_of(since: datetime, together: int) -> sa.ColumnElement[int]:
+    first, width = (since - _EPOCH) // timedelta(microseconds=1), together * _DAY_MICROS
+    after = sa.type_coerce(runs.c.ended_at, sa.BigInteger) - first
+    return (after - after % width + first).label("day")
 
 
 def _in(syncs: Sequence[str] | None, since: datetime | None, until: datetime | None) -> list[sa.ColumnElement[bool]]:
@@ -222,7 +238,7 @@ def _in(syncs: Sequence[str] | None, since: datetime | None, until: datetime | N
     return wanted
 
 
-def _run_of(row: sa.Row[tuple[object, ...]]) -> RunRecord:
+def _run_of(row: Any) -> RunRecord:
     return RunRecord(
         id=row.id,
         sync=SyncName(row.sync),
@@ -236,12 +252,12 @@ def _run_of(row: sa.Row[tuple[object, ...]]) -> RunRecord:
         decided_at=row.decided_at,
         data_time=row.data_time,
         people=row.people,
-        counts=RunCounts(**{name: row._mapping[name] for name in COUNTS}),
-        denied_by_reason=json.loads(row.denied_by_reason),
-        removals_by_cause=json.loads(row.removals_by_cause),
-        withheld_fields=json.loads(row.withheld_fields),
-        limits=json.loads(row.limits),
-        codes=json.loads(row.codes),
+        counts=RunCounts(**dict(zip(COUNTS, row[_FIRST_COUNT:], strict=False))),
+        denied_by_reason=_COUNTS_BY_CODE.decode(row.denied_by_reason),
+        removals_by_cause=_COUNTS_BY_CODE.decode(row.removals_by_cause),
+        withheld_fields=_COUNTS_BY_CODE.decode(row.withheld_fields),
+        limits=_LIMITS.decode(row.limits),
+        codes=_COUNTS_BY_CODE.decode(row.codes),
         lags=None if row.lags is None else Lags.read(row.lags),
         delivery=row.delivery,
         is_resumed=bool(row.is_resumed),
@@ -249,4 +265,4 @@ def _run_of(row: sa.Row[tuple[object, ...]]) -> RunRecord:
 
 
 def _json(counts: Mapping[str, int] | Mapping[str, float | None]) -> str:
-    return json.dumps(dict(counts), separators=(",", ":"))
+    return msgspec.json.encode(dict(counts)).decode()

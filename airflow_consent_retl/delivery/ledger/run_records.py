@@ -142,7 +142,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTotals:
-    """The work of the runs of one sync in a period. Counts of what a load decided are not sums: see `RunHistory.days`.
+    """The work of the runs of one sync in a period. Decisions are not summed: see `RunHistory.decisions`.
 
     Args:
         sync: the sync's name.
@@ -161,22 +161,31 @@ class RunTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayOfSync:
-    """One day of one sync, or several days together.
+class LoadDecision:
+    """What a load decided about everyone in the model.
+
+    Args:
+        permitted, denied: people.
+        by_reason: by reason code, the denied people; a person may have several.
+    """
+
+    permitted: int
+    denied: int
+    by_reason: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayOfWork:
+    """What runs did on one day, or on several days together.
 
     Args:
         day: its first second.
-        sync: the sync's name.
-        permitted, denied: of the last load of the day that decided about anyone; None: there was none.
         sent: people who were accepted on this day.
         removed: people who were removed, or lost fields.
         rejected: rows that were rejected.
     """
 
     day: datetime
-    sync: SyncName
-    permitted: int | None
-    denied: int | None
     sent: int
     removed: int
     rejected: int

@@ -16,6 +16,7 @@ from airflow_consent_retl.sight.days import DayFigures, Period
 from airflow_consent_retl.sight.figures import MOST_RUNS, Health, SyncFigures
 from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up
 from airflow_consent_retl.sight.policies import category_names, needs_approval, place_figures, policy_places
+from airflow_consent_retl.sight.reasons import reason_trends
 from airflow_consent_retl.sight.rendering import day as day_in_words
 from airflow_consent_retl.sight.rendering import number
 
@@ -23,13 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_consent_retl.delivery.ledger import Ledger
-    from airflow_consent_retl.sight.charts import ColumnChart
+    from airflow_consent_retl.sight.charts import ColumnChart, TrendChart
     from airflow_consent_retl.sight.page.access import Rights
 
 Contents = dict[str, Any]
 PERIODS: Final = (7, 30, 90, 365)
-# Where three charts share a line.
-_FEW_LABELS: Final = 4
 _WORST_FIRST: Final = tuple(Health)
 
 
@@ -48,6 +47,7 @@ def overview(reader: Rights, *, days: int, find: str) -> Contents:
             shows=lambda one: reader.may_see(one) and find.casefold() in one.sync.casefold(),
         )
     dags = dag_states({one.dag for one in found.syncs if one.dag})
+    names = _names_of(found.syncs)
     states = {one.sync: _state(one, dags.get(one.dag)) for one in found.syncs}
     return {
         **_common(days, at),
@@ -58,8 +58,9 @@ def overview(reader: Rights, *, days: int, find: str) -> Contents:
         "unserved": [one for one in found.syncs if states[one.sync] is Health.UNSERVED],
         "dags": dags,
         "reasons": found.denied_by_reason,
-        "names": _names_of(found.syncs),
-        "decided": _decided_chart(found.days, "Permitted and denied, all syncs", most_labels=_FEW_LABELS),
+        "names": names,
+        "decided": _decided_chart(found.days, "Permitted and denied, all syncs"),
+        "trends": _denied_chart(found.days, names),
         "removed": _removed_chart(found.days),
         "shares": {one.sync: _share(one) for one in found.syncs if one.load is not None},
     }
@@ -83,6 +84,7 @@ def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
     if found is None:
         return None
     one = found.figures
+    names = _names_of([one])
     dag_state = dag_states({one.dag})[one.dag] if one.dag else None
     return {
         **_common(days, at),
@@ -92,8 +94,9 @@ def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
         "pages": max(1, -(-found.number // MOST_RUNS)),
         "dag_state": dag_state,
         "state": _state(one, dag_state),
-        "names": _names_of([one]),
+        "names": names,
         "decided": _decided_chart(found.days, "Permitted and denied"),
+        "trends": _denied_chart(found.days, names),
         "sent": _sent_chart(found.days),
         "share": None if one.load is None else _share(one),
     }
@@ -188,7 +191,7 @@ def _share(one: SyncFigures) -> Any:
     return share_bar(parts, title=one.sync)
 
 
-def _decided_chart(days: Sequence[DayFigures], title: str, *, most_labels: int = 7) -> ColumnChart | None:
+def _decided_chart(days: Sequence[DayFigures], title: str) -> ColumnChart | None:
     known = [one for one in days if one.permitted is not None]
     if not known:
         return None
@@ -203,8 +206,12 @@ def _decided_chart(days: Sequence[DayFigures], title: str, *, most_labels: int =
         label=_label(days),
         summary=f"By the last load of each {_label(days)}. Now {number(last.permitted or 0)} permitted and "
         f"{number(last.denied or 0)} denied.",
-        most_labels=most_labels,
     )
+
+
+def _denied_chart(days: Sequence[DayFigures], names: Mapping[str, str]) -> TrendChart | None:
+    labels = [day_in_words(one.day) for one in days]
+    return reason_trends(labels, [one.by_reason for one in days], names=names, label=_label(days))
 
 
 def _removed_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
@@ -220,7 +227,6 @@ def _removed_chart(days: Sequence[DayFigures]) -> ColumnChart | None:
         title="Taken back and rejected",
         label=_label(days),
         summary=f"{number(removed)} taken back and {number(rejected)} rejected in this period.",
-        most_labels=_FEW_LABELS,
     )
 
 

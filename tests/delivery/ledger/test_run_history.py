@@ -59,7 +59,7 @@ def test_a_try_that_a_later_one_resumed_is_shown_and_not_summed(ledger: Ledger) 
 
     with ledger.history() as history:
         (total,) = history.totals(since=SINCE, until=UNTIL).values()
-        (day,) = history.days(since=SINCE, until=UNTIL)
+        (day,) = history.work(since=SINCE, until=UNTIL)
         resumed = [one.is_resumed for one in history.runs()]
 
     assert (total.runs, total.failed, total.counts.accepted) == (3, 1, 15)
@@ -73,10 +73,12 @@ def test_decisions_are_not_summed_since_each_run_decides_about_the_same_people(l
 
     with ledger.history() as history:
         (total,) = history.totals(since=SINCE, until=UNTIL).values()
-        (day,) = history.days(since=SINCE, until=UNTIL)
+        ((day, sync, decision),) = history.decisions(since=SINCE, until=UNTIL)
 
     assert (total.counts.permitted, total.counts.denied) == (0, 0)
-    assert (day.permitted, day.denied) == (58, 42)
+    assert (day, sync) == (FIRST_DAY, "customers/webhook")
+    assert (decision.permitted, decision.denied) == (58, 42)
+    assert decision.by_reason == {"C0004:denied": 32, "C0004:unknown": 10}
 
 
 def test_a_day_has_the_decision_of_its_last_load_and_what_all_its_runs_removed(ledger: Ledger) -> None:
@@ -85,10 +87,25 @@ def test_a_day_has_the_decision_of_its_last_load_and_what_all_its_runs_removed(l
     ledger.note_run(withdrawals(at=FIRST_DAY + DAY))
 
     with ledger.history() as history:
-        first, second = history.days(since=SINCE, until=UNTIL)
+        first, second = sorted(history.work(since=SINCE, until=UNTIL), key=lambda one: one.day)
+        ((day, _, decision),) = history.decisions(since=SINCE, until=UNTIL)
 
-    assert (first.day, first.permitted, first.denied, first.removed) == (FIRST_DAY, 60, 40, 3)
-    assert (second.day, second.permitted, second.denied, second.removed) == (FIRST_DAY + DAY, None, None, 3)
+    assert [(one.day, one.removed) for one in (first, second)] == [(FIRST_DAY, 3), (FIRST_DAY + DAY, 3)]
+    assert (day, decision.permitted, decision.denied) == (FIRST_DAY, 60, 40)
+
+
+def test_the_decision_before_a_time_is_that_of_the_last_load_of_each_sync(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.note_run(a_load(at=FIRST_DAY + number * DAY, denied=40 + number))
+    ledger.note_run(a_load("leads/webhook", at=FIRST_DAY + DAY, denied=20))
+    ledger.note_run(withdrawals(at=FIRST_DAY + DAY + HOUR))
+
+    with ledger.history() as history:
+        found = history.decided_before(FIRST_DAY + 2 * DAY)
+        of_one = history.decided_before(FIRST_DAY + DAY, syncs=["customers/webhook", "leads/webhook"])
+
+    assert {name: one.denied for name, one in found.items()} == {"customers/webhook": 41, "leads/webhook": 20}
+    assert {name: one.by_reason["C0004:denied"] for name, one in of_one.items()} == {"customers/webhook": 30}
 
 
 def test_the_last_run_of_each_sync_is_found_by_kind(ledger: Ledger) -> None:
