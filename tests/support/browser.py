@@ -206,7 +206,9 @@ _UNCLIP: Final = """() => {
     e.style.setProperty(name, value, 'important');
   };
   const clipped = [...document.querySelectorAll('body *')]
-    .filter(e => e.scrollWidth > e.clientWidth && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+    // What is folded away is not measured.
+    .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth)
+    .filter(e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
     .map(e => [e, e.scrollWidth]);
   for (const [box, width] of clipped) {
     set(box, 'overflow', 'visible');
