@@ -29,7 +29,7 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 WORKERS ?= $(shell expr '(' $$(nproc) '*' 3 + 1 ')' / 2)
 PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made
+environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made $(DBT)/.made
 
 # The branches of the law are measured, with a floor. Measuring doubles the time of tests: the others run without.
 test: environments
