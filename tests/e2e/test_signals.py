@@ -45,11 +45,14 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, airflow_home: Path, airflow_db: Path) -> Told:
+def told(tmp_path_factory: pytest.TempPathFactory, airflow_db: Path) -> Told:
     """Run the DAG twice in processes of their own, with servers that answer as in life."""
     home = tmp_path_factory.mktemp("signals")
     (home / "dags").mkdir()
     shutil.copy(DAGS / "signals.py", home / "dags")
+    # A database of their own: this process has the other one open, and reads its file in other tests.
+    with closing(sqlite3.connect(airflow_db)) as source, closing(sqlite3.connect(home / "airflow.db")) as copy:
+        source.backup(copy)
     told = Told(home=home)
     with ExitStack() as servers:
         for server in (told.lineage, told.metrics, told.slack, told.mails):
@@ -87,6 +90,8 @@ def environment_of(told: Told) -> dict[str, str]:
     transport = {"type": "http", "url": told.lineage.url, "endpoint": "api/v1/lineage"}
     return {
         **os.environ,
+        "AIRFLOW_HOME": str(told.home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{told.home}/airflow.db",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(DAGS.parents[2]), os.environ.get("PYTHONPATH")])),
         "AIRFLOW__CORE__DAGS_FOLDER": str(told.home / "dags"),
         "AIRFLOW__CONSENT_RETL__WORKSPACE": (told.home / "workspace").as_uri(),
@@ -220,8 +225,8 @@ def test_a_changed_policy_and_a_failed_load_are_told(told: Told) -> None:
     assert "1 rows were rejected, 20.0% of the permitted" in failed
 
 
-def test_airflow_keeps_the_links_of_each_task(told: Told, airflow_db: Path) -> None:
-    with closing(sqlite3.connect(airflow_db)) as connection:
+def test_airflow_keeps_the_links_of_each_task(told: Told) -> None:
+    with closing(sqlite3.connect(told.home / "airflow.db")) as connection:
         found = connection.execute("SELECT task_id, key, value FROM xcom WHERE dag_id = 'signals'").fetchall()
     links = {(task_id, key): str(value) for task_id, key, value in found if key.startswith("_link_")}
 

@@ -50,7 +50,7 @@ OLD = replace(LOAD, data_time=datetime.now(UTC) - timedelta(hours=25))
         (RejectedRate(over=0.1), load(rejected=6), "12.0% of the permitted, and the limit is 10.0%"),
         (LagOver(60), lag(oldest=61, p95=5), "the oldest lag"),
         (LagOver(60, of="p95"), lag(oldest=61, p95=60.5), "0:01:00"),
-        (DataAgeOver(86_400), OLD, "the data are 1 day, 1:0"),
+        (DataAgeOver(86_400), OLD, "the data are 1 day, 1:"),
         (PolicyChanged(), CHANGED, "from aaaaaaaaaaaa to bbbbbbbbbbbb: it permits 50 of 100 rows"),
         (NothingSent(), load(accepted=0), "of 100 rows read, 50 are permitted"),
         (NothingSent(although_unchanged=True), load(accepted=0, unchanged=50), "nothing was sent"),

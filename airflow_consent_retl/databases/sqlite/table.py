@@ -40,6 +40,7 @@ class SqliteWriter(CoreWriter):
 
     def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Keep the rows, and find the values that SQLite cannot hold."""
+        rows = _without_views(rows)
         self._rows = rows
         self._keys = bound_values(rows.column(self._key), dialect=self._dialect)[0]
         refused: dict[str, Refused] = {}
@@ -82,6 +83,13 @@ class SqliteWriter(CoreWriter):
         rows = self._rows.take(pa.array(positions, pa.int64()))
         columns = [bound_values(rows.column(name), dialect=self._dialect)[0] for name in names]
         return list(zip(*columns, strict=True))
+
+
+def _without_views(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows of which some can be taken: Arrow takes none from a column of views."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    columns = [column.cast(plain.get(column.type, column.type)) for column in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
 
 
 def _enlarge_cache(connection: Any, _: object) -> None:
