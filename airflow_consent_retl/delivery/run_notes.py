@@ -56,7 +56,8 @@ def noted_run(
     began_at, failure = datetime.now(UTC), ""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        # A task that runs out of time or is stopped has not done its work: these are no `Exception`.
         failure = type(error).__name__
         raise
     finally:

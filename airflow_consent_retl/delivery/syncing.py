@@ -142,10 +142,10 @@ class Sync:
             reached(Step.RESOLVED)
             adds = may_add(self._context, permitted, asks_again=asks_again and make_recheck is not None)
             content = comparable_content(self._context, self._destination, permitted, adds=adds)
-            if content is not None and content == self._lease.exact_rows():
-                end_unchanged(self._context, permitted, report)
-                return []
             with removals_first(self, report, ask=ask):
+                if content is not None and content == self._lease.exact_rows():
+                    end_unchanged(self._context, permitted, report)
+                    return []
                 look_at_target(self._context, self._context.state())
                 changes = self._find_changes(permitted, subject_key, adds=adds)
             reached(Step.CHANGES_PUBLISHED)

@@ -275,6 +275,9 @@ class SubjectIndex:
             raise
         finally:
             self._connection.unregister("answers")
+        if failures:
+            # An answer that broke off is no answer: who comes later in it would count as missing.
+            raise failures[0]
         positions, causes = found.not_permitted()
         self.moments = found.moments(positions[causes < WITHOUT_FIELDS])
         self.partial = {fields: positions[causes == number] for number, fields in enumerate(partial, WITHOUT_FIELDS)}
@@ -282,7 +285,6 @@ class SubjectIndex:
 
     def _fill(self, ids: Iterable[pa.Array]) -> None:
         schema = pa.schema([("position", pa.int64()), ("id", self.id_type)])
-
         start = 0
 
         def batches() -> Iterator[pa.RecordBatch]:

@@ -44,6 +44,16 @@ def test_a_table_without_its_people_stops_the_load_and_the_fast_lane(crm: CrmSyn
     assert crm.there(f"({tables})") == [1 if harm == EMPTIED else 0]
 
 
+@pytest.mark.parametrize("harm", [DROPPED, EMPTIED, RENAMED])
+def test_a_target_is_looked_at_also_where_nothing_changed_for_several_runs(crm: CrmSync, harm: str) -> None:
+    for _ in range(3):
+        crm.sync()
+    crm.run_sql(harm)
+
+    with pytest.raises(AirflowFailException, match="`people` is missing or empty, and 4 people"):
+        crm.sync()
+
+
 @pytest.mark.parametrize("harm", [DROPPED, EMPTIED])
 def test_one_load_in_mode_full_sends_everyone_again(crm: CrmSync, harm: str) -> None:
     crm.sync()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ import pytest
 from support.permitting import CONSENT, POLICY
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.consent import RemovalCause, parse_consent_mapping, parse_policy
+from airflow_consent_retl.consent import CauseRank, RemovalCause, parse_consent_mapping, parse_policy
 from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailableError
 from airflow_consent_retl.filtering.asking import ConsentQuestion, SubjectIndex
+from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
 from airflow_consent_retl.hooks.sql import sql_hook
 
 __all__ = ["postgres"]
@@ -158,6 +159,41 @@ def test_a_missing_table_fails_the_question(source: Execute) -> None:
 
     with pytest.raises(ModelError):
         not_permitted([1], question())
+
+
+class TimeIsUpError(BaseException):
+    """Ends a task, as Airflow's timeout does."""
+
+
+@pytest.mark.parametrize("failure", [ModelError("the source broke off"), TimeIsUpError()], ids=["error", "timeout"])
+def test_an_answer_that_breaks_off_is_no_answer(failure: BaseException) -> None:
+    def answers() -> Iterator[ConsentAnswers]:
+        for start in range(0, 400_000, 100_000):
+            ids = pa.array(np.arange(start, start + 100_000))
+            yield ConsentAnswers(ids, {"webhook": np.full(100_000, PERMITTED, dtype=np.int16)})
+        raise failure
+
+    with SubjectIndex(iter([pa.array(np.arange(500_000))]), pa.int64()) as people, pytest.raises(type(failure)):
+        people.not_permitted(answers(), "webhook")
+
+
+def test_the_moments_are_those_of_rows_that_deny() -> None:
+    day = datetime(2026, 11, 1, tzinfo=UTC)
+    times = pa.array([day.replace(day=number) for number in range(1, 6)], pa.timestamp("us", tz="UTC"))
+    denied = CauseRank.CONSENT_WITHDRAWN
+    verdicts = np.array([PERMITTED, denied, denied, PERMITTED, PERMITTED], dtype=np.int16)
+    # 2 has two rows that deny, 3 two that permit.
+    answer = ConsentAnswers(pa.array([1, 2, 2, 3, 3]), {"webhook": verdicts}, moments=times)
+
+    with SubjectIndex(iter([pa.array([1, 2, 3, 4])]), pa.int64()) as people:
+        found = people.not_permitted(iter([answer]), "webhook")
+
+    assert {cause: positions.tolist() for cause, positions in found.items()} == {
+        RemovalCause.CONSENT_WITHDRAWN: [1],
+        RemovalCause.ID_AMBIGUOUS: [2],
+        RemovalCause.LEFT_MODEL: [3],
+    }
+    assert sorted(people.moments) == [day.replace(day=3), day.replace(day=5)]
 
 
 def test_many_people_in_many_batches_each_keep_their_own_answer(

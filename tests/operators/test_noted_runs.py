@@ -23,9 +23,12 @@ from support.permitting import (
 
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.delivery.ledger.run_records import RunKind, RunningTask, RunRecord, RunState
+from airflow_consent_retl.delivery.report import LoadReport
+from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.operators import ConsentFilterOperator, RetireSyncOperator
+from airflow_consent_retl.progress import module_log
 from airflow_consent_retl.storage.folder import Folder
 
 RUN = "scheduled__2026-11-29T09:00:00+00:00"
@@ -149,6 +152,24 @@ def test_a_retired_sync_shows_how_many_were_removed(output: dict[str, Any], work
 
     last, _ = noted(workspace)
     assert (last.kind, last.counts.removed, last.people) == (RunKind.RETIRE, 2, 0)
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, SystemExit])
+def test_a_run_that_is_stopped_did_not_end_well(
+    output: dict[str, Any], workspace: str, stopped_by: type[BaseException]
+) -> None:
+    load_of(output).execute(context())
+    task, sync = RunningTask(dag="customers", run=RUN, task="load"), noted(workspace)[0].sync
+
+    with (
+        open_ledger(workspace) as ledger,
+        pytest.raises(stopped_by),
+        noted_run(ledger, sync, RunNotes(LoadReport(2)), kind=RunKind.LOAD, task=task, log=module_log(__name__)),
+    ):
+        raise stopped_by
+
+    last, _ = noted(workspace)
+    assert (last.state, last.failure) == (RunState.FAILED, stopped_by.__name__)
 
 
 def test_a_dry_run_leaves_no_figures(output: dict[str, Any], workspace: str) -> None:
