@@ -13,8 +13,8 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.prune import PruneOperator
-from airflow_consent_retl.operators.report import ConsentReportOperator
 from airflow_consent_retl.operators.sync_logs import SyncLogsOperator
+from airflow_consent_retl.operators.write_report import ConsentReportOperator
 from airflow_consent_retl.workspace.staging_schema import staging_schema
 
 if TYPE_CHECKING:

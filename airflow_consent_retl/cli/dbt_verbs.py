@@ -32,8 +32,8 @@ def dbt_extract(
 
     Every model whose `meta` declares a sync is checked, and all problems are reported at once.
     """
-    from airflow_consent_retl.dbt.extract import extract_text
-    from airflow_consent_retl.dbt.manifest import read_manifest
+    from airflow_consent_retl.dbt.extract_file import extract_text
+    from airflow_consent_retl.dbt.manifest_file import read_manifest
     from airflow_consent_retl.dbt.written import write_files
 
     text = extract_text(read_manifest(manifest))
@@ -54,7 +54,7 @@ def dbt_exposures(
     The file is replaced as a whole. Other files, and the exposures in them, are not touched.
     """
     from airflow_consent_retl.dbt.exposures import exposed_syncs, exposures_text
-    from airflow_consent_retl.dbt.manifest import read_manifest
+    from airflow_consent_retl.dbt.manifest_file import read_manifest
     from airflow_consent_retl.dbt.written import write_files
     from airflow_consent_retl.operators.load import LoadOperator
 
@@ -81,7 +81,7 @@ def dbt_tests(
     refused.
     """
     from airflow_consent_retl.dbt.data_tests import data_test_files, own_test_files
-    from airflow_consent_retl.dbt.manifest import read_manifest
+    from airflow_consent_retl.dbt.manifest_file import read_manifest
     from airflow_consent_retl.dbt.written import write_files
     from airflow_consent_retl.hooks.central_policy import central_policy
     from airflow_consent_retl.hooks.policies import read_policy

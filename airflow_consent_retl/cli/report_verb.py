@@ -37,7 +37,7 @@ def report(
     It needs no server and asks no other host. It has counts, codes and digests, and no value of a person's row. A file
     that is there already is replaced. The same command over the same records gives the same digest of the figures.
     """
-    from airflow_consent_retl.sight.report import report as write
+    from airflow_consent_retl.sight.report_file import report as write
 
     written = write(
         to,

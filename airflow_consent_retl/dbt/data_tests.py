@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.mapping import parse_consent_mapping, records_of
 from airflow_consent_retl.consent.signals import ColumnKind
-from airflow_consent_retl.dbt.manifest import NAMESPACE
+from airflow_consent_retl.dbt.manifest_file import NAMESPACE
 from airflow_consent_retl.dbt.meta import declared_models
 from airflow_consent_retl.dbt.written import HEADING
 from airflow_consent_retl.errors import ConfigurationError, PolicyError, Problem
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
     from airflow_consent_retl.consent.mapping import ConsentMapping
     from airflow_consent_retl.consent.signals import CategorySignal
-    from airflow_consent_retl.dbt.manifest import Manifest
+    from airflow_consent_retl.dbt.manifest_file import Manifest
     from airflow_consent_retl.dbt.meta import DbtModel
 
 MACRO_FILE = "consent_retl_columns.sql"

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.dbt.manifest import NAMESPACE
+from airflow_consent_retl.dbt.manifest_file import NAMESPACE
 from airflow_consent_retl.dbt.written import HEADING
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.parsed_tasks import extraction_of, is_known
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.dbt.manifest import Manifest, Node
+    from airflow_consent_retl.dbt.manifest_file import Manifest, Node
 
 # https://docs.getdbt.com/docs/build/exposures (read 2026-11-29): letters, digits and underscores.
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]+")

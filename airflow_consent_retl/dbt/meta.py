@@ -25,7 +25,7 @@ from airflow_consent_retl.consent.mapping import RowConsent
 from airflow_consent_retl.consent.officer_sources import read_mapping
 from airflow_consent_retl.dbt.column_meta import ColumnRoles, read_column
 from airflow_consent_retl.dbt.load_options import LoadOptions, read_load
-from airflow_consent_retl.dbt.manifest import NAMESPACE, has_own_meta, own_meta, read_manifest
+from airflow_consent_retl.dbt.manifest_file import NAMESPACE, has_own_meta, own_meta, read_manifest
 from airflow_consent_retl.dbt.nodes import node_named, primary_key_hint
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.consent import ConsentMappingLike
     from airflow_consent_retl.consent.mapping import ConsentMapping
-    from airflow_consent_retl.dbt.manifest import Manifest, Node
+    from airflow_consent_retl.dbt.manifest_file import Manifest, Node
 
 _KEYS = ("name", "primary_key", "consent", "destinations", "as_of", "absent", "on_duplicate_id", "column_types")
 _OF_A_ROW = ("time", "notice_version", "region", "gpc")

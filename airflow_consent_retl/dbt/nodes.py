@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.dbt.manifest import RESOURCES
+from airflow_consent_retl.dbt.manifest_file import RESOURCES
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.dbt.manifest import Constraint, Manifest, Node
+    from airflow_consent_retl.dbt.manifest_file import Constraint, Manifest, Node
 
 
 def node_named(manifest: Manifest, name: str, *, place: str) -> Node:

@@ -33,11 +33,11 @@ from airflow_consent_retl.operators.load import LoadOperator as LoadOperator
 from airflow_consent_retl.operators.permitted_rows import permitted_batches as permitted_batches
 from airflow_consent_retl.operators.permitted_rows import permitted_dataframes as permitted_dataframes
 from airflow_consent_retl.operators.prune import PruneOperator as PruneOperator
-from airflow_consent_retl.operators.report import ConsentReportOperator as ConsentReportOperator
 from airflow_consent_retl.operators.retire import RetireSyncOperator as RetireSyncOperator
 from airflow_consent_retl.operators.sync_life import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
 from airflow_consent_retl.operators.sync_life import HandOverSyncOperator as HandOverSyncOperator
 from airflow_consent_retl.operators.sync_logs import SyncLogsOperator as SyncLogsOperator
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator as PropagateWithdrawalsOperator
+from airflow_consent_retl.operators.write_report import ConsentReportOperator as ConsentReportOperator
 
 __all__: list[str]

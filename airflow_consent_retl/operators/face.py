@@ -11,7 +11,7 @@ _DESTINATIONS = "airflow_consent_retl.destinations"
 MODULES = {
     "AdoptDeliveredStateOperator": f"{_OPERATORS}.sync_life",
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
-    "ConsentReportOperator": f"{_OPERATORS}.report",
+    "ConsentReportOperator": f"{_OPERATORS}.write_report",
     "DropStagingTablesOperator": f"{_OPERATORS}.drop_staging",
     "ExtractModelOperator": f"{_OPERATORS}.extract",
     "ForgetOperator": f"{_OPERATORS}.forget",

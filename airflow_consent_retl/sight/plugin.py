@@ -21,7 +21,7 @@ class ConsentPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        from airflow_consent_retl.sight.page.app import application
+        from airflow_consent_retl.sight.page.page_app import application
 
         await application()(scope, receive, send)
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.delivery.ledger.run_records import RunState
-from airflow_consent_retl.sight.rendering import number, when
+from airflow_consent_retl.sight.templating import number, when
 
 if TYPE_CHECKING:
     from airflow_consent_retl.sight.report_figures import ReportedSync, ReportFigures

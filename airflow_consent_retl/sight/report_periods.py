@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from airflow_consent_retl.sight.rendering import day
+from airflow_consent_retl.sight.templating import day
 
 _MOST_DAYS: Final = 92
 _MOST_WEEKS: Final = 106

@@ -19,7 +19,7 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.consent.mapping import parse_consent_mapping
 from airflow_consent_retl.dbt.data_tests import ExpectedColumn, data_test_files, expected_columns, own_test_files
-from airflow_consent_retl.dbt.manifest import read_manifest
+from airflow_consent_retl.dbt.manifest_file import read_manifest
 from airflow_consent_retl.dbt.written import write_files
 from airflow_consent_retl.errors import ConfigurationError, PolicyError
 

@@ -12,7 +12,7 @@ from support.dbt_project import TESTS, model, write_manifest
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent.mapping import parse_consent_mapping
-from airflow_consent_retl.dbt.manifest import SCHEMA_VERSIONS
+from airflow_consent_retl.dbt.manifest_file import SCHEMA_VERSIONS
 from airflow_consent_retl.dbt.meta import dbt_model
 
 PAGE = (TESTS.parent / "docs" / "dbt.md").read_text()

@@ -13,7 +13,7 @@ from support.dbt_project import model, write_manifest
 
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.dbt.exposures import exposed_syncs, exposures_text
-from airflow_consent_retl.dbt.manifest import Manifest, read_manifest
+from airflow_consent_retl.dbt.manifest_file import Manifest, read_manifest
 from airflow_consent_retl.dbt.written import write_files
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import LoadOperator, LoadToWebhookOperator

@@ -11,7 +11,7 @@ from support.dbt_project import MANIFESTS, declaring, model, write_manifest
 
 from airflow_consent_retl.consent import Literals
 from airflow_consent_retl.consent.mapping import parse_consent_mapping
-from airflow_consent_retl.dbt.manifest import read_manifest
+from airflow_consent_retl.dbt.manifest_file import read_manifest
 from airflow_consent_retl.dbt.meta import dbt_model
 from airflow_consent_retl.errors import ConfigurationError
 

@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from support.dbt_project import MANIFESTS, declaring, write_manifest
 
 from airflow_consent_retl.cli.app import main
-from airflow_consent_retl.dbt.manifest import read_manifest
+from airflow_consent_retl.dbt.manifest_file import read_manifest
 from airflow_consent_retl.dbt.meta import dbt_model
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToWebhookOperator

@@ -15,7 +15,7 @@ from support.airflow_run import Airflow, DagRunResult
 from support.people import CANARY, people
 from support.servers import Answer, Receiver, apply_and, reset, says, status
 
-from airflow_consent_retl.sight.report import report
+from airflow_consent_retl.sight.report_file import report
 
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 

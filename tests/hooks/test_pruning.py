@@ -35,7 +35,7 @@ from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
 from airflow_consent_retl.operators.prune import prune_old_versions
 from airflow_consent_retl.reports import person_history, verify
-from airflow_consent_retl.sight.report import report
+from airflow_consent_retl.sight.report_file import report
 from airflow_consent_retl.storage.expired import Limit, beyond, tables_of_sets
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import open_folder, signer

@@ -11,7 +11,7 @@ from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.consent.signals import ConsentStatus
 from airflow_consent_retl.sight import words
 from airflow_consent_retl.sight.charts import Tone
-from airflow_consent_retl.sight.rendering import NOTHING, day, duration, environment, number, share, short_digest, when
+from airflow_consent_retl.sight.templating import NOTHING, day, duration, environment, number, share, short_digest, when
 
 AT = datetime(2026, 11, 8, 16, 22, 59, tzinfo=UTC)
 

@@ -16,8 +16,8 @@ from support.reported import END, PLACE, SYNCS, policies, some_weeks
 from airflow_consent_retl.delivery.ledger.run_records import RunKind, RunRecord
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.ledgers import open_ledger
-from airflow_consent_retl.sight.report import WrittenReport, report
 from airflow_consent_retl.sight.report_figures import ReportFigures, ReportScope
+from airflow_consent_retl.sight.report_file import WrittenReport, report
 from airflow_consent_retl.sight.report_fold import RunFold
 from airflow_consent_retl.sight.report_gathering import gathered
 from airflow_consent_retl.sight.report_periods import chart_periods

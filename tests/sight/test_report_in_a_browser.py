@@ -10,7 +10,7 @@ import pytest
 from support.browser import NARROW_LIGHT, SCREENS, WIDE_DARK, WIDE_LIGHT, Chromium, Screen
 from support.reported import END, some_weeks
 
-from airflow_consent_retl.sight.report import report
+from airflow_consent_retl.sight.report_file import report
 
 KINDS = ("all", "sync", "run", "empty")
 

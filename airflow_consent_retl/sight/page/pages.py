@@ -15,10 +15,10 @@ from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_
 from airflow_consent_retl.sight.days import DayFigures, Period
 from airflow_consent_retl.sight.figures import MOST_RUNS, Health, SyncFigures
 from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up
-from airflow_consent_retl.sight.policies import category_names, needs_approval, place_figures, policy_places
 from airflow_consent_retl.sight.reasons import reason_trends
-from airflow_consent_retl.sight.rendering import day as day_in_words
-from airflow_consent_retl.sight.rendering import number
+from airflow_consent_retl.sight.shown_policies import category_names, needs_approval, place_figures, policy_places
+from airflow_consent_retl.sight.templating import day as day_in_words
+from airflow_consent_retl.sight.templating import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from airflow_consent_retl.sight import words
 from airflow_consent_retl.sight.charts import Tone
 from airflow_consent_retl.sight.figures import Health
-from airflow_consent_retl.sight.rendering import day, environment
+from airflow_consent_retl.sight.templating import day, environment
 
 if TYPE_CHECKING:
     from datetime import datetime

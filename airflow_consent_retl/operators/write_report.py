@@ -62,7 +62,7 @@ class ConsentReportOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, object]:
         """Write the report, and return where it is."""
-        from airflow_consent_retl.sight.report import DAYS, is_recorded, report
+        from airflow_consent_retl.sight.report_file import DAYS, is_recorded, report
 
         task = context["ti"]
         dag, run = (str(task.dag_id), str(task.run_id)) if self.days is None else ("", "")

@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.sight.page import pages
 from airflow_consent_retl.sight.page.access import Reader, login_address
-from airflow_consent_retl.sight.page.links import Links
-from airflow_consent_retl.sight.page.rendering import ASSETS, asset, rendered
+from airflow_consent_retl.sight.page.page_links import Links
+from airflow_consent_retl.sight.page.page_rendering import ASSETS, asset, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

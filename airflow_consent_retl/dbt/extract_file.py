@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_consent_retl.dbt.manifest import (
+from airflow_consent_retl.dbt.manifest_file import (
     EXTRACT_VERSION,
     NAMESPACE,
     Column,
@@ -22,7 +22,7 @@ from airflow_consent_retl.dbt.written import HEADING
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.dbt.manifest import Meta
+    from airflow_consent_retl.dbt.manifest_file import Meta
 
 
 def extract_text(manifest: Manifest) -> str:

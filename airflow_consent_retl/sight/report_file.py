@@ -13,10 +13,10 @@ import msgspec
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
-from airflow_consent_retl.sight.rendering import environment
 from airflow_consent_retl.sight.report_figures import ReportScope
 from airflow_consent_retl.sight.report_gathering import gathered
 from airflow_consent_retl.sight.report_view import view_of
+from airflow_consent_retl.sight.templating import environment
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import open_folder, policy_archive, report_file
 from airflow_consent_retl.storage.manifest import sha256_hex
