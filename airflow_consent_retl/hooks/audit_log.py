@@ -32,7 +32,7 @@ class AuditRecord:
 
 
 class NoRecord(StrEnum):
-    """Why there is no record of a change."""
+    """The reason why there is no record of a change."""
 
     NOT_FOUND = f"no audit record in the {_DAYS} days before it, and no commit"
     UNREADABLE = "Airflow's database cannot be read here"

@@ -40,7 +40,7 @@ class ModelNotes:
 
 @dataclass(frozen=True, slots=True)
 class LoadNotes:
-    """How an instance of a destination is loaded here."""
+    """The load of an instance of a destination, as the notes declare it."""
 
     destination: str
     operator: str

@@ -23,7 +23,7 @@ _STATES: Final[dict[str, tuple[State, State]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentPlace:
-    """Whether a person is at the destination of a sync.
+    """The presence of a person at the destination of a sync.
 
     Args:
         sync: the sync's name; `model` and `destination` are its parts.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How urgent a matter is. `BAD`: consent may not be honoured as it should be."""
+    """The urgency of a matter. `BAD`: consent may not be honoured as it should be."""
 
     BAD = 0
     WARN = 1

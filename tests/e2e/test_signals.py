@@ -1,4 +1,4 @@
-"""What operators of Airflow are told about real runs: lineage, metrics and notices, received by local servers."""
+"""Lineage, metrics and notices of real runs, as local servers receive them."""
 
 from __future__ import annotations
 

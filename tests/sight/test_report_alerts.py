@@ -1,4 +1,4 @@
-"""What needs attention in a report: each matter is named, the worst first, and nothing else is."""
+"""The matters of a report that need attention: each is named, the worst first, and nothing else is."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answered."""
+    """The answer of the server."""
 
     status: int
     headers: Mapping[str, str]

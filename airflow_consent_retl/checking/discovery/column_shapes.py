@@ -72,7 +72,7 @@ class LookedAt:
 
     @property
     def filled(self) -> int:
-        """How many rows have a value."""
+        """The number of rows with a value."""
         return self.shapes.total()
 
     def share(self, *shapes: str) -> float:

@@ -47,7 +47,7 @@ class SampledColumn:
 
 @dataclass(frozen=True, slots=True)
 class UniqueCount:
-    """How often a column that may be a key has a value in a sample, and how many are different."""
+    """The values of a column that may be a key, in a sample: their number, and the number of different ones."""
 
     rows: int
     values: int

@@ -23,7 +23,7 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
-    """How a try ended. `WAITING`: the destination still processes requests, and the next try asks for their results."""
+    """The end of a try. `WAITING`: the destination still processes requests; the next try asks for their results."""
 
     DONE = "done"
     WAITING = "waiting"
@@ -162,7 +162,7 @@ class RunTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDecision:
-    """What a load decided about everyone in the model.
+    """The decisions of a load about everyone in the model.
 
     Args:
         permitted, denied: people.
@@ -176,7 +176,7 @@ class LoadDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayOfWork:
-    """What runs did on one day, or on several days together.
+    """The figures of the runs of one day, or of several days together.
 
     Args:
         day: its first second.

@@ -12,7 +12,7 @@ from airflow.utils.session import create_session
 
 
 class DagState(StrEnum):
-    """Whether Airflow runs a DAG."""
+    """The state of a DAG: Airflow runs it, it is paused, or it is gone."""
 
     ACTIVE = "active"
     PAUSED = "paused"
