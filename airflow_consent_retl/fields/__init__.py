@@ -11,11 +11,31 @@
     }
 
 Each function returns text that a load takes in place of a column's name. So a value can contain templates, can be
-mapped over, and is shown as it was written. Importing it loads no engine.
+mapped over, and is shown as it was written. The records, such as `TikTokConsent`, return such fields in the names and
+values of one vendor. Importing it loads no engine.
 """
 
 from __future__ import annotations
 
 from airflow_consent_retl.fields.field_values import columns, consent, constant, expression
+from airflow_consent_retl.fields.vendor_consent import (
+    AmazonAudienceConsent,
+    AmazonEventConsent,
+    MailchimpConsent,
+    MicrosoftConsent,
+    PinterestConsent,
+    TikTokConsent,
+)
 
-__all__ = ["columns", "consent", "constant", "expression"]
+__all__ = [
+    "AmazonAudienceConsent",
+    "AmazonEventConsent",
+    "MailchimpConsent",
+    "MicrosoftConsent",
+    "PinterestConsent",
+    "TikTokConsent",
+    "columns",
+    "consent",
+    "constant",
+    "expression",
+]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from airflow_consent_retl.destinations.declared.declaration_checks import problems
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.fields.vendor_consent import VendorSignal
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
@@ -79,7 +80,8 @@ class DestinationDeclaration:
             `("email", "user_id")`: exactly one of them.
         refuses: fields that the load must not map, each with the reason.
         consent: fields that tell the vendor of consent, each with the values that the vendor takes. The load maps such
-            a field to `consent(…)` of `airflow_consent_retl.fields`, never to a column or a constant.
+            a field to `consent(…)` of `airflow_consent_retl.fields`, never to a column or a constant. With the fields
+            of a vendor's record, such as `TikTokConsent.taken()`, the load has to map them, and the right way round.
         parameters: the names of parameters, each with one sentence; the DAG gives their values to the operator.
         account: the parameter that names the account, for a vendor whose credentials alone decide it: the ledger keeps
             it as a part of the place. Empty: the host or the path name the account.
@@ -105,7 +107,7 @@ class DestinationDeclaration:
     idempotency_header: str | None = None
     needs: Needs = ()
     refuses: Mapping[str, str] = field(default_factory=dict)
-    consent: Mapping[str, Collection[str | int | bool]] = field(default_factory=dict)
+    consent: Mapping[str, Collection[str | int | bool] | VendorSignal] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     account: str = ""
     nulls: Literal["omit", "null"] = "omit"
@@ -127,7 +129,17 @@ class DestinationDeclaration:
         """Return the fields that a load has to map: of each tuple exactly one."""
         own = [(name,) for name, one in self.send.fields_without(self.parameters).items() if not one.optional]
         stated = [(one,) if isinstance(one, str) else tuple(one) for one in self.needs]
-        return list(dict.fromkeys([*own, *stated]))
+        # Vendors take a signal that is missing for a yes.
+        signals = [(name,) for name, values in self.consent.items() if isinstance(values, VendorSignal)]
+        return list(dict.fromkeys([*own, *stated, *signals]))
+
+    @property
+    def consent_values(self) -> dict[str, Collection[str | int | float | bool]]:
+        """The values that the vendor takes, by field for consent."""
+        return {
+            name: (values.granted, values.otherwise) if isinstance(values, VendorSignal) else values
+            for name, values in self.consent.items()
+        }
 
     def requests(self) -> list[tuple[str, DeclaredRequest]]:
         """Return every request, each with its path in the declaration."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
 from airflow_consent_retl.fields.field_values import ConsentAnswer, value_of
+from airflow_consent_retl.fields.vendor_consent import VendorSignal
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
@@ -19,9 +20,14 @@ Problems = Iterator[tuple[str, str]]
 
 def problems(declaration: DestinationDeclaration) -> list[tuple[str, str]]:
     """Return the errors in a declaration, each with its path."""
-    alone = [*_values(declaration), *_choices(declaration), *_requests(declaration)]
+    alone = [*_values(declaration), *_consents(declaration), *_choices(declaration), *_requests(declaration)]
     # What parts have to do with each other is clear only if each of them is right.
-    return alone or [*_parameters(declaration), *_removals(declaration), *_answers(declaration)]
+    return alone or [
+        *_signals(declaration),
+        *_parameters(declaration),
+        *_removals(declaration),
+        *_answers(declaration),
+    ]
 
 
 def wrong_fields(declaration: DestinationDeclaration, mapped: Collection[str]) -> list[str]:
@@ -55,6 +61,10 @@ def wrong_consent(declaration: DestinationDeclaration, fields: Mapping[str, obje
         answer = value_of(text)
         if not isinstance(answer, ConsentAnswer):
             wrong.append(f"{declaration.name} takes `{name}` for consent: map it to `consent(…)`")
+        elif isinstance(values, VendorSignal):
+            if not values.tells(text):
+                told = f"granted={values.granted!r}, otherwise={values.otherwise!r}"
+                wrong.append(f"{declaration.name} takes `{name}` for consent: map it to `consent(…, {told})`")
         elif not {answer.granted, answer.otherwise} <= {*values, None}:
             taken = ", ".join(f"`{one}`" for one in values)
             wrong.append(f"{declaration.name} takes only {taken} for `{name}`")
@@ -102,12 +112,26 @@ def _values(declaration: DestinationDeclaration) -> Problems:
     for name in ("needs", "own_codes"):
         if isinstance(getattr(declaration, name), str):
             yield name, "this is a list of texts"
-    for name, values in declaration.consent.items():
-        if isinstance(values, str) or not values:
-            yield f"consent.{name}", "this is a list of the values that the vendor takes"
     for name, sentence in declaration.parameters.items():
         if not name.isidentifier() or not sentence.strip():
             yield f"parameters.{name}", "a parameter has a name like one of Python, and a sentence"
+
+
+def _consents(declaration: DestinationDeclaration) -> Problems:
+    for name, values in declaration.consent.items():
+        if isinstance(values, VendorSignal):
+            if values.field != name:
+                yield f"consent.{name}", f"this is the vendor's signal of the field `{values.field}`"
+        elif isinstance(values, str) or not values:
+            yield f"consent.{name}", "this is a list of the values that the vendor takes"
+
+
+def _signals(declaration: DestinationDeclaration) -> Problems:
+    send = declaration.send
+    for name, values in declaration.consent.items():
+        placed = send.takes_other_fields or name in send.fields_without(declaration.parameters)
+        if isinstance(values, VendorSignal) and not placed:
+            yield f"consent.{name}", "the body of `send` has no place for this field"
 
 
 def _choices(declaration: DestinationDeclaration) -> Problems:

@@ -211,7 +211,7 @@ class DeclaredHttpDestination(HttpDestination):
                 cleared=cleared,
                 omitted=omitted,
                 needed=needed,
-                consent=self._declaration.consent,
+                consent=self._declaration.consent_values,
                 fits=None if removal_endpoint is None else fits,
             ),
             read=request.answer.read,
