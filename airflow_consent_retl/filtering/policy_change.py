@@ -37,6 +37,7 @@ class PolicyChange:
         max_released_ratio: the largest share of rows that the changed policy may newly permit to one destination;
             "default": `DEFAULT_RELEASED_RATIO` of the rows or `DEFAULT_RELEASED_ROWS` rows, whichever is more; None: no
             limit.
+        waiting: a policy that waits for an approval, whose effect is counted; None: there is none.
 
     Raises:
         ConfigurationError: the limit is no number from 0 to 1.
@@ -50,6 +51,7 @@ class PolicyChange:
         log: TaskLog,
         *,
         max_released_ratio: MaxReleased = "default",
+        waiting: ConsentPolicy | None = None,
     ) -> None:
         if not (max_released_ratio in (None, "default") or _is_ratio(max_released_ratio)):
             raise ConfigurationError('max_released_ratio must be a number from 0 to 1, "default" or None')
@@ -57,6 +59,9 @@ class PolicyChange:
         self._policy = policy
         self._log = log
         self._max_released_ratio = max_released_ratio
+        self._waiting = waiting
+        self._waiting_pair: PlanPair | None = None
+        self._waiting_diff: PolicyDiff | None = None
         self._latest = {name: history.latest() for name, history in histories.items()}
         self._pairs: list[PlanPair] = []
         self._diffs: list[PolicyDiff] = []
@@ -102,6 +107,16 @@ class PolicyChange:
 
             new, pairs = plan_of(self._policy, names)(kinds), []
             self._is_comparable = True
+            waits = None
+            if self._waiting is not None:
+                try:
+                    waits = pair_plans(plan_of(self._waiting, names)(kinds), new)
+                except PolicyError as error:
+                    self._log.warning(
+                        "the effect of the policy that waits for an approval cannot be computed: %s", error
+                    )
+                else:
+                    new = waits.plan
             for before, changed in self._before.items():
                 try:
                     pair = pair_plans(plan_of(before, changed)(kinds), new)
@@ -113,6 +128,7 @@ class PolicyChange:
                 new = pair.plan
             # The last one reads the signals of all.
             self._pairs = [replace(pair, plan=new) for pair in pairs]
+            self._waiting_pair = None if waits is None else replace(waits, plan=new)
             return new
 
         return plan
@@ -124,6 +140,8 @@ class PolicyChange:
             GuardError: more rows than allowed would be released, or their number cannot be computed.
         """
         self._diffs = diffs = [pair.diff(decided.signatures(), at=at) for pair in self._pairs]
+        if self._waiting_pair is not None:
+            self._waiting_diff = self._waiting_pair.diff(decided.signatures(), at=at)
         for diff in diffs:
             self._log.warning("the policy changed since the last run\n%s", diff_lines(diff))
         if not self._is_comparable and self._max_released_ratio is not None:
@@ -177,6 +195,17 @@ class PolicyChange:
             )
             for diff in self._diffs
         ]
+
+    def expected(self, model: str, *, at: datetime) -> PolicyEffect | None:
+        """Return the people whom the policy that waits would gain and lose; None: there is none, or it is unknown."""
+        from airflow_consent_retl.storage.policy_archive import PolicyEffect
+
+        found = self._waiting_diff
+        if found is None:
+            return None
+        # Compared the other way round: whom the present policy loses, the other one gains.
+        people = {str(name): (one.lost, one.gained) for name, one in found.destinations.items()}
+        return PolicyEffect(model, self._policy.digest, at, people)
 
 
 def diff_lines(diff: PolicyDiff) -> str:

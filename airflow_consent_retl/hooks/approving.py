@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
-    from airflow_consent_retl.storage.policy_archive import Approval, PolicyArchive
+    from airflow_consent_retl.hooks.policies import LoadedPolicy
+    from airflow_consent_retl.storage.policy_archive import Approval, PolicyArchive, PolicyEffect
 
 _log = module_log(__name__)
 _GIT_TIMEOUT_S: Final = 5
@@ -72,8 +73,10 @@ def unrecorded() -> Iterator[None]:
         _records.reset(before)
 
 
-def in_force(policy: ConsentPolicy, place: str) -> ConsentPolicy:
-    """Return the policy that holds at a place that has this one now, and record it in the deployment's archive.
+def in_force(policy: ConsentPolicy, place: str) -> tuple[ConsentPolicy, ConsentPolicy | None]:
+    """Return the policy that holds at a place that has this one now, and the one that waits there for an approval.
+
+    The one that was read is recorded in the deployment's archive.
 
     Args:
         policy: the policy that was read there.
@@ -91,10 +94,28 @@ def in_force(policy: ConsentPolicy, place: str) -> ConsentPolicy:
     if approval_required():
         proposal = proposed(policy, place, archive)
         if proposal.needs_approval:
-            return _held(archive, proposal)
+            return _held(archive, proposal), policy
     if place != INLINE and _records.get():
         archive.note_in_force(place, policy, at=datetime.now(UTC), change_of=_commit)
-    return policy
+    return policy, None
+
+
+def note_effects(loaded: LoadedPolicy, effects: Sequence[PolicyEffect], expected: PolicyEffect | None) -> None:
+    """Record the people that a run's policy gained and lost, unless the run is a dry one.
+
+    Args:
+        loaded: the policy of the run.
+        effects: of it, for each policy that it replaced.
+        expected: of the policy that waits for an approval; None: there is none, or it is unknown.
+    """
+    from airflow_consent_retl.storage.location import policy_archive
+
+    if not _records.get():
+        return
+    for effect in effects:
+        policy_archive().note_effect(loaded.policy, effect)
+    if loaded.waiting is not None and expected is not None:
+        policy_archive().note_expected(loaded.waiting, expected)
 
 
 def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> Proposal:
@@ -129,7 +150,7 @@ def proposal(place: str) -> Proposal:
     return proposed(read_policy(place).policy, place, policy_archive())
 
 
-def approve(place: str, *, digest: str, by: str, note: str = "") -> Approval:
+def approve(place: str, *, digest: str, by: str, note: str = "", is_login: bool = False) -> Approval:
     """Approve the policy that is at a place now.
 
     Args:
@@ -137,6 +158,7 @@ def approve(place: str, *, digest: str, by: str, note: str = "") -> Approval:
         digest: the digest of the policy that the person read, or its first 12 characters or more after `sha256:`.
         by: the person who approves it, as the archive is to name them.
         note: a reason or a reference.
+        is_login: whether `by` is the name of a user who is logged in to Airflow.
 
     Raises:
         ConfigurationError: the policy there is another one, or `by` is empty.
@@ -154,7 +176,7 @@ def approve(place: str, *, digest: str, by: str, note: str = "") -> Approval:
             f"digest: the policy at `{place}` has the digest {policy.digest}, not `{digest}`: read it again, then "
             "approve the digest of what you read"
         )
-    return policy_archive().approve(policy, place, by=by.strip(), at=datetime.now(UTC), note=note)
+    return policy_archive().approve(policy, place, by=by.strip(), at=datetime.now(UTC), note=note, is_login=is_login)
 
 
 def _held(archive: PolicyArchive, waiting: Proposal) -> ConsentPolicy:

@@ -84,10 +84,17 @@ class ConsentPolicyHook(BaseHook):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and the place that it was read from: `variable:…`, `connection:…`, `file:…` or `inline`."""
+    """A policy and the place that it was read from.
+
+    Args:
+        policy: the policy.
+        source: `variable:…`, `connection:…`, `file:…` or `inline`.
+        waiting: the policy that is there now and waits for an approval, while `policy` holds; None: there is none.
+    """
 
     policy: ConsentPolicy
     source: str
+    waiting: ConsentPolicy | None = None
 
     @property
     def is_central(self) -> bool:
@@ -113,7 +120,8 @@ def policy_in_force(declared: PolicySource | None) -> LoadedPolicy:
     from airflow_consent_retl.hooks.approving import in_force
 
     loaded = read_policy(source_in_force(declared))
-    return LoadedPolicy(in_force(loaded.policy, loaded.source), loaded.source)
+    policy, waiting = in_force(loaded.policy, loaded.source)
+    return LoadedPolicy(policy, loaded.source, waiting)
 
 
 def binding_policy() -> LoadedPolicy | None:

@@ -138,7 +138,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         from airflow_consent_retl.operators.marked_answers import marked_answers
         from airflow_consent_retl.signals.outcome import outcomes_of_filter
         from airflow_consent_retl.storage import open_snapshot
-        from airflow_consent_retl.storage.location import policy_archive, publishing_run, subject_key
+        from airflow_consent_retl.storage.location import publishing_run, subject_key
 
         at = datetime.now(UTC)
         loaded = policy_in_force(self.policy)
@@ -209,9 +209,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
                 run.record(recorder, decided_run(permitted))
                 digest = folder.publish(permitted.to_json())
                 run.keep()
-            change.accept(at=at)
-            for effect in change.effects(manifest.model, at=at):
-                policy_archive().note_effect(loaded.policy, effect)
+            self._accept(change, loaded, manifest.model, at)
         return self._reference(permitted, folder, digest)
 
     def _recorder(
@@ -294,7 +292,19 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         from airflow_consent_retl.storage.policy_history import PolicyHistory
 
         histories = {name: PolicyHistory(policy_folder(workspace.documents, model, name)) for name in self.destinations}
-        return PolicyChange(histories, loaded.policy, self.log, max_released_ratio=self.max_released_ratio)
+        return PolicyChange(
+            histories,
+            loaded.policy,
+            self.log,
+            max_released_ratio=self.max_released_ratio,
+            waiting=loaded.waiting,
+        )
+
+    def _accept(self, change: PolicyChange, loaded: LoadedPolicy, model: str, at: datetime) -> None:
+        from airflow_consent_retl.hooks.approving import note_effects
+
+        change.accept(at=at)
+        note_effects(loaded, change.effects(model, at=at), change.expected(model, at=at))
 
     def _check_repeated(self, missing: int, repeated: int, key: str) -> None:
         if missing:

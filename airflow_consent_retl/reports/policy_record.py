@@ -63,10 +63,7 @@ def policy_record(place: str) -> list[PolicyEntry]:
                 [] if before is None else policy_differences(before, policy),
                 [] if before is None else opened(before, policy),
                 {effect.model: effect.people for effect in effects},
-                [
-                    f"{one.approved_by}, {one.approved_at:%F %T %Z}{f': {one.note}' if one.note else ''}"
-                    for one in archive.approvals(period.digest, place)
-                ],
+                [str(one) for one in archive.approvals(period.digest, place)],
             )
         )
         before = policy

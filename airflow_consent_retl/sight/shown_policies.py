@@ -1,6 +1,6 @@
 """The policies for people: the one in force at each place, since when, who approved it, and what changed before.
 
-The deployment's archive has it; a policy that no run has seen yet is shown as waiting.
+The deployment's archive has it; a policy that is not in force yet is shown as waiting.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import ConsentRetlError, RefusedError
-from airflow_consent_retl.hooks.approving import Proposal, approval_required, proposal
+from airflow_consent_retl.hooks.approving import Proposal, approval_required, proposed
 from airflow_consent_retl.hooks.central_policy import INLINE, central_policy
+from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.reports.policy_record import PolicyEntry, policy_record
 from airflow_consent_retl.storage.location import policy_archive
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentPolicy
+    from airflow_consent_retl.storage.policy_archive import PolicyEffect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +31,41 @@ class DestinationNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingPolicy:
+    """A policy that is at its place now, and is not in force.
+
+    Args:
+        policy: the policy.
+        needs: what it asks for at each destination that it names.
+        proposal: its comparison with the one in force.
+        needs_approval: whether it takes effect only after an approval.
+        approvals: who approved it for this place, and when.
+        people: by model, the people whom it would gain and lose, by the last run that saw it wait.
+    """
+
+    policy: ConsentPolicy
+    needs: Sequence[DestinationNeed]
+    proposal: Proposal
+    needs_approval: bool
+    approvals: Sequence[str]
+    people: Sequence[PolicyEffect]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the policy."""
+        return self.proposal.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceFigures:
     """The policies at one place.
 
     Args:
         place: such as `variable:consent_policy`.
         entries: the policies that were in force, the newest first.
-        policy: the one in force; None: its file is gone, or cannot be read.
+        policy: the one in force; None: there is none yet, or its file is gone or cannot be read.
         needs: what it asks for at each destination that it names.
-        waiting: the policy that is there now, if no run has seen it yet; None: it is the one in force.
+        waiting: the policy that is there now, if it is not the one in force.
         unread: why it is not known what is there now; empty: it is known.
     """
 
@@ -45,42 +73,41 @@ class PlaceFigures:
     entries: Sequence[PolicyEntry]
     policy: ConsentPolicy | None
     needs: Sequence[DestinationNeed]
-    waiting: Proposal | None
+    waiting: WaitingPolicy | None
     unread: str
 
     @property
-    def in_force(self) -> PolicyEntry:
-        """The newest policy that a run saw."""
-        return self.entries[0]
+    def in_force(self) -> PolicyEntry | None:
+        """The newest policy that a run followed; None: there was none."""
+        return self.entries[0] if self.entries else None
 
 
 def policy_places() -> list[str]:
-    """Return the places at which runs saw policies, the deployment's own first.
+    """Return the deployment's own place, and those at which runs followed policies.
 
     Raises:
         RefusedError: the deployment's archive was changed.
     """
     found, central = policy_archive().places(), central_policy()
-    return sorted(found, key=lambda place: (place != central, place))
+    own = [] if central is None else [central]
+    return own + [place for place in found if place not in own]
 
 
-def place_figures(place: str) -> PlaceFigures | None:
-    """Return the policies at a place; None: no run saw one there.
+def place_figures(place: str) -> PlaceFigures:
+    """Return the policies at one of `policy_places`.
 
     Raises:
         RefusedError: the deployment's archive was changed.
     """
     entries = policy_record(place)[::-1]
-    if not entries:
-        return None
-    policy = policy_of(entries[0].digest)
+    policy = policy_of(entries[0].digest) if entries else None
     waiting, unread = _waiting(place)
     return PlaceFigures(
         place=place,
         entries=entries,
         policy=policy,
-        needs=[] if policy is None else [_need(policy, name) for name in policy.destinations],
-        waiting=None if waiting is None or waiting.digest == entries[0].digest else waiting,
+        needs=[] if policy is None else _needs(policy),
+        waiting=waiting,
         unread=unread,
     )
 
@@ -99,19 +126,31 @@ def category_names(digest: str) -> Mapping[str, str]:
     return {} if policy is None else {category.id: category.name for category in policy.categories}
 
 
-def needs_approval(waiting: Proposal) -> bool:
-    """Return whether a policy that no run has seen takes effect only after an approval."""
-    return approval_required() and waiting.needs_approval
-
-
-def _waiting(place: str) -> tuple[Proposal | None, str]:
+def _waiting(place: str) -> tuple[WaitingPolicy | None, str]:
     if place == INLINE:
         return None, ""
     try:
-        return proposal(place), ""
+        policy = read_policy(place).policy
     except ConsentRetlError as error:
         # The name of the error and not its text: a policy that cannot be read may be anything.
         return None, type(error).__name__
+    archive = policy_archive()
+    proposal = proposed(policy, place, archive)
+    if proposal.digest == proposal.in_force:
+        return None, ""
+    waiting = WaitingPolicy(
+        policy=policy,
+        needs=_needs(policy),
+        proposal=proposal,
+        needs_approval=approval_required() and proposal.needs_approval,
+        approvals=[str(one) for one in archive.approvals(policy.digest, place)],
+        people=[effect for effect in archive.expected(policy.digest) if effect.replaced == proposal.in_force],
+    )
+    return waiting, ""
+
+
+def _needs(policy: ConsentPolicy) -> list[DestinationNeed]:
+    return [_need(policy, name) for name in policy.destinations]
 
 
 def _need(policy: ConsentPolicy, destination: str) -> DestinationNeed:

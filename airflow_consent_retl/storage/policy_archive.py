@@ -55,13 +55,27 @@ class PolicyEffect:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A named person's approval of a policy for a place."""
+    """A named person's approval of a policy for a place.
+
+    Args:
+        digest: the policy's.
+        place: such as `variable:consent_policy`.
+        approved_by: the person's name.
+        approved_at: the time.
+        note: a reason or a reference.
+        is_login: whether the name is that of a user who was logged in to Airflow; otherwise someone typed it.
+    """
 
     digest: str
     place: str
     approved_by: str
     approved_at: datetime
     note: str
+    is_login: bool = False
+
+    def __str__(self) -> str:
+        by = f"{self.approved_by}, logged in to Airflow" if self.is_login else self.approved_by
+        return f"{by}, {self.approved_at:%F %T %Z}{f': {self.note}' if self.note else ''}"
 
 
 class PolicyArchive:
@@ -143,27 +157,26 @@ class PolicyArchive:
 
     def note_effect(self, policy: ConsentPolicy, effect: PolicyEffect) -> None:
         """Record the people that a policy gained and lost at its first run with a model."""
-        document = {
-            "model": effect.model,
-            "replaced": effect.replaced,
-            "at": effect.at.isoformat(),
-            "people": {name: list(counts) for name, counts in effect.people.items()},
-        }
-        self._append(self._folder / "effects" / _short(policy.digest), _timed(effect.at), document)
+        self._append(self._folder / "effects" / _short(policy.digest), _timed(effect.at), _effect_document(effect))
 
     def effects(self, digest: str) -> list[PolicyEffect]:
         """Return the effects of a policy, the oldest first."""
-        return [
-            PolicyEffect(
-                one["model"],
-                one["replaced"],
-                datetime.fromisoformat(one["at"]),
-                {name: (gained, lost) for name, (gained, lost) in one["people"].items()},
-            )
-            for one in self._all(self._folder / "effects" / _short(digest))
-        ]
+        return [_effect(one) for one in self._all(self._folder / "effects" / _short(digest))]
 
-    def approve(self, policy: ConsentPolicy, place: str, *, by: str, at: datetime, note: str) -> Approval:
+    def note_expected(self, policy: ConsentPolicy, effect: PolicyEffect) -> None:
+        """Record the people whom a policy that waits for an approval would gain and lose, by a model's last run."""
+        name = f"{hashlib.sha256(effect.model.encode()).hexdigest()[:32]}.json"
+        self._write(self._folder / "expected" / _short(policy.digest), name, _effect_document(effect))
+
+    def expected(self, digest: str) -> list[PolicyEffect]:
+        """Return the effects that a policy would have, one for each model whose run saw it waiting, by model."""
+        folder = self._folder / "expected" / _short(digest)
+        found = (_effect(self._read(folder, name)) for name in folder.names())
+        return sorted(found, key=lambda effect: effect.model)
+
+    def approve(
+        self, policy: ConsentPolicy, place: str, *, by: str, at: datetime, note: str, is_login: bool = False
+    ) -> Approval:
         """Record a person's approval of a policy for a place."""
         self.keep(policy)
         document = {
@@ -172,9 +185,10 @@ class PolicyArchive:
             "approved_by": by,
             "approved_at": at.isoformat(),
             "note": note,
+            "is_login": is_login,
         }
         self._append(self._folder / "approvals" / _short(policy.digest), _timed(at), document)
-        return Approval(policy.digest, place, by, at, note)
+        return Approval(policy.digest, place, by, at, note, is_login)
 
     def approvals(self, digest: str, place: str) -> list[Approval]:
         """Return the approvals of a policy for a place, the oldest first."""
@@ -185,6 +199,7 @@ class PolicyArchive:
                 one["approved_by"],
                 datetime.fromisoformat(one["approved_at"]),
                 one["note"],
+                one.get("is_login", False),
             )
             for one in self._all(self._folder / "approvals" / _short(digest))
             if one["digest"] == digest and one["place"] == place
@@ -228,6 +243,24 @@ class PolicyArchive:
             )
         document: dict[str, Any] = json.loads(content)
         return document
+
+
+def _effect_document(effect: PolicyEffect) -> dict[str, object]:
+    return {
+        "model": effect.model,
+        "replaced": effect.replaced,
+        "at": effect.at.isoformat(),
+        "people": {name: list(counts) for name, counts in effect.people.items()},
+    }
+
+
+def _effect(document: Mapping[str, Any]) -> PolicyEffect:
+    return PolicyEffect(
+        document["model"],
+        document["replaced"],
+        datetime.fromisoformat(document["at"]),
+        {name: (gained, lost) for name, (gained, lost) in document["people"].items()},
+    )
 
 
 def _differs(before: Mapping[str, Any] | None, one: Mapping[str, Any]) -> bool:

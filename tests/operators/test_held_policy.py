@@ -13,6 +13,7 @@ from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.hooks.approving import approve
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, permitted_batches
 from airflow_consent_retl.reports.policy_record import policy_record
+from airflow_consent_retl.storage.location import policy_archive
 
 PLACE = "variable:consent_policy"
 ANALYTICS, ADS = POLICY["categories"]
@@ -59,9 +60,29 @@ def test_filter_and_reader_keep_to_the_policy_in_force_until_the_new_one_is_appr
     batches = permitted_batches(held, destination="webhook", fields={"id": "id"})
     assert sum(batch.num_rows for batch in batches) == 1
 
+    (expected,) = policy_archive().expected(parse_policy(LOOSER).digest)
+    assert (expected.model, expected.replaced) == ("customers", parse_policy(POLICY).digest)
+    assert expected.people == {"ads": (0, 0), "lake": (0, 0), "webhook": (1, 0)}
+
     approve(PLACE, digest=parse_policy(LOOSER).digest, by="Ole Officer")
     with pytest.raises(Exception, match="the policy changed since"):
         list(permitted_batches(held, destination="webhook", fields={"id": "id"}))
     assert _filter(snapshot)["permitted"]["webhook"] == 2
     (people,) = policy_record(PLACE)[-1].people.values()
     assert people == {"ads": (0, 0), "lake": (0, 0), "webhook": (1, 0)}
+
+
+def test_a_waiting_policy_that_cannot_be_compared_does_not_stop_the_run(
+    snapshot: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(POLICY))
+    approve(PLACE, digest=parse_policy(POLICY).digest, by="Ida Officer")
+    _filter(snapshot)
+    other = {"categories": [{"id": "C0009", "name": "Profiling", "destinations": ["lake", "webhook", "ads"]}]}
+    monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(other))
+
+    held = _filter(snapshot)
+
+    assert held["permitted"]["webhook"] == 1
+    assert policy_archive().expected(parse_policy(other).digest) == []
+    assert "the effect of the policy that waits for an approval cannot be computed" in capfd.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.browser import NARROW_DARK, NARROW_LIGHT, WIDE_DARK, WIDE_LIGHT, Chromium, Screen
 from support.served_page import PERSON, RUN, World
+from support.waiting_policies import waiting_policy
 
 from airflow_consent_retl.sight.addresses import person_page, policy_page, run_page, sync_page
 
@@ -49,6 +50,34 @@ def test_a_person_is_asked_for_by_keyboard_and_the_id_is_in_no_address(
         assert PERSON not in page.page.content()
         assert not [url for url in page.requests if PERSON in url]
         page.assert_sound("page-person-answered")
+
+
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK], ids=str)
+def test_a_policy_is_approved_by_keyboard_after_its_differences_were_shown(
+    chromium: Chromium, world: World, screen: Screen
+) -> None:
+    waiting = waiting_policy(world)
+    address = f"{world.server.url}{policy_page(waiting.place)}"
+    with chromium.open(address, screen=screen, cookies=cookies(world, "approver")) as page:
+        assert "1,204 people would gain permission, 7 would lose it" in page.page.inner_text("main")
+        page.assert_sound("page-policy-waiting")
+        page.page.get_by_label("A reason or a reference, if there is one").focus()
+        page.page.keyboard.type("case 12")
+        page.page.keyboard.press("Tab")
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=The next run follows it. Approved by approver, logged in to Airflow")
+
+        assert page.page.url == address
+        page.assert_sound("page-policy-approved")
+    assert [(one.approved_by, one.note) for one in waiting.approvals] == [("approver", "case 12")]
+
+
+def test_a_user_who_may_only_read_sees_no_button(chromium: Chromium, world: World) -> None:
+    address = f"{world.server.url}{policy_page(waiting_policy(world).place)}"
+    with chromium.open(address, cookies=cookies(world, "officer")) as page:
+        assert "To approve it here takes the right to edit this Variable" in page.page.inner_text("main")
+        assert page.page.get_by_role("button").count() == 0
+        page.assert_sound("page-policy-reader")
 
 
 def test_a_person_who_is_not_logged_in_comes_back_to_the_page_after_airflows_login(

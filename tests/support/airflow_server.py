@@ -3,7 +3,8 @@
     with airflow_server(tmp_path / "home", database=airflow_db, dags=["customers"]) as server:
         server.get("/consent-retl/", user="admin")
 
-Users: `admin`; `officer`, who may only read; `analyst`, who may read one DAG (`ONE_DAG`); `nobody`, who has no right.
+Users: `admin`; `approver`, who may edit Variables; `officer`, who may only read; `analyst`, who may read one DAG
+(`ONE_DAG`); `nobody`, who has no right.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from airflow.models.dagbundle import DagBundleModel
 from sqlalchemy.orm import Session
 
 ONE_DAG = "customers"
-USERS = {"admin": "admin", "officer": "viewer", "analyst": "viewer", "nobody": ""}
+USERS = {"admin": "admin", "approver": "op", "officer": "viewer", "analyst": "viewer", "nobody": ""}
+API_KEY = "a key of the API server of the tests, 64 bytes or more, as Airflow wants it"
 _REPO = Path(__file__).resolve().parents[2]
 _STARTS_S = 120.0
 
@@ -88,6 +90,18 @@ class AirflowServer:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, dict(error.headers), error.read().decode())
+
+    def set_variable(self, key: str, value: str) -> None:
+        """Write a Variable by Airflow's API, as its page about Variables does."""
+        with self.database.connect() as connection:
+            exists = connection.scalar(sa.text("SELECT count(*) FROM variable WHERE key = :key"), {"key": key})
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/variables{f'/{key}' if exists else ''}",
+            data=json.dumps({"key": key, "value": value}).encode(),
+            headers={"Authorization": f"Bearer {self.token('admin')}", "Content-Type": "application/json"},
+            method="PATCH" if exists else "POST",
+        )
+        urllib.request.urlopen(request, timeout=30).close()
 
     @property
     def log(self) -> str:
@@ -168,6 +182,8 @@ def _settings(home: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__API__SECRET_KEY": API_KEY,
+        "AIRFLOW__API_AUTH__JWT_SECRET": API_KEY,
         "AIRFLOW__CORE__AUTH_MANAGER": "support.one_dag_rights.OneDagRights",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),

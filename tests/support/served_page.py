@@ -59,6 +59,7 @@ def served_page(folder: Path, database: Path) -> Iterator[World]:
         dags=["customers", "leads", "newsletter_readers", "app_users", "shop_orders"],
         paused=["newsletter_readers"],
         AIRFLOW__CONSENT_RETL__WORKSPACE=workspace.as_uri(),
+        AIRFLOW__CONSENT_RETL__APPROVAL_REQUIRED="True",
     ) as server:
         yield World(server, workspace)
 

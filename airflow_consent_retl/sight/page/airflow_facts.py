@@ -1,8 +1,10 @@
-"""The facts of Airflow's own database about DAGs, and the note in its audit log that a user asked about a person."""
+"""The facts of Airflow's own database about DAGs, and notes in its audit log of what a user did on the page."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -35,3 +37,15 @@ def note_look_up(user: str) -> None:
     """Note in Airflow's audit log that a user asked about a person. The person's id is not noted."""
     with create_session() as session:
         session.add(Log(event="consent_retl.person_looked_up", owner=user, owner_display_name=user))
+
+
+@contextmanager
+def noted_approval(user: str, *, place: str, digest: str) -> Iterator[None]:
+    """Note in Airflow's audit log that a user approved a policy, if the block approves it."""
+    extra = json.dumps({"place": place, "digest": digest})
+    # A session of its own: the block uses that of this thread.
+    with create_session(scoped=False) as session:
+        session.add(Log(event="consent_retl.policy_approved", owner=user, owner_display_name=user, extra=extra))
+        # A log that cannot be written stops the approval.
+        session.flush()
+        yield

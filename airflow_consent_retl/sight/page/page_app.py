@@ -10,7 +10,7 @@ from fastapi import FastAPI, Form, HTTPException, Query, Request, Response, stat
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError
 from airflow_consent_retl.sight.page import pages
 from airflow_consent_retl.sight.page.access import Reader, login_address
 from airflow_consent_retl.sight.page.page_links import Links
@@ -37,9 +37,11 @@ _WORDS: Final = {
     status.HTTP_403_FORBIDDEN: ("No access", "You have no right to see this page. Ask an administrator of Airflow."),
     status.HTTP_404_NOT_FOUND: ("Not found", "There is nothing at this address, or nothing that you may see."),
 }
+_CHANGED: Final = ("Changed", "Another policy is at this place now. Open the page about policies again and read it.")
 
 Days = Annotated[int, Query(ge=1, le=_MOST_DAYS)]
 Name = Annotated[str, Query(max_length=_LONGEST)]
+LongText = Annotated[str, Form(min_length=1, max_length=_LONGEST)]
 
 
 @cache
@@ -54,6 +56,7 @@ def application() -> FastAPI:
     app.get("/sync")(sync)
     app.get("/run")(run)
     app.get("/policy")(policy)
+    app.post("/policy")(approve)
     app.get("/person")(person_form)
     app.post("/person")(person)
     app.get("/assets/{name}")(assets)
@@ -92,17 +95,34 @@ def policy(request: Request, reader: Reader, place: Name | None = None) -> Respo
     return _shown(request, "policy", _found(pages.policy(reader, place)), reader)
 
 
+def approve(
+    request: Request,
+    reader: Reader,
+    place: LongText,
+    digest: LongText,
+    proof: LongText,
+    note: Annotated[str, Form(max_length=_LONGEST)] = "",
+) -> Response:
+    """Approve a policy in the name of the user who is logged in."""
+    _check_site(request)
+    try:
+        is_approved = pages.approve(reader, place=place, digest=digest, proof=proof, note=note.strip())
+    except ConfigurationError:
+        return _message(request, status.HTTP_409_CONFLICT, *_CHANGED)
+    if not is_approved:
+        raise HTTPException(status.HTTP_403_FORBIDDEN)
+    # A page that is loaded again posts nothing again.
+    return RedirectResponse(_links(request).policy(place), status_code=status.HTTP_303_SEE_OTHER)
+
+
 def person_form(request: Request, reader: Reader) -> Response:
     """Show the form that asks for a person's id."""
     return _shown(request, "person", pages.person_form(reader), reader)
 
 
-def person(
-    request: Request, reader: Reader, person_id: Annotated[str, Form(min_length=1, max_length=_LONGEST)]
-) -> Response:
+def person(request: Request, reader: Reader, person_id: LongText) -> Response:
     """Answer about one person. The id comes in the body of the request, which no log has, and is not shown."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-        raise HTTPException(status.HTTP_403_FORBIDDEN)
+    _check_site(request)
     return _shown(request, "person", pages.person(reader, person_id.strip()), reader)
 
 
@@ -118,6 +138,12 @@ def elsewhere(reader: Reader, address: str) -> Response:
     raise HTTPException(status.HTTP_404_NOT_FOUND)
 
 
+def _check_site(request: Request) -> None:
+    """Refuse a form that a browser says is on another site."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise HTTPException(status.HTTP_403_FORBIDDEN)
+
+
 def _found(contents: dict[str, Any] | None) -> dict[str, Any]:
     if contents is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
@@ -125,13 +151,17 @@ def _found(contents: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _shown(request: Request, template: str, contents: dict[str, Any], reader: Reader) -> Response:
-    links = Links.of(str(request.scope.get("root_path", "")))
-    return HTMLResponse(rendered(template, links=links, reader=reader, **contents))
+    return HTMLResponse(rendered(template, links=_links(request), reader=reader, **contents))
+
+
+def _links(request: Request) -> Links:
+    return Links.of(str(request.scope.get("root_path", "")))
 
 
 def _message(request: Request, code: int, title: str, text: str) -> Response:
-    links = Links.of(str(request.scope.get("root_path", "")))
-    return HTMLResponse(rendered("message", links=links, reader=None, title=title, text=text), status_code=code)
+    return HTMLResponse(
+        rendered("message", links=_links(request), reader=None, title=title, text=text), status_code=code
+    )
 
 
 def _refused(request: Request, error: Exception) -> Response:

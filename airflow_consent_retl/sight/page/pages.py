@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_consent_retl.hooks.approving import approve as approve_policy
 from airflow_consent_retl.hooks.ledgers import existing_ledger, unserved_days
 from airflow_consent_retl.reports.person_history import person_history
 from airflow_consent_retl.reports.presence import present_places
@@ -14,9 +15,10 @@ from airflow_consent_retl.sight import figures
 from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_bar
 from airflow_consent_retl.sight.days import DayFigures, Period
 from airflow_consent_retl.sight.figures import MOST_RUNS, Health, SyncFigures
-from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up
+from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up, noted_approval
+from airflow_consent_retl.sight.page.form_proof import form_proof, is_proof
 from airflow_consent_retl.sight.reasons import reason_trends
-from airflow_consent_retl.sight.shown_policies import category_names, needs_approval, place_figures, policy_places
+from airflow_consent_retl.sight.shown_policies import category_names, place_figures, policy_places
 from airflow_consent_retl.sight.templating import day as day_in_words
 from airflow_consent_retl.sight.templating import number
 
@@ -131,12 +133,30 @@ def policy(reader: Rights, place: str | None) -> Contents | None:
     found = place_figures(chosen) if chosen in places and chosen is not None else None
     if found is None and place is not None:
         return None
+    waiting = None if found is None else found.waiting
+    can_approve = found is not None and waiting is not None and reader.may_approve(found.place)
     return {
         **_common(PERIODS[1], datetime.now(UTC)),
         "places": places,
         "found": found,
-        "needs_approval": found is not None and found.waiting is not None and needs_approval(found.waiting),
+        "proof": form_proof(reader.name, found.place, waiting.digest) if can_approve and found and waiting else None,
     }
+
+
+def approve(reader: Rights, *, place: str, digest: str, proof: str, note: str) -> bool:
+    """Approve a policy in the name of the user, as the form on the page about policies asks.
+
+    Returns:
+        False: the user may not approve it, or this Airflow did not show them this form in the last hour.
+
+    Raises:
+        ConfigurationError: another policy is at the place now.
+    """
+    if not (reader.sees_anything and is_proof(proof, reader.name, place, digest) and reader.may_approve(place)):
+        return False
+    with noted_approval(reader.name, place=place, digest=digest):
+        approve_policy(place, digest=digest, by=reader.name, note=note, is_login=True)
+    return True
 
 
 def person_form(reader: Rights) -> Contents:
