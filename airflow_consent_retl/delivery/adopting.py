@@ -15,11 +15,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from airflow_consent_retl.delivery.attempts import BatchKind, IntendedBatch
+from airflow_consent_retl.delivery.ledger.identity import SeenArchive
 from airflow_consent_retl.delivery.ledger.records import SyncName
 from airflow_consent_retl.delivery.pairing import WorkspaceIdentity, check_sync, folders_of_syncs
 from airflow_consent_retl.delivery.run import LOAD, WITHDRAWALS
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
+from airflow_consent_retl.storage.policy_archive import proofs_in
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 from airflow_consent_retl.storage.suppression import acts_in
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, epoch_of, is_delivered, own_names
@@ -27,6 +29,7 @@ from airflow_consent_retl.storage.sync_manifests import ChangesManifest, Deliver
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.delivery.ledger.identity import LedgerIdentity
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.folder import Folder
@@ -78,10 +81,13 @@ def adopt_delivered_states(
     syncs: Collection[str] | None,
     gone: bool,
     unsigned: bool = False,
+    archive: Folder,
     holder: str,
     log: TaskLog,
 ) -> list[Adopted]:
     """Have a ledger adopt what a workspace has, or declare people gone, and pair the two.
+
+    The suppression list and the archive of policies count as whole from then on.
 
     Args:
         ledger: opened without a check of the workspace.
@@ -89,6 +95,7 @@ def adopt_delivered_states(
         syncs: the names of the syncs; None: all that the workspace or the ledger has people of.
         gone: the people of these syncs are at their destinations no more: forget them.
         unsigned: adopt also what an earlier release wrote without a signature, or signed with a secret that is lost.
+        archive: the folder of the deployment's archive of policies.
         holder: a description of the caller, for other tasks that wait.
         log: the task's.
 
@@ -131,7 +138,15 @@ def adopt_delivered_states(
                 f"{seen:,}",
             )
         known.note_acts(workspace, there, may_fall=True)
+        _note_archive(known, archive, log)
     return adopted
+
+
+def _note_archive(known: LedgerIdentity, archive: Folder, log: TaskLog) -> None:
+    proofs, seen = proofs_in(archive), known.archive(archive.uri)
+    if seen is not None and seen.newest not in proofs:
+        log.warning("the policy archive counts as whole from now on: approve again what has to be in force")
+    known.note_archive(archive.uri, SeenArchive(len(proofs), max(proofs, default="")), may_fall=True)
 
 
 def _folders(ledger: Ledger, root: Folder, *, unsigned: bool) -> dict[str, SyncFolder]:

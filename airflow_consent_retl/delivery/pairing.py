@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from airflow_consent_retl.delivery.ledger.identity import SeenArchive
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.policy_archive import proofs_in
 from airflow_consent_retl.storage.suppression import FOLDER, acts_in
 from airflow_consent_retl.storage.sync_folder import SYNCS, SyncFolder, base_name, epoch_of, is_delivered, own_names
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.identity import KnownSync, LedgerIdentity
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.folder import Folder
 
 IDENTITY_NAME: Final = "workspace.json"
@@ -124,6 +128,39 @@ def check_acts(ledger: Ledger, root: Folder) -> None:
     if there > seen:
         with ledger.identity(writing=True) as known:
             known.note_acts(workspace, there)
+
+
+def check_archive(ledger: Ledger, archive: Folder, *, approves: bool, log: TaskLog) -> None:
+    """Check that the archive of policies has every proof that the ledger saw, and note new ones.
+
+    Runs fill an archive that is lost again, so its newest proof has to be there too, with as many before it.
+
+    Args:
+        ledger: open.
+        archive: the folder of the deployment's archive.
+        approves: policies need an approval: the archive says which one is in force.
+        log: gets a warning where proofs are gone and no policy needs an approval.
+
+    Raises:
+        ConfigurationError: proofs are gone, and a policy that was replaced since could be in force again.
+    """
+    with ledger.identity() as known:
+        seen = known.archive(archive.uri)
+    # Listed after the ledger was read: proofs are only added.
+    there = proofs_in(archive)
+    kept = 0 if seen is None else bisect_right(there, seen.newest)
+    if seen is not None and (kept < seen.proofs or there[kept - 1 : kept] != [seen.newest]):
+        gone = (
+            f"the policy archive {archive.uri} lacks records that the ledger saw: it was emptied, or restored from an "
+            "older backup, and what is gone of the policy's history and approvals is proved by nothing else. Restore "
+            "its newest backup. If there is none, declare it whole: `consent-retl adopt`"
+        )
+        if approves:
+            raise ConfigurationError(f"{gone}, and approve again what has to be in force")
+        log.warning("%s", gone)
+    elif there and (seen is None or len(there) > seen.proofs):
+        with ledger.identity(writing=True) as known:
+            known.note_archive(archive.uri, SeenArchive(len(there), there[-1]))
 
 
 def _check_unpaired(root: Folder, known: LedgerIdentity, *, has_id: bool) -> None:

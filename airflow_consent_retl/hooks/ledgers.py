@@ -12,7 +12,9 @@ from airflow_consent_retl.compat import conf
 from airflow_consent_retl.databases.engine import sqlalchemy_engine
 from airflow_consent_retl.databases.registry import database_of, titles
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.approving import approval_required
 from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.storage.folder import Folder
 
+_log = module_log(__name__)
 _FILE = "ledger.db"
 _TRIAL_S = 10.0
 
@@ -34,10 +37,11 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
 
     Raises:
         ConfigurationError: the connection is not PostgreSQL, there is no connection and the workspace is not a local
-            folder, the ledger and the workspace do not belong together, or the suppression list is an older one.
+            folder, the ledger and the workspace do not belong together, or the suppression list is an older one, or
+            the archive of policies is, where policies need an approval.
         LedgerUnavailableError: the ledger does not answer.
     """
-    from airflow_consent_retl.delivery.pairing import check_acts, pair
+    from airflow_consent_retl.delivery.pairing import pair
     from airflow_consent_retl.storage.location import open_folder, workspace_root
 
     ledger = open_unpaired(workspace, ledger_conn_id)
@@ -45,7 +49,7 @@ def open_ledger(workspace: str | None, ledger_conn_id: str | None = None) -> Led
         undo.callback(ledger.close)
         root = open_folder(workspace_root(workspace))
         ledger.workspace = pair(ledger, root)
-        check_acts(ledger, root)
+        _check_backups(ledger, root)
         undo.pop_all()
     return ledger
 
@@ -88,7 +92,7 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
     """
     from airflow_consent_retl.delivery.ledger.copying import copy_of_database, copy_of_file
     from airflow_consent_retl.delivery.ledger.ledger_database import LedgerDatabase
-    from airflow_consent_retl.delivery.pairing import check_acts, pair
+    from airflow_consent_retl.delivery.pairing import pair
     from airflow_consent_retl.storage.location import open_folder, workspace_root
     from airflow_consent_retl.values.temporary import temporary_folder
 
@@ -104,7 +108,7 @@ def ledger_copy(workspace: str | None, ledger_conn_id: str | None = None) -> Ite
         resources.enter_context(ledger)
         root = open_folder(workspace_root(workspace))
         ledger.workspace = pair(ledger, root, joins=False)
-        check_acts(ledger, root)
+        _check_backups(ledger, root)
         yield ledger
 
 
@@ -143,6 +147,15 @@ def seconds_ahead(ledger_conn_id: str | None = None) -> float | None:
         theirs = database.now(connection)
         ours = before + (datetime.now(UTC) - before) / 2
     return (ours - theirs).total_seconds()
+
+
+def _check_backups(ledger: Ledger, root: Folder) -> None:
+    """Check that suppression list and archive of policies were not replaced by older ones."""
+    from airflow_consent_retl.delivery.pairing import check_acts, check_archive
+    from airflow_consent_retl.storage.location import policy_archive_folder
+
+    check_acts(ledger, root)
+    check_archive(ledger, policy_archive_folder(), approves=approval_required(), log=_log)
 
 
 def _engine(ledger_conn_id: str | None) -> Engine | None:

@@ -43,11 +43,20 @@ def adopt(
         SyncBusyError, LedgerUnavailableError: try again.
     """
     from airflow_consent_retl.delivery.adopting import adopt_delivered_states
-    from airflow_consent_retl.storage.location import open_folder, workspace_root
+    from airflow_consent_retl.storage.location import open_folder, policy_archive_folder, workspace_root
 
     with open_unpaired(workspace, ledger_conn_id) as ledger:
         root = open_folder(workspace_root(workspace))
-        return adopt_delivered_states(ledger, root, syncs=syncs, gone=gone, unsigned=unsigned, holder=holder, log=log)
+        return adopt_delivered_states(
+            ledger,
+            root,
+            syncs=syncs,
+            gone=gone,
+            unsigned=unsigned,
+            archive=policy_archive_folder(),
+            holder=holder,
+            log=log,
+        )
 
 
 def reset_times(*, workspace: str | None = None, ledger_conn_id: str | None = None, log: TaskLog = _log) -> list[str]:

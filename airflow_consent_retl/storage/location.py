@@ -152,7 +152,12 @@ def policy_archive() -> PolicyArchive:
     """
     from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
-    return PolicyArchive(_below(None, ["policy_archive"]), signer())
+    return PolicyArchive(policy_archive_folder(), signer())
+
+
+def policy_archive_folder() -> Folder:
+    """Return the folder of the deployment's archive of policies, which may not exist yet."""
+    return _below(None, ["policy_archive"])
 
 
 def decisions_folder(workspace: str | None, model: str, destinations: Iterable[str]) -> Folder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
 _PURPOSE = "policy archive"
+# The name of a period, of an effect and of an approval. Policies are named by their digest.
+_PROOF = re.compile(r"\d{8}t\d{12}-[0-9a-f]{8}\.json")
+
+
+def proofs_in(archive: Folder) -> list[str]:
+    """Return the names of all periods, effects and approvals in the archive in this folder, the oldest first."""
+    archive.fs.invalidate_cache()
+    names = (str(path).rpartition("/")[2] for path in archive.fs.find(archive.path))
+    return sorted(name for name in names if _PROOF.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.ledger.queries import current_version, named_folders
 from airflow_consent_retl.delivery.ledger.records import SyncName, VersionRef
-from airflow_consent_retl.delivery.ledger.schema import identity, syncs, workspaces
+from airflow_consent_retl.delivery.ledger.schema import archives, identity, syncs, workspaces
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ class KnownSync:
     epoch: int
     workspace: str | None
     current: VersionRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenArchive:
+    """The proofs that an archive of policies was seen with: their number, and the name of the newest."""
+
+    proofs: int
+    newest: str
 
 
 class LedgerIdentity:
@@ -89,6 +97,27 @@ class LedgerIdentity:
         if not may_fall:
             changed = changed.where(sa.func.coalesce(workspaces.c.acts, 0) < acts)
         self._connection.execute(changed.values(acts=acts))
+
+    def archive(self, uri: str) -> SeenArchive | None:
+        """Return the most proofs that the archive of policies at this URI was seen with; None: it had none."""
+        row = self._connection.execute(sa.select(archives).where(archives.c.uri == uri)).one_or_none()
+        return None if row is None else SeenArchive(row.proofs, row.newest)
+
+    def note_archive(self, uri: str, seen: SeenArchive, *, may_fall: bool = False) -> None:
+        """Record the proofs of an archive, in a transaction that writes.
+
+        Args:
+            uri: of the archive.
+            seen: its proofs now.
+            may_fall: a person declared that the archive is whole; otherwise a higher number stays.
+        """
+        self.lock()
+        before = self.archive(uri)
+        if before is not None and before.proofs >= seen.proofs and not may_fall:
+            return
+        self._connection.execute(archives.delete().where(archives.c.uri == uri))
+        if seen.proofs:
+            self._connection.execute(archives.insert().values(uri=uri, proofs=seen.proofs, newest=seen.newest))
 
     def syncs(self) -> list[SyncName]:
         """Return the names of all syncs."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS
 from airflow_consent_retl.errors import ConfigurationError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _PREFIX = "consent_retl_"
 # Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
@@ -166,6 +166,16 @@ account_rates = sa.Table(
     metadata,
     sa.Column("account", sa.Text, primary_key=True),
     sa.Column("used", sa.Text, nullable=False),
+)
+
+# Since version 5. The periods, effects and approvals that each archive of policies was seen with: how many, and the
+# name of the newest.
+archives = sa.Table(
+    f"{_PREFIX}archives",
+    metadata,
+    sa.Column("uri", sa.Text, primary_key=True),
+    sa.Column("proofs", sa.BigInteger, nullable=False),
+    sa.Column("newest", sa.Text, nullable=False),
 )
 
 # Since version 4. What each try of a task did at a sync, in counts.
