@@ -14,7 +14,7 @@ from airflow_consent_retl.databases.tables.failures import refusal
 from airflow_consent_retl.databases.tables.writer import ALL_FAMILIES, BusyError, RowRefusedError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.writer import Family
+    from airflow_consent_retl.databases.tables.writer import Family, TableTarget
 
 # https://www.sqlite.org/rescode.html, read 2026-11-23
 _ROW_CODES = {
@@ -28,6 +28,7 @@ _ROW_CODES = {
     "SQLITE_MISMATCH": "datatype",
     "SQLITE_TOOBIG": "too_long",
 }
+_NAMES_COLUMN = ("unique constraint failed: ", "not null constraint failed: ")
 _BUSY_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PROTOCOL")
 
 
@@ -41,6 +42,14 @@ def _failure(error: BaseException) -> Exception | None:
         return BusyError(name.lower())
     meanings = {"SQLITE_READONLY": "the database is read-only", "SQLITE_CANTOPEN": "the file cannot be opened"}
     return refusal(next((text for code, text in meanings.items() if name.startswith(code)), None), name)
+
+
+def _refused_column(error: BaseException, table: str, target: TableTarget) -> str:
+    # https://www.sqlite.org/src/file?name=src/insert.c, sqlite3UniqueConstraint, read 2026-11-29: the message has the
+    # names of table and columns, and no value. It is compared as a whole, so one of several columns names none.
+    message = str(error).casefold()
+    named = {f"{table}.{column}".casefold(): column for column in target.columns}
+    return next((named[end] for start in _NAMES_COLUMN if (end := message.removeprefix(start)) in named), "")
 
 
 def _accepted_by(kind: sa.types.TypeEngine[Any]) -> frozenset[Family]:
@@ -70,4 +79,5 @@ DIALECT = TableDialect(
     # It has neither decimals nor timestamps; text is how its own functions write them.
     as_text=frozenset({"decimal", "date", "time", "timestamp", "timestamptz"}),
     failure=_failure,
+    refused_column=_refused_column,
 )

@@ -52,10 +52,13 @@ def reflected(
     primary = frozenset(inspector.get_pk_constraint(name, schema=schema)["constrained_columns"])
     unique = {primary} if primary else set()
     unique.update(frozenset(found["column_names"]) for found in inspector.get_unique_constraints(name, schema=schema))
-    for index in inspector.get_indexes(name, schema=schema):
+    indexes = inspector.get_indexes(name, schema=schema)
+    for index in indexes:
         partial = any(option.endswith("_where") for option in index.get("dialect_options", {}))
         if index["unique"] and not partial and None not in index["column_names"]:
             unique.add(frozenset(column for column in index["column_names"] if column is not None))
+    # MySQL's primary keys have no name of their own.
+    constrained = {found["name"]: found["column_names"] for found in indexes} | {"PRIMARY": list(primary)}
     columns = {}
     for column in inspector.get_columns(name, schema=schema):
         kind, identity = column["type"], column.get("identity")
@@ -69,7 +72,8 @@ def reflected(
             filled=default or (is_lone_key and dialect.fills_integer_key),
             generated=bool(column.get("computed")) or bool(identity and identity.get("always")),
         )
-    return TableTarget(columns, frozenset(unique))
+    alone = {str(index): str(*names) for index, names in constrained.items() if len(names) == 1 and names[0]}
+    return TableTarget(columns, frozenset(unique), constrained=alone)
 
 
 def _integer(signed: bool, bits: int) -> sa.types.TypeEngine[Any]:

@@ -258,7 +258,7 @@ class CoreWriter(TableWriter):
                 dialect=self._dialect,
                 in_commit=in_commit,
                 table=self._table.name,
-                constrained=self._target.constrained,
+                target=self._target,
             )
             if isinstance(failure, DestinationError):
                 return DestinationError(f"table `{self._table}`: {failure}")

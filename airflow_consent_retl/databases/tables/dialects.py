@@ -14,7 +14,7 @@ from airflow_consent_retl.databases.registry import database_in_sqlalchemy
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from airflow_consent_retl.databases.tables.writer import Family
+    from airflow_consent_retl.databases.tables.writer import Family, TableTarget
 
     ColumnType = sa.types.TypeEngine[Any]
 
@@ -38,6 +38,8 @@ class TableDialect:
         as_text: families of values that are bound as text.
         has_zones: whether a timestamp can keep its zone.
         failure: returns the error to raise for an exception of the driver; None if its SQLSTATE or class decides.
+        refused_column: returns the column whose value was refused, by a driver's exception, the table's name and the
+            table; empty where the driver names none. It returns nothing but the name of a column of that table.
     """
 
     case_sensitive: bool = True
@@ -51,6 +53,7 @@ class TableDialect:
     as_text: frozenset[Family] = frozenset()
     has_zones: bool = True
     failure: Callable[[BaseException], Exception | None] = lambda _: None
+    refused_column: Callable[[BaseException, str, TableTarget], str] = lambda *_: ""
 
 
 STANDARD = TableDialect()

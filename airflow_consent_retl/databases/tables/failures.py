@@ -1,17 +1,16 @@
 """The meaning of a driver's error: one row is refused, another try may help, the connection broke, or no row can pass.
 
-It reads codes and classes only. A driver's message quotes rows, so no message is shown, kept or chained.
+A driver's message quotes rows, so no message is shown, kept or chained. Codes and classes say what happened. Of a
+message, only the name of a column that the table is known to have is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from airflow_consent_retl.databases.tables.writer import BusyError, ConnectionLostError, RowRefusedError
+from airflow_consent_retl.databases.tables.writer import BusyError, ConnectionLostError, RowRefusedError, TableTarget
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def failure_of(
     dialect: TableDialect,
     in_commit: bool,
     table: str = "",
-    constrained: Mapping[str, str] = MappingProxyType({}),
+    target: TableTarget | None = None,
 ) -> Exception:
     """Return the error to raise for an error of the driver. The caller raises it outside its `except`.
 
@@ -59,18 +58,21 @@ def failure_of(
         dialect: of the database.
         in_commit: whether the transaction was being committed.
         table: that was written to.
-        constrained: the column of a constraint of this table, by the constraint's name.
+        target: its columns and constraints, if they are known.
     """
     if not isinstance(error, sa.exc.DBAPIError):
         return RowRefusedError("value_out_of_range" if isinstance(error, OverflowError) else "data_error")
     if error.connection_invalidated:
         return ConnectionLostError(in_commit=in_commit)
+    known = TableTarget({}) if target is None else target
     declared = None if error.orig is None else dialect.failure(error.orig)
+    if error.orig is not None and isinstance(declared, RowRefusedError):
+        return RowRefusedError(declared.code, dialect.refused_column(error.orig, table, known))
     if declared is not None:
         return declared
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if isinstance(state, str) and state != "HY000":
-        return _of_state(state, column=_column_of(error.orig, table, constrained), in_commit=in_commit)
+        return _of_state(state, column=_column_of(error.orig, table, known), in_commit=in_commit)
     return _of_class(error, in_commit=in_commit)
 
 
@@ -84,14 +86,14 @@ def refusal(meaning: str | None, code: str) -> DestinationError:
     return DestinationError(f"{meaning or 'the statement was refused'} ({code})")
 
 
-def _column_of(error: object, table: str, constrained: Mapping[str, str]) -> str:
+def _column_of(error: object, table: str, target: TableTarget) -> str:
     """Return the column whose value was refused; empty where the driver names none, or another table's."""
     # Of psycopg: the names of the column, if it was NULL, and of the constraint.
     diagnosis = getattr(error, "diag", None)
     if diagnosis is None or diagnosis.table_name != table:
         # A trigger may write to other tables.
         return ""
-    return str(diagnosis.column_name or constrained.get(diagnosis.constraint_name or "", ""))
+    return str(diagnosis.column_name or target.constrained.get(diagnosis.constraint_name or "", ""))
 
 
 def _of_state(state: str, *, column: str, in_commit: bool) -> Exception:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from airflow_consent_retl.databases.tables.dialects import TableDialect
+from airflow_consent_retl.databases.tables.failures import refusal
 from airflow_consent_retl.databases.tables.writer import BusyError, RowRefusedError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.writer import Family
+    from airflow_consent_retl.databases.tables.writer import Family, TableTarget
 
 # MySQL, SQL Server and Oracle index no text without a length.
 _KEY_CHARACTERS = 255
@@ -30,6 +32,12 @@ _MYSQL_ROW_ERRORS = {
     4025: "check",
 }
 _MYSQL_BUSY_ERRORS = {1040, 1203, 1205, 1213}
+_MYSQL_NO_DEFAULT = 1364
+# Of MySQL and of MariaDB. A value stands before the name, and may contain anything: only the end of a message is read.
+_MYSQL_COLUMN = re.compile(
+    r"\AColumn '([^']+)' cannot be null\Z|(?:\A| )for column ['`]([^'`]+(?:`\.`[^`]+)*)['`] at row \d+\Z"
+)
+_MYSQL_KEY = re.compile(r" for key '([^']+)'\Z")
 
 
 def _failure_of_mysql(error: BaseException) -> Exception | None:
@@ -38,7 +46,19 @@ def _failure_of_mysql(error: BaseException) -> Exception | None:
         return None
     if number in _MYSQL_ROW_ERRORS:
         return RowRefusedError(_MYSQL_ROW_ERRORS[number])
+    if number == _MYSQL_NO_DEFAULT:
+        return refusal("a column is NOT NULL, has no default, and no field is mapped to it", f"error {number}")
     return BusyError(f"error_{number}") if number in _MYSQL_BUSY_ERRORS else None
+
+
+def _refused_by_mysql(error: BaseException, table: str, target: TableTarget) -> str:
+    message = str(error.args[1]) if len(error.args) > 1 else ""
+    if found := _MYSQL_COLUMN.search(message):
+        column = (found[1] or found[2]).rpartition("`.`")[2]
+        return column if column in target.columns else ""
+    # INVARIANT: the message quotes the value. What it returns is a column of the table, and nothing of the message.
+    found = _MYSQL_KEY.search(message)
+    return "" if found is None else target.constrained.get(found[1].removeprefix(f"{table}."), "")
 
 
 def _accepted_by_mysql(kind: sa.types.TypeEngine[Any]) -> frozenset[Family] | None:
@@ -67,6 +87,7 @@ MYSQL = TableDialect(
     accepts=_accepted_by_mysql,
     has_zones=False,
     failure=_failure_of_mysql,
+    refused_column=_refused_by_mysql,
 )
 SQL_SERVER = TableDialect(
     case_sensitive=False, key_text=sa.String(_KEY_CHARACTERS, collation="Latin1_General_100_BIN2")

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from support.crm_sync import CrmSync
 from support.loading import deliver
 
+from airflow_consent_retl.databases.tables.dialects import table_dialect
+from airflow_consent_retl.databases.tables.failures import failure_of
+from airflow_consent_retl.databases.tables.writer import RowRefusedError, TableTarget, TargetColumn
+from airflow_consent_retl.errors import DestinationError
 from airflow_consent_retl.reports import RejectedRow, rejected
 
 if TYPE_CHECKING:
@@ -99,6 +104,90 @@ def test_duckdb_names_a_unique_column(duck: Database) -> None:
 
     # Of two columns, none is named.
     assert refused(duck, rows) == {0: ("unique", "code"), 1: ("unique", "")}
+
+
+def test_sqlite_names_the_column_of_a_constraint_that_has_one(sqlite: Database) -> None:
+    sqlite.execute(
+        "CREATE TABLE people (id BIGINT PRIMARY KEY, email TEXT NOT NULL, code TEXT UNIQUE, a TEXT, b TEXT, "
+        "UNIQUE (a, b), CHECK (a <> 'no'))"
+    )
+    sqlite.execute("INSERT INTO people VALUES (99, 'z@x.example', 'one', 'x', 'y')")
+    rows = pa.table(
+        {
+            "id": range(5),
+            "email": ["a@x.example", None, *["c@x.example"] * 3],
+            "code": ["one", "two", "three", "four", "five"],
+            "a": ["a", "a", "x", "no", "e"],
+            "b": ["a", "b", "y", "d", "e"],
+        }
+    )
+
+    assert refused(sqlite, rows) == {
+        0: ("unique", "code"),
+        1: ("not_null", "email"),
+        # Of two columns, and of a condition.
+        2: ("unique", ""),
+        3: ("check", ""),
+    }
+
+
+def test_a_trigger_of_sqlite_that_speaks_as_a_constraint_shows_no_value(sqlite: Database) -> None:
+    sqlite.execute("CREATE TABLE people (id BIGINT PRIMARY KEY, email TEXT)")
+    for number, words in enumerate(["UNIQUE constraint failed: people.canary", "canary"]):
+        sqlite.execute(
+            f"CREATE TRIGGER t{number} BEFORE INSERT ON people WHEN NEW.id = {number} "
+            f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        )
+
+    found = refused(sqlite, pa.table({"id": [0, 1, 2], "email": ["canary", "canary", "fine"]}))
+
+    assert found == {0: ("trigger", ""), 1: ("trigger", "")}
+
+
+# The messages of MySQL 8.4 (https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html) and of MariaDB,
+# read 2026-11-29. A value in them may look like a name.
+MYSQL_MESSAGES = [
+    (1048, "Column 'email' cannot be null", "not_null", "email"),
+    (1406, "Data too long for column 'email' at row 1", "too_long", "email"),
+    (1406, "Data too long for column `crm`.`people`.`email` at row 12", "too_long", "email"),
+    (1264, "Out of range value for column 'age' at row 3", "value_out_of_range", "age"),
+    (1366, "Incorrect integer value: 'for column 'email' at row 1' for column 'age' at row 2", "datatype", "age"),
+    (1292, "Incorrect date value: 'canary' for column 'born' at row 1", "datatype", "born"),
+    (1292, "Truncated incorrect DOUBLE value: 'for column 'canary' at row 1'", "datatype", ""),
+    (1062, "Duplicate entry 'ann@canary.example' for key 'people.one_email'", "unique", "email"),
+    (1062, "Duplicate entry 'ann@canary.example' for key 'one_email'", "unique", "email"),
+    (1062, "Duplicate entry 'x' for key 'age'' for key 'people.PRIMARY'", "unique", "id"),
+    (1062, "Duplicate entry 'x-y' for key 'people.of_two'", "unique", ""),
+    (1062, "Duplicate entry 'canary' for key 'people.canary'", "unique", ""),
+    (1406, "Data too long for column 'canary' at row 1", "too_long", ""),
+    (3819, "Check constraint 'people_chk_1' is violated.", "check", ""),
+    (1644, "canary", "trigger", ""),
+]
+
+
+@pytest.mark.parametrize(("number", "message", "code", "column"), MYSQL_MESSAGES)
+def test_mysql_names_the_column_and_never_the_value(number: int, message: str, code: str, column: str) -> None:
+    refusal = failure_of_mysql(number, message)
+
+    assert isinstance(refusal, RowRefusedError)
+    assert (refusal.code, refusal.column, str(refusal)) == (code, column, code)
+
+
+def test_a_column_of_mysql_that_no_insert_fills_is_no_fault_of_a_row() -> None:
+    refusal = failure_of_mysql(1364, "Field 'email' doesn't have a default value")
+
+    assert isinstance(refusal, DestinationError)
+    assert str(refusal) == "a column is NOT NULL, has no default, and no field is mapped to it (error 1364)"
+
+
+def failure_of_mysql(number: int, message: str) -> Exception:
+    names = ["id", "email", "age", "born", "a", "b"]
+    target = TableTarget(
+        {name: TargetColumn(shown="TEXT", accepts=frozenset({"text"})) for name in names},
+        constrained={"PRIMARY": "id", "one_email": "email", "age": "age"},
+    )
+    error = sa.exc.DBAPIError("INSERT", {}, Exception(number, message))
+    return failure_of(error, dialect=table_dialect("mysql"), in_commit=False, table="people", target=target)
 
 
 def test_another_table_that_a_trigger_writes_to_names_no_column(pg: Database) -> None:
