@@ -1,4 +1,4 @@
-"""An archive of policies that was lost, or restored from an older backup, is noticed by a ledger that saw a newer one."""
+"""An archive of policies that was lost, or restored from an older backup, is noticed by a ledger that saw more."""
 
 from __future__ import annotations
 
