@@ -90,6 +90,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@bucket/consent_retl",
                         "default": None,
                     },
+                    "page_workspaces": {
+                        "description": (
+                            "More workspaces and ledgers that the page in Airflow shows, by name, as a JSON object: "
+                            "those that DAGs name with the parameters workspace and ledger_conn_id."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": '{"emea": {"workspace": "s3://bucket/emea", "ledger_conn_id": "ledger_emea"}}',
+                        "default": None,
+                    },
                     "ledger_conn_id": {
                         "description": (
                             "PostgreSQL connection of the ledger, for workers on several machines. Default for a "

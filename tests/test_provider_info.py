@@ -202,6 +202,7 @@ def test_airflow_loads_the_provider_and_shows_its_connection_forms() -> None:
             "digest_key_previous",
             "evidence_days",
             "ledger_conn_id",
+            "page_workspaces",
             "policy",
             "snapshot_days",
             "snapshot_number",

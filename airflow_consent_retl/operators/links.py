@@ -24,8 +24,10 @@ class SyncPageLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, below Airflow's own."""
-        syncs = _sync_names(operator)
-        return sync_page(syncs[0], base=_base()) if len(syncs) == 1 else overview_page(base=_base())
+        syncs, workspace = _sync_names(operator), _workspace(operator)
+        if len(syncs) != 1:
+            return overview_page(base=_base(), workspace=workspace)
+        return sync_page(syncs[0], base=_base(), workspace=workspace)
 
 
 class RunReportLink(BaseOperatorLink):
@@ -35,7 +37,14 @@ class RunReportLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, below Airflow's own."""
-        return run_page(ti_key.dag_id, ti_key.run_id, ti_key.task_id, map_index=ti_key.map_index, base=_base())
+        return run_page(
+            ti_key.dag_id,
+            ti_key.run_id,
+            ti_key.task_id,
+            map_index=ti_key.map_index,
+            base=_base(),
+            workspace=_workspace(operator),
+        )
 
 
 SENDING_LINKS = (SyncPageLink(), RunReportLink())
@@ -48,6 +57,18 @@ def _sync_names(operator: Any) -> list[str]:
     names = [one] if isinstance(one, str) else several or getattr(operator, "loads", None) or ()
     model = operator.model_name
     return [] if model is None else [f"{model}/{name}" for name in names]
+
+
+def _workspace(operator: Any) -> str:
+    """Return the name under which the page has the workspace of a task; empty: the default."""
+    from airflow_consent_retl.errors import ConfigurationError
+    from airflow_consent_retl.hooks.known_workspaces import name_of
+
+    try:
+        return name_of(getattr(operator, "workspace", None), getattr(operator, "ledger_conn_id", None))
+    except ConfigurationError:
+        # The task has ended well. The page says what is wrong with the option.
+        return ""
 
 
 def _base() -> str:

@@ -3,7 +3,8 @@
 An address never contains the id of a person: the person's page takes it from a form.
 
 Every function takes `base`: the part of Airflow's address before its pages, without a final slash, such as
-`https://airflow.example.com/data`; empty: an address on the same host, for an Airflow at its root.
+`https://airflow.example.com/data`; empty: an address on the same host, for an Airflow at its root. `workspace` is the
+name of one of `[consent_retl] page_workspaces`; empty: the deployment's default.
 """
 
 from __future__ import annotations
@@ -15,36 +16,38 @@ PREFIX: Final = "/consent-retl"
 """The path of the page in Airflow."""
 
 
-def overview_page(*, base: str = "") -> str:
+def overview_page(*, base: str = "", workspace: str = "") -> str:
     """Return the address of the page about all syncs."""
-    return f"{base}{PREFIX}/"
+    return _page("", base, workspace)
 
 
-def sync_page(sync: str, *, base: str = "") -> str:
+def sync_page(sync: str, *, base: str = "", workspace: str = "") -> str:
     """Return the address of the page about one sync, by its name: `customers/webhook`."""
-    return _page("sync", base, name=sync)
+    return _page("sync", base, workspace, name=sync)
 
 
-def run_page(dag_id: str, run_id: str, task_id: str, *, map_index: int | None = None, base: str = "") -> str:
+def run_page(
+    dag_id: str, run_id: str, task_id: str, *, map_index: int | None = None, base: str = "", workspace: str = ""
+) -> str:
     """Return the address of the page about what one task did in one run, at all of its destinations.
 
     Args:
         dag_id, run_id, task_id: of the task.
         map_index: among mapped tasks; None or below 0: it is not mapped.
-        base: as for the module.
+        base, workspace: as for the module.
     """
     mapped = {} if map_index is None or map_index < 0 else {"map_index": str(map_index)}
-    return _page("run", base, dag_id=dag_id, run_id=run_id, task_id=task_id, **mapped)
+    return _page("run", base, workspace, dag_id=dag_id, run_id=run_id, task_id=task_id, **mapped)
 
 
-def person_page(*, base: str = "") -> str:
+def person_page(*, base: str = "", workspace: str = "") -> str:
     """Return the address of the form that asks for one person's id."""
-    return _page("person", base)
+    return _page("person", base, workspace)
 
 
 def policy_page(place: str | None = None, *, base: str = "") -> str:
     """Return the address of the page about the policy at a place, such as `variable:consent_policy`; None: all."""
-    return _page("policy", base, **({} if place is None else {"place": place}))
+    return _page("policy", base, "", **({} if place is None else {"place": place}))
 
 
 def airflow_run(dag_id: str, run_id: str, *, base: str = "") -> str:
@@ -63,7 +66,8 @@ def airflow_dag(dag_id: str, *, base: str = "") -> str:
     return f"{base}/dags/{_part(dag_id)}"
 
 
-def _page(page: str, base: str, **query: str) -> str:
+def _page(page: str, base: str, workspace: str, **query: str) -> str:
+    query = query | ({"workspace": workspace} if workspace else {})
     return f"{base}{PREFIX}/{page}" + (f"?{urlencode(query)}" if query else "")
 
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from support.sync_figures import PLACE, Sized, write_policies, write_runs
 
+from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace
 from airflow_consent_retl.sight.page import pages
 from airflow_consent_retl.sight.page.access import Rights
 from airflow_consent_retl.storage.location import policy_archive
@@ -42,10 +43,10 @@ def asked_by_each_page(workspace: Path, size: Sized, monkeypatch: pytest.MonkeyP
     found = []
     for days in (30, 365):
         with statements() as asked:
-            assert pages.overview(OFFICER, days=days, find="")["all"].people > 0
+            assert pages.overview(OFFICER, KnownWorkspace(), days=days, find="")["all"].people > 0
         found.append(len(asked))
     with statements() as asked:
-        assert pages.sync(OFFICER, "customers/webhook", days=365, page=1) is not None
+        assert pages.sync(OFFICER, KnownWorkspace(), "customers/webhook", days=365, page=1) is not None
     return [*found, len(asked)]
 
 

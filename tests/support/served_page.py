@@ -40,6 +40,8 @@ class World:
 def served_page(folder: Path, database: Path) -> Iterator[World]:
     """Serve 14 syncs with 40 days of runs, and one more, `customers/lake`, that really was loaded.
 
+    A second workspace, `trials`, has the first two of these syncs with runs of their own.
+
     Args:
         folder: an empty folder for everything.
         database: a metadata database of Airflow with all tables, which is copied.
@@ -53,12 +55,15 @@ def served_page(folder: Path, database: Path) -> Iterator[World]:
         load_canaries(folder)
         write_runs(workspace / "ledger.db", Sized(14, 40), at=datetime.now(UTC))
         write_policies(policy_archive(), at=datetime.now(UTC))
+    (folder / "trials").mkdir()
+    write_runs(folder / "trials" / "ledger.db", Sized(2, 3), at=datetime.now(UTC))
     with airflow_server(
         folder / "home",
         database=database,
         dags=["customers", "leads", "newsletter_readers", "app_users", "shop_orders"],
         paused=["newsletter_readers"],
         AIRFLOW__CONSENT_RETL__WORKSPACE=workspace.as_uri(),
+        AIRFLOW__CONSENT_RETL__PAGE_WORKSPACES=json.dumps({"trials": {"workspace": (folder / "trials").as_uri()}}),
         AIRFLOW__CONSENT_RETL__APPROVAL_REQUIRED="True",
     ) as server:
         yield World(server, workspace)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import FastAPI, Form, HTTPException, Query, Request, Response, status
+from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError
+from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace, known_workspaces
 from airflow_consent_retl.sight.page import pages
 from airflow_consent_retl.sight.page.access import Reader, login_address
 from airflow_consent_retl.sight.page.page_links import Links
@@ -30,6 +31,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _CACHED: Final = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+_DEFAULT: Final = KnownWorkspace()
 _MOST_DAYS: Final = 366
 _LONGEST: Final = 1_000
 _WORDS: Final = {
@@ -64,30 +66,52 @@ def application() -> FastAPI:
     return app
 
 
+def workspace_of(workspace: Annotated[str, Query(max_length=_LONGEST)] = "") -> KnownWorkspace:
+    """Return the workspace that an address names.
+
+    Raises:
+        HTTPException: 404: the deployment does not list it. No other place is ever read.
+    """
+    found = known_workspaces().get(workspace)
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    return found
+
+
+Within = Annotated[KnownWorkspace, Depends(workspace_of)]
+
+
 def overview(
-    request: Request, reader: Reader, days: Days = 30, find: Annotated[str, Query(max_length=100)] = ""
+    request: Request, reader: Reader, within: Within, days: Days = 30, find: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
     """Show all syncs that the user may see."""
-    return _shown(request, "overview", pages.overview(reader, days=days, find=find), reader)
+    return _shown(request, "overview", pages.overview(reader, within, days=days, find=find), reader, within)
 
 
 def sync(
-    request: Request, reader: Reader, name: Name, days: Days = 30, page: Annotated[int, Query(ge=1)] = 1
+    request: Request,
+    reader: Reader,
+    within: Within,
+    name: Name,
+    days: Days = 30,
+    page: Annotated[int, Query(ge=1)] = 1,
 ) -> Response:
     """Show one sync."""
-    return _shown(request, "sync", _found(pages.sync(reader, name, days=days, page=page)), reader)
+    return _shown(request, "sync", _found(pages.sync(reader, within, name, days=days, page=page)), reader, within)
 
 
 def run(
     request: Request,
     reader: Reader,
+    within: Within,
     dag_id: Name,
     run_id: Name,
     task_id: Name,
     map_index: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
     """Show what one task did in one run."""
-    return _shown(request, "run", _found(pages.run(reader, dag_id, run_id, task_id, map_index)), reader)
+    found = _found(pages.run(reader, within, dag_id, run_id, task_id, map_index))
+    return _shown(request, "run", found, reader, within)
 
 
 def policy(request: Request, reader: Reader, place: Name | None = None) -> Response:
@@ -115,15 +139,15 @@ def approve(
     return RedirectResponse(_links(request).policy(place), status_code=status.HTTP_303_SEE_OTHER)
 
 
-def person_form(request: Request, reader: Reader) -> Response:
+def person_form(request: Request, reader: Reader, within: Within) -> Response:
     """Show the form that asks for a person's id."""
-    return _shown(request, "person", pages.person_form(reader), reader)
+    return _shown(request, "person", pages.person_form(reader), reader, within)
 
 
-def person(request: Request, reader: Reader, person_id: LongText) -> Response:
+def person(request: Request, reader: Reader, within: Within, person_id: LongText) -> Response:
     """Answer about one person. The id comes in the body of the request, which no log has, and is not shown."""
     _check_site(request)
-    return _shown(request, "person", pages.person(reader, person_id.strip()), reader)
+    return _shown(request, "person", pages.person(reader, within, person_id.strip()), reader, within)
 
 
 def assets(name: str) -> Response:
@@ -150,12 +174,15 @@ def _found(contents: dict[str, Any] | None) -> dict[str, Any]:
     return contents
 
 
-def _shown(request: Request, template: str, contents: dict[str, Any], reader: Reader) -> Response:
-    return HTMLResponse(rendered(template, links=_links(request), reader=reader, **contents))
+def _shown(
+    request: Request, template: str, contents: dict[str, Any], reader: Reader, within: KnownWorkspace = _DEFAULT
+) -> Response:
+    links, workspaces = _links(request, within), list(known_workspaces())
+    return HTMLResponse(rendered(template, links=links, reader=reader, workspaces=workspaces, **contents))
 
 
-def _links(request: Request) -> Links:
-    return Links.of(str(request.scope.get("root_path", "")))
+def _links(request: Request, within: KnownWorkspace = _DEFAULT) -> Links:
+    return Links.of(str(request.scope.get("root_path", "")), workspace=within.name)
 
 
 def _message(request: Request, code: int, title: str, text: str) -> Response:

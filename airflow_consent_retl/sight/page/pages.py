@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace
     from airflow_consent_retl.sight.charts import ColumnChart, TrendChart
     from airflow_consent_retl.sight.page.access import Rights
 
@@ -34,11 +35,11 @@ PERIODS: Final = (7, 30, 90, 365)
 _WORST_FIRST: Final = tuple(Health)
 
 
-def overview(reader: Rights, *, days: int, find: str) -> Contents:
+def overview(reader: Rights, within: KnownWorkspace, *, days: int, find: str) -> Contents:
     """Return all syncs that the user may see, or those with a text in their names, the worst first."""
     at = datetime.now(UTC)
     period = Period.of_days(days, until=at)
-    with _ledger() as ledger:
+    with _ledger(within) as ledger:
         if ledger is None:
             return {**_common(days, at), "find": find, "all": None}
         found = figures.overview(
@@ -68,10 +69,10 @@ def overview(reader: Rights, *, days: int, find: str) -> Contents:
     }
 
 
-def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
+def sync(reader: Rights, within: KnownWorkspace, name: str, *, days: int, page: int) -> Contents | None:
     """Return one sync; None: it is not known, or the user may not see it."""
     at = datetime.now(UTC)
-    with _ledger() as ledger:
+    with _ledger(within) as ledger:
         if ledger is None:
             return None
         found = figures.sync_history(
@@ -104,9 +105,11 @@ def sync(reader: Rights, name: str, *, days: int, page: int) -> Contents | None:
     }
 
 
-def run(reader: Rights, dag_id: str, run_id: str, task_id: str, map_index: int | None) -> Contents | None:
+def run(
+    reader: Rights, within: KnownWorkspace, dag_id: str, run_id: str, task_id: str, map_index: int | None
+) -> Contents | None:
     """Return what one task did in one run; None: it is not recorded, or the user may not see it."""
-    with _ledger() as ledger:
+    with _ledger(within) as ledger:
         if ledger is None:
             return None
         visible = {one.sync for one in ledger.syncs() if reader.may_see(one)}
@@ -164,12 +167,12 @@ def person_form(reader: Rights) -> Contents:
     return {**_common(PERIODS[1], datetime.now(UTC)), "history": None}
 
 
-def person(reader: Rights, person_id: str) -> Contents:
+def person(reader: Rights, within: KnownWorkspace, person_id: str) -> Contents:
     """Return what is recorded of one person, and note that the user asked. The id is not part of it."""
     if not reader.may_look_up:
         return person_form(reader)
     note_look_up(reader.name)
-    history = person_history(person_id)
+    history = person_history(person_id, workspace=within.workspace, ledger_conn_id=within.ledger_conn_id)
     digests = {one.policy_digest for one in history.decisions}
     return {
         **_common(PERIODS[1], datetime.now(UTC)),
@@ -180,8 +183,8 @@ def person(reader: Rights, person_id: str) -> Contents:
 
 
 @contextmanager
-def _ledger() -> Iterator[Ledger | None]:
-    ledger = existing_ledger()
+def _ledger(within: KnownWorkspace) -> Iterator[Ledger | None]:
+    ledger = existing_ledger(within.workspace, within.ledger_conn_id)
     if ledger is None:
         yield None
         return
