@@ -53,7 +53,7 @@ class ApiKey(Authentication):
 
     Args:
         header: its name.
-        prefix: the text before the key, such as `Klaviyo-API-Key `.
+        prefix: the text before the key, such as `Bearer `.
         label: the key's name in the vendor's own pages.
     """
 
