@@ -18,9 +18,12 @@ class DestinationSpec(ABC):
 
     Attributes:
         templated: the parameters in which Airflow renders templates.
+        internal: the parameters that the operator does not offer: for tests, and for those who build destinations
+            themselves.
     """
 
     templated: ClassVar[tuple[str, ...]] = ()
+    internal: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def build(self) -> Destination:

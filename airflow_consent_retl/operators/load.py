@@ -114,7 +114,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
 
     spec_class: ClassVar[type[DestinationSpec] | None] = None
     """The destination's parameters, if they alone build it: then withdrawals need no task of the load."""
-    knows_by_identifiers: ClassVar[bool] = False
+    knows_by_identifiers: bool = False
     """Whether the destination knows people by fields that two people may share, and not by the model's key."""
 
     nests_fields: ClassVar[bool] = True

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from airflow_consent_retl.destinations.braze.options import BrazeSpec, BrazeWithdrawal
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.braze.destination import BrazeDestination
+from airflow_consent_retl.destinations.braze.options import BrazeSpec
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToBrazeOperator(LoadOperator):
+class LoadToBrazeOperator(SpecLoadOperator):
     """Keep the users of a Braze workspace at the permitted rows of one destination.
 
     Reads the permitted set's files and an Airflow connection; contacts only the workspace's REST endpoint. Braze takes
@@ -46,49 +42,10 @@ class LoadToBrazeOperator(LoadOperator):
         DestinationUnavailableError: Braze did not accept a batch in time; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *BrazeSpec.templated)
     spec_class = BrazeSpec
 
-    def __init__(
-        self,
-        *,
-        workspace_name: str,
-        on_withdrawal: BrazeWithdrawal,
-        conn_id: str = "consentbraze_default",
-        withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None,
-        unsubscribes: Sequence[str] = (),
-        phone_groups: Sequence[str] = (),
-        requests_per_3_s: int = 3000,
-        exports_per_minute: int = 250,
-        batch_rows: int = 75,
-        concurrency: int = 4,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # States of subscriptions belong to addresses, which two people may share.
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Note whether states of subscriptions are sent: they belong to addresses, which two people may share."""
         names_states = any(name.startswith(("email_subscribe", "subscription_groups.")) for name in self.fields)
-        self.knows_by_identifiers = names_states or on_withdrawal == "unsubscribe"  # type: ignore[misc]
-        # Airflow requires templated parameters as attributes.
-        self.workspace_name = workspace_name
-        self.conn_id = conn_id
-        self._spec = partial(
-            BrazeSpec,
-            on_withdrawal=on_withdrawal,
-            withdrawn_attributes=withdrawn_attributes,
-            unsubscribes=unsubscribes,
-            phone_groups=phone_groups,
-            requests_per_3_s=requests_per_3_s,
-            exports_per_minute=exports_per_minute,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-
-    def build_destination(self) -> BrazeDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        return self._spec(conn_id=self.conn_id, workspace_name=self.workspace_name).build()
+        self.knows_by_identifiers = names_states or own["on_withdrawal"] == "unsubscribe"
+        return own

@@ -7,7 +7,7 @@ new to Braze, or who gets another address, is looked up by the address as well: 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -181,10 +181,10 @@ class PresentStates:
     def _asked(
         self, path: str, query: Mapping[str, str], name: str, texts: Sequence[str], read: ReadAnswer
     ) -> dict[str, Outcome]:
-        def address(some: Sequence[str]) -> HttpAddress:
-            return replace(self._address.at(path), query=urlencode({**query, name: some}, doseq=True))
+        def endpoint(some: Sequence[str]) -> str:
+            return f"{path}?{urlencode({**query, name: some}, doseq=True)}"
 
-        outcomes = self._steps.ask(f"{path} {address(texts).query}", address, texts, read, most=MOST_USERS)
+        outcomes = self._steps.ask(endpoint(texts), endpoint, texts, read, most=MOST_USERS)
         return dict(zip(texts, outcomes, strict=True))
 
 

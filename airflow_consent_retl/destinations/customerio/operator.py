@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
-
-from airflow_consent_retl.destinations.customerio.customerio_requests import customerio
-from airflow_consent_retl.destinations.customerio.options import CustomerioId, CustomerioSpec, CustomerioWithdrawal
-from airflow_consent_retl.destinations.declared.operator import check_load
-from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.destinations.customerio.options import CustomerioSpec
+from airflow_consent_retl.destinations.declared.operator import DeclaredLoadOperator
 
 
-class LoadToCustomerioOperator(LoadOperator):
+class LoadToCustomerioOperator(DeclaredLoadOperator):
     """Keep the people of a Customer.io workspace, or one of its manual segments, at the permitted rows.
 
     Reads the permitted set's files and an Airflow connection; contacts only Customer.io's Track API. It sends at most
@@ -38,43 +32,4 @@ class LoadToCustomerioOperator(LoadOperator):
         DestinationUnavailableError: Customer.io did not accept a batch in time; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerioSpec.templated)
     spec_class = CustomerioSpec
-
-    def __init__(
-        self,
-        *,
-        workspace_id: int | str,
-        on_withdrawal: CustomerioWithdrawal,
-        conn_id: str = "consentcustomerio_default",
-        known_by: CustomerioId = "id",
-        segment_id: int | str | None = None,
-        concurrency: int = 4,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Airflow requires templated parameters as attributes.
-        self.workspace_id = workspace_id
-        self.conn_id = conn_id
-        self.segment_id = segment_id
-        declaration = customerio(known_by, in_segment=segment_id is not None)
-        self.knows_by_identifiers = declaration.people_share  # type: ignore[misc]
-        self._spec = partial(
-            CustomerioSpec,
-            on_withdrawal=on_withdrawal,
-            known_by=known_by,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-        self._check = partial(check_load, declaration, on_withdrawal=on_withdrawal)
-        self._check(self.fields, parameters={"workspace_id": workspace_id, "segment_id": segment_id})
-
-    def destination_spec(self) -> CustomerioSpec:
-        """Return the connection, the place and the choices of the DAG, checked again with templates rendered."""
-        self._check(self.fields, parameters={"workspace_id": self.workspace_id, "segment_id": self.segment_id})
-        return self._spec(conn_id=self.conn_id, workspace_id=self.workspace_id, segment_id=self.segment_id)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.destinations.declared.declaration_checks import wrong_consent, wrong_fields
-from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, Parameter, wrong_choices
+from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, DeclaredSpec, wrong_choices
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
 
 
-class LoadToDeclaredHttpOperator(LoadOperator):
+class DeclaredLoadOperator(SpecLoadOperator):
+    """A load into a declared destination: its parameters and fields are held against the declaration."""
+
+    spec_class: ClassVar[type[DeclaredSpec]]
+
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check choices, parameters and fields, and note whether two rows may be one person for the vendor."""
+        spec = self.spec_class(**own)
+        declaration = spec.declared()
+        self.knows_by_identifiers = declaration.people_share
+        check_load(declaration, self.fields, on_withdrawal=spec.on_withdrawal, parameters=spec.values())
+        return own
+
+
+class LoadToDeclaredHttpOperator(DeclaredLoadOperator):
     """Keep a vendor's people at the permitted rows of one destination, through an HTTP API that you declare as data.
 
     Reads the permitted set's files and an Airflow connection; contacts only the connection's host, as
@@ -36,43 +49,7 @@ class LoadToDeclaredHttpOperator(LoadOperator):
         DestinationUnavailableError: the vendor did not accept a batch in time; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *DeclaredHttpSpec.templated)
     spec_class = DeclaredHttpSpec
-
-    def __init__(
-        self,
-        *,
-        declaration: DestinationDeclaration,
-        conn_id: str,
-        on_withdrawal: str | None,
-        parameters: Mapping[str, Parameter] | None = None,
-        concurrency: int = 8,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Airflow requires templated parameters as attributes.
-        self.conn_id = conn_id
-        self.parameters = dict(parameters or {})
-        self.knows_by_identifiers = declaration.people_share  # type: ignore[misc]
-        self._spec = partial(
-            DeclaredHttpSpec,
-            declaration=declaration,
-            on_withdrawal=on_withdrawal,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-        self._check = partial(check_load, declaration, on_withdrawal=on_withdrawal)
-        self._check(self.fields, parameters=self.parameters)
-
-    def destination_spec(self) -> DeclaredHttpSpec:
-        """Return the declaration, the connection and the choices of the DAG, checked again with templates rendered."""
-        self._check(self.fields, parameters=self.parameters)
-        return self._spec(conn_id=self.conn_id, parameters=self.parameters)
 
 
 def check_load(

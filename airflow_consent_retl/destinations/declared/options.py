@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -33,37 +35,71 @@ class DeclaredHttpOptions(HttpOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeclaredHttpSpec(DestinationSpec):
-    """The parameters of the operator, of the same names.
+class DeclaredSpec(DestinationSpec):
+    """The parameters of a declared destination. A subclass has the declaration's own as fields of the same names.
+
+    Attributes:
+        destination: the full name of the destination's class; empty: one that is made of the declaration.
 
     Args:
-        declaration: see `DestinationDeclaration`.
         conn_id: a connection of the declaration's vendor, or of type `consentwebhook` or `http`.
         on_withdrawal: see `DeclaredHttpOptions`, for this parameter and those that follow.
     """
 
-    templated: ClassVar[tuple[str, ...]] = ("conn_id", "parameters")
+    destination: ClassVar[str] = ""
 
-    declaration: DestinationDeclaration
     conn_id: str
     on_withdrawal: str | None
-    parameters: Mapping[str, Parameter] | None = None
-    concurrency: int = 8
+    concurrency: int = 4
     timeout_s: float = 30
     max_attempts: int = 6
     max_retry_s: float = 300
+
+    @abstractmethod
+    def declared(self) -> DestinationDeclaration:
+        """Return the declaration that suits the parameters."""
+
+    def values(self) -> Mapping[str, Parameter]:
+        """Return the values of the declaration's parameters."""
+        return {name: getattr(self, name) for name in self.declared().parameters}
 
     def build(self) -> DeclaredHttpDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""
         options = DeclaredHttpOptions(
             on_withdrawal=self.on_withdrawal,
-            parameters=self.parameters or {},
+            parameters=self.values(),
             concurrency=self.concurrency,
             timeout_s=self.timeout_s,
             max_attempts=self.max_attempts,
             max_retry_s=self.max_retry_s,
         )
-        return built(self.declaration, options, conn_id=self.conn_id)
+        module, _, name = self.destination.rpartition(".")
+        kind = getattr(import_module(module), name) if name else None
+        return built(self.declared(), options, conn_id=self.conn_id, kind=kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredHttpSpec(DeclaredSpec):
+    """The parameters of the operator, of the same names.
+
+    Args:
+        declaration: see `DestinationDeclaration`.
+        parameters: the values of its parameters.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "parameters")
+
+    declaration: DestinationDeclaration
+    parameters: Mapping[str, Parameter] | None = None
+    concurrency: int = 8
+
+    def declared(self) -> DestinationDeclaration:
+        """Return the declaration."""
+        return self.declaration
+
+    def values(self) -> Mapping[str, Parameter]:
+        """Return the values of the declaration's parameters, as they are given."""
+        return self.parameters or {}
 
 
 def wrong_choices(

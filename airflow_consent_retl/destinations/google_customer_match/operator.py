@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_answered, check_signals
-from airflow_consent_retl.destinations.google_customer_match.audience import MAX_MEMBERS
+from airflow_consent_retl.destinations.data_manager.signals_load import SignalsLoadOperator
 from airflow_consent_retl.destinations.google_customer_match.customer_match_spec import CustomerMatchSpec
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.data_manager.accounts import Account
-    from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
-    from airflow_consent_retl.storage.manifest import PermittedCounts
 
 
-class LoadToGoogleCustomerMatchOperator(LoadOperator):
+class LoadToGoogleCustomerMatchOperator(SignalsLoadOperator):
     """Keep a Google Customer Match audience equal to the permitted rows of one destination.
 
     Reads the permitted set's files and a Google Cloud connection; contacts the Data Manager API. For each person it
@@ -53,83 +42,5 @@ class LoadToGoogleCustomerMatchOperator(LoadOperator):
     """
 
     nests_fields = False
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *CustomerMatchSpec.templated)
     spec_class = CustomerMatchSpec
     knows_by_identifiers = True
-
-    def __init__(
-        self,
-        *,
-        audience_id: str,
-        operating_account: Account,
-        consent_signals: Mapping[str, str],
-        terms_of_service_accepted: bool = False,
-        gcp_conn_id: str = "google_cloud_default",
-        login_account: Account | None = None,
-        linked_account: Account | None = None,
-        impersonation_chain: str | Sequence[str] | None = None,
-        hashed: bool = False,
-        on_invalid: Literal["reject", "omit"] = "reject",
-        batch_rows: int = MAX_MEMBERS,
-        concurrency: int = 2,
-        requests_per_minute: int = 300,
-        timeout_s: float = 120,
-        max_attempts: int = 6,
-        max_retry_s: float = 600,
-        backoff_s: float = 2,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_answered(self.fields)
-        # Airflow requires templated parameters as attributes.
-        self.audience_id = audience_id
-        self.operating_account = operating_account
-        self.consent_signals = consent_signals
-        self.gcp_conn_id = gcp_conn_id
-        self.login_account = login_account
-        self.linked_account = linked_account
-        self.impersonation_chain = impersonation_chain
-        self._spec = partial(
-            CustomerMatchSpec,
-            terms_of_service_accepted=terms_of_service_accepted,
-            hashed=hashed,
-            on_invalid=on_invalid,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            requests_per_minute=requests_per_minute,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-            backoff_s=backoff_s,
-        )
-        self._consent_granted = False
-        self._built: CustomerMatchSpec | None = None
-
-    def check_permitted(self, counts: PermittedCounts) -> None:
-        """Check that everyone in the permitted set granted both of Google's signals.
-
-        Raises:
-            ConfigurationError: the policy does not require it; the message names the category and the signal.
-        """
-        check_answered(self.fields)
-        answered = [name for name in SIGNALS if name in self.fields]
-        check_signals(self.consent_signals, counts, destination=self.destination, answered=answered)
-        self._consent_granted = True
-
-    def build_destination(self) -> GoogleCustomerMatchDestination:
-        """Return the destination; contacts nothing. It sends no one before `check_permitted` was called."""
-        return self.destination_spec().build(consent_granted=self._consent_granted)
-
-    def destination_spec(self) -> CustomerMatchSpec:
-        """Return the parameters, which a trigger builds the destination from."""
-        # One spec for all destinations that a task builds, one after the other: they share the quota.
-        self._built = self._built or self._spec(
-            audience_id=self.audience_id,
-            operating_account=self.operating_account,
-            consent_signals=self.consent_signals,
-            gcp_conn_id=self.gcp_conn_id,
-            login_account=self.login_account,
-            linked_account=self.linked_account,
-            impersonation_chain=self.impersonation_chain,
-        )
-        return self._built

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_answered, check_signals
-from airflow_consent_retl.destinations.google_events.spec import MAX_EVENTS, GoogleEventsSpec
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.data_manager.accounts import Account
-    from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
-    from airflow_consent_retl.storage.manifest import PermittedCounts
+from airflow_consent_retl.destinations.data_manager.signals_load import SignalsLoadOperator
+from airflow_consent_retl.destinations.google_events.spec import GoogleEventsSpec
 
 
-class LoadToGoogleEventsOperator(LoadOperator):
+class LoadToGoogleEventsOperator(SignalsLoadOperator):
     """Send the permitted events of one destination to Google: conversions of Google Ads, Floodlight, or Analytics.
 
     The model has one row for each event, and the transaction id as its primary key. Reads the permitted set's files and
@@ -56,80 +46,4 @@ class LoadToGoogleEventsOperator(LoadOperator):
         DestinationUnavailableError: the API does not answer, or the quota is used up; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *GoogleEventsSpec.templated)
     spec_class = GoogleEventsSpec
-
-    def __init__(
-        self,
-        *,
-        product_destination_id: str,
-        operating_account: Account,
-        consent_signals: Mapping[str, str] | None = None,
-        gcp_conn_id: str = "google_cloud_default",
-        login_account: Account | None = None,
-        linked_account: Account | None = None,
-        impersonation_chain: str | Sequence[str] | None = None,
-        hashed: bool = False,
-        on_invalid: Literal["reject", "omit"] = "reject",
-        batch_rows: int = MAX_EVENTS,
-        concurrency: int = 2,
-        requests_per_minute: int = 300,
-        timeout_s: float = 120,
-        max_attempts: int = 6,
-        max_retry_s: float = 600,
-        backoff_s: float = 2,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_answered(self.fields)
-        # Airflow requires templated parameters as attributes.
-        self.product_destination_id = product_destination_id
-        self.operating_account = operating_account
-        self.consent_signals = consent_signals
-        self.gcp_conn_id = gcp_conn_id
-        self.login_account = login_account
-        self.linked_account = linked_account
-        self.impersonation_chain = impersonation_chain
-        self._spec = partial(
-            GoogleEventsSpec,
-            hashed=hashed,
-            on_invalid=on_invalid,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            requests_per_minute=requests_per_minute,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-            backoff_s=backoff_s,
-        )
-        self._consent_granted = False
-        self._built: GoogleEventsSpec | None = None
-
-    def check_permitted(self, counts: PermittedCounts) -> None:
-        """Check that each of Google's signals is a field with a person's own answer, or was granted by everyone.
-
-        Raises:
-            ConfigurationError: it is neither; the message names the category and the signal.
-        """
-        check_answered(self.fields)
-        answered = [name for name in SIGNALS if name in self.fields]
-        check_signals(self.consent_signals or {}, counts, destination=self.destination, answered=answered)
-        self._consent_granted = True
-
-    def build_destination(self) -> GoogleEventsDestination:
-        """Return the destination; contacts nothing. It sends no event before `check_permitted` was called."""
-        return self.destination_spec().build(consent_granted=self._consent_granted)
-
-    def destination_spec(self) -> GoogleEventsSpec:
-        """Return the parameters, which a trigger builds the destination from."""
-        # One spec for all destinations that a task builds, one after the other: they share the quota.
-        self._built = self._built or self._spec(
-            product_destination_id=self.product_destination_id,
-            operating_account=self.operating_account,
-            consent_signals=self.consent_signals,
-            gcp_conn_id=self.gcp_conn_id,
-            login_account=self.login_account,
-            linked_account=self.linked_account,
-            impersonation_chain=self.impersonation_chain,
-        )
-        return self._built

@@ -21,7 +21,13 @@ from airflow_consent_retl.contract.outcomes import (
     RowStatus,
     vendor_code,
 )
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, SentRows, UnreadableAnswerError, is_integer
+from airflow_consent_retl.destinations.http.responses import (
+    ACCEPTED,
+    NOT_FOUND,
+    SentRows,
+    UnreadableAnswerError,
+    is_integer,
+)
 
 Entry = Mapping[str, Any]
 EntryOutcome = Callable[[Entry, Mapping[str, object]], Outcome]
@@ -170,6 +176,80 @@ def by_value(
                 yield row, entry
 
     return _mapped(places(), sent, outcome, others=others)
+
+
+def by_trace(
+    results: Iterable[Entry],
+    errors: Iterable[Entry],
+    sent: SentRows,
+    refused: EntryOutcome,
+    *,
+    trace: str,
+    identity: Callable[[Mapping[str, object]], object],
+    identities: Callable[[Entry], Iterable[object]],
+) -> Outcomes:
+    """Return the outcomes where results and errors repeat a trace id; a result without one has the row's identifier.
+
+    Args:
+        results: about rows that were applied.
+        errors: about rows that were refused, each about one.
+        sent: the rows of the request.
+        refused: the outcome of an error.
+        trace: the field of a row, an error and a result with the trace id.
+        identity: returns a row's identifier.
+        identities: returns all identifiers of a result, of which one may be a row's.
+    """
+    traces = {identity(sent[row]): sent[row][trace] for row in range(len(sent))}
+
+    def sent_as(row: Mapping[str, object]) -> object:
+        return row[trace]
+
+    def named_as(entry: Entry) -> object:
+        if entry.get(trace) is not None:
+            return entry[trace]
+        found = {traces[one] for one in identities(entry) if one in traces}
+        return found.pop() if len(found) == 1 else None
+
+    return joined(
+        by_value(errors, sent, refused, sent_as=sent_as, named_as=lambda error: error.get(trace)),
+        by_value(results, sent, accepted, sent_as=sent_as, named_as=named_as),
+    )
+
+
+def by_question(
+    records: Iterable[Entry],
+    missing: Iterable[object],
+    sent: SentRows,
+    found: dict[str, Entry],
+    *,
+    names_of: Callable[[Entry], Iterable[object]],
+    fold: Callable[[object], str] = str,
+) -> Outcomes:
+    """Return the outcomes of a question about records: a key with a record is accepted, one without it `not_found`.
+
+    Args:
+        records: that the vendor has.
+        missing: the keys without a record, as the vendor names them.
+        sent: the keys, as texts.
+        found: filled in with the records, by the key that was sent.
+        names_of: returns the keys by which the vendor finds a record.
+        fold: returns a key for comparison.
+    """
+    keys = {fold(sent[row]): str(sent[row]) for row in range(len(sent))}
+    named = [
+        (keys.get(name), one)
+        for one in records
+        for name in keys.keys() & {fold(name) for name in names_of(one)} or {""}
+    ]
+    found.update({key: one for key, one in named if key is not None})
+
+    def outcomes(some: Iterable[str | None], outcome: Outcome) -> Outcomes:
+        entries_of = [{"key": key} for key in some]
+        return by_value(entries_of, sent, lambda *_: outcome, sent_as=str, named_as=lambda one: one["key"])
+
+    return joined(
+        outcomes([keys.get(fold(one)) for one in missing], NOT_FOUND), outcomes([key for key, _ in named], ACCEPTED)
+    )
 
 
 def joined(*maps: Outcomes, others: Outcome = MISSING) -> Outcomes:

@@ -24,6 +24,8 @@ NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
 
+REPEATED_IDENTIFIER = "repeated_identifier"
+
 Row = dict[str, Any]
 
 
@@ -47,6 +49,9 @@ class ShapedRows:
         cleared: fields whose NULL is kept in any case: `Load.nulls_sent`, where the vendor takes a null for empty.
         omitted: other fields whose NULL is left out in any case: `Load.nulls_omitted`.
         integers: `"string"` makes them text.
+        trace: a field that each object gets: a text that is unique in a request, and the same at every try.
+        unique: returns what makes an object unique, for a vendor that refuses a request with two of them: the first
+            is sent, and the others are rejected as `repeated_identifier`.
 
     Raises:
         ConfigurationError: fields have a name or a type without an exact form in JSON, or two names exclude each other.
@@ -62,7 +67,11 @@ class ShapedRows:
         cleared: Collection[str] = (),
         omitted: Collection[str] = (),
         integers: Integers = "number",
+        trace: str = "",
+        unique: Callable[[Any], str] | None = None,
     ) -> None:
+        self._trace = trace
+        self._unique = unique
         self._encoder = RowEncoder(
             schema, nulls=nulls, integers=integers, envelope=None, cleared=cleared, omitted=omitted
         )
@@ -80,15 +89,25 @@ class ShapedRows:
         objects: list[Any] = []
         positions: list[int] = []
         refused = dict(plain.refused)
+        sent: set[str] = set()
         for position, record in zip(plain.positions, plain.records, strict=True):
             values: Row = msgspec.to_builtins(record)
             row = nested(values) if self._nests else values
             try:
-                objects.append(row if self._shape is None else self._shape(row))
+                one = row if self._shape is None else self._shape(row)
             except UnfitRowError as unfit:
                 refused[position] = unfit.code
-            else:
-                positions.append(position)
+                continue
+            if self._unique is not None:
+                name = self._unique(one)
+                if name in sent:
+                    refused[position] = REPEATED_IDENTIFIER
+                    continue
+                sent.add(name)
+            if self._trace:
+                one[self._trace] = f"row-{position}"
+            objects.append(one)
+            positions.append(position)
         return JsonRows(objects, positions, refused)
 
     def body(self, records: Sequence[Any]) -> bytes:

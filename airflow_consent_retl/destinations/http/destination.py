@@ -233,7 +233,14 @@ class HttpDestination(Destination):
         """
         if self._delivery is None:
             raise DestinationError(f"the {self.name} was not opened")
-        return BatchSteps(self._delivery, batch, refuse=refuse, has_changed=has_changed, content_type=content_type)
+        return BatchSteps(
+            self._delivery,
+            self._address,
+            batch,
+            refuse=refuse,
+            has_changed=has_changed,
+            content_type=content_type,
+        )
 
     def commit(self) -> None:
         """Close the connections: each batch was final when it was answered."""

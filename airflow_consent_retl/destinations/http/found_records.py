@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
-from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
 
 Record = Mapping[str, Any]
 
@@ -30,6 +30,22 @@ class FoundRecords:
             ACCEPTED if key is None else unclear[key] if key in unclear else records.get(key, ACCEPTED) for key in keys
         ]
 
+    @classmethod
+    def asked(
+        cls, keys: Sequence[str | None], ask: Callable[[list[str], dict[str, Record]], Iterable[Outcome]]
+    ) -> Self:
+        """Return the records of people, after one question about each key.
+
+        Args:
+            keys: of the people; empty as None.
+            ask: returns the outcome of each key, and fills in the records; a key without a record is `not_found`.
+        """
+        texts = list(dict.fromkeys(key for key in keys if key))
+        records: dict[str, Record] = {}
+        known = dict(zip(texts, ask(texts, records), strict=True))
+        unclear = {text: one for text, one in known.items() if one not in {ACCEPTED, NOT_FOUND}}
+        return cls([key or None for key in keys], records, unclear)
+
     @property
     def records(self) -> list[Record]:
         """Each record once: people may share it."""
@@ -39,6 +55,15 @@ class FoundRecords:
     def rows(self) -> list[int]:
         """The places of the people who have a record."""
         return [row for row, one in enumerate(self.people) if not isinstance(one, Outcome)]
+
+    def change(self, send: Callable[[list[str]], Iterable[Outcome]]) -> Outcomes:
+        """Return the outcomes of the people after a change of their records.
+
+        Args:
+            send: sends the change of the records with these ids, and returns an outcome for each.
+        """
+        ids = [one["id"] for one in self.records]
+        return self.after(dict(zip(ids, send(ids), strict=True)))
 
     def after(self, changed: Mapping[str, Outcome]) -> Outcomes:
         """Return the outcomes of the people.

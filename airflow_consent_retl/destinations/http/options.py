@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
 from airflow_consent_retl.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
-    """The limits on requests, and their retries.
+    """The limits on requests, and their retries. A subclass declares what its own options may be.
+
+    Attributes:
+        counts: options that are at least 1.
+        most: options with a largest value.
+        choices: options with some words as values.
+        withdrawals: the choices of `on_withdrawal`, each with a sentence for people; empty: there is no such option.
+        companions: by choice of `on_withdrawal`, the option that the choice needs, and that only it may have.
 
     Args:
         batch_rows: maximum number of rows in a request.
@@ -26,6 +36,13 @@ class HttpOptions:
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "max_body_bytes", "removal_batch_rows"})
+    counts: ClassVar[tuple[str, ...]] = ()
+    most: ClassVar[Mapping[str, int]] = {}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    withdrawals: ClassVar[Mapping[str, str]] = {}
+    companions: ClassVar[Mapping[str, str]] = {}
+
     batch_rows: int = 1000
     removal_batch_rows: int | None = None
     concurrency: int = 8
@@ -41,9 +58,24 @@ class HttpOptions:
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        counts = ("batch_rows", "concurrency", "max_attempts", "max_body_bytes")
+        counts = ("batch_rows", "concurrency", "max_attempts", "max_body_bytes", *self.counts)
         wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
         if self.removal_batch_rows is not None and self.removal_batch_rows < 1:
             wrong.append("removal_batch_rows must be at least 1")
         seconds = ("timeout_s", "max_retry_s", "backoff_s")
-        return wrong + [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+        wrong += [
+            f"{name} must be at most {top:,}" for name, top in self.most.items() if (getattr(self, name) or 0) > top
+        ]
+        for name, words in self.choices.items():
+            if getattr(self, name) not in words:
+                *others, last = (f"`{word}`" for word in words)
+                wrong.append(f"{name} must be {', '.join(others)} or {last}")
+        return wrong + self._wrong_withdrawal()
+
+    def _wrong_withdrawal(self) -> list[str]:
+        if not self.withdrawals:
+            return []
+        chosen = getattr(self, "on_withdrawal", None)
+        companions = {choice: (name, getattr(self, name)) for choice, name in self.companions.items()}
+        return wrong_withdrawal(chosen, self.withdrawals) + wrong_companions(chosen, companions)

@@ -17,7 +17,8 @@ LATER = "accepted_for_later"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 ACCEPTED = Outcome(RowStatus.ACCEPTED)
-_NOT_THERE = {Outcome(RowStatus.REJECTED, "not_found"), Outcome(RowStatus.REJECTED, "gone")}
+NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
+_NOT_THERE = {NOT_FOUND, Outcome(RowStatus.REJECTED, "gone")}
 
 
 class SentRows(Protocol):
@@ -67,6 +68,29 @@ def of_document(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]],
         return read(json_object(answer.body))
     except UnreadableAnswerError:
         return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+
+
+def answered_with(status: int) -> Callable[[Answer, SentRows], Outcomes | None]:
+    """Return the reader of answers that say with one status that everything is done, and nothing else."""
+
+    def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+        return Outcomes.accepted(len(sent)) if answer.status == status else None
+
+    return read
+
+
+def stated(answer: Answer, name: str) -> object:
+    """Return the value of a field of an answer; None where there is none, or where the answer is no JSON object."""
+    try:
+        return json_object(answer.body).get(name)
+    except UnreadableAnswerError:
+        return None
+
+
+def number_in(answer: Answer, header: str) -> int | None:
+    """Return the whole number in a header of an answer; None: there is none."""
+    text = answer.headers.get(header, "")
+    return int(text[:18]) if text.isascii() and text.isdigit() else None
 
 
 def is_integer(value: object) -> bool:

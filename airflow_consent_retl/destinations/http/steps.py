@@ -56,6 +56,7 @@ class BatchSteps:
 
     Args:
         delivery: of the load.
+        address: names the host.
         batch: the rows or people that the steps are about.
         refuse: see `Purpose`.
         has_changed: whether an earlier request of the batch may have changed something.
@@ -65,6 +66,7 @@ class BatchSteps:
     def __init__(
         self,
         delivery: HttpDelivery,
+        address: HttpAddress,
         batch: Batch,
         *,
         refuse: Callable[[Answer], None] | None = None,
@@ -73,6 +75,7 @@ class BatchSteps:
     ) -> None:
         self._content_type = content_type
         self._delivery = delivery
+        self._address = address
         self._batch = batch
         self._refuse = refuse
         self._has_changed = has_changed
@@ -80,7 +83,7 @@ class BatchSteps:
     def take(
         self,
         name: str,
-        address: HttpAddress,
+        endpoint: str | HttpAddress,
         records: Sequence[Any],
         read: ReadAnswer,
         *,
@@ -95,7 +98,7 @@ class BatchSteps:
 
         Args:
             name: of the step; a batch takes no two steps of the same name.
-            address: the target.
+            endpoint: below the host's base path, or the address of another target.
             records: the objects or texts of the step.
             read: reads the answers.
             around: makes a request's document from records; None: the address says it all.
@@ -113,7 +116,7 @@ class BatchSteps:
         encoder = ReadyRecords(records, around, refused or {})
         purpose = Purpose(
             method=method,
-            address=address,
+            address=self._address.at(endpoint) if isinstance(endpoint, str) else endpoint,
             encoder=encoder,
             read=read,
             key_header=None,
@@ -136,7 +139,7 @@ class BatchSteps:
     def ask(
         self,
         name: str,
-        address_of: Callable[[Sequence[str]], HttpAddress],
+        endpoint_of: Callable[[Sequence[str]], str],
         texts: Sequence[str],
         read: ReadAnswer,
         *,
@@ -146,13 +149,13 @@ class BatchSteps:
 
         Args:
             name: of the step.
-            address_of: makes the address of a question.
+            endpoint_of: makes the endpoint of a question, with its query.
             texts: to ask about.
             read: reads the answers.
             most: the most texts of a question.
         """
         pieces = [texts[start : start + most] for start in range(0, len(texts), most)]
         return Outcomes.concatenated(
-            self.take(f"{name} {number}", address_of(some), some, read, around=None, method="GET", changes=False)
+            self.take(f"{name} {number}", endpoint_of(some), some, read, around=None, method="GET", changes=False)
             for number, some in enumerate(pieces)
         )

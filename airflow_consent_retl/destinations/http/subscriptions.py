@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
@@ -14,6 +14,8 @@ from airflow_consent_retl.progress import module_log
 log = module_log(__name__)
 
 Subscription = TypeVar("Subscription", bound=Hashable)
+NO_STATE: Final = Outcome(RowStatus.UNCERTAIN, "no_subscription_state")
+"""The outcome of a state that the vendor's answer does not have."""
 
 
 class SubscriptionRules:
@@ -59,6 +61,36 @@ class SubscriptionRules:
                 self._kept += 1
         # INVARIANT: no one is subscribed while it is not certain that they did not opt out.
         return None if present == self._denied or isinstance(present, Outcome) else wanted
+
+    def settled(
+        self,
+        outcomes: Sequence[Outcome],
+        wanted: Sequence[Sequence[tuple[Subscription, str | None]]],
+        *,
+        known: Callable[[list[Subscription]], Mapping[Subscription, Outcome | str]],
+        write: Callable[[list[tuple[Subscription, str]]], Iterable[Outcome]],
+    ) -> Outcomes:
+        """Send the states that these rules allow, and return the outcomes of the rows after it.
+
+        Args:
+            outcomes: of the rows so far.
+            wanted: the subscriptions of each row, with the states to send; None: see `strictest`.
+            known: asks the vendor for present states; a state that is missing is unknown.
+            write: sends states, and returns an outcome for each.
+        """
+        states = self.strictest(pair for some in wanted for pair in some)
+        # Nothing has to be known of a subscription that ends here.
+        present = known([one for one, state in states.items() if state != self._denied])
+        settled: dict[Subscription, Outcome] = {}
+        left: list[tuple[Subscription, str]] = []
+        for one, state in states.items():
+            found = "" if state == self._denied else present.get(one, NO_STATE)
+            settled[one] = found if isinstance(found, Outcome) else ACCEPTED
+            sent = self.to_send(state, found)
+            if sent and sent != found:
+                left.append((one, sent))
+        settled |= dict(zip((one for one, _ in left), write(left), strict=True))
+        return with_states(outcomes, [[settled[one] for one, _ in some] for some in wanted])
 
     def warn(self) -> None:
         """Log how many opt-outs the vendor keeps."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec, HubSpotWithdrawal, LegalBasis
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
+from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToHubSpotOperator(LoadOperator):
+class LoadToHubSpotOperator(SpecLoadOperator):
     """Keep the contacts of a HubSpot account at the permitted rows of one destination.
 
     Reads the permitted set's files and an Airflow connection; contacts only the API of HubSpot. Its API takes 100
@@ -46,56 +42,10 @@ class LoadToHubSpotOperator(LoadOperator):
         DestinationUnavailableError: HubSpot did not accept a batch in time; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *HubSpotSpec.templated)
     spec_class = HubSpotSpec
 
-    def __init__(
-        self,
-        *,
-        hub_id: str,
-        on_withdrawal: HubSpotWithdrawal,
-        conn_id: str = "consenthubspot_default",
-        id_property: str = "email",
-        unsubscribes: Sequence[int] = (),
-        cleared_properties: Sequence[str] = (),
-        legal_basis: LegalBasis | None = None,
-        legal_basis_explanation: str | None = None,
-        business_unit_id: int | None = None,
-        nulls: Literal["clear", "keep"] = "clear",
-        requests_per_10_s: int = 100,
-        batch_rows: int = 100,
-        concurrency: int = 4,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Two people may share an address, and with it the contact or the states of subscriptions.
-        by_address = id_property == "email" or on_withdrawal in {"unsubscribe", "unsubscribe_all"}
-        names_states = any(name.startswith("subscriptions.") for name in self.fields)
-        self.knows_by_identifiers = by_address or names_states  # type: ignore[misc]  # of the class elsewhere
-        # Airflow requires templated parameters as attributes.
-        self.hub_id = hub_id
-        self.conn_id = conn_id
-        self._spec = partial(
-            HubSpotSpec,
-            on_withdrawal=on_withdrawal,
-            id_property=id_property,
-            unsubscribes=unsubscribes,
-            cleared_properties=cleared_properties,
-            legal_basis=legal_basis,
-            legal_basis_explanation=legal_basis_explanation,
-            business_unit_id=business_unit_id,
-            nulls=nulls,
-            requests_per_10_s=requests_per_10_s,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-
-    def build_destination(self) -> HubSpotDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        return self._spec(conn_id=self.conn_id, hub_id=self.hub_id).build()
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Note whether two people may share a contact, or the states of subscriptions: those of an address."""
+        by_address = own["id_property"] == "email" or own["on_withdrawal"] in {"unsubscribe", "unsubscribe_all"}
+        self.knows_by_identifiers = by_address or any(name.startswith("subscriptions.") for name in self.fields)
+        return own

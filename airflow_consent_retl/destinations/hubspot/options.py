@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
@@ -63,6 +63,11 @@ class HubSpotOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s",)
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"nulls": ("clear", "keep")}
+    withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    companions: ClassVar[Mapping[str, str]] = {"unsubscribe": "unsubscribes", "clear_fields": "cleared_properties"}
+
     on_withdrawal: HubSpotWithdrawal
     id_property: str = "email"
     unsubscribes: Sequence[int] = ()
@@ -77,25 +82,14 @@ class HubSpotOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
-
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        wrong = HttpOptions.wrong(self)
         if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
             wrong.append(f"HubSpot takes at most {MOST_ROWS} contacts in a request")
-        if self.requests_per_10_s < 1:
-            wrong.append("requests_per_10_s must be at least 1")
         if not self.id_property:
             wrong.append("id_property must be `email` or the name of a unique property")
-        if self.nulls not in {"clear", "keep"}:
-            wrong.append("nulls must be `clear` or `keep`")
         if self.legal_basis is not None and self.legal_basis not in get_args(LegalBasis):
             wrong.append(f"legal_basis must be one of {', '.join(get_args(LegalBasis))}")
-        companions = {
-            "unsubscribe": ("unsubscribes", self.unsubscribes),
-            "clear_fields": ("cleared_properties", self.cleared_properties),
-        }
-        wrong += wrong_companions(self.on_withdrawal, companions)
         if self.on_withdrawal == "unsubscribe" and not (self.legal_basis and self.legal_basis_explanation):
             wrong.append(f'on_withdrawal="{self.on_withdrawal}" needs legal_basis and legal_basis_explanation')
         return wrong

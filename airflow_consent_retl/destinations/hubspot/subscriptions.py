@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, by_value, entries
-from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, is_integer
+from airflow_consent_retl.destinations.http.subscriptions import NO_STATE
 from airflow_consent_retl.destinations.hubspot.contact_answers import inputs_body, of_batch
 from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
-    from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
+    from airflow_consent_retl.destinations.hubspot.options import HubSpotOptions
 
 MOST_INPUTS: Final = 100
-NO_STATE: Final = Outcome(RowStatus.UNCERTAIN, "no_subscription_state")
-
-_STATUSES = "/communication-preferences/2026-09/statuses/batch"
-_ALL = 0
+FoundStates = dict[str, list[dict[str, Any]]]
 
 
 class Wanted(NamedTuple):
@@ -38,72 +35,52 @@ class SubscriptionStates:
 
     Args:
         steps: of the batch.
-        address: of the API.
-        basis: the fields `legalBasis` and `legalBasisExplanation`, which HubSpot records with each state.
-        business_unit_id: the brand whose subscriptions these are; None: the account's.
+        options: see there.
     """
 
-    def __init__(
-        self, steps: BatchSteps, address: HttpAddress, *, basis: Mapping[str, str], business_unit_id: int | None
-    ) -> None:
+    def __init__(self, steps: BatchSteps, options: HubSpotOptions) -> None:
         self._steps = steps
-        self._address = address
-        self._basis = {"channel": "EMAIL", **basis}
-        self._channel = "?channel=EMAIL" + (f"&businessUnitId={business_unit_id}" if business_unit_id else "")
+        basis = {"legalBasis": options.legal_basis, "legalBasisExplanation": options.legal_basis_explanation}
+        self._basis = {"channel": "EMAIL", **{name: text or "" for name, text in basis.items()}}
+        unit = options.business_unit_id
+        self._channel = "?channel=EMAIL" + (f"&businessUnitId={unit}" if unit else "")
 
-    def settle(self, wanted: Mapping[Wanted, str | None], rules: SubscriptionRules) -> dict[Wanted, Outcome]:
-        """Write the states that the rules say, and return an outcome for each.
+    def known(self, wanted: Sequence[Wanted]) -> dict[Wanted, Outcome | str]:
+        """Return the present states, or why nothing is known. An opt-out from all e-mail is one from each."""
+        emails = sorted({one.email for one in wanted})
+        listed: FoundStates = {}
+        wide: FoundStates = {}
+        asked = self._ask("/read", emails, listed, "statuses")
+        asked_wide = self._ask("/unsubscribe-all/read", emails, wide, "wideStatuses")
 
-        Args:
-            wanted: `SUBSCRIBED`, `UNSUBSCRIBED`, or None for a person without consent.
-            rules: of the load.
-        """
-        known = self._known(sorted({one.email for one, state in wanted.items() if state != UNSUBSCRIBED}))
-        outcomes: dict[Wanted, Outcome] = {}
-        left: list[tuple[Wanted, str]] = []
-        for one, state in wanted.items():
-            # Of an address that is unsubscribed here, nothing has to be known.
-            found = "" if state == UNSUBSCRIBED else known.get(Wanted(one.email, _ALL)) or known.get(one, NO_STATE)
-            outcomes[one] = found if isinstance(found, Outcome) else ACCEPTED
-            sent = rules.to_send(state, found)
-            if sent and sent != found:
-                left.append((one, sent))
-        return outcomes | self._written(left)
+        def state(one: Wanted) -> Outcome | str:
+            for outcome in (asked[one.email], asked_wide[one.email]):
+                if outcome != ACCEPTED:
+                    return outcome
+            if any(status.get("status") == UNSUBSCRIBED for status in wide[one.email]):
+                return UNSUBSCRIBED
+            own = [status for status in listed[one.email] if is_integer(status.get("subscriptionId"))]
+            states = {status["subscriptionId"]: str(status.get("status")) for status in own}
+            return states.get(one.subscription, NO_STATE)
+
+        return {one: state(one) for one in wanted}
+
+    def write(self, states: Sequence[tuple[Wanted, str]]) -> Outcomes:
+        """Write states, and return an outcome for each."""
+        inputs = [
+            {"subscriberIdString": email, "subscriptionId": number, "statusState": state, **self._basis}
+            for (email, number), state in states
+        ]
+        return self._take("/write", inputs, _outcomes_of_writing)
 
     def unsubscribe_all(self, emails: Sequence[str]) -> dict[str, Outcome]:
         """Unsubscribe addresses from every e-mail of the account, or of the brand; return an outcome for each."""
-        outcomes = self._ask("/unsubscribe-all", emails, {}, "statuses", changes=True)
-        return dict(zip(emails, outcomes, strict=True))
-
-    def _known(self, emails: Sequence[str]) -> dict[Wanted, Outcome | str]:
-        """Return the present states; for an address as a whole, an opt-out from all, or why nothing is known."""
-        states: dict[str, list[dict[str, Any]]] = {}
-        wide: dict[str, list[dict[str, Any]]] = {}
-        asked = self._ask("/read", emails, states, "statuses")
-        asked_wide = self._ask("/unsubscribe-all/read", emails, wide, "wideStatuses")
-        known: dict[Wanted, Outcome | str] = {}
-        for email, one, other in zip(emails, asked, asked_wide, strict=True):
-            if (one, other) != (ACCEPTED, ACCEPTED):
-                known[Wanted(email, _ALL)] = one if one != ACCEPTED else other
-            elif any(status.get("status") == UNSUBSCRIBED for status in wide[email]):
-                known[Wanted(email, _ALL)] = UNSUBSCRIBED
-            known |= {
-                Wanted(email, status["subscriptionId"]): str(status.get("status"))
-                for status in states.get(email, ())
-                if isinstance(status.get("subscriptionId"), int)
-            }
-        return known
+        return self._ask("/unsubscribe-all", emails, {}, "statuses", changes=True)
 
     def _ask(
-        self,
-        path: str,
-        emails: Sequence[str],
-        found: dict[str, list[dict[str, Any]]],
-        field: str,
-        *,
-        changes: bool = False,
-    ) -> Outcomes:
-        """Send addresses, and fill in the objects that HubSpot answers about each."""
+        self, path: str, emails: Sequence[str], found: FoundStates, field: str, *, changes: bool = False
+    ) -> dict[str, Outcome]:
+        """Send addresses, fill in the objects that HubSpot answers about each, and return their outcomes."""
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
             def of_results(document: dict[str, Any]) -> Outcomes:
@@ -113,23 +90,13 @@ class SubscriptionStates:
 
             return of_batch(answer, sent, of_results)
 
-        return self._take(f"{path}{self._channel}", emails, read, changes=changes)
-
-    def _written(self, states: Sequence[tuple[Wanted, str]]) -> dict[Wanted, Outcome]:
-        inputs = [
-            {
-                "subscriberIdString": email,
-                "subscriptionId": number,
-                "statusState": state,
-                **self._basis,
-            }
-            for (email, number), state in states
-        ]
-        return dict(zip((one for one, _ in states), self._take("/write", inputs, _outcomes_of_writing), strict=True))
+        return dict(zip(emails, self._take(f"{path}{self._channel}", emails, read, changes=changes), strict=True))
 
     def _take(self, path: str, records: Sequence[Any], read: ReadAnswer, *, changes: bool = True) -> Outcomes:
-        address = self._address.at(f"{_STATUSES}{path}")
-        return self._steps.take(path, address, records, read, around=inputs_body, max_rows=MOST_INPUTS, changes=changes)
+        endpoint = f"/communication-preferences/2026-09/statuses/batch{path}"
+        return self._steps.take(
+            path, endpoint, records, read, around=inputs_body, max_rows=MOST_INPUTS, changes=changes
+        )
 
 
 def _outcomes_of_writing(answer: Answer, sent: SentRows) -> Outcomes | None:

@@ -229,4 +229,4 @@ class KlaviyoDestination(HttpDestination):
         return self.batch_steps(batch, content_type=JSON_API)
 
     def _asking(self, steps: BatchSteps) -> ProfileQuestions:
-        return ProfileQuestions(steps, self._address, known_by=self._options.known_by, list_id=self._options.list_id)
+        return ProfileQuestions(steps, known_by=self._options.known_by, list_id=self._options.list_id)

@@ -21,7 +21,6 @@ from airflow_consent_retl.destinations.klaviyo.import_jobs import next_page
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
@@ -34,14 +33,12 @@ class ProfileQuestions:
 
     Args:
         steps: of the batch.
-        address: of the API.
         known_by: the identifier of people.
         list_id: see `members`.
     """
 
-    def __init__(self, steps: BatchSteps, address: HttpAddress, *, known_by: str, list_id: str | None) -> None:
+    def __init__(self, steps: BatchSteps, *, known_by: str, list_id: str | None) -> None:
         self._steps = steps
-        self._address = address
         self._known_by = known_by
         self._list_id = list_id
 
@@ -70,12 +67,11 @@ class ProfileQuestions:
         found: dict[str, Record] = {}
         fields = quote("email,external_id,phone_number", safe="")
 
-        def address(some: Sequence[str]) -> HttpAddress:
+        def endpoint(some: Sequence[str]) -> str:
             condition = quote(f"any({field},{json.dumps(some, ensure_ascii=False)})", safe="")
-            question = f"{path}?filter={condition}&fields%5Bprofile%5D={fields}&page%5Bsize%5D=100"
-            return self._address.at(question)
+            return f"{path}?filter={condition}&fields%5Bprofile%5D={fields}&page%5Bsize%5D=100"
 
-        outcomes = self._steps.ask(name, address, values, partial(_profiles, found, field), most=_KEYS_IN_A_FILTER)
+        outcomes = self._steps.ask(name, endpoint, values, partial(_profiles, found, field), most=_KEYS_IN_A_FILTER)
         unclear = {value: one for value, one in zip(values, outcomes, strict=True) if one != ACCEPTED}
         asked = {_compared(field, value): value for value in values}
         return {asked[value]: one for value, one in found.items() if value in asked}, unclear

@@ -103,6 +103,7 @@ class KlaviyoSpec(KlaviyoOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
 
     account_id: str
     conn_id: str = "consentklaviyo_default"

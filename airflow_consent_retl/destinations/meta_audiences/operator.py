@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_consent_retl.destinations.meta.processing_options import check_told
 from airflow_consent_retl.destinations.meta_audiences.options import (
-    MAX_BODY_BYTES,
-    MAX_USERS,
-    AudienceWithdrawal,
     MetaAudienceSpec,
 )
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToMetaAudienceOperator(LoadOperator):
+class LoadToMetaAudienceOperator(SpecLoadOperator):
     """Keep a customer list audience of Meta equal to the permitted rows of one destination.
 
     Reads the permitted set's files and a connection; contacts Meta's Graph API. It sends SHA-256 of identifiers in
@@ -45,47 +38,10 @@ class LoadToMetaAudienceOperator(LoadOperator):
         DestinationUnavailableError: Meta does not answer, or its limit on calls is reached; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *MetaAudienceSpec.templated)
     spec_class = MetaAudienceSpec
     knows_by_identifiers = True
 
-    def __init__(
-        self,
-        *,
-        audience_id: str,
-        on_withdrawal: AudienceWithdrawal,
-        conn_id: str = "consentmeta_default",
-        hashed: bool = False,
-        on_invalid: Literal["reject", "omit"] = "reject",
-        phone_region: str | None = None,
-        batch_rows: int = MAX_USERS,
-        concurrency: int = 2,
-        timeout_s: float = 120,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check what Meta is told of consent."""
         check_told(self.fields)
-        # Airflow requires templated parameters as attributes.
-        self.conn_id = conn_id
-        self.audience_id = audience_id
-        self._spec = partial(
-            MetaAudienceSpec,
-            on_withdrawal=on_withdrawal,
-            hashed=hashed,
-            on_invalid=on_invalid,
-            phone_region=phone_region,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-            max_body_bytes=max_body_bytes,
-        )
-
-    def build_destination(self) -> MetaAudienceDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        check_told(self.fields)
-        return self._spec(conn_id=self.conn_id, audience_id=self.audience_id).build()
+        return own

@@ -79,6 +79,7 @@ class MetaAudienceSpec(MetaAudienceOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "audience_id")
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "removal_batch_rows"})
 
     audience_id: str
     conn_id: str = "consentmeta_default"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_consent_retl.destinations.meta.processing_options import check_told
-from airflow_consent_retl.destinations.meta_conversions.options import MAX_EVENTS, MetaConversionsSpec
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
+from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToMetaConversionsOperator(LoadOperator):
+class LoadToMetaConversionsOperator(SpecLoadOperator):
     """Send the permitted events of one destination to a dataset of Meta.
 
     The model has one row for each event, and the event's id as its primary key. Reads the permitted set's files and a
@@ -44,42 +40,9 @@ class LoadToMetaConversionsOperator(LoadOperator):
         DestinationUnavailableError: Meta does not answer, or its limit on calls is reached; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *MetaConversionsSpec.templated)
     spec_class = MetaConversionsSpec
 
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        conn_id: str = "consentmeta_default",
-        hashed: bool = False,
-        on_invalid: Literal["reject", "omit"] = "reject",
-        phone_region: str | None = None,
-        batch_rows: int = MAX_EVENTS,
-        concurrency: int = 2,
-        timeout_s: float = 60,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check what Meta is told of consent."""
         check_told(self.fields)
-        # Airflow requires templated parameters as attributes.
-        self.conn_id = conn_id
-        self.dataset_id = dataset_id
-        self._spec = partial(
-            MetaConversionsSpec,
-            hashed=hashed,
-            on_invalid=on_invalid,
-            phone_region=phone_region,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-
-    def build_destination(self) -> MetaConversionsDestination:
-        """Return the destination; reads the connection and contacts nothing."""
-        check_told(self.fields)
-        return self._spec(conn_id=self.conn_id, dataset_id=self.dataset_id).build()
+        return own

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, as_parameters, check_told
-from airflow_consent_retl.destinations.salesforce.options import MAX_FILE_BYTES, OnWithdrawal, SalesforceSpec
-from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.destinations.salesforce.consent_objects import (
+    as_parameters,
+    check_told,
+    of_parameters,
+)
+from airflow_consent_retl.destinations.salesforce.options import SalesforceSpec
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToSalesforceOperator(LoadOperator):
+class LoadToSalesforceOperator(SpecLoadOperator):
     """Keep records of one object of a Salesforce org at the permitted rows of one destination.
 
     Reads the permitted set's files and Airflow's own Salesforce connection; contacts the login of the connection and
@@ -42,55 +45,10 @@ class LoadToSalesforceOperator(LoadOperator):
             processed; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *SalesforceSpec.templated)
     spec_class = SalesforceSpec
 
-    def __init__(
-        self,
-        *,
-        sobject: str,
-        external_id: str,
-        on_withdrawal: OnWithdrawal,
-        salesforce_conn_id: str = "salesforce_default",
-        clear_fields: Sequence[str] = (),
-        hard_delete: bool = False,
-        consent_objects: Sequence[ConsentObject] = (),
-        write: Literal["upsert", "insert", "update"] = "upsert",
-        nulls: Literal["clear", "keep"] = "clear",
-        batch_rows: int = 10_000,
-        concurrency: int = 2,
-        max_body_bytes: int = MAX_FILE_BYTES,
-        max_api_share: float = 0.9,
-        timeout_s: float = 60,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Airflow requires templated parameters as attributes.
-        self.sobject = sobject
-        self.external_id = external_id
-        self.salesforce_conn_id = salesforce_conn_id
-        check_told(consent_objects, self.fields)
-        self._spec = partial(
-            SalesforceSpec,
-            on_withdrawal=on_withdrawal,
-            clear_fields=clear_fields,
-            hard_delete=hard_delete,
-            consent_objects=as_parameters(consent_objects),
-            write=write,
-            nulls=nulls,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            max_body_bytes=max_body_bytes,
-            max_api_share=max_api_share,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-        )
-
-    def destination_spec(self) -> SalesforceSpec:
-        """Return the destination's parameters."""
-        return self._spec(
-            sobject=self.sobject, external_id=self.external_id, salesforce_conn_id=self.salesforce_conn_id
-        )
+    def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check that each consent is a person's own answer, and keep the consent objects as a triggerer takes them."""
+        objects = of_parameters(own["consent_objects"])
+        check_told(objects, self.fields)
+        return {**own, "consent_objects": as_parameters(objects)}

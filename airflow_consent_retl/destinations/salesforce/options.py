@@ -121,6 +121,7 @@ class SalesforceSpec(SalesforceOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("salesforce_conn_id", "sobject", "external_id")
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
 
     salesforce_conn_id: str = "salesforce_default"
 

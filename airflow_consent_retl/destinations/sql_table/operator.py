@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-
 from airflow_consent_retl.destinations.sql_table.options import SqlTableSpec
-from airflow_consent_retl.operators.load import LoadOperator
-
-if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToSqlTableOperator(LoadOperator):
+class LoadToSqlTableOperator(SpecLoadOperator):
     """Upsert one destination's permitted rows into a table through an Airflow SQL connection, and remove people.
 
     Reads the permitted set's files and the table's shape, writes the table, contacts its database. See
@@ -37,36 +30,4 @@ class LoadToSqlTableOperator(LoadOperator):
     """
 
     nests_fields = False
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *SqlTableSpec.templated)
     spec_class = SqlTableSpec
-
-    def __init__(
-        self,
-        *,
-        conn_id: str,
-        table: str,
-        nulls: Literal["overwrite", "keep"] = "overwrite",
-        create_table: bool = True,
-        batch_rows: int | None = None,
-        on_remove: Literal["delete", "mark"] = "delete",
-        mark_column: str | None = None,
-        mark_nulls: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Airflow requires templated parameters as attributes.
-        self.conn_id = conn_id
-        self.table = table
-        self._spec = partial(
-            SqlTableSpec,
-            nulls=nulls,
-            create_table=create_table,
-            batch_rows=batch_rows,
-            on_remove=on_remove,
-            mark_column=mark_column,
-            mark_nulls=mark_nulls,
-        )
-
-    def build_destination(self) -> Destination:
-        """Return the destination, not yet opened."""
-        return self._spec(conn_id=self.conn_id, table=self.table).build()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, Literal
-
-from airflow_consent_retl.destinations.webhook.options import RemovalMethod, WebhookSpec
-from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.destinations.webhook.options import WebhookSpec
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
-class LoadToWebhookOperator(LoadOperator):
+class LoadToWebhookOperator(SpecLoadOperator):
     """POST the permitted rows of one destination to an HTTP endpoint, as JSON batches, and remove people from it.
 
     Reads the permitted set's files and an Airflow connection; contacts only the connection's host. The host may not
@@ -37,54 +33,7 @@ class LoadToWebhookOperator(LoadOperator):
         DestinationUnavailableError: the endpoint did not accept a batch in time; retried by Airflow.
     """
 
-    template_fields: Sequence[str] = (*LoadOperator.template_fields, *WebhookSpec.templated)
     spec_class = WebhookSpec
-
-    def __init__(
-        self,
-        *,
-        conn_id: str,
-        endpoint: str,
-        batch_rows: int = 1000,
-        concurrency: int = 8,
-        timeout_s: float = 30,
-        max_attempts: int = 6,
-        max_retry_s: float = 300,
-        max_body_bytes: int = 4 * 1024 * 1024,
-        nulls: Literal["null", "omit"] = "null",
-        integers: Literal["number", "string"] = "number",
-        answer: Literal["rows", "status"] = "rows",
-        envelope: str | None = "rows",
-        removal_endpoint: str | None = None,
-        removal_method: RemovalMethod = "DELETE",
-        removal_event: Mapping[str, str] | None = None,
-        removal_batch_rows: int | None = None,
-        own_codes: Sequence[str] = (),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        # Airflow requires templated parameters as attributes.
-        self.conn_id = conn_id
-        self.endpoint = endpoint
-        self.removal_endpoint = removal_endpoint
-        self._spec = partial(
-            WebhookSpec,
-            batch_rows=batch_rows,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            max_retry_s=max_retry_s,
-            max_body_bytes=max_body_bytes,
-            nulls=nulls,
-            integers=integers,
-            answer=answer,
-            envelope=envelope,
-            removal_method=removal_method,
-            removal_event=removal_event,
-            removal_batch_rows=removal_batch_rows,
-            own_codes=own_codes,
-        )
-
-    def destination_spec(self) -> WebhookSpec:
-        """Return the options and the target of requests."""
-        return self._spec(conn_id=self.conn_id, endpoint=self.endpoint, removal_endpoint=self.removal_endpoint)
+    conn_id: str
+    endpoint: str
+    removal_endpoint: str | None

@@ -87,6 +87,7 @@ class WebhookSpec(WebhookOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "endpoint", "removal_endpoint")
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
 
     conn_id: str
     endpoint: str

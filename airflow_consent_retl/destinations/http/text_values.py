@@ -1,0 +1,51 @@
+"""Values as texts, for vendors that take nothing else, and the types that have such a form."""
+
+from __future__ import annotations
+
+import msgspec
+import pyarrow as pa
+
+from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
+
+
+def without_text(schema: pa.Schema, *, lists: bool = False, times: bool = True) -> list[str]:
+    """Return the fields whose types have no form as text, each with its type, for a message.
+
+    Args:
+        schema: of the fields. A timestamp has to have a time zone: without one, the vendor would choose it.
+        lists: whether lists of plain values have one.
+        times: whether times of a day have one.
+    """
+    return [f"`{one.name}` ({one.type})" for one in schema if not _has_text(one.type, lists=lists, times=times)]
+
+
+def text_of(value: object) -> str | None:
+    """Return a JSON value as text: numbers and booleans as in JSON, lists joined by semicolons; None for NULL."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ";".join(str(text_of(one)) for one in value)
+    return msgspec.json.encode(value).decode()
+
+
+def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
+    """Return the values of one column as texts; None for NULL, and for a value that has no text."""
+    # Without its own name: a dotted one is a nested object.
+    column = pa.RecordBatch.from_arrays([rows.column(name)], names=["text"])
+    found = ShapedRows(column.schema, body=json_body(list), nulls="null", integers="string").rows(column)
+    texts: list[str | None] = [None] * rows.num_rows
+    for one, row in zip(found.records, found.positions, strict=True):
+        texts[row] = text_of(one["text"])
+    return texts
+
+
+def _has_text(kind: pa.DataType, *, lists: bool, times: bool) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.extension_name in {"arrow.json", "arrow.uuid"}
+    if pa.types.is_dictionary(kind):
+        return _has_text(kind.value_type, lists=lists, times=times)
+    if lists and (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return _has_text(kind.value_type, lists=False, times=times)
+    if pa.types.is_timestamp(kind):
+        return kind.tz is not None
+    return not (pa.types.is_nested(kind) or "binary" in str(kind) or (pa.types.is_time(kind) and not times))
