@@ -14,6 +14,7 @@ from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
+    from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import BodyEncoder, ReadAnswer
@@ -45,7 +46,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
     can_clear: ClassVar[bool] = True
     nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "clear"})
     vendor: ClassVar[Vendor]
-    place: ClassVar[str]
+    place: str
     rates: ClassVar[Mapping[str, float]] = {}
     by_clock: ClassVar[bool] = False
     content_type: ClassVar[str] = "application/json"
@@ -137,6 +138,16 @@ class AccountDestination(HttpDestination, Generic[Options]):
             refuse=self.refuse,
             **others,
         )
+
+    def deliver(self, batch: Batch, purpose: Purpose) -> Outcomes:
+        """Send a batch for another purpose than `send`, with retries and pieces as there.
+
+        Raises:
+            DestinationError: the destination was not opened; otherwise as `Destination.send`.
+        """
+        if self._delivery is None:
+            raise DestinationError(f"the {self.name} was not opened")
+        return self._delivery.deliver(batch, purpose)
 
     def commit(self) -> None:
         """Close the connections, and say how many opt-outs the vendor keeps."""

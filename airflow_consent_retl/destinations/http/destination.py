@@ -200,11 +200,7 @@ class HttpDestination(Destination):
         purpose = self.clearing(self._load, fields)
         if purpose is None:
             raise ConfigurationError(f"the primary key is not mapped: the {self.name} clears fields by it")
-        schema = with_nulls(batch.rows.schema, fields)
-        rows = batch.rows.num_rows
-        nulls = [pa.nulls(rows, schema.field(name).type) for name in fields]
-        filled = pa.RecordBatch.from_arrays([*batch.rows.columns, *nulls], schema=schema)
-        return self._delivery.deliver(Batch(key=batch.key, rows=filled), purpose)
+        return self._delivery.deliver(Batch(key=batch.key, rows=filled_with_nulls(batch.rows, fields)), purpose)
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
         """Ask about a job, and read its results once it ended."""
@@ -273,3 +269,10 @@ def with_nulls(people: pa.Schema, fields: Sequence[str]) -> pa.Schema:
     for name in fields:
         schema = schema.append(pa.field(name, pa.string()))
     return schema
+
+
+def filled_with_nulls(people: pa.RecordBatch, fields: Sequence[str]) -> pa.RecordBatch:
+    """Return people with fields to clear, which are NULL, after their removal values."""
+    schema = with_nulls(people.schema, fields)
+    nulls = [pa.nulls(people.num_rows, schema.field(name).type) for name in fields]
+    return pa.RecordBatch.from_arrays([*people.columns, *nulls], schema=schema)

@@ -56,14 +56,17 @@ class FoundRecords:
         """The places of the people who have a record."""
         return [row for row, one in enumerate(self.people) if not isinstance(one, Outcome)]
 
-    def change(self, send: Callable[[list[str]], Iterable[Outcome]]) -> Outcomes:
-        """Return the outcomes of the people after a change of their records.
+    def send_for(self, send: Callable[[list[int]], Outcomes]) -> Outcomes:
+        """Return the outcomes of the people, after a request for those who have a record.
 
         Args:
-            send: sends the change of the records with these ids, and returns an outcome for each.
+            send: sends for the people at these places, and returns an outcome for each; not called without any.
         """
-        ids = [one["id"] for one in self.records]
-        return self.after(dict(zip(ids, send(ids), strict=True)))
+        outcomes, there = self.after({}), self.rows
+        if not there:
+            return outcomes
+        others = {row: one for row, one in enumerate(outcomes) if row not in set(there)}
+        return send(there).at_rows(there, len(outcomes), others=others)
 
     def after(self, changed: Mapping[str, Outcome]) -> Outcomes:
         """Return the outcomes of the people.

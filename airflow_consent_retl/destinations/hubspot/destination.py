@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import REPEATED_IDENTIFIER
 from airflow_consent_retl.destinations.http.found_records import FoundRecords
+from airflow_consent_retl.destinations.http.record_changes import RecordChange
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, answered_with
 from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
 from airflow_consent_retl.destinations.http.text_values import texts_of
@@ -53,6 +54,7 @@ from airflow_consent_retl.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.bodies import Row
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.purpose import Purpose
@@ -60,8 +62,18 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
 _CONTACTS = "/crm/objects/2026-09/contacts"
-# Two endpoints answer so, and nothing else.
-_DONE = answered_with(204)
+_ARCHIVE = RecordChange(
+    "archive", f"{_CONTACTS}/batch/archive", lambda one: {"id": one["id"]}, inputs_body, answered_with(204)
+)
+_DELETE = RecordChange(
+    "delete",
+    f"{_CONTACTS}/gdpr-delete",
+    lambda one: {"objectId": one["id"]},
+    lambda inputs: inputs[0],
+    answered_with(204),
+    # A contact that cannot be deleted now keeps no other one.
+    apart=True,
+)
 
 
 class HubSpotDestination(AccountDestination[HubSpotOptions]):
@@ -82,7 +94,7 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
     """
 
     vendor: ClassVar[Vendor] = VENDOR
-    place: ClassVar[str] = "contacts of HubSpot account"
+    place = "contacts of HubSpot account"
     rates: ClassVar[Mapping[str, float]] = {"requests_per_10_s": 10}
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     granting: ClassVar[Collection[str]] = (SUBSCRIBED,)
@@ -148,17 +160,18 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         found = self._found(steps, texts_of(batch.rows, self._known_by))
         match self._options.on_withdrawal:
             case "archive":
-                return found.change(lambda ids: self._changed(steps, "archive", [{"id": one} for one in ids]))
-            case "clear_fields":
-                return self._emptied(steps, found, self._options.cleared_properties)
+                return _ARCHIVE.apply(steps, found)
+            case "privacy_delete":
+                return _DELETE.apply(steps, found)
             case _:
-                return found.change(lambda ids: self._deleted(steps, ids))
+                return _emptying(self._options.cleared_properties).apply(steps, found)
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Empty properties of people, and unsubscribe them from the subscriptions among the fields."""
         steps = self.steps(batch)
         found = self._found(steps, texts_of(batch.rows, self._known_by))
-        outcomes = list(self._emptied(steps, found, [name for name in fields if not subscription_of(name)]))
+        properties = [name for name in fields if not subscription_of(name)]
+        outcomes = list(_emptying(properties).apply(steps, found, among=None if properties else []))
         states = {number: UNSUBSCRIBED for name in fields if (number := subscription_of(name))}
         return self._settle(steps, outcomes, [states] * len(outcomes), _emails(found))
 
@@ -177,28 +190,6 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
             )
 
         return FoundRecords.asked(ids, ask)
-
-    def _changed(self, steps: BatchSteps, verb: str, inputs: Sequence[Any]) -> Outcomes:
-        read = _DONE if verb == "archive" else outcomes_by_trace
-        return steps.take(f"/batch/{verb}", f"{_CONTACTS}/batch/{verb}", inputs, read, around=inputs_body)
-
-    def _deleted(self, steps: BatchSteps, ids: Sequence[str]) -> Outcomes:
-        # One step for each: a contact that cannot be deleted now keeps no other one.
-        endpoint = f"{_CONTACTS}/gdpr-delete"
-        return Outcomes.concatenated(
-            steps.take(f"delete {one}", endpoint, [{"objectId": one}], _DONE, around=lambda inputs: inputs[0])
-            for one in ids
-        )
-
-    def _emptied(self, steps: BatchSteps, found: FoundRecords, properties: Sequence[str]) -> Outcomes:
-        if not properties:
-            return found.after({})
-        empty = dict.fromkeys(properties, "")
-        return found.change(
-            lambda ids: self._changed(
-                steps, "update", [{"id": one, TRACE: f"contact-{one}", "properties": empty} for one in ids]
-            )
-        )
 
     def _unsubscribe(self, steps: BatchSteps, batch: Batch) -> Outcomes:
         emails = texts_of(batch.rows, EMAIL)
@@ -236,3 +227,10 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
 def _emails(found: FoundRecords) -> list[str | None]:
     """Return the present e-mail address of each contact; None: there is none."""
     return [None if isinstance(one, Outcome) else one["properties"].get(EMAIL) or None for one in found.people]
+
+
+def _emptying(properties: Sequence[str]) -> RecordChange:
+    def of_record(one: Record) -> Row:
+        return {"id": one["id"], TRACE: f"contact-{one['id']}", "properties": dict.fromkeys(properties, "")}
+
+    return RecordChange("empty", f"{_CONTACTS}/batch/update", of_record, inputs_body, outcomes_by_trace)

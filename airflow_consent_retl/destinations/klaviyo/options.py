@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.vendor import Vendor
 from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
@@ -57,6 +57,16 @@ class KlaviyoOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
+    counts: ClassVar[tuple[str, ...]] = ("requests_per_s", "requests_per_minute")
+    most: ClassVar[Mapping[str, int]] = {
+        "batch_rows": MOST_ROWS,
+        "removal_batch_rows": MOST_REMOVALS,
+        "max_body_bytes": MOST_BYTES,
+    }
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"known_by": get_args(KlaviyoId), "nulls": ("clear", "keep")}
+    withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+
     on_withdrawal: KlaviyoWithdrawal
     known_by: KlaviyoId = "external_id"
     list_id: str | None = None
@@ -72,17 +82,9 @@ class KlaviyoOptions(HttpOptions):
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
-        most = {"batch_rows": MOST_ROWS, "removal_batch_rows": MOST_REMOVALS, "max_body_bytes": MOST_BYTES}
-        wrong += [f"{name} must be at most {top:,}" for name, top in most.items() if (getattr(self, name) or 0) > top]
+        wrong = HttpOptions.wrong(self)
         if self.removal_batch_rows is None:
             wrong.append(f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
-        rates = ("requests_per_s", "requests_per_minute")
-        wrong += [f"{name} must be at least 1" for name in rates if getattr(self, name) < 1]
-        if self.known_by not in {"external_id", "email", "phone_number"}:
-            wrong.append("known_by must be `external_id`, `email` or `phone_number`")
-        if self.nulls not in {"clear", "keep"}:
-            wrong.append("nulls must be `clear` or `keep`")
         if self.list_id is not None and not _ID.fullmatch(self.list_id):
             wrong.append("list_id must be the id of a list, such as `Y6nRLr`")
         if self.on_withdrawal in {"leave_list", "unsubscribe"} and self.list_id is None:
@@ -103,7 +105,6 @@ class KlaviyoSpec(KlaviyoOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
-    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
 
     account_id: str
     conn_id: str = "consentklaviyo_default"
