@@ -18,7 +18,7 @@ FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__
 MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
-    "braze": 415,
+    "braze": 350,
     "google_events": 275,
     "hubspot": 380,
     "salesforce": 990,

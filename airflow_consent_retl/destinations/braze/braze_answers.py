@@ -16,6 +16,7 @@ from airflow_consent_retl.destinations.http.responses import (
     UnreadableAnswerError,
     is_integer,
     json_object,
+    number_in,
     of_document,
 )
 
@@ -36,8 +37,8 @@ def ask_again(answer: Answer) -> None:
     """
     if answer.status != 429:
         return
-    reset = answer.headers.get("x-ratelimit-reset", "")
-    wait_s = max(0.0, int(reset[:10]) - time.time()) if reset.isascii() and reset.isdigit() else answer.retry_after_s
+    reset = number_in(answer, "x-ratelimit-reset")
+    wait_s = answer.retry_after_s if reset is None else max(0.0, int(str(reset)[:10]) - time.time())
     raise AttemptError("http_429", maybe_applied=False, retry_after_s=wait_s)
 
 

@@ -15,12 +15,12 @@ seen in answers that `rudderlabs/rudder-transformer@c98d160` and others recorded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.braze.braze_answers import (
@@ -37,7 +37,7 @@ from airflow_consent_retl.destinations.braze.opt_outs import (
     BrazeUser,
     PresentStates,
 )
-from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES
+from airflow_consent_retl.destinations.braze.options import VENDOR, WITHDRAWAL_CHOICES, BrazeOptions
 from airflow_consent_retl.destinations.braze.user_objects import (
     EXTERNAL_ID,
     GRANTING,
@@ -48,22 +48,21 @@ from airflow_consent_retl.destinations.braze.user_objects import (
     track_body,
     users_body,
 )
+from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
-from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
-from airflow_consent_retl.destinations.http.purpose import Purpose
-from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules, after_a_change, with_states
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.destinations.http.destination import with_nulls
+from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
+from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
-    from airflow_consent_retl.destinations.braze.options import BrazeOptions
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
-    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
-    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.purpose import Purpose
+    from airflow_consent_retl.destinations.http.vendor import Vendor
 
 
-class BrazeDestination(HttpDestination):
+class BrazeDestination(AccountDestination[BrazeOptions]):
     """Sets attributes of users by their `external_id`, and takes people back as `on_withdrawal` says.
 
     Fields `email_subscribe` and `push_subscribe` (`opted_in`, `subscribed`, `unsubscribed`) and
@@ -81,39 +80,25 @@ class BrazeDestination(HttpDestination):
         workspace: the workspace's name.
     """
 
-    can_clear: ClassVar[bool] = True
-    nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "clear"})
-    name: ClassVar[str] = "Braze API"
+    vendor: ClassVar[Vendor] = VENDOR
+    place = "users of Braze workspace"
+    rates: ClassVar[Mapping[str, float]] = {"requests_per_3_s": 3}
+    by_clock: ClassVar[bool] = True
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    granting: ClassVar[Collection[str]] = GRANTING
+    denied: ClassVar[str] = UNSUBSCRIBED
 
     def __init__(self, address: HttpAddress, options: BrazeOptions, *, workspace: str) -> None:
-        super().__init__(address, options)
-        self._options = options
-        self._workspace = workspace
-        self._rules = SubscriptionRules("Braze", granting=GRANTING, denied=UNSUBSCRIBED)
+        super().__init__(address, options, account=workspace)
 
     @property
-    def target(self) -> str:
-        """The workspace, and the host of the API."""
-        return f"users of Braze workspace {self._workspace} at {self._address.host}:{self._address.port}"
+    def rated_account(self) -> str:
+        """The workspace, whose name another host may have too."""
+        return f"{self._account} {self._address.host}"
 
-    @property
-    def former_targets(self) -> Sequence[str]:
-        """None: no release recorded another text."""
-        return ()
-
-    def account_rates(self) -> tuple[AccountRate, ...]:
-        """Return the limit on three seconds of Braze's clock, which all workers of the workspace share."""
-        return (self._rate("Braze", self._options.requests_per_3_s, 3),)
-
-    def _rate(self, vendor: str, requests: int, period_s: float) -> AccountRate:
-        return AccountRate(
-            account=f"{self._workspace} {self._address.host}",
-            requests=requests,
-            period_s=period_s,
-            by_clock=True,
-            vendor=vendor,
-        )
+    def refuse(self, answer: Answer) -> None:
+        """Raise for an answer that asks to wait until the window of the clock ends."""
+        ask_again(answer)
 
     def sending(self, load: Load) -> Purpose:
         """Return a request that sets attributes."""
@@ -122,7 +107,6 @@ class BrazeDestination(HttpDestination):
         wrong += [f"`{one.name}` ({one.type}) is a nested attribute" for one in load.schema if is_nested(one.type)]
         if wrong:
             raise ConfigurationError("; ".join(wrong))
-
         encoder = ShapedRows(
             load.schema,
             body=json_body(track_body),
@@ -135,38 +119,34 @@ class BrazeDestination(HttpDestination):
 
     def removing(self, load: Load) -> Purpose:
         """Return a request that does what the DAG chose."""
-        schema, choice = self.removal_schema(load), self._options.on_withdrawal
-        if choice == "clear_attribute":
-            fixed = self._options.withdrawn_attributes or {}
+        schema, options = self.removal_schema(load), self._options
+        if options.on_withdrawal == "clear_attribute":
+            fixed = options.withdrawn_attributes or {}
             return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
-        if choice == "delete":
-            encoder = users_body(schema, json_body(lambda ids: {"external_ids": ids}))
-            return self._purpose("/users/delete", encoder, outcomes_of_deletion)
-        groups = self._options.unsubscribes
-
-        def body(ids: Sequence[Any]) -> object:
-            state = {"subscription_state": "unsubscribed", "external_ids": ids}
-            return {"subscription_groups": [{"subscription_group_id": group, **state} for group in groups]}
-
-        return self._purpose("/v2/subscription/status/set", users_body(schema, json_body(body)), outcomes_of_states)
+        if options.on_withdrawal == "delete":
+            path, read, body = "/users/delete", outcomes_of_deletion, json_body(lambda ids: {"external_ids": ids})
+        else:
+            path, read = "/v2/subscription/status/set", outcomes_of_states
+            body = json_body(lambda ids: group_states(dict.fromkeys(options.unsubscribes, UNSUBSCRIBED), ids))
+        return self.posting(path, users_body(schema, body), read, removes=True, max_rows=MOST_USERS)
 
     def clearing(self, load: Load, fields: Sequence[str]) -> Purpose:
         """Return a request that removes attributes, and unsubscribes from the states among the fields."""
-        fixed: dict[str, Any] = {name: "unsubscribed" if name in GLOBAL_STATES else None for name in fields}
+        fixed: dict[str, Any] = {
+            name: UNSUBSCRIBED if name in GLOBAL_STATES else None for name in fields if not name.startswith(GROUP)
+        }
         groups = [name.removeprefix(GROUP) for name in fields if name.startswith(GROUP)]
-        fixed = {name: value for name, value in fixed.items() if not name.startswith(GROUP)} | group_states(
-            dict.fromkeys(groups, "unsubscribed")
-        )
+        fixed |= group_states(dict.fromkeys(groups, UNSUBSCRIBED))
         schema = with_nulls(self.removal_schema(load), fields)
         return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
 
     def send(self, batch: Batch) -> Outcomes:
         """Set attributes; a state that would subscribe a person who opted out at Braze is left out."""
         names = [name for name in batch.rows.schema.names if name in GLOBAL_STATES or name.startswith(GROUP)]
-        if not names or self._load is None:
+        if not names:
             return super().send(batch)
         # Without consent to a state it is NULL, and Braze may still have it.
-        open_ = {name: {*GRANTING, *([None] if name in self._load.cleared else [])} for name in names}
+        open_ = {name: {*GRANTING, *([None] if name in self.load.cleared else [])} for name in names}
         rows = batch.rows.to_pylist()
         ids = [str(row[EXTERNAL_ID]) for row in rows]
         named = [(one, row) for one, row in zip(ids, rows, strict=True) if row[EXTERNAL_ID] is not None]
@@ -190,53 +170,21 @@ class BrazeDestination(HttpDestination):
         self, name: str, rows: Sequence[Mapping[str, Any]], known: Sequence[Outcome | str]
     ) -> list[str | None]:
         """Return the states to send of one field, given the present ones."""
-        kind = self._address_of(name)
-        # A user without an address shares their state with no one.
-        shared = [str(row.get(kind) or "").casefold() or place for place, row in enumerate(rows)]
+        kind = "phone" if name.removeprefix(GROUP) in self._options.phone_groups else "email"
+        # The state of push messages is of the user alone; a user without an address shares their state with no one.
+        addresses = [None if name == "push_subscribe" else row.get(kind) for row in rows]
+        shared = [str(text or "").casefold() or place for place, text in enumerate(addresses)]
         wanted = self._rules.strictest(zip(shared, [row[name] for row in rows], strict=True))
         return [
             None if row[name] in GRANTING and wanted[of] == UNSUBSCRIBED else self._rules.to_send(row[name], present)
             for of, row, present in zip(shared, rows, known, strict=True)
         ]
 
-    def _address_of(self, state: str) -> str:
-        """Return the field whose users share a state; empty: it is of the user alone."""
-        if state == "push_subscribe":
-            return ""
-        return "phone" if state.removeprefix(GROUP) in self._options.phone_groups else "email"
-
-    def commit(self) -> None:
-        """Close the connections, and say how many opt-outs Braze keeps."""
-        super().commit()
-        self._rules.warn()
-
     def _present_states(self, batch: Batch) -> PresentStates:
-        if self._load is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return PresentStates(
-            self.batch_steps(batch, refuse=ask_again),
-            self._address,
-            export_rate=self._rate("Braze's export of profiles", self._options.exports_per_minute, 60),
-            phone_groups=self._options.phone_groups,
-            decided_at=self._load.decided_at,
-        )
+        options = self._options
+        exports = self.rate("Braze's export of profiles", options.exports_per_minute, 60)
+        return PresentStates(self.steps(batch), exports, options.phone_groups, self.load.decided_at)
 
     def _track(self, encoder: ShapedRows, load: Load, *, removes: bool = False) -> Purpose:
-        fields = load.schema.names
-
-        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            return outcomes_of_tracking(answer, sent, fields)
-
-        return self._purpose("/users/track", encoder, read, removes=removes)
-
-    def _purpose(self, path: str, encoder: ShapedRows, read: ReadAnswer, *, removes: bool = True) -> Purpose:
-        return Purpose(
-            method="POST",
-            address=self._address.at(path),
-            encoder=encoder,
-            read=read,
-            removes=removes,
-            key_header=None,
-            refuse=ask_again,
-            max_rows=None if path == "/users/track" else MOST_USERS,
-        )
+        read = partial(outcomes_of_tracking, fields=load.schema.names)
+        return self.posting("/users/track", encoder, read, removes=removes)

@@ -12,15 +12,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.answer_maps import MISSING, accepted, by_value, entries, joined
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.http.answer_maps import MISSING, by_question, entries
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND, UnreadableAnswerError, of_document
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate
-    from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
-    from airflow_consent_retl.destinations.http.purpose import ReadAnswer
+    from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
 
@@ -30,7 +29,7 @@ GLOBAL_STATES: Final = ("email_subscribe", "push_subscribe")
 MOST_USERS: Final = 50
 
 Listed = TypeVar("Listed")
-_NEW = Outcome(RowStatus.REJECTED, "not_found")
+States = dict[str, Outcome | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +41,21 @@ class BrazeUser:
     phone: str | None
 
 
+@dataclass(frozen=True, slots=True)
 class PresentStates:
     """Asks Braze about the users of one batch.
 
     Args:
         steps: of the batch.
-        address: of the API.
         export_rate: the limit on exports of profiles.
         phone_groups: see `BrazeOptions`.
         decided_at: the time of the load's decision.
     """
 
-    def __init__(
-        self,
-        steps: BatchSteps,
-        address: HttpAddress,
-        *,
-        export_rate: AccountRate,
-        phone_groups: Sequence[str],
-        decided_at: datetime,
-    ) -> None:
-        self._steps = steps
-        self._address = address
-        self._export_rate = export_rate
-        self._phone_groups = frozenset(phone_groups)
-        self._end_date = (decided_at + timedelta(days=2)).date().isoformat()
+    steps: BatchSteps
+    export_rate: AccountRate
+    phone_groups: Collection[str]
+    decided_at: datetime
 
     def of(
         self, users: Sequence[BrazeUser], fields: Mapping[str, Collection[str]]
@@ -77,115 +66,96 @@ class PresentStates:
             users: to ask about.
             fields: the states to look at, each with the external ids of the users that it is about.
         """
-        profiles: dict[str, Mapping[str, Any]] = {}
-        asked = self._profiles([user.external_id for user in users], profiles)
-        known = dict(zip((user.external_id for user in users), asked, strict=True))
+        profiles: dict[str, Record] = {}
+        ids = [user.external_id for user in users]
+        known = dict(zip(ids, self._profiles(ids, profiles), strict=True))
         found: dict[tuple[str, str], Outcome | str] = {}
-        for name, ids in fields.items():
-            chosen = [user for user in users if user.external_id in ids]
-            doubts = {
-                u.external_id: known[u.external_id] for u in chosen if known[u.external_id] not in {ACCEPTED, _NEW}
-            }
-            clear = [user for user in chosen if user.external_id not in doubts]
-            found |= {(external_id, name): doubt for external_id, doubt in doubts.items()}
-            found |= {(external_id, name): out for external_id, out in self._field(name, clear, profiles).items()}
+        for name, some in fields.items():
+            chosen = [user for user in users if user.external_id in some]
+            clear = [user for user in chosen if known[user.external_id] in {ACCEPTED, NOT_FOUND}]
+            states: States = {**known, **self._field(name, clear, profiles)}
+            found |= {(user.external_id, name): states[user.external_id] for user in chosen}
         return found
 
-    def _field(
-        self, name: str, users: Sequence[BrazeUser], profiles: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, Outcome | str]:
-        by_phone = name.removeprefix(GROUP) in self._phone_groups
-        own = {u.external_id: u for u in users if u.external_id in profiles}
+    def _field(self, name: str, users: Sequence[BrazeUser], profiles: Mapping[str, Record]) -> States:
+        group = name.removeprefix(GROUP)
+        kind = "phone" if group in self.phone_groups else "email"
         shared: dict[str, list[str]] = {}
         for user in users:
-            text = user.phone if by_phone else user.email
-            had = profiles.get(user.external_id, {}).get("phone" if by_phone else "email")
+            text = user.phone if kind == "phone" else user.email
+            had = profiles.get(user.external_id, {}).get(kind)
             if text and name != "push_subscribe" and text.casefold() != str(had or "").casefold():
                 shared.setdefault(text, []).append(user.external_id)
+        own = list(dict.fromkeys(user.external_id for user in users if user.external_id in profiles))
         if name in GLOBAL_STATES:
-            found: dict[str, Outcome | str] = {one: str(profiles[one].get(name) or "") for one in own}
-            by_text = {text: self._of_address(text) for text in shared}
+            found: States = {one: str(profiles[one].get(name) or "") for one in own}
+            by_text: States = {text: self._of_address(text) for text in shared}
         else:
-            group = name.removeprefix(GROUP)
-            found = self._group(group, "external_id", list(own))
-            by_text = self._group(group, "phone" if by_phone else "email", list(shared))
+            found = self._group(group, "external_id", own)
+            by_text = self._group(group, kind, list(shared))
         for text, ids in shared.items():
             found |= {one: by_text[text] for one in ids if found.get(one, "") != UNSUBSCRIBED}
         return {user.external_id: found.get(user.external_id, "") for user in users}
 
-    def _profiles(self, ids: Sequence[str], found: dict[str, Mapping[str, Any]]) -> Outcomes:
+    def _profiles(self, ids: Sequence[str], found: dict[str, Record]) -> Outcomes:
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
             def of_users(document: dict[str, Any]) -> Outcomes:
+                missing = [one.get("value") for one in entries(document, "invalid_user_ids")]
                 users = entries(document, "users")
-                found.update({str(one.get("external_id")): one for one in users})
-                return joined(
-                    by_value(users, sent, accepted, sent_as=str, named_as=lambda one: one.get("external_id")),
-                    by_value(
-                        entries(document, "invalid_user_ids"),
-                        sent,
-                        lambda *_: _NEW,
-                        sent_as=str,
-                        named_as=lambda one: one.get("value"),
-                    ),
-                )
+                return by_question(users, missing, sent, found, names_of=lambda one: [one.get("external_id", "")])
 
             return of_success(answer, sent, of_users)
 
-        def body(some: Sequence[str]) -> object:
-            return {"external_ids": some, "fields_to_export": ["external_id", "email", "phone", *GLOBAL_STATES]}
-
-        address, rates = self._address.at("/users/export/ids"), [self._export_rate]
-        # One step for each request: a failure of any stops the batch, since nothing is sent before.
-        return Outcomes.concatenated(
-            self._steps.take(
-                f"profiles {start}",
-                address,
-                ids[start : start + MOST_USERS],
-                read,
-                around=body,
-                changes=False,
-                rates=rates,
-            )
-            for start in range(0, len(ids), MOST_USERS)
+        fields = ["external_id", "email", "phone", *GLOBAL_STATES]
+        return self.steps.ask(
+            "profiles",
+            lambda _: "/users/export/ids",
+            ids,
+            read,
+            most=MOST_USERS,
+            around=lambda some: {"external_ids": some, "fields_to_export": fields},
+            rates=[self.export_rate],
         )
 
     def _of_address(self, email: str) -> Outcome | str:
         listed: list[object] = []
 
-        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            def of_emails(document: dict[str, Any]) -> Outcomes:
-                listed.extend(_of_type(document.get("emails"), list))
-                return Outcomes.accepted(len(sent))
+        def read(document: dict[str, Any], sent: SentRows) -> Outcomes:
+            listed.extend(_of_type(document.get("emails"), list))
+            return Outcomes.accepted(len(sent))
 
-            return of_success(answer, sent, of_emails)
-
-        outcome = self._asked("/email/unsubscribes", {"end_date": self._end_date}, "email", [email], read)[email]
+        end_date = (self.decided_at + timedelta(days=2)).date().isoformat()
+        (outcome,) = self._asked("/email/unsubscribes", {"end_date": end_date}, "email", [email], read)
         return outcome if outcome != ACCEPTED else UNSUBSCRIBED if listed else ""
 
-    def _group(self, group: str, kind: str, texts: Sequence[str]) -> dict[str, Outcome | str]:
+    def _group(self, group: str, kind: str, texts: Sequence[str]) -> States:
         states: dict[str, str] = {}
 
-        def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-            def of_status(document: dict[str, Any]) -> Outcomes:
-                listed = _of_type(document.get("status"), dict)
-                named = {str(text).casefold(): str(state).casefold() for text, state in listed.items()}
-                some = [str(sent[row]) for row in range(len(sent))]
-                states.update({text: named[text.casefold()] for text in some if text.casefold() in named})
-                return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(some) if text in states})
-
-            return of_success(answer, sent, of_status)
+        def read(document: dict[str, Any], sent: SentRows) -> Outcomes:
+            listed = _of_type(document.get("status"), dict)
+            named = {str(text).casefold(): str(state).casefold() for text, state in listed.items()}
+            some = [str(sent[row]) for row in range(len(sent))]
+            states.update({text: named[text.casefold()] for text in some if text.casefold() in named})
+            return Outcomes(len(sent), MISSING, {row: ACCEPTED for row, text in enumerate(some) if text in states})
 
         asked = self._asked("/subscription/status/get", {"subscription_group_id": group}, f"{kind}[]", texts, read)
-        return {text: states[text] if one == ACCEPTED else one for text, one in asked.items()}
+        return {text: states[text] if one == ACCEPTED else one for text, one in zip(texts, asked, strict=True)}
 
     def _asked(
-        self, path: str, query: Mapping[str, str], name: str, texts: Sequence[str], read: ReadAnswer
-    ) -> dict[str, Outcome]:
+        self,
+        path: str,
+        query: Mapping[str, str],
+        name: str,
+        texts: Sequence[str],
+        read: Callable[[dict[str, Any], SentRows], Outcomes],
+    ) -> Outcomes:
         def endpoint(some: Sequence[str]) -> str:
             return f"{path}?{urlencode({**query, name: some}, doseq=True)}"
 
-        outcomes = self._steps.ask(endpoint(texts), endpoint, texts, read, most=MOST_USERS)
-        return dict(zip(texts, outcomes, strict=True))
+        def read_answer(answer: Answer, sent: SentRows) -> Outcomes | None:
+            return of_success(answer, sent, lambda document: read(document, sent))
+
+        return self.steps.ask(endpoint(texts), endpoint, texts, read_answer, most=MOST_USERS)
 
 
 def of_success(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:

@@ -54,6 +54,10 @@ class BrazeOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    counts: ClassVar[tuple[str, ...]] = ("requests_per_3_s", "exports_per_minute")
+    withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    companions: ClassVar[Mapping[str, str]] = {"clear_attribute": "withdrawn_attributes", "unsubscribe": "unsubscribes"}
+
     on_withdrawal: BrazeWithdrawal
     withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None
     unsubscribes: Sequence[str] = ()
@@ -65,19 +69,11 @@ class BrazeOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
-
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
+        wrong = HttpOptions.wrong(self)
         if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
             wrong.append(f"Braze takes at most {MOST_ROWS} objects in a request")
-        rates = ("requests_per_3_s", "exports_per_minute")
-        wrong += [f"{name} must be at least 1" for name in rates if getattr(self, name) < 1]
-        companions = {
-            "clear_attribute": ("withdrawn_attributes", self.withdrawn_attributes),
-            "unsubscribe": ("unsubscribes", self.unsubscribes),
-        }
-        return wrong + wrong_companions(self.on_withdrawal, companions)
+        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

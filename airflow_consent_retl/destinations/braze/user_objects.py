@@ -58,10 +58,11 @@ def attributes_of(row: Row) -> Row:
     return row | {name: state for name, state in states.items() if state is not None} | group_states(groups)
 
 
-def group_states(states: Mapping[str, str | None]) -> Row:
-    """Return the field of an object with the states of groups; without one of them, no field."""
+def group_states(states: Mapping[str, str | None], ids: Sequence[Any] = ()) -> Row:
+    """Return the field of an object with the states of groups, perhaps of these users; without one, no field."""
+    users = {"external_ids": ids} if ids else {}
     listed = [
-        {"subscription_group_id": group, "subscription_state": state}
+        {"subscription_group_id": group, "subscription_state": state, **users}
         for group, state in states.items()
         if state is not None
     ]

@@ -144,8 +144,10 @@ class BatchSteps:
         read: ReadAnswer,
         *,
         most: int,
+        around: Callable[[Sequence[str]], object] | None = None,
+        rates: Sequence[AccountRate] | None = None,
     ) -> Outcomes:
-        """Ask about texts that are in the address, some at a time; a failure raises, as nothing was changed by it.
+        """Ask about texts, some at a time; a failure raises, as nothing was changed by it.
 
         Args:
             name: of the step.
@@ -153,9 +155,21 @@ class BatchSteps:
             texts: to ask about.
             read: reads the answers.
             most: the most texts of a question.
+            around: makes the document of a question; None: the texts are in the address.
+            rates: see `Purpose`.
         """
         pieces = [texts[start : start + most] for start in range(0, len(texts), most)]
+        method = "GET" if around is None else "POST"
         return Outcomes.concatenated(
-            self.take(f"{name} {number}", endpoint_of(some), some, read, around=None, method="GET", changes=False)
+            self.take(
+                f"{name} {number}",
+                endpoint_of(some),
+                some,
+                read,
+                around=around,
+                method=method,
+                changes=False,
+                rates=rates,
+            )
             for number, some in enumerate(pieces)
         )
