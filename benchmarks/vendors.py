@@ -2,11 +2,14 @@
 
     python benchmarks/vendors.py [--rows 20000] [--latency-ms 50] [--vendors hubspot] [--json figures.json]
 
-The server answers as the vendor does, after the latency; a job of Klaviyo is over when it is asked for. No limit of a
-vendor is kept on either side: what is compared is how many requests a load needs, and how many of them are on their
-way at once. This package's destination is called as a load does: `open`, `send` from as many threads as its limits
-say, `commit`. drt-core's sends from one thread, as its engine calls it, with its fastest settings; where it sends a
-request for each row, it gets a part of the rows. Rows per second are compared, and the ratio is what counts.
+The server answers as the vendor does, after the latency; a job of Klaviyo or Salesforce is over when it is asked for.
+No limit of a vendor is kept on either side: what is compared is how many requests a load needs, and how many of them
+are on their way at once. This package's destination is called as a load does: `open`, `send` from as many threads as
+its limits say, `commit`. drt-core's sends from one thread, as its engine calls it, with its fastest settings; where it
+sends a request for each row, it gets a part of the rows, and where it sends batches, both get ten times the rows.
+
+Rows per second are compared, and the ratio is what counts. Salesforce takes a whole file in one request from both:
+there, this package reads what became of each row, and drt-core does not, unless a row failed.
 """
 
 from __future__ import annotations
@@ -29,13 +32,17 @@ from typing import Any
 
 import pyarrow as pa
 from measure import parser, show, write_figures
+from requests import PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
+from simple_salesforce.api import Salesforce
 
-from airflow_consent_retl.contract import Batch, DestinationSpec, Load, Outcomes, RowStatus
+from airflow_consent_retl.contract import Batch, Destination, DestinationSpec, Load, Outcomes, RowStatus
 from airflow_consent_retl.contract.account_rate import RateBlock
-from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
 from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
+from airflow_consent_retl.destinations.salesforce.destination import SalesforceDestination
+from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
 
 REPEATS = 3
 Rows = list[dict[str, Any]]
@@ -43,14 +50,14 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Vendor:
-    """One vendor: its rows, the destination of this package, and a call of drt-core that returns the rows it sent.
+    """One vendor: its rows, the destination of this package at a port, and a call of drt-core that returns its rows.
 
     `one_by_one`: drt-core sends a request for each row.
     """
 
     rows: Callable[[int], pa.Table]
     key_field: str
-    spec: DestinationSpec
+    build: Callable[[int], Destination]
     drt: Callable[[int, Rows], int]
     one_by_one: bool
 
@@ -137,20 +144,72 @@ def drt_klaviyo(port: int, rows: Rows) -> int:
     return sent
 
 
+def drt_salesforce(port: int, rows: Rows) -> int:
+    from drt.config.destinations_saas import SalesforceBulkDestinationConfig
+    from drt.config.sync_options import SyncOptions
+    from drt.destinations.salesforce_bulk import SalesforceBulkDestination
+
+    credentials = {name: f"DRT_{name.upper()}" for name in ("client_id", "client_secret", "username", "password")}
+    os.environ.update(dict.fromkeys(credentials.values(), "token"))
+    config = SalesforceBulkDestinationConfig(
+        type="salesforce_bulk",
+        instance_url=f"http://127.0.0.1:{port}",
+        object_name="Contact",
+        external_id_field="Customer_Key__c",
+        **{f"{name}_env": variable for name, variable in credentials.items()},
+    )
+    destination = SalesforceBulkDestination()
+    destination.stage(rows, config, SyncOptions(batch_size=len(rows)))
+    sent: int = destination.finalize(config, SyncOptions(batch_size=len(rows))).success
+    return sent
+
+
+class Plain(HTTPAdapter):
+    """Reaches the server here without TLS, as drt-core does."""
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]
+        """Send without TLS."""
+        request.url = str(request.url).replace("https://", "http://", 1)
+        return super().send(request, **options)
+
+
+def salesforce(port: int) -> Destination:
+    def connect() -> Salesforce:
+        session = Session()
+        session.mount("https://", Plain())
+        return Salesforce(session_id="token", instance=f"127.0.0.1:{port}", session=session)
+
+    options = SalesforceOptions(sobject="Contact", external_id="Customer_Key__c", on_withdrawal="delete")
+    return SalesforceDestination(connect, options, domain="login.salesforce.com", user="")
+
+
+def people_at_salesforce(rows: int) -> pa.Table:
+    return contacts(rows).rename_columns(["Customer_Key__c", "FirstName", "MailingCity"])
+
+
+def of_spec(spec: DestinationSpec) -> Callable[[int], Destination]:
+    return lambda port: spec.build()
+
+
 VENDORS = {
     "hubspot": Vendor(
-        contacts, "email", HubSpotSpec(hub_id="1", on_withdrawal="archive"), drt_hubspot, one_by_one=True
+        contacts, "email", of_spec(HubSpotSpec(hub_id="1", on_withdrawal="archive")), drt_hubspot, one_by_one=True
     ),
     "klaviyo": Vendor(
         profiles,
         "email",
-        KlaviyoSpec(account_id="1", on_withdrawal="suppress", known_by="email"),
+        of_spec(KlaviyoSpec(account_id="1", on_withdrawal="suppress", known_by="email")),
         drt_klaviyo,
         one_by_one=True,
     ),
     "meta_conversions": Vendor(
-        events, "event_id", MetaConversionsSpec(dataset_id="1234567890"), drt_meta_conversions, one_by_one=False
+        events,
+        "event_id",
+        of_spec(MetaConversionsSpec(dataset_id="1234567890")),
+        drt_meta_conversions,
+        one_by_one=False,
     ),
+    "salesforce": Vendor(people_at_salesforce, "Customer_Key__c", salesforce, drt_salesforce, one_by_one=False),
 }
 CONNECTIONS = {"CONSENTHUBSPOT": "consenthubspot", "CONSENTKLAVIYO": "consentklaviyo", "CONSENTMETA": "consentmeta"}
 
@@ -183,8 +242,7 @@ def counted(port: int) -> int:
 
 def ours(port: int, vendor: Vendor, table: pa.Table) -> float:
     """Return the rows per second of this package's destination, without the vendor's limits."""
-    destination = vendor.spec.build()
-    assert isinstance(destination, HttpDestination)
+    destination = vendor.build(port)
     limits = destination.limits
     load = Load(
         key="0" * 64,
@@ -203,7 +261,8 @@ def ours(port: int, vendor: Vendor, table: pa.Table) -> float:
         number, rows = numbered
         outcomes = destination.send(Batch(key=hashlib.sha256(str(number).encode()).hexdigest(), rows=rows))
         if outcomes.common.status is RowStatus.PENDING:
-            outcomes = destination.confirm(outcomes.common.code, len(outcomes)) or outcomes
+            code = outcomes.common.code
+            outcomes = destination.confirm_rows(code, len(outcomes), lambda: rows) or outcomes
         return outcomes
 
     started = time.perf_counter()
@@ -237,15 +296,16 @@ def main() -> None:
     with served(chosen.latency_ms) as port:
         for name in chosen.vendors.split(","):
             vendor = VENDORS[name]
-            table = vendor.rows(chosen.rows)
-            part = table.slice(0, max(20, chosen.rows // 200) if vendor.one_by_one else chosen.rows).to_pylist()
+            table = vendor.rows(chosen.rows if vendor.one_by_one else 10 * chosen.rows)
+            part = table.slice(0, max(20, chosen.rows // 200) if vendor.one_by_one else None).to_pylist()
             ours(port, vendor, table.slice(0, 1000))
             # In turns, so that a busy machine slows both. The median counts.
             rounds = [(ours(port, vendor, table), theirs(port, vendor, part)) for _ in range(REPEATS)]
             mine, other = (sorted(way)[REPEATS // 2] for way in zip(*rounds, strict=True))
             figures.append({"vendor": name, "ours": round(mine), "drt": round(other), "ratio": round(mine / other, 1)})
     show(
-        f"{chosen.rows:,} rows, {chosen.latency_ms:g} ms latency; drt-core {version('drt-core')}",
+        f"{chosen.rows:,} rows, {10 * chosen.rows:,} where both send batches, {chosen.latency_ms:g} ms latency; "
+        f"drt-core {version('drt-core')}",
         ["vendor", "rows/s", "drt-core, rows/s", "ratio"],
         [[one["vendor"], f"{one['ours']:,}", f"{one['drt']:,}", f"{one['ratio']:,.1f}"] for one in figures],
     )

@@ -11,6 +11,8 @@ import json
 import sys
 from typing import Any
 
+import msgspec
+
 _AT = "2026-11-29T09:00:00.000Z"
 
 
@@ -39,11 +41,19 @@ class _Api(asyncio.Protocol):
             self._write(200, {"rows": rows})
             return
         loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        status, answer = _job(path) if method == "GET" else _answer(path, json.loads(rest[:missing]))
+        body = rest[:missing]
+        if path.startswith("/services/"):
+            status, answer = _salesforce(method, path, body)
+        elif method == "GET":
+            status, answer = _job(path)
+        elif path.partition("?")[0].endswith("/events"):
+            status, answer = _events(body)
+        else:
+            status, answer = _answer(path, json.loads(body))
         loop.call_at(begun + self.latency_s, self._write, status, answer)
 
     def _write(self, status: int, document: object) -> None:
-        body = json.dumps(document).encode()
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self._transport.write(
             b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
             % (status, len(body), body)
@@ -88,12 +98,54 @@ def _answer(path: str, document: dict[str, Any]) -> tuple[int, object]:
         _Api.rows += _JOBS[-1]
         started = {"type": "profile-bulk-import-job", "id": f"job{len(_JOBS) - 1}", "attributes": {"status": "queued"}}
         return 202, {"data": started}
-    if path.endswith("/profiles/"):
-        _Api.rows += 1
-        return 201, {"data": {"type": "profile", "id": "01H"}}
-    assert path.partition("?")[0].endswith("/events"), path
-    _Api.rows += len(document["data"])
-    return 200, {"events_received": len(document["data"]), "messages": [], "fbtrace_id": "AbCdEf"}
+    assert path.endswith("/profiles/"), path
+    _Api.rows += 1
+    return 201, {"data": {"type": "profile", "id": "01H"}}
+
+
+class _Events(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_EVENTS = msgspec.json.Decoder(_Events)
+
+
+def _events(body: bytes) -> tuple[int, object]:
+    received = len(_EVENTS.decode(body).data)
+    _Api.rows += received
+    return 200, {"events_received": received, "messages": [], "fbtrace_id": "AbCdEf"}
+
+
+_FILES: dict[str, tuple[bytes, list[bytes]]] = {}
+
+
+def _salesforce(method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - the map of the API
+    """Answer as an org whose jobs are over when they are asked for. Each line of a file is one record."""
+    last = path.rpartition("/")[2]
+    job = path.partition("/jobs/ingest/")[2].partition("/")[0]
+    if last == "token":
+        return 200, {"access_token": "token", "instance_url": "", "token_type": "Bearer"}
+    if last == "describe":
+        key = {"name": "Customer_Key__c", "externalId": True, "unique": True, "caseSensitive": True}
+        return 200, {"fields": [key, {"name": "FirstName"}, {"name": "MailingCity"}]}
+    if last == "batches":
+        header, *lines = body.splitlines()
+        _FILES[job] = (header, lines)
+        _Api.rows += len(lines)
+        return 201, b""
+    if last == "successfulResults":
+        header, lines = _FILES[job]
+        made = [b'"003%015d","true",%b' % (number, line) for number, line in enumerate(lines)]
+        return 200, b"\n".join([b'"sf__Id","sf__Created",' + header, *made]) + b"\n"
+    if last in {"failedResults", "unprocessedrecords"}:
+        return 200, b""
+    if method == "POST":
+        job = f"750{len(_FILES):015d}"
+        _FILES[job] = (b"", [])
+        return 200, {"id": job, "state": "Open"}
+    count = len(_FILES[job][1])
+    state = {"id": job, "object": "Contact", "operation": "upsert", "state": "JobComplete"}
+    return 200, {**state, "numberRecordsProcessed": count, "numberRecordsFailed": 0}
 
 
 async def _serve(latency_s: float) -> None:

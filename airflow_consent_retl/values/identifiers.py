@@ -17,8 +17,10 @@ Braze, Klaviyo, HubSpot and Salesforce take identifiers as they are, so they hav
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -33,6 +35,8 @@ Algorithm = Literal["sha256", "sha1", "md5"]
 # Returns texts in their form, and NULL where it is not certain of the form.
 _Quick = Callable[[pa.Array], pa.Array]
 
+# An engine pays off for more values than these.
+_FEW = 4096
 HEX_DIGITS: Mapping[str, int] = MappingProxyType({"sha256": 64, "sha1": 40, "md5": 32})
 
 
@@ -238,6 +242,9 @@ def _decoded(raw: bytes | None) -> str | None:
 
 
 def _digests(texts: pa.Array, algorithm: Algorithm) -> pa.Array:
+    if len(texts) < _FEW:
+        digest = partial(getattr(hashlib, algorithm), usedforsecurity=False)
+        return pa.array([text and digest(text.encode()).hexdigest() for text in texts.to_pylist()], pa.string())
     connection = shared_engine()
     try:
         connection.register("texts", pa.table({"text": texts}))

@@ -42,7 +42,8 @@ def destination_of(
     google: DataManager, *, consent_granted: bool = True, pace: Pace | None = None, **options: Any
 ) -> GoogleCustomerMatchDestination:
     """Return a destination whose retries are short enough for a test."""
-    settings: dict[str, Any] = {"timeout_s": 30, "max_attempts": 3, "max_retry_s": 5, "backoff_s": 0.01, **options}
+    settings: dict[str, Any] = {"timeout_s": 30, "max_attempts": 3, "max_retry_s": 5, "backoff_s": 0.01}
+    settings |= {"requests_per_minute": 100_000, **options}
     return GoogleCustomerMatchDestination(
         lambda: client_of(google),
         customer_match_audience(

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, GoogleTarget
 from airflow_consent_retl.destinations.data_manager.members import field_of
 from airflow_consent_retl.destinations.data_manager.signals import SIGNALS
+from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 from airflow_consent_retl.progress import module_log
@@ -43,7 +45,9 @@ class DataManagerDestination(Destination):
         consent_granted: whether Google's signals that are no fields were granted by everyone who is sent. If not,
             no one is sent; removing people and asking for outcomes need no consent.
         endpoint: returns the endpoint of the API; None: Google's own.
-        pace: for loads that share a quota; by default one of its own.
+        pace: of all destinations of a task; by default one of its own. An open load keeps the quota together with the
+            other workers of the ledger, too.
+        quota: returns what Google counts requests by, as far as the connection tells it.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class DataManagerDestination(Destination):
         *,
         consent_granted: bool,
         pace: Pace | None = None,
+        quota: Callable[[], str] = lambda: "",
         endpoint: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._connect = connect
@@ -61,6 +66,7 @@ class DataManagerDestination(Destination):
         self._options = options
         self._consent_granted = consent_granted
         self._endpoint = endpoint
+        self._quota = quota
         self.pace = pace or Pace(requests=options.requests_per_minute, code=OVER_QUOTA)
         self._lock = threading.Lock()
         self._connected: DataManagerDelivery | None = None
@@ -69,8 +75,10 @@ class DataManagerDestination(Destination):
 
     @property
     def limits(self) -> Limits:
-        """The limits on rows in a request, and on requests at the same time."""
-        return Limits(batch_rows=self._options.batch_rows, concurrency=self._options.concurrency)
+        """The limits on rows in a request, on requests at the same time, and on those of a minute of the project."""
+        return Limits(
+            batch_rows=self._options.batch_rows, concurrency=self._options.concurrency, account=self._account_rate()
+        )
 
     @property
     def target(self) -> str:
@@ -176,9 +184,24 @@ class DataManagerDestination(Destination):
                 from airflow_consent_retl.destinations.data_manager.api import DataManagerApi
                 from airflow_consent_retl.destinations.data_manager.request_batches import DataManagerDelivery
 
-                api = DataManagerApi(client, pace=self.pace, timeout_s=self._options.timeout_s)
+                api = DataManagerApi(client, pace=self._shared_pace(), timeout_s=self._options.timeout_s)
                 self._connected = DataManagerDelivery(api, self._place, self._options)
             return self._connected
+
+    def _account_rate(self) -> AccountRate:
+        return AccountRate(
+            account=self._quota() or str(self._place.operating_account),
+            requests=self._options.requests_per_minute,
+            period_s=60,
+            vendor="Google's Data Manager API",
+        )
+
+    def _shared_pace(self) -> Pace:
+        if self._load is None:
+            # A trigger asks about a request, and has no load.
+            return self.pace
+        requests = -(-self._load.rows // self._options.batch_rows)
+        return AccountPace(self.pace, [self._account_rate()], self._load.reserve, requests=requests)
 
     def _close(self, *, give_up: bool) -> None:
         with self._lock:

@@ -19,7 +19,8 @@ class DataManagerOptions:
             values. A NULL or blank value is not invalid, and an address with one part missing is no address.
         batch_rows: maximum number of rows in a request.
         concurrency: requests at the same time.
-        requests_per_minute: over all threads of the load; lower it where other tasks use the project's quota.
+        requests_per_minute: over all loads of the Cloud project that share the ledger; lower it where others use the
+            project's quota.
         timeout_s: seconds for each answer.
         max_attempts: maximum number of tries of a request.
         max_retry_s: seconds after which a request is not retried.

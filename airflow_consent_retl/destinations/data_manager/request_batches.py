@@ -197,7 +197,7 @@ class DataManagerDelivery:
 
     def _unavailable(self, failure: AttemptError) -> NoReturn:
         raise DestinationUnavailableError(
-            f"{self._place} does not answer: {failure.code}", retry_after_s=failure.retry_after_s
+            f"{self._place} does not answer: {failure.words}", retry_after_s=failure.retry_after_s
         ) from None
 
     def _refused(self, failure: RefusedRequestError) -> NoReturn:

@@ -82,5 +82,6 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
             self,
             consent_granted=consent_granted,
             pace=self._pace,
+            quota=hook.quota,
             endpoint=hook.endpoint,
         )

@@ -100,5 +100,6 @@ class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
             self,
             consent_granted=consent_granted,
             pace=self._pace,
+            quota=hook.quota,
             endpoint=hook.endpoint,
         )

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.auth import HEADER_VALUE
 from airflow_consent_retl.errors import DestinationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 Grant = Literal["client_credentials", "refresh_token"]
 
+log = module_log(__name__)
+
+_ROTATING = (
+    "A vendor that replaces refresh tokens has to let the old one live: turn their rotation off for this application, "
+    "or use another way to authenticate"
+)
 _TIMEOUT_S = 30.0
 _MAX_ANSWER_BYTES = 64 * 1024
 # A token is renewed this long before it expires, but not before nine tenths of its life are over.
@@ -64,8 +71,9 @@ class TokenRequest:
 class OAuthTokens:
     """The token that requests carry now. Thread-safe; contacts nothing before the first request.
 
-    Some vendors replace the refresh token with each use. The new one is used as long as this object lives, and cannot
-    be stored: with a vendor that also ends the old one at once, the next load is refused.
+    Some vendors replace the refresh token with each use. The new one is used as long as this object lives, and is not
+    stored: no task of Airflow can change a connection, and two workers would end each other's token. Many vendors let
+    the old one live. With a vendor that ends it at its first use, the next load is refused, and a warning says so here.
 
     Args:
         request: see there.
@@ -79,6 +87,7 @@ class OAuthTokens:
         self._prefix = prefix
         self._lock = threading.Lock()
         self._refresh_token = request.refresh_token
+        self._is_replaced = False
         self._token = ""
         self._renew_at = 0.0
         # Whether the token was accepted once, and whether it replaces one that was refused.
@@ -135,6 +144,14 @@ class OAuthTokens:
         renewed = document.get("refresh_token")
         if isinstance(renewed, str) and renewed:
             mask_secret(renewed)
+            if renewed != self._refresh_token and not self._is_replaced:
+                self._is_replaced = True
+                log.warning(
+                    "the token endpoint of connection `%s` gave a new refresh token, which cannot be stored: if it "
+                    "ends the old one, the next load is refused. %s",
+                    self._request.address.conn_id,
+                    _ROTATING,
+                )
             self._refresh_token = renewed
         self._token, self._is_proven = token, False
         # A token without an end is renewed when it is refused.
@@ -169,9 +186,20 @@ class OAuthTokens:
         if answer.status != 200:
             raise DestinationError(
                 f"the token endpoint of connection `{address.conn_id}` refuses its credentials with {answer.status}"
-                f"{_named_error(answer.body)}"
+                f"{self._named_error(answer.body)}"
             )
         return answer
+
+    def _named_error(self, body: bytes | None) -> str:
+        try:
+            code = json.loads(body or b"").get("error")
+        except (ValueError, AttributeError, RecursionError):
+            return ""
+        if not isinstance(code, str) or code not in _CODES:
+            return ""
+        if code != "invalid_grant" or self._request.grant != "refresh_token":
+            return f" ({code})"
+        return f" ({code}): the refresh token is not valid, or not any more. {_ROTATING}"
 
     def _form(self) -> tuple[bytes, dict[str, str]]:
         request = self._request
@@ -193,11 +221,3 @@ class OAuthTokens:
             f"the token endpoint of connection `{self._request.address.conn_id}` answers 200 without a token that can "
             "be read"
         )
-
-
-def _named_error(body: bytes | None) -> str:
-    try:
-        code = json.loads(body or b"").get("error")
-    except (ValueError, AttributeError, RecursionError):
-        return ""
-    return f" ({code})" if isinstance(code, str) and code in _CODES else ""

@@ -7,14 +7,15 @@ Read 2026-11-29 on https://developers.facebook.com/documentation/ads-commerce/co
 from __future__ import annotations
 
 import time
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from airflow_consent_retl.destinations.http.bodies import ShapedRows, UnfitRowError, json_body
 from airflow_consent_retl.destinations.meta.known_people import check_fields, check_texts, kind_of, raise_errors
 from airflow_consent_retl.destinations.meta.processing_options import OPTIONS_FIELD, STATE_FIELD, options_of
-from airflow_consent_retl.values.json_rows import JsonRows
+from airflow_consent_retl.values.json_rows import JsonRows, RowEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ IDENTIFIERS: Mapping[str, str] = {
 
 BROWSER_FIELDS = ("client_ip_address", "client_user_agent", "fbc", "fbp", "lead_id", "subscription_id")
 CUSTOM = "custom_data."
+_USER = "user_data."
 SOURCES = frozenset(
     {"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging"}
     | {"other"}
@@ -96,26 +98,32 @@ class EventBody:
     def __init__(self, schema: pa.Schema, people: PeopleEncoder, beside: Mapping[str, str]) -> None:
         self._people = people
         nothing = pa.RecordBatch.from_pylist([], schema)
-        self._shaped = ShapedRows(
+        self._encoder = RowEncoder(
             _in_metas_names(nothing, people.encode(nothing).columns, options_of(nothing)[0]).schema,
-            body=json_body(lambda events: {**beside, "data": events}),
-            shape=_checked,
+            nulls="omit",
+            nested=True,
+            integers="number",
+            envelope="data",
+            beside=beside,
         )
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
         """Return an event for each row that makes one, and a code for each that does not."""
         options, wrong = options_of(batch)
         encoded = self._people.encode(batch, refused=wrong, needed=False)
-        kept = [row for row in range(batch.num_rows) if row not in encoded.refused]
-        columns = {name: column.take(pa.array(kept, pa.int64())) for name, column in encoded.columns.items()}
-        events = _in_metas_names(batch.take(pa.array(kept, pa.int64())), columns, [options[row] for row in kept])
-        shaped = self._shaped.rows(events)
-        refused = {**encoded.refused, **{kept[row]: code for row, code in shaped.refused.items()}}
-        return JsonRows(shaped.records, [kept[row] for row in shaped.positions], refused)
+        events = _in_metas_names(batch, encoded.columns, options)
+        refused = _unfit(events) | dict(encoded.refused)
+        kept: Sequence[int] = range(batch.num_rows)
+        if refused:
+            kept = [row for row in kept if row not in refused]
+            events = events.take(pa.array(kept, pa.int64()))
+        found = self._encoder.rows(events)
+        refused |= {kept[row]: code for row, code in found.refused.items()}
+        return JsonRows(found.records, [kept[row] for row in found.positions], refused)
 
     def body(self, records: Sequence[Any]) -> bytes:
         """Return a request's body."""
-        return self._shaped.body(records)
+        return self._encoder.body(records)
 
 
 def _in_metas_names(
@@ -157,23 +165,46 @@ def _lists(columns: Sequence[pa.Array]) -> pa.Array:
     return pa.array(found, pa.list_(pa.string()))
 
 
-def _checked(event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event that Meta does not refuse for its form."""
-    for name in NEEDED:
-        if event.get(name) in {None, ""}:
-            raise UnfitRowError(f"missing_{name}")
-    source, user = event["action_source"], event.get("user_data", {})
-    if source not in SOURCES:
-        raise UnfitRowError("invalid_action_source")
-    age_s = time.time() - event["event_time"]
-    if age_s > (_MAX_AGE_IN_STORES_S if source == "physical_store" else _MAX_AGE_S):
-        raise UnfitRowError("event_too_old")
-    if age_s < -_FUTURE_S:
-        raise UnfitRowError("event_in_the_future")
-    if source == "website" and not (event.get("event_source_url") and user.get("client_user_agent")):
-        raise UnfitRowError("website_event_incomplete")
-    if not user:
-        raise UnfitRowError("no_identifier")
-    if any(user.keys() <= broad for broad in _TOO_BROAD):
-        raise UnfitRowError("identifiers_too_broad")
-    return event
+def _unfit(events: pa.RecordBatch) -> dict[int, str]:
+    """Return a code for each event that Meta refuses for its form: the first one that applies."""
+    names = events.schema.names
+    nothing = pa.array([False] * events.num_rows, pa.bool_())
+
+    def has(name: str) -> pa.Array:
+        if name not in names:
+            return nothing
+        return pc.fill_null(_is_filled(events.column(name)), False)
+
+    source, now = events.column("action_source").cast(pa.string()), time.time()
+    age_s = pc.subtract(float(now), events.column("event_time").cast(pa.float64()))
+    oldest_s = pc.if_else(pc.equal(source, "physical_store"), float(_MAX_AGE_IN_STORES_S), float(_MAX_AGE_S))
+    known = {name.removeprefix(_USER): events.column(name).is_valid() for name in names if name.startswith(_USER)}
+    complete = pc.and_(has("event_source_url"), has("user_data.client_user_agent"))
+
+    def only(broad: frozenset[str]) -> pa.Array:
+        others = [valid for name, valid in known.items() if name not in broad]
+        return pc.invert(reduce(pc.or_, others, nothing))
+
+    wrong: dict[str, pa.Array] = {f"missing_{name}": pc.invert(has(name)) for name in NEEDED}
+    wrong |= {
+        "invalid_action_source": pc.invert(pc.is_in(source, pa.array(sorted(SOURCES)))),
+        "event_too_old": pc.greater(age_s, oldest_s),
+        "event_in_the_future": pc.less(age_s, float(-_FUTURE_S)),
+        "website_event_incomplete": pc.and_(pc.equal(source, "website"), pc.invert(complete)),
+        "no_identifier": pc.invert(reduce(pc.or_, known.values(), nothing)),
+        "identifiers_too_broad": reduce(pc.or_, map(only, _TOO_BROAD)),
+    }
+    found: dict[int, str] = {}
+    for code, rows in wrong.items():
+        if pc.any(rows, min_count=0).as_py():
+            for row in pc.indices_nonzero(pc.fill_null(rows, False)).to_pylist():
+                found.setdefault(row, code)
+    return found
+
+
+def _is_filled(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return pc.not_equal(column, "")
+    return column.is_valid()

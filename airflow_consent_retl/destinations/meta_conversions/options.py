@@ -42,7 +42,7 @@ class MetaConversionsOptions(HttpOptions):
     on_invalid: Literal["reject", "omit"] = "reject"
     phone_region: str | None = None
     batch_rows: int = MAX_EVENTS
-    concurrency: int = 2
+    concurrency: int = 8
     timeout_s: float = 60
 
     def wrong(self) -> list[str]:

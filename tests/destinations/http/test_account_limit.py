@@ -6,22 +6,32 @@ import json
 import logging
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from destinations.http.acme_crm import AcmeCrmDestination, AcmeCrmSpec
+from support.loading import load_of
 from support.log_lines import unwrapped
 from support.syncing import SyncBench, consenting, verified
 from support.vendor_server import Asked, Reply, vendor_server
 
-from airflow_consent_retl.contract import AccountRate
-from airflow_consent_retl.contract.account_rate import LocalReserve
+from airflow_consent_retl.contract import AccountRate, DestinationSpec
+from airflow_consent_retl.contract.account_rate import LocalReserve, RateBlock
+from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
+from airflow_consent_retl.destinations.braze.options import BrazeSpec
+from airflow_consent_retl.destinations.customerio.options import CustomerioSpec
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
+from airflow_consent_retl.destinations.iterable.options import IterableSpec
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
+from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.hooks.lookups import connection_named
 
 RATE = AccountRate(account="token-5c0e", requests=4, period_s=1.5, vendor="Acme")
@@ -98,3 +108,58 @@ def test_a_purpose_has_limits_of_its_own_in_place_of_the_destinations() -> None:
     for rates in kinds[:2]:
         with pytest.raises(AttemptError, match="over_account_rate"):
             pace.wait(at_most_s=1, rates=rates)
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "limit", "left"),
+    [
+        (HubSpotSpec(hub_id="1", on_withdrawal="archive"), "email", "HubSpot takes 100 requests in 10 s", "3 min"),
+        (
+            KlaviyoSpec(account_id="1", on_withdrawal="suppress"),
+            "external_id",
+            "Klaviyo takes 10 requests in 1 s",
+            "2 s",
+        ),
+        (
+            BrazeSpec(workspace_name="w", on_withdrawal="delete"),
+            "external_id",
+            "Braze takes 3,000 requests in 3 s of its clock",
+            "3 s",
+        ),
+        (
+            IterableSpec(project_id=7, on_withdrawal="delete", known_by="email"),
+            "email",
+            "Iterable takes 5 requests in 1 s",
+            "40 s",
+        ),
+        (
+            CustomerioSpec(workspace_id=7, on_withdrawal="delete"),
+            "id",
+            "Customer.io takes 100 requests in 1 s",
+            "2 s",
+        ),
+    ],
+    ids=["hubspot", "klaviyo", "braze", "iterable", "customerio"],
+)
+def test_each_vendor_with_a_limit_says_how_long_the_requests_that_are_left_take(
+    spec: DestinationSpec, key: str, limit: str, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"host": "http://127.0.0.1:9", "login": "site", "password": "key", "extra": {"allow_private": True}}
+    for vendor in ("hubspot", "klaviyo", "braze", "iterable", "customerio"):
+        named = json.dumps({"conn_type": f"consent{vendor}", **connection})
+        monkeypatch.setenv(f"AIRFLOW_CONN_CONSENT{vendor.upper()}_DEFAULT", named)
+    rows = pa.table({key: ["a@x.example"]})
+    load = replace(
+        load_of(rows, key_field=key, rows_sent=200_000), reserve=lambda rate, wanted: RateBlock(0, wait_s=7200)
+    )
+    destination = spec.build()
+    destination.open(load)
+    (batch,) = rows.to_batches()
+
+    with pytest.raises(DestinationUnavailableError) as refused:
+        destination.send(Batch(key="0" * 64, rows=batch))
+    destination.abort()
+
+    assert f"{limit} from an account, all its workers together, and this bounds the load" in str(refused.value)
+    assert f"requests that are left take at least {left}" in str(refused.value)
+    assert refused.value.retry_after_s == 7200

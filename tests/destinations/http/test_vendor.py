@@ -221,6 +221,38 @@ def test_a_token_that_is_refused_is_renewed_once_and_its_rows_are_sent_again(
         assert len(server.of("/contacts")) == 3
 
 
+@pytest.mark.parametrize("ends_the_old_one", [True, False])
+def test_a_refresh_token_that_the_vendor_replaces_is_named_and_the_next_load_works_only_if_the_old_one_lives(
+    connect: Callable[..., None], caplog: pytest.LogCaptureFixture, ends_the_old_one: bool
+) -> None:
+    authorizer, valid = Authorizer(), {"first-90b2"}
+
+    def rotating(asked: Asked) -> Reply:
+        if asked.path == "/oauth/token":
+            if asked.form["refresh_token"] not in valid:
+                return Reply(400, {"error": "invalid_grant", "error_description": "first-90b2"})
+            valid.difference_update(valid if ends_the_old_one else ())
+            reply = authorizer(asked)
+            valid.add(reply.content["refresh_token"])
+            return reply
+        return authorizer(asked)
+
+    with vendor_server(rotating) as server:
+        assert deliver(with_tokens(connect, server, REFRESH), BATCHES[:1]) == 1
+        (warning,) = [one.getMessage() for one in caplog.records if "new refresh token" in one.getMessage()]
+        assert "connection `acme` gave a new refresh token, which cannot be stored" in warning
+
+        address = with_tokens(connect, server, REFRESH)
+        if ends_the_old_one:
+            with pytest.raises(DestinationError, match=r"not any more\. A vendor that replaces refresh tokens"):
+                deliver(address, BATCHES[:1])
+        else:
+            assert deliver(address, BATCHES[:1]) == 1
+        assert len(server.of("/contacts")) == (1 if ends_the_old_one else 2)
+    assert "first-90b2" not in caplog.text
+    assert "next-token" not in caplog.text
+
+
 def test_a_new_token_that_is_refused_as_well_stops_the_load(connect: Callable[..., None]) -> None:
     authorizer = Authorizer()
     with vendor_server(authorizer) as server:
