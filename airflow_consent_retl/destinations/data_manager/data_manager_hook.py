@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -27,9 +26,6 @@ _PAYLOAD_LOGGERS = tuple(
     f"google.ads.datamanager_v1.services.ingestion_service.transports.{transport}"
     for transport in ("grpc", "grpc_asyncio", "rest")
 )
-
-
-_SERVICE_ACCOUNTS = ".iam.gserviceaccount.com"
 
 
 class GoogleDataManagerHook(BaseHook):
@@ -96,26 +92,6 @@ class GoogleDataManagerHook(BaseHook):
         if endpoint is not None and not isinstance(endpoint, str):
             raise ConfigurationError(f"`data_manager_endpoint` of connection `{self.gcp_conn_id}` has to be text")
         return endpoint
-
-    def quota(self) -> str:
-        """Return what Google counts requests by, as far as the connection tells it without a look at credentials.
-
-        It is the Cloud project: of the service account that is impersonated, or that the connection names. Otherwise
-        it is the connection itself: two connections of one project are then counted apart.
-        """
-        extra = self.get_connection(self.gcp_conn_id).extra_dejson
-        chain = self.impersonation_chain or extra.get("impersonation_chain") or ""
-        account = str(chain if isinstance(chain, str) else chain[-1]).rpartition(",")[2].strip()
-        name, _, host = account.partition("@")
-        if name and host.endswith(_SERVICE_ACCOUNTS):
-            return host.removesuffix(_SERVICE_ACCOUNTS)
-        key = extra.get("keyfile_dict") or {}
-        try:
-            key = json.loads(key) if isinstance(key, str) else key
-        except ValueError:
-            key = {}
-        named = (key.get("project_id") if isinstance(key, dict) else None) or extra.get("project")
-        return str(named or self.gcp_conn_id)
 
     def _credentials(self) -> Credentials:
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook

@@ -58,7 +58,7 @@ class DataManagerDestination(Destination):
         *,
         consent_granted: bool,
         pace: Pace | None = None,
-        quota: Callable[[], str] = lambda: "",
+        quota: Callable[[], str] = lambda: "Google",
         endpoint: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._connect = connect
@@ -76,9 +76,11 @@ class DataManagerDestination(Destination):
     @property
     def limits(self) -> Limits:
         """The limits on rows in a request, on requests at the same time, and on those of a minute of the project."""
-        return Limits(
-            batch_rows=self._options.batch_rows, concurrency=self._options.concurrency, account=self._account_rate()
+        options = self._options
+        rate = AccountRate(
+            account=self._quota(), requests=options.requests_per_minute, period_s=60, vendor="Google's Data Manager API"
         )
+        return Limits(batch_rows=options.batch_rows, concurrency=options.concurrency, account=rate)
 
     @property
     def target(self) -> str:
@@ -184,24 +186,13 @@ class DataManagerDestination(Destination):
                 from airflow_consent_retl.destinations.data_manager.api import DataManagerApi
                 from airflow_consent_retl.destinations.data_manager.request_batches import DataManagerDelivery
 
-                api = DataManagerApi(client, pace=self._shared_pace(), timeout_s=self._options.timeout_s)
+                pace, limits = self.pace, self.limits
+                # A trigger asks about a request, and has no load.
+                if self._load is not None:
+                    pace = AccountPace.of_load(pace, limits.account_rates, self._load, batch_rows=limits.batch_rows)
+                api = DataManagerApi(client, pace=pace, timeout_s=self._options.timeout_s)
                 self._connected = DataManagerDelivery(api, self._place, self._options)
             return self._connected
-
-    def _account_rate(self) -> AccountRate:
-        return AccountRate(
-            account=self._quota() or str(self._place.operating_account),
-            requests=self._options.requests_per_minute,
-            period_s=60,
-            vendor="Google's Data Manager API",
-        )
-
-    def _shared_pace(self) -> Pace:
-        if self._load is None:
-            # A trigger asks about a request, and has no load.
-            return self.pace
-        requests = -(-self._load.rows // self._options.batch_rows)
-        return AccountPace(self.pace, [self._account_rate()], self._load.reserve, requests=requests)
 
     def _close(self, *, give_up: bool) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
@@ -85,7 +86,8 @@ class DataManagerDelivery:
             piece = batch.pieces.pop()
             doubt = RequestDoubt()
             try:
-                accepted = self._send(call, [members[row] for row in piece], before_request, doubt)
+                request = partial(call, self._api, self._target, [members[row] for row in piece])
+                accepted = self._retries.run(request, doubt=doubt, before_request=before_request)
             except AttemptError as failure:
                 if not doubt.code and not batch.touched:
                     self._unavailable(failure)
@@ -126,8 +128,9 @@ class DataManagerDelivery:
                 _listed(status.errors),
             )
         elif status.state is RequestState.FAILED:
-            failed = _listed(status.errors)
-            log.warning("request %s: all %s %s failed (%s)", request_id, f"{rows:,}", self._items, failed)
+            log.warning(
+                "request %s: all %s %s failed (%s)", request_id, f"{rows:,}", self._items, _listed(status.errors)
+            )
         if status.warnings:
             log.warning("request %s: processed with warnings (%s)", request_id, _listed(status.warnings))
         if status.members not in {0, rows}:
@@ -179,17 +182,6 @@ class DataManagerDelivery:
             middle = len(rest) // 2
             # The last piece is sent first.
             batch.pieces += [rest[middle:], rest[:middle]]
-
-    def _send(
-        self,
-        call: Callable[[DataManagerApi, GoogleTarget, list[Any]], AcceptedRequest],
-        members: list[Any],
-        before_request: Callable[[], None],
-        doubt: RequestDoubt,
-    ) -> AcceptedRequest:
-        return self._retries.run(
-            lambda: call(self._api, self._target, members), doubt=doubt, before_request=before_request
-        )
 
     def _warn(self, accepted: AcceptedRequest) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -63,6 +64,7 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
         """
         from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
+        from airflow_consent_retl.hooks.cloud_project import cloud_project
 
         if not self.terms_of_service_accepted:
             raise ConfigurationError(
@@ -82,6 +84,6 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
             self,
             consent_granted=consent_granted,
             pace=self._pace,
-            quota=hook.quota,
+            quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
             endpoint=hook.endpoint,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.spec import DestinationSpec
@@ -79,6 +80,7 @@ class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
         """
         from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
+        from airflow_consent_retl.hooks.cloud_project import cloud_project
 
         target = google_target(
             "source of events",
@@ -100,6 +102,6 @@ class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
             self,
             consent_granted=consent_granted,
             pace=self._pace,
-            quota=hook.quota,
+            quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
             endpoint=hook.endpoint,
         )

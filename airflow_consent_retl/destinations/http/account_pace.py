@@ -14,6 +14,7 @@ from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate, RateBlock, Reserve
+    from airflow_consent_retl.contract.destination import Load
 
 log = module_log(__name__)
 
@@ -43,6 +44,11 @@ class AccountPace(Pace):
         self._requests = requests
         self._shares: dict[AccountRate, _Share] = {}
         self._shares_lock = threading.Lock()
+
+    @classmethod
+    def of_load(cls, own: Pace, rates: Sequence[AccountRate], load: Load, *, batch_rows: int) -> AccountPace:
+        """Return the pace of a load whose requests have so many rows."""
+        return cls(own, rates, load.reserve, requests=-(-load.rows // batch_rows))
 
     def hold(self, seconds: float) -> None:
         """Allow no request for this time."""

@@ -163,8 +163,7 @@ class HttpDestination(Destination):
             account = self._address.account
             rates = (AccountRate(account=account, requests=at_once, period_s=period_s, vendor=f"the {self.name}"),)
             own = Pace()
-        requests = -(-load.rows // limits.batch_rows)
-        return AccountPace(own, rates, load.reserve, requests=requests)
+        return AccountPace.of_load(own, rates, load, batch_rows=limits.batch_rows)
 
     def check(self, load: Load) -> None:
         """Check as `open` does: nothing is sent."""

@@ -59,8 +59,6 @@ def options_of(rows: pa.RecordBatch) -> tuple[list[Options], dict[int, str]]:
     left to Meta. Without the first field, Meta gets no statement, which is full use.
     """
     names = rows.schema.names
-    if OPTIONS_FIELD not in names and STATE_FIELD not in names:
-        return [([], 0, 0)] * rows.num_rows, {}
     given = _texts(rows, OPTIONS_FIELD) if OPTIONS_FIELD in names else [FULL_USE] * rows.num_rows
     states = _texts(rows, STATE_FIELD) if STATE_FIELD in names else [None] * rows.num_rows
     found: list[Options] = []

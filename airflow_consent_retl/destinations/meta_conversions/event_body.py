@@ -109,7 +109,7 @@ class EventBody:
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
         """Return an event for each row that makes one, and a code for each that does not."""
-        options, wrong = options_of(batch)
+        options, wrong = options_of(batch) if {OPTIONS_FIELD, STATE_FIELD} & set(batch.schema.names) else ([], {})
         encoded = self._people.encode(batch, refused=wrong, needed=False)
         events = _in_metas_names(batch, encoded.columns, options)
         refused = _unfit(events) | dict(encoded.refused)

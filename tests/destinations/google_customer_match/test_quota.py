@@ -15,8 +15,8 @@ from support.loading import batches_of, load_of
 
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.account_rates import LedgerReserve
-from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
 from airflow_consent_retl.errors import DestinationUnavailableError
+from airflow_consent_retl.hooks.cloud_project import cloud_project
 
 
 @pytest.fixture
@@ -66,4 +66,4 @@ def test_the_quota_is_of_the_project_whose_credentials_call(
     connection = {"conn_type": "google_cloud_platform", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT_GOOGLE", json.dumps(connection))
 
-    assert GoogleDataManagerHook(gcp_conn_id="account_google", impersonation_chain=chain).quota() == project
+    assert cloud_project("account_google", chain) == project
