@@ -4,13 +4,14 @@
 
 Filter and load are the second run of a model of which 1 % changes. Their destination accepts every row at once, so the
 share of the records in a load is the most that it can be. The look-up reads the decisions and deliveries of all runs,
-without and with the index that `prune` keeps.
+without and with the index that `prune` keeps; and so does `evidence`, which also verifies them and writes the bundle.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -278,14 +279,18 @@ def look_up_figures(rows: int, runs: int) -> dict[str, object]:
         signer = Signer([SECRET])
         workspace = Folder.local(root, lambda: signer)
         without = look_ups(workspace, rows)
+        evidence_without = evidences(root, rows)
         started = time.perf_counter()
         segments = extend_indexes(workspace)
         index_s = time.perf_counter() - started
         with_index = look_ups(workspace, rows)
+        evidence_with = evidences(root, rows)
         index_bytes = sum(file.stat().st_size for file in root.rglob("index/*"))
     return {
         "without_index": without,
         "with_index": with_index,
+        "evidence_without_index": evidence_without,
+        "evidence_with_index": evidence_with,
         "segments": segments,
         "index_s": index_s,
         "size_bytes": size_bytes,
@@ -294,11 +299,16 @@ def look_up_figures(rows: int, runs: int) -> dict[str, object]:
     }
 
 
+def looked_up(rows: int) -> dict[str, int]:
+    """Return the ids of three people."""
+    return {"a person with events": 0, "a person of 1 %": 4711, "a stranger": rows + 1}
+
+
 def look_ups(workspace: Folder, rows: int) -> dict[str, tuple[float, float, int]]:
     """Look up three people; return the seconds, the seconds of CPU, and the number of events, of each."""
     stream = RecordStream(workspace / "records" / "decisions" / "customers" / "0", DecisionRecords)
     seconds = {}
-    for title, subject in (("a person with events", 0), ("a person of 1 %", 4711), ("a stranger", rows + 1)):
+    for title, subject in looked_up(rows).items():
         person = RecordedPerson.of(subject, [RECORDS])
         started, cpu = time.perf_counter(), time.process_time()
         found = [
@@ -306,6 +316,23 @@ def look_ups(workspace: Folder, rows: int) -> dict[str, tuple[float, float, int]
             *recorded_deliveries(workspace, person, verify=False),
         ]
         seconds[title] = (time.perf_counter() - started, time.process_time() - cpu, len(found))
+    return seconds
+
+
+def evidences(root: Path, rows: int) -> dict[str, tuple[float, float, int]]:
+    """Write the evidence about three people; return the seconds, the seconds of CPU, and the bytes, of each."""
+    os.environ["AIRFLOW__CONSENT_RETL__WORKSPACE"] = root.as_uri()
+    os.environ["AIRFLOW__CONSENT_RETL__DIGEST_KEY"] = SECRET
+    from airflow_consent_retl.reports import evidence
+
+    with tempfile.TemporaryDirectory(dir=CACHE) as target:
+        # A process loads its libraries once.
+        evidence(rows + 2, f"{target}/warm.zip")
+        seconds = {}
+        for title, subject in looked_up(rows).items():
+            started, cpu = time.perf_counter(), time.process_time()
+            bundle = evidence(subject, f"{target}/{subject}.zip")
+            seconds[title] = (time.perf_counter() - started, time.process_time() - cpu, bundle.stat().st_size)
     return seconds
 
 

@@ -56,6 +56,8 @@ def evidence(
 ) -> Path:
     """Write the evidence about one person, and return its path. Every record that could have the person is verified.
 
+    Runs without the person by the index of the records, which is signed and verified, are not opened.
+
     Args:
         subject: an id, as the models have it. The bundle contains a keyed digest of it.
         to: a new folder, or a new file that ends in `.zip`. Only its owner can read it.

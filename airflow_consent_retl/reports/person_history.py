@@ -51,7 +51,8 @@ def person_history(
         subject: an id, as the models have it.
         workspace, ledger_conn_id: as for the loads.
         model: only this model's records.
-        verify: verify the digest also of files in which the person could be and is not.
+        verify: verify also the files in which the person could be and is not, but for runs without the person by the
+            signed index.
 
     Raises:
         RefusedError: a record is gone or was changed.

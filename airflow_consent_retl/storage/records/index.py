@@ -79,8 +79,8 @@ class RecordIndex:
         names = sorted(name for name in self._folder.names() if name.endswith(".json"))
         return [IndexSegment.from_json(self._folder.read_document(name)) for name in names]
 
-    def candidates(self, names: Sequence[str], person: RecordedPerson) -> list[str]:
-        """Return those documents in which the person may occur, in the order given.
+    def candidates(self, names: Sequence[str], person: RecordedPerson) -> dict[str, str | None]:
+        """Return those documents in which the person may occur, in the order given, with the digest that is known.
 
         Args:
             names: of all documents of the stream.
@@ -90,7 +90,7 @@ class RecordIndex:
             RefusedError: a document that a segment names is gone, or a file of the index is gone or was changed.
             ConfigurationError: a document was written under a key that is not known.
         """
-        there, covered, found = set(names), set[str](), set[str]()
+        there, covered, found = set(names), set[str](), dict[str, str]()
         for segment in self.segments():
             if gone := sorted(segment.names - there):
                 raise RefusedError(
@@ -98,8 +98,9 @@ class RecordIndex:
                     "it. Restore it; or delete the folder `index`, and note that records are missing"
                 )
             covered |= segment.names
-            found |= {segment.documents[number].document for number in self._of_person(segment, person)}
-        return [name for name in names if name in found or name not in covered]
+            here = (segment.documents[number] for number in self._of_person(segment, person))
+            found |= {one.document: one.digest for one in here}
+        return {name: found.get(name) for name in names if name in found or name not in covered}
 
     def extend(self, *, documents: int = SEGMENT_DOCUMENTS) -> int:
         """Write a segment for each full group of documents after the last one that is in the index.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,23 +138,29 @@ class RecordStream(Generic[OneDocument]):
     def find(self, person: RecordedPerson, *, verify: bool = False) -> Iterator[FoundRows[OneDocument]]:
         """Yield the rows of a person, document by document, the oldest first. A part with such rows is verified.
 
+        Documents without the person by the index, which is signed and verified, are not opened.
+
         Args:
             person: to look up.
-            verify: read every document, also those without the person by the index, and verify every part in which the
-                person could be.
+            verify: verify every part in which the person could be, and compare each document that the index names with
+                the digest there.
 
         Raises:
             RefusedError: a document or a part is gone or was changed.
             ConfigurationError: a document was written under a key that is not known.
         """
         with ThreadPoolExecutor(_READERS, thread_name_prefix="look up") as readers:
-            names = self.names()
-            # Also for a full check: it notices a document that is gone.
-            candidates = RecordIndex(self).candidates(names, person)
-            names = names if verify else candidates
-            for found in readers.map(lambda name: self._find_in(name, person, verify=verify), names):
+            candidates = RecordIndex(self).candidates(self.names(), person)
+            if verify:
+                self._check_digests(candidates)
+            for found in readers.map(lambda name: self._find_in(name, person, verify=verify), candidates):
                 if found is not None:
                     yield found
+
+    def _check_digests(self, candidates: Mapping[str, str | None]) -> None:
+        for name, digest in candidates.items():
+            if digest is not None and sha256_hex(self.folder.read(name)) != digest:
+                raise RefusedError(f"{self.folder.uri}/{name} is not the document that the index of the records names")
 
     def _find_in(self, name: str, person: RecordedPerson, *, verify: bool) -> FoundRows[OneDocument] | None:
         content = self.folder.read_document(name)

@@ -85,8 +85,40 @@ def test_documents_without_the_person_are_not_opened(stream: RecordStream[Delive
     names = [record(stream, [number]) for number in range(3)]
     RecordIndex(stream).extend(documents=3)
 
-    assert RecordIndex(stream).candidates(names, RecordedPerson.of(1, [KEY])) == [names[1]]
-    assert RecordIndex(stream).candidates([*names, "later.json"], RecordedPerson.of(9, [KEY])) == ["later.json"]
+    assert list(RecordIndex(stream).candidates(names, RecordedPerson.of(1, [KEY]))) == [names[1]]
+    assert list(RecordIndex(stream).candidates([*names, "later.json"], RecordedPerson.of(9, [KEY]))) == ["later.json"]
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_look_up_opens_what_has_the_person_and_nothing_else(
+    stream: RecordStream[DeliveryRecords], tmp_path: Path, verify: bool
+) -> None:
+    names = [record(stream, [number, 100]) for number in range(5)]
+    RecordIndex(stream).extend(documents=5)
+    for name in names:
+        if name != names[1]:
+            (tmp_path / "records" / name).write_bytes(b"not a document")
+            for part in (tmp_path / "records").glob(f"{name.removesuffix('.json')}-*"):
+                part.unlink()
+
+    assert found(stream, 1, verify=verify) == [names[1]]
+    assert found(stream, 99, verify=verify) == []
+    for one in (0, 2, 100):
+        with pytest.raises(RefusedError):
+            found(stream, one, verify=verify)
+
+
+def test_a_document_that_another_signed_one_replaced_is_noticed_by_a_full_check(
+    stream: RecordStream[DeliveryRecords], tmp_path: Path
+) -> None:
+    names = [record(stream, [number]) for number in range(2)]
+    RecordIndex(stream).extend(documents=2)
+    # Written by the deployment itself, under another name, and without the person.
+    stream.folder.put_document(names[1], stream.folder.read_document(names[0]))
+
+    with pytest.raises(RefusedError, match="is not the document that the index of the records names"):
+        found(stream, 1, verify=True)
+    assert found(stream, 0, verify=True) == [names[0]]
 
 
 def test_a_document_that_was_deleted_is_noticed_whoever_is_looked_up(
