@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_consent_retl.consent.policy import base_of
+from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.order import source_record
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_consent_retl.delivery.ledger.records import SourceRecord, SyncName
     from airflow_consent_retl.storage.manifest import PermittedManifest
@@ -25,12 +27,13 @@ def check_mapped(
     sync: str,
     map_index: int | None,
     read_others: Callable[[], Mapping[SyncName, SourceRecord]],
+    read_beside: Callable[[], Iterable[PermittedManifest]],
 ) -> None:
     """Refuse a mapped task that reads other rows than the mapped task that delivered last.
 
     Rows of other dates are rows of the same people: SQL that differs in dates only, or in numbers only where `as_of`
-    says that the times differ. A task of the same index may have an edited query, unless that is the query of another
-    sync which another index of the same task delivered in the same run.
+    says that the times differ. A task of the same index may have an edited query, unless the expanded list has another
+    order, or got a new element before this one: then its query is that of another sync, or another task has its query.
 
     Args:
         newest: what was read for the newest data that the sync delivered.
@@ -38,15 +41,22 @@ def check_mapped(
         sync: the sync's name.
         map_index: of the task that delivers it; None: it is not mapped.
         read_others: reads what the other syncs read for their newest data.
+        read_beside: reads the permitted sets of the other tasks of the same mapped filter, in the same run.
 
     Raises:
         ConfigurationError: the two tasks read different populations, so each would remove the people of the other.
     """
-    before = None if newest is None else _MAPPED.search(newest.served_by)
-    if newest is None or before is None or map_index is None or not _is_other(newest, manifest):
+    if map_index is None:
+        return
+    if newest is None:
+        _check_end_of_list(manifest, sync=sync, read_others=read_others, read_beside=read_beside)
+        return
+    before = _MAPPED.search(newest.served_by)
+    if before is None or not _is_other(newest, manifest):
         return
     if int(before[1]) == map_index:
         _check_order_of_list(newest.served_by[: before.start()], manifest, sync=sync, read_others=read_others)
+        _check_shifted(newest, sync=sync, others=read_others(), beside=read_beside())
         return
     raise ConfigurationError(
         f"mapped tasks [{before[1]}] and [{map_index}] of sync `{sync}` read different rows, so each would remove the "
@@ -67,17 +77,75 @@ def _check_order_of_list(
 
     In that run both queries were there, so this is no edited query: the list has another order.
     """
-    present = source_record(manifest.source, as_of=manifest.data_time)
+    present = _rows_in(manifest)
     for other, record in read_others().items():
         served = _MAPPED.search(record.served_by)
-        if served is None or record.served_by[: served.start()] != task or _rows_of(record) != _rows_of(present):
-            continue
-        raise ConfigurationError(
-            f"the expanded list has another order than in the last run: sync `{sync}` now reads the rows that mapped "
-            f"task [{served[1]}] delivered as sync `{other}`, so each would get the people of the other. Name a sync "
-            "by its model (`customers_de`), not by its index in the list; until then, restore the order of the list. "
-            "`hand_over` gives a sync its new name"
-        )
+        if served is not None and record.served_by[: served.start()] == task and _rows_of(record) == present:
+            raise _reordered(
+                f"sync `{sync}` now reads the rows that mapped task [{served[1]}] delivered as sync `{other}`, so each "
+                "would get the people of the other"
+            )
+
+
+def _check_shifted(
+    newest: SourceRecord,
+    *,
+    sync: str,
+    others: Mapping[SyncName, SourceRecord],
+    beside: Iterable[PermittedManifest],
+) -> None:
+    """Refuse other rows than before if another task of this run reads those, which did not read them before."""
+    before = _rows_of(newest)
+    for sibling in beside:
+        names = _syncs_of(sibling, like=sync) - {sync}
+        had_them = any(name in others and _rows_of(others[name]) == before for name in names)
+        if names and not had_them and _rows_in(sibling) == before:
+            raise _reordered(
+                f"sync `{sync}` delivered the rows that sync `{min(names)}` reads now, and reads others itself, so it "
+                "would get other people"
+            )
+
+
+def _check_end_of_list(
+    manifest: PermittedManifest,
+    *,
+    sync: str,
+    read_others: Callable[[], Mapping[SyncName, SourceRecord]],
+    read_beside: Callable[[], Iterable[PermittedManifest]],
+) -> None:
+    """Refuse a new sync with rows that another one delivered, if that one reads others in this run."""
+    present = _rows_in(manifest)
+    having = {
+        name
+        for name, record in read_others().items()
+        if _MAPPED.search(record.served_by) and _rows_of(record) == present
+    }
+    if not having:
+        return
+    for sibling in read_beside():
+        for name in _syncs_of(sibling, like=sync) & having:
+            if _rows_in(sibling) != present:
+                raise _reordered(
+                    f"the new sync `{sync}` reads the rows that were delivered as sync `{name}`, which reads others now"
+                )
+
+
+def _reordered(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the expanded list has another order than in the last run: {what}. Name a sync by its model (`customers_de`), "
+        "not by its index in the list; until then, restore the order of the list, and add new elements at its end. "
+        "`hand_over` gives a sync its new name"
+    )
+
+
+def _syncs_of(manifest: PermittedManifest, *, like: str) -> set[SyncName]:
+    """Return the syncs of a permitted set to the destination of another sync, or to its other instances."""
+    base = base_of(like.rpartition("/")[2])
+    return {sync_name(manifest.model, one) for one in manifest.destinations if base_of(one) == base}
+
+
+def _rows_in(manifest: PermittedManifest) -> tuple[object, ...]:
+    return _rows_of(source_record(manifest.source, as_of=manifest.data_time))
 
 
 def _rows_of(record: SourceRecord) -> tuple[object, ...]:

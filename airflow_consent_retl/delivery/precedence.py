@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.delivery.mapped import check_mapped
 from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
 from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.storage.mapped_sets import sets_beside
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.context import SyncContext
@@ -41,6 +42,7 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
         sync=lease.sync,
         map_index=context.map_index,
         read_others=lease.other_sources,
+        read_beside=lambda: sets_beside(permitted.folder, context.map_index or 0),
     )
     if changed := other_source(manifest.source, newest.source):
         log.warning(

@@ -122,10 +122,9 @@ def _changed(folder: Folder, parsed: object) -> Iterator[str]:
     if isinstance(parsed, dict) and parsed.get("kind") == "suppression_acts":
         yield from sorted(set(parsed["acts"]).difference(folder.names()))
     if isinstance(parsed, dict) and parsed.get("kind") == "record_index":
-        stream = Folder(folder.fs, folder.path.rpartition("/")[0], folder.uri.rpartition("/")[0])
         for one in parsed.get("documents", ()):
             name = str(one.get("document"))
-            if not stream.exists(name) or sha256_hex(stream.read(name)) != one.get("digest"):
+            if not folder.parent.exists(name) or sha256_hex(folder.parent.read(name)) != one.get("digest"):
                 yield name
 
 

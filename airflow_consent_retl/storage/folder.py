@@ -61,6 +61,16 @@ class Folder:
         return Folder(self.fs, f"{self.path}/{name}", f"{self.uri}/{name}", self._signer)
 
     @property
+    def parent(self) -> Folder:
+        """The folder that this one is in."""
+        return Folder(self.fs, self.path.rpartition("/")[0], self.uri.rpartition("/")[0], self._signer)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.rpartition("/")[2]
+
+    @property
     def is_local(self) -> bool:
         """Whether files here are ordinary files of this machine."""
         return isinstance(self.fs, LocalFileSystem)

@@ -25,6 +25,7 @@ from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
+from airflow_consent_retl.storage.mapped_sets import MAPPED
 from airflow_consent_retl.storage.records.places import DECISIONS, RECORDS, REPORTS
 from airflow_consent_retl.storage.signing import Signer
 from airflow_consent_retl.storage.source_sizes import SourceSizes
@@ -122,7 +123,7 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     ti = context.get("ti")
     names = [kind, "adhoc"] if ti is None else [kind, ti.dag_id, ti.run_id, ti.task_id]
     if ti is not None and ti.map_index is not None and ti.map_index >= 0:
-        names.append(f"map-{ti.map_index}")
+        names.append(f"{MAPPED}{ti.map_index}")
     names.append(uuid.uuid4().hex[:12])
     return _below(workspace, map(_safe, names))
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.crm_sync import SQL, CrmSync
+from support.crm_sync import CONSENT, POLICY, SQL, CrmSync
 
 from airflow_consent_retl.compat import AirflowFailException
+from airflow_consent_retl.operators import ConsentFilterOperator
 
 DIFFERENT = "read different rows, so each would remove the people of the other"
 
@@ -142,3 +143,106 @@ def test_one_query_of_several_models_may_be_edited_for_all_of_them(crm: CrmSync)
     load_parts(crm, ["id < 7", "id < 7"], run="four", day="", names=names)
 
     assert [crm.there(name) for name in names] == [[1, 2, 3, 4, 5, 6]] * 2
+
+
+def of_run(index: int, run: str, task: str) -> Any:
+    return {"ti": SimpleNamespace(dag_id="d", run_id=run, task_id=task, try_number=1, map_index=index)}
+
+
+def permitted_sets(crm: CrmSync, names: list[str], queries: list[str], *, run: str) -> list[Any]:
+    """Filter each part of the model in a mapped task of its own, before any load of the run begins."""
+    made = []
+    for index, (name, query) in enumerate(zip(names, queries, strict=True)):
+        snapshot = crm.extracted(model=name, sql=f"{SQL} WHERE {query}")
+        operator = ConsentFilterOperator(
+            task_id="consent",
+            snapshot=snapshot,
+            policy=POLICY,
+            consent=CONSENT,
+            destinations=["crm"],
+            workspace=crm.workspace,
+        )
+        made.append(operator.execute(of_run(index, run, "consent")))
+    return made
+
+
+def load_part(crm: CrmSync, permitted: Any, index: int, *, run: str, name: str) -> dict[str, Any]:
+    load = crm.load_of(table=name, mode="upsert")
+    operator = load(task_id="load", permitted=permitted, destination="crm", policy=POLICY, workspace=crm.workspace)
+    counts: dict[str, Any] = operator.execute(of_run(index, run, "load"))
+    return counts
+
+
+def load_list(crm: CrmSync, names: list[str], queries: list[str], *, run: str) -> dict[int, str]:
+    """Load each part in the order of the list, and return what was refused."""
+    refused = {}
+    for index, permitted in enumerate(permitted_sets(crm, names, queries, run=run)):
+        try:
+            load_part(crm, permitted, index, run=run, name=names[index])
+        except AirflowFailException as error:
+            refused[index] = str(error)
+    return refused
+
+
+LISTS = [
+    # A new element in front, in the middle, and two at once; the first one was taken away; two changed places.
+    (["id < 3", "id > 5"], ["id = 4", "id < 3", "id > 5"], {0, 1, 2}),
+    (["id < 3", "id > 5"], ["id < 3", "id = 4", "id > 5"], {1, 2}),
+    (["id < 3"], ["id = 4", "id = 5", "id < 3"], {0, 2}),
+    (["id < 3", "id > 5", "id = 4"], ["id > 5", "id = 4"], {0, 1}),
+    (["id < 3", "id > 5"], ["id > 5", "id < 3"], {0, 1}),
+    (["id < 3 AND '2026-11-27' > ''", "id > 5"], ["id = 4", "id < 3 AND '2026-11-28' > ''", "id > 5"], {0, 1, 2}),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), LISTS)
+def test_a_list_that_was_shifted_is_refused_by_its_first_task_too(
+    crm: CrmSync, before: list[str], after: list[str], moved: set[int]
+) -> None:
+    names = [f"part_{number}" for number in range(3)]
+    assert load_list(crm, names[: len(before)], before, run="one") == {}
+    there = [crm.there(name) for name in names[: len(before)]]
+
+    refused = load_list(crm, names[: len(after)], after, run="two")
+
+    assert refused.keys() == moved
+    assert all(REORDERED in words and "add new elements at its end" in words for words in refused.values())
+    assert [crm.there(name) for name in names[: len(before)]] == there
+    assert load_list(crm, names[: len(before)], before, run="three") == {}
+
+
+EDITS = [
+    # At the end; every query is edited; one is edited; one of two that are the same is edited.
+    (["id < 3", "id > 5"], ["id < 3", "id > 5", "id = 4"]),
+    (["id < 3", "id > 5"], ["id < 3 OR id = 3", "id > 5 OR id = 5"]),
+    (["id < 3", "id > 5"], ["id < 4", "id > 5"]),
+    (["id < 5", "id < 5"], ["id < 6", "id < 5"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), EDITS)
+def test_a_list_that_grew_at_its_end_or_whose_queries_were_edited_goes_on(
+    crm: CrmSync, before: list[str], after: list[str]
+) -> None:
+    names = [f"part_{number}" for number in range(3)]
+    load_list(crm, names[: len(before)], before, run="one")
+
+    for run in ("two", "three"):
+        assert load_list(crm, names[: len(after)], after, run=run) == {}
+
+
+def test_a_new_element_in_front_is_fine_where_syncs_are_named_by_their_model(crm: CrmSync) -> None:
+    load_list(crm, ["de", "fr"], ["id < 3", "id > 5"], run="one")
+
+    assert load_list(crm, ["at", "de", "fr"], ["id = 4", "id < 3", "id > 5"], run="two") == {}
+
+    assert [crm.there(name) for name in ("at", "de", "fr")] == [[4], [1, 2], [6, 7, 8]]
+
+
+def test_a_retry_of_the_filter_counts_once(crm: CrmSync) -> None:
+    names = ["part_0", "part_1"]
+    load_list(crm, names, ["id < 3", "id > 5"], run="one")
+    # The first try read a list that was taken back before the second.
+    permitted_sets(crm, names, ["id = 4", "id < 3"], run="two")
+
+    assert load_list(crm, names, ["id < 4", "id > 5"], run="two") == {}
