@@ -13,6 +13,7 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.drop_staging import DropStagingTablesOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.prune import PruneOperator
+from airflow_consent_retl.operators.slices import in_slices
 from airflow_consent_retl.operators.sync_logs import SyncLogsOperator
 from airflow_consent_retl.operators.write_report import ConsentReportOperator
 from airflow_consent_retl.workspace.staging_schema import staging_schema
@@ -108,6 +109,7 @@ def consent_sync(
     prune: bool = True,
     report: bool | Mapping[str, Any] = False,
     sync_logs: str | Mapping[str, Any] | None = None,
+    slices: int | Mapping[str, int] = 1,
     dry_run: bool | str = False,
     workspace: str | None = None,
     **group: Any,
@@ -135,6 +137,8 @@ def consent_sync(
         prune: whether the sync ends with `prune`, a `PruneOperator`; False where a DAG of your own has it.
         sync_logs: the connection of a database in which tables get the counts of each run of this sync, or the
             parameters of `SyncLogsOperator`: `{"conn_id": "warehouse", "schema": "ops"}`. None: no tables.
+        slices: how many tasks at most send the rows of a load at the same time, for all loads or by destination:
+            `{"webhook": 8}`; see `in_slices`.
         dry_run: extraction and filter run as always, since they send nothing, and each load returns the plan of what it
             would do. True or False, or a template such as `"{{ params.dry_run }}"`.
         group: parameters of the task group, such as `tooltip` or `default_args`.
@@ -144,6 +148,9 @@ def consent_sync(
     moved = moved_from or {}
     if unknown := sorted(moved.keys() - loads.keys()):
         raise ConfigurationError(f"moved_from names `{unknown[0]}`, which is no destination of this sync")
+    sliced = slices if isinstance(slices, Mapping) else dict.fromkeys(loads, slices)
+    if unknown := sorted(sliced.keys() - loads.keys()):
+        raise ConfigurationError(f"slices names `{unknown[0]}`, which is no destination of this sync")
     waiting: dict[str, Any] = {} if deferrable is None else {"deferrable": deferrable}
     # Loads that declare it themselves keep their choice.
     declared: dict[str, Any] = {} if absent == "left_model" else {"absent": absent}
@@ -184,13 +191,16 @@ def consent_sync(
             workspace=workspace,
         )
         loaded = [
-            load(
-                task_id=f"load_{destination.replace(':', '__')}",
-                permitted=permitted.output,
-                destination=destination,
-                policy=policy,
-                **({"moved_from": moved[destination]} if destination in moved else {}),
-                **declared,
+            in_slices(
+                load(
+                    task_id=f"load_{destination.replace(':', '__')}",
+                    permitted=permitted.output,
+                    destination=destination,
+                    policy=policy,
+                    **({"moved_from": moved[destination]} if destination in moved else {}),
+                    **declared,
+                ),
+                sliced.get(destination, 1),
             )
             for destination, load in loads.items()
         ]

@@ -145,6 +145,9 @@ class Destination(ABC):
         can_remove: whether `remove` removes single people. If not, the DAG has to accept the destination explicitly.
         can_clear: whether `clear` clears single fields of people; needs `can_remove`. If not, a person who withdraws
             consent to a field between two loads is removed, and the next load sends them without the field.
+        takes_slices: whether several tasks may send parts of one load at the same time, each with an opened
+            destination of its own: every batch is final when `send` answers, and nothing that `open` makes belongs to
+            one task alone.
         replaces: whether a load's rows replace all rows at the destination. Such a destination receives all permitted
             rows every time and publishes in `commit`, so people without a row are gone; a load that calls `remove` or
             `clear` and never `send` changes single people in the present rows.
@@ -156,6 +159,7 @@ class Destination(ABC):
     """
 
     can_remove: ClassVar[bool] = False
+    takes_slices: ClassVar[bool] = False
     can_clear: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
     withdrawal_choices: ClassVar[Mapping[str, str]] = {}

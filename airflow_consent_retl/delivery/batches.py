@@ -68,7 +68,7 @@ class PlannedBatch:
 
 
 def planned(
-    rows: Iterable[tuple[int, pa.RecordBatch]], *, kind: BatchKind, changes_sha256: str
+    rows: Iterable[tuple[int, pa.RecordBatch]], *, kind: BatchKind, changes_sha256: str, first: int = 0
 ) -> Iterator[PlannedBatch]:
     """Yield the batches of one kind.
 
@@ -76,8 +76,9 @@ def planned(
         rows: all batches of the kind with the position of their first row, cut in the same way in every try.
         kind: clearing, removal or sending.
         changes_sha256: the digest of the changes' manifest: the same changes give the same keys in every try.
+        first: the number of the first batch.
     """
-    for number, (start, some) in enumerate(rows):
+    for number, (start, some) in enumerate(rows, first):
         key = hashlib.sha256(f"{changes_sha256}:{kind}:{start}:{some.num_rows}".encode()).hexdigest()
         intended = IntendedBatch(kind=kind, number=number, start=start, rows=some.num_rows, key=key)
         yield PlannedBatch(intended, some, np.empty(0, dtype=np.int64))

@@ -83,8 +83,16 @@ def send_all(run: DeliveryRun, *, recheck: Recheck | None) -> None:
         run.changes.rows_to_send(batch_rows),
         kind=BatchKind.SEND,
         changes_sha256=run.delivery.changes_sha256,
+        first=run.changes.sent_from // batch_rows,
     )
     _Dispatch(run, BatchKind.SEND, recheck=recheck).run(batches)
+
+
+def has_rows_to_send(run: DeliveryRun) -> bool:
+    """Return whether there is a batch to send for which no earlier try got an answer."""
+    known = run.history().latest_outcomes(BatchKind.SEND).values()
+    answered = sum(not _is_sent_again(outcomes) for outcomes in known)
+    return answered < -(-run.planned_rows(BatchKind.SEND) // run.delivery.send_rows)
 
 
 class _Dispatch:
@@ -109,7 +117,7 @@ class _Dispatch:
         """Hand over every batch for which no earlier try got an answer."""
         answered = set()
         for number, outcomes in self._run.history().latest_outcomes(self._kind).items():
-            if not any(outcome.status in _AGAIN for outcome in outcomes.counts()):
+            if not _is_sent_again(outcomes):
                 answered.add(number)
                 self._tally.add(outcomes)
                 self._run.progress(_taken(outcomes))
@@ -221,6 +229,10 @@ class _Dispatch:
             self._end(batch, Outcomes(batch.sent_rows, _NOT_HANDED_OVER))
         with suppress(LeaseLostError, LedgerUnavailableError):
             self._record()
+
+
+def _is_sent_again(outcomes: Outcomes) -> bool:
+    return any(outcome.status in _AGAIN for outcome in outcomes.counts())
 
 
 def _taken(outcomes: Outcomes) -> int:

@@ -52,6 +52,40 @@ def carry_out(run: DeliveryRun, report: LoadReport, *, recheck: Recheck | None) 
     return []
 
 
+def take_back(run: DeliveryRun, report: LoadReport) -> list[str]:
+    """Carry out what a delivery does before its first row is sent, and count it: open the destination, clear, remove.
+
+    Returns:
+        The ids of requests that the destination still processes.
+
+    Raises: as `carry_out`. The delivery stays open.
+    """
+    try:
+        with run.opened(key=run.changes.sha256, rows=run.planned_rows(BatchKind.SEND)):
+            return _take_back(run)
+    finally:
+        report.removed, report.cleared = run.tally(BatchKind.REMOVE), run.tally(BatchKind.CLEAR)
+
+
+def send_slice(run: DeliveryRun, report: LoadReport, *, recheck: Recheck | None) -> None:
+    """Send the rows of a slice; rows that the destination processes later stay pending, for the end of the load.
+
+    Args:
+        run: of an open delivery whose removals have ended; its changes have the rows of the slice.
+        report: counts the rows of the whole delivery, as far as they are sent.
+        recheck: as for `send_all`.
+
+    Raises: as `carry_out`. The delivery stays open.
+    """
+    try:
+        with run.opened(key=run.changes.sha256, rows=run.changes.sent_to - run.changes.sent_from):
+            send_all(run, recheck=recheck)
+            run.commit()
+    finally:
+        report.sent, report.removed = run.tally(BatchKind.SEND), run.tally(BatchKind.REMOVE)
+        report.cleared = run.tally(BatchKind.CLEAR)
+
+
 def resolve(run: DeliveryRun) -> None:
     """Record in the delivered state what a delivery did that no task will resume, and close it."""
     lease = run.context.lease
@@ -75,27 +109,34 @@ def resolve(run: DeliveryRun) -> None:
 
 def _change(run: DeliveryRun, recheck: Recheck | None) -> list[str]:
     """Remove, then send; return the ids of requests that the destination still processes."""
-    removal_rows, upsert_rows = run.planned_rows(BatchKind.REMOVE), run.planned_rows(BatchKind.SEND)
+    upsert_rows = run.planned_rows(BatchKind.SEND)
     with run.opened(key=run.changes.sha256, rows=upsert_rows):
-        if run.planned_rows(BatchKind.CLEAR):
-            clear_all(run)
-            if waiting := wait_for_confirmation(run, BatchKind.CLEAR):
-                return waiting
-            run.check_answered(run.tally(BatchKind.CLEAR), verb="to clear fields of")
-        if removal_rows and run.destination.can_remove:
-            if sentence := run.destination.removal_sentence:
-                run.context.log.info("people who are removed from `%s`: %s", run.destination_name, sentence)
-            remove_all(run)
-            # Otherwise the addition of a person could overtake the removal of the same person.
-            if waiting := wait_for_confirmation(run, BatchKind.REMOVE):
-                return waiting
-            run.check_answered(run.tally(BatchKind.REMOVE), verb="to remove")
+        if waiting := _take_back(run):
+            return waiting
         if upsert_rows:
             send_all(run, recheck=recheck)
         if waiting := wait_for_confirmation(run, BatchKind.SEND):
             return waiting
         run.check_answered(run.tally(BatchKind.SEND), verb="to send")
         run.commit()
+    return []
+
+
+def _take_back(run: DeliveryRun) -> list[str]:
+    """Clear fields, then remove; return the ids of requests that the destination still processes."""
+    if run.planned_rows(BatchKind.CLEAR):
+        clear_all(run)
+        if waiting := wait_for_confirmation(run, BatchKind.CLEAR):
+            return waiting
+        run.check_answered(run.tally(BatchKind.CLEAR), verb="to clear fields of")
+    if run.planned_rows(BatchKind.REMOVE) and run.destination.can_remove:
+        if sentence := run.destination.removal_sentence:
+            run.context.log.info("people who are removed from `%s`: %s", run.destination_name, sentence)
+        remove_all(run)
+        # Otherwise the addition of a person could overtake the removal of the same person.
+        if waiting := wait_for_confirmation(run, BatchKind.REMOVE):
+            return waiting
+        run.check_answered(run.tally(BatchKind.REMOVE), verb="to remove")
     return []
 
 

@@ -101,12 +101,21 @@ class SourceRecheck(Recheck):
         ask: asks the source, under the policy as it is when it is called.
         carrying: finds the people about to be sent with guarded fields.
         interval_s: seconds from one answer until the next is due.
+        start: the position of the first of these people.
     """
 
     def __init__(
-        self, people: SubjectIndex, destination: str, ask: Ask, *, carrying: Carrying, interval_s: float
+        self,
+        people: SubjectIndex,
+        destination: str,
+        ask: Ask,
+        *,
+        carrying: Carrying,
+        interval_s: float,
+        start: int = 0,
     ) -> None:
         super().__init__(interval_s=interval_s)
+        self._start = start
         self._people = people
         self._destination = destination
         self.ask: Ask = ask
@@ -114,9 +123,10 @@ class SourceRecheck(Recheck):
 
     def _not_permitted(self) -> dict[str, NDArray[np.int64]]:
         now = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
-        found: dict[str, NDArray[np.int64]] = {str(cause): positions for cause, positions in now.items()}
+        start = self._start
+        found: dict[str, NDArray[np.int64]] = {str(cause): positions + start for cause, positions in now.items()}
         carrying = [
-            np.intersect1d(positions, self._carrying(fields))
+            np.intersect1d(positions + start, self._carrying(fields))
             for fields, positions in self._people.partial.items()
             if len(positions)
         ]

@@ -124,8 +124,8 @@ class DeliveryRun:
             self._history = AttemptHistory(attempts)
         return self._history
 
-    def tally(self, kind: BatchKind) -> Tally:
-        """Count the results of all rows of a kind, over all tries.
+    def tally(self, kind: BatchKind, *, part: range | None = None) -> Tally:
+        """Count the results of all rows of a kind, over all tries; or of the batches with some numbers.
 
         If an earlier try sent a row without an answer, and the last try may not or could not send it, the row counts
         as in the last try; in the delivered state it stays uncertain.
@@ -134,7 +134,7 @@ class DeliveryRun:
         tally = Tally(planned=self.planned_rows(kind))
         latest = history.latest_outcomes(kind)
         for batch in history.batches:
-            if batch.kind is not kind:
+            if batch.kind is not kind or not (part is None or batch.number in part):
                 continue
             outcomes = _reported(batch.outcomes, latest[batch.number])
             tally.add(outcomes)

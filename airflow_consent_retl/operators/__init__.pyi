@@ -34,6 +34,9 @@ from airflow_consent_retl.operators.permitted_rows import permitted_batches as p
 from airflow_consent_retl.operators.permitted_rows import permitted_dataframes as permitted_dataframes
 from airflow_consent_retl.operators.prune import PruneOperator as PruneOperator
 from airflow_consent_retl.operators.retire import RetireSyncOperator as RetireSyncOperator
+from airflow_consent_retl.operators.slices import BeginLoadOperator as BeginLoadOperator
+from airflow_consent_retl.operators.slices import SendSliceOperator as SendSliceOperator
+from airflow_consent_retl.operators.slices import in_slices as in_slices
 from airflow_consent_retl.operators.sync_life import AdoptDeliveredStateOperator as AdoptDeliveredStateOperator
 from airflow_consent_retl.operators.sync_life import HandOverSyncOperator as HandOverSyncOperator
 from airflow_consent_retl.operators.sync_logs import SyncLogsOperator as SyncLogsOperator

@@ -10,6 +10,7 @@ _DESTINATIONS = "airflow_consent_retl.destinations"
 
 MODULES = {
     "AdoptDeliveredStateOperator": f"{_OPERATORS}.sync_life",
+    "BeginLoadOperator": f"{_OPERATORS}.slices",
     "ConsentFilterOperator": f"{_OPERATORS}.consent",
     "ConsentReportOperator": f"{_OPERATORS}.write_report",
     "DropStagingTablesOperator": f"{_OPERATORS}.drop_staging",
@@ -35,8 +36,10 @@ MODULES = {
     "PruneOperator": f"{_OPERATORS}.prune",
     "ResetLedgerTimesOperator": f"{_OPERATORS}.ledger_times",
     "RetireSyncOperator": f"{_OPERATORS}.retire",
+    "SendSliceOperator": f"{_OPERATORS}.slices",
     "SyncLogsOperator": f"{_OPERATORS}.sync_logs",
     "destination_asset": f"{_OPERATORS}.assets",
+    "in_slices": f"{_OPERATORS}.slices",
     "permitted_batches": f"{_OPERATORS}.permitted_rows",
     "permitted_dataframes": f"{_OPERATORS}.permitted_rows",
     "sync_asset": f"{_OPERATORS}.assets",

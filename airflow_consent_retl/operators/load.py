@@ -13,7 +13,7 @@ from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
-from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, holder_of, task_of
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
@@ -262,58 +262,33 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         return self._delivered(context)
 
     def _delivered(self, context: Context) -> dict[str, object]:
-        from airflow_consent_retl.delivery.ledger.records import sync_name
-        from airflow_consent_retl.delivery.ledger.run_records import RunKind
-        from airflow_consent_retl.delivery.pairing import leased
-        from airflow_consent_retl.delivery.removals_first import removals_first
-        from airflow_consent_retl.delivery.report import LoadReport
-        from airflow_consent_retl.delivery.run_notes import RunNotes, noted_run
         from airflow_consent_retl.delivery.unserved import warn_of_unserved
-        from airflow_consent_retl.hooks.ledgers import open_ledger, unserved_days
+        from airflow_consent_retl.hooks.ledgers import unserved_days
         from airflow_consent_retl.operators.load_input import opened_input
+        from airflow_consent_retl.operators.load_run import load_run
         from airflow_consent_retl.operators.load_summary import log_summary
-        from airflow_consent_retl.operators.load_sync import load_sync
-        from airflow_consent_retl.operators.prune import note_versions
         from airflow_consent_retl.signals.metrics import emit_unserved
         from airflow_consent_retl.signals.outcome import outcome_of_load
-        from airflow_consent_retl.storage.location import open_folder, workspace_root
 
         found = opened_input(self)
-        permitted, workspace = found.permitted, found.workspace_of(self)
-        root, sync = open_folder(workspace_root(workspace)), sync_name(permitted.manifest.model, self.destination)
+        permitted = found.permitted
         self.policy_digest, self._columns = permitted.manifest.policy_digest, permitted.manifest.columns
-        settings = self.sync_settings()
-        report = LoadReport(permitted=permitted.rows)
-        with (
-            open_ledger(workspace, self.ledger_conn_id) as ledger,
-            leased(
-                ledger,
-                root,
-                sync,
-                holder=holder_of(context),
-                ttl_s=self.lease_ttl_s,
-                wait_s=self.lease_wait_s,
-                shares=settings.shares_target_with,
-            ) as lease,
-        ):
-            note_versions(self, root, sync)
-            notes = RunNotes(report, permitted, settings.limits)
-            with noted_run(ledger, sync, notes, kind=RunKind.LOAD, task=task_of(context), log=self.log):
-                loading = load_sync(self, found, lease, settings, context)
-                before = loading.sync.delivered_rows
-                try:
-                    with removals_first(loading.sync, report, ask=loading.ask):
-                        loading.check()
-                    waiting = loading.load(report)
-                finally:
-                    counts = log_summary(self.log, permitted, report)
-                    self.outcomes = (outcome_of_load(counts),)
-                counts |= {"delivered_before": before, "delivered": loading.sync.delivered_rows}
+        with load_run(self, found, context) as run:
+            loading, report = run.loading, run.report
+            before = loading.sync.delivered_rows
+            try:
+                with run.removals_first():
+                    loading.check()
+                waiting = loading.load(report)
+            finally:
+                counts = log_summary(self.log, permitted, report)
                 self.outcomes = (outcome_of_load(counts),)
-                notes.is_waiting = bool(waiting)
-                if not waiting:
-                    lease.note_served(required=permitted.counts.required)
-            known = ledger.syncs()
+            counts |= {"delivered_before": before, "delivered": loading.sync.delivered_rows}
+            self.outcomes = (outcome_of_load(counts),)
+            run.notes.is_waiting = bool(waiting)
+            if not waiting:
+                run.lease.note_served(required=permitted.counts.required)
+            known = run.ledger.syncs()
         if waiting:
             self._wait_for(waiting)
         warn_of_unserved(known, days=unserved_days(), log=self.log)

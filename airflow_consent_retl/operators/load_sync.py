@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import SyncStore
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.ledger.lease import Lease
-    from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.delivery.run import DeliveryRun
     from airflow_consent_retl.delivery.settings import SyncSettings
-    from airflow_consent_retl.delivery.syncing import Sync
+    from airflow_consent_retl.delivery.syncing import MakeRecheck, Sync
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.load_input import LoadInput
-    from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
@@ -45,7 +43,7 @@ class LoadSync:
     found: LoadInput
     sync: Sync
     asker: ModelAsker | None
-    make_recheck: Callable[[Changes], AbstractContextManager[Recheck | None]]
+    make_recheck: MakeRecheck
 
     @property
     def ask(self) -> Ask | None:
@@ -61,6 +59,19 @@ class LoadSync:
         if self.found.unfit is not None:
             raise self.found.unfit
         self._check_dropped()
+
+    def begin(self, report: LoadReport) -> DeliveryRun | None:
+        """Do what comes before the first row is sent; see `Sync.begin`."""
+        from airflow_consent_retl.storage.location import subject_key
+
+        permitted = self.found.permitted
+        return self.sync.begin(
+            permitted,
+            report,
+            subject_key=subject_key(permitted.manifest.workspace),
+            asks_again=self.asker is not None,
+            ask=self.ask,
+        )
 
     def load(self, report: LoadReport) -> list[str]:
         """Deliver; see `Sync.load`."""
@@ -114,8 +125,26 @@ def load_sync(
         RefusedError: the data or the decision are too old, or the policy changed.
         ConfigurationError: the destination cannot remove people, or it is not the one that the sync delivered to.
     """
-    from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.delivery.syncing import Sync
+
+    sync_context, asker, make_recheck = load_context(load, found, lease, settings, context, folder=folder)
+    return LoadSync(load, found, (make_sync or Sync)(sync_context), asker, make_recheck)
+
+
+def load_context(
+    load: LoadOperator,
+    found: LoadInput,
+    lease: Lease,
+    settings: SyncSettings,
+    context: Context,
+    *,
+    folder: SyncFolder | None = None,
+) -> tuple[SyncContext, ModelAsker | None, MakeRecheck]:
+    """Return the context of a load's sync, what asks its source, and what makes the recheck of people about to be sent.
+
+    Arguments and errors as for `load_sync`, without those about the target.
+    """
+    from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.operators.present_consent import present_asker
     from airflow_consent_retl.storage.location import subject_key, sync_folder
 
@@ -144,13 +173,12 @@ def load_sync(
         log=load.log,
         progress=lambda verb, rows: Progress(load.log, verb, total_rows=rows),
     )
-    make_recheck = _make_recheck(load, store, asker, workspace, permitted.manifest.model)
-    return LoadSync(load, found, (make_sync or Sync)(sync_context), asker, make_recheck)
+    return sync_context, asker, _make_recheck(load, store, asker, workspace, permitted.manifest.model)
 
 
 def _make_recheck(
     load: LoadOperator, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
-) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
+) -> MakeRecheck:
     from airflow_consent_retl.hooks.forgotten_list import forgotten_people
     from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
 

@@ -46,7 +46,14 @@ def source_recheck(
     with SubjectIndex(ids, first.ids.type) as people, ExitStack() as resources:
         asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
         ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
-        yield SourceRecheck(people, destination, ask, carrying=partial(_carrying, changes), interval_s=interval_s)
+        yield SourceRecheck(
+            people,
+            destination,
+            ask,
+            carrying=partial(_carrying, changes),
+            interval_s=interval_s,
+            start=changes.sent_from,
+        )
 
 
 @contextmanager

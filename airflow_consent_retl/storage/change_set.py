@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,16 @@ class Changes:
         self.sha256 = sha256
         self.manifest = ChangesManifest.from_json(folder.read_manifest(sha256=sha256))
         self.shape = Shape.from_manifest(self.manifest.shape)
+        self.sent_from, self.sent_to = 0, self.manifest.upsert_rows
+
+    def between(self, sent_from: int, sent_to: int) -> Changes:
+        """Return the same changes, of which the rows to send are those from one position to another.
+
+        Positions, counts and removals are those of the whole.
+        """
+        part = copy(self)
+        part.sent_from, part.sent_to = sent_from, min(sent_to, self.manifest.upsert_rows)
+        return part
 
     @property
     def counts(self) -> ChangesCounts:
@@ -118,12 +129,17 @@ class Changes:
         return self.folder.schema(parts).field("id").type if parts else None
 
     def verify(self) -> None:
-        """Compare every part's bytes with the manifest.
+        """Compare every part's bytes with the manifest, except parts of which no row is sent.
 
         Raises:
             RefusedError: a file is gone or changed.
         """
-        for part in [*self.manifest.upserts, *self._removal_parts, *self._clear_parts]:
+        end = 0
+        for part in self.manifest.upserts:
+            start, end = end, end + part.rows
+            if start < self.sent_to and end > self.sent_from:
+                self.folder.verify(part)
+        for part in [*self._removal_parts, *self._clear_parts]:
             self.folder.verify(part)
 
     def upserts(self, batch_rows: int, *, start: int = 0) -> Iterator[Upserts]:
@@ -131,7 +147,8 @@ class Changes:
 
         The same call always yields the same batches. Call `verify` once before.
         """
-        for position, rows in self._read(self.manifest.upserts, start, batch_rows):
+        start = max(start, self.sent_from)
+        for position, rows in self._read(self.manifest.upserts, start, batch_rows, end=self.sent_to):
             yield Upserts(
                 start=position,
                 ids=rows.column("id"),
@@ -144,9 +161,12 @@ class Changes:
 
     def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the rows that the destination gets, with the position of the first, in the batches of `upserts`."""
-        read = read_from(self.folder, self.manifest.upserts, 0, columns=["row"], batch_rows=_decoded_rows(batch_rows))
-        unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for _, rows in read)
-        return _with_positions(full_batches(unfolded, batch_rows), 0)
+        start = self.sent_from
+        read = read_from(
+            self.folder, self.manifest.upserts, start, columns=["row"], batch_rows=_decoded_rows(batch_rows)
+        )
+        unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for rows in _until(read, self.sent_to))
+        return _with_positions(full_batches(unfolded, batch_rows), start)
 
     def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
         """Yield the entries to remove, withdrawals first; otherwise as `upserts`."""
@@ -230,9 +250,12 @@ class Changes:
             with source, folder.create(part.name) as target:
                 shutil.copyfileobj(source, target, _COPY_BYTES)
 
-    def _read(self, parts: Sequence[Part], start: int, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _read(
+        self, parts: Sequence[Part], start: int, batch_rows: int, *, end: int | None = None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
         read = read_from(self.folder, parts, start, batch_rows=_decoded_rows(batch_rows))
-        return _with_positions(full_batches((rows for _, rows in read), batch_rows), start)
+        rows = _until(read, sum(part.rows for part in parts) if end is None else end)
+        return _with_positions(full_batches(rows, batch_rows), start)
 
     @property
     def _removal_parts(self) -> list[Part]:
@@ -263,6 +286,14 @@ def removal_counts(groups: Sequence[RemovalGroup], *, delivered: int, cleared: i
 def _decoded_rows(batch_rows: int) -> int:
     """Return how many rows to decode at once: whole batches, because few rows take as long as a few thousand."""
     return batch_rows * max(1, _DECODED_ROWS // batch_rows)
+
+
+def _until(read: Iterable[tuple[int, pa.RecordBatch]], end: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows before a position."""
+    for start, rows in read:
+        if start >= end:
+            return
+        yield rows.slice(0, end - start)
 
 
 def _with_positions(batches: Iterable[pa.RecordBatch], start: int) -> Iterator[tuple[int, pa.RecordBatch]]:

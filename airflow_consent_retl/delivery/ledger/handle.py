@@ -7,12 +7,12 @@ versions point at files with the delivered state. Without it, nothing is sent.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -25,11 +25,19 @@ from airflow_consent_retl.delivery.ledger.queries import (
     current_version,
     delivery_of,
     newest_source,
+    open_delivery,
 )
 from airflow_consent_retl.delivery.ledger.records import SyncName, SyncOverview
 from airflow_consent_retl.delivery.ledger.renewal import boottime
 from airflow_consent_retl.delivery.ledger.run_history import RunHistory, end_runs, note_run
 from airflow_consent_retl.delivery.ledger.schema import deliveries, sources, syncs
+from airflow_consent_retl.delivery.ledger.slice_lease import (
+    LeaseHolder,
+    SliceLease,
+    end_slices,
+    slice_holder,
+    take_slice,
+)
 from airflow_consent_retl.delivery.ledger.writes import note_lost, update_sync
 from airflow_consent_retl.errors import SyncBusyError
 from airflow_consent_retl.progress import module_log
@@ -38,6 +46,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt
     from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, VersionRef
     from airflow_consent_retl.delivery.ledger.run_records import RunRecord
+
+T = TypeVar("T")
 
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
@@ -141,12 +151,37 @@ class Ledger:
             raise ValueError("ttl_s must be more than 0")
         if not holder:
             raise ValueError("a lease needs a holder: a released one has none")
+        return self._waited(
+            lambda: self._acquired(sync, holder=holder, ttl_s=ttl_s, after_epoch=after_epoch), wait_s=wait_s
+        )
+
+    def acquire_slice(
+        self, delivery: Delivery, *, first: int, end: int, holder: str, ttl_s: float = 60.0, wait_s: float = 0.0
+    ) -> SliceLease | None:
+        """Return the lease of a slice, if no other task has a part of it, or the sync. Enter it: it renews itself.
+
+        Args:
+            delivery: the one that the slice is part of.
+            first, end: the numbers of its first batch to send and of the one after its last.
+            holder, ttl_s, wait_s: as for `acquire`.
+
+        Returns:
+            None: the delivery is not open any more.
+
+        Raises:
+            SyncBusyError: as `acquire`.
+        """
+        return self._waited(
+            lambda: self._acquired_slice(delivery, first=first, end=end, holder=holder, ttl_s=ttl_s), wait_s=wait_s
+        )
+
+    def _waited(self, acquire: Callable[[], T], *, wait_s: float) -> T:
         deadline = time.monotonic() + wait_s
         pause_s = _FIRST_PAUSE_S
         has_waited = False
         while True:
             try:
-                return self._acquired(sync, holder=holder, ttl_s=ttl_s, after_epoch=after_epoch)
+                return acquire()
             except SyncBusyError as error:
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
@@ -202,6 +237,11 @@ class Ledger:
         with self._database.read() as connection:
             return newest_source(connection, sync)
 
+    def open_delivery(self, sync: SyncName) -> Delivery | None:
+        """Return the delivery of a sync that is in progress, or was when its worker died, without taking a lease."""
+        with self._database.read() as connection:
+            return open_delivery(connection, sync)
+
     def deliveries(self, sync: SyncName) -> list[Delivery]:
         """Return all deliveries, open and closed, the latest first."""
         latest_first = deliveries.c.id.desc()
@@ -223,25 +263,55 @@ class Ledger:
             row = connection.execute(sa.select(syncs).where(syncs.c.sync == sync).with_for_update()).one()
             now = self._database.now(connection)
             epoch = row.epoch
-            left_s = (row.expires_at - now).total_seconds() if _is_held(row, now) else 0.0
-            if left_s and row.lease_s is not None and left_s > row.lease_s:
-                # Its holder wrote this time by a clock that was ahead. If it is alive, it renews the lease.
-                left_s = row.lease_s
-                update_sync(connection, sync, expires_at=now + timedelta(seconds=left_s))
-            if not left_s:
+            busy = self._holder(connection, row, now) or slice_holder(connection, sync, now=now)
+            if busy is None:
+                end_slices(connection, sync, row.delivery, now=now)
                 if row.delivery is not None:
                     note_lost(connection, row.delivery, lost_at=min(now, row.expires_at))
                 expires_at = now + timedelta(seconds=ttl_s)
                 epoch = max(row.epoch, after_epoch) + 1
                 taken = {"epoch": epoch, "holder": holder, "expires_at": expires_at, "lease_s": ttl_s}
                 update_sync(connection, sync, **taken)
-        if left_s:
-            raise SyncBusyError(
-                f"sync `{sync}` is being loaded by `{row.holder}`, whose lease expires in {left_s:.0f} s "
-                "unless it is renewed",
-                retry_after_s=left_s,
-            )
+        if busy is not None:
+            raise _is_loaded(sync, busy)
         return Lease(self._database, sync=sync, epoch=epoch, ttl_s=ttl_s, asked_at=asked_at)
+
+    def _acquired_slice(
+        self, delivery: Delivery, *, first: int, end: int, holder: str, ttl_s: float
+    ) -> SliceLease | None:
+        asked_at, sync = boottime(), delivery.sync
+        epoch = 0
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(syncs).where(syncs.c.sync == sync).with_for_update()).one()
+            now = self._database.now(connection)
+            busy = self._holder(connection, row, now)
+            if busy is None and row.delivery != delivery.id:
+                return None
+            busy = busy or slice_holder(connection, sync, now=now, first=first, end=end)
+            if busy is None:
+                epoch = take_slice(connection, row, delivery, now=now, first=first, end=end, holder=holder, ttl_s=ttl_s)
+        if busy is not None:
+            raise _is_loaded(sync, busy)
+        return SliceLease(self._database, sync=sync, first=first, epoch=epoch, ttl_s=ttl_s, asked_at=asked_at)
+
+    def _holder(self, connection: sa.Connection, row: Any, now: datetime) -> LeaseHolder | None:
+        """Return the task that has the lease of a sync; None: no task has it."""
+        if not _is_held(row, now):
+            return None
+        left_s = (row.expires_at - now).total_seconds()
+        if row.lease_s is not None and left_s > row.lease_s:
+            # Its holder wrote this time by a clock that was ahead. If it is alive, it renews the lease.
+            left_s = row.lease_s
+            update_sync(connection, row.sync, expires_at=now + timedelta(seconds=left_s))
+        return LeaseHolder(row.holder, left_s)
+
+
+def _is_loaded(sync: SyncName, busy: LeaseHolder) -> SyncBusyError:
+    return SyncBusyError(
+        f"sync `{sync}` is being loaded by `{busy.holder}`, whose lease expires in {busy.left_s:.0f} s "
+        "unless it is renewed",
+        retry_after_s=busy.left_s,
+    )
 
 
 def _is_held(row: Any, now: datetime) -> bool:

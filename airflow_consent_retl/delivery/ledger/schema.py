@@ -159,6 +159,19 @@ batches = sa.Table(
     sa.Column("outcomes", sa.Text),
 )
 
+# Since version 5. The leases of the slices of an open delivery: ranges of its batches to send, each for one task. A row
+# stays until the next lease of the sync begins.
+slices = sa.Table(
+    f"{_PREFIX}slices",
+    metadata,
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("end", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_at", Timestamp, nullable=False),
+    sa.Column("lease_s", sa.Float, nullable=False),
+)
 
 # Since version 3. The requests that are reserved, by a keyed digest of the vendor's account: a JSON object by slot.
 account_rates = sa.Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -122,9 +122,20 @@ def note_ends(
     return found == wanted
 
 
-def note_lost(connection: sa.Connection, delivery_id: int, *, lost_at: datetime) -> None:
-    """Record, for attempts that have not ended when the next lease begins, when their own lease ended."""
+def note_lost(
+    connection: sa.Connection, delivery_id: int, *, lost_at: datetime, epochs: Collection[int] | None = None
+) -> None:
+    """Record, for attempts that have not ended when the next lease begins, when their own lease ended.
+
+    Args:
+        connection: the connection with the open transaction.
+        delivery_id: the delivery's number.
+        lost_at: the time.
+        epochs: of the leases that ended; None: every earlier one.
+    """
     unended = sa.and_(batches.c.delivery == delivery_id, batches.c.ended_at.is_(None), batches.c.lost_at.is_(None))
+    if epochs is not None:
+        unended = sa.and_(unended, batches.c.epoch.in_(epochs))
     connection.execute(batches.update().where(unended).values(lost_at=lost_at))
 
 

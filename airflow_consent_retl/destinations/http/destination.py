@@ -53,6 +53,7 @@ class HttpDestination(Destination):
 
     can_remove: ClassVar[bool] = True
     name: ClassVar[str]
+    takes_slices: ClassVar[bool] = True
     requests_per_s: ClassVar[float | None] = None
     burst_requests: ClassVar[int | None] = None
 
