@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,14 @@ class Counted:
             yield batch
 
 
+def timed(seconds: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:
+    """Do the work of a stage, note its seconds, and return its result."""
+    started = time.perf_counter()
+    result = work()
+    seconds[stage] = round(time.perf_counter() - started, 2)
+    return result
+
+
 def extract(workspace: str | None) -> Any:
     from airflow_consent_retl.operators import ExtractModelOperator
 
@@ -79,17 +89,17 @@ def extract(workspace: str | None) -> Any:
     ).execute({})
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run() -> tuple[dict[str, Any], dict[str, float]]:
+    """Run a sync; return the counts of its load, and the seconds of each stage."""
     from airflow_consent_retl.operators import ConsentFilterOperator, LoadToWebhookOperator
 
-    permitted = ConsentFilterOperator(
-        task_id="consent",
-        snapshot=extract("warehouse:staging"),
-        policy=POLICY,
-        consent={"C1": "ok"},
-        destinations=["lake"],
-    ).execute({})
-    counts: dict[str, Any] = LoadToWebhookOperator(
+    seconds: dict[str, float] = {}
+    snapshot = timed(seconds, "extract", lambda: extract("warehouse:staging"))
+    consent = ConsentFilterOperator(
+        task_id="consent", snapshot=snapshot, policy=POLICY, consent={"C1": "ok"}, destinations=["lake"]
+    )
+    permitted = timed(seconds, "consent", lambda: consent.execute({}))
+    load = LoadToWebhookOperator(
         task_id="load",
         permitted=permitted,
         destination="lake",
@@ -98,8 +108,8 @@ def run(folder: Path) -> dict[str, Any]:
         endpoint="/v1/people",
         fields={"id": "id", "email": "email", "spent": "spent", "seen_at": "seen_at"},
         answer="status",
-    ).execute({})
-    return counts
+    )
+    return timed(seconds, "load", lambda: load.execute({})), seconds
 
 
 def main() -> None:
@@ -134,7 +144,7 @@ def main() -> None:
                 with postgres.connect() as connection:
                     connection.execute(statement)
             with counted.counting():
-                counts = run(Path(home))
+                counts, seconds = run()
                 sent = counts["added"] + counts["updated"]
                 figures.append(
                     {
@@ -143,11 +153,14 @@ def main() -> None:
                         "rows that left": counted.rows,
                         "octets that left": counted.bytes,
                         "of the model's octets": round(100 * counted.bytes / model, 4),
+                        **seconds,
+                        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
                     }
                 )
 
     print(f"{chosen.rows:,} rows of 12 columns, {model / (1 << 20):,.0f} MiB as Arrow")
     headers = ["run", "permitted and changed", "rows that left", "bytes that left", "% of the model's"]
+    headers += ["extract s", "consent s", "load s", "peak MiB"]
     print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".4f"))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
