@@ -87,7 +87,7 @@ class SubjectRows:
 
     def _sorted(self, partition: int) -> pa.RecordBatch:
         rows = self._spill.take(partition)
-        return rows.take(pa.array(np.argsort(values_of(rows[SUBJECT], np.uint64), kind="stable")))
+        return rows.take(pa.array(_order(values_of(rows[SUBJECT], np.uint64))))
 
     def close(self) -> None:
         """Delete the temporary file."""
@@ -119,6 +119,14 @@ def find_rows(folder: Folder, part: Part, subjects: Sequence[int]) -> list[dict[
                 first, end = (int(np.searchsorted(known, np.uint64(one), side)) for side in ("left", "right"))
                 found += rows.slice(first, end - first).to_pylist()
     return found
+
+
+def _order(subjects: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the order of subjects; rows of one subject stay in the order in which they were added."""
+    # Four times as fast as the stable sort, and most subjects occur once.
+    order = np.argsort(subjects)
+    found = subjects[order]
+    return np.argsort(subjects, kind="stable") if np.any(found[1:] == found[:-1]) else order
 
 
 def _row_groups(sorted_rows: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

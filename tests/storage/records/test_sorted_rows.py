@@ -67,3 +67,17 @@ def test_a_person_with_several_rows_has_all_of_them(tmp_path: Path) -> None:
 def test_no_rows_make_no_part(tmp_path: Path) -> None:
     with SubjectRows(SCHEMA, dictionary_columns=[]) as rows:
         assert rows.write(Folder.local(tmp_path), "records") == ()
+
+
+def test_rows_of_one_subject_stay_in_the_order_in_which_they_were_added(tmp_path: Path) -> None:
+    folder = Folder.local(tmp_path)
+    few = np.arange(40, dtype=np.uint64) << np.uint64(58)
+    subjects = np.random.default_rng(3).choice(few, 20_000)
+
+    with SubjectRows(SCHEMA, dictionary_columns=[]) as rows:
+        rows.add(subjects, np.arange(len(subjects), dtype=np.int32))
+        (part,) = rows.write(folder, "records")
+
+    for one in few[:5].tolist():
+        found = [row["position"] for row in find_rows(folder, part.part, [one])]
+        assert found == np.flatnonzero(subjects == np.uint64(one)).tolist()
